@@ -1,0 +1,1 @@
+//! The pure rule engine: typed YAML rules, event-time state machines, transitions.

@@ -1,0 +1,1 @@
+//! Alert life: episodes, acknowledgement, feeds.

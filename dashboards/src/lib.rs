@@ -1,0 +1,1 @@
+//! The HTTP API, live push and the embedded screen.

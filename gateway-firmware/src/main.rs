@@ -1,0 +1,2 @@
+//! The edge gateway.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Listeners: MQTT front end, admission, fan-out and downlink.

@@ -1,0 +1,225 @@
+//! Alerts (告警): what a rule says is wrong, and every edge of its life.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{DivisionCode, RuleId, SeriesKey, Timestamp};
+
+/// How much it matters. This is an operational severity, not a statutory warning level (预警) and not
+/// an AQI colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// 提示
+    Notice,
+    /// 一般
+    Minor,
+    /// 重要
+    Major,
+    /// 紧急
+    Critical,
+}
+
+impl Severity {
+    /// The Chinese word.
+    pub fn zh(self) -> &'static str {
+        match self {
+            Severity::Notice => "提示",
+            Severity::Minor => "一般",
+            Severity::Major => "重要",
+            Severity::Critical => "紧急",
+        }
+    }
+}
+
+macro_rules! hash_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// The first 16 bytes of SHA-256 over the parts, each with its length before it.
+            pub fn of(parts: &[&[u8]]) -> Self {
+                let mut hash = Sha256::new();
+                for part in parts {
+                    hash.update((part.len() as u64).to_le_bytes());
+                    hash.update(part);
+                }
+                let mut id = [0; 16];
+                id.copy_from_slice(&hash.finalize()[..16]);
+                Self(id)
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+        impl std::str::FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                let bad = || format!("`{text}` is not an id of 32 hexadecimal digits");
+                if text.len() != 32 || !text.is_ascii() {
+                    return Err(bad());
+                }
+                let mut id = [0; 16];
+                for (i, byte) in id.iter_mut().enumerate() {
+                    *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| bad())?;
+                }
+                Ok(Self(id))
+            }
+        }
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+hash_id! {
+    /// One alert (episode): hash of rule, series and the journal position that raised it.
+    AlertId
+}
+hash_id! {
+    /// One edge in an alert's life: hash of rule, version, series, position and edge. The same
+    /// journal gives the same ids, so delivery can repeat without harm.
+    TransitionId
+}
+
+/// What changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Edge {
+    /// The condition held for its time: the alert opens.
+    Raised,
+    /// The condition is over: the alert ends.
+    Cleared,
+    /// Nothing is known any more about an open alert's series.
+    Lost,
+    /// It is known again, and still abnormal.
+    Found,
+    /// A person took it.
+    Acknowledged,
+    /// The acknowledgement ran out while the alert was open.
+    AcknowledgementExpired,
+    /// A person ended it.
+    Closed,
+    /// Its rule was removed or no longer applies; the alert ends without being called normal.
+    Withdrawn,
+}
+
+impl Edge {
+    /// Stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Edge::Raised => "raised",
+            Edge::Cleared => "cleared",
+            Edge::Lost => "lost",
+            Edge::Found => "found",
+            Edge::Acknowledged => "acknowledged",
+            Edge::AcknowledgementExpired => "acknowledgement_expired",
+            Edge::Closed => "closed",
+            Edge::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+/// One value that a judgement rests on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// Journal position of the frame.
+    pub position: u64,
+    /// When it was measured.
+    pub measured_at: Timestamp,
+    /// Its number.
+    pub value: f64,
+}
+
+/// One edge in an alert's life, as the journal's order gives it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Transition {
+    /// Its id.
+    pub id: TransitionId,
+    /// The alert it belongs to.
+    pub alert: AlertId,
+    /// What changed.
+    pub edge: Edge,
+    /// Record time (`now` of the journal) when it changed.
+    pub at: Timestamp,
+    /// Journal position of the record that changed it.
+    pub position: u64,
+    /// The rule.
+    pub rule: RuleId,
+    /// The rule's version: first 8 hexadecimal digits of the hash of its text.
+    pub rule_version: String,
+    /// What it is about.
+    pub series: SeriesKey,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Where.
+    pub division: Option<DivisionCode>,
+    /// The values it rests on, newest last.
+    pub inputs: Vec<Input>,
+    /// One sentence, Chinese.
+    pub message_zh: String,
+    /// One sentence, English.
+    pub message_en: String,
+    /// Who acted and what he wrote, for edges made by people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<ActNote>,
+}
+
+/// The human side of a transition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ActNote {
+    /// Token or user.
+    pub actor: String,
+    /// Name as given.
+    pub name: String,
+    /// Note.
+    pub note: String,
+    /// End of an acknowledgement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl Transition {
+    /// The id of an edge, from what the design says it hashes.
+    pub fn id_of(
+        rule: &RuleId,
+        version: &str,
+        series: &SeriesKey,
+        position: u64,
+        edge: Edge,
+    ) -> TransitionId {
+        TransitionId::of(&[
+            rule.as_str().as_bytes(),
+            version.as_bytes(),
+            series.to_string().as_bytes(),
+            &position.to_le_bytes(),
+            edge.name().as_bytes(),
+        ])
+    }
+    /// The id of the alert that `position` raises.
+    pub fn alert_of(rule: &RuleId, series: &SeriesKey, position: u64) -> AlertId {
+        AlertId::of(&[
+            rule.as_str().as_bytes(),
+            series.to_string().as_bytes(),
+            &position.to_le_bytes(),
+        ])
+    }
+}

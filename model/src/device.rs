@@ -1,0 +1,76 @@
+//! Devices and gateways as the register holds them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DeviceId, DivisionCode, Position, ProfileId};
+
+/// Where in its life a device is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceState {
+    /// In use.
+    #[default]
+    Active,
+    /// Under maintenance: readings are kept and marked, alarms recorded and not paged.
+    Maintenance,
+    /// Out of use: whatever it still sends is refused by name.
+    Retired,
+}
+
+/// Urban or rural surroundings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Setting {
+    #[default]
+    Urban,
+    Rural,
+}
+
+/// One device or gateway.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// Its id.
+    pub id: DeviceId,
+    /// Name for people, Chinese first.
+    pub name: String,
+    /// English name; the screen shows `name` when empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name_en: String,
+    /// What it is: `air_station`, `river_gauge`, `manhole`, … Rules select by it.
+    pub kind: Arc<str>,
+    /// Its profile; `None` takes dictionary names as keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileId>,
+    /// Where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+    /// Division as stated by its owner; when absent it is found from the position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub division: Option<DivisionCode>,
+    /// Urban or rural.
+    #[serde(default)]
+    pub setting: Setting,
+    /// The gateway that speaks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<DeviceId>,
+    /// Life-cycle state.
+    #[serde(default)]
+    pub state: DeviceState,
+    /// Seconds between its readings, for silence and the gap ledger; 0 is not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cadence_s: u32,
+    /// Department that owns it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub department: String,
+    /// Demonstration data, marked 演示 on the screen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub demo: bool,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}

@@ -1,0 +1,31 @@
+//! The vocabulary of onemap: what every other member speaks about.
+//!
+//! No I/O and no clock here; every type is a plain value. Wire formats of foreign devices live in
+//! `wire`, storage in `store`; only the journal's own record encoding is here ([`record`]), because
+//! listeners write it and the pipeline reads it.
+
+pub mod act;
+pub mod alert;
+pub mod device;
+pub mod entity;
+pub mod id;
+pub mod place;
+pub mod quantity;
+pub mod reading;
+pub mod record;
+pub mod refusal;
+pub mod scope;
+pub mod time;
+
+pub use act::{Act, Verb};
+pub use alert::{AlertId, Edge, Severity, Transition, TransitionId};
+pub use device::{Device, DeviceState, Setting};
+pub use entity::{Entity, EntityCode, EntityKind, Stratum};
+pub use id::{DeviceId, IdError, ProfileId, RuleId};
+pub use place::{DivisionCode, Position};
+pub use quantity::{Calendar, Family, Quantity};
+pub use reading::{Observation, Quality, Reading, SeriesKey, Value};
+pub use record::{Frame, Record, Source};
+pub use refusal::Refusal;
+pub use scope::{Role, Scope};
+pub use time::Timestamp;

@@ -1,0 +1,219 @@
+//! The dictionary of measured quantities: `quantities.json`, read once.
+//!
+//! Unit conversion happens here and nowhere else.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Which day a quantity's rollups and legal statistics use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Calendar {
+    /// Beijing 00:00 to 24:00 (air, noise, most things).
+    Midnight,
+    /// Beijing 08:00 to 08:00 (rain and hydrology, SL 651, GB/T 28592).
+    Eight,
+}
+
+/// What field a quantity belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Family {
+    Air,
+    Water,
+    Soil,
+    Noise,
+    GreenhouseGas,
+    Ecology,
+    Hydrology,
+    Safety,
+    Energy,
+    Weather,
+    Technical,
+}
+
+/// How a state code is called and whether it is normal.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateName {
+    /// The code on the wire.
+    pub code: u16,
+    /// Chinese.
+    pub zh: String,
+    /// English.
+    pub en: String,
+}
+
+/// One entry of the dictionary.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// Stable name, `pm2_5`.
+    pub name: String,
+    /// Chinese name.
+    pub zh: String,
+    /// English name.
+    pub en: String,
+    /// Canonical unit as UCUM-like text, empty for counts and states.
+    pub unit: String,
+    /// Field.
+    pub family: Family,
+    /// Day of its statistics.
+    pub calendar: Calendar,
+    /// Smallest and largest value that can be true; outside it a reading is kept and marked suspect.
+    #[serde(default)]
+    pub range: Option<[f64; 2]>,
+    /// Decimals to show.
+    #[serde(default = "two")]
+    pub decimals: u8,
+    /// Other units that are converted: `canonical = value * factor + offset`.
+    #[serde(default)]
+    pub units: Vec<Conversion>,
+    /// Values are state codes with these names.
+    #[serde(default)]
+    pub states: Vec<StateName>,
+}
+
+fn two() -> u8 {
+    2
+}
+
+/// A foreign unit of a quantity.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conversion {
+    /// The foreign unit.
+    pub unit: String,
+    /// Multiplied first.
+    pub factor: f64,
+    /// Added then.
+    #[serde(default)]
+    pub offset: f64,
+}
+
+/// A measured quantity; compares and copies as a number, reads and writes as its name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Quantity(u16);
+
+struct Dictionary {
+    entries: Vec<Definition>,
+    by_name: HashMap<String, u16>,
+}
+
+fn dictionary() -> &'static Dictionary {
+    static DICTIONARY: OnceLock<Dictionary> = OnceLock::new();
+    DICTIONARY.get_or_init(|| {
+        let entries: Vec<Definition> = serde_json::from_str(include_str!("quantities.json"))
+            .expect("the dictionary is part of the program and its test reads it");
+        let by_name = entries
+            .iter()
+            .enumerate()
+            .map(|(i, d)| (d.name.clone(), i as u16))
+            .collect();
+        Dictionary { entries, by_name }
+    })
+}
+
+impl Quantity {
+    /// Looks a quantity up by its stable name.
+    pub fn named(name: &str) -> Option<Self> {
+        dictionary().by_name.get(name).copied().map(Self)
+    }
+    /// Every quantity, in the dictionary's order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..dictionary().entries.len() as u16).map(Self)
+    }
+    /// The entry.
+    pub fn definition(self) -> &'static Definition {
+        &dictionary().entries[usize::from(self.0)]
+    }
+    /// The stable name.
+    pub fn name(self) -> &'static str {
+        &self.definition().name
+    }
+    /// Whether values are state codes.
+    pub fn is_state(self) -> bool {
+        !self.definition().states.is_empty()
+    }
+    /// Whether a number lies in the plausible range (borders inside; true without a range).
+    pub fn plausible(self, number: f64) -> bool {
+        self.definition()
+            .range
+            .is_none_or(|[low, high]| (low..=high).contains(&number))
+    }
+    /// Converts from a foreign unit to the canonical one. `None` when the unit is not known here.
+    ///
+    /// ```
+    /// # use onemap_model::Quantity;
+    /// let t = Quantity::named("temperature").unwrap();
+    /// assert_eq!(t.convert(212.0, "degF").map(f64::round), Some(100.0));
+    /// assert_eq!(t.convert(1.0, "m"), None);
+    /// ```
+    pub fn convert(self, number: f64, unit: &str) -> Option<f64> {
+        let definition = self.definition();
+        if unit == definition.unit {
+            return Some(number);
+        }
+        let conversion = definition.units.iter().find(|c| c.unit == unit)?;
+        Some(number * conversion.factor + conversion.offset)
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+impl fmt::Debug for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+impl Serialize for Quantity {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.name())
+    }
+}
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(d)?;
+        Quantity::named(&name).ok_or_else(|| {
+            serde::de::Error::custom(format!("no quantity is called `{name}` (see /api/v1/quantities)"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dictionary_is_sound() {
+        let mut names = std::collections::HashSet::new();
+        for q in Quantity::all() {
+            let d = q.definition();
+            assert!(names.insert(&d.name), "{} twice", d.name);
+            assert!(!d.zh.is_empty() && !d.en.is_empty(), "{} lacks a name", d.name);
+            assert_eq!(Quantity::named(&d.name), Some(q));
+            if let Some([low, high]) = d.range {
+                assert!(low < high, "{}", d.name);
+            }
+            for c in &d.units {
+                assert!(c.factor.is_finite() && c.factor != 0.0, "{}", d.name);
+            }
+        }
+    }
+
+    #[test]
+    fn nanograms_and_micrograms_are_not_confused() {
+        let q = Quantity::named("pm2_5").unwrap();
+        assert_eq!(q.convert(35.0, "ug/m3"), Some(35.0));
+        assert_eq!(q.convert(0.035, "mg/m3"), Some(35.0));
+        assert_eq!(q.convert(35_000.0, "ng/m3"), Some(35.0));
+        assert_eq!(q.convert(1.0, "ppm"), None);
+    }
+}

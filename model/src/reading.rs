@@ -1,0 +1,137 @@
+//! A reading: one value of one series at one time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DeviceId, DivisionCode, Quantity, Timestamp};
+
+/// One sensor's one quantity: device, quantity and channel.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SeriesKey {
+    /// The device that measures.
+    pub device: DeviceId,
+    /// What it measures.
+    pub quantity: Quantity,
+    /// Which of several alike sensors, from 0.
+    #[serde(default, rename = "ch")]
+    pub channel: u16,
+}
+
+impl fmt::Display for SeriesKey {
+    /// `device/quantity/channel`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.device, self.quantity, self.channel)
+    }
+}
+impl fmt::Debug for SeriesKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// A finite number in the quantity's canonical unit. State codes are numbers too: the quantity
+    /// says so ([`Quantity::is_state`]).
+    Number(f64),
+    /// A text.
+    Text(Arc<str>),
+}
+
+impl Value {
+    /// The number, if it is one.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Value::Number(n) => Some(*n),
+            Value::Text(_) => None,
+        }
+    }
+}
+
+/// Marks on a reading; any number of them together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Quality(pub u16);
+
+impl Quality {
+    /// No mark.
+    pub const GOOD: Quality = Quality(0);
+    /// Arrived after a newer reading of its series, or said to be resent.
+    pub const RESENT: Quality = Quality(1);
+    /// Outside the quantity's plausible range.
+    pub const SUSPECT: Quality = Quality(2);
+    /// The device gave no time; the receive time stands in.
+    pub const STAMPED_HERE: Quality = Quality(4);
+    /// Replaces an earlier value of the same time.
+    pub const REVISED: Quality = Quality(8);
+    /// Taken during maintenance.
+    pub const MAINTENANCE: Quality = Quality(16);
+    /// Taken during calibration.
+    pub const CALIBRATION: Quality = Quality(32);
+
+    const NAMES: [(Quality, &'static str); 6] = [
+        (Quality::RESENT, "resent"),
+        (Quality::SUSPECT, "suspect"),
+        (Quality::STAMPED_HERE, "stamped_here"),
+        (Quality::REVISED, "revised"),
+        (Quality::MAINTENANCE, "maintenance"),
+        (Quality::CALIBRATION, "calibration"),
+    ];
+
+    /// Both sets of marks.
+    #[must_use]
+    pub fn with(self, other: Quality) -> Quality {
+        Quality(self.0 | other.0)
+    }
+    /// Whether all marks of `other` are set.
+    pub fn has(self, other: Quality) -> bool {
+        self.0 & other.0 == other.0
+    }
+    /// Whether a rule may judge by this reading: suspect and calibration values cannot show that
+    /// something is normal or abnormal.
+    pub fn judgeable(self) -> bool {
+        self.0 & (Quality::SUSPECT.0 | Quality::CALIBRATION.0) == 0
+    }
+    /// The names of the set marks.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES
+            .iter()
+            .filter(move |(q, _)| self.has(*q))
+            .map(|(_, name)| *name)
+    }
+}
+
+/// One admitted value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// Whose and what.
+    pub series: SeriesKey,
+    /// The *end* of the period it stands for.
+    pub measured_at: Timestamp,
+    /// How long a period it stands for; zero is instantaneous.
+    pub period: Duration,
+    /// When its bytes arrived.
+    pub received_at: Timestamp,
+    /// What was measured, in the canonical unit.
+    pub value: Value,
+    /// Marks.
+    pub quality: Quality,
+    /// Journal position of the frame it came in.
+    pub position: u64,
+}
+
+/// A reading with its place: what rules judge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// The reading.
+    pub reading: Reading,
+    /// Kind of the device (`river_gauge`), from the register.
+    pub kind: Arc<str>,
+    /// Where the device stands; `None` when it has no position or lies outside every division.
+    pub division: Option<DivisionCode>,
+}

@@ -1,0 +1,429 @@
+//! What the journal holds: typed records and their bytes.
+//!
+//! A record in the log is a kind byte and a body. Frames are binary, because there are many and their
+//! payload must come out without a copy; everything else is JSON, because it is rare and an auditor
+//! must be able to read it with stock tools.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Act, Device, DeviceId, DivisionCode, Entity, EntityKind, ProfileId, Refusal, Role, Timestamp};
+
+/// Kind byte of a [`Frame`].
+pub const KIND_FRAME: u8 = 1;
+/// Kind byte of a [`Register`].
+pub const KIND_REGISTER: u8 = 2;
+/// Kind byte of a [`RuleFile`].
+pub const KIND_RULE: u8 = 3;
+/// Kind byte of an [`Act`].
+pub const KIND_ACT: u8 = 4;
+/// Kind byte of a forecast as issued (not written yet).
+pub const KIND_FORECAST: u8 = 5;
+/// Kind byte of a tick.
+pub const KIND_TICK: u8 = 6;
+/// Kind byte of an MQTT session change (QoS 2 release).
+pub const KIND_SESSION: u8 = 7;
+
+/// Kinds that are kept beyond the retention of frames, so that a replay of a shortened journal still
+/// starts from the whole register, every rule and every act.
+pub const LASTING_KINDS: &[u8] = &[KIND_REGISTER, KIND_RULE, KIND_ACT];
+
+/// Where bytes came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it")]
+#[repr(u8)]
+pub enum Source {
+    Mqtt = 1,
+    Http = 2,
+    Import = 3,
+    Modbus = 4,
+    Hj212 = 5,
+    Sl651 = 6,
+    Gbt26875 = 7,
+}
+
+impl Source {
+    fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Mqtt,
+            2 => Self::Http,
+            3 => Self::Import,
+            4 => Self::Modbus,
+            5 => Self::Hj212,
+            6 => Self::Sl651,
+            7 => Self::Gbt26875,
+            _ => return None,
+        })
+    }
+    /// Stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt",
+            Self::Http => "http",
+            Self::Import => "import",
+            Self::Modbus => "modbus",
+            Self::Hj212 => "hj212",
+            Self::Sl651 => "sl651",
+            Self::Gbt26875 => "gbt26875",
+        }
+    }
+}
+
+/// Raw bytes as they came, and what the listener knew about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// When they arrived.
+    pub received_at: Timestamp,
+    /// Through which door.
+    pub source: Source,
+    /// Set when the listener already refused them (foreign topic, over size): they only go to the
+    /// quarantine.
+    pub refused: Option<Refusal>,
+    /// The authenticated device; empty when nobody was authenticated.
+    pub device: &'a str,
+    /// Address of the peer.
+    pub peer: &'a str,
+    /// MQTT topic, HTTP path, import file name.
+    pub topic: &'a str,
+    /// The bytes.
+    pub payload: &'a [u8],
+}
+
+/// Why a record's bytes cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The kind byte is from a newer version or damaged.
+    #[error("journal record has kind {0}, which this version does not know")]
+    Kind(u8),
+    /// The body ends early.
+    #[error("journal frame of {0} bytes ends early")]
+    Short(usize),
+    /// A field holds an impossible value.
+    #[error("journal frame has an impossible {0}")]
+    Field(&'static str),
+    /// A JSON body does not fit its kind.
+    #[error("journal record of kind {kind} is not readable")]
+    Json {
+        /// The kind byte.
+        kind: u8,
+        /// What JSON said.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl<'a> Frame<'a> {
+    /// Appends the body's bytes to `out`: received_at i64 LE, source u8, refusal u8 (0 none, else
+    /// index + 1 in [`Refusal::ALL`]), three texts each u16 LE length + UTF-8, then the payload.
+    /// Texts over 65,535 bytes are cut at a character border (topics cannot be longer in MQTT).
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.received_at.ms().to_le_bytes());
+        out.push(self.source as u8);
+        let refused = self
+            .refused
+            .and_then(|r| Refusal::ALL.iter().position(|other| *other == r));
+        out.push(refused.map_or(0, |i| i as u8 + 1));
+        for text in [self.device, self.peer, self.topic] {
+            let mut end = text.len().min(usize::from(u16::MAX));
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            out.extend_from_slice(&(end as u16).to_le_bytes());
+            out.extend_from_slice(&text.as_bytes()[..end]);
+        }
+        out.extend_from_slice(self.payload);
+    }
+
+    /// Reads what [`Frame::encode`] wrote, without copying.
+    ///
+    /// # Errors
+    /// When the body ends early or a field is impossible.
+    pub fn decode(body: &'a [u8]) -> Result<Self, RecordError> {
+        let short = || RecordError::Short(body.len());
+        let (head, mut rest) = body.split_at_checked(10).ok_or_else(short)?;
+        let received_at = i64::from_le_bytes(head[..8].try_into().expect("eight of ten bytes"));
+        let source = Source::from_byte(head[8]).ok_or(RecordError::Field("source"))?;
+        let refused = match head[9] {
+            0 => None,
+            n => Some(
+                *Refusal::ALL
+                    .get(usize::from(n) - 1)
+                    .ok_or(RecordError::Field("refusal"))?,
+            ),
+        };
+        let mut text = || -> Result<&'a str, RecordError> {
+            let (length, after) = rest.split_at_checked(2).ok_or_else(short)?;
+            let length = usize::from(u16::from_le_bytes([length[0], length[1]]));
+            let (text, after) = after.split_at_checked(length).ok_or_else(short)?;
+            rest = after;
+            std::str::from_utf8(text).map_err(|_| RecordError::Field("text"))
+        };
+        let (device, peer, topic) = (text()?, text()?, text()?);
+        let received_at = Timestamp::from_ms(received_at);
+        Ok(Self {
+            received_at,
+            source,
+            refused,
+            device,
+            peer,
+            topic,
+            payload: rest,
+        })
+    }
+}
+
+/// A change of the register.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "register", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Register {
+    /// A device is new or changed; the whole new state.
+    Device {
+        /// The device.
+        device: Device,
+    },
+    /// A device gets a token (the old one ends).
+    DeviceToken {
+        /// The device.
+        device: DeviceId,
+        /// SHA-256 of the token, hexadecimal.
+        sha256: String,
+    },
+    /// An entity is new or changed; the whole new state.
+    Entity {
+        /// The entity.
+        entity: Box<Entity>,
+    },
+    /// An entity is gone.
+    EntityRemoved {
+        /// Its kind.
+        kind: EntityKind,
+        /// Its code.
+        code: String,
+    },
+    /// A profile file is new or changed.
+    Profile {
+        /// File name without extension.
+        id: ProfileId,
+        /// Its text, YAML.
+        text: String,
+    },
+    /// A bearer token for people and machines.
+    AccessToken {
+        /// What it is called.
+        name: String,
+        /// SHA-256 of the token, hexadecimal.
+        sha256: String,
+        /// Its role.
+        role: Role,
+        /// Its division.
+        #[serde(default)]
+        division: Option<DivisionCode>,
+    },
+}
+
+/// A file of rules, new, changed or (empty text) removed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RuleFile {
+    /// File name without extension.
+    pub name: String,
+    /// YAML; empty when the file is gone.
+    pub text: String,
+}
+
+/// A change of an MQTT session that must be durable before its answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "session", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Session {
+    /// PUBREL of a QoS 2 publish: its packet id is free again.
+    Released {
+        /// The device.
+        device: DeviceId,
+        /// The packet id.
+        packet_id: u16,
+    },
+}
+
+/// When and by whom a lasting record was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stamped<T> {
+    /// When the server took it.
+    pub at: Timestamp,
+    /// Who (token or user name, `local` for the command line on the machine).
+    pub by: String,
+    /// What.
+    pub what: T,
+}
+
+/// One journal record.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "records are read one at a time and never stored in bulk"
+)]
+pub enum Record<'a> {
+    /// Bytes from outside.
+    Frame(Frame<'a>),
+    /// A register change.
+    Register(Stamped<Register>),
+    /// A rule change.
+    Rule(Stamped<RuleFile>),
+    /// A person's act.
+    Act(Act),
+    /// The clock, once a second.
+    Tick(Timestamp),
+    /// An MQTT session change.
+    Session(Session),
+}
+
+impl<'a> Record<'a> {
+    /// The kind byte and the body's bytes.
+    pub fn encode(&self) -> (u8, Vec<u8>) {
+        let json = |value: serde_json::Result<Vec<u8>>| value.expect("records have text keys only");
+        match self {
+            Record::Frame(frame) => {
+                let mut body = Vec::with_capacity(frame.payload.len() + 96);
+                frame.encode(&mut body);
+                (KIND_FRAME, body)
+            }
+            Record::Register(r) => (KIND_REGISTER, json(serde_json::to_vec(r))),
+            Record::Rule(r) => (KIND_RULE, json(serde_json::to_vec(r))),
+            Record::Act(a) => (KIND_ACT, json(serde_json::to_vec(a))),
+            Record::Tick(t) => (KIND_TICK, t.ms().to_le_bytes().to_vec()),
+            Record::Session(s) => (KIND_SESSION, json(serde_json::to_vec(s))),
+        }
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// See [`RecordError`].
+    pub fn decode(kind: u8, body: &'a [u8]) -> Result<Self, RecordError> {
+        let json = |source| RecordError::Json { kind, source };
+        Ok(match kind {
+            KIND_FRAME => Record::Frame(Frame::decode(body)?),
+            KIND_REGISTER => Record::Register(serde_json::from_slice(body).map_err(json)?),
+            KIND_RULE => Record::Rule(serde_json::from_slice(body).map_err(json)?),
+            KIND_ACT => Record::Act(serde_json::from_slice(body).map_err(json)?),
+            KIND_TICK => {
+                let ms = body.try_into().map_err(|_| RecordError::Short(body.len()))?;
+                Record::Tick(Timestamp::from_ms(i64::from_le_bytes(ms)))
+            }
+            KIND_SESSION => Record::Session(serde_json::from_slice(body).map_err(json)?),
+            other => return Err(RecordError::Kind(other)),
+        })
+    }
+
+    /// The record's own time, where it has one.
+    pub fn time(&self) -> Option<Timestamp> {
+        match self {
+            Record::Frame(f) => Some(f.received_at),
+            Record::Register(r) => Some(r.at),
+            Record::Rule(r) => Some(r.at),
+            Record::Act(a) => Some(a.at),
+            Record::Tick(t) => Some(*t),
+            Record::Session(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Scope, Verb};
+
+    fn samples() -> Vec<Record<'static>> {
+        let at = Timestamp::from_ms(1_763_856_000_123);
+        let frame = Frame {
+            received_at: at,
+            source: Source::Mqtt,
+            refused: Some(Refusal::OverSize),
+            device: "站点7",
+            peer: "[::1]:5000",
+            topic: "v1/devices/me/telemetry",
+            payload: br#"{"temperature":21.5}"#,
+        };
+        let entity = Entity {
+            code: "630102".into(),
+            kind: EntityKind::Division,
+            name: "城东区".into(),
+            name_en: String::new(),
+            division: None,
+            geometry: serde_json::json!({"type":"Point","coordinates":[101.8,36.6]}),
+            stratum: crate::Stratum::Surface,
+            z_range_m: None,
+            valid_from: None,
+            valid_to: None,
+            attributes: serde_json::Map::new(),
+            source: "示意".into(),
+        };
+        vec![
+            Record::Frame(frame),
+            Record::Frame(Frame {
+                refused: None,
+                payload: b"",
+                device: "",
+                ..frame
+            }),
+            Record::Register(Stamped {
+                at,
+                by: "local".into(),
+                what: Register::Entity {
+                    entity: Box::new(entity),
+                },
+            }),
+            Record::Rule(Stamped {
+                at,
+                by: "a".into(),
+                what: RuleFile {
+                    name: "air".into(),
+                    text: "rules: []".into(),
+                },
+            }),
+            Record::Act(Act {
+                at,
+                by: Scope::local("x"),
+                verb: Verb::Acknowledge {
+                    alert: AlertId::of(&[b"a"]),
+                    name: "王".into(),
+                    note: "看过".into(),
+                    until: at,
+                },
+            }),
+            Record::Tick(at),
+            Record::Session(Session::Released {
+                device: DeviceId::new("d").unwrap(),
+                packet_id: 7,
+            }),
+        ]
+    }
+
+    use crate::AlertId;
+
+    #[test]
+    fn records_read_back_as_written() {
+        for record in samples() {
+            let (kind, body) = record.encode();
+            assert_eq!(Record::decode(kind, &body).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn cut_bodies_are_errors_and_never_panics() {
+        for record in samples() {
+            let (kind, body) = record.encode();
+            for cut in 0..body.len() {
+                // A frame's payload has no length of its own (the log's record has): a cut inside it
+                // is the log's to notice.
+                let read = Record::decode(kind, &body[..cut]);
+                if kind != KIND_FRAME {
+                    assert!(read.is_err(), "kind {kind} cut at {cut}");
+                }
+            }
+        }
+        assert!(matches!(Record::decode(99, b""), Err(RecordError::Kind(99))));
+    }
+}

@@ -1,0 +1,99 @@
+//! Every way an input can be refused, by name.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $name:ident = $label:literal, $zh:literal;)*) => {
+        /// Why bytes, a message or a reading was not taken. The label names the counter
+        /// `onemap_refused_total{reason=…}` and stands in the quarantine.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(into = "&'static str", try_from = "String")]
+        #[non_exhaustive]
+        pub enum Refusal { $($(#[$doc])* $name,)* }
+
+        impl Refusal {
+            /// Every refusal, in the order of this list.
+            pub const ALL: &'static [Refusal] = &[$(Refusal::$name,)*];
+            /// The stable label.
+            pub const fn label(self) -> &'static str {
+                match self { $(Refusal::$name => $label,)* }
+            }
+            /// The Chinese name for the screen.
+            pub const fn label_zh(self) -> &'static str {
+                match self { $(Refusal::$name => $zh,)* }
+            }
+        }
+    };
+}
+
+refusals! {
+    /// CONNECT without a user name, or with a token nobody holds.
+    WrongToken = "wrong_token", "令牌无效";
+    /// A publish outside the device's own topics; the connection is closed.
+    ForeignTopic = "foreign_topic", "越权主题";
+    /// A packet over the size limit; the connection is closed, its first 4 KiB are kept.
+    OverSize = "over_size", "报文过大";
+    /// Bytes that are not MQTT 3.1.1; the connection is closed, its first 4 KiB are kept.
+    MalformedPacket = "malformed_packet", "报文损坏";
+    /// A second device connected with the same client id, or too many connections.
+    TooManyConnections = "too_many_connections", "连接数超限";
+    /// An own topic nobody decodes.
+    UnknownTopic = "unknown_topic", "未知主题";
+    /// A frame of a device that is not in the register.
+    UnknownDevice = "unknown_device", "未登记设备";
+    /// A device whose profile is not loaded.
+    UnknownProfile = "unknown_profile", "设备模型缺失";
+    /// Payload is not JSON.
+    BrokenJson = "broken_json", "JSON 损坏";
+    /// JSON of another shape than the topic's.
+    WrongShape = "wrong_shape", "结构不符";
+    /// A key that neither the dictionary nor the device's profile knows.
+    UnknownQuantity = "unknown_quantity", "未知指标";
+    /// NaN, infinity or a text where a number belongs.
+    NotANumber = "not_a_number", "非数值";
+    /// A sentinel such as -999, caught before unit conversion.
+    Sentinel = "sentinel", "缺测占位值";
+    /// Stamped further ahead of the receive time than the tolerance.
+    FutureStamp = "future_stamp", "时间超前";
+    /// Stamped before the year 2000.
+    AncientStamp = "ancient_stamp", "时间过旧";
+    /// A device that was retired still sends.
+    Retired = "retired", "设备已退役";
+}
+
+impl From<Refusal> for &'static str {
+    fn from(refusal: Refusal) -> &'static str {
+        refusal.label()
+    }
+}
+
+impl TryFrom<String> for Refusal {
+    type Error = String;
+    fn try_from(label: String) -> Result<Self, String> {
+        Refusal::ALL
+            .iter()
+            .copied()
+            .find(|r| r.label() == label)
+            .ok_or_else(|| format!("no refusal is called `{label}`"))
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_unique_and_read_back() {
+        for (i, r) in Refusal::ALL.iter().enumerate() {
+            assert_eq!(Refusal::try_from(r.label().to_owned()), Ok(*r));
+            assert!(Refusal::ALL[..i].iter().all(|other| other.label() != r.label()));
+        }
+        assert!(Refusal::try_from("nonsense".to_owned()).is_err());
+    }
+}

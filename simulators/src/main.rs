@@ -1,0 +1,2 @@
+//! The simulated city.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The one map: entities, indexes, divisions and vector tiles.

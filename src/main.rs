@@ -1,0 +1,2 @@
+//! onemap.
+fn main() {}

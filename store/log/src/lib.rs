@@ -1,0 +1,1 @@
+//! Segment log: append, CRC, adaptive group commit, rotation, cursors.

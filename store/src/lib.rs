@@ -1,0 +1,11 @@
+//! History, latest values, register and ledger.
+//!
+//! Each is a projection of the journal with its own cursor: what is lost here is made again by
+//! replaying.
+
+pub mod acts;
+pub mod gaps;
+pub mod history;
+pub mod latest;
+pub mod ledger;
+pub mod register;
