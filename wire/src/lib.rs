@@ -1,1 +1,17 @@
 //! Bytes to messages and back for every protocol, and profiles.
+//!
+//! Pure: no clock, no I/O. [`decode`] turns one journal frame into a [`Message`]: what could be read,
+//! and by name what could not. It never decides whether a reading is taken: that is admission's.
+
+pub mod decode;
+pub mod duration;
+pub mod message;
+pub mod modbus;
+pub mod native;
+pub mod profile;
+mod scalar;
+mod thingsboard;
+
+pub use decode::decode;
+pub use message::{Message, Refused, Sample, Scaling};
+pub use profile::{Profile, ProfileError};
