@@ -1,1 +1,258 @@
-//! Acts.
+//! The one gate through which people and machines with a name change something.
+//!
+//! Whoever comes in by HTTP or command line passes here: the role is checked, the record is sound, it is in
+//! the journal and durable before the caller hears "done". What follows from the record (the alert's new
+//! state, the device on the map) comes a moment later, when the pipeline reads it.
+
+use std::time::Duration;
+
+use onemap_log::{Batch, Log, LogError};
+use onemap_model::record::{Register, RuleFile, Stamped};
+use onemap_model::scope::Permission;
+use onemap_model::{Act, DivisionCode, Record, Role, RuleId, Scope, Timestamp, Verb};
+
+use crate::ledger::{TokenHash, TokenHashError};
+use crate::register::{EntityError, check_entity};
+
+/// Longest time for which an alert can be taken.
+pub const MAX_ACKNOWLEDGEMENT: Duration = Duration::from_secs(7 * 86_400);
+/// Most bytes of a person's name, and of a note.
+const MAX_NAME: usize = 256;
+const MAX_NOTE: usize = 4096;
+/// Records of a long import go to the journal in pieces of about this many bytes.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Writes acts and changes to the journal. Clones write to the same journal.
+#[derive(Clone)]
+pub struct Acts {
+    log: Log,
+}
+
+/// Why an act was not recorded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ActError {
+    /// The role does not hold the permission.
+    #[error("role {} may not do this (needs {needs:?})", role.name())]
+    Denied {
+        /// The role.
+        role: Role,
+        /// What it lacks.
+        needs: Permission,
+    },
+    /// No permission is defined for the verb.
+    #[error("no role may do this")]
+    Verb,
+    /// The thing lies outside the scope's division.
+    #[error("this lies outside division {own}")]
+    Outside {
+        /// The scope's division.
+        own: DivisionCode,
+    },
+    /// An administrator's token is made by the machine's owner only.
+    #[error("a token of role {} is made by an admin only", role.name())]
+    Escalation {
+        /// The role asked for.
+        role: Role,
+    },
+    /// Acts carry the name of a person.
+    #[error("the name is empty or longer than {MAX_NAME} bytes")]
+    Name,
+    /// The note is too long.
+    #[error("the note is longer than {MAX_NOTE} bytes")]
+    Note,
+    /// The acknowledgement does not end within the next seven days.
+    #[error("an acknowledgement ends later than now and within 7 days")]
+    Until,
+    /// An entity that the register does not take.
+    #[error("change {index} holds an entity that the register does not take")]
+    Entity {
+        /// Index in the call's list.
+        index: usize,
+        /// What is wrong.
+        #[source]
+        source: EntityError,
+    },
+    /// A token's hash that is none.
+    #[error("change {index} holds no token hash")]
+    TokenHash {
+        /// Index in the call's list.
+        index: usize,
+        /// What is wrong.
+        #[source]
+        source: TokenHashError,
+    },
+    /// A rule file's name that is no file name.
+    #[error("`{name}` cannot name a rule file")]
+    RuleName {
+        /// The name.
+        name: String,
+        /// What is wrong.
+        #[source]
+        source: onemap_model::IdError,
+    },
+    /// The journal did not take it. Whether a part was kept is not known.
+    #[error("the journal did not take it")]
+    Journal(#[from] LogError),
+}
+
+impl Acts {
+    /// Writes to `log`.
+    pub fn new(log: Log) -> Self {
+        Self { log }
+    }
+
+    /// Records one act and waits until it is durable; gives its journal position.
+    ///
+    /// Whether the alert exists, lies inside the scope's division and is still open is for the caller to look
+    /// at before, and for the fold over the journal to decide.
+    ///
+    /// # Errors
+    /// See [`ActError`]; after all but [`ActError::Journal`] nothing was recorded.
+    pub async fn record_act(&self, scope: &Scope, at: Timestamp, verb: Verb) -> Result<u64, ActError> {
+        permit(scope, permission_for(&verb).ok_or(ActError::Verb)?)?;
+        check_verb(at, &verb)?;
+        let by = scope.clone();
+        self.append([Record::Act(Act { at, by, verb })]).await
+    }
+
+    /// Records changes of the register in their order and waits until all are durable; gives the journal
+    /// position of the last. A long list goes in pieces: after a crash its first changes may be there without
+    /// its last. An empty list records nothing and gives the journal's last position.
+    ///
+    /// A scope with a division changes only what states a division inside it. A device's token and the removal
+    /// of an entity state none: there the caller looks the thing up and checks [`Scope::covers`].
+    ///
+    /// # Errors
+    /// See [`ActError`]; after all but [`ActError::Journal`] nothing was recorded.
+    pub async fn record_register(
+        &self,
+        scope: &Scope,
+        at: Timestamp,
+        changes: Vec<Register>,
+    ) -> Result<u64, ActError> {
+        for (index, change) in changes.iter().enumerate() {
+            check_change(scope, index, change)?;
+        }
+        let by = || scope.actor.clone();
+        let stamped = |what| Record::Register(Stamped { at, by: by(), what });
+        self.append(changes.into_iter().map(stamped)).await
+    }
+
+    /// Records a rule file, new, changed or (empty text) removed, and waits until it is durable; gives its
+    /// journal position. The caller has parsed the text. Rules concern the whole city, so a scope with a
+    /// division cannot change them.
+    ///
+    /// # Errors
+    /// See [`ActError`]; after all but [`ActError::Journal`] nothing was recorded.
+    pub async fn record_rule(&self, scope: &Scope, at: Timestamp, file: RuleFile) -> Result<u64, ActError> {
+        permit(scope, Permission::Rules)?;
+        cover(scope, None)?;
+        RuleId::new(&file.name).map_err(|source| ActError::RuleName {
+            name: file.name.chars().take(64).collect(),
+            source,
+        })?;
+        let by = scope.actor.clone();
+        self.append([Record::Rule(Stamped { at, by, what: file })]).await
+    }
+
+    async fn append(&self, records: impl IntoIterator<Item = Record<'static>>) -> Result<u64, ActError> {
+        let mut batch = Batch::new();
+        for record in records {
+            if batch.bytes() >= PIECE_BYTES {
+                self.log.append(&batch).await?;
+                batch.clear();
+            }
+            let (kind, body) = record.encode();
+            batch.try_push(kind, |out| out.extend_from_slice(&body))?;
+        }
+        let position = self.log.append(&batch).await?;
+        self.log.wait_durable(position).await?;
+        Ok(position)
+    }
+}
+
+/// What a role needs for a verb; `None` for a verb nobody has ruled on, which is then nobody's.
+fn permission_for(verb: &Verb) -> Option<Permission> {
+    match verb {
+        Verb::Acknowledge { .. } | Verb::Close { .. } => Some(Permission::HandleAlerts),
+        _ => None,
+    }
+}
+
+fn check_verb(at: Timestamp, verb: &Verb) -> Result<(), ActError> {
+    let (name, note) = match verb {
+        Verb::Acknowledge {
+            name, note, until, ..
+        } => {
+            if *until <= at || *until > at + MAX_ACKNOWLEDGEMENT {
+                return Err(ActError::Until);
+            }
+            (name, note)
+        }
+        Verb::Close { name, note, .. } => (name, note),
+        _ => return Ok(()),
+    };
+    if name.trim().is_empty() || name.len() > MAX_NAME {
+        return Err(ActError::Name);
+    }
+    if note.len() > MAX_NOTE {
+        return Err(ActError::Note);
+    }
+    Ok(())
+}
+
+fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), ActError> {
+    let needs = match change {
+        Register::AccessToken { .. } => Permission::Tokens,
+        _ => Permission::Register,
+    };
+    permit(scope, needs)?;
+    match change {
+        Register::Device { device } => cover(scope, device.division.as_ref()),
+        Register::Entity { entity } => {
+            check_entity(entity).map_err(|source| ActError::Entity { index, source })?;
+            cover(scope, entity.division.as_ref())
+        }
+        Register::DeviceToken { sha256, .. } => hash(index, sha256),
+        Register::EntityRemoved { .. } => Ok(()),
+        Register::AccessToken {
+            sha256,
+            role,
+            division,
+            ..
+        } => {
+            if *role == Role::Admin && scope.role != Role::Admin {
+                return Err(ActError::Escalation { role: *role });
+            }
+            cover(scope, division.as_ref())?;
+            hash(index, sha256)
+        }
+        // Profiles, and whatever comes later, concern the whole city.
+        _ => cover(scope, None),
+    }
+}
+
+fn hash(index: usize, sha256: &str) -> Result<(), ActError> {
+    match sha256.parse::<TokenHash>() {
+        Ok(_) => Ok(()),
+        Err(source) => Err(ActError::TokenHash { index, source }),
+    }
+}
+
+fn permit(scope: &Scope, needs: Permission) -> Result<(), ActError> {
+    if scope.may(needs) {
+        return Ok(());
+    }
+    Err(ActError::Denied {
+        role: scope.role,
+        needs,
+    })
+}
+
+fn cover(scope: &Scope, division: Option<&DivisionCode>) -> Result<(), ActError> {
+    match &scope.division {
+        Some(own) if !scope.covers(division) => Err(ActError::Outside { own: own.clone() }),
+        _ => Ok(()),
+    }
+}

@@ -4,8 +4,12 @@
 //! replaying.
 
 pub mod acts;
+mod canonical;
 pub mod gaps;
 pub mod history;
 pub mod latest;
 pub mod ledger;
 pub mod register;
+mod sqlite;
+
+pub use sqlite::FileError;

@@ -1,1 +1,231 @@
-//! Register.
+//! The register: devices, entities and profiles, as a GeoPackage that GIS programs open.
+//!
+//! [`Register`] owns the file `register.gpkg` and is written by the pipeline; [`RegisterView`] is the same
+//! content in memory for everyone who asks. The file holds no secrets and no persons. It is a projection:
+//! what others write into it is lost at the next replay.
+
+mod entity;
+mod geometry;
+pub mod import;
+mod rows;
+mod tables;
+mod view;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use onemap_model::record::Register as Change;
+use onemap_model::{Device, Entity, EntityKind, ProfileId, Timestamp};
+use rusqlite::Connection;
+
+pub use entity::{EntityError, check_entity};
+pub use geometry::GeometryError;
+pub use view::RegisterView;
+
+use crate::sqlite::{self, FileError, signed, unsigned};
+use geometry::Geometry;
+use rows::BadRow;
+
+/// The register's file and the changes that wait for the next [`commit`](Self::commit).
+pub struct Register {
+    path: PathBuf,
+    connection: Connection,
+    cursor: u64,
+    waiting: Vec<(rows::Change, Waiting)>,
+}
+
+enum Waiting {
+    Device(Box<Device>),
+    Entity(Box<Entity>, Geometry),
+    EntityRemoved(EntityKind, String),
+    Profile(ProfileId, String),
+}
+
+/// What [`Register::apply`] did with a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It waits for the next commit.
+    Waiting,
+    /// Its position is not after the cursor or the last waiting change: it was applied before.
+    Before,
+    /// It is kept elsewhere (tokens stand in the ledger).
+    Elsewhere,
+}
+
+/// What can go wrong with the register.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The entity is not sound; nothing was changed.
+    #[error("the entity at journal position {position} is not kept")]
+    Entity {
+        /// Journal position.
+        position: u64,
+        /// What is wrong with it.
+        #[source]
+        source: EntityError,
+    },
+    /// A commit that would leave waiting changes behind its cursor.
+    #[error("cursor {cursor} lies before position {position} of a change to be committed")]
+    CursorBehind {
+        /// The cursor asked for.
+        cursor: u64,
+        /// Position of the last waiting change.
+        position: u64,
+    },
+}
+
+impl Register {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    /// [`RegisterError::File`] when the file is damaged, another program's, of another version, locked or
+    /// cannot be written.
+    pub fn open(path: &Path) -> Result<Self, RegisterError> {
+        let kind = sqlite::Kind {
+            application_id: tables::APPLICATION_ID,
+            user_version: tables::USER_VERSION,
+            schema: || {
+                let format = tables::FORMAT;
+                tables::schema()
+                    + &format!("INSERT INTO onemap_meta VALUES ('cursor', 0), ('format', {format});")
+            },
+        };
+        let connection = sqlite::open(path, &kind)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        let meta = |key| match rows::meta(&connection, key) {
+            Ok(value) => Ok(value),
+            // Any other GeoPackage has the same application id.
+            Err(e) if e.to_string().contains("no such table") => Ok(None),
+            Err(source) => Err(sqlite::error(path, "read", source)),
+        };
+        let (Some(cursor), Some(format)) = (meta("cursor")?, meta("format")?) else {
+            return Err(RegisterError::File(FileError::ForeignPackage {
+                path: path.to_owned(),
+            }));
+        };
+        sqlite::check_format(path, format, tables::FORMAT)?;
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            cursor: unsigned(cursor),
+            waiting: Vec::new(),
+        })
+    }
+
+    /// The last journal position the file holds; 0 is nothing.
+    pub fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// Takes one change; it is in the file after the next [`commit`](Self::commit).
+    ///
+    /// # Errors
+    /// [`RegisterError::Entity`] when the entity is not sound. The change is then no part of the register
+    /// and the caller goes on with the next.
+    pub fn apply(&mut self, position: u64, at: Timestamp, change: &Change) -> Result<Applied, RegisterError> {
+        if position <= self.last() {
+            return Ok(Applied::Before);
+        }
+        let waiting = match change {
+            Change::Device { device } => Waiting::Device(Box::new(device.clone())),
+            Change::Entity { entity } => {
+                let geometry = entity::checked(entity);
+                let geometry = geometry.map_err(|source| RegisterError::Entity { position, source })?;
+                Waiting::Entity(entity.clone(), geometry)
+            }
+            Change::EntityRemoved { kind, code } => Waiting::EntityRemoved(kind.clone(), code.clone()),
+            Change::Profile { id, text } => Waiting::Profile(id.clone(), text.clone()),
+            // Tokens, and kinds of change that came after this version.
+            _ => return Ok(Applied::Elsewhere),
+        };
+        self.waiting.push((rows::Change { position, at }, waiting));
+        Ok(Applied::Waiting)
+    }
+
+    /// Writes the waiting changes and the cursor in one transaction, with an fsync. Does nothing when there
+    /// is nothing new.
+    ///
+    /// # Errors
+    /// When the cursor lies before a waiting change, or the file cannot be written: then nothing is
+    /// written, the changes still wait and the call may be repeated.
+    pub fn commit(&mut self, cursor: u64) -> Result<(), RegisterError> {
+        if cursor < self.last() {
+            if self.waiting.is_empty() {
+                return Ok(());
+            }
+            return Err(RegisterError::CursorBehind {
+                cursor,
+                position: self.last(),
+            });
+        }
+        if cursor == self.cursor {
+            return Ok(());
+        }
+        self.write(cursor)
+            .map_err(|source| sqlite::error(&self.path, "write", source))?;
+        self.waiting.clear();
+        self.cursor = cursor;
+        Ok(())
+    }
+
+    fn write(&mut self, cursor: u64) -> rusqlite::Result<()> {
+        let tx = sqlite::begin(&mut self.connection)?;
+        for (change, waiting) in &self.waiting {
+            match waiting {
+                Waiting::Device(device) => rows::put_device(&tx, *change, device)?,
+                Waiting::Entity(entity, geometry) => rows::put_entity(&tx, *change, entity, geometry)?,
+                Waiting::EntityRemoved(kind, code) => rows::remove_entity(&tx, *change, kind, code)?,
+                Waiting::Profile(id, text) => rows::put_profile(&tx, *change, id, text)?,
+            }
+        }
+        rows::set_meta(&tx, "cursor", signed(cursor))?;
+        tx.commit()
+    }
+
+    /// Reads the committed content into memory.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or another program has changed a row into something impossible.
+    pub fn load(&self) -> Result<RegisterView, RegisterError> {
+        let read = |source| sqlite::error(&self.path, "read", source);
+        let bad = |(table, row, column): BadRow| FileError::Row {
+            path: self.path.clone(),
+            table,
+            row,
+            column,
+        };
+        let mut view = RegisterView::default();
+        for device in rows::devices(&self.connection).map_err(read)? {
+            let device = device.map_err(bad)?;
+            view.devices.insert(device.id.clone(), Arc::new(device));
+        }
+        for entity in rows::entities(&self.connection).map_err(read)? {
+            let entity = entity.map_err(bad)?;
+            let key = (entity.kind.clone(), entity.code.clone());
+            view.entities.insert(key, Arc::new(entity));
+        }
+        for profile in rows::profiles(&self.connection).map_err(read)? {
+            let (id, text) = profile.map_err(bad)?;
+            view.profiles.insert(id, text);
+        }
+        Ok(view)
+    }
+
+    /// SHA-256 over the committed content; see [`RegisterView::digest`].
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn digest(&self) -> Result<[u8; 32], RegisterError> {
+        Ok(self.load()?.digest())
+    }
+
+    fn last(&self) -> u64 {
+        self.waiting
+            .last()
+            .map_or(self.cursor, |(change, _)| change.position)
+    }
+}

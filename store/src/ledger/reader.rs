@@ -1,0 +1,285 @@
+//! Reading the ledger beside its writer.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use onemap_model::{Act, AlertId, DeviceId, DivisionCode, Role, Timestamp, Transition};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use sha2::{Digest, Sha256};
+
+use super::LedgerError;
+use super::quarantine::{self, QuarantineFilter, QuarantineTotals, Quarantined};
+use super::schema;
+use super::tokens::TokenHash;
+use crate::canonical;
+use crate::sqlite::{self, FileError, signed, unsigned};
+
+/// Connections kept open between reads; more are opened when more read at once, and closed after.
+const N_KEPT: usize = 4;
+
+/// A transition with its number in the ledger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LedgerTransition {
+    /// Its number, rising without repeats; feeds resume after it. It belongs to this ledger: a replay into
+    /// another folder may number differently.
+    pub seq: u64,
+    /// The transition.
+    pub transition: Transition,
+}
+
+/// An act with its journal position.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LedgerAct {
+    /// Journal position.
+    pub position: u64,
+    /// The act.
+    pub act: Act,
+}
+
+/// A bearer token, without the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessToken {
+    /// What it is called. Several tokens may share a name.
+    pub name: String,
+    /// Its hash.
+    pub sha256: TokenHash,
+    /// Its role.
+    pub role: Role,
+    /// Its division; `None` is the whole city.
+    pub division: Option<DivisionCode>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it ended, if it did.
+    pub revoked: Option<Timestamp>,
+}
+
+/// Reads the ledger over its own read-only connections. Clones share them. Every call blocks for the time
+/// of one query, so async callers go through a blocking thread.
+#[derive(Clone)]
+pub struct LedgerReader {
+    pool: Arc<Pool>,
+}
+
+struct Pool {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl LedgerReader {
+    /// Opens a ledger that a [`Ledger`](super::Ledger) has made.
+    ///
+    /// # Errors
+    /// When the file is absent, damaged, no ledger or of another version.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let read = |source| sqlite::error(path, "read", source);
+        let connection = sqlite::open_to_read(path)?;
+        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let application_id = pragma("application_id").map_err(read)?;
+        if application_id != schema::APPLICATION_ID {
+            return Err(LedgerError::File(FileError::Foreign {
+                path: path.to_owned(),
+                found: application_id,
+                expected: schema::APPLICATION_ID,
+            }));
+        }
+        sqlite::check_format(path, pragma("user_version").map_err(read)?, schema::FORMAT)?;
+        let pool = Pool {
+            path: path.to_owned(),
+            idle: Mutex::new(vec![connection]),
+        };
+        Ok(Self { pool: Arc::new(pool) })
+    }
+
+    /// The last journal position the ledger is complete with.
+    ///
+    /// # Errors
+    /// When the file cannot be read; so for every method here.
+    pub fn cursor(&self) -> Result<u64, LedgerError> {
+        self.read(|c| schema::meta(c, schema::CURSOR)).map(unsigned)
+    }
+
+    /// At most `limit` transitions with numbers after `seq`, oldest first.
+    pub fn transitions_after(&self, seq: u64, limit: usize) -> Result<Vec<LedgerTransition>, LedgerError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(|c| {
+            c.prepare_cached("SELECT seq, json FROM transitions WHERE seq > ?1 ORDER BY seq LIMIT ?2")?
+                .query_map(params![signed(seq), limit], transition)?
+                .collect()
+        })
+    }
+
+    /// Every transition of an alert, oldest first.
+    pub fn transitions_of(&self, alert: &AlertId) -> Result<Vec<LedgerTransition>, LedgerError> {
+        self.read(|c| {
+            c.prepare_cached("SELECT seq, json FROM transitions WHERE alert = unhex(?1) ORDER BY seq")?
+                .query_map([alert.to_string()], transition)?
+                .collect()
+        })
+    }
+
+    /// Every transition, oldest first.
+    pub fn all_transitions(&self) -> Result<Vec<LedgerTransition>, LedgerError> {
+        self.transitions_after(0, usize::MAX)
+    }
+
+    /// Number of the last transition; 0 when there is none.
+    pub fn last_seq(&self) -> Result<u64, LedgerError> {
+        self.read(|c| {
+            c.query_row("SELECT coalesce(max(seq), 0) FROM transitions", [], |row| {
+                row.get(0)
+            })
+        })
+        .map(unsigned)
+    }
+
+    /// SHA-256 over the transitions in order of journal position and id: what was judged, when and on
+    /// which inputs. Numbers and wording are not in it, so a replay gives the same.
+    pub fn transitions_digest(&self) -> Result<[u8; 32], LedgerError> {
+        self.read(|c| {
+            let mut statement =
+                c.prepare_cached("SELECT seq, json FROM transitions ORDER BY position, id")?;
+            let mut rows = statement.query([])?;
+            let mut hash = Sha256::new();
+            while let Some(row) = rows.next()? {
+                let t = transition(row)?.transition;
+                let content = (
+                    (&t.id, &t.alert, t.edge, t.at.ms(), t.position),
+                    (&t.rule, &t.rule_version, &t.series, t.severity, &t.division),
+                    &t.inputs,
+                );
+                canonical::update(&mut hash, "transition", &content);
+            }
+            Ok(hash.finalize().into())
+        })
+    }
+
+    /// At most `limit` quarantine entries, newest first; `before` is the number of the last one seen.
+    pub fn quarantine(
+        &self,
+        filter: &QuarantineFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Quarantined>, LedgerError> {
+        self.read(|c| quarantine::page(c, filter, before, limit))
+    }
+
+    /// One quarantine entry.
+    pub fn quarantined(&self, id: u64) -> Result<Option<Quarantined>, LedgerError> {
+        self.read(|c| quarantine::one(c, id))
+    }
+
+    /// What the quarantine holds and has let go.
+    pub fn quarantine_totals(&self) -> Result<QuarantineTotals, LedgerError> {
+        self.read(quarantine::totals)
+    }
+
+    /// The body of the frame at a journal position, if it was kept as evidence
+    /// ([`Frame::decode`](onemap_model::Frame::decode) reads it).
+    pub fn evidence(&self, position: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.read(|c| {
+            c.prepare_cached("SELECT frame FROM evidence WHERE position = ?1")?
+                .query_row([signed(position)], |row| row.get(0))
+                .optional()
+        })
+    }
+
+    /// At most `limit` acts after a journal position, oldest first.
+    pub fn acts_after(&self, position: u64, limit: usize) -> Result<Vec<LedgerAct>, LedgerError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT position, json FROM acts WHERE position > ?1 ORDER BY position LIMIT ?2",
+            )?
+            .query_map(params![signed(position), limit], |row| {
+                Ok(LedgerAct {
+                    position: unsigned(row.get(0)?),
+                    act: json(row, 1)?,
+                })
+            })?
+            .collect()
+        })
+    }
+
+    /// Every device's token hash, in the order in which they were given.
+    pub fn device_tokens(&self) -> Result<Vec<(DeviceId, TokenHash)>, LedgerError> {
+        self.read(|c| {
+            c.prepare_cached("SELECT device, sha256 FROM device_tokens ORDER BY position, device")?
+                .query_map([], |row| Ok((parsed(row, 0)?, hash(row, 1)?)))?
+                .collect()
+        })
+    }
+
+    /// Every access token, revoked ones too, in the order in which they were made.
+    pub fn access_tokens(&self) -> Result<Vec<AccessToken>, LedgerError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT name, sha256, role, division, created, revoked FROM access_tokens ORDER BY position, sha256",
+            )?
+            .query_map([], |row| {
+                let division: Option<String> = row.get(3)?;
+                Ok(AccessToken {
+                    name: row.get(0)?,
+                    sha256: hash(row, 1)?,
+                    role: parsed(row, 2)?,
+                    division: division.map(|_| parsed(row, 3)).transpose()?,
+                    created: Timestamp::from_ms(row.get(4)?),
+                    revoked: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_ms),
+                })
+            })?
+            .collect()
+        })
+    }
+
+    /// Position and bytes of a named snapshot.
+    pub fn snapshot(&self, name: &str) -> Result<Option<(u64, Vec<u8>)>, LedgerError> {
+        self.read(|c| {
+            c.prepare_cached("SELECT position, bytes FROM snapshots WHERE name = ?1")?
+                .query_row([name], |row| Ok((unsigned(row.get(0)?), row.get(1)?)))
+                .optional()
+        })
+    }
+
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
+        let idle = || self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle().pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => sqlite::open_to_read(&self.pool.path)?,
+        };
+        let answer = query(&connection).map_err(|source| sqlite::error(&self.pool.path, "read", source))?;
+        let mut idle = idle();
+        if idle.len() < N_KEPT {
+            idle.push(connection);
+        }
+        Ok(answer)
+    }
+}
+
+fn transition(row: &Row<'_>) -> rusqlite::Result<LedgerTransition> {
+    Ok(LedgerTransition {
+        seq: unsigned(row.get(0)?),
+        transition: json(row, 1)?,
+    })
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|e| unreadable(column, e.into()))
+}
+
+fn parsed<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T::Err: std::fmt::Display,
+{
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse()
+        .map_err(|e: T::Err| unreadable(column, e.to_string().into()))
+}
+
+fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<TokenHash> {
+    let bytes = row.get_ref(column)?.as_blob()?;
+    TokenHash::from_slice(bytes).ok_or_else(|| unreadable(column, "a hash has 32 bytes".into()))
+}
+
+fn unreadable(column: usize, source: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, source)
+}

@@ -1,0 +1,1 @@
+//! Entities and readings out of files. Pure: text in, values or named errors out.

@@ -1,0 +1,328 @@
+//! Devices, entities and profiles as rows of the GeoPackage, and back.
+
+use std::sync::Arc;
+
+use onemap_model::{Device, Entity, EntityKind, Position, ProfileId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::entity::{kind_name, kind_named};
+use super::geometry::{Coord, Geometry};
+use super::tables::{ENTITY_TABLES, table_of};
+use crate::sqlite::signed;
+
+/// When and where in the journal a row was changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change {
+    pub(crate) position: u64,
+    pub(crate) at: Timestamp,
+}
+
+/// What cannot be read back: table, key and column.
+pub(crate) type BadRow = (&'static str, String, &'static str);
+
+pub(crate) fn put_device(tx: &Connection, change: Change, device: &Device) -> rusqlite::Result<()> {
+    let point = device.position.map(|p| {
+        Geometry::Point(Coord {
+            lon: p.lon(),
+            lat: p.lat(),
+            height: p.height_m(),
+        })
+    });
+    tx.prepare_cached(
+        "INSERT INTO devices (geom, id, name, name_en, kind, profile, division, setting, gateway, state,
+             cadence_s, department, demo, changed_at, position)
+         VALUES (:geom, :id, :name, :name_en, :kind, :profile, :division, :setting, :gateway, :state,
+             :cadence_s, :department, :demo, :changed_at, :position)
+         ON CONFLICT (id) DO UPDATE SET geom = :geom, name = :name, name_en = :name_en, kind = :kind,
+             profile = :profile, division = :division, setting = :setting, gateway = :gateway, state = :state,
+             cadence_s = :cadence_s, department = :department, demo = :demo, changed_at = :changed_at,
+             position = :position",
+    )?
+    .execute(named_params! {
+        ":geom": point.as_ref().map(Geometry::to_blob),
+        ":id": device.id.as_str(),
+        ":name": device.name,
+        ":name_en": device.name_en,
+        ":kind": &*device.kind,
+        ":profile": device.profile.as_ref().map(ProfileId::as_str),
+        ":division": device.division.as_ref().map(|d| d.as_str()),
+        ":setting": word(&device.setting),
+        ":gateway": device.gateway.as_ref().map(|g| g.as_str()),
+        ":state": word(&device.state),
+        ":cadence_s": device.cadence_s,
+        ":department": device.department,
+        ":demo": device.demo,
+        ":changed_at": utc_text(change.at),
+        ":position": signed(change.position),
+    })?;
+    touch(tx, "devices", change.at, point.as_ref())
+}
+
+pub(crate) fn put_entity(
+    tx: &Connection,
+    change: Change,
+    entity: &Entity,
+    geometry: &Geometry,
+) -> rusqlite::Result<()> {
+    let table = table_of(&entity.kind, geometry);
+    for other in ENTITY_TABLES.iter().filter(|other| **other != table) {
+        delete(tx, other.name, change.at, &entity.kind, &entity.code)?;
+    }
+    let promoted = geometry.clone().promoted();
+    tx.prepare_cached(&format!(
+        "INSERT INTO {} (geom, kind, code, name, name_en, division, stratum, z_min, z_max, valid_from,
+             valid_to, attributes, source, geometry_type, changed_at, position)
+         VALUES (:geom, :kind, :code, :name, :name_en, :division, :stratum, :z_min, :z_max, :valid_from,
+             :valid_to, :attributes, :source, :geometry_type, :changed_at, :position)
+         ON CONFLICT (kind, code) DO UPDATE SET geom = :geom, name = :name, name_en = :name_en,
+             division = :division, stratum = :stratum, z_min = :z_min, z_max = :z_max,
+             valid_from = :valid_from, valid_to = :valid_to, attributes = :attributes, source = :source,
+             geometry_type = :geometry_type, changed_at = :changed_at, position = :position",
+        table.name
+    ))?
+    .execute(named_params! {
+        ":geom": promoted.to_blob(),
+        ":kind": kind_name(&entity.kind),
+        ":code": &*entity.code,
+        ":name": entity.name,
+        ":name_en": entity.name_en,
+        ":division": entity.division.as_ref().map(|d| d.as_str()),
+        ":stratum": word(&entity.stratum),
+        ":z_min": entity.z_range_m.map(|z| z[0]),
+        ":z_max": entity.z_range_m.map(|z| z[1]),
+        ":valid_from": entity.valid_from.map(utc_text),
+        ":valid_to": entity.valid_to.map(utc_text),
+        ":attributes": serde_json::to_string(&entity.attributes).expect("its keys are texts"),
+        ":source": entity.source,
+        ":geometry_type": geometry.name(),
+        ":changed_at": utc_text(change.at),
+        ":position": signed(change.position),
+    })?;
+    touch(tx, table.name, change.at, Some(&promoted))
+}
+
+pub(crate) fn remove_entity(
+    tx: &Connection,
+    change: Change,
+    kind: &EntityKind,
+    code: &str,
+) -> rusqlite::Result<()> {
+    ENTITY_TABLES
+        .iter()
+        .try_for_each(|table| delete(tx, table.name, change.at, kind, code))
+}
+
+pub(crate) fn put_profile(
+    tx: &Connection,
+    change: Change,
+    id: &ProfileId,
+    text: &str,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO profiles (id, text, changed_at, position) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (id) DO UPDATE SET text = ?2, changed_at = ?3, position = ?4",
+    )?
+    .execute(params![
+        id.as_str(),
+        text,
+        utc_text(change.at),
+        signed(change.position)
+    ])?;
+    touch(tx, "profiles", change.at, None)
+}
+
+fn delete(
+    tx: &Connection,
+    table: &str,
+    at: Timestamp,
+    kind: &EntityKind,
+    code: &str,
+) -> rusqlite::Result<()> {
+    let n = tx
+        .prepare_cached(&format!("DELETE FROM {table} WHERE kind = ?1 AND code = ?2"))?
+        .execute(params![kind_name(kind), code])?;
+    if n > 0 { touch(tx, table, at, None) } else { Ok(()) }
+}
+
+/// Notes the change in the table's entry. Its bounds only widen: they are informative by the standard.
+fn touch(tx: &Connection, table: &str, at: Timestamp, geometry: Option<&Geometry>) -> rusqlite::Result<()> {
+    tx.prepare_cached("UPDATE gpkg_contents SET last_change = ?2 WHERE table_name = ?1")?
+        .execute(params![table, utc_text(at)])?;
+    if let Some(geometry) = geometry {
+        let [west, south, east, north] = geometry.bounds();
+        tx.prepare_cached(
+            "UPDATE gpkg_contents SET min_x = min(coalesce(min_x, ?2), ?2), min_y = min(coalesce(min_y, ?3), ?3),
+                 max_x = max(coalesce(max_x, ?4), ?4), max_y = max(coalesce(max_y, ?5), ?5)
+             WHERE table_name = ?1",
+        )?
+        .execute(params![table, west, south, east, north])?;
+    }
+    Ok(())
+}
+
+/// Reads every device.
+pub(crate) fn devices(connection: &Connection) -> rusqlite::Result<Vec<Result<Device, BadRow>>> {
+    let read = |row: &Row<'_>| {
+        let id: String = row.get("id")?;
+        let blob: Option<Vec<u8>> = row.get("geom")?;
+        let text = |column: &'static str| row.get::<_, String>(column);
+        let optional = |column: &'static str| row.get::<_, Option<String>>(column);
+        let bad = |column| ("devices", id.clone(), column);
+        let (name, name_en, kind, department) = (
+            text("name")?,
+            text("name_en")?,
+            text("kind")?,
+            text("department")?,
+        );
+        let (setting, state) = (text("setting")?, text("state")?);
+        let (profile, division, gateway) =
+            (optional("profile")?, optional("division")?, optional("gateway")?);
+        let (cadence_s, demo) = (row.get("cadence_s")?, row.get("demo")?);
+        let device = || {
+            let position = match blob {
+                None => None,
+                Some(blob) => Some(position(&blob).ok_or_else(|| bad("geom"))?),
+            };
+            Ok(Device {
+                id: id.parse().map_err(|_| bad("id"))?,
+                name,
+                name_en,
+                kind: kind.into(),
+                profile: parsed(profile).ok_or_else(|| bad("profile"))?,
+                position,
+                division: parsed(division).ok_or_else(|| bad("division"))?,
+                setting: from_word(setting).ok_or_else(|| bad("setting"))?,
+                gateway: parsed(gateway).ok_or_else(|| bad("gateway"))?,
+                state: from_word(state).ok_or_else(|| bad("state"))?,
+                cadence_s,
+                department,
+                demo,
+            })
+        };
+        Ok(device())
+    };
+    connection
+        .prepare("SELECT * FROM devices")?
+        .query_map([], read)?
+        .collect()
+}
+
+/// Reads every entity.
+pub(crate) fn entities(connection: &Connection) -> rusqlite::Result<Vec<Result<Entity, BadRow>>> {
+    let mut all = Vec::new();
+    for table in ENTITY_TABLES {
+        let mut statement = connection.prepare(&format!("SELECT * FROM {}", table.name))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            all.push(entity(table.name, row)?);
+        }
+    }
+    Ok(all)
+}
+
+fn entity(table: &'static str, row: &Row<'_>) -> rusqlite::Result<Result<Entity, BadRow>> {
+    let text = |column: &'static str| row.get::<_, String>(column);
+    let optional = |column: &'static str| row.get::<_, Option<String>>(column);
+    let (code, kind, name, name_en) = (text("code")?, text("kind")?, text("name")?, text("name_en")?);
+    let (stratum, attributes, source) = (text("stratum")?, text("attributes")?, text("source")?);
+    let (division, from, to) = (
+        optional("division")?,
+        optional("valid_from")?,
+        optional("valid_to")?,
+    );
+    let (blob, geometry_type): (Vec<u8>, String) = (row.get("geom")?, row.get("geometry_type")?);
+    let heights: (Option<f64>, Option<f64>) = (row.get("z_min")?, row.get("z_max")?);
+    let bad = |column| (table, code.clone(), column);
+    let time = |text: Option<String>, column| match text {
+        None => Ok(None),
+        Some(text) => Timestamp::parse(&text).map(Some).map_err(|_| bad(column)),
+    };
+    let entity = || {
+        let geometry = Geometry::from_blob(&blob).ok_or_else(|| bad("geom"))?;
+        Ok(Entity {
+            code: code.as_str().into(),
+            kind: kind_named(&kind).ok_or_else(|| bad("kind"))?,
+            name,
+            name_en,
+            division: parsed(division).ok_or_else(|| bad("division"))?,
+            geometry: geometry.demoted(&geometry_type).to_json(),
+            stratum: from_word(stratum).ok_or_else(|| bad("stratum"))?,
+            z_range_m: heights.0.zip(heights.1).map(|(low, high)| [low, high]),
+            valid_from: time(from, "valid_from")?,
+            valid_to: time(to, "valid_to")?,
+            attributes: serde_json::from_str(&attributes).map_err(|_| bad("attributes"))?,
+            source,
+        })
+    };
+    Ok(entity())
+}
+
+/// Reads every profile.
+pub(crate) fn profiles(
+    connection: &Connection,
+) -> rusqlite::Result<Vec<Result<(ProfileId, Arc<str>), BadRow>>> {
+    let read = |row: &Row<'_>| {
+        let (id, text): (String, String) = (row.get(0)?, row.get(1)?);
+        let parsed = id.parse().map_err(|_| ("profiles", id, "id"));
+        Ok(parsed.map(|id| (id, text.into())))
+    };
+    connection
+        .prepare("SELECT id, text FROM profiles")?
+        .query_map([], read)?
+        .collect()
+}
+
+/// A number of the file's own.
+pub(crate) fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<i64>> {
+    connection
+        .query_row("SELECT value FROM onemap_meta WHERE key = ?1", [key], |row| {
+            row.get(0)
+        })
+        .optional()
+}
+
+pub(crate) fn set_meta(connection: &Connection, key: &str, value: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO onemap_meta VALUES (?1, ?2)")?
+        .execute(params![key, value])
+        .map(|_| ())
+}
+
+fn position(blob: &[u8]) -> Option<Position> {
+    match Geometry::from_blob(blob)? {
+        Geometry::Point(c) => Position::new(c.lon, c.lat, c.height).ok(),
+        _ => None,
+    }
+}
+
+/// The word an enum without fields is written as.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        other => unreachable!("enums of the register are written as words, not {other:?}"),
+    }
+}
+
+fn from_word<T: DeserializeOwned>(word: String) -> Option<T> {
+    serde_json::from_value(serde_json::Value::String(word)).ok()
+}
+
+/// `Some(None)` for an absent text, `None` for one that does not parse.
+fn parsed<T: std::str::FromStr>(text: Option<String>) -> Option<Option<T>> {
+    match text {
+        None => Some(None),
+        Some(text) => text.parse().ok().map(Some),
+    }
+}
+
+/// ISO 8601 in UTC with milliseconds, as the GeoPackage standard wants it; a time outside the years 1 to
+/// 9999 is written as its border.
+pub(crate) fn utc_text(t: Timestamp) -> String {
+    let ms = t.ms().clamp(-62_135_596_800_000, 253_402_207_200_000);
+    match jiff::Timestamp::from_millisecond(ms) {
+        Ok(t) => t.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
+        Err(_) => unreachable!("{ms} lies within the calendar's range"),
+    }
+}

@@ -1,0 +1,145 @@
+//! The register in memory: what requests, admission and the map read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use onemap_model::record::Register as Change;
+use onemap_model::{Device, DeviceId, Entity, EntityCode, EntityKind, ProfileId};
+use sha2::{Digest, Sha256};
+
+use super::entity::{EntityError, KINDS, checked};
+use super::geometry::Geometry;
+use crate::canonical;
+
+/// Devices, entities and profiles as of one journal position. Values are shared, so a clone is a copy of
+/// the maps' keys and pointers only.
+///
+/// Tokens are not in it ([`crate::ledger::Tokens`] has them), nor are persons.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegisterView {
+    /// Every device and gateway, retired ones too.
+    pub devices: BTreeMap<DeviceId, Arc<Device>>,
+    /// Everything else on the map. Geometries stand as the register keeps them: numbers are floats, and
+    /// members besides `type` and `coordinates` are gone.
+    pub entities: BTreeMap<(EntityKind, EntityCode), Arc<Entity>>,
+    /// Profile texts (YAML).
+    pub profiles: BTreeMap<ProfileId, Arc<str>>,
+}
+
+impl RegisterView {
+    /// Applies one change; says whether it concerned this view and altered it.
+    ///
+    /// # Errors
+    /// [`EntityError`] when an entity is not sound; the view is unchanged. Such a change does not enter
+    /// the register's file either.
+    pub fn apply(&mut self, change: &Change) -> Result<bool, EntityError> {
+        Ok(match change {
+            Change::Device { device } => put(&mut self.devices, device.id.clone(), device.clone().into()),
+            Change::Profile { id, text } => put(&mut self.profiles, id.clone(), text.as_str().into()),
+            Change::Entity { entity } => {
+                let entity = normal(entity, &checked(entity)?);
+                put(
+                    &mut self.entities,
+                    (entity.kind.clone(), entity.code.clone()),
+                    entity.into(),
+                )
+            }
+            Change::EntityRemoved { kind, code } => self
+                .entities
+                .remove(&(kind.clone(), code.as_str().into()))
+                .is_some(),
+            // Tokens, and kinds of change that came after this version.
+            _ => false,
+        })
+    }
+
+    /// The entities of a code, whatever their kind; a code is unique only with its kind.
+    pub fn with_code(&self, code: &str) -> impl Iterator<Item = &Arc<Entity>> {
+        let code: EntityCode = code.into();
+        KINDS
+            .into_iter()
+            .filter_map(move |kind| self.entities.get(&(kind, code.clone())))
+    }
+
+    /// SHA-256 over the content: every device, entity and profile in order of its key, as canonical
+    /// JSON. Two registers with equal content have equal digests, however they came about.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for device in self.devices.values() {
+            canonical::update(&mut hash, "device", device.as_ref());
+        }
+        for entity in self.entities.values() {
+            canonical::update(&mut hash, "entity", entity.as_ref());
+        }
+        for (id, text) in &self.profiles {
+            canonical::update(&mut hash, "profile", &(id, text));
+        }
+        hash.finalize().into()
+    }
+}
+
+fn put<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, Arc<V>>, key: K, value: Arc<V>) -> bool
+where
+    V: ?Sized,
+{
+    let old = map.insert(key, value.clone());
+    old.is_none_or(|old| old != value)
+}
+
+/// The entity as the register gives it back.
+pub(crate) fn normal(entity: &Entity, geometry: &Geometry) -> Entity {
+    Entity {
+        geometry: geometry.to_json(),
+        ..entity.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::entity::tests::{entity, shapes};
+    use super::*;
+
+    fn change(kind: EntityKind, code: &str, shape: usize) -> Change {
+        Change::Entity {
+            entity: Box::new(entity(kind, code, shapes()[shape].clone())),
+        }
+    }
+
+    #[test]
+    fn the_view_follows_the_changes() {
+        let mut view = RegisterView::default();
+        let empty = view.digest();
+        assert_eq!(view.apply(&change(EntityKind::Road, "a", 2)), Ok(true));
+        assert_eq!(
+            view.apply(&change(EntityKind::Road, "a", 2)),
+            Ok(false),
+            "the same again"
+        );
+        let one = view.digest();
+        assert_ne!(one, empty);
+        assert_eq!(view.apply(&change(EntityKind::Place, "a", 0)), Ok(true));
+        let kinds = |view: &RegisterView| {
+            let found = view.with_code("a").map(|e| e.kind.clone());
+            found.collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(&view), [EntityKind::Place, EntityKind::Road]);
+        assert!(
+            view.apply(&change(EntityKind::Road, "a", 0)).is_err(),
+            "a road is no point"
+        );
+        let removed = Change::EntityRemoved {
+            kind: EntityKind::Place,
+            code: "a".into(),
+        };
+        assert_eq!(view.apply(&removed), Ok(true));
+        assert_eq!(view.apply(&removed), Ok(false));
+        assert_eq!(view.digest(), one);
+        let token = Change::DeviceToken {
+            device: DeviceId::new("d").unwrap(),
+            sha256: "00".repeat(32),
+        };
+        assert_eq!(view.apply(&token), Ok(false));
+        assert_eq!(view.digest(), one);
+    }
+}
