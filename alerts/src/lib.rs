@@ -1,1 +1,13 @@
-//! Alert life: episodes, acknowledgement, feeds.
+//! Alert life: from the raised edge to the last one.
+//!
+//! [`Board`] folds the transitions of the rule engine and the acts of people into [`Alert`]s. It is a
+//! projection of the journal: no clock, no I/O; the same records give the same alerts.
+
+mod alert;
+mod board;
+mod list;
+
+pub use alert::{Acknowledgement, Alert, AlertState, Condition};
+pub use board::{ActRefused, Board, BoardError};
+pub use list::{Cursor, Filter, StateFilter};
+pub use onemap_rules::{RuleInfo, Texts};

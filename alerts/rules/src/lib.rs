@@ -1,1 +1,23 @@
 //! The pure rule engine: typed YAML rules, event-time state machines, transitions.
+//!
+//! No clock, no I/O, no threads: the caller passes `now` (the time of the journal record at hand) and
+//! the record's position. The same calls in the same order give the same transitions, ids and
+//! snapshots, so a replayed journal gives the same alerts; the edge gateway links the same engine.
+//!
+//! - [`RuleSet`] reads one file of rules and says with line and column what is wrong with it.
+//! - [`Engine`] binds rules to series and folds observations, ticks and register changes into
+//!   [`Transition`](onemap_model::Transition)s.
+//! - [`Condition`] is what a series is: normal, abnormal or unknown; unknown is never normal.
+
+mod amount;
+mod codec;
+mod engine;
+mod file;
+mod message;
+mod rule;
+mod trial;
+
+pub use engine::{Condition, Engine, Explanation, OpenAlert, Progress, SnapshotError};
+pub use file::{RuleError, RuleSet};
+pub use rule::{Clause, Rule, RuleInfo, Selector, Silence, Texts, Threshold, When};
+pub use trial::TrialOutcome;

@@ -1,0 +1,277 @@
+//! Which rule looks at which series: rebound when rules or devices change, and at a first reading.
+
+use std::sync::Arc;
+
+use onemap_model::{Device, DeviceId, DeviceState, DivisionCode, Quantity};
+
+use super::Engine;
+use super::entries::{DeviceEntry, MAINTAINED, NEVER, NO_DEADLINE, SEEN, SILENT, SeriesEntry, Slot};
+use crate::rule::{Rule, Texts};
+
+impl Engine {
+    /// Recomputes the rules in force from the files. Of two with one id, the first file's holds.
+    pub(super) fn index_rules(&mut self) {
+        self.rules.clear();
+        self.by_quantity.clear();
+        for set in self.files.values() {
+            for rule in set.rules() {
+                self.rules
+                    .entry(rule.id.clone())
+                    .or_insert_with(|| Arc::clone(rule));
+            }
+        }
+        for rule in self.rules.values() {
+            self.by_quantity
+                .entry(rule.quantity())
+                .or_default()
+                .push(Arc::clone(rule));
+        }
+    }
+
+    /// Takes the register's word on a device.
+    pub(super) fn register(&mut self, device: &Device, division: Option<&DivisionCode>) {
+        let now = self.book.now;
+        let i = match self.device_index.get(&device.id) {
+            Some(i) => *i,
+            None => self.add_device(&device.id, &device.kind, division),
+        };
+        let entry = &mut self.devices[i as usize];
+        let before = entry.state;
+        entry.kind = Arc::clone(&device.kind);
+        entry.division = division.cloned();
+        entry.cadence_s = device.cadence_s;
+        entry.registered = true;
+        entry.state = device.state;
+        let resumes = before != DeviceState::Active && device.state == DeviceState::Active;
+        if resumes {
+            entry.counted_from = now;
+        }
+        let because = if entry.retired() {
+            crate::message::device_retired()
+        } else {
+            crate::message::rule_changed()
+        };
+        self.bind_device(i, &because);
+        for series in self.devices[i as usize].series.clone() {
+            if device.state == DeviceState::Maintenance && before != DeviceState::Maintenance {
+                self.with_series_slots(series, |slot, _, _| {
+                    if slot.rule.silence().is_none() {
+                        slot.calm();
+                    }
+                });
+            }
+            if resumes && !self.series[series as usize].has(MAINTAINED) {
+                self.judge_again(series);
+            }
+            self.settle_series(series);
+        }
+        self.settle_device(i);
+    }
+
+    pub(super) fn add_device(
+        &mut self,
+        id: &DeviceId,
+        kind: &Arc<str>,
+        division: Option<&DivisionCode>,
+    ) -> u32 {
+        let i = u32::try_from(self.devices.len()).expect("fewer than 2^32 devices fit into memory");
+        self.devices.push(DeviceEntry {
+            id: id.clone(),
+            kind: Arc::clone(kind),
+            division: division.cloned(),
+            cadence_s: 0,
+            state: DeviceState::Active,
+            registered: false,
+            counted_from: self.book.now,
+            heard_at: NEVER,
+            series: Vec::new(),
+            slots: Vec::new(),
+            armed: NO_DEADLINE,
+        });
+        self.device_index.insert(id.clone(), i);
+        self.bind_device(i, &crate::message::rule_changed());
+        i
+    }
+
+    /// The index of a series.
+    pub(super) fn find_series(&self, device: u32, quantity: Quantity, channel: u16) -> Option<u32> {
+        let list = &self.devices[device as usize].series;
+        let key = |i: &u32| {
+            let series = &self.series[*i as usize];
+            (series.quantity, series.channel)
+        };
+        list.binary_search_by_key(&(quantity, channel), key)
+            .ok()
+            .map(|at| list[at])
+    }
+
+    /// Binds the rules of a series at its first reading, and ends the silence of a stand-in.
+    pub(super) fn first_reading(&mut self, i: u32) {
+        self.bind_series(i, &crate::message::rule_changed(), false);
+        let (device, quantity) = (self.series[i as usize].device, self.series[i as usize].quantity);
+        for other in self.devices[device as usize].series.clone() {
+            let stand_in = &self.series[other as usize];
+            if other != i && stand_in.quantity == quantity && !stand_in.has(SEEN) {
+                self.with_series_slots(other, |slot, book, place| {
+                    if slot.rule.channel().is_none() {
+                        slot.clear(book, place);
+                    }
+                });
+                let slots = &mut self.series[other as usize].slots;
+                slots.retain(|slot| slot.rule.channel().is_some());
+                self.settle_series(other);
+            }
+        }
+    }
+
+    pub(super) fn insert_series(&mut self, device: u32, quantity: Quantity, channel: u16) -> u32 {
+        let i = u32::try_from(self.series.len()).expect("fewer than 2^32 series fit into memory");
+        self.series.push(SeriesEntry::new(device, quantity, channel));
+        let keys = &self.series;
+        let list = &mut self.devices[device as usize].series;
+        let at = list.partition_point(|other| {
+            let other = &keys[*other as usize];
+            (other.quantity, other.channel) < (quantity, channel)
+        });
+        list.insert(at, i);
+        i
+    }
+
+    /// Brings a device's slots and those of its series in line with the rules in force.
+    pub(super) fn bind_device(&mut self, i: u32, because: &Texts) {
+        for rule in self.promised(i) {
+            let quantity = rule.quantity().expect("a promised rule names its quantity");
+            let list = self.devices[i as usize]
+                .series
+                .iter()
+                .map(|s| &self.series[*s as usize]);
+            let mut same = list.filter(|series| series.quantity == quantity);
+            let there = match rule.channel() {
+                Some(channel) => same.any(|series| series.channel == channel),
+                None => same.any(|series| series.has(SEEN) || series.channel == 0),
+            };
+            if !there {
+                self.insert_series(i, quantity, rule.channel().unwrap_or(0));
+            }
+        }
+        for series in self.devices[i as usize].series.clone() {
+            self.bind_series(series, because, true);
+        }
+        let wanted = self.wanted(i, None, None);
+        let slots = std::mem::take(&mut self.devices[i as usize].slots);
+        let aligned = Aligned::new(slots, wanted);
+        self.devices[i as usize].slots = aligned.gone;
+        self.with_device_slots(i, |slot, book, place| slot.withdraw(book, place, because));
+        self.devices[i as usize].slots = aligned.slots;
+        self.settle_device(i);
+    }
+
+    /// The rules that wait for a quantity which the device has promised by being registered.
+    fn promised(&self, i: u32) -> Vec<Arc<Rule>> {
+        let device = &self.devices[i as usize];
+        if !device.registered || device.retired() {
+            return Vec::new();
+        }
+        self.rules
+            .values()
+            .filter(|rule| rule.silence().is_some() && rule.quantity().is_some())
+            .filter(|rule| {
+                rule.applies_to
+                    .selects(&device.id, &device.kind, device.division.as_ref())
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// The rules in force on one series, or with no quantity on the device as a whole.
+    fn wanted(&self, device: u32, quantity: Option<Quantity>, channel: Option<u16>) -> Vec<Arc<Rule>> {
+        let device = &self.devices[device as usize];
+        if device.retired() {
+            return Vec::new();
+        }
+        let rules = self.by_quantity.get(&quantity).into_iter().flatten();
+        rules
+            .filter(|rule| rule.channel().is_none() || rule.channel() == channel)
+            .filter(|rule| {
+                rule.applies_to
+                    .selects(&device.id, &device.kind, device.division.as_ref())
+            })
+            .cloned()
+            .collect()
+    }
+
+    fn bind_series(&mut self, i: u32, because: &Texts, judge_fresh: bool) {
+        let series = &self.series[i as usize];
+        let mut wanted = self.wanted(series.device, Some(series.quantity), Some(series.channel));
+        if !series.has(SEEN) {
+            let stands_in = self.stands_in(i);
+            wanted.retain(|rule| rule.channel().is_some() || stands_in);
+        }
+        let slots = std::mem::take(&mut self.series[i as usize].slots);
+        let aligned = Aligned::new(slots, wanted);
+        self.series[i as usize].slots = aligned.gone;
+        self.with_series_slots(i, |slot, book, place| slot.withdraw(book, place, because));
+        self.series[i as usize].slots = aligned.slots;
+
+        let series = &self.series[i as usize];
+        let muted = series.has(MAINTAINED) || self.devices[series.device as usize].in_maintenance();
+        if let (true, false, Some(input)) = (judge_fresh, muted, series.judged()) {
+            let mut fresh = aligned.fresh.into_iter();
+            self.with_series_slots(i, |slot, book, place| {
+                if fresh.next() == Some(true) {
+                    slot.judge(book, place, &input);
+                }
+            });
+        }
+        self.settle_series(i);
+    }
+
+    /// Whether a series that was never seen stands for its quantity on whatever channel.
+    fn stands_in(&self, i: u32) -> bool {
+        let series = &self.series[i as usize];
+        let mut others = self.devices[series.device as usize]
+            .series
+            .iter()
+            .map(|s| &self.series[*s as usize]);
+        series.channel == 0 && !others.any(|other| other.quantity == series.quantity && other.has(SEEN))
+    }
+
+    /// Judges the thresholds of a series by what is known now, after its device was muted.
+    fn judge_again(&mut self, i: u32) {
+        let judged = self.series[i as usize].judged();
+        let silent = self.series[i as usize].has(SILENT);
+        self.with_series_slots(i, |slot, book, place| match &judged {
+            _ if slot.rule.silence().is_some() => {}
+            Some(input) => slot.judge(book, place, input),
+            None => slot.unknown(book, place, silent),
+        });
+    }
+}
+
+/// Slots brought in line with the rules that are wanted.
+struct Aligned {
+    /// In the order of the wanted rules; a rule with the same id and version keeps its state.
+    slots: Vec<Slot>,
+    /// Which of them are new.
+    fresh: Vec<bool>,
+    /// What is no longer wanted.
+    gone: Vec<Slot>,
+}
+
+impl Aligned {
+    fn new(mut old: Vec<Slot>, wanted: Vec<Arc<Rule>>) -> Self {
+        let (mut slots, mut fresh) = (Vec::with_capacity(wanted.len()), Vec::with_capacity(wanted.len()));
+        for rule in wanted {
+            let same = |slot: &Slot| slot.rule.id == rule.id && slot.rule.version == rule.version;
+            let kept = old.iter().position(same).map(|at| old.remove(at));
+            fresh.push(kept.is_none());
+            let active = kept.and_then(|slot| slot.active);
+            slots.push(Slot { rule, active });
+        }
+        Self {
+            slots,
+            fresh,
+            gone: old,
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What the engine keeps of each device and series.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use onemap_model::alert::Input;
+use onemap_model::{AlertId, DeviceId, DeviceState, DivisionCode, Quantity, SeriesKey, Timestamp};
+
+use crate::rule::{Rule, Silence};
+
+/// What is known of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// A fresh value that may be judged, and no rule is against it.
+    Normal,
+    /// Never seen, silent, or its value may not be judged. Never to be shown as normal.
+    Unknown,
+    /// A rule found it wrong and it is not yet over.
+    Abnormal,
+}
+
+/// No time has come yet.
+pub(super) const NEVER: i64 = i64::MIN;
+/// No deadline.
+pub(super) const NO_DEADLINE: i64 = i64::MAX;
+
+/// A series or device is silent after this many of its cadences.
+const SILENT_AFTER: Silence = Silence::Cadences(3);
+
+/// Milliseconds of a duration, as the engine counts.
+pub(super) fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+pub(super) struct DeviceEntry {
+    pub(super) id: DeviceId,
+    pub(super) kind: Arc<str>,
+    pub(super) division: Option<DivisionCode>,
+    pub(super) cadence_s: u32,
+    pub(super) state: DeviceState,
+    /// The register named it; until then kind and division come from its observations.
+    pub(super) registered: bool,
+    /// Record time from which its silence counts at the earliest: when it was registered, first
+    /// heard, or put back into use.
+    pub(super) counted_from: i64,
+    /// Record time of its last reading that was not late.
+    pub(super) heard_at: i64,
+    /// Its series as indexes, in the order of quantity and channel.
+    pub(super) series: Vec<u32>,
+    /// Rules about the device as a whole.
+    pub(super) slots: Vec<Slot>,
+    /// The earliest entry in the timers, [`NO_DEADLINE`] when there is none.
+    pub(super) armed: i64,
+}
+
+impl DeviceEntry {
+    /// How long its series may say nothing and still be known, in milliseconds.
+    pub(super) fn patience_ms(&self) -> i64 {
+        ms(SILENT_AFTER.length(self.cadence_s))
+    }
+    /// Put under maintenance by the register: nothing about it is announced.
+    pub(super) fn in_maintenance(&self) -> bool {
+        self.state == DeviceState::Maintenance
+    }
+    pub(super) fn retired(&self) -> bool {
+        self.state == DeviceState::Retired
+    }
+}
+
+/// The series' last reading came under maintenance.
+pub(super) const MAINTAINED: u8 = 1;
+/// Some reading came.
+pub(super) const SEEN: u8 = 2;
+/// The last reading may be judged.
+pub(super) const JUDGEABLE: u8 = 4;
+/// Nothing came for longer than the device's patience.
+pub(super) const SILENT: u8 = 8;
+/// Stands in the list of changed series.
+pub(super) const LISTED: u8 = 16;
+
+pub(super) struct SeriesEntry {
+    pub(super) device: u32,
+    pub(super) quantity: Quantity,
+    pub(super) channel: u16,
+    pub(super) flags: u8,
+    pub(super) condition: Condition,
+    /// Time of the newest reading that was taken in; older ones are late.
+    pub(super) measured_at: i64,
+    /// Record time at which it came.
+    pub(super) heard_at: i64,
+    /// Its number, NaN when it was a text.
+    pub(super) value: f64,
+    /// Its journal position.
+    pub(super) position: u64,
+    pub(super) armed: i64,
+    /// The rules about it, in the order of their ids.
+    pub(super) slots: Vec<Slot>,
+}
+
+impl SeriesEntry {
+    pub(super) fn new(device: u32, quantity: Quantity, channel: u16) -> Self {
+        Self {
+            device,
+            quantity,
+            channel,
+            flags: 0,
+            condition: Condition::Unknown,
+            measured_at: NEVER,
+            heard_at: NEVER,
+            value: f64::NAN,
+            position: 0,
+            armed: NO_DEADLINE,
+            slots: Vec::new(),
+        }
+    }
+    pub(super) fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+    pub(super) fn set(&mut self, flag: u8, on: bool) {
+        if on {
+            self.flags |= flag;
+        } else {
+            self.flags &= !flag;
+        }
+    }
+    pub(super) fn key(&self, device: &DeviceEntry) -> SeriesKey {
+        SeriesKey {
+            device: device.id.clone(),
+            quantity: self.quantity,
+            channel: self.channel,
+        }
+    }
+    /// The last reading as evidence, if there is one with a number.
+    pub(super) fn input(&self) -> Option<Input> {
+        (self.has(SEEN) && self.value.is_finite()).then(|| Input {
+            position: self.position,
+            measured_at: Timestamp::from_ms(self.measured_at),
+            value: self.value,
+        })
+    }
+    /// The value that thresholds may judge now: fresh, judgeable, a number.
+    pub(super) fn judged(&self) -> Option<Input> {
+        let usable = self.has(SEEN) && self.has(JUDGEABLE) && !self.has(SILENT);
+        if usable { self.input() } else { None }
+    }
+    /// What the series is, from all the above.
+    pub(super) fn condition(&self, device: &DeviceEntry) -> Condition {
+        let known = self.has(SEEN) && self.has(JUDGEABLE) && !self.has(SILENT) && !device.retired();
+        let mut thresholds = self
+            .slots
+            .iter()
+            .filter(|slot| slot.rule.silence().is_none())
+            .peekable();
+        if !known || (thresholds.peek().is_some() && !self.value.is_finite()) {
+            return Condition::Unknown;
+        }
+        let against = |slot: &Slot| {
+            slot.alert().is_some()
+                || ((device.in_maintenance() || self.has(MAINTAINED))
+                    && slot.rule.side(self.value) == Some(crate::rule::Side::Beyond))
+        };
+        if thresholds.any(against) {
+            Condition::Abnormal
+        } else {
+            Condition::Normal
+        }
+    }
+}
+
+/// One rule bound to one series or device.
+pub(super) struct Slot {
+    pub(super) rule: Arc<Rule>,
+    /// `None` while nothing is wrong, which is nearly always: so a quiet slot is 16 bytes.
+    pub(super) active: Option<Box<Active>>,
+}
+
+impl Slot {
+    /// The alert it raised and that is not over, closed by a person or not.
+    pub(super) fn alert(&self) -> Option<&RaisedAlert> {
+        self.active.as_ref().and_then(|active| active.alert.as_ref())
+    }
+}
+
+pub(super) struct Active {
+    pub(super) phase: Phase,
+    /// Time of the reading with which the phase began.
+    pub(super) since_measured: i64,
+    /// Record time at which the phase began.
+    pub(super) since_record: i64,
+    /// The reading with which it became wrong; `None` for silences.
+    pub(super) first: Option<Input>,
+    /// `None` exactly while pending.
+    pub(super) alert: Option<RaisedAlert>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Wrong, and not yet for long enough.
+    Pending,
+    /// Wrong; the alert is raised.
+    Firing,
+    /// No longer wrong, and not yet for long enough.
+    Clearing,
+}
+
+pub(super) struct RaisedAlert {
+    pub(super) id: AlertId,
+    pub(super) raised_at: i64,
+    /// The series it is about; `None` only for a device that never sent anything.
+    pub(super) about: Option<u32>,
+    /// The last edge told was that nothing is known.
+    pub(super) lost: bool,
+    /// A person closed it: nothing more is told until it is over.
+    pub(super) closed: bool,
+}

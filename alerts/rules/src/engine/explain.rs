@@ -1,0 +1,157 @@
+//! Why a rule fired on a series, and why another did not.
+
+use onemap_model::alert::Input;
+use onemap_model::{AlertId, RuleId, SeriesKey, Severity, Timestamp};
+use serde::Serialize;
+
+use super::Engine;
+use super::book::Owner;
+use super::entries::{Condition, Phase, Slot};
+use crate::rule::Texts;
+
+/// How far a rule has come on a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// Nothing is wrong by this rule.
+    Quiet,
+    /// Wrong, and its hold runs.
+    Pending,
+    /// Raised.
+    Raised,
+    /// Raised, no longer wrong, and its hold on clearing runs.
+    Clearing,
+    /// Raised, and a person closed it.
+    Closed,
+}
+
+/// One rule's view of one series at this moment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    /// The rule.
+    pub rule: RuleId,
+    /// Its version.
+    pub version: String,
+    /// What it says.
+    pub sentence: Texts,
+    /// Its limit in the quantity's canonical unit, if it has one.
+    pub threshold: Option<f64>,
+    /// How far it has come.
+    pub progress: Progress,
+    /// When that began (record time); `None` while quiet.
+    pub since: Option<Timestamp>,
+    /// The alert it raised.
+    pub alert: Option<AlertId>,
+    /// The reading with which it began and the last one.
+    pub inputs: Vec<Input>,
+    /// What is known of the series.
+    pub condition: Condition,
+}
+
+/// An alert that is open in the engine.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OpenAlert {
+    /// The alert.
+    pub alert: AlertId,
+    /// Its rule.
+    pub rule: RuleId,
+    /// The rule's version.
+    pub version: String,
+    /// What it is about.
+    pub series: SeriesKey,
+    /// How much it matters.
+    pub severity: Severity,
+    /// When it was raised.
+    pub raised_at: Timestamp,
+    /// Nothing is known of its series now.
+    pub lost: bool,
+    /// A person closed it; the engine waits for it to be over.
+    pub closed: bool,
+}
+
+impl Engine {
+    /// Every rule that looks at a series, with how far it has come: also the answer to "why not".
+    /// Empty when the series was never heard of or no rule looks at it.
+    pub fn explain(&self, series: &SeriesKey) -> Vec<Explanation> {
+        let Some(device) = self.device_index.get(&series.device) else {
+            return Vec::new();
+        };
+        let Some(i) = self.find_series(*device, series.quantity, series.channel) else {
+            return Vec::new();
+        };
+        let entry = &self.series[i as usize];
+        let slots = entry.slots.iter().chain(&self.devices[*device as usize].slots);
+        slots
+            .map(|slot| {
+                let first = slot.active.as_ref().and_then(|active| active.first.clone());
+                let mut inputs: Vec<Input> = first.into_iter().chain(entry.input()).collect();
+                inputs.dedup();
+                Explanation {
+                    rule: slot.rule.id.clone(),
+                    version: slot.rule.version.clone(),
+                    sentence: slot.rule.sentence(),
+                    threshold: slot.rule.threshold(),
+                    progress: progress(slot),
+                    since: slot
+                        .active
+                        .as_ref()
+                        .map(|active| Timestamp::from_ms(active.since_record)),
+                    alert: slot.alert().map(|alert| alert.id),
+                    inputs,
+                    condition: entry.condition,
+                }
+            })
+            .collect()
+    }
+
+    /// The alerts that are not over, in the order of their ids; those closed by a person among them.
+    pub fn open_alerts(&self) -> Vec<OpenAlert> {
+        let open = self.book.open.iter();
+        open.filter_map(|(id, owner)| {
+            let (slots, device) = match owner {
+                Owner::Series(i) => {
+                    let series = &self.series[*i as usize];
+                    (&series.slots, &self.devices[series.device as usize])
+                }
+                Owner::Device(i) => (&self.devices[*i as usize].slots, &self.devices[*i as usize]),
+            };
+            let slot = slots
+                .iter()
+                .find(|slot| slot.alert().is_some_and(|alert| alert.id == *id))?;
+            let alert = slot.alert()?;
+            Some(OpenAlert {
+                alert: *id,
+                rule: slot.rule.id.clone(),
+                version: slot.rule.version.clone(),
+                series: match alert.about {
+                    Some(about) => self.series[about as usize].key(device),
+                    None => super::messages_of(&device.id),
+                },
+                severity: slot.rule.severity,
+                raised_at: Timestamp::from_ms(alert.raised_at),
+                lost: alert.lost,
+                closed: alert.closed,
+            })
+        })
+        .collect()
+    }
+
+    /// How many series and how many bound rules the engine holds.
+    pub fn size(&self) -> (usize, usize) {
+        let on_series: usize = self.series.iter().map(|series| series.slots.len()).sum();
+        let on_devices: usize = self.devices.iter().map(|device| device.slots.len()).sum();
+        (self.series.len(), on_series + on_devices)
+    }
+}
+
+fn progress(slot: &Slot) -> Progress {
+    match slot.active.as_deref() {
+        None => Progress::Quiet,
+        Some(active) if active.alert.as_ref().is_some_and(|alert| alert.closed) => Progress::Closed,
+        Some(active) => match active.phase {
+            Phase::Pending => Progress::Pending,
+            Phase::Firing => Progress::Raised,
+            Phase::Clearing => Progress::Clearing,
+        },
+    }
+}

@@ -1,0 +1,287 @@
+//! The state machine of one rule on one series.
+//!
+//! ```text
+//! quiet -> pending -> firing <-> clearing -> quiet
+//! ```
+//! A threshold's holds count by the readings' own time, so that a resent hour is judged as it was; and
+//! by record time while the last value stands, so that a slow device is not waited for. A device's
+//! wrong clock therefore cannot stretch a hold.
+
+use std::time::Duration;
+
+use onemap_model::alert::Input;
+use onemap_model::{DivisionCode, Edge, SeriesKey};
+
+use super::book::{Book, Grounds, Owner, Scene};
+use super::entries::{Active, NO_DEADLINE, Phase, RaisedAlert, Slot, ms};
+use crate::rule::{Rule, Side, Texts};
+
+/// Where a slot stands, for what it has to tell.
+pub(super) struct Place<'a> {
+    pub(super) owner: Owner,
+    /// The series its alerts are about, made only when something is to be told.
+    pub(super) series: &'a dyn Fn(Option<u32>) -> SeriesKey,
+    /// Index of the series a new alert is about.
+    pub(super) about: Option<u32>,
+    pub(super) division: Option<&'a DivisionCode>,
+    /// The last known reading.
+    pub(super) last: Option<Input>,
+    /// How long nothing came.
+    pub(super) silent_for: Duration,
+}
+
+impl Place<'_> {
+    fn scene<'r>(&self, rule: &'r Rule, about: Option<u32>) -> Scene<'r> {
+        Scene {
+            rule,
+            series: (self.series)(about),
+            division: self.division.cloned(),
+        }
+    }
+}
+
+impl Slot {
+    /// Judges a threshold by a reading in order.
+    pub(super) fn judge(&mut self, book: &mut Book, place: &Place<'_>, input: &Input) {
+        let Some(side) = self.rule.side(input.value) else {
+            return;
+        };
+        let measured = input.measured_at.ms();
+        match (self.active.as_deref_mut(), side) {
+            (None, Side::Between | Side::Back) => {}
+            (None, Side::Beyond) => {
+                self.active = Some(Box::new(Active {
+                    phase: Phase::Pending,
+                    since_measured: measured,
+                    since_record: book.now,
+                    first: Some(input.clone()),
+                    alert: None,
+                }));
+                self.raise_when_held(book, place, measured);
+            }
+            (
+                Some(Active {
+                    phase: Phase::Pending,
+                    ..
+                }),
+                Side::Beyond,
+            ) => {
+                self.raise_when_held(book, place, measured);
+            }
+            (
+                Some(Active {
+                    phase: Phase::Pending,
+                    ..
+                }),
+                Side::Between | Side::Back,
+            ) => self.active = None,
+            (Some(active), Side::Beyond | Side::Between) => {
+                active.phase = Phase::Firing;
+                if let Some(alert) = &mut active.alert
+                    && std::mem::take(&mut alert.lost)
+                    && !alert.closed
+                {
+                    let scene = place.scene(&self.rule, alert.about);
+                    let inputs = vec![input.clone()];
+                    book.write(
+                        scene,
+                        alert.id,
+                        Edge::Found,
+                        Grounds {
+                            inputs,
+                            ..Grounds::default()
+                        },
+                    );
+                }
+            }
+            (Some(active), Side::Back) => {
+                if active.phase == Phase::Firing {
+                    active.phase = Phase::Clearing;
+                    active.since_measured = measured;
+                    active.since_record = book.now;
+                }
+                self.clear_when_held(book, place, measured);
+            }
+        }
+    }
+
+    /// Nothing is known any more: holds start anew, an open alert is told as lost, once.
+    pub(super) fn unknown(&mut self, book: &mut Book, place: &Place<'_>, silent: bool) {
+        self.calm();
+        if let Some(alert) = self.active.as_mut().and_then(|active| active.alert.as_mut())
+            && !std::mem::replace(&mut alert.lost, true)
+            && !alert.closed
+        {
+            let grounds = Grounds {
+                inputs: place.last.iter().cloned().collect(),
+                silent_for: silent.then_some(place.silent_for),
+                because: None,
+            };
+            book.write(
+                place.scene(&self.rule, alert.about),
+                alert.id,
+                Edge::Lost,
+                grounds,
+            );
+        }
+    }
+
+    /// Stops the holds that run; an open alert stays.
+    pub(super) fn calm(&mut self) {
+        match self.active.as_deref_mut() {
+            Some(Active {
+                phase: Phase::Pending,
+                ..
+            }) => self.active = None,
+            Some(active) => active.phase = Phase::Firing,
+            None => {}
+        }
+    }
+
+    /// A silence is over: a reading came.
+    pub(super) fn heard(&mut self, book: &mut Book, place: &Place<'_>) {
+        if let Some(active) = self.active.as_deref_mut() {
+            if active.phase == Phase::Firing {
+                active.phase = Phase::Clearing;
+                active.since_record = book.now;
+                active.since_measured = book.now;
+            }
+            let now = book.now;
+            self.clear_when_held(book, place, now);
+        }
+    }
+
+    /// The record time at which a running hold is complete if nothing happens before.
+    pub(super) fn hold_deadline(&self) -> i64 {
+        match self.active.as_deref() {
+            Some(active) if active.phase == Phase::Pending => {
+                active.since_record.saturating_add(ms(self.rule.hold))
+            }
+            Some(active) if active.phase == Phase::Clearing => {
+                active.since_record.saturating_add(ms(self.rule.clear_hold))
+            }
+            _ => NO_DEADLINE,
+        }
+    }
+
+    /// Completes the hold whose deadline has come.
+    pub(super) fn hold_is_over(&mut self, book: &mut Book, place: &Place<'_>) {
+        let pending = self
+            .active
+            .as_ref()
+            .is_some_and(|active| active.phase == Phase::Pending);
+        if pending {
+            self.raise(book, place)
+        } else {
+            self.clear(book, place)
+        }
+    }
+
+    /// A silence has lasted its time: raises it, or goes on when it was about to end.
+    pub(super) fn silence_is_here(&mut self, book: &mut Book, place: &Place<'_>) {
+        match self.active.as_deref_mut() {
+            Some(active) => active.phase = Phase::Firing,
+            None => {
+                self.active = Some(Box::new(Active {
+                    phase: Phase::Pending,
+                    since_measured: book.now,
+                    since_record: book.now,
+                    first: None,
+                    alert: None,
+                }));
+                self.raise(book, place);
+            }
+        }
+    }
+
+    /// Ends whatever runs because the rule no longer looks here.
+    pub(super) fn withdraw(&mut self, book: &mut Book, place: &Place<'_>, because: &Texts) {
+        if let Some(alert) = self.active.take().and_then(|active| active.alert) {
+            book.open.remove(&alert.id);
+            if !alert.closed {
+                let grounds = Grounds {
+                    inputs: place.last.iter().cloned().collect(),
+                    silent_for: None,
+                    because: Some(because),
+                };
+                book.write(
+                    place.scene(&self.rule, alert.about),
+                    alert.id,
+                    Edge::Withdrawn,
+                    grounds,
+                );
+            }
+        }
+    }
+
+    fn raise_when_held(&mut self, book: &mut Book, place: &Place<'_>, measured: i64) {
+        let held = self.active.as_ref().is_some_and(|active| {
+            let by_readings = measured.saturating_sub(active.since_measured);
+            let by_records = book.now.saturating_sub(active.since_record);
+            by_readings.max(by_records) >= ms(self.rule.hold)
+        });
+        if held {
+            self.raise(book, place);
+        }
+    }
+
+    fn clear_when_held(&mut self, book: &mut Book, place: &Place<'_>, measured: i64) {
+        let held = self.active.as_ref().is_some_and(|active| {
+            let by_readings = measured.saturating_sub(active.since_measured);
+            let by_records = book.now.saturating_sub(active.since_record);
+            by_readings.max(by_records) >= ms(self.rule.clear_hold)
+        });
+        if held {
+            self.clear(book, place);
+        }
+    }
+
+    fn raise(&mut self, book: &mut Book, place: &Place<'_>) {
+        let Some(active) = self.active.as_deref_mut() else {
+            return;
+        };
+        let scene = place.scene(&self.rule, place.about);
+        let id = book.new_alert(&scene, place.owner);
+        active.phase = Phase::Firing;
+        active.alert = Some(RaisedAlert {
+            id,
+            raised_at: book.now,
+            about: place.about,
+            lost: false,
+            closed: false,
+        });
+        let mut inputs: Vec<Input> = active.first.iter().chain(&place.last).cloned().collect();
+        inputs.dedup();
+        let silent_for = self.rule.silence().map(|_| place.silent_for);
+        book.write(
+            scene,
+            id,
+            Edge::Raised,
+            Grounds {
+                inputs,
+                silent_for,
+                because: None,
+            },
+        );
+    }
+
+    /// Ends it as no longer wrong.
+    pub(super) fn clear(&mut self, book: &mut Book, place: &Place<'_>) {
+        if let Some(alert) = self.active.take().and_then(|active| active.alert) {
+            book.open.remove(&alert.id);
+            if !alert.closed {
+                let inputs = place.last.iter().cloned().collect();
+                let scene = place.scene(&self.rule, alert.about);
+                book.write(
+                    scene,
+                    alert.id,
+                    Edge::Cleared,
+                    Grounds {
+                        inputs,
+                        ..Grounds::default()
+                    },
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! One file of rules: YAML as written, then as meant.
+//!
+//! A file is taken whole or not at all. Shape errors (unknown field, wrong type) stop at the first,
+//! because what follows cannot be read; errors of meaning are all collected.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use onemap_model::{DeviceId, DivisionCode, Quantity, RuleId, Severity};
+use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+use serde_saphyr::{Location, Spanned};
+use sha2::{Digest, Sha256};
+
+use crate::amount::{parse_duration, parse_silence, parse_value};
+use crate::rule::{Clause, Rule, Selector, Texts, Threshold, When};
+use crate::trial::{Trial, TrialOutcome, TrialText};
+
+/// The largest file that is read, in bytes.
+const LARGEST: usize = 256 * 1024;
+
+/// What is wrong with a file, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize)]
+#[error("{line}:{column}: {message}")]
+pub struct RuleError {
+    /// Line from 1; 0 when it is about the file as a whole.
+    pub line: u32,
+    /// Column in characters from 1; 0 when it is about the file as a whole.
+    pub column: u32,
+    /// One sentence.
+    pub message: String,
+}
+
+impl RuleError {
+    pub(crate) fn at(location: Location, message: impl Into<String>) -> Self {
+        Self {
+            line: u32::try_from(location.line()).unwrap_or(u32::MAX),
+            column: u32::try_from(location.column()).unwrap_or(u32::MAX),
+            message: message.into(),
+        }
+    }
+}
+
+/// A checked file of rules.
+#[derive(Clone, Debug)]
+pub struct RuleSet {
+    text: String,
+    version: String,
+    rules: Vec<Arc<Rule>>,
+    /// Where each rule's id stands, with an empty message.
+    places: Vec<RuleError>,
+    trials: Vec<Trial>,
+}
+
+impl RuleSet {
+    /// Reads and checks a file. `file` is its name, for the messages about the file as a whole.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the file's order.
+    pub fn parse(file: &str, text: &str) -> Result<RuleSet, Vec<RuleError>> {
+        let whole = |message: String| {
+            let (line, column) = (0, 0);
+            vec![RuleError {
+                line,
+                column,
+                message,
+            }]
+        };
+        if text.len() > LARGEST {
+            return Err(whole(format!(
+                "`{file}` has {} bytes, the limit is {LARGEST}",
+                text.len()
+            )));
+        }
+        let written: FileText = serde_saphyr::from_str(text).map_err(|error| {
+            let location = error.location();
+            let message = plain(&error);
+            match location {
+                Some(location) => vec![RuleError::at(location, message)],
+                None => whole(format!("`{file}`: {message}")),
+            }
+        })?;
+        written.check(text)
+    }
+    /// The rules, in the file's order.
+    pub fn rules(&self) -> &[Arc<Rule>] {
+        &self.rules
+    }
+    /// A file of one rule, for its tests.
+    pub(crate) fn of(rule: &Arc<Rule>) -> Self {
+        Self {
+            text: String::new(),
+            version: String::new(),
+            rules: vec![Arc::clone(rule)],
+            places: Vec::new(),
+            trials: Vec::new(),
+        }
+    }
+    pub(crate) fn places(&self) -> &[RuleError] {
+        &self.places
+    }
+    /// The text as given.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+    /// First 8 hexadecimal digits of the hash of the file's text. Each rule has its own
+    /// [`Rule::version`], which only its meaning changes.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+    /// Runs the tests that stand beside the rules, with the same engine, and tells how each went.
+    pub fn run_tests(&self) -> Vec<TrialOutcome> {
+        self.trials.iter().map(Trial::run).collect()
+    }
+}
+
+/// The parser's sentence without its place (which stands in the error's fields) and its excerpt.
+fn plain(error: &serde_saphyr::Error) -> String {
+    let text = error.without_snippet().to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let end = first.rfind(" at line ").unwrap_or(first.len());
+    first[..end].trim_end_matches([',', ':', ' ']).to_owned()
+}
+
+fn hash8(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileText {
+    /// Version of this format: 1.
+    version: Spanned<u32>,
+    rules: Vec<RuleText>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleText {
+    id: Spanned<String>,
+    name: Spanned<Texts>,
+    #[serde(default)]
+    applies_to: SelectorText,
+    severity: Severity,
+    when: WhenText,
+    #[serde(default, rename = "for")]
+    hold: Option<Spanned<String>>,
+    #[serde(default, rename = "clear_for")]
+    clear_hold: Option<Spanned<String>>,
+    advice: Spanned<Texts>,
+    #[serde(default)]
+    clause: Option<Spanned<Clause>>,
+    #[serde(default)]
+    tests: Vec<TrialText>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SelectorText {
+    #[serde(default)]
+    kind: Names,
+    #[serde(default)]
+    not_kind: Names,
+    #[serde(default)]
+    division: Option<Spanned<String>>,
+    #[serde(default)]
+    device: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum WhenText {
+    Above(ThresholdText),
+    Below(ThresholdText),
+    NoData(NoDataText),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ThresholdText {
+    quantity: Quantity,
+    #[serde(default)]
+    ch: Option<u16>,
+    raise: Spanned<String>,
+    #[serde(default)]
+    clear: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoDataText {
+    #[serde(default)]
+    quantity: Option<Quantity>,
+    #[serde(default)]
+    ch: Option<Spanned<u16>>,
+    #[serde(rename = "for")]
+    silence: Spanned<String>,
+}
+
+/// One name or a list of names.
+#[derive(Default)]
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Names;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a device kind or a list of kinds")
+            }
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Names, E> {
+                Ok(Names(vec![name.to_owned()]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Names, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = seq.next_element()? {
+                    names.push(name);
+                }
+                Ok(Names(names))
+            }
+        }
+        d.deserialize_any(OneOrMany)
+    }
+}
+
+impl FileText {
+    fn check(self, text: &str) -> Result<RuleSet, Vec<RuleError>> {
+        let mut errors = Vec::new();
+        if self.version.value != 1 {
+            let message = format!("format version {} is not known, only 1", self.version.value);
+            errors.push(RuleError::at(self.version.referenced, message));
+        }
+        let mut seen = HashSet::new();
+        let (mut rules, mut places, mut trials) = (Vec::new(), Vec::new(), Vec::new());
+        for written in self.rules {
+            if !seen.insert(written.id.value.clone()) {
+                let message = format!("rule `{}` stands twice in this file", written.id.value);
+                errors.push(RuleError::at(written.id.referenced, message));
+            }
+            let place = RuleError::at(written.id.referenced, "");
+            let (rule, tests, mut found) = written.check();
+            errors.append(&mut found);
+            let Some(rule) = rule.map(Arc::new) else {
+                continue;
+            };
+            for test in tests {
+                match Trial::check(&rule, test) {
+                    Ok(trial) => trials.push(trial),
+                    Err(error) => errors.push(error),
+                }
+            }
+            rules.push(rule);
+            places.push(place);
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(RuleSet {
+            text: text.to_owned(),
+            version: hash8(text.as_bytes()),
+            rules,
+            places,
+            trials,
+        })
+    }
+}
+
+impl RuleText {
+    /// The rule (when its parts can be read), its tests, and everything that is wrong with it.
+    fn check(self) -> (Option<Rule>, Vec<TrialText>, Vec<RuleError>) {
+        let mut errors = Vec::new();
+        let id = keep(&mut errors, &self.id, |text| {
+            RuleId::new(text).map_err(|e| e.to_string())
+        });
+        for (texts, what) in [(&self.name, "name"), (&self.advice, "advice")] {
+            if texts.value.zh.trim().is_empty() || texts.value.en.trim().is_empty() {
+                let message = format!("`{what}` needs a text in both languages");
+                errors.push(RuleError::at(texts.referenced, message));
+            }
+        }
+        let selector = self.applies_to.check(&mut errors);
+        let no_data = matches!(self.when, WhenText::NoData(_));
+        if let (true, Some(hold)) = (no_data, &self.hold) {
+            let message = "`no_data` has its own `for`; a second one beside it has no meaning";
+            errors.push(RuleError::at(hold.referenced, message));
+        }
+        let duration = |errors: &mut Vec<RuleError>, written: &Option<Spanned<String>>| match written {
+            None => Some(Duration::ZERO),
+            Some(text) => keep(errors, text, parse_duration),
+        };
+        let hold = duration(&mut errors, &self.hold);
+        let clear_hold = duration(&mut errors, &self.clear_hold);
+        let when = self.when.check(&mut errors);
+        if let Some(clause) = &self.clause {
+            let Clause {
+                text,
+                valid_from,
+                valid_to,
+            } = &clause.value;
+            if text.trim().is_empty() {
+                errors.push(RuleError::at(clause.referenced, "a clause needs its text"));
+            }
+            if let (Some(from), Some(to)) = (valid_from, valid_to)
+                && to <= from
+            {
+                errors.push(RuleError::at(
+                    clause.referenced,
+                    "the clause ends before it begins",
+                ));
+            }
+        }
+        let rule = (|| {
+            let mut rule = Rule {
+                id: id?,
+                version: String::new(),
+                name: self.name.value,
+                applies_to: selector?,
+                severity: self.severity,
+                when: when?,
+                hold: hold?,
+                clear_hold: clear_hold?,
+                advice: self.advice.value,
+                clause: self.clause.map(|c| c.value),
+            };
+            let canonical = serde_json::to_vec(&rule).expect("a rule has text keys and finite numbers only");
+            rule.version = hash8(&canonical);
+            Some(rule)
+        })();
+        (rule, self.tests, errors)
+    }
+}
+
+impl SelectorText {
+    fn check(self, errors: &mut Vec<RuleError>) -> Option<Selector> {
+        let division = self.division.as_ref().map(|text| {
+            keep(errors, text, |code| {
+                DivisionCode::new(code).map_err(|e| e.to_string())
+            })
+        });
+        let device = self
+            .device
+            .as_ref()
+            .map(|text| keep(errors, text, |id| DeviceId::new(id).map_err(|e| e.to_string())));
+        Some(Selector {
+            kinds: self.kind.0,
+            not_kinds: self.not_kind.0,
+            division: match division {
+                Some(checked) => Some(checked?),
+                None => None,
+            },
+            device: match device {
+                Some(checked) => Some(checked?),
+                None => None,
+            },
+        })
+    }
+}
+
+impl WhenText {
+    fn check(self, errors: &mut Vec<RuleError>) -> Option<When> {
+        let (written, above) = match self {
+            WhenText::Above(written) => (written, true),
+            WhenText::Below(written) => (written, false),
+            WhenText::NoData(written) => {
+                if let (Some(ch), None) = (&written.ch, written.quantity) {
+                    errors.push(RuleError::at(ch.referenced, "`ch` needs a `quantity` beside it"));
+                }
+                return Some(When::NoData {
+                    quantity: written.quantity,
+                    channel: written.ch.map(|c| c.value),
+                    silence: keep(errors, &written.silence, parse_silence)?,
+                });
+            }
+        };
+        let value = |text: &str| parse_value(written.quantity, text);
+        let raise = keep(errors, &written.raise, value);
+        let clear = match &written.clear {
+            Some(text) => keep(errors, text, value),
+            None => raise,
+        };
+        let threshold = Threshold {
+            quantity: written.quantity,
+            channel: written.ch,
+            raise: raise?,
+            clear: clear?,
+        };
+        let wrong_way = if above {
+            threshold.clear > threshold.raise
+        } else {
+            threshold.clear < threshold.raise
+        };
+        if let (true, Some(clear)) = (wrong_way, &written.clear) {
+            let message = if above {
+                "`clear` of `above` may not be greater than `raise`"
+            } else {
+                "`clear` of `below` may not be less than `raise`"
+            };
+            errors.push(RuleError::at(clear.referenced, message));
+        }
+        Some(if above {
+            When::Above(threshold)
+        } else {
+            When::Below(threshold)
+        })
+    }
+}
+
+/// The meaning of a written text, or `None` and an error at its place.
+fn keep<T>(
+    errors: &mut Vec<RuleError>,
+    written: &Spanned<String>,
+    read: impl FnOnce(&str) -> Result<T, String>,
+) -> Option<T> {
+    match read(&written.value) {
+        Ok(value) => Some(value),
+        Err(message) => {
+            errors.push(RuleError::at(written.referenced, message));
+            None
+        }
+    }
+}

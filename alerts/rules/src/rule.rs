@@ -1,0 +1,244 @@
+//! Rules as meant: checked, in canonical units, with a version.
+
+use std::time::Duration;
+
+use onemap_model::{Device, DeviceId, DivisionCode, Quantity, RuleId, Severity, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A text in both languages of the screen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Texts {
+    /// Chinese.
+    pub zh: String,
+    /// English.
+    pub en: String,
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Rule {
+    /// Its id, unique over all files.
+    pub id: RuleId,
+    /// First 8 hexadecimal digits of the hash of everything below but the tests.
+    #[serde(skip)]
+    pub version: String,
+    /// What it is called.
+    pub name: Texts,
+    /// Which devices it is for.
+    pub applies_to: Selector,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What is wrong.
+    pub when: When,
+    /// How long it must last before the alert is raised. Zero for `no_data`, which has its own.
+    #[serde(rename = "for_ms", serialize_with = "ms")]
+    pub hold: Duration,
+    /// How long the opposite must last before the alert is cleared.
+    #[serde(rename = "clear_for_ms", serialize_with = "ms")]
+    pub clear_hold: Duration,
+    /// What to do.
+    pub advice: Texts,
+    /// The legal or internal clause it stands on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clause: Option<Clause>,
+}
+
+fn ms<S: serde::Serializer>(duration: &Duration, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_u64(duration.as_millis() as u64)
+}
+
+/// Which devices a rule is for; every given part must fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Selector {
+    /// Only these kinds; empty is every kind.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<String>,
+    /// None of these kinds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_kinds: Vec<String>,
+    /// Only devices inside this division (prefix semantics of [`DivisionCode::covers`]). A device
+    /// without a division is inside none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub division: Option<DivisionCode>,
+    /// Only this device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
+}
+
+impl Selector {
+    /// Whether a device with these properties is meant.
+    pub fn selects(&self, device: &DeviceId, kind: &str, division: Option<&DivisionCode>) -> bool {
+        (self.kinds.is_empty() || self.kinds.iter().any(|k| k == kind))
+            && !self.not_kinds.iter().any(|k| k == kind)
+            && self.device.as_ref().is_none_or(|id| id == device)
+            && match (&self.division, division) {
+                (None, _) => true,
+                (Some(own), Some(other)) => own.covers(other),
+                (Some(_), None) => false,
+            }
+    }
+    /// Whether a registered device is meant.
+    pub fn selects_device(&self, device: &Device, division: Option<&DivisionCode>) -> bool {
+        self.selects(&device.id, &device.kind, division)
+    }
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum When {
+    /// The value is greater than `raise` (the border is not inside) and over when it is at most `clear`.
+    Above(Threshold),
+    /// The value is less than `raise` (the border is not inside) and over when it is at least `clear`.
+    Below(Threshold),
+    /// Nothing has come for longer than a time; it is over with the next reading.
+    NoData {
+        /// Of this quantity; `None` is the device as a whole.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        quantity: Option<Quantity>,
+        /// Of this channel; `None` is each channel on its own.
+        #[serde(rename = "ch", skip_serializing_if = "Option::is_none")]
+        channel: Option<u16>,
+        /// How long.
+        #[serde(rename = "for")]
+        silence: Silence,
+    },
+}
+
+/// A limit with hysteresis, in the quantity's canonical unit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Threshold {
+    /// What is compared.
+    pub quantity: Quantity,
+    /// Only this channel; `None` is each channel on its own.
+    #[serde(rename = "ch", skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u16>,
+    /// Beyond this it is abnormal.
+    pub raise: f64,
+    /// Back to this it is normal again.
+    pub clear: f64,
+}
+
+/// How long a silence must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Silence {
+    /// So many of the device's cadences; an unknown cadence counts as 200 seconds.
+    Cadences(u16),
+    /// A fixed time.
+    #[serde(serialize_with = "ms")]
+    Fixed(Duration),
+}
+
+impl Silence {
+    /// The time for a device with this cadence (seconds, 0 is not known).
+    pub fn length(self, cadence_s: u32) -> Duration {
+        /// Three of these are the ten minutes after which a device of unknown cadence is silent.
+        const UNKNOWN_CADENCE_S: u32 = 200;
+        match self {
+            Silence::Fixed(duration) => duration,
+            Silence::Cadences(times) => {
+                let cadence_s = if cadence_s == 0 {
+                    UNKNOWN_CADENCE_S
+                } else {
+                    cadence_s
+                };
+                Duration::from_secs(u64::from(cadence_s) * u64::from(times))
+            }
+        }
+    }
+}
+
+/// Where a limit comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clause {
+    /// The clause in words, with the document's number.
+    pub text: String,
+    /// In force from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_from: Option<Timestamp>,
+    /// In force until.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_to: Option<Timestamp>,
+}
+
+/// What the alert's life needs to know of its rule.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RuleInfo {
+    /// What the rule is called.
+    pub name: Texts,
+    /// What to do.
+    pub advice: Texts,
+    /// The limit in the quantity's canonical unit; `None` when the rule has none.
+    pub threshold: Option<f64>,
+}
+
+impl Rule {
+    /// The limit that raises, in the quantity's canonical unit, if the rule has one.
+    pub fn threshold(&self) -> Option<f64> {
+        match &self.when {
+            When::Above(t) | When::Below(t) => Some(t.raise),
+            When::NoData { .. } => None,
+        }
+    }
+    /// The quantity it looks at; `None` is the device as a whole.
+    pub fn quantity(&self) -> Option<Quantity> {
+        match &self.when {
+            When::Above(t) | When::Below(t) => Some(t.quantity),
+            When::NoData { quantity, .. } => *quantity,
+        }
+    }
+    /// The one channel it looks at; `None` is each.
+    pub fn channel(&self) -> Option<u16> {
+        match &self.when {
+            When::Above(t) | When::Below(t) => t.channel,
+            When::NoData { channel, .. } => *channel,
+        }
+    }
+    /// What the alert's life needs to know.
+    pub fn info(&self) -> RuleInfo {
+        RuleInfo {
+            name: self.name.clone(),
+            advice: self.advice.clone(),
+            threshold: self.threshold(),
+        }
+    }
+    /// What it says, in one sentence.
+    pub fn sentence(&self) -> Texts {
+        crate::message::sentence(self)
+    }
+    /// The silence it waits for, if it is a `no_data` rule.
+    pub(crate) fn silence(&self) -> Option<Silence> {
+        match self.when {
+            When::NoData { silence, .. } => Some(silence),
+            When::Above(_) | When::Below(_) => None,
+        }
+    }
+    /// Where a value stands; `None` when the rule does not compare values.
+    pub(crate) fn side(&self, value: f64) -> Option<Side> {
+        let (beyond, back) = match &self.when {
+            When::Above(t) => (value > t.raise, value <= t.clear),
+            When::Below(t) => (value < t.raise, value >= t.clear),
+            When::NoData { .. } => return None,
+        };
+        Some(match (beyond, back) {
+            (true, _) => Side::Beyond,
+            (false, true) => Side::Back,
+            (false, false) => Side::Between,
+        })
+    }
+}
+
+/// Where a value stands to a threshold with hysteresis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Past `raise`.
+    Beyond,
+    /// Neither: an open alert stays, a quiet rule stays quiet.
+    Between,
+    /// At or before `clear`.
+    Back,
+}

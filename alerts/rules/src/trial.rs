@@ -1,0 +1,294 @@
+//! Tests that stand beside a rule: a series goes in, the expected edges must come out, by the same
+//! engine that judges the city.
+//!
+//! ```text
+//! series: |
+//!   00:00 120                 # at this time came this value, in the canonical unit
+//!   00:10 260 suspect         # with a mark
+//!   00:40 90 measured 00:05   # a late one
+//!   05:00 -                   # nothing comes; the clock goes on until here
+//! expect: |
+//!   00:10 raised
+//! ```
+//! Times are `mm:ss` or `hh:mm:ss` from the start; the device is registered at 00:00 and the clock ticks
+//! every second.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use onemap_model::{
+    Device, DeviceId, DeviceState, Edge, Observation, Quality, Quantity, Reading, SeriesKey, Setting,
+    Timestamp, Value,
+};
+use serde::{Deserialize, Serialize};
+use serde_saphyr::Spanned;
+
+use crate::amount::parse_duration;
+use crate::engine::Engine;
+use crate::file::{RuleError, RuleSet};
+use crate::rule::Rule;
+
+/// 2026-01-01T00:00:00+08:00; any start will do.
+const START: Timestamp = Timestamp::from_ms(1_767_196_800_000);
+/// Cadence of the device when the test gives none.
+const CADENCE_S: u32 = 60;
+
+/// A test as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrialText {
+    name: Spanned<String>,
+    #[serde(default)]
+    cadence: Option<Spanned<String>>,
+    series: Spanned<String>,
+    expect: Spanned<String>,
+}
+
+/// A test as meant.
+#[derive(Clone, Debug)]
+pub(crate) struct Trial {
+    rule: Arc<Rule>,
+    name: String,
+    line: u32,
+    cadence_s: u32,
+    /// Readings in the order of their coming; seconds from the start.
+    events: Vec<Event>,
+    expected: Vec<(u32, Edge)>,
+    end_s: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Event {
+    came_s: u32,
+    measured_s: u32,
+    value: f64,
+    quality: Quality,
+}
+
+/// How one test went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TrialOutcome {
+    /// Name of the test.
+    pub name: String,
+    /// The rule it stands beside.
+    pub rule: onemap_model::RuleId,
+    /// Its line in the file.
+    pub line: u32,
+    /// The expected edges, like `00:10 raised`.
+    pub expected: Vec<String>,
+    /// The edges that came.
+    pub got: Vec<String>,
+}
+
+impl TrialOutcome {
+    /// Whether what came is what was expected.
+    pub fn passed(&self) -> bool {
+        self.expected == self.got
+    }
+}
+
+impl Trial {
+    pub(crate) fn check(rule: &Arc<Rule>, written: TrialText) -> Result<Self, RuleError> {
+        let cadence_s = match &written.cadence {
+            None => CADENCE_S,
+            Some(text) => {
+                let cadence = parse_duration(&text.value).map_err(|e| RuleError::at(text.referenced, e))?;
+                cadence.as_secs() as u32
+            }
+        };
+        let mut events = Vec::new();
+        let mut end_s = 0;
+        for (line, words) in lines(&written.series.value) {
+            let fail = |message: String| {
+                let line = line + 1;
+                RuleError::at(
+                    written.series.referenced,
+                    format!("line {line} of `series`: {message}"),
+                )
+            };
+            let (came_s, event) = read_event(&words).map_err(fail)?;
+            if came_s < end_s {
+                return Err(fail(
+                    "times go backwards; write `measured` for a late reading".to_owned(),
+                ));
+            }
+            end_s = came_s;
+            events.extend(event);
+        }
+        let mut expected = Vec::new();
+        for (line, words) in lines(&written.expect.value) {
+            let fail = |message: String| {
+                let line = line + 1;
+                RuleError::at(
+                    written.expect.referenced,
+                    format!("line {line} of `expect`: {message}"),
+                )
+            };
+            let [time, edge] = words.as_slice() else {
+                return Err(fail(
+                    "a line is a time and an edge, like `00:10 raised`".to_owned(),
+                ));
+            };
+            let edge = [Edge::Raised, Edge::Cleared, Edge::Lost, Edge::Found]
+                .into_iter()
+                .find(|e| e.name() == *edge)
+                .ok_or_else(|| fail(format!("`{edge}` is not raised, cleared, lost or found")))?;
+            let at_s = read_time(time).map_err(fail)?;
+            end_s = end_s.max(at_s);
+            expected.push((at_s, edge));
+        }
+        Ok(Self {
+            rule: Arc::clone(rule),
+            name: written.name.value,
+            line: u32::try_from(written.name.referenced.line()).unwrap_or(u32::MAX),
+            cadence_s,
+            events,
+            expected,
+            end_s,
+        })
+    }
+
+    pub(crate) fn run(&self) -> TrialOutcome {
+        let selector = &self.rule.applies_to;
+        let device = Device {
+            id: selector
+                .device
+                .clone()
+                .unwrap_or_else(|| DeviceId::new("trial-device").expect("letters and a hyphen are a name")),
+            name: String::new(),
+            name_en: String::new(),
+            kind: selector.kinds.first().map_or("trial_kind", String::as_str).into(),
+            profile: None,
+            position: None,
+            division: selector.division.clone(),
+            setting: Setting::Urban,
+            gateway: None,
+            state: DeviceState::Active,
+            cadence_s: self.cadence_s,
+            department: String::new(),
+            demo: false,
+        };
+        let counter = Quantity::named("counter").expect("the dictionary has the counter");
+        let series = SeriesKey {
+            device: device.id.clone(),
+            quantity: self.rule.quantity().unwrap_or(counter),
+            channel: self.rule.channel().unwrap_or(0),
+        };
+        let time = |s: u32| START + Duration::from_secs(u64::from(s));
+        let mut engine = Engine::new();
+        let mut position = 1;
+        let mut got = engine.set_file(START, position, "trial", Some(RuleSet::of(&self.rule)));
+        got.extend(engine.set_device(START, position, &device, device.division.as_ref()));
+        let mut events = self.events.iter().peekable();
+        for s in 0..=self.end_s {
+            position += 1;
+            got.extend(engine.tick(time(s), position));
+            while let Some(event) = events.next_if(|event| event.came_s == s) {
+                position += 1;
+                let reading = Reading {
+                    series: series.clone(),
+                    measured_at: time(event.measured_s),
+                    period: Duration::ZERO,
+                    received_at: time(s),
+                    value: Value::Number(event.value),
+                    quality: event.quality,
+                    position,
+                };
+                let (kind, division) = (Arc::clone(&device.kind), device.division.clone());
+                got.extend(engine.observe(
+                    time(s),
+                    &Observation {
+                        reading,
+                        kind,
+                        division,
+                    },
+                ));
+            }
+        }
+        TrialOutcome {
+            name: self.name.clone(),
+            rule: self.rule.id.clone(),
+            line: self.line,
+            expected: self.expected.iter().map(|(s, edge)| shown(*s, *edge)).collect(),
+            got: got
+                .iter()
+                .map(|t| shown(t.at.since(START).as_secs() as u32, t.edge))
+                .collect(),
+        }
+    }
+}
+
+/// The words of each line that has any; a `#` begins a comment.
+fn lines(text: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
+    let words = |line| {
+        str::split(line, '#')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect()
+    };
+    let lines = text.lines().enumerate().map(move |(i, line)| (i, words(line)));
+    lines.filter(|(_, words): &(usize, Vec<&str>)| !words.is_empty())
+}
+
+fn read_event(words: &[&str]) -> Result<(u32, Option<Event>), String> {
+    let (time, rest) = words.split_first().ok_or("the line is empty")?;
+    let came_s = read_time(time)?;
+    let (value, mut marks) = rest.split_first().ok_or("a value or `-` is missing")?;
+    if *value == "-" {
+        return Ok((came_s, None));
+    }
+    let value: f64 = value.parse().map_err(|_| format!("`{value}` is not a number"))?;
+    if !value.is_finite() {
+        return Err(format!("`{value}` is not a finite number"));
+    }
+    let mut event = Event {
+        came_s,
+        measured_s: came_s,
+        value,
+        quality: Quality::GOOD,
+    };
+    while let Some((word, rest)) = marks.split_first() {
+        marks = rest;
+        let mark = match *word {
+            "measured" => {
+                let (time, rest) = marks.split_first().ok_or("a time is missing after `measured`")?;
+                event.measured_s = read_time(time)?;
+                marks = rest;
+                continue;
+            }
+            "suspect" => Quality::SUSPECT,
+            "calibration" => Quality::CALIBRATION,
+            "maintenance" => Quality::MAINTENANCE,
+            "resent" => Quality::RESENT,
+            other => return Err(format!("`{other}` is not a mark of a reading")),
+        };
+        event.quality = event.quality.with(mark);
+    }
+    Ok((came_s, Some(event)))
+}
+
+/// Seconds of `mm:ss` or `hh:mm:ss`.
+fn read_time(text: &str) -> Result<u32, String> {
+    let bad = || format!("`{text}` is not a time (`mm:ss` or `hh:mm:ss`)");
+    let parts: Vec<u32> = text
+        .split(':')
+        .map(|part| match part.len() {
+            1 | 2 => part.parse().map_err(|_| bad()),
+            _ => Err(bad()),
+        })
+        .collect::<Result<_, _>>()?;
+    match parts.as_slice() {
+        [m, s] if *s < 60 => Ok(m * 60 + s),
+        [h, m, s] if *m < 60 && *s < 60 => Ok(h * 3600 + m * 60 + s),
+        _ => Err(bad()),
+    }
+}
+
+fn shown(at_s: u32, edge: Edge) -> String {
+    let (h, m, s) = (at_s / 3600, at_s / 60 % 60, at_s % 60);
+    match h {
+        0 => format!("{m:02}:{s:02} {}", edge.name()),
+        h => format!("{h:02}:{m:02}:{s:02} {}", edge.name()),
+    }
+}

@@ -1,0 +1,96 @@
+//! One alert as people see it.
+
+use onemap_model::alert::Input;
+use onemap_model::{AlertId, DivisionCode, RuleId, SeriesKey, Severity, Timestamp};
+use onemap_rules::Texts;
+use serde::{Deserialize, Serialize};
+
+/// Where an alert is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertState {
+    /// It goes on.
+    Open,
+    /// Its series went back to normal.
+    Cleared,
+    /// A person ended it, with a reason.
+    Closed,
+    /// Its rule no longer looks there; that does not say that things are normal.
+    Withdrawn,
+}
+
+/// What is known of its cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// The cause is there.
+    Abnormal,
+    /// Nothing is known any more.
+    Unknown,
+    /// The cause is gone.
+    Normal,
+}
+
+/// Who takes care of it, and until when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Token or user.
+    pub actor: String,
+    /// The person's name as given.
+    pub name: String,
+    /// What he wrote.
+    pub note: String,
+    /// When.
+    pub at: Timestamp,
+    /// When it runs out.
+    pub until: Timestamp,
+}
+
+/// One alert. As JSON it is the API's alert object without what the API joins in (the device's name and
+/// position, the series' number).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// Its id.
+    pub id: AlertId,
+    /// The rule that raised it.
+    pub rule: RuleId,
+    /// The rule's version then.
+    pub rule_version: String,
+    /// The rule's name then.
+    pub rule_name: Texts,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Where it is in its life.
+    pub state: AlertState,
+    /// What is known of its cause.
+    pub condition: Condition,
+    /// Who takes care of it; an ended alert keeps the last one.
+    pub acknowledged: Option<Acknowledgement>,
+    /// What it is about.
+    pub series: SeriesKey,
+    /// Where.
+    pub division: Option<DivisionCode>,
+    /// When it was raised (record time).
+    pub raised_at: Timestamp,
+    /// Journal position of the record that raised it.
+    pub raised_position: u64,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The sentence of its last edge that the engine told.
+    pub message: Texts,
+    /// What to do.
+    pub advice: Texts,
+    /// The values it was raised on, or found again with; newest last.
+    pub inputs: Vec<Input>,
+    /// The newest of them.
+    pub value: Option<f64>,
+    /// The rule's limit in the quantity's canonical unit.
+    pub threshold: Option<f64>,
+}
+
+impl Alert {
+    /// Whether it goes on.
+    pub fn is_open(&self) -> bool {
+        self.state == AlertState::Open
+    }
+}

@@ -1,0 +1,420 @@
+//! All alerts: the open ones and the last that ended.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use onemap_model::alert::ActNote;
+use onemap_model::{Act, AlertId, Edge, Severity, Timestamp, Transition, Verb};
+use onemap_rules::{RuleInfo, Texts};
+use serde::{Deserialize, Serialize};
+
+use crate::alert::{Acknowledgement, Alert, AlertState, Condition};
+use crate::list::{Cursor, Filter, StateFilter};
+
+/// How many ended alerts are kept; the ledger keeps all.
+const N_ENDED: usize = 10_000;
+/// The longest acknowledgement.
+const LONGEST_ACKNOWLEDGEMENT: Duration = Duration::from_secs(7 * 86_400);
+/// The longest name and note, in characters.
+const LONGEST_NAME: usize = 64;
+const LONGEST_NOTE: usize = 2000;
+
+/// Why an act changes nothing. The same journal refuses the same acts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ActRefused {
+    /// No such alert, or it ended so long ago that only the ledger has it.
+    #[error("no alert {0} is known")]
+    UnknownAlert(AlertId),
+    /// It ended meanwhile.
+    #[error("alert {0} has ended")]
+    Ended(AlertId),
+    /// It lies outside the actor's division.
+    #[error("alert {0} lies outside the actor's division")]
+    OutOfScope(AlertId),
+    /// Nobody takes care of it without a name.
+    #[error("an act on an alert needs the name of a person")]
+    NoName,
+    /// Name or note is too long.
+    #[error("a name has at most {LONGEST_NAME} characters, a note at most {LONGEST_NOTE}")]
+    TooLong,
+    /// The end lies before the act.
+    #[error("an acknowledgement ends after it begins, not at {until}")]
+    UntilPast {
+        /// The end as given.
+        until: Timestamp,
+    },
+    /// The end lies too far ahead.
+    #[error("an acknowledgement lasts at most 7 days, not until {until}")]
+    UntilTooFar {
+        /// The end as given.
+        until: Timestamp,
+    },
+    /// A verb of a newer version.
+    #[error("this version does not know what the act does")]
+    UnknownVerb,
+}
+
+impl ActRefused {
+    /// Stable name for the API and counters.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ActRefused::UnknownAlert(_) => "unknown_alert",
+            ActRefused::Ended(_) => "alert_ended",
+            ActRefused::OutOfScope(_) => "out_of_scope",
+            ActRefused::NoName => "no_name",
+            ActRefused::TooLong => "too_long",
+            ActRefused::UntilPast { .. } => "until_past",
+            ActRefused::UntilTooFar { .. } => "until_too_far",
+            ActRefused::UnknownVerb => "unknown_verb",
+        }
+    }
+}
+
+/// Why bytes do not restore a board; the journal still can.
+#[derive(Debug, thiserror::Error)]
+#[error("the alert board's snapshot is not readable")]
+pub struct BoardError(#[source] serde_json::Error);
+
+/// The alerts, folded from transitions and acts.
+///
+/// Every edge may be folded again without harm, so a board is also rebuilt from the ledger's transitions.
+#[derive(Debug, Default)]
+pub struct Board {
+    /// In the order in which they were raised.
+    alerts: BTreeMap<Cursor, Alert>,
+    index: HashMap<AlertId, Cursor>,
+    open: BTreeSet<Cursor>,
+    /// Ended ones, the first to be forgotten first.
+    ended: VecDeque<Cursor>,
+    /// When acknowledgements of open alerts run out.
+    expiries: BTreeSet<(Timestamp, AlertId)>,
+}
+
+impl Board {
+    /// An empty board.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Folds one edge. `info` is what the rule says now; only [`Edge::Raised`] reads it, an alert keeps
+    /// what it was raised with. Edges of alerts that are not known or have ended change nothing.
+    pub fn fold(&mut self, transition: &Transition, info: &RuleInfo) {
+        if transition.edge == Edge::Raised {
+            return self.raise(transition, info);
+        }
+        let Some(cursor) = self.index.get(&transition.alert).copied() else {
+            return;
+        };
+        let Some(alert) = self.alerts.get_mut(&cursor).filter(|alert| alert.is_open()) else {
+            return;
+        };
+        let told = Texts {
+            zh: transition.message_zh.clone(),
+            en: transition.message_en.clone(),
+        };
+        match transition.edge {
+            Edge::Raised => {}
+            Edge::Lost => {
+                alert.condition = Condition::Unknown;
+                alert.message = told;
+            }
+            Edge::Found => {
+                alert.condition = Condition::Abnormal;
+                alert.message = told;
+                alert.value = transition.inputs.last().map(|input| input.value);
+                alert.inputs.clone_from(&transition.inputs);
+            }
+            Edge::Acknowledged => {
+                let Some(note) = &transition.act else {
+                    return;
+                };
+                let until = note.until.unwrap_or(transition.at);
+                let before = alert.acknowledged.replace(Acknowledgement {
+                    actor: note.actor.clone(),
+                    name: note.name.clone(),
+                    note: note.note.clone(),
+                    at: transition.at,
+                    until,
+                });
+                if let Some(before) = before {
+                    self.expiries.remove(&(before.until, alert.id));
+                }
+                self.expiries.insert((until, alert.id));
+            }
+            Edge::AcknowledgementExpired => {
+                if let Some(before) = alert.acknowledged.take() {
+                    self.expiries.remove(&(before.until, alert.id));
+                }
+            }
+            Edge::Cleared => {
+                alert.condition = Condition::Normal;
+                alert.message = told;
+                self.end(cursor, AlertState::Cleared, transition.at);
+            }
+            Edge::Closed => self.end(cursor, AlertState::Closed, transition.at),
+            Edge::Withdrawn => {
+                alert.message = told;
+                self.end(cursor, AlertState::Withdrawn, transition.at);
+            }
+        }
+    }
+
+    /// Carries an act out, if it may be, and returns its edge. The engine is to be told of
+    /// [`Edge::Closed`] (`Engine::closed`).
+    ///
+    /// # Errors
+    /// See [`ActRefused`]; then nothing changed.
+    pub fn act(&mut self, position: u64, act: &Act) -> Result<Vec<Transition>, ActRefused> {
+        let transition = self.edge_of(position, act)?;
+        self.fold(&transition, &RuleInfo::default());
+        Ok(vec![transition])
+    }
+
+    /// Whether an act would be carried out now; for the answer to the person before it is journaled.
+    ///
+    /// # Errors
+    /// See [`ActRefused`].
+    pub fn check(&self, act: &Act) -> Result<(), ActRefused> {
+        self.edge_of(0, act).map(drop)
+    }
+
+    /// Ends acknowledgements that have run out.
+    pub fn tick(&mut self, now: Timestamp, position: u64) -> Vec<Transition> {
+        let mut out = Vec::new();
+        while let Some((until, id)) = self.expiries.first().copied().filter(|(until, _)| *until <= now) {
+            self.expiries.remove(&(until, id));
+            let Some(alert) = self.get(&id) else {
+                continue;
+            };
+            let by = alert.acknowledged.as_ref().map_or("", |by| by.name.as_str());
+            let zh = format!("{by}的确认已到期，告警仍未结束");
+            let en = format!("The acknowledgement by {by} has run out and the alert goes on");
+            let transition = edge(alert, Edge::AcknowledgementExpired, now, position, (zh, en), None);
+            self.fold(&transition, &RuleInfo::default());
+            out.push(transition);
+        }
+        out
+    }
+
+    /// One alert: open, or among the last that ended.
+    pub fn get(&self, id: &AlertId) -> Option<&Alert> {
+        self.alerts.get(self.index.get(id)?)
+    }
+
+    /// Alerts, newest first, at most `limit`, beginning after `after`. [`Cursor::of`] the last one
+    /// begins the next page.
+    pub fn list(&self, filter: &Filter<'_>, after: Option<Cursor>, limit: usize) -> Vec<&Alert> {
+        let before = |cursor: &&Cursor| after.is_none_or(|after| **cursor < after);
+        let shown = |alert: &&Alert| filter.shows(alert);
+        if filter.state == StateFilter::Open {
+            let cursors = self.open.iter().rev().filter(before);
+            cursors
+                .filter_map(|cursor| self.alerts.get(cursor))
+                .filter(shown)
+                .take(limit)
+                .collect()
+        } else {
+            let alerts = match after {
+                Some(after) => self.alerts.range(..after),
+                None => self.alerts.range(..),
+            };
+            alerts
+                .rev()
+                .map(|(_, alert)| alert)
+                .filter(shown)
+                .take(limit)
+                .collect()
+        }
+    }
+
+    /// How many are open.
+    pub fn open_count(&self) -> usize {
+        self.open.len()
+    }
+    /// How many are open and nobody takes care of.
+    pub fn unacknowledged_count(&self) -> usize {
+        self.open_alerts()
+            .filter(|alert| alert.acknowledged.is_none())
+            .count()
+    }
+    /// The open ones, in the order in which they were raised.
+    pub fn open_alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.open.iter().filter_map(|cursor| self.alerts.get(cursor))
+    }
+    /// How many are open of one severity.
+    pub fn open_of(&self, severity: Severity) -> usize {
+        self.open_alerts()
+            .filter(|alert| alert.severity == severity)
+            .count()
+    }
+
+    /// The whole state as bytes.
+    pub fn snapshot(&self) -> Vec<u8> {
+        let alerts: Vec<&Alert> = self.alerts.values().collect();
+        let ended: Vec<AlertId> = self.ended.iter().map(|cursor| cursor.id).collect();
+        serde_json::to_vec(&Snapshot { alerts, ended }).expect("an alert has text keys only")
+    }
+    /// The board that wrote the bytes.
+    ///
+    /// # Errors
+    /// When the bytes are not a snapshot.
+    pub fn restore(bytes: &[u8]) -> Result<Self, BoardError> {
+        let Snapshot { alerts, ended } =
+            serde_json::from_slice::<Snapshot<Alert>>(bytes).map_err(BoardError)?;
+        let mut board = Self::new();
+        for alert in alerts {
+            let cursor = Cursor::of(&alert);
+            board.index.insert(alert.id, cursor);
+            if alert.is_open() {
+                board.open.insert(cursor);
+                let until = alert.acknowledged.as_ref().map(|by| (by.until, alert.id));
+                board.expiries.extend(until);
+            }
+            board.alerts.insert(cursor, alert);
+        }
+        let ended = ended.iter().filter_map(|id| board.index.get(id).copied());
+        board.ended = ended.filter(|cursor| !board.open.contains(cursor)).collect();
+        Ok(board)
+    }
+
+    fn raise(&mut self, transition: &Transition, info: &RuleInfo) {
+        if self.index.contains_key(&transition.alert) {
+            return;
+        }
+        let alert = Alert {
+            id: transition.alert,
+            rule: transition.rule.clone(),
+            rule_version: transition.rule_version.clone(),
+            rule_name: info.name.clone(),
+            severity: transition.severity,
+            state: AlertState::Open,
+            condition: Condition::Abnormal,
+            acknowledged: None,
+            series: transition.series.clone(),
+            division: transition.division.clone(),
+            raised_at: transition.at,
+            raised_position: transition.position,
+            ended_at: None,
+            message: Texts {
+                zh: transition.message_zh.clone(),
+                en: transition.message_en.clone(),
+            },
+            advice: info.advice.clone(),
+            inputs: transition.inputs.clone(),
+            value: transition.inputs.last().map(|input| input.value),
+            threshold: info.threshold,
+        };
+        let cursor = Cursor::of(&alert);
+        self.index.insert(alert.id, cursor);
+        self.open.insert(cursor);
+        self.alerts.insert(cursor, alert);
+    }
+
+    fn end(&mut self, cursor: Cursor, state: AlertState, at: Timestamp) {
+        let Some(alert) = self.alerts.get_mut(&cursor) else {
+            return;
+        };
+        alert.state = state;
+        alert.ended_at = Some(at);
+        if let Some(by) = &alert.acknowledged {
+            self.expiries.remove(&(by.until, alert.id));
+        }
+        self.open.remove(&cursor);
+        self.ended.push_back(cursor);
+        while self.ended.len() > N_ENDED {
+            if let Some(oldest) = self.ended.pop_front() {
+                self.alerts.remove(&oldest);
+                self.index.remove(&oldest.id);
+            }
+        }
+    }
+
+    fn edge_of(&self, position: u64, act: &Act) -> Result<Transition, ActRefused> {
+        let (id, name, note, until) = match &act.verb {
+            Verb::Acknowledge {
+                alert,
+                name,
+                note,
+                until,
+            } => (alert, name, note, Some(*until)),
+            Verb::Close { alert, name, note } => (alert, name, note, None),
+            _ => return Err(ActRefused::UnknownVerb),
+        };
+        let alert = self.get(id).ok_or(ActRefused::UnknownAlert(*id))?;
+        if !act.by.covers(alert.division.as_ref()) {
+            return Err(ActRefused::OutOfScope(*id));
+        }
+        if !alert.is_open() {
+            return Err(ActRefused::Ended(*id));
+        }
+        let name = name.trim();
+        if name.is_empty() {
+            return Err(ActRefused::NoName);
+        }
+        if name.chars().count() > LONGEST_NAME || note.chars().count() > LONGEST_NOTE {
+            return Err(ActRefused::TooLong);
+        }
+        if let Some(until) = until {
+            if until <= act.at {
+                return Err(ActRefused::UntilPast { until });
+            }
+            if until > act.at + LONGEST_ACKNOWLEDGEMENT {
+                return Err(ActRefused::UntilTooFar { until });
+            }
+        }
+        let (kind, zh, en) = match until {
+            Some(until) => (
+                Edge::Acknowledged,
+                format!("{name}已确认，有效期至 {until}"),
+                format!("Acknowledged by {name} until {until}"),
+            ),
+            None => (
+                Edge::Closed,
+                format!("{name}已关闭告警"),
+                format!("Closed by {name}"),
+            ),
+        };
+        let note = ActNote {
+            actor: act.by.actor.clone(),
+            name: name.to_owned(),
+            note: note.clone(),
+            until,
+        };
+        Ok(edge(alert, kind, act.at, position, (zh, en), Some(note)))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot<A> {
+    alerts: Vec<A>,
+    /// In the order in which they ended.
+    ended: Vec<AlertId>,
+}
+
+/// An edge that the board writes.
+fn edge(
+    alert: &Alert,
+    edge: Edge,
+    at: Timestamp,
+    position: u64,
+    (message_zh, message_en): (String, String),
+    act: Option<ActNote>,
+) -> Transition {
+    Transition {
+        id: Transition::id_of(&alert.rule, &alert.rule_version, &alert.series, position, edge),
+        alert: alert.id,
+        edge,
+        at,
+        position,
+        rule: alert.rule.clone(),
+        rule_version: alert.rule_version.clone(),
+        series: alert.series.clone(),
+        severity: alert.severity,
+        division: alert.division.clone(),
+        inputs: Vec::new(),
+        message_zh,
+        message_en,
+        act,
+    }
+}
