@@ -1,0 +1,112 @@
+// Requests to the server this page came from. Every failure is an ApiError with the server's own words.
+import type {
+  Alert,
+  Device,
+  Entity,
+  LatestItem,
+  LedgerDay,
+  Page,
+  QuantityEntry,
+  QuarantineItem,
+  SeriesInfo,
+  SeriesPoint,
+  Session,
+  SystemState,
+  TileInfo,
+} from "./types";
+
+/** The server said no, or could not be reached (`status` 0). */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** A request that takes longer than this has failed: a screen must not wait in silence. */
+const TIMEOUT_MS = 15_000;
+
+async function request<T>(path: string, init?: RequestInit): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(path, {
+      ...init,
+      credentials: "same-origin",
+      headers: { accept: "application/json", ...init?.headers },
+      signal: init?.signal ?? AbortSignal.timeout(TIMEOUT_MS),
+    });
+  } catch (cause) {
+    throw new ApiError(0, cause instanceof Error ? cause.message : String(cause));
+  }
+  if (!response.ok) throw new ApiError(response.status, await problemText(response));
+  if (response.status === 204) return undefined as T;
+  return (await response.json()) as T;
+}
+
+/** The words of an RFC 9457 problem, or the status line when the body is something else. */
+async function problemText(response: Response): Promise<string> {
+  try {
+    const problem = (await response.json()) as { title?: string; detail?: string };
+    return [problem.title, problem.detail].filter(Boolean).join(": ") || response.statusText;
+  } catch {
+    return `${response.status} ${response.statusText}`;
+  }
+}
+
+function post<T>(path: string, body: unknown): Promise<T> {
+  return request<T>(path, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+}
+
+function query(path: string, params: Record<string, string | number | undefined>): string {
+  const search = new URLSearchParams();
+  for (const [key, value] of Object.entries(params)) if (value !== undefined) search.set(key, String(value));
+  const text = search.toString();
+  return text ? `${path}?${text}` : path;
+}
+
+/** Reads pages until the end or until `most` items are there. */
+async function pages<T>(path: string, params: Record<string, string | number>, most: number): Promise<T[]> {
+  const items: T[] = [];
+  let after: string | undefined;
+  do {
+    const page: Page<T> = await request(query(path, { ...params, after }));
+    items.push(...page.items);
+    after = page.next ?? undefined;
+  } while (after !== undefined && items.length < most);
+  return items;
+}
+
+const enc = encodeURIComponent;
+
+export const api = {
+  logIn: (token: string) => post<void>("/api/v1/session", { token }),
+  logOut: () => request<void>("/api/v1/session", { method: "DELETE" }),
+  session: () => request<Session>("/api/v1/session"),
+  system: () => request<SystemState>("/api/v1/system"),
+  quantities: () => pages<QuantityEntry>("/api/v1/quantities", {}, 10_000),
+  devices: () => pages<Device>("/api/v1/devices", {}, 50_000),
+  latest: () => pages<LatestItem>("/api/v1/latest", {}, 200_000),
+  latestOf: (device: string) => pages<LatestItem>("/api/v1/latest", { device }, 1_000),
+  openAlerts: (most: number) => pages<Alert>("/api/v1/alerts", { state: "open", limit: 200 }, most),
+  endedAlerts: (limit: number) => pages<Alert>("/api/v1/alerts", { state: "ended", limit }, limit),
+  acknowledge: (id: string, act: { name: string; note: string; minutes: number }) =>
+    post<Alert>(`/api/v1/alerts/${enc(id)}/ack`, act),
+  close: (id: string, act: { name: string; note: string }) =>
+    post<Alert>(`/api/v1/alerts/${enc(id)}/close`, act),
+  ledger: (device: string, day: string) => pages<LedgerDay>("/api/v1/ledger", { device, day }, 10),
+  quarantine: () => pages<QuarantineItem>("/api/v1/quarantine", {}, 200),
+  seriesOf: (device: string, quantity: string) =>
+    pages<SeriesInfo>("/api/v1/series", { device, quantity }, 100),
+  rawValues: (series: number, from: string, most: number) =>
+    pages<SeriesPoint>(`/api/v1/series/${series}/values`, { from, limit: 5_000 }, most),
+  steps: (series: number, from: string, step: string, agg: "mean" | "min" | "max") =>
+    pages<SeriesPoint>(`/api/v1/series/${series}/values`, { from, step, agg }, 5_000),
+  entity: (code: string) => request<Entity>(`/api/v1/entities/${enc(code)}`),
+  tileInfo: (layer: string) => request<TileInfo>(`/tiles/${enc(layer)}.json`),
+};

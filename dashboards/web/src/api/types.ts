@@ -1,0 +1,146 @@
+// The shapes of the HTTP API (docs/api.md), as the screen reads them.
+
+/** Three states; unknown is a state of its own and never counts as normal. */
+export type Condition = "normal" | "abnormal" | "unknown";
+export type Severity = "critical" | "major" | "minor" | "notice";
+/** Text in both languages. */
+export type Bilingual = { zh: string; en: string };
+
+export type Page<T> = { items: T[]; next: string | null };
+
+export type Counts = {
+  devices: number;
+  normal: number;
+  abnormal: number;
+  unknown: number;
+  stale: number;
+  alerts_open: number;
+  alerts_unacknowledged: number;
+  series: number;
+};
+
+export type SystemState = {
+  version: string;
+  instance: string;
+  demo: boolean;
+  now: string;
+  started_at: string;
+  journal: { last: number };
+  counts: Counts;
+  refused: Record<string, number>;
+};
+
+export type SeriesRef = { id: number; quantity: string; ch: number };
+
+export type Device = {
+  id: string;
+  name: string;
+  name_en?: string;
+  kind: string;
+  position?: { lon: number; lat: number; height_m?: number | null } | null;
+  division?: string | null;
+  setting: "urban" | "rural";
+  gateway?: string | null;
+  state: "active" | "maintenance" | "retired";
+  cadence_s?: number;
+  department?: string;
+  demo?: boolean;
+  status: Condition;
+  stale: boolean;
+  last_received: string | null;
+  last_measured: string | null;
+  series: SeriesRef[];
+};
+
+export type QuantityEntry = {
+  name: string;
+  zh: string;
+  en: string;
+  unit: string;
+  family: string;
+  decimals: number;
+  states?: { code: number; zh: string; en: string }[];
+};
+
+export type LatestItem = {
+  series: number;
+  device: string;
+  quantity: string;
+  ch: number;
+  value: number | string | null;
+  measured_at: string;
+  received_at: string;
+  quality: string[];
+  state: Condition;
+  stale: boolean;
+};
+
+export type Acknowledgement = { actor: string; name: string; note: string; at: string; until: string };
+
+export type Alert = {
+  id: string;
+  rule: string;
+  rule_version: string;
+  rule_name: Bilingual;
+  severity: Severity;
+  state: "open" | "cleared" | "closed" | "withdrawn";
+  condition: Condition;
+  acknowledged: Acknowledgement | null;
+  series: { id: number | null; device: string; quantity: string; ch: number };
+  device_name: string;
+  device_name_en?: string;
+  position: { lon: number; lat: number } | null;
+  division: string | null;
+  raised_at: string;
+  ended_at: string | null;
+  message: Bilingual;
+  advice: Bilingual;
+  inputs: { position: number; measured_at: string; value: number }[];
+  value: number | null;
+  threshold: number | null;
+};
+
+export type LedgerHour = {
+  hour: number;
+  expected: number;
+  received: number;
+  late: number;
+  duplicate: number;
+  revised: number;
+  refused: number;
+  lost: number;
+};
+export type LedgerDay = { device: string; day: string; hours: LedgerHour[] };
+
+export type QuarantineItem = {
+  id: string | number;
+  at: string;
+  reason: string;
+  reason_zh: string;
+  source: string;
+  device: string | null;
+  peer: string | null;
+  topic: string | null;
+  size: number;
+  payload: string | null;
+  payload_hex: string;
+  detail: string;
+};
+
+export type SeriesInfo = { id: number; first: string | null; last: string | null };
+/** One value of a series; `v` is null where a step holds no reading. */
+export type SeriesPoint = { t: string; v: number | null; n?: number; quality?: string[] };
+
+export type Session = { actor: string; role: string; division: string | null };
+
+/** An entity of the map, as far as the screen needs it. */
+export type Entity = { code: string; name: string; name_en?: string; geometry?: unknown };
+
+/** What a vector tile layer says about itself (TileJSON 3). */
+export type TileInfo = { minzoom?: number; maxzoom?: number; vector_layers?: { id: string }[] };
+
+/** Live push. Value rows are `[series, value, measured ms, state, quality bits]`. */
+export type LiveHello = { t: number; version: string; instance: string };
+export type LiveValues = { t: number; v: [number, number | string | null, number, number, number][] };
+export type LiveDevices = { t: number; d: [string, Condition | number, number, number | null][] };
+export type LiveBeat = { t: number; lag: number; counts: Counts };

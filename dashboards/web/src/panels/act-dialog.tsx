@@ -1,0 +1,140 @@
+// Acknowledging or closing an alarm: who, why, for how long. The server records it; the screen only asks.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { api } from "../api/client";
+import { langOf, nameOf, pick, t } from "../i18n";
+import { takeAlert } from "../state/city";
+import { type Act, act } from "../state/view";
+import { SeverityBadge } from "./marks";
+
+const MINUTES = [30, 60, 240, 480] as const;
+const NAME_STORED_AS = "onemap.name";
+
+function storedName(): string {
+  try {
+    return localStorage.getItem(NAME_STORED_AS) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+export function ActDialog() {
+  const open = act.value;
+  return open ? <Form key={open.alert.id + open.verb} {...open} /> : null;
+}
+
+function Form({ verb, alert }: Act) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [name, setName] = useState(storedName);
+  const [note, setNote] = useState("");
+  const [minutes, setMinutes] = useState<(typeof MINUTES)[number]>(60);
+  const [trouble, setTrouble] = useState<string | null>(null);
+  const [busy, setBusy] = useState(false);
+
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
+
+  const leave = () => {
+    act.value = null;
+  };
+
+  const send = async (event: Event) => {
+    event.preventDefault();
+    const who = name.trim();
+    const why = note.trim();
+    if (!who) return setTrouble(t("act.name_missing"));
+    if (verb === "close" && !why) return setTrouble(t("act.note_missing"));
+    setBusy(true);
+    setTrouble(null);
+    try {
+      const told =
+        verb === "acknowledge"
+          ? await api.acknowledge(alert.id, { name: who, note: why, minutes })
+          : await api.close(alert.id, { name: who, note: why });
+      try {
+        localStorage.setItem(NAME_STORED_AS, who);
+      } catch {
+        // Storage is switched off: the name is asked again next time.
+      }
+      takeAlert(told);
+      leave();
+    } catch (error) {
+      setTrouble(t("act.failed", { why: error instanceof Error ? error.message : String(error) }));
+      setBusy(false);
+    }
+  };
+
+  const rule = pick(alert.rule_name);
+  const device = nameOf({ name: alert.device_name, name_en: alert.device_name_en });
+  const title = t(verb === "acknowledge" ? "act.acknowledge_title" : "act.close_title");
+  return (
+    <dialog ref={dialog} class="dialog" aria-labelledby="act-title" data-testid="act-dialog" onClose={leave}>
+      <form onSubmit={send} noValidate>
+        <h2 id="act-title">{title}</h2>
+        <div class="dialog-about">
+          <SeverityBadge severity={alert.severity} />
+          <b lang={langOf(rule)}>{rule}</b>
+          <span lang={langOf(device)}>{device}</span>
+          <p lang={langOf(pick(alert.message))}>{pick(alert.message)}</p>
+        </div>
+        <label class="field">
+          <span>{t("act.name")}</span>
+          <input
+            type="text"
+            value={name}
+            maxLength={40}
+            required
+            autocomplete="name"
+            data-testid="act-name"
+            aria-invalid={trouble !== null && !name.trim()}
+            onInput={(event) => setName(event.currentTarget.value)}
+          />
+        </label>
+        <label class="field">
+          <span>{t("act.note")}</span>
+          <textarea
+            rows={2}
+            value={note}
+            maxLength={400}
+            placeholder={t(verb === "acknowledge" ? "act.note_ack_hint" : "act.note_close_hint")}
+            data-testid="act-note"
+            onInput={(event) => setNote(event.currentTarget.value)}
+          />
+        </label>
+        {verb === "acknowledge" ? (
+          <fieldset class="field">
+            <legend>{t("act.until")}</legend>
+            <div class="choices">
+              {MINUTES.map((each) => (
+                <label key={each} class="choice">
+                  <input
+                    type="radio"
+                    name="minutes"
+                    checked={minutes === each}
+                    data-testid={`act-minutes-${each}`}
+                    onChange={() => setMinutes(each)}
+                  />
+                  <span>{t(`act.minutes_${each}`)}</span>
+                </label>
+              ))}
+            </div>
+            <small class="hint">{t("act.until_hint")}</small>
+          </fieldset>
+        ) : null}
+        {trouble ? (
+          <p class="trouble" role="alert">
+            {trouble}
+          </p>
+        ) : null}
+        <div class="dialog-acts">
+          <button type="button" class="quiet" onClick={leave}>
+            {t("act.cancel")}
+          </button>
+          <button type="submit" class="primary" disabled={busy} data-testid="act-submit">
+            {t(verb === "acknowledge" ? "act.submit_ack" : "act.submit_close")}
+          </button>
+        </div>
+      </form>
+    </dialog>
+  );
+}

@@ -1,0 +1,166 @@
+// The right panel: alarms in the order in which they need a person.
+import { signal } from "@preact/signals";
+import type { Alert } from "../api/types";
+import { langOf, nameOf, pick, t } from "../i18n";
+import { age, minute, stamp, whole } from "../i18n/format";
+import { contact, counts, openAlerts } from "../state/city";
+import { districtOf, divisions, learnDivisions } from "../state/divisions";
+import { levelOf } from "../state/triage";
+import { act, now, selectDevice, wall } from "../state/view";
+import { SeverityBadge, StateMark } from "./marks";
+
+/** Cards shown at once: more than a person can take in. */
+const N_CARDS = 20;
+/** A wall has no scrolling; it shows what fits. */
+const N_WALL_CARDS = 9;
+
+const shown = signal(wall ? N_WALL_CARDS : N_CARDS);
+
+export function Alarms() {
+  const all = openAlerts.value;
+  const total = Math.max(all.length, counts.value?.alerts_open ?? 0);
+  const cards = all.slice(0, shown.value);
+  const rest = total - cards.length;
+  const unacknowledged = all.filter((a) => a.acknowledged === null).length;
+  return (
+    <section class="panel alarms" aria-labelledby="alarms-title" id="alarms">
+      <h2 id="alarms-title" class="panel-title">
+        {t("alarms.title")}
+        <b class="panel-count" data-testid="alerts-open">
+          {whole(total)}
+        </b>
+        <span class="panel-note">
+          {unacknowledged > 0
+            ? `${t("alarms.unacknowledged")} ${whole(unacknowledged)} · ${t("alarms.order")}`
+            : t("alarms.order")}
+        </span>
+      </h2>
+      {all.length === 0 ? (
+        <p class="empty">{contact.value === "live" ? t("alarms.none") : t("alarms.none_lost")}</p>
+      ) : (
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling list must be reachable by keyboard
+        <ol
+          class="alarm-list last-known"
+          data-testid="alarm-list"
+          tabIndex={wall ? undefined : 0}
+          aria-labelledby="alarms-title"
+        >
+          {cards.map((alert) => (
+            <AlarmCard key={alert.id} alert={alert} />
+          ))}
+          {rest > 0 ? (
+            <li class="alarm-rest">
+              {wall || cards.length === all.length ? (
+                t("alarms.rest", { n: whole(rest) })
+              ) : (
+                <button
+                  type="button"
+                  class="quiet"
+                  onClick={() => {
+                    shown.value += N_CARDS;
+                  }}
+                >
+                  {t("alarms.more", { n: whole(Math.min(rest, N_CARDS)) })}
+                </button>
+              )}
+            </li>
+          ) : null}
+        </ol>
+      )}
+    </section>
+  );
+}
+
+const deviceName = (alert: Alert) =>
+  nameOf({ name: alert.device_name || alert.series.device, name_en: alert.device_name_en });
+
+/** The district's name, or its code until the name is known. */
+export function placeName(code: string | null): string {
+  if (!code) return t("overview.outside");
+  const district = districtOf(code);
+  learnDivisions([district]);
+  const division = divisions.value.get(district);
+  return division ? nameOf(division) : district;
+}
+
+function AlarmCard({ alert }: { alert: Alert }) {
+  const raised = Date.parse(alert.raised_at);
+  const name = deviceName(alert);
+  const place = placeName(alert.division);
+  const rule = pick(alert.rule_name);
+  const done = alert.acknowledged;
+  const heading = (
+    <>
+      <span lang={langOf(rule)}>{rule}</span>
+    </>
+  );
+  return (
+    <li
+      class={`alarm sev-${alert.severity}${done ? " is-acknowledged" : ""}`}
+      data-testid={`alarm-${alert.id}`}
+      data-severity={alert.severity}
+      data-device={alert.series.device}
+      data-acknowledged={done ? "true" : "false"}
+    >
+      <div class="alarm-head">
+        <SeverityBadge severity={alert.severity} />
+        <span class="only-read">{t("severity.level", { n: levelOf(alert.severity) })}</span>
+        <h3 class="alarm-rule">
+          {wall ? (
+            heading
+          ) : (
+            <button
+              type="button"
+              class="alarm-open"
+              aria-label={`${rule} · ${t("alarms.show", { name })}`}
+              data-testid="alarm-open"
+              onClick={() => selectDevice(alert.series.device, alert.series.id)}
+            >
+              {heading}
+            </button>
+          )}
+        </h3>
+        <time class="alarm-age" title={t("alarms.raised", { time: stamp(raised, now.value) })}>
+          {age(raised, now.value)}
+        </time>
+      </div>
+      <p class="alarm-place">
+        <span lang={langOf(name)}>{name}</span>
+        <span class="alarm-district" lang={langOf(place)}>
+          {place}
+        </span>
+      </p>
+      <p class="alarm-message" lang={langOf(pick(alert.message))}>
+        {pick(alert.message)}
+      </p>
+      {alert.condition === "abnormal" ? null : (
+        <p class={`alarm-condition state-${alert.condition}`}>
+          <StateMark state={alert.condition} />
+          {alert.condition === "unknown" ? t("alarms.condition_unknown") : t("alarms.condition_normal")}
+        </p>
+      )}
+      {done ? (
+        <p class="alarm-ack" data-testid="alarm-acknowledged" lang={langOf(done.name + done.note)}>
+          {t("alarms.acknowledged", { name: done.name, until: minute(Date.parse(done.until)) })}
+          {done.note ? ` · ${done.note}` : ""}
+        </p>
+      ) : wall ? (
+        <p class="alarm-waiting">{t("alarms.unacknowledged")}</p>
+      ) : (
+        <div class="alarm-acts">
+          <button
+            type="button"
+            class="primary"
+            data-testid="alarm-acknowledge"
+            aria-label={`${t("alarms.acknowledge")}: ${rule}, ${name}`}
+            onClick={() => {
+              act.value = { verb: "acknowledge", alert };
+            }}
+          >
+            {t("alarms.acknowledge")}
+          </button>
+        </div>
+      )}
+    </li>
+  );
+}

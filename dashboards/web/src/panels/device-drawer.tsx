@@ -1,0 +1,346 @@
+// Everything about one device: state, alarms with their evidence, latest readings, course, today's ledger.
+import { useEffect, useState } from "preact/hooks";
+import { api } from "../api/client";
+import type { Alert, Device, LatestItem, LedgerDay, SeriesRef } from "../api/types";
+import { langOf, named, nameOf, pick, t } from "../i18n";
+import { age, beijingDay, decimal, span, stamp, whole } from "../i18n/format";
+import {
+  contact,
+  devices,
+  latest,
+  openAlerts,
+  registerVersion,
+  serverNow,
+  statusVersion,
+  valuesVersion,
+} from "../state/city";
+import { quantityName, unitOf, valueText, valueWithUnit } from "../state/quantities";
+import { act, now, selectDevice, selectedDevice, selectedSeries, wall } from "../state/view";
+import { placeName } from "./alarms";
+import { Course } from "./course";
+import { Icon, KindGlyph, SeverityBadge, StateBadge, StateMark } from "./marks";
+
+const LEDGER_EVERY_MS = 30_000;
+
+export function DeviceDrawer() {
+  const id = selectedDevice.value;
+  void registerVersion.value;
+  void statusVersion.value;
+  if (id === null) return null;
+  const device = devices.get(id);
+  return (
+    <aside
+      class="panel drawer"
+      aria-labelledby="device-title"
+      data-testid="device-drawer"
+      data-device={id}
+      onKeyDown={(event) => {
+        if (event.key === "Escape") selectDevice(null);
+      }}
+    >
+      {device ? <Details key={id} device={device} /> : <p class="empty">{t("device.missing", { id })}</p>}
+      {wall ? null : (
+        <button
+          type="button"
+          class="quiet icon-only drawer-close"
+          aria-label={t("device.close")}
+          data-testid="drawer-close"
+          onClick={() => selectDevice(null)}
+        >
+          <Icon name="close" />
+        </button>
+      )}
+    </aside>
+  );
+}
+
+function Details({ device }: { device: Device }) {
+  void valuesVersion.value;
+  const lost = contact.value === "lost";
+  const name = nameOf(device);
+  const own = openAlerts.value.filter((alert) => alert.series.device === device.id);
+  const chosen = device.series.find((ref) => ref.id === selectedSeries.value) ?? device.series[0];
+  return (
+    <>
+      <header class="drawer-head">
+        <span class="drawer-glyph">
+          <KindGlyph kind={device.kind} />
+        </span>
+        <div>
+          <h2 id="device-title" lang={langOf(name)}>
+            {name}
+          </h2>
+          <p class="drawer-id">
+            <code>{device.id}</code>
+            {device.demo ? (
+              <span class="demo-tag" title={t("app.demo_hint")}>
+                {t("app.demo")}
+              </span>
+            ) : null}
+          </p>
+        </div>
+      </header>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
+      <div class="drawer-body" tabIndex={0} role="region" aria-labelledby="device-title">
+        <div class="drawer-states">
+          <StateBadge state={lost ? "unknown" : device.status} />
+          {device.stale && !lost ? <StateBadge state="stale" /> : null}
+          {device.state === "active" ? null : <span class="tag">{t(`state.${device.state}`)}</span>}
+          <span class="drawer-received">
+            {t("device.last_received")}{" "}
+            {device.last_received ? age(Date.parse(device.last_received), now.value) : t("device.never")}
+          </span>
+        </div>
+        {lost ? null : device.status === "unknown" ? (
+          <p class="drawer-why state-unknown">{t("device.unknown_reason")}</p>
+        ) : device.stale ? (
+          <p class="drawer-why state-stale">{t("device.stale_reason")}</p>
+        ) : null}
+        <Facts device={device} />
+        {own.length > 0 ? (
+          <section aria-label={t("device.alarms")}>
+            {own.map((alert) => (
+              <Evidence key={alert.id} alert={alert} />
+            ))}
+          </section>
+        ) : null}
+        <Readings device={device} chosen={chosen} />
+        {chosen ? <Course key={chosen.id} device={device} series={chosen} /> : null}
+        <Ledger device={device} />
+      </div>
+    </>
+  );
+}
+
+function Facts({ device }: { device: Device }) {
+  const at = device.position;
+  const facts: [string, string | null | undefined][] = [
+    [t("device.kind"), named("kind", device.kind)],
+    [t("device.division"), placeName(device.division ?? null)],
+    [t("device.setting"), t(`device.${device.setting}`)],
+    [t("device.cadence"), device.cadence_s ? span(device.cadence_s * 1000) : null],
+    [t("device.gateway"), device.gateway],
+    [t("device.department"), device.department],
+    [t("device.position"), at ? `${decimal(at.lon, 4)}, ${decimal(at.lat, 4)}` : null],
+  ];
+  return (
+    <dl class="facts">
+      {facts.map(([what, value]) =>
+        value ? (
+          <div key={what}>
+            <dt>{what}</dt>
+            <dd lang={langOf(value)}>{value}</dd>
+          </div>
+        ) : null,
+      )}
+    </dl>
+  );
+}
+
+/** What an alarm rests on and what to do about it. */
+function Evidence({ alert }: { alert: Alert }) {
+  const rule = pick(alert.rule_name);
+  const advice = pick(alert.advice);
+  const quantity = alert.series.quantity;
+  return (
+    <article class={`evidence sev-${alert.severity}`}>
+      <header>
+        <SeverityBadge severity={alert.severity} />
+        <b lang={langOf(rule)}>{rule}</b>
+        <time>{stamp(Date.parse(alert.raised_at), now.value)}</time>
+      </header>
+      <p lang={langOf(pick(alert.message))}>{pick(alert.message)}</p>
+      <p class="evidence-line">
+        {alert.value === null ? null : (
+          <span>
+            {t("alarms.value")} <b>{valueWithUnit(quantity, alert.value)}</b>
+          </span>
+        )}
+        {alert.threshold === null ? null : (
+          <span>
+            {t("alarms.threshold")} <b>{valueWithUnit(quantity, alert.threshold)}</b>
+          </span>
+        )}
+        <span>
+          {t("alarms.rule")} <code>{`${alert.rule} @ ${alert.rule_version}`}</code>
+        </span>
+      </p>
+      {advice ? (
+        <p class="evidence-advice">
+          <span>{t("alarms.advice")}</span>
+          <span lang={langOf(advice)}>{advice}</span>
+        </p>
+      ) : null}
+      {alert.acknowledged ? (
+        <p class="alarm-ack" lang={langOf(alert.acknowledged.name + alert.acknowledged.note)}>
+          {t("alarms.acknowledged", {
+            name: alert.acknowledged.name,
+            until: stamp(Date.parse(alert.acknowledged.until), now.value),
+          })}
+          {alert.acknowledged.note ? ` · ${alert.acknowledged.note}` : ""}
+        </p>
+      ) : null}
+      {wall ? null : (
+        <div class="evidence-acts">
+          {alert.acknowledged ? null : (
+            <button
+              type="button"
+              class="primary"
+              onClick={() => {
+                act.value = { verb: "acknowledge", alert };
+              }}
+            >
+              {t("alarms.acknowledge")}
+            </button>
+          )}
+          <button
+            type="button"
+            class="quiet"
+            onClick={() => {
+              act.value = { verb: "close", alert };
+            }}
+          >
+            {t("alarms.close")}
+          </button>
+        </div>
+      )}
+    </article>
+  );
+}
+
+function Readings({ device, chosen }: { device: Device; chosen: SeriesRef | undefined }) {
+  return (
+    <section class="readings last-known">
+      <h3>{t("device.values")}</h3>
+      {device.series.length === 0 ? (
+        <p class="empty">{t("device.no_values")}</p>
+      ) : (
+        <ul>
+          {device.series.map((ref) => (
+            <Value key={ref.id} device={device} series={ref} chosen={chosen?.id === ref.id} />
+          ))}
+        </ul>
+      )}
+    </section>
+  );
+}
+
+function Value({ device, series, chosen }: { device: Device; series: SeriesRef; chosen: boolean }) {
+  const item: LatestItem | undefined = latest.get(series.id);
+  const lost = contact.value === "lost";
+  const state = lost || !item ? "unknown" : item.state;
+  const place = series.ch > 0 ? ` · ${t("device.channel", { n: series.ch })}` : "";
+  const suffix = series.ch > 0 ? `-${series.ch}` : "";
+  const unit = item && typeof item.value === "number" ? unitOf(series.quantity) : "";
+  return (
+    <li>
+      <button
+        type="button"
+        class={`value${item?.stale || lost ? " is-stale" : ""}`}
+        aria-pressed={chosen}
+        data-testid={`series-${series.quantity}${suffix}`}
+        onClick={() => {
+          selectedSeries.value = series.id;
+        }}
+      >
+        <StateMark state={state} />
+        <span class="only-read">{t(`state.${state}`)}</span>
+        <span class="value-name">
+          {quantityName(series.quantity)}
+          {place}
+        </span>
+        <span class="value-figure">
+          <b
+            data-testid={`value-${device.id}-${series.quantity}${suffix}`}
+            data-value={item?.value ?? ""}
+            data-measured={item?.measured_at ?? ""}
+          >
+            {item ? valueText(series.quantity, item.value) : "–"}
+          </b>
+          {unit ? <small>{unit}</small> : null}
+        </span>
+        <span class="value-marks">
+          {item?.stale ? <span class="tag state-stale">{t("state.stale")}</span> : null}
+          {item?.quality.map((mark) => (
+            <span class="tag" key={mark}>
+              {named("quality", mark)}
+            </span>
+          ))}
+          {item ? (
+            <time>{age(Date.parse(item.measured_at), now.value)}</time>
+          ) : (
+            <span>{t("device.never")}</span>
+          )}
+        </span>
+      </button>
+    </li>
+  );
+}
+
+/** How complete today's data are, hour by hour. */
+function Ledger({ device }: { device: Device }) {
+  const [day, setDay] = useState<LedgerDay | null>(null);
+  useEffect(() => {
+    let over = false;
+    const load = () =>
+      api.ledger(device.id, beijingDay(serverNow())).then(
+        (days) => {
+          if (!over) setDay(days[0] ?? null);
+        },
+        () => undefined, // the ledger of the last answer stays; contact is told by the banner
+      );
+    void load();
+    const again = setInterval(load, LEDGER_EVERY_MS);
+    return () => {
+      over = true;
+      clearInterval(again);
+    };
+  }, [device.id]);
+  const hours = new Map(day?.hours.map((hour) => [hour.hour, hour]));
+  const sum = (of: "expected" | "received" | "lost" | "late" | "refused") =>
+    whole((day?.hours ?? []).reduce((total, hour) => total + hour[of], 0));
+  return (
+    <section class="ledger" data-testid="ledger">
+      <h3>{t("device.ledger")}</h3>
+      {day === null || day.hours.length === 0 ? (
+        <p class="empty">{t("device.ledger_none")}</p>
+      ) : (
+        <>
+          <ol class="ledger-hours">
+            {Array.from({ length: 24 }, (_, hour) => {
+              const cell = hours.get(hour);
+              const expected = Math.max(cell?.expected ?? 0, cell?.received ?? 0);
+              const share = cell && expected > 0 ? cell.received / expected : 0;
+              const words = cell
+                ? t("device.ledger_hour", { ...cell, hour })
+                : t("device.ledger_hour", { hour, expected: 0, received: 0, lost: 0, late: 0, refused: 0 });
+              return (
+                // biome-ignore lint/suspicious/noArrayIndexKey: the index is the hour of the day
+                <li key={hour} class={expected > 0 ? "is-due" : ""} title={words}>
+                  <i style={{ height: `${Math.round(share * 100)}%` }} />
+                  <span class="only-read">{words}</span>
+                </li>
+              );
+            })}
+          </ol>
+          <div class="ledger-scale" aria-hidden="true">
+            <span>00</span>
+            <span>06</span>
+            <span>12</span>
+            <span>18</span>
+            <span>24</span>
+          </div>
+          <p class="ledger-sum">
+            {t("device.ledger_summary", {
+              expected: sum("expected"),
+              received: sum("received"),
+              lost: sum("lost"),
+              late: sum("late"),
+              refused: sum("refused"),
+            })}
+          </p>
+        </>
+      )}
+    </section>
+  );
+}

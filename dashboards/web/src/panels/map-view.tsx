@@ -1,0 +1,273 @@
+// The map cell: the map itself, its controls, hover card, legend and sources.
+import { effect, signal } from "@preact/signals";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { lang, langOf, named, nameOf, t } from "../i18n";
+import { age } from "../i18n/format";
+import type { Box, MapController } from "../map/controller";
+import {
+  contact,
+  devices,
+  latest,
+  onDeviceStates,
+  openAlerts,
+  registerVersion,
+  serverNow,
+  system,
+} from "../state/city";
+import { divisions } from "../state/divisions";
+import { quantityName, valueWithUnit } from "../state/quantities";
+import {
+  quarantineOpen,
+  scale,
+  selectDevice,
+  selectedDevice,
+  selectedDistrict,
+  selectedKind,
+  wall,
+} from "../state/view";
+import { Icon, SeverityMark, StateBadge, StateMark } from "./marks";
+
+type Hover = { device: string; x: number; y: number };
+const hover = signal<Hover | null>(null);
+
+/** CSS pixels of the map that an open drawer covers. */
+function covered(cell: HTMLElement): number {
+  const drawer = cell.querySelector(".drawer");
+  return drawer ? drawer.getBoundingClientRect().width : 0;
+}
+
+/** The box around all placed devices; null when there are none. */
+function deviceBox(): Box | null {
+  const box: Box = [Infinity, Infinity, -Infinity, -Infinity];
+  for (const { position } of devices.values()) {
+    if (!position) continue;
+    box[0] = Math.min(box[0], position.lon);
+    box[1] = Math.min(box[1], position.lat);
+    box[2] = Math.max(box[2], position.lon);
+    box[3] = Math.max(box[3], position.lat);
+  }
+  return Number.isFinite(box[0]) ? box : null;
+}
+
+function goHome(map: MapController, animate = true): void {
+  const box = deviceBox();
+  if (box) map.fit(box, 56 * scale.peek(), animate);
+}
+
+/** Joins the map to the state of the screen. Returns the end of it. */
+function join(map: MapController, cell: HTMLElement): () => void {
+  let placed = false;
+  const ends = [
+    effect(() => {
+      void registerVersion.value;
+      map.setDevices(devices.values());
+      if (!placed && devices.size > 0) {
+        placed = true;
+        goHome(map, false);
+      }
+    }),
+    effect(() => map.setGlobal({ lang: lang.value })),
+    effect(() => map.setGlobal({ k: scale.value })),
+    effect(() => {
+      map.setGlobal({ lost: contact.value === "lost" });
+      if (contact.value === "live") map.retryTiles();
+    }),
+    effect(() => map.setGlobal({ kind: selectedKind.value ?? "" })),
+    effect(() => {
+      const code = selectedDistrict.value;
+      map.setGlobal({ district: code ?? "" });
+      const bounds = code === null ? null : divisions.peek().get(code)?.bounds;
+      if (bounds) map.fit(bounds, 40 * scale.peek());
+    }),
+    effect(() => {
+      const names = [...divisions.value.values()];
+      map.setDistrictNames(
+        names.flatMap(({ code, name, name_en, label }) =>
+          label ? [{ id: code, name, name_en, at: label }] : [],
+        ),
+      );
+    }),
+    effect(() => {
+      void registerVersion.value;
+      const named = new Set<string>();
+      const items = [];
+      for (const alert of openAlerts.value) {
+        const device = devices.get(alert.series.device);
+        if (!device || named.has(device.id)) continue;
+        named.add(device.id);
+        items.push({ device, alert, label: nameOf(device), order: items.length });
+      }
+      map.setAlarming(items);
+    }),
+    effect(() => {
+      const id = selectedDevice.value;
+      void registerVersion.value;
+      map.select(id);
+    }),
+    effect(() => {
+      const position = selectedDevice.value ? devices.get(selectedDevice.value)?.position : null;
+      // The drawer is laid out in the next frame; only then is its width known.
+      if (position) requestAnimationFrame(() => map.flyTo([position.lon, position.lat], covered(cell)));
+    }),
+  ];
+  onDeviceStates((changed) => {
+    for (const id of changed) {
+      const device = devices.get(id);
+      if (device) map.setStatus(device);
+    }
+  });
+  return () => {
+    onDeviceStates(null);
+    for (const end of ends) end();
+  };
+}
+
+export function MapView() {
+  const cell = useRef<HTMLDivElement>(null);
+  const canvas = useRef<HTMLDivElement>(null);
+  const [map, setMap] = useState<MapController | null>(null);
+  const [broken, setBroken] = useState(false);
+
+  useEffect(() => {
+    let end = () => {};
+    let over = false;
+    const container = canvas.current;
+    const around = cell.current?.parentElement;
+    if (!container || !around) return;
+    import("../map/controller")
+      .then(({ MapController }) =>
+        MapController.start(container, t("map.title"), {
+          pick: (id) => selectDevice(id),
+          hover: (device, x, y) => {
+            hover.value = device === null ? null : { device, x, y };
+          },
+        }),
+      )
+      .then(
+        (started) => {
+          if (over) return started.end();
+          const leave = join(started, around);
+          setMap(started);
+          end = () => {
+            leave();
+            started.end();
+          };
+        },
+        (error) => {
+          console.error("the map did not start", error);
+          setBroken(true);
+        },
+      );
+    return () => {
+      over = true;
+      end();
+    };
+  }, []);
+
+  return (
+    <div class="map" ref={cell}>
+      <div class="map-canvas last-known" ref={canvas} data-testid="map" />
+      {broken ? <p class="map-broken">{t("map.failed")}</p> : null}
+      {wall ? null : <HoverCard />}
+      {wall || !map ? null : (
+        <div class="map-controls">
+          <MapButton icon="plus" label={t("map.zoom_in")} onClick={() => map.zoomBy(1)} />
+          <MapButton icon="minus" label={t("map.zoom_out")} onClick={() => map.zoomBy(-1)} />
+          <MapButton
+            icon="home"
+            label={t("map.home")}
+            onClick={() => {
+              selectedDistrict.value = null;
+              goHome(map);
+            }}
+          />
+        </div>
+      )}
+      <Legend />
+      <Sources />
+    </div>
+  );
+}
+
+function MapButton(props: { icon: "plus" | "minus" | "home"; label: string; onClick: () => void }) {
+  return (
+    <button
+      type="button"
+      class="quiet icon-only"
+      aria-label={props.label}
+      title={props.label}
+      onClick={props.onClick}
+    >
+      <Icon name={props.icon} />
+    </button>
+  );
+}
+
+/** Name, state and first values of the device under the pointer. */
+function HoverCard() {
+  const at = hover.value;
+  const device = at ? devices.get(at.device) : undefined;
+  if (!at || !device || device.id === selectedDevice.value) return null;
+  const name = nameOf(device);
+  const rows = device.series.slice(0, 3).flatMap(({ id, quantity }) => {
+    const item = latest.get(id);
+    return item ? [{ id, quantity, item }] : [];
+  });
+  return (
+    <div
+      class={`hover-card${at.x > 520 ? " is-left" : ""}`}
+      style={{ left: `${at.x}px`, top: `${at.y}px` }}
+      aria-hidden="true"
+    >
+      <b lang={langOf(name)}>{name}</b>
+      <div class="hover-row">
+        <StateBadge state={contact.value === "lost" ? "unknown" : device.status} />
+        {device.stale ? <StateBadge state="stale" /> : null}
+        <small>{named("kind", device.kind)}</small>
+      </div>
+      {rows.map(({ id, quantity, item }) => (
+        <div class="hover-row" key={id}>
+          <span>{quantityName(quantity)}</span>
+          <b>{valueWithUnit(quantity, item.value)}</b>
+          <small>{age(Date.parse(item.measured_at), serverNow())}</small>
+        </div>
+      ))}
+    </div>
+  );
+}
+
+const STATES = ["normal", "abnormal", "unknown", "stale"] as const;
+
+function Legend() {
+  return (
+    <section class="legend" aria-label={t("map.legend")} data-testid="legend">
+      {STATES.map((state) => (
+        <span key={state} class={`state-${state}`}>
+          <StateMark state={state} />
+          <span>{t(`state.${state}`)}</span>
+        </span>
+      ))}
+      <span class="legend-alarm">
+        <SeverityMark severity="critical" />
+        <SeverityMark severity="major" />
+        <SeverityMark severity="minor" />
+        <SeverityMark severity="notice" />
+        <span>{t("map.legend_alarm")}</span>
+      </span>
+    </section>
+  );
+}
+
+/** Where the map's data come from and how far they can be trusted: required by their licences, always visible. */
+function Sources() {
+  return (
+    <footer
+      class={`sources${quarantineOpen.value || selectedDevice.value ? " is-beside" : ""}`}
+      data-testid="sources"
+    >
+      <span class="sources-note">{t("map.note")}</span>
+      <span>{t("map.attribution")}</span>
+      {system.value?.demo ? <span>{t("map.attribution_demo")}</span> : null}
+    </footer>
+  );
+}

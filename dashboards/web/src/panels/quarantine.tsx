@@ -1,0 +1,153 @@
+// The quarantine: what was refused, why, from whom, with its bytes.
+import { signal } from "@preact/signals";
+import { useEffect, useState } from "preact/hooks";
+import { api } from "../api/client";
+import type { QuarantineItem } from "../api/types";
+import { named, t } from "../i18n";
+import { stamp, whole } from "../i18n/format";
+import { system } from "../state/city";
+import { now, quarantineOpen } from "../state/view";
+import { Icon } from "./marks";
+
+const REFRESH_MS = 10_000;
+/** Bytes of a payload that are shown; the API has them all. */
+const SHOWN_CHARS = 600;
+
+const reason = signal<string | null>(null);
+
+export function Quarantine() {
+  return quarantineOpen.value ? <Drawer /> : null;
+}
+
+function Drawer() {
+  const [items, setItems] = useState<QuarantineItem[] | null>(null);
+  const [trouble, setTrouble] = useState<string | null>(null);
+  useEffect(() => {
+    let over = false;
+    const load = () =>
+      api.quarantine().then(
+        (list) => {
+          if (over) return;
+          setItems(list);
+          setTrouble(null);
+        },
+        (error) => {
+          if (!over) setTrouble(error instanceof Error ? error.message : String(error));
+        },
+      );
+    void load();
+    const again = setInterval(load, REFRESH_MS);
+    return () => {
+      over = true;
+      clearInterval(again);
+    };
+  }, []);
+  const leave = () => {
+    quarantineOpen.value = false;
+  };
+  const counted = Object.entries(system.value?.refused ?? {}).sort(([, a], [, b]) => b - a);
+  const listed = (items ?? []).filter((item) => reason.value === null || item.reason === reason.value);
+  return (
+    <aside
+      class="panel drawer"
+      aria-labelledby="quarantine-title"
+      data-testid="quarantine-drawer"
+      onKeyDown={(event) => {
+        if (event.key === "Escape") leave();
+      }}
+    >
+      <header class="drawer-head">
+        <span class="drawer-glyph">
+          <Icon name="inbox" />
+        </span>
+        <div>
+          <h2 id="quarantine-title">{t("quarantine.title")}</h2>
+          <p class="drawer-id">{t("quarantine.lead")}</p>
+        </div>
+      </header>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
+      <div class="drawer-body" tabIndex={0} role="region" aria-labelledby="quarantine-title">
+        <fieldset class="chips">
+          <legend>{t("quarantine.counts")}</legend>
+          <button
+            type="button"
+            aria-pressed={reason.value === null}
+            onClick={() => {
+              reason.value = null;
+            }}
+          >
+            {t("quarantine.all")}
+          </button>
+          {counted.map(([name, n]) => (
+            <button
+              key={name}
+              type="button"
+              aria-pressed={reason.value === name}
+              onClick={() => {
+                reason.value = reason.value === name ? null : name;
+              }}
+            >
+              {named("refusal", name)} <b>{whole(n)}</b>
+            </button>
+          ))}
+        </fieldset>
+        {trouble ? (
+          <p class="trouble" role="alert">
+            {t("quarantine.failed", { why: trouble })}
+          </p>
+        ) : null}
+        {items !== null && listed.length === 0 ? <p class="empty">{t("quarantine.none")}</p> : null}
+        <ol class="refused" data-testid="quarantine-list">
+          {listed.map((item) => (
+            <Refused key={item.id} item={item} />
+          ))}
+        </ol>
+      </div>
+      <button
+        type="button"
+        class="quiet icon-only drawer-close"
+        aria-label={t("quarantine.close")}
+        data-testid="drawer-close"
+        onClick={leave}
+      >
+        <Icon name="close" />
+      </button>
+    </aside>
+  );
+}
+
+function Refused({ item }: { item: QuarantineItem }) {
+  const facts: [string, string | null][] = [
+    [t("quarantine.device"), item.device],
+    [t("quarantine.source"), item.source],
+    [t("quarantine.peer"), item.peer],
+    [t("quarantine.topic"), item.topic],
+  ];
+  const bytes = item.payload ?? item.payload_hex;
+  return (
+    <li class="refused-item">
+      <header>
+        <b>{named("refusal", item.reason, item.reason_zh)}</b>
+        <time>{stamp(Date.parse(item.at), now.value)}</time>
+      </header>
+      {item.detail ? <p class="refused-detail">{item.detail}</p> : null}
+      <dl class="facts">
+        {facts.map(([what, value]) =>
+          value ? (
+            <div key={what}>
+              <dt>{what}</dt>
+              <dd>{value}</dd>
+            </div>
+          ) : null,
+        )}
+      </dl>
+      <figure>
+        <figcaption>
+          {t(item.payload === null ? "quarantine.as_hex" : "quarantine.as_text")} ·{" "}
+          {t("quarantine.bytes", { n: whole(item.size) })}
+        </figcaption>
+        <pre>{bytes.length > SHOWN_CHARS ? `${bytes.slice(0, SHOWN_CHARS)}…` : bytes}</pre>
+      </figure>
+    </li>
+  );
+}

@@ -1,0 +1,148 @@
+// The strip at the top: what this is, how many of what, who calls, whether the picture is alive, what time it is.
+import { lang, setLang, t } from "../i18n";
+import { clock, longDate, whole } from "../i18n/format";
+import { contact, counts, lag, openBySeverity, snapshotError, system } from "../state/city";
+import { logOut } from "../state/session";
+import { now, openQuarantine, wall } from "../state/view";
+import { Icon, SeverityMark, StateMark } from "./marks";
+
+const STATES = ["normal", "abnormal", "unknown", "stale"] as const;
+
+export function TopStrip() {
+  return (
+    <header class="strip">
+      <div class="brand">
+        <svg class="brand-mark" viewBox="0 0 32 32" aria-hidden="true" focusable="false">
+          <path class="brand-line" d="M3 22.5l7.5-5.5 5.5 3.5L28 10" />
+          <circle class="brand-dot" cx="10.5" cy="17" r="3.4" />
+          <path class="brand-peak" d="M22 3.5l5 8.8H17z" />
+        </svg>
+        <div>
+          <h1>{t("app.title")}</h1>
+          <p class="brand-sub">
+            <span>onemap</span>
+            <span>{t("app.subtitle")}</span>
+            {system.value?.demo ? (
+              <span class="demo-tag" title={t("app.demo_hint")} data-testid="demo-mark">
+                {t("app.demo")}
+              </span>
+            ) : null}
+          </p>
+        </div>
+      </div>
+      <Figures />
+      <div class="strip-end">
+        <ContactState />
+        <QuarantineButton />
+        <Clock />
+        {wall ? null : (
+          <div class="strip-buttons">
+            <button
+              type="button"
+              class="quiet lang-switch"
+              lang={lang.value === "zh" ? "en" : "zh-CN"}
+              aria-label={t("strip.language_label")}
+              data-testid="lang-switch"
+              onClick={() => setLang(lang.value === "zh" ? "en" : "zh")}
+            >
+              {t("strip.language")}
+            </button>
+            <button
+              type="button"
+              class="quiet icon-only"
+              aria-label={t("strip.log_out")}
+              title={t("strip.log_out")}
+              data-testid="log-out"
+              onClick={() => void logOut()}
+            >
+              <Icon name="out" />
+            </button>
+          </div>
+        )}
+      </div>
+    </header>
+  );
+}
+
+/** Devices by state and open alarms by severity. Without contact they are last known, and say so. */
+function Figures() {
+  const figures = counts.value;
+  return (
+    <div class="figures last-known">
+      <dl class="figure-group" aria-label={t("strip.states")}>
+        {STATES.map((state) => (
+          <div class={`figure state-${state}`} key={state}>
+            <dt>
+              <StateMark state={state} />
+              {t(`state.${state}`)}
+            </dt>
+            <dd data-testid={`count-${state}`}>{figures ? whole(figures[state]) : "–"}</dd>
+          </div>
+        ))}
+      </dl>
+      <span class="figures-rule" aria-hidden="true" />
+      <dl class="figure-group" aria-label={t("strip.alarms")}>
+        {openBySeverity.value.map(({ severity, n }) => (
+          <div class={`figure sev-${severity}${n === 0 ? " is-zero" : ""}`} key={severity}>
+            <dt>
+              <SeverityMark severity={severity} />
+              {t(`severity.${severity}`)}
+            </dt>
+            <dd data-testid={`alerts-${severity}`}>{whole(n)}</dd>
+          </div>
+        ))}
+      </dl>
+    </div>
+  );
+}
+
+function ContactState() {
+  const state = contact.value;
+  return (
+    <div class={`contact contact-${state}`} data-testid="contact" data-contact={state} role="status">
+      <span class="contact-dot" aria-hidden="true" />
+      <span class="contact-words">
+        <span>{t(`link.${state}`)}</span>
+        <small>
+          {state === "live" && snapshotError.value === null ? t("link.lag", { n: whole(lag.value) }) : ""}
+        </small>
+      </span>
+    </div>
+  );
+}
+
+function QuarantineButton() {
+  const n = Object.values(system.value?.refused ?? {}).reduce((sum, each) => sum + each, 0);
+  const inner = (
+    <>
+      <Icon name="inbox" />
+      <span class="quarantine-words">
+        <span>{t("strip.quarantine")}</span>
+        <b data-testid="quarantine-count">{whole(n)}</b>
+      </span>
+    </>
+  );
+  if (wall) return <div class="quarantine-count">{inner}</div>;
+  return (
+    <button
+      type="button"
+      class="quiet quarantine-count"
+      title={t("strip.quarantine_open", { n: whole(n) })}
+      data-testid="quarantine-open"
+      onClick={openQuarantine}
+    >
+      {inner}
+    </button>
+  );
+}
+
+function Clock() {
+  return (
+    <div class="clock">
+      <time class="clock-time" data-testid="clock">
+        {clock(now.value)}
+      </time>
+      <span class="clock-date">{longDate(now.value)}</span>
+    </div>
+  );
+}

@@ -1,0 +1,84 @@
+// Names and extents of the districts that devices lie in, asked once per code from the register.
+import { signal } from "@preact/signals";
+import { api } from "../api/client";
+
+export type Division = {
+  code: string;
+  name: string;
+  name_en: string;
+  bounds: [number, number, number, number] | null;
+  /** Where its name stands on the map. */
+  label: [number, number] | null;
+};
+
+export const divisions = signal<ReadonlyMap<string, Division>>(new Map());
+const asked = new Set<string>();
+
+/** The district (county level, six digits) of a division code. */
+export const districtOf = (code: string) => code.slice(0, 6);
+
+/** Smallest and largest longitude and latitude in a GeoJSON geometry; null when it holds none. */
+export function boundsOf(geometry: unknown): [number, number, number, number] | null {
+  const box: [number, number, number, number] = [Infinity, Infinity, -Infinity, -Infinity];
+  const walk = (part: unknown): void => {
+    if (!Array.isArray(part)) return;
+    const [lon, lat] = part as unknown[];
+    if (typeof lon === "number" && typeof lat === "number") {
+      box[0] = Math.min(box[0], lon);
+      box[1] = Math.min(box[1], lat);
+      box[2] = Math.max(box[2], lon);
+      box[3] = Math.max(box[3], lat);
+    } else for (const inner of part) walk(inner);
+  };
+  walk((geometry as { coordinates?: unknown } | null)?.coordinates);
+  return Number.isFinite(box[0]) ? box : null;
+}
+
+type Ring = [number, number][];
+
+/** The centre of gravity of a polygon's largest ring; null for anything that is not a polygon. */
+export function centroidOf(geometry: unknown): [number, number] | null {
+  const { type, coordinates } = (geometry ?? {}) as { type?: string; coordinates?: unknown };
+  const polygons = (
+    type === "Polygon" ? [coordinates] : type === "MultiPolygon" ? coordinates : []
+  ) as Ring[][];
+  let best: { area: number; at: [number, number] } | null = null;
+  for (const [ring] of polygons) {
+    if (!ring) continue;
+    let area = 0;
+    let x = 0;
+    let y = 0;
+    for (let i = 0; i + 1 < ring.length; i += 1) {
+      const [ax, ay] = ring[i] ?? [0, 0];
+      const [bx, by] = ring[i + 1] ?? [0, 0];
+      const cross = ax * by - bx * ay;
+      area += cross;
+      x += (ax + bx) * cross;
+      y += (ay + by) * cross;
+    }
+    if (area !== 0 && (!best || Math.abs(area) > best.area))
+      best = { area: Math.abs(area), at: [x / (3 * area), y / (3 * area)] };
+  }
+  return best?.at ?? null;
+}
+
+/** Asks for what is not known yet. A failed question is asked again with the next snapshot. */
+export function learnDivisions(codes: Iterable<string>): void {
+  for (const code of codes) {
+    if (asked.has(code)) continue;
+    asked.add(code);
+    api.entity(code).then(
+      (entity) => {
+        const division = {
+          code,
+          name: entity.name,
+          name_en: entity.name_en ?? "",
+          bounds: boundsOf(entity.geometry),
+          label: centroidOf(entity.geometry),
+        };
+        divisions.value = new Map([...divisions.value, [code, division]]);
+      },
+      () => asked.delete(code),
+    );
+  }
+}

@@ -1,0 +1,33 @@
+// The dictionary of quantities, fetched once per snapshot, and how a value is written.
+import { signal } from "@preact/signals";
+import type { QuantityEntry } from "../api/types";
+import { lang, pick, t } from "../i18n";
+import { decimal, unitText } from "../i18n/format";
+
+export const quantities = signal<ReadonlyMap<string, QuantityEntry>>(new Map());
+
+/** The name of a quantity in the present language; its stable name when the dictionary lacks it. */
+export function quantityName(name: string): string {
+  const entry = quantities.value.get(name);
+  return entry ? pick(entry) : name;
+}
+
+export const isState = (name: string) => (quantities.value.get(name)?.states?.length ?? 0) > 0;
+export const unitOf = (name: string) => unitText(quantities.value.get(name)?.unit ?? "");
+
+/** A value without its unit: a state by its name, a number with the quantity's decimals. */
+export function valueText(quantity: string, value: number | string | null): string {
+  if (value === null) return t("device.no_value");
+  if (typeof value === "string") return value;
+  const entry = quantities.value.get(quantity);
+  const state = entry?.states?.find((s) => s.code === value);
+  if (state) return lang.value === "zh" ? state.zh : state.en;
+  return decimal(value, entry?.decimals ?? 2);
+}
+
+/** A value with its unit. */
+export function valueWithUnit(quantity: string, value: number | string | null): string {
+  const unit = unitOf(quantity);
+  const text = valueText(quantity, value);
+  return unit && typeof value === "number" ? `${text} ${unit}` : text;
+}

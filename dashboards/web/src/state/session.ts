@@ -1,0 +1,67 @@
+// Who is logged in. A token in the address (`#token=…`) is exchanged for a cookie and removed from it.
+import { signal } from "@preact/signals";
+import { ApiError, api } from "../api/client";
+import type { Session } from "../api/types";
+
+export type Access =
+  | { state: "checking" }
+  | { state: "out"; why: string | null }
+  | { state: "in"; session: Session };
+
+export const access = signal<Access>({ state: "checking" });
+
+const RETRY_MS = 2_000;
+
+/** Takes the token out of the address, so that it stays in no history and no screenshot. */
+function tokenFromAddress(): string | null {
+  const hash = new URLSearchParams(location.hash.slice(1));
+  const token = hash.get("token");
+  if (token === null) return null;
+  hash.delete("token");
+  const rest = hash.toString();
+  history.replaceState(null, "", `${location.pathname}${location.search}${rest ? `#${rest}` : ""}`);
+  return token;
+}
+
+/** Finds out whether there is a session; keeps trying while the server cannot be reached. */
+export async function enter(): Promise<void> {
+  const token = tokenFromAddress();
+  if (token !== null && !(await logIn(token))) return;
+  for (;;) {
+    try {
+      access.value = { state: "in", session: await api.session() };
+      return;
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) {
+        access.value = { state: "out", why: null };
+        return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+}
+
+/** Exchanges a token for a session. On failure `access` says why. */
+export async function logIn(token: string): Promise<boolean> {
+  try {
+    await api.logIn(token);
+    access.value = { state: "in", session: await api.session() };
+    return true;
+  } catch (error) {
+    const wrong = error instanceof ApiError && error.status === 401;
+    access.value = {
+      state: "out",
+      why: wrong ? "wrong" : error instanceof Error ? error.message : String(error),
+    };
+    return false;
+  }
+}
+
+export async function logOut(): Promise<void> {
+  await api.logOut().catch(() => undefined); // even when the server is away, this screen forgets
+  access.value = { state: "out", why: null };
+}
+
+export function sessionEnded(): void {
+  access.value = { state: "out", why: null };
+}

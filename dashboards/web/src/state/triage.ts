@@ -1,0 +1,50 @@
+// Which alarm needs a person first, and what changed between two pictures of an alarm. Pure.
+import type { Alert, Severity } from "../api/types";
+
+/** Worst first; the position is the level people read (1 is worst). */
+export const SEVERITIES: readonly Severity[] = ["critical", "major", "minor", "notice"];
+
+export const levelOf = (severity: Severity) => SEVERITIES.indexOf(severity) + 1;
+
+/** Unacknowledged before acknowledged, then worst severity, then abnormal before unknown, then newest. */
+export function byNeed(a: Alert, b: Alert): number {
+  return (
+    Number(a.acknowledged !== null) - Number(b.acknowledged !== null) ||
+    levelOf(a.severity) - levelOf(b.severity) ||
+    Number(a.condition !== "abnormal") - Number(b.condition !== "abnormal") ||
+    Date.parse(b.raised_at) - Date.parse(a.raised_at) ||
+    (a.id < b.id ? -1 : 1)
+  );
+}
+
+export type EdgeName =
+  | "raised"
+  | "cleared"
+  | "lost"
+  | "found"
+  | "acknowledged"
+  | "acknowledgement_expired"
+  | "closed"
+  | "withdrawn";
+
+/** What happened between two pictures of one alert, oldest first; `now` stands in where the alert has no time. */
+export function edgesBetween(
+  before: Alert | undefined,
+  after: Alert,
+  now: number,
+): { edge: EdgeName; at: number }[] {
+  const edges: { edge: EdgeName; at: number }[] = [];
+  if (!before) edges.push({ edge: "raised", at: Date.parse(after.raised_at) });
+  if (before && before.condition !== after.condition && after.state === "open") {
+    if (after.condition === "unknown") edges.push({ edge: "lost", at: now });
+    else if (before.condition === "unknown" && after.condition === "abnormal")
+      edges.push({ edge: "found", at: now });
+  }
+  if (after.acknowledged && after.acknowledged.at !== before?.acknowledged?.at)
+    edges.push({ edge: "acknowledged", at: Date.parse(after.acknowledged.at) });
+  if (before?.acknowledged && !after.acknowledged && after.state === "open")
+    edges.push({ edge: "acknowledgement_expired", at: now });
+  if (after.state !== "open" && (before === undefined || before.state === "open"))
+    edges.push({ edge: after.state, at: after.ended_at ? Date.parse(after.ended_at) : now });
+  return edges;
+}

@@ -1,0 +1,59 @@
+// What the user looks at: selected device, open drawers, the ticking clock, the size of the screen.
+import { signal } from "@preact/signals";
+import type { Alert } from "../api/types";
+import { serverNow } from "./city";
+
+const search = new URLSearchParams(location.search);
+
+/** Wall mode: no controls, everything read from far away. */
+export const wall = search.get("wall") === "1";
+
+function deviceFromAddress(): string | null {
+  return new URLSearchParams(location.hash.slice(1)).get("device");
+}
+
+/** The device whose drawer is open; also in the address (`#device=…`), so that it can be linked. */
+export const selectedDevice = signal<string | null>(deviceFromAddress());
+/** The series whose chart is shown; null takes the device's first. */
+export const selectedSeries = signal<number | null>(null);
+/** The district (six digits) that is marked on the map. */
+export const selectedDistrict = signal<string | null>(null);
+export const quarantineOpen = signal(false);
+export type Act = { verb: "acknowledge" | "close"; alert: Alert };
+export const act = signal<Act | null>(null);
+
+export function selectDevice(id: string | null, series: number | null = null): void {
+  selectedDevice.value = id;
+  selectedSeries.value = series;
+  if (id) quarantineOpen.value = false;
+  const hash = id ? `#device=${encodeURIComponent(id)}` : "";
+  if (location.hash !== hash) history.replaceState(null, "", `${location.pathname}${location.search}${hash}`);
+}
+
+addEventListener("hashchange", () => {
+  const id = deviceFromAddress();
+  if (id !== selectedDevice.value) selectDevice(id);
+});
+
+export function openQuarantine(): void {
+  selectDevice(null);
+  quarantineOpen.value = true;
+}
+
+/** Server time, raised once a second. */
+export const now = signal(serverNow());
+setInterval(() => {
+  now.value = serverNow();
+}, 1_000);
+
+/** How many CSS pixels make the design's one pixel (the design is 1920 x 1080). */
+export const scale = signal(1);
+function measure(): void {
+  const root = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+  scale.value = Number.isFinite(root) && root > 0 ? root / 16 : 1;
+}
+addEventListener("resize", measure);
+/** Reads the scale from the style sheet; call once after it is in place. */
+export const startScale = measure;
+/** The only kind of device that the map shows; null shows all. */
+export const selectedKind = signal<string | null>(null);

@@ -1,0 +1,17 @@
+// How the screen is built: hashed files under assets/, nothing inlined, so that a strict content
+// security policy (no inline script, no inline style) holds.
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  base: "/",
+  oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+  worker: { format: "es" },
+  build: {
+    target: "es2022",
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    chunkSizeWarningLimit: 1300,
+    reportCompressedSize: false,
+  },
+  test: { include: ["src/**/*.test.ts"], environment: "node" },
+});
