@@ -1,1 +1,394 @@
-//! Gap ledger.
+//! The gap ledger: per device and Beijing day, by hour, what was expected, came, and is lost.
+//!
+//! Counted in *reports*: one device at one time, however many quantities it speaks of, which is what
+//! a cadence expects (到报率). A report belongs to the hour it was measured in (a period to the hour it
+//! ends in, the end itself included), so what arrives late fills its own hour. Refusals belong to the
+//! hour in which they arrived.
+//!
+//! What was expected is not stored: it is computed from the cadence when asked for. Days are kept
+//! packed, a few dozen bytes each, for 40 days.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use onemap_model::{DeviceId, Reading, Timestamp};
+
+use crate::history::{Kind, Outcome};
+
+/// Days that are kept, the newest included.
+pub const N_DAYS_KEPT: i64 = 40;
+/// Kinds of counters.
+const N_COUNTS: usize = 5;
+/// Before the day in the name of a blob.
+const BLOB: &str = "gaps/";
+const HOUR_MS: i64 = 3_600_000;
+/// Beijing is eight hours ahead of UTC.
+const BEIJING_MS: i64 = 8 * HOUR_MS;
+
+/// What one hour of one device saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HourCounts {
+    /// Reports with a value that was not there before, late ones included.
+    pub received: u32,
+    /// Of these, how many came after a newer one.
+    pub late: u32,
+    /// Reports that only repeated what was known.
+    pub duplicate: u32,
+    /// Reports that changed a value.
+    pub revised: u32,
+    /// Frames or readings that were refused.
+    pub refused: u32,
+}
+
+impl HourCounts {
+    fn columns(&mut self) -> [&mut u32; N_COUNTS] {
+        [
+            &mut self.received,
+            &mut self.late,
+            &mut self.duplicate,
+            &mut self.revised,
+            &mut self.refused,
+        ]
+    }
+}
+
+/// One hour of the ledger as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HourRow {
+    /// Beijing hour of the day, 0 to 23.
+    pub hour: u8,
+    /// Reports expected so far: of a running hour only its part up to now.
+    pub expected: u32,
+    /// What came.
+    pub counts: HourCounts,
+    /// Expected and not received; 0 while the hour is running.
+    pub lost: u32,
+}
+
+/// What is expected of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// Seconds between its reports; 0 expects nothing.
+    pub cadence_s: u32,
+    /// When it was registered; `None` expects it for as long as one asks.
+    pub since: Option<Timestamp>,
+    /// When it was retired.
+    pub until: Option<Timestamp>,
+}
+
+type Hours = [HourCounts; 24];
+
+/// The gap ledger. One writer, any number of readers; share it in an `Arc`.
+#[derive(Default)]
+pub struct GapLedger {
+    days: RwLock<Days>,
+}
+
+#[derive(Default)]
+struct Days {
+    /// By Beijing day (days since 1970-01-01).
+    by_day: BTreeMap<i64, HashMap<DeviceId, Cell>>,
+    /// Changed since the last call of [`GapLedger::encode_changed`].
+    changed: BTreeSet<i64>,
+}
+
+/// One device's day: as counters while it is written to, else packed.
+enum Cell {
+    Open(Box<Hours>),
+    Packed(Box<[u8]>),
+}
+
+impl Cell {
+    fn hours(&self) -> Hours {
+        match self {
+            Cell::Open(hours) => **hours,
+            Cell::Packed(bytes) => unpack(&mut bytes.iter()).unwrap_or_default(),
+        }
+    }
+    fn packed(&self) -> Box<[u8]> {
+        match self {
+            Cell::Open(hours) => pack(hours),
+            Cell::Packed(bytes) => bytes.clone(),
+        }
+    }
+    fn open(&mut self) -> &mut Hours {
+        if let Cell::Packed(_) = self {
+            *self = Cell::Open(Box::new(self.hours()));
+        }
+        match self {
+            Cell::Open(hours) => hours,
+            Cell::Packed(_) => unreachable!("it was opened in the lines before"),
+        }
+    }
+}
+
+impl Days {
+    /// The counters of an hour; `None` when the day is no longer kept.
+    fn hour(&mut self, device: &DeviceId, at: Timestamp) -> Option<&mut HourCounts> {
+        let day = at.beijing_day();
+        let newest = self.by_day.keys().next_back().copied().unwrap_or(day);
+        if day <= newest - N_DAYS_KEPT {
+            return None;
+        }
+        if day > newest {
+            self.forget_before(day - N_DAYS_KEPT + 1);
+        }
+        self.changed.insert(day);
+        let devices = self.by_day.entry(day).or_default();
+        if !devices.contains_key(device) {
+            devices.insert(device.clone(), Cell::Open(Box::default()));
+        }
+        let hours = devices.get_mut(device)?.open();
+        hours.get_mut(hour_of_day(at))
+    }
+
+    fn forget_before(&mut self, first_kept: i64) {
+        let kept = self.by_day.split_off(&first_kept);
+        let forgotten = std::mem::replace(&mut self.by_day, kept);
+        self.changed.extend(forgotten.into_keys());
+    }
+}
+
+impl GapLedger {
+    /// An empty ledger.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts what [`crate::history::History::append`] made of the readings of one frame.
+    ///
+    /// Days more than 40 before the newest are not counted any more.
+    pub fn note(&self, readings: &[Reading], outcomes: &[Outcome]) {
+        let mut reports = BTreeMap::<(&DeviceId, Timestamp), Report>::new();
+        for (reading, outcome) in readings.iter().zip(outcomes) {
+            let mut at = reading.measured_at;
+            if !reading.period.is_zero() {
+                at = Timestamp::from_ms(at.ms().saturating_sub(1));
+            }
+            let report = reports.entry((&reading.series.device, at)).or_default();
+            report.first |= outcome.first_of_report;
+            report.late |= outcome.first_of_report && outcome.late;
+            report.revised |= outcome.kind == Kind::Revision;
+            report.news |= outcome.kind != Kind::Duplicate;
+        }
+        let mut days = self.write();
+        for ((device, at), report) in reports {
+            let Some(hour) = days.hour(device, at) else {
+                continue;
+            };
+            hour.received += u32::from(report.first);
+            hour.late += u32::from(report.late);
+            hour.revised += u32::from(report.revised);
+            hour.duplicate += u32::from(!report.news);
+        }
+    }
+
+    /// Counts a refusal that arrived at `received_at`.
+    pub fn refuse(&self, device: &DeviceId, received_at: Timestamp) {
+        if let Some(hour) = self.write().hour(device, received_at) {
+            hour.refused += 1;
+        }
+    }
+
+    /// The 24 hours of a device's Beijing day (days since 1970-01-01) as they stand at `now`.
+    ///
+    /// `lost` is only said of hours that are over, and never below 0: more than expected is no loss.
+    pub fn day(
+        &self,
+        device: &DeviceId,
+        day: i64,
+        expectation: &Expectation,
+        now: Timestamp,
+    ) -> Vec<HourRow> {
+        let hours = self
+            .read()
+            .by_day
+            .get(&day)
+            .and_then(|devices| devices.get(device))
+            .map_or_else(Hours::default, Cell::hours);
+        let midnight = day.saturating_mul(24 * HOUR_MS).saturating_sub(BEIJING_MS);
+        (0u8..)
+            .zip(hours)
+            .map(|(hour, counts)| {
+                let start = midnight.saturating_add(i64::from(hour) * HOUR_MS);
+                let end = start.saturating_add(HOUR_MS);
+                let expected = expectation.within(start, end.min(now.ms()));
+                let is_over = now.ms() >= end;
+                HourRow {
+                    hour,
+                    expected,
+                    counts,
+                    lost: if is_over {
+                        expected.saturating_sub(counts.received)
+                    } else {
+                        0
+                    },
+                }
+            })
+            .collect()
+    }
+
+    /// The days that have an entry of any device, oldest first.
+    pub fn days(&self) -> Vec<i64> {
+        self.read().by_day.keys().copied().collect()
+    }
+
+    /// The devices that have an entry on a day, by name.
+    pub fn devices(&self, day: i64) -> Vec<DeviceId> {
+        let days = self.read();
+        let mut devices: Vec<DeviceId> = days
+            .by_day
+            .get(&day)
+            .map(|devices| devices.keys().cloned().collect())
+            .unwrap_or_default();
+        devices.sort();
+        devices
+    }
+
+    /// What a checkpoint has to keep: name and blob of every day that changed since the last call,
+    /// and an empty blob for each that is no longer kept. Pass them as extras of the next checkpoint.
+    pub fn encode_changed(&self) -> Vec<(String, Vec<u8>)> {
+        let mut days = self.write();
+        let newest = days.by_day.keys().next_back().copied();
+        std::mem::take(&mut days.changed)
+            .into_iter()
+            .map(|day| {
+                let mut blob = Vec::new();
+                if let Some(devices) = days.by_day.get_mut(&day) {
+                    let mut rows: Vec<(&DeviceId, &mut Cell)> = devices.iter_mut().collect();
+                    rows.sort_by(|a, b| a.0.cmp(b.0));
+                    for (device, cell) in rows {
+                        let packed = cell.packed();
+                        // An id has at most 64 bytes.
+                        blob.push(device.as_str().len() as u8);
+                        blob.extend(device.as_str().as_bytes());
+                        blob.extend(&packed);
+                        if Some(day) < newest.map(|newest| newest - 1) {
+                            *cell = Cell::Packed(packed);
+                        }
+                    }
+                }
+                (format!("{BLOB}{day}"), blob)
+            })
+            .collect()
+    }
+
+    /// Reads a ledger back from the blobs of the last checkpoint
+    /// ([`crate::history::History::extras`] with [`GapLedger::BLOBS`]). A damaged day is left out and
+    /// its name returned.
+    pub fn decode(blobs: &[(String, Vec<u8>)]) -> (Self, Vec<String>) {
+        let mut days = Days::default();
+        let mut damaged = Vec::new();
+        for (name, blob) in blobs {
+            let day = name.strip_prefix(BLOB).and_then(|day| day.parse::<i64>().ok());
+            match day.and_then(|day| Some((day, read_day(blob)?))) {
+                Some((day, devices)) => {
+                    days.by_day.insert(day, devices);
+                }
+                None => damaged.push(name.clone()),
+            }
+        }
+        let days = RwLock::new(days);
+        (Self { days }, damaged)
+    }
+
+    /// What the names of the ledger's blobs begin with.
+    pub const BLOBS: &'static str = BLOB;
+
+    fn read(&self) -> RwLockReadGuard<'_, Days> {
+        self.days.read().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn write(&self) -> RwLockWriteGuard<'_, Days> {
+        self.days.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Expectation {
+    /// Reports expected from `start` to before `end`, both ms.
+    fn within(&self, start: i64, end: i64) -> u32 {
+        let start = self.since.map_or(start, |since| start.max(since.ms()));
+        let end = self.until.map_or(end, |until| end.min(until.ms()));
+        if end <= start {
+            return 0;
+        }
+        let reports = (end - start).checked_div(i64::from(self.cadence_s) * 1000);
+        reports.and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
+    }
+}
+
+/// What the readings of one frame say of one device and time.
+#[derive(Default)]
+struct Report {
+    first: bool,
+    late: bool,
+    revised: bool,
+    news: bool,
+}
+
+fn hour_of_day(at: Timestamp) -> usize {
+    // Adding whole days keeps the hour and cannot leave the range of numbers.
+    ((at.ms().rem_euclid(24 * HOUR_MS) + BEIJING_MS) / HOUR_MS % 24) as usize
+}
+
+fn put_count(out: &mut Vec<u8>, mut count: u32) {
+    while count >= 0x80 {
+        out.push(count as u8 | 0x80);
+        count >>= 7;
+    }
+    out.push(count as u8);
+}
+
+fn read_count<'a>(bytes: &mut impl Iterator<Item = &'a u8>) -> Option<u32> {
+    let mut count = 0u32;
+    for shift in (0..32).step_by(7) {
+        let byte = *bytes.next()?;
+        count |= u32::from(byte & 0x7f).checked_shl(shift)?;
+        if byte < 0x80 {
+            return Some(count);
+        }
+    }
+    None
+}
+
+/// A bit for every counter that is not all zero, then these counters by hour.
+fn pack(hours: &Hours) -> Box<[u8]> {
+    let mut hours = *hours;
+    let mut columns: [Vec<u32>; N_COUNTS] = Default::default();
+    for hour in &mut hours {
+        for (column, count) in columns.iter_mut().zip(hour.columns()) {
+            column.push(*count);
+        }
+    }
+    let mut out = vec![0];
+    for (i, column) in columns.iter().enumerate() {
+        if column.iter().any(|count| *count != 0) {
+            out[0] |= 1 << i;
+            column.iter().for_each(|count| put_count(&mut out, *count));
+        }
+    }
+    out.into()
+}
+
+fn unpack<'a>(bytes: &mut impl Iterator<Item = &'a u8>) -> Option<Hours> {
+    let mut hours = Hours::default();
+    let present = *bytes.next()?;
+    for i in (0..N_COUNTS).filter(|i| present & 1 << i != 0) {
+        for hour in &mut hours {
+            *hour.columns()[i] = read_count(bytes)?;
+        }
+    }
+    Some(hours)
+}
+
+fn read_day(mut blob: &[u8]) -> Option<HashMap<DeviceId, Cell>> {
+    let mut devices = HashMap::new();
+    while let Some((len, rest)) = blob.split_first() {
+        let (name, rest) = rest.split_at_checked(usize::from(*len))?;
+        let device = DeviceId::new(std::str::from_utf8(name).ok()?).ok()?;
+        let mut rest = rest.iter();
+        let hours = unpack(&mut rest)?;
+        devices.insert(device, Cell::Packed(pack(&hours)));
+        blob = rest.as_slice();
+    }
+    Some(devices)
+}

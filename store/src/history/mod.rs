@@ -1,1 +1,254 @@
-//! Embedded history.
+//! Embedded history: every value of every series, packed, with what was known when.
+//!
+//! One writer (the pipeline) appends and checkpoints; any number of readers look at the same time.
+//! Between checkpoints new points are in memory only: the journal is the durable truth, and after a
+//! crash [`History::cursor`] says from where it is to be read again.
+//!
+//! The same (series, time, value) again is a duplicate. Another value for a time that had one is a
+//! revision: the newer is shown, both are kept, and [`History::scan_known_at`] shows either.
+//!
+//! Not kept here: the period a value stands for (the device's profile says it) and raw bytes (the
+//! journal has them).
+
+mod block;
+mod checkpoint;
+mod chunk;
+mod column;
+mod digest;
+mod disk;
+mod load;
+mod memory;
+mod point;
+mod query;
+mod read;
+mod revisions;
+mod run;
+mod series;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, RwLock};
+use std::time::Duration;
+
+use onemap_model::{DeviceId, SeriesKey, Timestamp};
+
+use disk::Disk;
+use memory::{Memory, SealAt, unpoisoned};
+pub use point::{Agg, HistoryStats, Kind, Outcome, Point, Step, Version};
+use series::Dictionary;
+pub use series::{SeriesId, SeriesInfo};
+use write::Writer;
+
+/// How history packs and caches.
+#[derive(Clone, Debug)]
+pub struct HistoryConfig {
+    /// Points after which a head becomes a chunk. Default 240.
+    pub chunk_points: usize,
+    /// Span of measured time after which a head of at least a quarter of `chunk_points` becomes a
+    /// chunk. Default 2 hours. Slower series wait for points or for the end of their seven days:
+    /// chunks of a few points would cost ten times the bytes.
+    pub chunk_span: Duration,
+    /// Late points of a series that are gathered before they are folded into its chunks, unless its
+    /// head is sealed before. Default 4096.
+    pub late_points: usize,
+    /// Bytes of blocks kept from disk. Default 32 MiB.
+    pub cache_bytes: u64,
+}
+
+impl Default for HistoryConfig {
+    fn default() -> Self {
+        Self {
+            chunk_points: 240,
+            chunk_span: Duration::from_secs(2 * 3600),
+            late_points: 4096,
+            cache_bytes: 32 << 20,
+        }
+    }
+}
+
+/// Why history cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// The database cannot be opened; another process may have it.
+    #[error("history in {} cannot be opened", dir.display())]
+    Open {
+        /// Where.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: fjall::Error,
+    },
+    /// The database was written by another version.
+    #[error("history has layout {found}, this program reads {}", disk::FORMAT)]
+    Format {
+        /// The layout found.
+        found: u64,
+    },
+    /// The row that says up to where history goes is damaged. Its folder can be removed and made
+    /// again from the journal.
+    #[error("history's cursor is damaged")]
+    Cursor,
+    /// Reading failed.
+    #[error("history cannot be read")]
+    Read(#[source] fjall::Error),
+    /// Writing failed; the database takes no more writes until it is opened again.
+    #[error("history cannot be written")]
+    Write(#[source] fjall::Error),
+    /// The step of an aggregate is too small for its range.
+    #[error("a step of {step_ms} ms would give more than {max} steps")]
+    Steps {
+        /// The step.
+        step_ms: u64,
+        /// Most steps.
+        max: u64,
+    },
+}
+
+impl HistoryError {
+    fn reading(source: fjall::Error) -> Self {
+        Self::Read(source)
+    }
+    fn writing(source: fjall::Error) -> Self {
+        Self::Write(source)
+    }
+}
+
+/// The history of all series; share it in an `Arc`.
+pub struct History {
+    disk: Disk,
+    memory: Memory,
+    dictionary: RwLock<Dictionary>,
+    writer: Mutex<Writer>,
+    cursor: AtomicU64,
+    seal_at: SealAt,
+    fold_at: usize,
+}
+
+impl History {
+    /// Opens the history in `dir`, which is made when it is not there.
+    ///
+    /// # Errors
+    /// [`HistoryError::Open`], [`HistoryError::Format`], [`HistoryError::Cursor`] or
+    /// [`HistoryError::Read`]. A damaged head is not an error: it is logged, counted, and what its
+    /// chunks hold stays readable.
+    pub fn open(dir: &Path, config: HistoryConfig) -> Result<History, HistoryError> {
+        let disk = Disk::open(dir, &config)?;
+        disk.check_format()?;
+        let (cursor, n_chunks, chunk_bytes) = checkpoint::read_cursor(&disk)?;
+        let mut dictionary = Dictionary::default();
+        for (id, key) in disk.load_series()? {
+            dictionary.enter(id, key);
+        }
+        let memory = Memory::default();
+        let mut writer = Writer {
+            n_chunks,
+            chunk_bytes,
+            ..Writer::default()
+        };
+        for (id, key) in dictionary.iter() {
+            let series = disk.load_head(id)?;
+            if let (Some(device), Some(last)) = (dictionary.device(&key.device), series.last()) {
+                writer.note_device(device, last);
+            }
+            memory.write(id, |place| *place = series);
+        }
+        Ok(Self {
+            disk,
+            memory,
+            dictionary: RwLock::new(dictionary),
+            writer: Mutex::new(writer),
+            cursor: AtomicU64::new(cursor),
+            seal_at: SealAt {
+                n_points: config.chunk_points.clamp(1, 65_536),
+                span_ms: i64::try_from(config.chunk_span.as_millis()).unwrap_or(i64::MAX),
+                n_points_by_span: config.chunk_points.div_ceil(4).max(1),
+            },
+            fold_at: config.late_points.max(1),
+        })
+    }
+
+    /// Journal position of the last durable checkpoint, 0 before the first: reading goes on after it.
+    pub fn cursor(&self) -> u64 {
+        self.cursor.load(Ordering::Acquire)
+    }
+
+    /// The number of a series.
+    pub fn series_id(&self, key: &SeriesKey) -> Option<SeriesId> {
+        unpoisoned(self.dictionary.read()).find(key).map(|(id, _)| id)
+    }
+
+    /// The name of a series.
+    pub fn series_key(&self, id: SeriesId) -> Option<SeriesKey> {
+        unpoisoned(self.dictionary.read()).key(id).cloned()
+    }
+
+    /// One series and its extent.
+    pub fn series(&self, id: SeriesId) -> Option<SeriesInfo> {
+        let key = self.series_key(id)?;
+        self.info(id, key)
+    }
+
+    /// Every series that has a value, in the order of their numbers.
+    pub fn all_series(&self) -> Vec<SeriesInfo> {
+        let names: Vec<(SeriesId, SeriesKey)> = unpoisoned(self.dictionary.read())
+            .iter()
+            .map(|(id, key)| (id, key.clone()))
+            .collect();
+        names
+            .into_iter()
+            .filter_map(|(id, key)| self.info(id, key))
+            .collect()
+    }
+
+    /// The series of one device that have a value, in the order of their numbers.
+    pub fn series_of(&self, device: &DeviceId) -> Vec<SeriesInfo> {
+        let ids = {
+            let dictionary = unpoisoned(self.dictionary.read());
+            dictionary
+                .device(device)
+                .map(|device| dictionary.of_device(device).to_vec())
+                .unwrap_or_default()
+        };
+        ids.into_iter().filter_map(|id| self.series(id)).collect()
+    }
+
+    fn info(&self, id: SeriesId, key: SeriesKey) -> Option<SeriesInfo> {
+        let (n, first, last) = self.memory.read(id, |s| (s.n, s.first, s.last))?;
+        (n > 0).then(|| SeriesInfo {
+            id,
+            key,
+            first: Timestamp::from_ms(first),
+            last: Timestamp::from_ms(last),
+            n,
+        })
+    }
+
+    /// How large it is. Looks at every series.
+    pub fn stats(&self) -> HistoryStats {
+        let (chunks, chunk_bytes, unsaved) = {
+            let writer = unpoisoned(self.writer.lock());
+            (writer.n_chunks, writer.chunk_bytes, writer.unsaved)
+        };
+        let ids: Vec<SeriesId> = unpoisoned(self.dictionary.read())
+            .iter()
+            .map(|(id, _)| id)
+            .collect();
+        HistoryStats {
+            series: ids.len() as u64,
+            points: ids.iter().filter_map(|id| self.memory.read(*id, |s| s.n)).sum(),
+            unsaved,
+            chunks,
+            chunk_bytes,
+            partitions: self.disk.n_partitions(),
+            disk_bytes: self.disk.db.disk_space().unwrap_or(0),
+            damaged: self.disk.n_damaged(),
+        }
+    }
+
+    /// Points appended since the last checkpoint, to decide when the next one is due.
+    pub fn n_unsaved(&self) -> u64 {
+        unpoisoned(self.writer.lock()).unsaved
+    }
+}

@@ -1,0 +1,263 @@
+//! A block: points of one series, ascending in time, as columns of bytes.
+//!
+//! Times, delays (received minus measured), marks and values each take the column of
+//! [`super::column`]. Numbers are kept as exact decimals where that gives back every bit, else as
+//! they are; texts, and texts mixed with numbers, by a list of the distinct ones.
+
+use std::collections::HashMap;
+
+use onemap_model::Value;
+
+use super::column::{Input, put_column, put_signed, put_unsigned, read_column};
+use super::point::Kept;
+
+/// Forms of the value column.
+const DECIMALS: u8 = 0;
+const FLOATS: u8 = 1;
+const LISTED: u8 = 2;
+
+/// Most decimals that are tried before a column is kept as floating point numbers.
+const MAX_DECIMALS: u8 = 6;
+const POWERS: [f64; MAX_DECIMALS as usize + 1] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
+/// Whole numbers up to here are exact in an `f64`.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Packs points that ascend strictly in time.
+pub(super) fn encode(points: &[Kept]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(16 + points.len() * 3);
+    put_unsigned(&mut out, points.len() as u64);
+    let mut column: Vec<i64> = points.iter().map(|p| p.at).collect();
+    put_column(&mut out, &column);
+    column.clear();
+    column.extend(points.iter().map(|p| p.received.wrapping_sub(p.at)));
+    put_column(&mut out, &column);
+    column.clear();
+    column.extend(points.iter().map(|p| i64::from(p.quality)));
+    put_column(&mut out, &column);
+    put_values(&mut out, points);
+    out
+}
+
+/// Unpacks a block; `None` when the bytes are not one.
+pub(super) fn decode(input: &mut Input<'_>) -> Option<Vec<Kept>> {
+    let n = input.count()?;
+    let times = read_column(input, n)?;
+    let delays = read_column(input, n)?;
+    let marks = read_column(input, n)?;
+    let values = read_values(input, n)?;
+    let points = times
+        .into_iter()
+        .zip(delays)
+        .zip(marks)
+        .zip(values)
+        .map(|(((at, delay), mark), value)| {
+            Some(Kept {
+                at,
+                received: at.wrapping_add(delay),
+                value,
+                quality: u16::try_from(mark).ok()?,
+            })
+        })
+        .collect::<Option<Vec<Kept>>>()?;
+    points.is_sorted_by(|a, b| a.at < b.at).then_some(points)
+}
+
+/// The numbers of `values` as whole multiples of `10^-k`, with the smallest `k` that gives back every
+/// bit of each; `None` when there is none, or when something is not a number.
+pub(super) fn as_decimals<'a>(values: impl Iterator<Item = &'a Value> + Clone) -> Option<(u8, Vec<i64>)> {
+    let mut k = 0u8;
+    'scale: loop {
+        let scale = *POWERS.get(usize::from(k))?;
+        let mut whole = Vec::with_capacity(values.size_hint().0);
+        for value in values.clone() {
+            let number = value.number()?;
+            let scaled = (number * scale).round();
+            if scaled.abs() >= MAX_EXACT || !scaled.is_finite() {
+                return None;
+            }
+            if (scaled as i64 as f64 / scale).to_bits() != number.to_bits() {
+                k += 1;
+                continue 'scale;
+            }
+            whole.push(scaled as i64);
+        }
+        return Some((k, whole));
+    }
+}
+
+/// The number that a whole multiple of `10^-k` stands for.
+pub(super) fn from_decimal(k: u8, whole: i64) -> Option<f64> {
+    Some(whole as f64 / POWERS.get(usize::from(k))?)
+}
+
+fn put_values(out: &mut Vec<u8>, points: &[Kept]) {
+    if let Some((k, whole)) = as_decimals(points.iter().map(|p| &p.value)) {
+        out.push(DECIMALS);
+        out.push(k);
+        put_column(out, &whole);
+    } else if points.iter().all(|p| p.value.number().is_some()) {
+        out.push(FLOATS);
+        for number in points.iter().filter_map(|p| p.value.number()) {
+            out.extend(number.to_bits().to_le_bytes());
+        }
+    } else {
+        out.push(LISTED);
+        let mut bytes: HashMap<Vec<u8>, i64> = HashMap::new();
+        let mut listed = Vec::new();
+        let mut n_listed = 0i64;
+        let mut column = Vec::with_capacity(points.len());
+        for point in points {
+            let mut entry = Vec::new();
+            put_value(&mut entry, &point.value);
+            let index = *bytes.entry(entry).or_insert_with_key(|entry| {
+                listed.extend_from_slice(entry);
+                n_listed += 1;
+                n_listed - 1
+            });
+            column.push(index);
+        }
+        put_unsigned(out, n_listed as u64);
+        out.extend(listed);
+        put_column(out, &column);
+    }
+}
+
+fn read_values(input: &mut Input<'_>, n: usize) -> Option<Vec<Value>> {
+    match input.byte()? {
+        DECIMALS => {
+            let k = input.byte()?;
+            let whole = read_column(input, n)?;
+            whole
+                .into_iter()
+                .map(|w| from_decimal(k, w).map(Value::Number))
+                .collect()
+        }
+        FLOATS => (0..n).map(|_| input.float().map(Value::Number)).collect(),
+        LISTED => {
+            let n_listed = input.count()?;
+            let listed = (0..n_listed)
+                .map(|_| read_value(input))
+                .collect::<Option<Vec<Value>>>()?;
+            let column = read_column(input, n)?;
+            column
+                .into_iter()
+                .map(|i| listed.get(usize::try_from(i).ok()?).cloned())
+                .collect()
+        }
+        _ => None,
+    }
+}
+
+/// Appends one value by itself.
+pub(super) fn put_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Number(number) => {
+            out.push(0);
+            out.extend(number.to_bits().to_le_bytes());
+        }
+        Value::Text(text) => {
+            out.push(1);
+            put_unsigned(out, text.len() as u64);
+            out.extend(text.as_bytes());
+        }
+    }
+}
+
+/// Reads one value by itself.
+pub(super) fn read_value(input: &mut Input<'_>) -> Option<Value> {
+    match input.byte()? {
+        0 => input.float().map(Value::Number),
+        1 => {
+            let n = usize::try_from(input.unsigned()?).ok()?;
+            Some(Value::Text(std::str::from_utf8(input.bytes(n)?).ok()?.into()))
+        }
+        _ => None,
+    }
+}
+
+/// Appends a point by itself, its time apart.
+pub(super) fn put_untimed(out: &mut Vec<u8>, point: &Kept) {
+    put_signed(out, point.received.wrapping_sub(point.at));
+    put_unsigned(out, u64::from(point.quality));
+    put_value(out, &point.value);
+}
+
+/// Reads a point that stands by itself, its time given.
+pub(super) fn read_untimed(input: &mut Input<'_>, at: i64) -> Option<Kept> {
+    let received = at.wrapping_add(input.signed()?);
+    let quality = u16::try_from(input.unsigned()?).ok()?;
+    let value = read_value(input)?;
+    Some(Kept {
+        at,
+        received,
+        value,
+        quality,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            4 => (-5000i64..5000).prop_map(|v| Value::Number(v as f64 / 10.0)),
+            1 => any::<f64>().prop_map(Value::Number),
+            1 => "[a-z开关]{0,6}".prop_map(|t| Value::Text(t.into())),
+        ]
+    }
+
+    fn bits(points: &[Kept]) -> Vec<(i64, i64, u16, Result<u64, String>)> {
+        points
+            .iter()
+            .map(|p| {
+                let value = match &p.value {
+                    Value::Number(n) => Ok(n.to_bits()),
+                    Value::Text(t) => Err(t.to_string()),
+                };
+                (p.at, p.received, p.quality, value)
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_comes_back_bit_for_bit(
+            rows in prop::collection::btree_map(any::<i64>(), (any::<i64>(), value(), any::<u16>()), 0..90)
+        ) {
+            let points: Vec<Kept> = rows
+                .into_iter()
+                .map(|(at, (received, value, quality))| Kept { at, received, value, quality })
+                .collect();
+            let bytes = encode(&points);
+            let mut input = Input(&bytes);
+            let back = decode(&mut input).unwrap();
+            prop_assert!(input.0.is_empty());
+            prop_assert_eq!(bits(&back), bits(&points));
+        }
+
+        #[test]
+        fn foreign_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Some(points) = decode(&mut Input(&bytes)) {
+                prop_assert!(points.is_sorted_by(|a, b| a.at < b.at));
+            }
+        }
+    }
+
+    #[test]
+    fn a_minute_series_of_tenths_takes_less_than_two_bytes_a_point() {
+        let points: Vec<Kept> = (0..240i64)
+            .map(|i| Kept {
+                at: 1_763_856_000_000 + i * 60_000,
+                received: 1_763_856_000_000 + i * 60_000 + 1000,
+                value: Value::Number((200 + i * 37 % 16) as f64 / 10.0),
+                quality: 0,
+            })
+            .collect();
+        let bytes = encode(&points).len();
+        assert!(bytes < 200, "{bytes} bytes for 240 points");
+    }
+}

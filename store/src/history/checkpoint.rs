@@ -1,0 +1,350 @@
+//! Checkpoints: everything since the last one becomes durable together with its journal position.
+//!
+//! One atomic, synced batch holds the sealed runs as chunks, late points folded into theirs, the
+//! changed heads, replaced values, new series, extras and the cursor. A crash leaves the state of
+//! the last checkpoint, and the journal gives the rest again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use fjall::{OwnedWriteBatch, PersistMode, Snapshot};
+
+use super::chunk::{self, key, partition_of, partition_range};
+use super::column::{Input, put_unsigned};
+use super::disk::{Chunk, Disk};
+use super::memory::unpoisoned;
+use super::point::Kept;
+use super::run::{Run, overlay};
+use super::{History, HistoryError, SeriesId};
+
+/// Where the cursor and the sizes are kept.
+const CURSOR: &[u8] = b"cursor";
+/// Before the name of an extra.
+const EXTRA: &str = "extra/";
+
+/// What a checkpoint does to one series on disk.
+struct Saved {
+    id: SeriesId,
+    next_seq: u32,
+    folded: bool,
+    chunks_changed: bool,
+}
+
+impl History {
+    /// Makes everything appended so far durable, with `cursor` as the journal position it stands for
+    /// and the `extra` blobs beside it: all of it, or after a crash nothing of it. An empty blob
+    /// removes its name.
+    ///
+    /// Appending waits meanwhile; readers do not.
+    ///
+    /// # Errors
+    /// [`HistoryError::Write`] when the disk fails. Memory then still holds everything, but the
+    /// database takes no more writes: the process should end and replay.
+    pub fn checkpoint(&self, cursor: u64, extra: &[(&str, &[u8])]) -> Result<(), HistoryError> {
+        let mut writer = unpoisoned(self.writer.lock());
+        let writer = &mut *writer;
+        if writer.dirty.is_empty() && extra.is_empty() && cursor == self.cursor() {
+            return Ok(());
+        }
+        let snapshot = self.disk.db.snapshot();
+        let mut batch = OwnedWriteBatch::with_capacity(self.disk.db.clone(), 2 * writer.dirty.len() + 8)
+            .durability(Some(PersistMode::SyncAll));
+        let mut sizes = Sizes {
+            n_chunks: writer.n_chunks,
+            chunk_bytes: writer.chunk_bytes,
+        };
+        let mut saved = Vec::with_capacity(writer.dirty.len());
+        for id in &writer.dirty {
+            saved.extend(self.save(*id, &snapshot, &mut batch, &mut sizes)?);
+        }
+        for (id, name) in &writer.entered {
+            let name = name.to_string();
+            let row = chunk::seal(name.as_bytes(), id.0.to_be_bytes().to_vec());
+            batch.insert(&self.disk.series, name.as_bytes(), row);
+        }
+        for (name, blob) in extra {
+            let name = format!("{EXTRA}{name}");
+            if blob.is_empty() {
+                batch.remove(&self.disk.meta, name);
+            } else {
+                let row = chunk::seal(name.as_bytes(), blob.to_vec());
+                batch.insert(&self.disk.meta, name, row);
+            }
+        }
+        let mut row = Vec::new();
+        for number in [cursor, sizes.n_chunks, sizes.chunk_bytes] {
+            put_unsigned(&mut row, number);
+        }
+        batch.insert(&self.disk.meta, CURSOR, chunk::seal(CURSOR, row));
+        batch.commit().map_err(HistoryError::writing)?;
+
+        for saved in saved {
+            self.memory.write(saved.id, |series| {
+                series.next_seq = saved.next_seq;
+                series.sealed = Vec::new();
+                series.replaced = Vec::new();
+                series.dirty = false;
+                if saved.folded {
+                    series.late = Run::default();
+                }
+            });
+            if saved.chunks_changed {
+                writer.windows.forget(saved.id);
+            }
+        }
+        writer.dirty.clear();
+        writer.entered.clear();
+        writer.unsaved = 0;
+        writer.n_chunks = sizes.n_chunks;
+        writer.chunk_bytes = sizes.chunk_bytes;
+        self.cursor.store(cursor, Ordering::Release);
+        Ok(())
+    }
+
+    /// Puts one series into the batch.
+    fn save(
+        &self,
+        id: SeriesId,
+        snapshot: &Snapshot,
+        batch: &mut OwnedWriteBatch,
+        sizes: &mut Sizes,
+    ) -> Result<Option<Saved>, HistoryError> {
+        // Only the writer, whose lock is held, changes a series: this copy shares its blocks.
+        let Some(series) = self.memory.read(id, Clone::clone) else {
+            return Ok(None);
+        };
+        let folded =
+            !series.late.is_empty() && (!series.sealed.is_empty() || series.late.n_points() >= self.fold_at);
+        let late = if folded { series.late.points() } else { Vec::new() };
+        let plan = Plan::of(
+            &self.disk,
+            snapshot,
+            id,
+            &series.sealed,
+            &late,
+            self.seal_at.n_points,
+        )?;
+
+        let mut next_seq = series.next_seq;
+        for chunk in &plan.remove {
+            let keyspace = self.disk.make_partition(partition_of(chunk.header.first))?;
+            sizes.n_chunks = sizes.n_chunks.saturating_sub(1);
+            sizes.chunk_bytes = sizes.chunk_bytes.saturating_sub(chunk.n_bytes());
+            batch.remove(&keyspace, chunk.key.clone());
+        }
+        for points in &plan.write {
+            let Some(first) = points.first() else { continue };
+            let keyspace = self.disk.make_partition(partition_of(first.at))?;
+            let key = key(id.0, first.at, next_seq);
+            let row = chunk::pack(&key, points);
+            next_seq += 1;
+            sizes.n_chunks += 1;
+            sizes.chunk_bytes += row.len() as u64;
+            batch.insert(&keyspace, key, row);
+        }
+        for replaced in &series.replaced {
+            let (key, row) = replaced.encode(id);
+            batch.insert(&self.disk.revisions, key, row);
+        }
+        let kept_late = if folded {
+            Run::default()
+        } else {
+            series.late.clone()
+        };
+        let head_key = id.0.to_be_bytes();
+        let row = chunk::seal(&head_key, series.row(&kept_late, next_seq));
+        batch.insert(&self.disk.heads, head_key, row);
+        Ok(Some(Saved {
+            id,
+            next_seq,
+            folded,
+            chunks_changed: !plan.write.is_empty() || !plan.remove.is_empty(),
+        }))
+    }
+
+    /// A blob stored by the last checkpoint that named it.
+    pub fn extra(&self, name: &str) -> Option<Vec<u8>> {
+        let name = format!("{EXTRA}{name}");
+        let row = match self.disk.meta.get(&name) {
+            Ok(row) => row?,
+            Err(cause) => {
+                tracing::error!(error = %cause, name, "`{name}` cannot be read");
+                return None;
+            }
+        };
+        let blob = chunk::unseal(name.as_bytes(), &row).map(<[u8]>::to_vec);
+        if blob.is_none() {
+            self.disk.report_damage("extra", name.as_bytes());
+        }
+        blob
+    }
+
+    /// Every stored blob whose name begins with `prefix`, by name, the prefix included.
+    pub fn extras(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
+        let full = format!("{EXTRA}{prefix}");
+        let mut blobs = Vec::new();
+        for row in self.disk.meta.prefix(&full) {
+            match row.key() {
+                Ok(key) => {
+                    let name = String::from_utf8_lossy(&key)[EXTRA.len()..].to_owned();
+                    blobs.extend(self.extra(&name).map(|blob| (name, blob)));
+                }
+                Err(cause) => tracing::error!(error = %cause, prefix, "`{prefix}` cannot be listed"),
+            }
+        }
+        blobs
+    }
+}
+
+/// Number and bytes of chunks, as a batch will leave them.
+struct Sizes {
+    n_chunks: u64,
+    chunk_bytes: u64,
+}
+
+/// Cursor, number and bytes of chunks as the last checkpoint left them; zero before the first.
+pub(super) fn read_cursor(disk: &Disk) -> Result<(u64, u64, u64), HistoryError> {
+    let Some(row) = disk.meta.get(CURSOR).map_err(HistoryError::reading)? else {
+        return Ok((0, 0, 0));
+    };
+    let read = || {
+        let mut input = Input(chunk::unseal(CURSOR, &row)?);
+        Some((input.unsigned()?, input.unsigned()?, input.unsigned()?))
+    };
+    read().ok_or(HistoryError::Cursor)
+}
+
+/// Which chunks go and which come. Chunks of a series never overlap: late points inside a chunk are
+/// written with it again, those between two with the older one while it is small.
+#[derive(Default)]
+struct Plan {
+    remove: Vec<Chunk>,
+    write: Vec<Vec<Kept>>,
+}
+
+/// A chunk that is, or one that is to be.
+enum Base {
+    Old(Chunk),
+    New(Vec<Kept>),
+}
+
+impl Base {
+    fn range(&self) -> (i64, i64) {
+        match self {
+            Base::Old(chunk) => (chunk.header.first, chunk.header.last),
+            Base::New(points) => (
+                points.first().map_or(i64::MAX, |p| p.at),
+                points.last().map_or(i64::MIN, |p| p.at),
+            ),
+        }
+    }
+    fn n_points(&self) -> usize {
+        match self {
+            Base::Old(chunk) => chunk.header.n as usize,
+            Base::New(points) => points.len(),
+        }
+    }
+}
+
+impl Plan {
+    fn of(
+        disk: &Disk,
+        snapshot: &Snapshot,
+        id: SeriesId,
+        sealed: &[Arc<Run>],
+        late: &[Kept],
+        n_points: usize,
+    ) -> Result<Self, HistoryError> {
+        let mut plan = Self::default();
+        let sealed: Vec<Vec<Kept>> = sealed
+            .iter()
+            .flat_map(|run| by_partition(&run.points()))
+            .collect();
+        if late.is_empty() {
+            plan.write = sealed;
+            return Ok(plan);
+        }
+        let mut sealed = sealed.into_iter().peekable();
+        for late in by_partition(late) {
+            let partition = partition_of(late[0].at);
+            while let Some(points) = sealed.next_if(|points| partition_of(points[0].at) < partition) {
+                plan.write.push(points);
+            }
+            let (start, _) = partition_range(partition);
+            let range = (late[0].at, late[late.len() - 1].at);
+            let mut base = Vec::new();
+            // From the chunk before the first late point on: that point may be joined to it.
+            let reach = disk.before(snapshot, id, (start, range.0))?.unwrap_or(range.0);
+            for chunk in disk.chunks(snapshot, id, (reach, range.1)) {
+                base.push(Base::Old(chunk?));
+            }
+            while let Some(points) = sealed.next_if(|points| partition_of(points[0].at) == partition) {
+                base.push(Base::New(points));
+            }
+            plan.fold(disk, base, &late, n_points);
+        }
+        plan.write.extend(sealed);
+        Ok(plan)
+    }
+
+    /// Lays the late points of one partition over its chunks.
+    fn fold(&mut self, disk: &Disk, base: Vec<Base>, mut late: &[Kept], n_points: usize) {
+        let starts: Vec<i64> = base
+            .iter()
+            .map(|b| b.range().0)
+            .skip(1)
+            .chain([i64::MAX])
+            .collect();
+        let first = base.first().map_or(i64::MAX, |b| b.range().0);
+        self.write_parts(take_while(&mut late, |at| at < first).to_vec(), n_points);
+        for (base, next_start) in base.into_iter().zip(starts) {
+            let (_, last) = base.range();
+            let inside = take_while(&mut late, |at| at <= last);
+            let mut after = take_while(&mut late, |at| at < next_start);
+            let mut over = inside.to_vec();
+            if base.n_points() + after.len() <= n_points {
+                over.extend_from_slice(after);
+                after = &[];
+            }
+            match base {
+                Base::New(points) => self.write_parts(overlay(points, &over), n_points),
+                Base::Old(_) if over.is_empty() => {}
+                Base::Old(chunk) => match chunk.points() {
+                    Some(points) => {
+                        self.write_parts(overlay(points, &over), n_points);
+                        self.remove.push(chunk);
+                    }
+                    None => {
+                        disk.report_damage("chunk", &chunk.key);
+                        self.write_parts(over, n_points);
+                    }
+                },
+            }
+            self.write_parts(after.to_vec(), n_points);
+        }
+        self.write_parts(late.to_vec(), n_points);
+    }
+
+    /// Plans points as one chunk, or several when they are many.
+    fn write_parts(&mut self, points: Vec<Kept>, n_points: usize) {
+        if points.len() <= 2 * n_points {
+            self.write.extend((!points.is_empty()).then_some(points));
+        } else {
+            self.write.extend(points.chunks(n_points).map(<[Kept]>::to_vec));
+        }
+    }
+}
+
+fn take_while<'a>(points: &mut &'a [Kept], belongs: impl Fn(i64) -> bool) -> &'a [Kept] {
+    let (head, rest) = points.split_at(points.partition_point(|p| belongs(p.at)));
+    *points = rest;
+    head
+}
+
+/// The points of each partition by themselves.
+fn by_partition(points: &[Kept]) -> Vec<Vec<Kept>> {
+    points
+        .chunk_by(|a, b| partition_of(a.at) == partition_of(b.at))
+        .map(<[Kept]>::to_vec)
+        .collect()
+}

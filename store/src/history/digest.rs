@@ -1,0 +1,59 @@
+//! One number over everything a history says, to prove two of them equal.
+
+use onemap_model::Value;
+use sha2::{Digest, Sha256};
+
+use super::memory::unpoisoned;
+use super::read::View;
+use super::{History, HistoryError};
+
+impl History {
+    /// SHA-256 over all series in the order of their names, and of each every version of every time:
+    /// time, value, marks, receive time and, for revisions, journal position. Numbers of series,
+    /// chunks and checkpoints do not matter to it.
+    ///
+    /// Reads everything; appending waits meanwhile.
+    ///
+    /// # Errors
+    /// [`HistoryError::Read`] when the disk fails.
+    pub fn digest(&self) -> Result<[u8; 32], HistoryError> {
+        let _writer = unpoisoned(self.writer.lock());
+        let mut names: Vec<(String, _)> = unpoisoned(self.dictionary.read())
+            .iter()
+            .map(|(id, key)| (key.to_string(), id))
+            .collect();
+        names.sort();
+        let mut hash = Sha256::new();
+        for (name, id) in names {
+            let Some(view) = View::of(&self.disk, &self.memory, id) else {
+                continue;
+            };
+            put_text(&mut hash, &name);
+            let mut n_versions = 0u64;
+            self.each_time(&view, (i64::MIN, i64::MAX), &mut |version| {
+                n_versions += 1;
+                hash.update(version.measured_at.ms().to_le_bytes());
+                hash.update(version.received_at.ms().to_le_bytes());
+                hash.update(version.position.unwrap_or(0).to_le_bytes());
+                hash.update(version.quality.0.to_le_bytes());
+                match &version.value {
+                    Value::Number(number) => {
+                        hash.update([0]);
+                        hash.update(number.to_bits().to_le_bytes());
+                    }
+                    Value::Text(text) => {
+                        hash.update([1]);
+                        put_text(&mut hash, text);
+                    }
+                }
+            })?;
+            hash.update(n_versions.to_le_bytes());
+        }
+        Ok(hash.finalize().into())
+    }
+}
+
+fn put_text(hash: &mut Sha256, text: &str) {
+    hash.update((text.len() as u64).to_le_bytes());
+    hash.update(text);
+}

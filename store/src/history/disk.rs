@@ -1,0 +1,228 @@
+//! The database under history: its keyspaces, and what is done about damage in them.
+//!
+//! | keyspace | key | row |
+//! |---|---|---|
+//! | `series` | `device/quantity/channel` | number u32 |
+//! | `heads` | number | extent, packed head and late run |
+//! | `c<partition>` | number, first time, sequence | chunk |
+//! | `revisions` | number, time, ordinal | replaced value |
+//! | `meta` | name | format, cursor, extras |
+//!
+//! Every row ends with a CRC-32 over key and row. Keyspaces are never cleared, only dropped whole,
+//! and large values are not kept apart from their keys: both have lost data in this engine before.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fjall::config::{BlockSizePolicy, CompressionPolicy};
+use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, Readable, Slice, Snapshot};
+
+use super::chunk::{self, Header, key, partition_of, partition_range};
+use super::memory::unpoisoned;
+use super::{HistoryConfig, HistoryError, SeriesId};
+
+/// Layout that this program writes.
+pub(super) const FORMAT: u64 = 1;
+/// The engine's write-ahead log is cut back at this size; it bounds the time to reopen.
+const LOG_BYTES: u64 = 128 << 20;
+/// Memory of one keyspace before it is written out.
+const MEMTABLE_BYTES: u64 = 8 << 20;
+
+pub(super) struct Disk {
+    pub(super) db: Database,
+    pub(super) series: Keyspace,
+    pub(super) heads: Keyspace,
+    pub(super) revisions: Keyspace,
+    pub(super) meta: Keyspace,
+    partitions: RwLock<BTreeMap<i64, Keyspace>>,
+    damaged: AtomicU64,
+}
+
+/// A chunk as read, its header understood.
+pub(super) struct Chunk {
+    pub(super) key: Slice,
+    pub(super) header: Header,
+    row: Slice,
+    block_len: usize,
+}
+
+impl Chunk {
+    /// `None` is damage.
+    fn read(key: Slice, row: Slice) -> Option<Self> {
+        let (header, block) = chunk::open(&key, &row)?;
+        let block_len = block.len();
+        Some(Self {
+            key,
+            header,
+            row,
+            block_len,
+        })
+    }
+    /// Its points; `None` is damage.
+    pub(super) fn points(&self) -> Option<Vec<super::point::Kept>> {
+        let body = self.row.len() - size_of::<u32>();
+        chunk::points(&self.row[body - self.block_len..body])
+    }
+    pub(super) fn n_bytes(&self) -> u64 {
+        self.row.len() as u64
+    }
+}
+
+impl Disk {
+    pub(super) fn open(dir: &Path, config: &HistoryConfig) -> Result<Self, HistoryError> {
+        let opening = |source| HistoryError::Open {
+            dir: dir.to_owned(),
+            source,
+        };
+        let db = Database::builder(dir)
+            .cache_size(config.cache_bytes)
+            .max_journaling_size(LOG_BYTES)
+            .worker_threads(2)
+            .open()
+            .map_err(opening)?;
+        let keyspace = |name: &str| db.keyspace(name, small_rows).map_err(opening);
+        let mut partitions = BTreeMap::new();
+        for name in db.list_keyspace_names() {
+            if let Some(partition) = name.strip_prefix('c').and_then(|n| n.parse().ok()) {
+                partitions.insert(partition, db.keyspace(&name, packed_rows).map_err(opening)?);
+            }
+        }
+        Ok(Self {
+            series: keyspace("series")?,
+            heads: keyspace("heads")?,
+            revisions: keyspace("revisions")?,
+            meta: keyspace("meta")?,
+            partitions: RwLock::new(partitions),
+            damaged: AtomicU64::new(0),
+            db,
+        })
+    }
+
+    /// The keyspace of a partition, made when it is the first time.
+    pub(super) fn make_partition(&self, partition: i64) -> Result<Keyspace, HistoryError> {
+        if let Some(keyspace) = self.partition(partition) {
+            return Ok(keyspace);
+        }
+        let keyspace = self
+            .db
+            .keyspace(&format!("c{partition}"), packed_rows)
+            .map_err(HistoryError::writing)?;
+        unpoisoned(self.partitions.write()).insert(partition, keyspace.clone());
+        Ok(keyspace)
+    }
+    pub(super) fn partition(&self, partition: i64) -> Option<Keyspace> {
+        unpoisoned(self.partitions.read()).get(&partition).cloned()
+    }
+    pub(super) fn n_partitions(&self) -> u64 {
+        unpoisoned(self.partitions.read()).len() as u64
+    }
+
+    /// Notes a damaged row, which the caller then skips.
+    pub(super) fn report_damage(&self, what: &'static str, key: &[u8]) {
+        self.damaged.fetch_add(1, Ordering::Relaxed);
+        match chunk::read_key(key) {
+            Some((series, at, seq)) => {
+                tracing::error!(
+                    what,
+                    series,
+                    at,
+                    seq,
+                    "a damaged {what} of series {series} is skipped"
+                );
+            }
+            None => tracing::error!(what, ?key, "a damaged {what} is skipped"),
+        }
+    }
+    pub(super) fn n_damaged(&self) -> u64 {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// The chunks of a series that may hold points of `from..=to`, ascending; damaged ones are
+    /// reported and left out.
+    pub(super) fn chunks<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        series: SeriesId,
+        (from, to): (i64, i64),
+    ) -> impl Iterator<Item = Result<Chunk, HistoryError>> + 'a {
+        let partitions: Vec<(i64, Keyspace)> = if from > to {
+            Vec::new()
+        } else {
+            unpoisoned(self.partitions.read())
+                .range(partition_of(from)..=partition_of(to))
+                .map(|(p, keyspace)| (*p, keyspace.clone()))
+                .collect()
+        };
+        partitions
+            .into_iter()
+            .flat_map(move |(partition, keyspace)| {
+                let (start, end) = partition_range(partition);
+                // The chunk that begins before `from` may reach into the range.
+                let reaching = (from > start)
+                    .then(|| key(series.0, start, 0)..key(series.0, from, 0))
+                    .and_then(|before| snapshot.range(&keyspace, before).next_back());
+                let within = key(series.0, from.max(start), 0)..=key(series.0, to.min(end), u32::MAX);
+                reaching.into_iter().chain(snapshot.range(&keyspace, within))
+            })
+            .filter_map(move |row| self.chunk(row).transpose())
+            .filter(move |chunk| chunk.as_ref().map_or(true, |c| c.header.last >= from))
+    }
+
+    fn chunk(&self, row: Guard) -> Result<Option<Chunk>, HistoryError> {
+        let (key, row) = row.into_inner().map_err(HistoryError::reading)?;
+        let chunk = Chunk::read(key.clone(), row);
+        if chunk.is_none() {
+            self.report_damage("chunk", &key);
+        }
+        Ok(chunk)
+    }
+
+    /// Points around a time as the chunks have them: the range that is thereby known, and its points.
+    pub(super) fn window(
+        &self,
+        snapshot: &Snapshot,
+        series: SeriesId,
+        at: i64,
+    ) -> Result<(i64, i64, Vec<super::point::Kept>), HistoryError> {
+        let (start, end) = partition_range(partition_of(at));
+        let Some(keyspace) = self.partition(partition_of(at)) else {
+            return Ok((start, end, Vec::new()));
+        };
+        let upto = key(series.0, start, 0)..=key(series.0, at, u32::MAX);
+        let mut from = start;
+        if let Some(row) = snapshot.range(&keyspace, upto).next_back() {
+            let Some(chunk) = self.chunk(row)? else {
+                return Ok((at, at, Vec::new()));
+            };
+            if chunk.header.last >= at {
+                let points = chunk.points().unwrap_or_else(|| {
+                    self.report_damage("chunk", &chunk.key);
+                    Vec::new()
+                });
+                return Ok((chunk.header.first, chunk.header.last, points));
+            }
+            from = chunk.header.last + 1;
+        }
+        let after = key(series.0, at, u32::MAX)..=key(series.0, end, u32::MAX);
+        let next = match snapshot.range(&keyspace, after).next() {
+            Some(row) => chunk::read_key(&row.key().map_err(HistoryError::reading)?),
+            None => None,
+        };
+        let to = next.map_or(end, |(_, first, _)| first.saturating_sub(1));
+        Ok((from, to.max(at), Vec::new()))
+    }
+}
+
+fn small_rows() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+}
+
+/// Chunks are packed already: compressing them again costs time and gains nothing.
+fn packed_rows() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(MEMTABLE_BYTES)
+        .data_block_compression_policy(CompressionPolicy::disabled())
+        .data_block_size_policy(BlockSizePolicy::all(16 << 10))
+}

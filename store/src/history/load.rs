@@ -1,0 +1,119 @@
+//! Bringing a history back from its folder.
+
+use fjall::{Readable, Snapshot};
+use onemap_model::SeriesKey;
+
+use super::chunk::{self, key, read_key};
+use super::disk::{Disk, FORMAT};
+use super::memory::Series;
+use super::series::parse_key;
+use super::{HistoryError, SeriesId};
+
+/// Where the number of the layout is kept.
+const FORMAT_ROW: &[u8] = b"format";
+
+impl Disk {
+    /// Checks the number of the layout, and writes it into a new database.
+    pub(super) fn check_format(&self) -> Result<(), HistoryError> {
+        match self.meta.get(FORMAT_ROW).map_err(HistoryError::reading)? {
+            None => self
+                .meta
+                .insert(FORMAT_ROW, FORMAT.to_le_bytes())
+                .map_err(HistoryError::writing),
+            Some(row) => match <[u8; 8]>::try_from(row.as_ref()).map(u64::from_le_bytes) {
+                Ok(FORMAT) => Ok(()),
+                Ok(found) => Err(HistoryError::Format { found }),
+                Err(_) => Err(HistoryError::Format { found: 0 }),
+            },
+        }
+    }
+
+    /// Every series with its number; without a name when its quantity is not known any more.
+    pub(super) fn load_series(&self) -> Result<Vec<(SeriesId, Option<SeriesKey>)>, HistoryError> {
+        let mut all = Vec::new();
+        for row in self.series.iter() {
+            let (name, row) = row.into_inner().map_err(HistoryError::reading)?;
+            let id = chunk::unseal(&name, &row)
+                .and_then(|id| id.try_into().ok())
+                .map(u32::from_be_bytes);
+            let Some(id) = id else {
+                self.report_damage("name", &name);
+                continue;
+            };
+            let name = String::from_utf8_lossy(&name);
+            let key = parse_key(&name);
+            if key.is_none() {
+                tracing::warn!(series = id, %name, "series `{name}` has no known quantity and is not shown");
+            }
+            all.push((SeriesId(id), key));
+        }
+        // A number with a head but without a readable name stays given.
+        if let Some(row) = self.heads.last_key_value() {
+            let key = row.key().map_err(HistoryError::reading)?;
+            if let Ok(id) = <[u8; 4]>::try_from(key.as_ref()).map(u32::from_be_bytes)
+                && all.iter().all(|(known, _)| known.0 < id)
+            {
+                all.push((SeriesId(id), None));
+            }
+        }
+        all.sort_by_key(|(id, _)| *id);
+        Ok(all)
+    }
+
+    /// What memory held of a series at the last checkpoint. When that row is damaged, the extent is
+    /// found from the chunks and the points of the head are lost.
+    pub(super) fn load_head(&self, id: SeriesId) -> Result<Series, HistoryError> {
+        let key = id.0.to_be_bytes();
+        let Some(row) = self.heads.get(key).map_err(HistoryError::reading)? else {
+            return Ok(Series::default());
+        };
+        if let Some(series) = chunk::unseal(&key, &row).and_then(Series::read) {
+            return Ok(series);
+        }
+        self.report_damage("head", &key);
+        let mut series = Series::default();
+        let snapshot = self.db.snapshot();
+        for chunk in self.chunks(&snapshot, id, (i64::MIN, i64::MAX)) {
+            let chunk = chunk?;
+            let (_, _, seq) = read_key(&chunk.key).unwrap_or_default();
+            series.first = if series.n == 0 {
+                chunk.header.first
+            } else {
+                series.first
+            };
+            series.last = chunk.header.last;
+            series.n += chunk.header.n;
+            series.next_seq = series.next_seq.max(seq + 1);
+            series.frontier = Some(chunk.header.last);
+        }
+        Ok(series)
+    }
+
+    /// The first time of the chunk that begins last in `from..before`.
+    pub(super) fn before(
+        &self,
+        snapshot: &Snapshot,
+        id: SeriesId,
+        (from, before): (i64, i64),
+    ) -> Result<Option<i64>, HistoryError> {
+        let Some(keyspace) = self.partition(chunk::partition_of(from)) else {
+            return Ok(None);
+        };
+        if from >= before {
+            return Ok(None);
+        }
+        let range = key(id.0, from, 0)..key(id.0, before, 0);
+        let Some(row) = snapshot.range(&keyspace, range).next_back() else {
+            return Ok(None);
+        };
+        let key = row.key().map_err(HistoryError::reading)?;
+        Ok(read_key(&key).map(|(_, first, _)| first))
+    }
+}
+
+impl Series {
+    /// The newest time, if there is one.
+    pub(super) fn last(&self) -> Option<i64> {
+        (self.n > 0).then_some(self.last)
+    }
+}

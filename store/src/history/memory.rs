@@ -1,0 +1,188 @@
+//! What memory holds of each series: the points that no chunk has yet, and the extent of all.
+//!
+//! Three places by time. Above the frontier lies the *head*. When it is full it is *sealed* as it
+//! stands, to become a chunk at the next checkpoint, and the frontier moves to its end. What arrives
+//! for a time at or below the frontier goes to the *late* run, which readers lay over everything
+//! older and which a checkpoint folds into the chunks it belongs to.
+
+use std::sync::{Arc, LockResult, PoisonError, RwLock};
+
+use super::SeriesId;
+use super::chunk::partition_of;
+use super::column::{Input, put_signed, put_unsigned};
+use super::point::Kept;
+use super::revisions::Replaced;
+use super::run::Run;
+
+/// When a head is sealed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SealAt {
+    pub(super) n_points: usize,
+    pub(super) span_ms: i64,
+    pub(super) n_points_by_span: usize,
+}
+
+/// Where the value of a time is to be looked for.
+pub(super) enum Place {
+    /// Memory knows.
+    Known(Option<Kept>),
+    /// If there is one, a chunk has it.
+    OnDisk,
+}
+
+/// One series in memory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Series {
+    /// Times that have a value, wherever they are.
+    pub(super) n: u64,
+    /// Oldest and newest time; meaningless while `n` is 0.
+    pub(super) first: i64,
+    pub(super) last: i64,
+    pub(super) frontier: Option<i64>,
+    /// The number of the next chunk.
+    pub(super) next_seq: u32,
+    pub(super) head: Run,
+    pub(super) sealed: Vec<Arc<Run>>,
+    pub(super) late: Run,
+    /// Values replaced since the last checkpoint.
+    pub(super) replaced: Vec<Replaced>,
+    /// Changed since the last checkpoint.
+    pub(super) dirty: bool,
+}
+
+impl Series {
+    pub(super) fn is_late(&self, at: i64) -> bool {
+        self.n > 0 && at < self.last
+    }
+
+    /// Where to look for the value of a time.
+    pub(super) fn place(&self, at: i64) -> Place {
+        if self.n == 0 || at > self.last || at < self.first {
+            return Place::Known(None);
+        }
+        if self.frontier.is_none_or(|frontier| at > frontier) {
+            return Place::Known(self.head.find(at));
+        }
+        if let Some(point) = self.late.find(at) {
+            return Place::Known(Some(point));
+        }
+        match self.sealed.first().and_then(|run| run.first()) {
+            // Runs sealed since the last checkpoint lie above every chunk.
+            Some(first) if at >= first => {
+                let i = self.sealed.partition_point(|run| run.last() < Some(at));
+                Place::Known(self.sealed.get(i).and_then(|run| run.find(at)))
+            }
+            _ => Place::OnDisk,
+        }
+    }
+
+    /// Puts a point where it belongs; `fresh` when its time had no value.
+    pub(super) fn put(&mut self, point: Kept, fresh: bool, seal_at: SealAt) {
+        let at = point.at;
+        if fresh {
+            self.first = if self.n == 0 { at } else { self.first.min(at) };
+            self.last = if self.n == 0 { at } else { self.last.max(at) };
+            self.n += 1;
+        }
+        if self.frontier.is_some_and(|frontier| at <= frontier) {
+            self.late.insert(point);
+            return;
+        }
+        if self
+            .head
+            .last()
+            .is_some_and(|last| partition_of(at) > partition_of(last))
+        {
+            self.seal();
+        }
+        self.head.insert(point);
+        let n_points = self.head.n_points();
+        let span_ms = match (self.head.first(), self.head.last()) {
+            (Some(first), Some(last)) => last.saturating_sub(first),
+            _ => 0,
+        };
+        if n_points >= seal_at.n_points
+            || (n_points >= seal_at.n_points_by_span && span_ms >= seal_at.span_ms)
+        {
+            self.seal();
+        }
+    }
+
+    fn seal(&mut self) {
+        if let Some(last) = self.head.last() {
+            self.frontier = Some(last);
+            self.sealed.push(Arc::new(std::mem::take(&mut self.head)));
+        }
+    }
+
+    /// The row that brings this series back, with `late` and `next_seq` as the checkpoint leaves them
+    /// and nothing sealed.
+    pub(super) fn row(&self, late: &Run, next_seq: u32) -> Vec<u8> {
+        let mut row = Vec::new();
+        put_unsigned(&mut row, self.n);
+        put_signed(&mut row, self.first);
+        put_signed(&mut row, self.last);
+        match self.frontier {
+            Some(frontier) => {
+                row.push(1);
+                put_signed(&mut row, frontier);
+            }
+            None => row.push(0),
+        }
+        put_unsigned(&mut row, u64::from(next_seq));
+        self.head.put(&mut row);
+        late.put(&mut row);
+        row
+    }
+
+    /// Reads such a row; `None` is damage.
+    pub(super) fn read(row: &[u8]) -> Option<Self> {
+        let mut input = Input(row);
+        let series = Self {
+            n: input.unsigned()?,
+            first: input.signed()?,
+            last: input.signed()?,
+            frontier: match input.byte()? {
+                0 => None,
+                _ => Some(input.signed()?),
+            },
+            next_seq: u32::try_from(input.unsigned()?).ok()?,
+            head: Run::read(&mut input)?,
+            late: Run::read(&mut input)?,
+            ..Self::default()
+        };
+        input.0.is_empty().then_some(series)
+    }
+}
+
+/// Locks that readers and the writer share; a series is in shard `id % N_SHARDS`.
+const N_SHARDS: usize = 16;
+
+/// Every series. The one writer changes it in short sections; readers copy what they need.
+#[derive(Default)]
+pub(super) struct Memory {
+    shards: [RwLock<Vec<Series>>; N_SHARDS],
+}
+
+impl Memory {
+    /// Looks at a series; `None` when it was never written.
+    pub(super) fn read<R>(&self, id: SeriesId, look: impl FnOnce(&Series) -> R) -> Option<R> {
+        let shard = unpoisoned(self.shards[id.index() % N_SHARDS].read());
+        shard.get(id.index() / N_SHARDS).map(look)
+    }
+    /// Changes a series, which begins empty.
+    pub(super) fn write<R>(&self, id: SeriesId, change: impl FnOnce(&mut Series) -> R) -> R {
+        let mut shard = unpoisoned(self.shards[id.index() % N_SHARDS].write());
+        let i = id.index() / N_SHARDS;
+        if shard.len() <= i {
+            shard.resize_with(i + 1, Series::default);
+        }
+        change(&mut shard[i])
+    }
+}
+
+/// A lock's content also after a panic elsewhere: what the locks here guard is replaced whole, and
+/// durable state changes only by a checkpoint.
+pub(super) fn unpoisoned<T>(lock: LockResult<T>) -> T {
+    lock.unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,226 @@
+//! Appending: what is new, late, a repetition or a revision.
+
+use std::collections::HashMap;
+
+use onemap_model::{Quality, Reading, SeriesKey};
+
+use super::memory::{Place, unpoisoned};
+use super::point::{Kept, Kind, Outcome, same};
+use super::revisions::{self, Replaced};
+use super::series::DeviceIndex;
+use super::{History, HistoryError, SeriesId};
+
+/// Points that look-ups below the frontier keep unpacked, about 40 MB. Past it all are dropped and
+/// unpacked again when wanted.
+const N_WINDOW_POINTS: usize = 1_000_000;
+/// Windows of one series that are kept.
+const N_WINDOWS: usize = 8;
+
+/// What only the one writer needs.
+#[derive(Default)]
+pub(super) struct Writer {
+    /// Changed since the last checkpoint, each once.
+    pub(super) dirty: Vec<SeriesId>,
+    /// Entered in the dictionary since the last checkpoint.
+    pub(super) entered: Vec<(SeriesId, SeriesKey)>,
+    /// Newest time of each device, over all its series.
+    pub(super) device_last: Vec<Option<i64>>,
+    pub(super) windows: Windows,
+    pub(super) n_chunks: u64,
+    pub(super) chunk_bytes: u64,
+    /// Points put in since the last checkpoint.
+    pub(super) unsaved: u64,
+}
+
+impl Writer {
+    pub(super) fn note_device(&mut self, device: DeviceIndex, at: i64) {
+        if self.device_last.len() <= device {
+            self.device_last.resize(device + 1, None);
+        }
+        let last = &mut self.device_last[device];
+        *last = Some(last.map_or(at, |last| last.max(at)));
+    }
+}
+
+/// Ranges of time of which it is known what the chunks have, so that a burst of late points does not
+/// unpack a chunk for each. Forgotten for a series whenever a checkpoint changes its chunks.
+#[derive(Default)]
+pub(super) struct Windows {
+    by_series: HashMap<SeriesId, Vec<(i64, i64, Vec<Kept>)>>,
+    n_points: usize,
+}
+
+impl Windows {
+    fn find(&self, id: SeriesId, at: i64) -> Option<Option<Kept>> {
+        let windows = self.by_series.get(&id)?;
+        let (_, _, points) = windows
+            .iter()
+            .rev()
+            .find(|(from, to, _)| (*from..=*to).contains(&at))?;
+        Some(
+            points
+                .binary_search_by_key(&at, |p| p.at)
+                .ok()
+                .map(|i| points[i].clone()),
+        )
+    }
+    fn keep(&mut self, id: SeriesId, window: (i64, i64, Vec<Kept>)) {
+        if self.n_points + window.2.len() > N_WINDOW_POINTS {
+            self.by_series.clear();
+            self.n_points = 0;
+        }
+        self.n_points += window.2.len();
+        let windows = self.by_series.entry(id).or_default();
+        if windows.len() >= N_WINDOWS {
+            self.n_points -= windows.remove(0).2.len();
+        }
+        windows.push(window);
+    }
+    pub(super) fn forget(&mut self, id: SeriesId) {
+        for (_, _, points) in self.by_series.remove(&id).unwrap_or_default() {
+            self.n_points -= points.len();
+        }
+    }
+}
+
+impl History {
+    /// Takes readings in journal order and says what became of each.
+    ///
+    /// They are in memory and readable at once, durable with the next [`History::checkpoint`].
+    /// Giving a reading again, as a replay does, is a [`Kind::Duplicate`] and changes nothing.
+    ///
+    /// # Errors
+    /// [`HistoryError::Read`] when a late reading's place cannot be read from disk; the readings
+    /// before it are kept, and giving all of them again later is harmless.
+    pub fn append(&self, readings: &[Reading]) -> Result<Vec<Outcome>, HistoryError> {
+        let mut writer = unpoisoned(self.writer.lock());
+        readings
+            .iter()
+            .map(|reading| self.append_one(&mut writer, reading))
+            .collect()
+    }
+
+    fn append_one(&self, writer: &mut Writer, reading: &Reading) -> Result<Outcome, HistoryError> {
+        let (id, device) = self.series_for(writer, &reading.series);
+        let at = reading.measured_at.ms();
+        let late = self.memory.read(id, |s| s.is_late(at)).unwrap_or(false);
+        let mut outcome = Outcome {
+            series: id,
+            kind: if late { Kind::Late } else { Kind::New },
+            late,
+            quality: reading.quality,
+            first_of_report: false,
+        };
+        if late {
+            outcome.quality = outcome.quality.with(Quality::RESENT);
+        }
+        let before = self.find(writer, id, at)?;
+        let replaced = match before {
+            None => {
+                outcome.first_of_report = self.is_first_of_report(writer, id, device, at)?;
+                None
+            }
+            Some(shown) => {
+                let earlier = self.earlier(id, &shown)?;
+                let repeats = same(&shown.value, &reading.value)
+                    || earlier.iter().any(|r| same(&r.point.value, &reading.value));
+                if repeats {
+                    outcome.kind = Kind::Duplicate;
+                    return Ok(outcome);
+                }
+                outcome.kind = Kind::Revision;
+                outcome.quality = outcome.quality.with(Quality::REVISED);
+                Some(Replaced {
+                    ordinal: earlier.len() as u32,
+                    point: shown,
+                    by: reading.position,
+                })
+            }
+        };
+        let point = Kept {
+            at,
+            received: reading.received_at.ms(),
+            value: reading.value.clone(),
+            quality: outcome.quality.0,
+        };
+        let fresh = replaced.is_none();
+        let was_clean = self.memory.write(id, |series| {
+            series.replaced.extend(replaced);
+            series.put(point, fresh, self.seal_at);
+            !std::mem::replace(&mut series.dirty, true)
+        });
+        if was_clean {
+            writer.dirty.push(id);
+        }
+        writer.unsaved += 1;
+        writer.note_device(device, at);
+        Ok(outcome)
+    }
+
+    /// The number of a series, given now if it is new.
+    fn series_for(&self, writer: &mut Writer, key: &SeriesKey) -> (SeriesId, DeviceIndex) {
+        if let Some(found) = unpoisoned(self.dictionary.read()).find(key) {
+            return found;
+        }
+        let mut dictionary = unpoisoned(self.dictionary.write());
+        let id = dictionary.next();
+        dictionary.enter(id, Some(key.clone()));
+        writer.entered.push((id, key.clone()));
+        dictionary
+            .find(key)
+            .expect("the series was entered in the line before")
+    }
+
+    /// The shown value of a time.
+    fn find(&self, writer: &mut Writer, id: SeriesId, at: i64) -> Result<Option<Kept>, HistoryError> {
+        match self.memory.read(id, |series| series.place(at)) {
+            None => return Ok(None),
+            Some(Place::Known(point)) => return Ok(point),
+            Some(Place::OnDisk) => {}
+        }
+        if let Some(known) = writer.windows.find(id, at) {
+            return Ok(known);
+        }
+        let snapshot = self.disk.db.snapshot();
+        let window = self.disk.window(&snapshot, id, at)?;
+        writer.windows.keep(id, window);
+        Ok(writer.windows.find(id, at).flatten())
+    }
+
+    /// The values that `shown` replaced, oldest first. Only a revised point has any.
+    fn earlier(&self, id: SeriesId, shown: &Kept) -> Result<Vec<Replaced>, HistoryError> {
+        if !shown.is_revised() {
+            return Ok(Vec::new());
+        }
+        let pending = self
+            .memory
+            .read(id, |series| series.replaced.clone())
+            .unwrap_or_default();
+        let snapshot = self.disk.db.snapshot();
+        let mut loaded = revisions::load(&self.disk, &snapshot, id, (shown.at, shown.at), &pending)?;
+        Ok(loaded.remove(&shown.at).unwrap_or_default())
+    }
+
+    /// Whether no series of the device has a value for this time yet.
+    fn is_first_of_report(
+        &self,
+        writer: &mut Writer,
+        id: SeriesId,
+        device: DeviceIndex,
+        at: i64,
+    ) -> Result<bool, HistoryError> {
+        match writer.device_last.get(device).copied().flatten() {
+            None => return Ok(true),
+            Some(last) if at > last => return Ok(true),
+            Some(last) if at == last => return Ok(false),
+            Some(_) => {}
+        }
+        let siblings = unpoisoned(self.dictionary.read()).of_device(device).to_vec();
+        for sibling in siblings {
+            if sibling != id && self.find(writer, sibling, at)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
