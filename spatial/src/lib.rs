@@ -1,1 +1,27 @@
 //! The one map: entities, indexes, divisions and vector tiles.
+//!
+//! Coordinates inside are integers: 1e-7 degree (`i32`) for every question of "inside or not", so the
+//! answer is exact and the same on every machine, and 32-bit Web Mercator (`u32`) for tiles. The value
+//! a source gave stays in its entity; the map works on the rounded one (at most 6 mm off).
+//!
+//! A border belongs to what it bounds: a point on the border of two divisions is covered by both, and
+//! [`CityMap::locate`] then answers with the smaller code.
+
+mod area;
+mod city_map;
+mod clip;
+mod coordinates;
+mod detail;
+mod divisions;
+mod geometry;
+mod layer;
+mod mvt;
+mod points;
+mod prepared_layer;
+mod repair;
+mod tile;
+
+pub use city_map::CityMap;
+pub use geometry::GeometryError;
+pub use layer::Layer;
+pub use tile::{MAX_ZOOM, Tile, TileError};

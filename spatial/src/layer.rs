@@ -1,0 +1,156 @@
+//! The layers of the map: what they show, from which zoom on, and how they are announced.
+
+use std::fmt;
+use std::str::FromStr;
+
+use onemap_model::EntityKind;
+use serde_json::{Value, json};
+
+use crate::tile::MAX_ZOOM;
+
+/// A vector tile layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Layer {
+    /// Administrative divisions: polygons, and one label point each in the sub-layer
+    /// `division_labels`.
+    Divisions,
+    /// Rivers and lakes.
+    Water,
+    /// Roads.
+    Roads,
+    /// Named places.
+    Places,
+    /// Devices in use.
+    Devices,
+}
+
+impl Layer {
+    /// Every layer, lowest first.
+    pub const ALL: [Layer; 5] = [
+        Layer::Divisions,
+        Layer::Water,
+        Layer::Roads,
+        Layer::Places,
+        Layer::Devices,
+    ];
+
+    /// Its name in addresses and tiles.
+    pub fn name(self) -> &'static str {
+        match self {
+            Layer::Divisions => "divisions",
+            Layer::Water => "water",
+            Layer::Roads => "roads",
+            Layer::Places => "places",
+            Layer::Devices => "devices",
+        }
+    }
+
+    /// The layer that shows entities of a kind; `None` when no layer does (persons never are).
+    pub(crate) fn of(kind: &EntityKind) -> Option<Self> {
+        match kind {
+            EntityKind::Division => Some(Layer::Divisions),
+            EntityKind::Water => Some(Layer::Water),
+            EntityKind::Road => Some(Layer::Roads),
+            EntityKind::Place => Some(Layer::Places),
+            _ => None,
+        }
+    }
+
+    /// The lowest zoom at which anything of the layer is drawn.
+    pub(crate) fn min_zoom(self) -> u8 {
+        match self {
+            Layer::Divisions | Layer::Devices | Layer::Places => 0,
+            Layer::Water => 5,
+            Layer::Roads => 6,
+        }
+    }
+
+    /// The zoom from which on a thing of this rank (1 is the most important) is drawn.
+    pub(crate) fn zoom_of_rank(self, rank: u64) -> u8 {
+        let by_rank: &[u8] = match self {
+            Layer::Divisions => &[0],
+            Layer::Water => &[5, 7, 9, 11, 12],
+            Layer::Roads => &[6, 8, 10, 11, 12, 13],
+            Layer::Places => &[0, 6, 9, 10, 11, 12, 14],
+            Layer::Devices => &[0],
+        };
+        let i = usize::try_from(rank.saturating_sub(1)).map_or(usize::MAX, |i| i);
+        by_rank[i.min(by_rank.len() - 1)]
+    }
+
+    /// A TileJSON 3.0.0 description; tile addresses start with `base` (scheme and host, no slash at
+    /// the end; may be empty).
+    pub(crate) fn tilejson(self, base: &str, bounds: Option<[f64; 4]>, sources: &[&str]) -> Value {
+        let text = "String";
+        let mut vector_layers = vec![match self {
+            Layer::Divisions => {
+                self.described(json!({"code": text, "name": text, "name_en": text, "level": text}))
+            }
+            Layer::Water | Layer::Roads => {
+                self.described(json!({"name": text, "name_en": text, "class": text, "rank": "Number"}))
+            }
+            Layer::Places => self.described(
+                json!({"code": text, "name": text, "name_en": text, "class": text, "rank": "Number"}),
+            ),
+            Layer::Devices => {
+                self.described(json!({"id": text, "name": text, "kind": text, "hidden": "Number"}))
+            }
+        }];
+        if self == Layer::Divisions {
+            vector_layers.push(json!({
+                "id": "division_labels", "minzoom": 0, "maxzoom": MAX_ZOOM,
+                "fields": {"code": text, "name": text, "name_en": text, "level": text},
+            }));
+        }
+        let mut out = json!({
+            "tilejson": "3.0.0",
+            "name": self.name(),
+            "tiles": [format!("{base}/tiles/{self}/{{z}}/{{x}}/{{y}}.mvt")],
+            "scheme": "xyz",
+            "minzoom": self.min_zoom(),
+            "maxzoom": MAX_ZOOM,
+            "vector_layers": vector_layers,
+        });
+        if let Some([west, south, east, north]) = bounds {
+            out["bounds"] = json!([west, south, east, north]);
+            out["center"] = json!([(west + east) / 2.0, (south + north) / 2.0, 9]);
+        }
+        if !sources.is_empty() {
+            out["attribution"] = Value::String(escaped(&sources.join(" · ")));
+        }
+        out
+    }
+
+    fn described(self, fields: Value) -> Value {
+        json!({"id": self.name(), "fields": fields, "minzoom": self.min_zoom(), "maxzoom": MAX_ZOOM})
+    }
+}
+
+/// Map libraries show the attribution as HTML, and a source's name is foreign text.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Layer {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Layer::ALL
+            .into_iter()
+            .find(|layer| layer.name() == text)
+            .ok_or_else(|| {
+                format!(
+                    "`{}` is not a map layer",
+                    text.chars().take(32).collect::<String>()
+                )
+            })
+    }
+}

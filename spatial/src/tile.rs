@@ -1,0 +1,259 @@
+//! Cuts a prepared layer into one vector tile.
+
+use std::collections::BTreeMap;
+
+use crate::clip::{TilePoint, clip_line, clip_ring};
+use crate::coordinates::{Extent, Mercator, Vertex};
+use crate::layer::Layer;
+use crate::mvt::{Drawing, EXTENT, LayerWriter, Property, Value};
+use crate::points::PointIndex;
+use crate::prepared_layer::{Outline, PreparedLayer};
+use crate::repair::repair;
+
+/// Highest zoom of tiles; screens enlarge these beyond it.
+pub const MAX_ZOOM: u8 = 16;
+/// Mercator steps in one tile unit at zoom z: 2^(UNIT_BITS - z).
+pub(crate) const UNIT_BITS: u32 = 20;
+/// Lines and polygons reach this many units beyond the tile, so that their outlines do not show its
+/// border.
+const MARGIN: i32 = 64;
+/// Largest tile in bytes, label sub-layer and framing included.
+const N_MOST_BYTES: usize = 500_000;
+/// Bytes set aside for the frame of layers: names, keys, lengths.
+const N_FRAME_BYTES: usize = 2_000;
+/// Bytes set aside for label points of divisions.
+const N_LABEL_BYTES: usize = 50_000;
+/// Points nearer than this to a more important one are hidden: 32 units are about four pixels.
+const CROWD_BITS: u32 = 5;
+/// From this zoom on no point is hidden.
+const NO_CROWD_ZOOM: u8 = 14;
+
+/// One vector tile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tile {
+    /// Mapbox Vector Tile, not compressed, at most 500,000 bytes.
+    pub bytes: Vec<u8>,
+    /// Strong ETag with its quotes: a hash of the bytes, so an edit elsewhere does not change it.
+    pub etag: String,
+    /// Features left out for the size limit, least important first.
+    pub n_dropped: usize,
+    /// Points hidden behind a more important one at this zoom.
+    pub n_hidden: usize,
+}
+
+/// Why there is no such tile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TileError {
+    /// Zoom beyond [`MAX_ZOOM`].
+    #[error("zoom {zoom} is beyond the highest, {MAX_ZOOM}")]
+    Zoom {
+        /// As asked.
+        zoom: u8,
+    },
+    /// Column or row beyond the zoom's range.
+    #[error("zoom {zoom} has no tile {x}/{y}")]
+    Outside {
+        /// Zoom.
+        zoom: u8,
+        /// Column.
+        x: u32,
+        /// Row.
+        y: u32,
+    },
+}
+
+/// Where a tile lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TileAddress {
+    zoom: u8,
+    x: u32,
+    y: u32,
+}
+
+impl TileAddress {
+    pub(crate) fn new(zoom: u8, x: u32, y: u32) -> Result<Self, TileError> {
+        if zoom > MAX_ZOOM {
+            return Err(TileError::Zoom { zoom });
+        }
+        if x >> zoom > 0 || y >> zoom > 0 {
+            return Err(TileError::Outside { zoom, x, y });
+        }
+        Ok(Self { zoom, x, y })
+    }
+
+    fn shift(self) -> u32 {
+        UNIT_BITS - u32::from(self.zoom)
+    }
+
+    /// The nearest unit; the grid of units is the same for all tiles of a zoom.
+    fn nearest(self, m: Mercator) -> TilePoint {
+        let half = 1u64 << self.shift() >> 1;
+        let unit = |v: u32, tile: u32| {
+            ((u64::from(v) + half) >> self.shift()) as i64 - i64::from(tile) * i64::from(EXTENT)
+        };
+        [unit(m.x, self.x) as i32, unit(m.y, self.y) as i32]
+    }
+
+    /// The unit that holds the point; a point lies in one tile only.
+    fn unit_of(self, m: Mercator) -> Option<TilePoint> {
+        let unit = |v: u32, tile: u32| i64::from(v >> self.shift()) - i64::from(tile) * i64::from(EXTENT);
+        let (x, y) = (unit(m.x, self.x), unit(m.y, self.y));
+        let inside = 0..i64::from(EXTENT);
+        (inside.contains(&x) && inside.contains(&y)).then_some([x as i32, y as i32])
+    }
+
+    /// Whether a box reaches into the tile or its margin.
+    fn meets(self, outline: &Outline) -> bool {
+        let [west, north] = self.nearest(outline.north_west);
+        let [east, south] = self.nearest(outline.south_east);
+        let (low, high) = (-MARGIN, EXTENT + MARGIN);
+        west <= high && east >= low && north <= high && south >= low
+    }
+
+    /// A box of degrees around the tile, a little larger.
+    fn degrees(self) -> Extent {
+        let side = 1u64 << (32 - u32::from(self.zoom));
+        let (x, y) = (u64::from(self.x) * side, u64::from(self.y) * side);
+        let (west, north) = Mercator::degrees_at(x, y);
+        let (east, south) = Mercator::degrees_at(x + side, y + side);
+        let slack = 1e-6;
+        // Beyond the Mercator square points lie on its border: the outermost rows reach the poles.
+        let north = if self.y == 0 { 90.0 } else { north + slack };
+        let south = if (self.y + 1) >> self.zoom > 0 {
+            -90.0
+        } else {
+            south - slack
+        };
+        let vertex = |lon: f64, lat: f64| {
+            Vertex::from_degrees(lon.clamp(-180.0, 180.0), lat.clamp(-90.0, 90.0))
+                .expect("clamped to the globe")
+        };
+        Extent {
+            min: vertex(west - slack, south),
+            max: vertex(east + slack, north),
+        }
+    }
+}
+
+/// Draws a tile; `None` when nothing of the layer lies in it.
+pub(crate) fn draw(layer: Layer, prepared: &PreparedLayer, at: TileAddress) -> Option<Tile> {
+    let mut room = N_MOST_BYTES - N_FRAME_BYTES;
+    let (mut n_dropped, mut n_hidden) = (0, 0);
+    let mut bytes = Vec::new();
+
+    let mut labels = LayerWriter::new("division_labels");
+    let (dropped, _) = draw_points(&mut labels, prepared, &prepared.labels, at, N_LABEL_BYTES, false);
+    n_dropped += dropped;
+    room -= labels.len();
+
+    let mut writer = LayerWriter::new(layer.name());
+    for outline in &prepared.outlines {
+        let item = &prepared.items[outline.item as usize];
+        if item.min_zoom > at.zoom || !at.meets(outline) {
+            continue;
+        }
+        n_dropped += usize::from(!draw_outline(&mut writer, outline, &item.properties, at, room));
+    }
+    let (dropped, hidden) = draw_points(&mut writer, prepared, &prepared.points, at, room, true);
+    n_dropped += dropped;
+    n_hidden += hidden;
+
+    writer.finish(&mut bytes);
+    labels.finish(&mut bytes);
+    (!bytes.is_empty()).then(|| Tile {
+        etag: format!("\"{:016x}\"", fnv1a(&bytes)),
+        bytes,
+        n_dropped,
+        n_hidden,
+    })
+}
+
+/// Draws lines or polygons; `false` when they did not fit into the room.
+fn draw_outline(
+    writer: &mut LayerWriter,
+    outline: &Outline,
+    properties: &[Property],
+    at: TileAddress,
+    room: usize,
+) -> bool {
+    let (low, high) = (-MARGIN, EXTENT + MARGIN);
+    let paths = outline.paths.iter().map(|path| {
+        let drawn = path
+            .vertices
+            .iter()
+            .zip(&path.zooms)
+            .filter(|(_, zoom)| **zoom <= at.zoom);
+        let mut points: Vec<TilePoint> = drawn.map(|(m, _)| at.nearest(*m)).collect();
+        points.dedup();
+        points
+    });
+    if outline.closed {
+        let rings: Vec<_> = paths.map(|ring| clip_ring(upright(ring), low, high)).collect();
+        writer.add(Drawing::Polygons(&repair(&rings)), properties.iter(), room)
+    } else {
+        let lines: Vec<_> = paths.flat_map(|line| clip_line(line, low, high)).collect();
+        writer.add(Drawing::Lines(&lines), properties.iter(), room)
+    }
+}
+
+/// Rings come with longitude right and latitude up; tiles count downwards, which mirrors them. Turning
+/// them round keeps outer rings of positive area in tile units.
+fn upright(mut ring: Vec<TilePoint>) -> Vec<TilePoint> {
+    ring.reverse();
+    ring
+}
+
+/// Draws points, most important first; returns how many were dropped for room and hidden by others.
+fn draw_points(
+    writer: &mut LayerWriter,
+    prepared: &PreparedLayer,
+    points: &PointIndex,
+    at: TileAddress,
+    room: usize,
+    thin: bool,
+) -> (usize, usize) {
+    let mut found: Vec<(u32, TilePoint)> = points
+        .within(at.degrees())
+        .filter(|(_, item)| prepared.items[*item as usize].min_zoom <= at.zoom)
+        .filter_map(|(v, item)| Some((item, at.unit_of(Mercator::of(v))?)))
+        .collect();
+    found.sort_unstable();
+    let crowd_bits = if thin && at.zoom < NO_CROWD_ZOOM {
+        CROWD_BITS
+    } else {
+        0
+    };
+    let mut hidden: BTreeMap<TilePoint, u64> = BTreeMap::new();
+    let mut shown = Vec::new();
+    for (item, point) in found {
+        let n_before = hidden
+            .entry(point.map(|v| v >> crowd_bits))
+            .and_modify(|n| *n += 1)
+            .or_insert(0);
+        if *n_before == 0 || crowd_bits == 0 {
+            shown.push((item, point));
+        }
+    }
+    let mut n_dropped = 0;
+    let mut n_hidden = 0;
+    for (item, point) in shown {
+        let n = if crowd_bits == 0 {
+            0
+        } else {
+            hidden[&point.map(|v| v >> crowd_bits)]
+        };
+        n_hidden += n as usize;
+        let extra: Option<Property> = (n > 0).then_some(("hidden", Value::Number(n)));
+        let properties = prepared.items[item as usize].properties.iter().chain(&extra);
+        n_dropped += usize::from(!writer.add(Drawing::Point(point), properties, room));
+    }
+    (n_dropped, n_hidden)
+}
+
+/// FNV-1a, 64 bits: enough to tell a tile's versions apart.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
