@@ -174,6 +174,7 @@ struct SelectorText {
 enum WhenText {
     Above(ThresholdText),
     Below(ThresholdText),
+    State(StateText),
     NoData(NoDataText),
 }
 
@@ -186,6 +187,16 @@ struct ThresholdText {
     raise: Spanned<String>,
     #[serde(default)]
     clear: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StateText {
+    quantity: Spanned<Quantity>,
+    #[serde(default)]
+    ch: Option<u16>,
+    /// Names (English) or codes of states, one or a list.
+    is: Spanned<Names>,
 }
 
 #[derive(Deserialize)]
@@ -209,10 +220,16 @@ impl<'de> Deserialize<'de> for Names {
         impl<'de> Visitor<'de> for OneOrMany {
             type Value = Names;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a device kind or a list of kinds")
+                f.write_str("a name or a list of names")
             }
             fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Names, E> {
                 Ok(Names(vec![name.to_owned()]))
+            }
+            fn visit_u64<E: serde::de::Error>(self, code: u64) -> Result<Names, E> {
+                Ok(Names(vec![code.to_string()]))
+            }
+            fn visit_i64<E: serde::de::Error>(self, code: i64) -> Result<Names, E> {
+                Ok(Names(vec![code.to_string()]))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Names, A::Error> {
                 let mut names = Vec::new();
@@ -364,6 +381,7 @@ impl WhenText {
         let (written, above) = match self {
             WhenText::Above(written) => (written, true),
             WhenText::Below(written) => (written, false),
+            WhenText::State(written) => return written.check(errors),
             WhenText::NoData(written) => {
                 if let (Some(ch), None) = (&written.ch, written.quantity) {
                     errors.push(RuleError::at(ch.referenced, "`ch` needs a `quantity` beside it"));
@@ -404,6 +422,47 @@ impl WhenText {
             When::Above(threshold)
         } else {
             When::Below(threshold)
+        })
+    }
+}
+
+impl StateText {
+    fn check(self, errors: &mut Vec<RuleError>) -> Option<When> {
+        let quantity = self.quantity.value;
+        let states = &quantity.definition().states;
+        if states.is_empty() {
+            let message = format!("{quantity} has no states; use `above` or `below`");
+            errors.push(RuleError::at(self.quantity.referenced, message));
+            return None;
+        }
+        let before = errors.len();
+        let mut is = Vec::new();
+        for name in &self.is.value.0 {
+            match states
+                .iter()
+                .find(|s| s.en == *name || s.zh == *name || s.code.to_string() == *name)
+            {
+                Some(state) => is.push(state.code),
+                None => {
+                    let known: Vec<&str> = states.iter().map(|s| s.en.as_str()).collect();
+                    let message = format!("{quantity} has no state `{name}`; it has {}", known.join(", "));
+                    errors.push(RuleError::at(self.is.referenced, message));
+                }
+            }
+        }
+        is.sort_unstable();
+        is.dedup();
+        if is.is_empty() && errors.len() == before {
+            errors.push(RuleError::at(
+                self.is.referenced,
+                "at least one state must be wrong",
+            ));
+        }
+        let channel = self.ch;
+        (errors.len() == before).then_some(When::State {
+            quantity,
+            channel,
+            is,
         })
     }
 }

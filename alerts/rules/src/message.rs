@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use onemap_model::{Edge, Quantity};
 
-use crate::rule::{Rule, Silence, Texts, When};
+use crate::rule::{Rule, Side, Silence, Texts, When};
 
 /// What an edge is about, beside its rule.
 pub(crate) struct Occasion<'a> {
@@ -103,7 +103,7 @@ pub(crate) fn sentence(rule: &Rule) -> Texts {
             ),
         };
     }
-    let quantity = rule.quantity().expect("a threshold has a quantity");
+    let quantity = rule.quantity().expect("only a silence may be without quantity");
     let of = named(quantity, rule.channel().unwrap_or(0));
     let (raise_zh, raise_en) = limit(rule, Limit::Raise);
     let (clear_zh, clear_en) = limit(rule, Limit::Clear);
@@ -217,25 +217,12 @@ fn limit(rule: &Rule, which: Limit) -> (String, String) {
     let (threshold, above) = match &rule.when {
         When::Above(threshold) => (threshold, true),
         When::Below(threshold) => (threshold, false),
+        When::State { .. } => return state_limit(rule, which),
         When::NoData { .. } => return (String::new(), String::new()),
     };
     let quantity = threshold.quantity;
     if quantity.is_state() {
-        let past = |side| {
-            let states = quantity.definition().states.iter();
-            let met = states.filter(move |s| rule.side(f64::from(s.code)) == Some(side));
-            let (zh, en): (Vec<_>, Vec<_>) = met.map(|s| (s.zh.as_str(), s.en.as_str())).unzip();
-            (zh.join("、"), en.join(" or "))
-        };
-        let (zh, en) = past(if which == Limit::Raise {
-            crate::rule::Side::Beyond
-        } else {
-            crate::rule::Side::Back
-        });
-        return match which {
-            Limit::Raise => (format!("为{zh}"), format!("is {en}")),
-            Limit::Clear => (format!("恢复为{zh}"), format!("back to {en}")),
-        };
+        return state_limit(rule, which);
     }
     let number = match which {
         Limit::Raise => threshold.raise,
@@ -247,6 +234,27 @@ fn limit(rule: &Rule, which: Limit) -> (String, String) {
         (Limit::Raise, false) => (format!("低于 {number}"), format!("below {number}")),
         (Limit::Clear, true) => (format!("回落至 {number} 及以下"), format!("at or below {number}")),
         (Limit::Clear, false) => (format!("回升至 {number} 及以上"), format!("at or above {number}")),
+    }
+}
+
+/// `为打开` / `is open`, or for the way back `恢复为关闭` / `back to closed`.
+fn state_limit(rule: &Rule, which: Limit) -> (String, String) {
+    let side = if which == Limit::Raise {
+        Side::Beyond
+    } else {
+        Side::Back
+    };
+    let states = rule
+        .quantity()
+        .map_or(&[][..], |quantity| &quantity.definition().states);
+    let met = states
+        .iter()
+        .filter(|state| rule.side(f64::from(state.code)) == Some(side));
+    let (zh, en): (Vec<_>, Vec<_>) = met.map(|state| (state.zh.as_str(), state.en.as_str())).unzip();
+    let (zh, en) = (zh.join("或"), en.join(" or "));
+    match which {
+        Limit::Raise => (format!("为{zh}"), format!("is {en}")),
+        Limit::Clear => (format!("恢复为{zh}"), format!("back to {en}")),
     }
 }
 

@@ -93,6 +93,16 @@ pub enum When {
     Above(Threshold),
     /// The value is less than `raise` (the border is not inside) and over when it is at least `clear`.
     Below(Threshold),
+    /// The quantity is in one of these states; over when it is in another.
+    State {
+        /// A quantity whose values are state codes.
+        quantity: Quantity,
+        /// Only this channel; `None` is each channel on its own.
+        #[serde(rename = "ch", skip_serializing_if = "Option::is_none")]
+        channel: Option<u16>,
+        /// The codes that are wrong.
+        is: Vec<u16>,
+    },
     /// Nothing has come for longer than a time; it is over with the next reading.
     NoData {
         /// Of this quantity; `None` is the device as a whole.
@@ -181,13 +191,14 @@ impl Rule {
     pub fn threshold(&self) -> Option<f64> {
         match &self.when {
             When::Above(t) | When::Below(t) => Some(t.raise),
-            When::NoData { .. } => None,
+            When::State { .. } | When::NoData { .. } => None,
         }
     }
     /// The quantity it looks at; `None` is the device as a whole.
     pub fn quantity(&self) -> Option<Quantity> {
         match &self.when {
             When::Above(t) | When::Below(t) => Some(t.quantity),
+            When::State { quantity, .. } => Some(*quantity),
             When::NoData { quantity, .. } => *quantity,
         }
     }
@@ -195,7 +206,7 @@ impl Rule {
     pub fn channel(&self) -> Option<u16> {
         match &self.when {
             When::Above(t) | When::Below(t) => t.channel,
-            When::NoData { channel, .. } => *channel,
+            When::State { channel, .. } | When::NoData { channel, .. } => *channel,
         }
     }
     /// What the alert's life needs to know.
@@ -214,7 +225,7 @@ impl Rule {
     pub(crate) fn silence(&self) -> Option<Silence> {
         match self.when {
             When::NoData { silence, .. } => Some(silence),
-            When::Above(_) | When::Below(_) => None,
+            When::Above(_) | When::Below(_) | When::State { .. } => None,
         }
     }
     /// Where a value stands; `None` when the rule does not compare values.
@@ -222,6 +233,10 @@ impl Rule {
         let (beyond, back) = match &self.when {
             When::Above(t) => (value > t.raise, value <= t.clear),
             When::Below(t) => (value < t.raise, value >= t.clear),
+            When::State { is, .. } => {
+                let met = is.iter().any(|code| f64::from(*code) == value);
+                (met, !met)
+            }
             When::NoData { .. } => return None,
         };
         Some(match (beyond, back) {
