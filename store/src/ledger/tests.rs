@@ -1,1 +1,568 @@
+//! The ledger's promises, against real files.
+#![allow(clippy::unwrap_used)]
 
+use onemap_model::alert::Input;
+use onemap_model::{DeviceId, DivisionCode, Edge, Quantity, Role, RuleId, Scope, SeriesKey, Severity, Verb};
+use tempfile::TempDir;
+
+use super::*;
+
+const DAY_MS: i64 = 86_400_000;
+
+struct Fixture {
+    dir: TempDir,
+    ledger: Ledger,
+}
+
+impl Fixture {
+    fn new(config: LedgerConfig) -> Self {
+        let dir = TempDir::new().unwrap();
+        let ledger = Ledger::open_with(&dir.path().join("ledger.sqlite"), config).unwrap();
+        Self { dir, ledger }
+    }
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("ledger.sqlite")
+    }
+    fn reader(&self) -> LedgerReader {
+        LedgerReader::open(&self.path()).unwrap()
+    }
+}
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_ms(ms)
+}
+
+/// A transition of the alert that `raised` opened; it rests on the frame one position before.
+fn transition(position: u64, raised: u64, edge: Edge) -> Transition {
+    let rule = RuleId::new("pm10-dust").unwrap();
+    let series = SeriesKey {
+        device: DeviceId::new("air-1").unwrap(),
+        quantity: Quantity::named("pm10").unwrap(),
+        channel: 0,
+    };
+    Transition {
+        id: Transition::id_of(&rule, "0badcafe", &series, position, edge),
+        alert: Transition::alert_of(&rule, &series, raised),
+        edge,
+        at: at(position as i64 * 1000),
+        position,
+        rule,
+        rule_version: "0badcafe".into(),
+        series,
+        severity: Severity::Major,
+        division: Some(DivisionCode::new("630102").unwrap()),
+        inputs: vec![Input {
+            position: position - 1,
+            measured_at: at(position as i64 * 1000 - 500),
+            value: 612.25,
+        }],
+        message_zh: "扬尘".into(),
+        message_en: "dust".into(),
+        act: None,
+    }
+}
+
+fn frame(received_at: i64, payload: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    let frame = Frame {
+        received_at: at(received_at),
+        source: Source::Mqtt,
+        refused: None,
+        device: "air-1",
+        peer: "[::1]:9",
+        topic: "d/air-1/telemetry",
+        payload,
+    };
+    frame.encode(&mut body);
+    body
+}
+
+fn entry(position: u64, ordinal: u32, received_at: i64, payload: &[u8]) -> QuarantineEntry {
+    QuarantineEntry {
+        position,
+        ordinal,
+        at: at(received_at),
+        reason: if ordinal == 0 {
+            Refusal::BrokenJson
+        } else {
+            Refusal::Sentinel
+        },
+        source: Source::Mqtt,
+        device: if position % 2 == 0 {
+            "air-1".into()
+        } else {
+            String::new()
+        },
+        peer: "[::1]:9".into(),
+        topic: "d/air-1/telemetry".into(),
+        detail: "expected value at line 1".into(),
+        payload: payload.to_vec(),
+    }
+}
+
+#[test]
+fn a_batch_is_read_back_and_a_second_time_changes_nothing() {
+    let mut f = Fixture::new(LedgerConfig::default());
+    let act = Act {
+        at: at(5000),
+        by: Scope::local("王队"),
+        verb: Verb::Close {
+            alert: transition(3, 3, Edge::Raised).alert,
+            name: "王".into(),
+            note: "已清".into(),
+        },
+    };
+    let batch = LedgerBatch {
+        cursor: 6,
+        transitions: vec![transition(3, 3, Edge::Raised), transition(5, 3, Edge::Closed)],
+        quarantine: vec![entry(4, 0, 4000, b"{"), entry(4, 1, 4000, b"\xff\x00")],
+        evidence: vec![(2, frame(2000, b"612.25")), (4, frame(4000, b"{"))],
+        acts: vec![(5, act.clone())],
+        register: vec![],
+        snapshots: vec![("rules", 6, b"state".to_vec())],
+    };
+    let written = f.ledger.write(&batch).unwrap();
+    let expected: Vec<LedgerTransition> = batch
+        .transitions
+        .iter()
+        .zip(1..)
+        .map(|(t, seq)| LedgerTransition {
+            seq,
+            transition: t.clone(),
+        })
+        .collect();
+    assert_eq!(written.transitions, expected);
+
+    let reader = f.reader();
+    let look = |reader: &LedgerReader| {
+        (
+            reader.all_transitions().unwrap(),
+            reader
+                .quarantine(&QuarantineFilter::default(), None, 100)
+                .unwrap(),
+            reader.acts_after(0, 100).unwrap(),
+            reader.evidence(2).unwrap(),
+            reader.quarantine_totals().unwrap(),
+            (reader.cursor().unwrap(), reader.last_seq().unwrap()),
+            reader.transitions_digest().unwrap(),
+        )
+    };
+    let seen = look(&reader);
+    assert_eq!(seen.0, expected);
+    let entries: Vec<_> = seen.1.iter().rev().map(|q| q.entry.clone()).collect();
+    assert_eq!(entries, batch.quarantine);
+    assert_eq!(seen.2, [LedgerAct { position: 5, act }]);
+    assert_eq!(seen.3.as_deref(), Some(frame(2000, b"612.25").as_slice()));
+    assert_eq!(seen.5, (6, 2));
+    assert_eq!(f.ledger.snapshot("rules").unwrap(), Some((6, b"state".to_vec())));
+    assert_eq!(f.ledger.snapshot("board").unwrap(), None);
+    assert_eq!(
+        reader.transitions_of(&batch.transitions[0].alert).unwrap(),
+        expected
+    );
+    assert_eq!(reader.transitions_after(1, 100).unwrap(), expected[1..]);
+
+    let again = f.ledger.write(&batch).unwrap();
+    assert_eq!((again.transitions.len(), again.n_known), (0, 2));
+    assert_eq!(look(&reader), seen);
+    let older = LedgerBatch {
+        cursor: 4,
+        transitions: vec![transition(4, 4, Edge::Raised)],
+        snapshots: vec![("rules", 4, b"older".to_vec())],
+        ..LedgerBatch::default()
+    };
+    f.ledger.write(&older).unwrap();
+    assert_eq!(look(&reader), seen, "positions at or before the cursor are done");
+    assert_eq!(f.ledger.cursor(), 6);
+    assert_eq!(f.ledger.snapshot("rules").unwrap(), Some((6, b"state".to_vec())));
+}
+
+#[test]
+fn an_interrupted_batch_leaves_nothing_and_can_come_again() {
+    let mut f = Fixture::new(LedgerConfig::default());
+    let mut batch = LedgerBatch {
+        cursor: 3,
+        transitions: vec![transition(3, 3, Edge::Raised)],
+        evidence: vec![(2, frame(2000, b"x"))],
+        ..LedgerBatch::default()
+    };
+    // A transaction that ends without commit is what a kill leaves behind.
+    {
+        let tx = sqlite::begin(&mut f.ledger.connection).unwrap();
+        put_transition(&tx, &batch.transitions[0]).unwrap();
+        schema::set_meta(&tx, schema::CURSOR, 3).unwrap();
+    }
+    batch.evidence.push((9, b"no frame".to_vec()));
+    assert!(matches!(
+        f.ledger.write(&batch),
+        Err(LedgerError::Evidence { position: 9, .. })
+    ));
+    let reader = f.reader();
+    assert_eq!(reader.all_transitions().unwrap(), []);
+    assert_eq!((reader.cursor().unwrap(), f.ledger.cursor()), (0, 0));
+    batch.evidence.pop();
+    assert_eq!(f.ledger.write(&batch).unwrap().transitions[0].seq, 1);
+
+    let path = f.path();
+    drop(f.ledger);
+    let reopened = Ledger::open(&path).unwrap();
+    assert_eq!(reopened.cursor(), 3);
+    assert_eq!(reader.all_transitions().unwrap().len(), 1);
+}
+
+#[test]
+fn the_digest_is_of_the_content_not_of_how_it_was_written() {
+    let all = [
+        transition(3, 3, Edge::Raised),
+        transition(7, 3, Edge::Lost),
+        transition(9, 3, Edge::Cleared),
+    ];
+    let digest = |batches: &[&[Transition]]| {
+        let mut f = Fixture::new(LedgerConfig::default());
+        for transitions in batches {
+            let batch = LedgerBatch {
+                cursor: transitions.last().unwrap().position,
+                transitions: transitions.to_vec(),
+                ..LedgerBatch::default()
+            };
+            f.ledger.write(&batch).unwrap();
+        }
+        f.reader().transitions_digest().unwrap()
+    };
+    let whole = digest(&[&all]);
+    assert_eq!(digest(&[&all[..1], &all[1..]]), whole);
+    let mut reworded = all.clone();
+    reworded[0].message_en = "dust!".into();
+    assert_eq!(digest(&[&reworded]), whole, "wording is not judgement");
+    let changed = |change: fn(&mut Transition)| {
+        let mut other = all.clone();
+        change(&mut other[1]);
+        digest(&[&other])
+    };
+    for other in [
+        digest(&[&all[..2]]),
+        changed(|t| t.inputs[0].value = 612.26),
+        changed(|t| t.at = at(7001)),
+        changed(|t| t.severity = Severity::Minor),
+        changed(|t| t.edge = Edge::Found),
+        changed(|t| t.inputs.clear()),
+    ] {
+        assert_ne!(other, whole);
+    }
+}
+
+#[test]
+fn the_quarantine_keeps_its_limits_and_counts_what_goes() {
+    let mut f = Fixture::new(LedgerConfig {
+        quarantine_rows: 5,
+        quarantine_bytes: 40,
+        ..LedgerConfig::default()
+    });
+    let put = |f: &mut Fixture, position: u64, n_bytes: usize| {
+        let batch = LedgerBatch {
+            cursor: position,
+            quarantine: vec![entry(position, 0, 0, &vec![b'x'; n_bytes])],
+            ..LedgerBatch::default()
+        };
+        f.ledger.write(&batch).unwrap().n_evicted
+    };
+    let held = |f: &Fixture| {
+        let page = f
+            .reader()
+            .quarantine(&QuarantineFilter::default(), None, 100)
+            .unwrap();
+        page.iter().map(|q| q.entry.position).collect::<Vec<_>>()
+    };
+    for position in 1..=7 {
+        assert_eq!(put(&mut f, position, 2), u64::from(position > 5));
+    }
+    assert_eq!(held(&f), [7, 6, 5, 4, 3]);
+    assert_eq!(
+        put(&mut f, 8, 34),
+        2,
+        "36 bytes of two-byte entries and one of 34 are too many"
+    );
+    assert_eq!(held(&f), [8, 7, 6, 5]);
+    assert_eq!(put(&mut f, 9, 41), 5, "even itself");
+    assert_eq!(held(&f), [] as [u64; 0]);
+    let totals = f.reader().quarantine_totals().unwrap();
+    let expected = QuarantineTotals {
+        rows: 0,
+        bytes: 0,
+        evicted_rows: 9,
+        evicted_bytes: 7 * 2 + 34 + 41,
+    };
+    assert_eq!(totals, expected);
+}
+
+#[test]
+fn the_quarantine_is_read_by_pages_and_parts() {
+    let mut f = Fixture::new(LedgerConfig::default());
+    let quarantine: Vec<_> = (1..=9)
+        .flat_map(|p| [entry(p, 0, p as i64, b"a"), entry(p, 1, p as i64, b"b")])
+        .collect();
+    let batch = LedgerBatch {
+        cursor: 9,
+        quarantine,
+        ..LedgerBatch::default()
+    };
+    f.ledger.write(&batch).unwrap();
+    let reader = f.reader();
+    let all = reader
+        .quarantine(&QuarantineFilter::default(), None, 100)
+        .unwrap();
+    assert_eq!(all.len(), 18);
+    let mut paged = Vec::new();
+    loop {
+        let before = paged.last().map(|q: &Quarantined| q.id);
+        let page = reader
+            .quarantine(&QuarantineFilter::default(), before, 4)
+            .unwrap();
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page);
+    }
+    assert_eq!(paged, all);
+    let filter = QuarantineFilter {
+        reason: Some(Refusal::Sentinel),
+        device: Some("air-1".into()),
+        from: Some(at(3)),
+        to: Some(at(8)),
+    };
+    let found = reader.quarantine(&filter, None, 100).unwrap();
+    let positions: Vec<_> = found
+        .iter()
+        .map(|q| (q.entry.position, q.entry.ordinal))
+        .collect();
+    assert_eq!(positions, [(6, 1), (4, 1)]);
+    assert_eq!(reader.quarantined(found[0].id).unwrap().as_ref(), Some(&found[0]));
+    assert_eq!(reader.quarantined(0).unwrap(), None);
+}
+
+#[test]
+fn evidence_of_a_living_alert_outlasts_the_retention() {
+    let mut f = Fixture::new(LedgerConfig::default());
+    let day = |n: i64| n * DAY_MS;
+    // Alert 10 stays open, alert 20 ends on day 1, alert 30 on day 100; frame 40 belongs to a refusal
+    // of day 100 that is itself older, frame 50 to nothing.
+    let mut ended = [
+        transition(21, 20, Edge::Cleared),
+        transition(31, 30, Edge::Closed),
+    ];
+    ended[0].at = at(day(1));
+    ended[1].at = at(day(100));
+    let [first, second] = ended;
+    let batch = LedgerBatch {
+        cursor: 60,
+        transitions: vec![
+            transition(10, 10, Edge::Raised),
+            transition(20, 20, Edge::Raised),
+            first,
+            transition(30, 30, Edge::Raised),
+            second,
+        ],
+        quarantine: vec![entry(40, 0, day(100), b"x"), entry(41, 0, day(0), b"y")],
+        evidence: [9, 10, 19, 20, 29, 40, 50]
+            .into_iter()
+            .map(|position| (position, frame(day(0), b"z")))
+            .collect(),
+        ..LedgerBatch::default()
+    };
+    f.ledger.write(&batch).unwrap();
+    let reader = f.reader();
+    let kept = || {
+        let positions = [9, 10, 19, 20, 29, 40, 50].into_iter();
+        let kept = positions.filter(|p| reader.evidence(*p).unwrap().is_some());
+        kept.collect::<Vec<u64>>()
+    };
+    assert_eq!(
+        f.ledger.retain(at(day(180))).unwrap(),
+        Retained::default(),
+        "not a day early"
+    );
+    let removed = f.ledger.retain(at(day(182))).unwrap();
+    assert_eq!((removed.n_evidence, removed.n_quarantine), (3, 1));
+    assert_eq!(kept(), [9, 10, 29, 40]);
+    f.ledger.retain(at(day(400))).unwrap();
+    assert_eq!(kept(), [9, 10]);
+    assert_eq!(reader.quarantine_totals().unwrap(), QuarantineTotals::default());
+    let short = LedgerConfig {
+        retention: Duration::from_secs(179 * 86_400),
+        ..LedgerConfig::default()
+    };
+    assert!(matches!(
+        Ledger::open_with(&f.path(), short),
+        Err(LedgerError::Retention { days: 179 })
+    ));
+}
+
+#[test]
+fn tokens_are_known_by_their_hash_only() {
+    let mut f = Fixture::new(LedgerConfig::default());
+    let device = |name: &str, token: &str| Change::DeviceToken {
+        device: DeviceId::new(name).unwrap(),
+        sha256: TokenHash::of(token).to_string(),
+    };
+    let access = |name: &str, token: &str, role| Change::AccessToken {
+        name: name.into(),
+        sha256: TokenHash::of(token).to_string(),
+        role,
+        division: Some(DivisionCode::new("630102").unwrap()),
+    };
+    let changes = [
+        device("a", "device-secret-1"),
+        device("b", "device-secret-2"),
+        device("a", "device-secret-3"),
+        access("desk", "access-secret-1", Role::Officer),
+        access("desk", "access-secret-2", Role::Viewer),
+        Change::DeviceToken {
+            device: DeviceId::new("c").unwrap(),
+            sha256: "not a hash".into(),
+        },
+    ];
+    let mut live = Tokens::default();
+    let mut register = Vec::new();
+    for (change, position) in changes.into_iter().zip(1..) {
+        live.apply(at(position as i64), &change);
+        register.push((position, at(position as i64), change));
+    }
+    let batch = LedgerBatch {
+        cursor: 6,
+        register,
+        ..LedgerBatch::default()
+    };
+    f.ledger.write(&batch).unwrap();
+    let loaded = Tokens::load(&f.reader()).unwrap();
+    for tokens in [&live, &loaded] {
+        let held = |token: &str| tokens.device(token).map(DeviceId::as_str);
+        assert_eq!(held("device-secret-1"), None, "the old token ended");
+        assert_eq!(held("device-secret-2"), Some("b"));
+        assert_eq!(held("device-secret-3"), Some("a"));
+        assert_eq!(held("not a hash"), None);
+        assert_eq!(tokens.scope("device-secret-2"), None);
+        let scope = tokens.scope("access-secret-1").unwrap();
+        assert_eq!((scope.actor.as_str(), scope.role), ("desk", Role::Officer));
+        assert_eq!(scope.division.unwrap().as_str(), "630102");
+        assert_eq!(tokens.scope("access-secret-2").unwrap().role, Role::Viewer);
+        assert_eq!(tokens.scope("access-secret-9"), None);
+    }
+    drop(f.ledger);
+    let bytes = std::fs::read(f.dir.path().join("ledger.sqlite")).unwrap();
+    assert!(!bytes.windows(6).any(|w| w == b"secret"));
+}
+
+#[test]
+fn readers_see_whole_batches_while_the_writer_writes() {
+    let mut f = Fixture::new(LedgerConfig::default());
+    let reader = f.reader();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let n_looks = std::thread::scope(|scope| {
+        let looks: Vec<_> = (0..6)
+            .map(|_| {
+                let reader = reader.clone();
+                let done = &done;
+                scope.spawn(move || {
+                    let mut n_looks = 0;
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) || n_looks == 0 {
+                        let all = reader.all_transitions().unwrap();
+                        assert_eq!(all.len() % 3, 0, "a part of a batch was seen");
+                        assert!(all.iter().zip(1..).all(|(t, seq)| t.seq == seq));
+                        n_looks += 1;
+                    }
+                    n_looks
+                })
+            })
+            .collect();
+        for batch in 1..=60 {
+            let first = batch * 10;
+            let transitions = vec![
+                transition(first, first, Edge::Raised),
+                transition(first + 1, first, Edge::Lost),
+                transition(first + 2, first, Edge::Cleared),
+            ];
+            let batch = LedgerBatch {
+                cursor: first + 2,
+                transitions,
+                ..LedgerBatch::default()
+            };
+            f.ledger.write(&batch).unwrap();
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        looks.into_iter().map(|look| look.join().unwrap()).sum::<u64>()
+    });
+    assert!(n_looks >= 6);
+    assert_eq!(reader.last_seq().unwrap(), 180);
+}
+
+#[test]
+fn a_wrong_or_broken_file_is_named() {
+    let dir = TempDir::new().unwrap();
+    let text = dir.path().join("text.sqlite");
+    std::fs::write(
+        &text,
+        "this is no database at all, it is a text of some length".repeat(40),
+    )
+    .unwrap();
+    let other = dir.path().join("other.sqlite");
+    let connection = Connection::open(&other).unwrap();
+    connection
+        .execute_batch("CREATE TABLE t (x); PRAGMA application_id = 7")
+        .unwrap();
+    drop(connection);
+    let newer = dir.path().join("newer.sqlite");
+    drop(Ledger::open(&newer).unwrap());
+    Connection::open(&newer)
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    let open = |path: &Path| Ledger::open(path).err().unwrap();
+    let read = |path: &Path| LedgerReader::open(path).err().unwrap();
+    for error in [open(&text), read(&text)] {
+        assert!(
+            matches!(error, LedgerError::File(FileError::Damaged { .. })),
+            "{error:?}"
+        );
+    }
+    for error in [open(&other), read(&other)] {
+        let message = error.to_string();
+        assert!(
+            message.contains("other.sqlite is another program's file"),
+            "{message}"
+        );
+    }
+    for error in [open(&newer), read(&newer)] {
+        let message = error.to_string();
+        assert!(
+            message.contains("has format 99, this version reads 1"),
+            "{message}"
+        );
+    }
+    assert!(matches!(
+        read(&dir.path().join("absent")),
+        LedgerError::File(FileError::Sqlite { .. })
+    ));
+    let inside_nothing = dir.path().join("no/such/dir/ledger.sqlite");
+    assert!(open(&inside_nothing).to_string().contains("could not open"));
+}
+
+#[test]
+fn a_ledger_cut_in_the_middle_is_an_error_and_not_a_panic() {
+    let mut f = Fixture::new(LedgerConfig::default());
+    let transitions = (1..200).map(|p| transition(p * 2, p * 2, Edge::Raised)).collect();
+    let batch = LedgerBatch {
+        cursor: 400,
+        transitions,
+        ..LedgerBatch::default()
+    };
+    f.ledger.write(&batch).unwrap();
+    let path = f.path();
+    drop(f.ledger);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let read = Ledger::open(&path).and_then(|_| LedgerReader::open(&path)?.all_transitions());
+    assert!(
+        matches!(read, Err(LedgerError::File(FileError::Damaged { .. }))),
+        "{read:?}"
+    );
+}

@@ -135,6 +135,12 @@ impl Geometry {
         }
     }
 
+    /// The same shape with every longitude and latitude moved; a ring stays closed.
+    pub(crate) fn map(mut self, to: impl Fn(f64, f64) -> (f64, f64)) -> Self {
+        self.coords_mut(|c| (c.lon, c.lat) = to(c.lon, c.lat));
+        self
+    }
+
     /// The same shape as a multi-line or multi-polygon; points stay as they are. Tables hold one type.
     pub(crate) fn promoted(self) -> Self {
         match self {
@@ -163,6 +169,15 @@ impl Geometry {
             Self::MultiPoint(l) | Self::LineString(l) => Box::new(l.iter()),
             Self::MultiLineString(l) | Self::Polygon(l) => Box::new(l.iter().flatten()),
             Self::MultiPolygon(p) => Box::new(p.iter().flatten().flatten()),
+        }
+    }
+
+    fn coords_mut(&mut self, f: impl FnMut(&mut Coord)) {
+        match self {
+            Self::Point(c) => std::iter::once(c).for_each(f),
+            Self::MultiPoint(l) | Self::LineString(l) => l.iter_mut().for_each(f),
+            Self::MultiLineString(l) | Self::Polygon(l) => l.iter_mut().flatten().for_each(f),
+            Self::MultiPolygon(p) => p.iter_mut().flatten().flatten().for_each(f),
         }
     }
 

@@ -1,0 +1,192 @@
+//! Comma-separated lines (RFC 4180): quoted fields, doubled quotes, line ends inside quotes, LF or CRLF, a
+//! byte order mark before the first line. Empty lines are passed over.
+
+/// One record and the line on which it begins, from 1.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) number: usize,
+    pub(super) fields: Vec<String>,
+}
+
+/// A record that is not written as it should be; the line on which it begins and why.
+pub(super) type BadLine = (usize, &'static str);
+
+/// The records of a text.
+pub(super) struct Lines<'a> {
+    rest: &'a str,
+    number: usize,
+}
+
+pub(super) fn lines(text: &str) -> Lines<'_> {
+    Lines {
+        rest: text.strip_prefix('\u{feff}').unwrap_or(text),
+        number: 1,
+    }
+}
+
+impl Lines<'_> {
+    /// Takes one field and says what stood behind it.
+    fn field(&mut self) -> Result<(String, End), &'static str> {
+        if let Some(quoted) = self.rest.strip_prefix('"') {
+            self.rest = quoted;
+            return self.quoted();
+        }
+        let end = self.rest.find([',', '\n', '"']).unwrap_or(self.rest.len());
+        if self.rest[end..].starts_with('"') {
+            return Err("a quote stands inside an unquoted field");
+        }
+        let field = self.rest[..end].to_owned();
+        self.rest = &self.rest[end..];
+        let end = self.end();
+        let field = match end {
+            End::Line => field.strip_suffix('\r').map(str::to_owned).unwrap_or(field),
+            _ => field,
+        };
+        Ok((field, end))
+    }
+
+    fn quoted(&mut self) -> Result<(String, End), &'static str> {
+        let mut field = String::new();
+        loop {
+            let Some(quote) = self.rest.find('"') else {
+                self.rest = "";
+                return Err("a quoted field does not end");
+            };
+            field.push_str(&self.rest[..quote]);
+            self.rest = &self.rest[quote + 1..];
+            match self.rest.strip_prefix('"') {
+                Some(more) => {
+                    field.push('"');
+                    self.rest = more;
+                }
+                None => break,
+            }
+        }
+        self.number += field.matches('\n').count();
+        if self.rest.starts_with("\r\n") || self.rest == "\r" {
+            self.rest = &self.rest[1..];
+        }
+        match self.end() {
+            End::Text => Err("something stands behind a closing quote"),
+            end => Ok((field, end)),
+        }
+    }
+
+    /// Takes a comma or a line end.
+    fn end(&mut self) -> End {
+        let end = match self.rest.bytes().next() {
+            None | Some(b'\n') => End::Line,
+            Some(b',') => End::Comma,
+            Some(_) => return End::Text,
+        };
+        self.rest = self.rest.get(1..).unwrap_or("");
+        end
+    }
+
+    fn skip_line(&mut self) {
+        let end = self.rest.find('\n').map_or(self.rest.len(), |i| i + 1);
+        self.rest = &self.rest[end..];
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum End {
+    Comma,
+    Line,
+    Text,
+}
+
+impl Iterator for Lines<'_> {
+    type Item = Result<Line, BadLine>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.rest.is_empty() {
+            let number = self.number;
+            let mut fields = Vec::new();
+            loop {
+                match self.field() {
+                    Ok((field, end)) => {
+                        fields.push(field);
+                        if end == End::Line {
+                            break;
+                        }
+                    }
+                    Err(why) => {
+                        self.skip_line();
+                        self.number += 1;
+                        return Some(Err((number, why)));
+                    }
+                }
+            }
+            self.number += 1;
+            if fields.len() > 1 || !fields[0].trim().is_empty() {
+                return Some(Ok(Line { number, fields }));
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Vec<Result<(usize, Vec<String>), BadLine>> {
+        lines(text)
+            .map(|line| line.map(|l| (l.number, l.fields)))
+            .collect()
+    }
+    fn ok(number: usize, fields: &[&str]) -> Result<(usize, Vec<String>), BadLine> {
+        Ok((number, fields.iter().map(|f| (*f).to_owned()).collect()))
+    }
+
+    #[test]
+    fn quotes_line_ends_and_marks_are_read() {
+        assert_eq!(read(""), []);
+        assert_eq!(
+            read("\u{feff}编码,名称\r\n1,\r\n"),
+            [ok(1, &["编码", "名称"]), ok(2, &["1", ""])]
+        );
+        assert_eq!(
+            read("a,\"b \"\"x\"\"\ny\",c\n\n\"\",2"),
+            [ok(1, &["a", "b \"x\"\ny", "c"]), ok(4, &["", "2"])]
+        );
+        assert_eq!(read("\"a\"\r\n\"b\"\r"), [ok(1, &["a"]), ok(2, &["b"])]);
+    }
+
+    #[test]
+    fn a_bad_line_leaves_the_next_ones() {
+        assert_eq!(
+            read("a\"b,c\nd\n\"e\"f\ng"),
+            [
+                Err((1, "a quote stands inside an unquoted field")),
+                ok(2, &["d"]),
+                Err((3, "something stands behind a closing quote")),
+                ok(4, &["g"]),
+            ]
+        );
+        assert_eq!(
+            read("a\n\"b\nc"),
+            [ok(1, &["a"]), Err((2, "a quoted field does not end"))]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_quoted_reads_back(rows in prop::collection::vec(prop::collection::vec("[ab,\"\r\n名]{0,5}", 2..4), 1..5)) {
+            let quote = |field: &String| format!("\"{}\"", field.replace('"', "\"\""));
+            let line = |row: &Vec<String>| row.iter().map(quote).collect::<Vec<_>>().join(",");
+            let text = rows.iter().map(line).collect::<Vec<_>>().join("\r\n");
+            let back: Vec<_> = lines(&text).map(|line| line.unwrap().fields).collect();
+            prop_assert_eq!(back, rows);
+        }
+
+        #[test]
+        fn any_text_ends(text in "[a,\"\r\n]{0,40}") {
+            let n_lines = text.matches('\n').count() + 1;
+            prop_assert!(lines(&text).count() <= n_lines);
+        }
+    }
+}
