@@ -392,3 +392,198 @@ fn read_day(mut blob: &[u8]) -> Option<HashMap<DeviceId, Cell>> {
     }
     Some(devices)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use onemap_model::{Quality, Quantity, SeriesKey, Value};
+
+    use super::*;
+    use crate::history::{History, HistoryConfig};
+
+    const DAY: &str = "2026-11-23";
+    const EVERY_5_MIN: Expectation = Expectation {
+        cadence_s: 300,
+        since: None,
+        until: None,
+    };
+
+    fn time(hms: &str) -> Timestamp {
+        Timestamp::parse(&format!("{DAY}T{hms}+08:00")).unwrap()
+    }
+
+    /// A frame of a station that speaks of two quantities.
+    fn frame(device: &str, at: Timestamp, value: f64, period: Duration) -> Vec<Reading> {
+        ["pm2_5", "pm10"]
+            .map(|quantity| Reading {
+                series: SeriesKey {
+                    device: DeviceId::new(device).unwrap(),
+                    quantity: Quantity::named(quantity).unwrap(),
+                    channel: 0,
+                },
+                measured_at: at,
+                period,
+                received_at: at,
+                value: Value::Number(value),
+                quality: Quality::GOOD,
+                position: 1,
+            })
+            .to_vec()
+    }
+
+    struct Station {
+        _dir: tempfile::TempDir,
+        history: History,
+        ledger: GapLedger,
+    }
+
+    impl Station {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let history = History::open(dir.path(), HistoryConfig::default()).unwrap();
+            let ledger = GapLedger::new();
+            Self {
+                _dir: dir,
+                history,
+                ledger,
+            }
+        }
+        fn says(&self, readings: &[Reading]) {
+            self.ledger
+                .note(readings, &self.history.append(readings).unwrap());
+        }
+        fn hour(&self, hour: usize, now: Timestamp) -> HourRow {
+            let device = DeviceId::new("air-1").unwrap();
+            self.ledger.day(&device, now.beijing_day(), &EVERY_5_MIN, now)[hour]
+        }
+    }
+
+    #[test]
+    fn an_hour_tells_what_came_late_twice_changed_and_not_at_all() {
+        let station = Station::new();
+        let report = |hms: &str, value: f64| station.says(&frame("air-1", time(hms), value, Duration::ZERO));
+        report("07:00:00", 1.0);
+        for minute in (0..60).step_by(5).filter(|m| *m != 20 && *m != 25) {
+            report(&format!("08:{minute:02}:00"), 1.0);
+        }
+        let row = station.hour(8, time("08:57:30"));
+        assert_eq!(
+            (row.expected, row.counts.received, row.lost),
+            (11, 10, 0),
+            "the hour is running"
+        );
+        report("08:20:00", 1.0); // late
+        report("08:20:00", 1.0); // repeated whole
+        report("08:30:00", 2.0); // revised
+        station
+            .ledger
+            .refuse(&DeviceId::new("air-1").unwrap(), time("08:31:00"));
+        let row = station.hour(8, time("09:00:00"));
+        let want = HourCounts {
+            received: 11,
+            late: 1,
+            duplicate: 1,
+            revised: 1,
+            refused: 1,
+        };
+        assert_eq!((row.counts, row.expected, row.lost), (want, 12, 1));
+        assert_eq!(station.hour(7, time("09:00:00")).lost, 11);
+        assert_eq!(station.hour(9, time("09:00:00")).expected, 0);
+    }
+
+    #[test]
+    fn quantities_sent_one_by_one_are_one_report() {
+        let station = Station::new();
+        for minute in 0..3 {
+            for reading in frame("air-1", time(&format!("08:0{minute}:00")), 1.0, Duration::ZERO) {
+                station.says(&[reading]);
+            }
+        }
+        // The backlog of a gateway, quantity by quantity.
+        let backlog: Vec<Vec<Reading>> = (0..50)
+            .map(|s| frame("air-1", time(&format!("07:00:{s:02}")), 1.0, Duration::ZERO))
+            .collect();
+        for quantity in 0..2 {
+            for readings in &backlog {
+                station.says(&readings[quantity..=quantity]);
+            }
+        }
+        assert_eq!(station.hour(8, time("09:00:00")).counts.received, 3);
+        let backlog = station.hour(7, time("09:00:00")).counts;
+        assert_eq!((backlog.received, backlog.late, backlog.duplicate), (50, 50, 0));
+    }
+
+    #[test]
+    fn a_period_belongs_to_the_hour_it_ends_in_and_nothing_is_expected_of_the_unregistered() {
+        let station = Station::new();
+        station.says(&frame("air-1", time("09:00:00"), 1.0, Duration::from_secs(3600)));
+        assert_eq!(station.hour(8, time("12:00:00")).counts.received, 1);
+        assert_eq!(station.hour(9, time("12:00:00")).counts.received, 0);
+
+        let half = Expectation {
+            since: Some(time("08:30:00")),
+            until: Some(time("10:15:00")),
+            ..EVERY_5_MIN
+        };
+        let device = DeviceId::new("air-1").unwrap();
+        let now = time("23:59:59");
+        let expected: Vec<u32> = station
+            .ledger
+            .day(&device, now.beijing_day(), &half, now)
+            .iter()
+            .map(|row| row.expected)
+            .collect();
+        assert_eq!(expected[7..12], [0, 6, 12, 3, 0]);
+        let never = Expectation {
+            cadence_s: 0,
+            ..EVERY_5_MIN
+        };
+        let rows = station.ledger.day(&device, now.beijing_day(), &never, now);
+        assert!(rows.iter().all(|row| row.expected == 0 && row.lost == 0));
+    }
+
+    #[test]
+    fn the_ledger_comes_back_from_its_blobs_and_forgets_after_forty_days() {
+        let station = Station::new();
+        let day = Duration::from_secs(86_400);
+        let start = time("08:00:00");
+        for i in 0..45u32 {
+            station.says(&frame("air-1", start + day * i, 1.0, Duration::ZERO));
+        }
+        // A report of a day that is forgotten, and a late one of a day that is packed.
+        station.says(&frame("air-1", start, 2.0, Duration::ZERO));
+        let blobs = station.ledger.encode_changed();
+        assert_eq!(blobs.iter().filter(|(_, blob)| blob.is_empty()).count(), 5);
+        station.says(&frame(
+            "air-1",
+            start + day * 20 + Duration::from_secs(1),
+            1.0,
+            Duration::ZERO,
+        ));
+        let changed = station.ledger.encode_changed();
+        assert_eq!(changed.len(), 1, "only the day that changed is written again");
+
+        let mut kept: BTreeMap<String, Vec<u8>> = blobs.into_iter().chain(changed).collect();
+        kept.retain(|_, blob| !blob.is_empty());
+        let mut kept: Vec<(String, Vec<u8>)> = kept.into_iter().collect();
+        let (back, damaged) = GapLedger::decode(&kept);
+        assert!(damaged.is_empty());
+        assert_eq!(back.days(), station.ledger.days());
+        assert_eq!(back.days().len() as i64, N_DAYS_KEPT);
+        let device = DeviceId::new("air-1").unwrap();
+        assert_eq!(back.devices(back.days()[0]), [device.clone()]);
+        let now = start + day * 60;
+        for day in back.days() {
+            let rows = |ledger: &GapLedger| ledger.day(&device, day, &EVERY_5_MIN, now);
+            assert_eq!(rows(&back), rows(&station.ledger));
+        }
+        assert!(back.encode_changed().is_empty());
+
+        kept[3].1.pop();
+        let (back, damaged) = GapLedger::decode(&kept);
+        assert_eq!(damaged, [kept[3].0.clone()]);
+        assert_eq!(back.days().len() as i64, N_DAYS_KEPT - 1);
+    }
+}

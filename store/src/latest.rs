@@ -193,3 +193,87 @@ fn value_of(reading: &Reading, quality: Quality) -> LatestValue {
         quality,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use onemap_model::{DeviceId, Quantity, SeriesKey};
+
+    use super::*;
+    use crate::history::HistoryConfig;
+
+    fn reading(device: &str, at: i64, value: Value, position: u64) -> Reading {
+        Reading {
+            series: SeriesKey {
+                device: DeviceId::new(device).unwrap(),
+                quantity: Quantity::named("pm2_5").unwrap(),
+                channel: 0,
+            },
+            measured_at: Timestamp::from_ms(at),
+            period: Duration::ZERO,
+            received_at: Timestamp::from_ms(at + position as i64),
+            value,
+            quality: Quality::GOOD,
+            position,
+        }
+    }
+
+    #[test]
+    fn the_table_is_what_history_shows_last_also_when_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let history = History::open(dir.path(), HistoryConfig::default()).unwrap();
+        let latest = Latest::new();
+        let number = |device: &str, at, n, position| reading(device, at, Value::Number(n), position);
+        let frames = [
+            number("a", 1000, 1.0, 1),
+            number("b", 900, 7.0, 2),
+            number("a", 2000, 2.0, 3),
+            number("a", 1500, 9.0, 4), // late
+            number("a", 2000, 3.0, 5), // revision
+            number("a", 2000, 2.0, 6), // the replaced value again
+            reading("c", 5, Value::Text("开".into()), 7),
+        ];
+        for frame in &frames {
+            let readings = std::slice::from_ref(frame);
+            latest.apply(readings, &history.append(readings).unwrap());
+        }
+        let value = latest.get(SeriesId(1)).unwrap();
+        assert_eq!(value.value, Value::Number(3.0));
+        assert_eq!(value.received_at.ms(), 2005);
+        assert!(value.quality.has(Quality::REVISED));
+        assert_eq!(latest.get(SeriesId(0)), None);
+        assert_eq!(latest.get(SeriesId(9)), None);
+
+        history.checkpoint(7, &[]).unwrap();
+        let digest = latest.digest(&history);
+        drop(history);
+        let history = History::open(dir.path(), HistoryConfig::default()).unwrap();
+        let rebuilt = Latest::rebuild(&history).unwrap();
+        assert_eq!(rebuilt.snapshot_all(), latest.snapshot_all());
+        assert_eq!(rebuilt.digest(&history), digest);
+        let changed = number("b", 901, 7.0, 8);
+        let outcomes = history.append(std::slice::from_ref(&changed)).unwrap();
+        rebuilt.apply(&[changed], &outcomes);
+        assert_ne!(rebuilt.digest(&history), digest);
+    }
+
+    #[test]
+    fn a_screen_learns_of_each_change_once() {
+        let latest = Latest::new();
+        let put = |id: u32, at: i64| {
+            let reading = reading("a", at, Value::Number(1.0), 1);
+            latest.update(&[(SeriesId(id), &reading)]);
+        };
+        let (changed, seen) = latest.changed_since(0);
+        assert_eq!((changed, seen), (vec![], 0));
+        put(3, 10);
+        put(5, 10);
+        let (changed, seen) = latest.changed_since(seen);
+        assert_eq!(changed, [SeriesId(3), SeriesId(5)]);
+        put(5, 9); // older: not the newest value
+        assert_eq!(latest.changed_since(seen), (vec![], seen));
+        put(5, 11);
+        assert_eq!(latest.changed_since(seen).0, [SeriesId(5)]);
+        assert_eq!(latest.changed_since(0).0.len(), 2);
+    }
+}

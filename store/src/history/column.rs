@@ -91,16 +91,26 @@ pub(super) fn put_column(out: &mut Vec<u8>, values: &[i64]) {
         steps.push(value.wrapping_sub(before));
         before = *value;
     }
-    let slope = median(&steps);
-    let line: Vec<i64> = (1..=flat.len() as i64)
-        .zip(&flat)
-        .map(|(i, v)| v.wrapping_sub(slope.wrapping_mul(i)))
-        .collect();
+    // The usual step keeps a gap from bending the line, the mean step keeps jitter from doing so.
+    let mean = before.checked_div(flat.len() as i64).unwrap_or(0);
+    let [usual_line, mean_line] = [median(&steps), mean].map(|slope| {
+        let line: Vec<i64> = (1..=flat.len() as i64)
+            .zip(&flat)
+            .map(|(i, v)| v.wrapping_sub(slope.wrapping_mul(i)))
+            .collect();
+        (slope, line)
+    });
 
-    let (shape, best) = [(FLAT, &flat), (STEPS, &steps), (LINE, &line)]
+    let candidates = [
+        (FLAT, 0, &flat),
+        (STEPS, 0, &steps),
+        (LINE, usual_line.0, &usual_line.1),
+        (LINE, mean_line.0, &mean_line.1),
+    ];
+    let (shape, slope, best) = candidates
         .into_iter()
-        .min_by_key(|(_, column)| packed_bits(column))
-        .expect("there are three shapes");
+        .min_by_key(|(_, _, column)| packed_bits(column))
+        .expect("there are four candidates");
     out.push(shape | if thousands { THOUSANDS } else { 0 });
     put_signed(out, base);
     if shape == LINE {

@@ -24,6 +24,8 @@ mod read;
 mod revisions;
 mod run;
 mod series;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::path::{Path, PathBuf};

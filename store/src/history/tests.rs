@@ -1,0 +1,573 @@
+//! History against a sorted map that keeps everything, through restarts and crashes.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Duration;
+
+use onemap_model::{Quality, Reading, SeriesKey, Timestamp, Value};
+use proptest::prelude::*;
+
+use super::chunk::key;
+use super::series::parse_key;
+use super::*;
+
+/// Small enough that a few hundred readings seal, fold and split.
+fn small() -> HistoryConfig {
+    HistoryConfig {
+        chunk_points: 16,
+        chunk_span: Duration::from_secs(3600),
+        late_points: 12,
+        cache_bytes: 1 << 20,
+    }
+}
+
+fn open(dir: &Path) -> History {
+    History::open(dir, small()).unwrap()
+}
+
+fn series(i: usize) -> SeriesKey {
+    let names = ["air-1/pm2_5/0", "air-1/pm10/0", "gauge-7/water_level/0"];
+    parse_key(names[i % names.len()]).unwrap()
+}
+
+fn reading(i: usize, at: i64, value: Value, position: u64) -> Reading {
+    Reading {
+        series: series(i),
+        measured_at: Timestamp::from_ms(at),
+        period: Duration::ZERO,
+        received_at: Timestamp::from_ms(1_800_000_000_000 + position as i64 * 100),
+        value,
+        quality: Quality::GOOD,
+        position,
+    }
+}
+
+fn number(i: usize, at: i64, n: f64, position: u64) -> Reading {
+    reading(i, at, Value::Number(n), position)
+}
+
+fn t(ms: i64) -> Timestamp {
+    Timestamp::from_ms(ms)
+}
+
+fn scanned(history: &History, id: SeriesId, from: i64, to: i64) -> Vec<Point> {
+    let mut points = Vec::new();
+    history
+        .scan(id, t(from), t(to), &mut |point| {
+            points.push(point);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    points
+}
+
+fn known(history: &History, id: SeriesId, from: i64, to: i64, at: Timestamp) -> Vec<Point> {
+    let mut points = Vec::new();
+    history
+        .scan_known_at(id, t(from), t(to), at, &mut |point| {
+            points.push(point);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    points
+}
+
+/// The plainest history there could be.
+#[derive(Default)]
+struct Oracle(BTreeMap<SeriesKey, BTreeMap<i64, Vec<Version>>>);
+
+impl Oracle {
+    fn append(&mut self, r: &Reading) -> (Kind, bool, bool) {
+        let at = r.measured_at.ms();
+        let first_of_report = !self
+            .0
+            .iter()
+            .any(|(key, times)| key.device == r.series.device && times.contains_key(&at));
+        let times = self.0.entry(r.series.clone()).or_default();
+        let late = times.last_key_value().is_some_and(|(last, _)| at < *last);
+        let versions = times.entry(at).or_default();
+        let is_first = versions.is_empty();
+        if versions.iter().any(|v| v.value == r.value) {
+            return (Kind::Duplicate, late, false);
+        }
+        let mut quality = r.quality;
+        if late {
+            quality = quality.with(Quality::RESENT);
+        }
+        if !is_first {
+            quality = quality.with(Quality::REVISED);
+        }
+        versions.iter_mut().for_each(|v| v.shown = false);
+        versions.push(Version {
+            measured_at: r.measured_at,
+            value: r.value.clone(),
+            quality,
+            received_at: r.received_at,
+            position: (!is_first).then_some(r.position),
+            shown: true,
+        });
+        let kind = match (is_first, late) {
+            (false, _) => Kind::Revision,
+            (true, true) => Kind::Late,
+            (true, false) => Kind::New,
+        };
+        (kind, late, first_of_report)
+    }
+
+    fn check(&self, history: &History, from: i64, to: i64, known_at: Timestamp) {
+        for (key, times) in &self.0 {
+            let id = history.series_id(key).unwrap();
+            let info = history.series(id).unwrap();
+            assert_eq!(info.n, times.len() as u64, "{key}");
+            assert_eq!(info.first.ms(), *times.keys().next().unwrap());
+            assert_eq!(info.last.ms(), *times.keys().next_back().unwrap());
+            let within: Vec<&Vec<Version>> = times.range(from..to).map(|(_, v)| v).collect();
+
+            let point = |v: &Version| Point {
+                measured_at: v.measured_at,
+                value: v.value.clone(),
+                quality: v.quality,
+            };
+            let shown: Vec<Point> = within.iter().map(|v| point(v.last().unwrap())).collect();
+            assert_eq!(scanned(history, id, from, to), shown, "{key} {from}..{to}");
+
+            let then: Vec<Point> = within
+                .iter()
+                .filter_map(|v| v.iter().rev().find(|v| v.received_at <= known_at).map(point))
+                .collect();
+            assert_eq!(
+                known(history, id, from, to, known_at),
+                then,
+                "{key} at {known_at}"
+            );
+
+            let all: Vec<Version> = within.iter().flat_map(|v| v.iter().cloned()).collect();
+            assert_eq!(history.versions(id, t(from), t(to)).unwrap(), all, "{key}");
+
+            for step_ms in [700, 60_000, 3_600_000] {
+                if (to - from) / step_ms < 5000 {
+                    check_steps(history, id, (from, to), step_ms, &shown);
+                }
+            }
+        }
+    }
+}
+
+fn check_steps(history: &History, id: SeriesId, (from, to): (i64, i64), step_ms: i64, shown: &[Point]) {
+    let step = Duration::from_millis(step_ms as u64);
+    for agg in [
+        Agg::Mean,
+        Agg::Min,
+        Agg::Max,
+        Agg::Sum,
+        Agg::Count,
+        Agg::First,
+        Agg::Last,
+    ] {
+        let steps = history.downsample(id, t(from), t(to), step, agg).unwrap();
+        assert_eq!(
+            steps.len() as i64,
+            ((to - from) as u64).div_ceil(step_ms as u64) as i64
+        );
+        let mut points = shown.iter().peekable();
+        for step in steps {
+            let end = step.start.ms() + step_ms;
+            let mut inside = Vec::new();
+            while let Some(point) = points.next_if(|p| p.measured_at.ms() < end) {
+                inside.push(point);
+            }
+            let numbers: Vec<f64> = inside.iter().filter_map(|p| p.value.number()).collect();
+            let sum: f64 = numbers.iter().sum();
+            let want = match agg {
+                Agg::Count => (!inside.is_empty()).then_some(inside.len() as f64),
+                _ if numbers.is_empty() => None,
+                Agg::Mean => Some(sum / numbers.len() as f64),
+                Agg::Sum => Some(sum),
+                Agg::Min => numbers.iter().copied().reduce(f64::min),
+                Agg::Max => numbers.iter().copied().reduce(f64::max),
+                Agg::First => numbers.first().copied(),
+                Agg::Last => numbers.last().copied(),
+            };
+            assert_eq!(step.n, inside.len() as u64);
+            match (step.value, want) {
+                (Some(got), Some(want)) => {
+                    assert!(
+                        (got - want).abs() <= 1e-9 * want.abs().max(1.0),
+                        "{agg:?} {got} {want}"
+                    );
+                }
+                (got, want) => assert_eq!(got, want, "{agg:?}"),
+            }
+        }
+        assert!(points.next().is_none());
+    }
+}
+
+/// What happens to a history in a test.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// Readings of one frame: series, time as steps from the running clock, value.
+    Frame(Vec<(usize, i64, u8)>),
+    Checkpoint,
+    /// The process dies: everything after the last checkpoint is read from the journal again.
+    Crash,
+}
+
+/// Times near the clock, far back, and across the border of a partition.
+const START: i64 = 2915 * 7 * 86_400_000 - 400 * 1000;
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let back = prop_oneof![
+        6 => Just(0i64),
+        2 => 1i64..20,
+        1 => 20i64..400,
+        1 => Just(700_000i64),
+    ];
+    let one = (0usize..3, back, 0u8..12);
+    prop_oneof![
+        20 => prop::collection::vec(one, 1..12).prop_map(Happening::Frame),
+        3 => Just(Happening::Checkpoint),
+        1 => Just(Happening::Crash),
+    ]
+}
+
+fn value_of(n: u8) -> Value {
+    match n {
+        11 => Value::Text("开".into()),
+        10 => Value::Number(0.1 + 0.2),
+        n => Value::Number(f64::from(n) / 10.0),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_history_that_crashes_at_will_equals_one_that_never_does_and_a_plain_map(
+        happenings in prop::collection::vec(happening(), 1..120),
+        from in -50i64..300,
+        len in 0i64..500,
+        known in 0u64..300,
+    ) {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut history = open(dir.path());
+        let unbroken = open(other.path());
+        let mut oracle = Oracle::default();
+        let mut journal: Vec<Vec<Reading>> = Vec::new();
+        let mut clock = START;
+        let mut noted = None;
+        for happening in &happenings {
+            match happening {
+                Happening::Frame(frame) => {
+                    let position = journal.len() as u64 + 1;
+                    clock += 1000;
+                    let readings: Vec<Reading> = frame
+                        .iter()
+                        .map(|(i, back, v)| reading(*i, clock - back * 1000, value_of(*v), position))
+                        .collect();
+                    let outcomes = history.append(&readings).unwrap();
+                    for (reading, outcome) in readings.iter().zip(&outcomes) {
+                        let want = oracle.append(reading);
+                        prop_assert_eq!((outcome.kind, outcome.late, outcome.first_of_report), want);
+                    }
+                    prop_assert_eq!(unbroken.append(&readings).unwrap(), outcomes);
+                    journal.push(readings);
+                }
+                Happening::Checkpoint => {
+                    let mark = [journal.len() as u8];
+                    history.checkpoint(journal.len() as u64, &[("n", &mark)]).unwrap();
+                    noted = Some((journal.len(), mark.to_vec()));
+                }
+                Happening::Crash => {
+                    drop(history);
+                    history = open(dir.path());
+                    let cursor = history.cursor() as usize;
+                    let at_checkpoint = history.extra("n").map(|mark| (cursor, mark));
+                    prop_assert_eq!(&at_checkpoint, &noted);
+                    for readings in &journal[cursor..] {
+                        history.append(readings).unwrap();
+                    }
+                }
+            }
+        }
+        let known_at = t(1_800_000_000_000 + known as i64 * 100);
+        let from = START + from * 1000;
+        for history in [&history, &unbroken] {
+            oracle.check(history, from, from + len * 1000, known_at);
+            oracle.check(history, START - 1_000_000_000, START + 1_000_000_000, known_at);
+        }
+        prop_assert_eq!(history.digest().unwrap(), unbroken.digest().unwrap());
+        let before = history.digest().unwrap();
+        history.checkpoint(journal.len() as u64, &[]).unwrap();
+        drop(history);
+        let history = open(dir.path());
+        prop_assert_eq!(history.digest().unwrap(), before);
+        oracle.check(&history, from, from + len * 1000, known_at);
+        assert_no_overlap(&history);
+        prop_assert_eq!(history.stats().damaged, 0);
+    }
+}
+
+fn assert_no_overlap(history: &History) {
+    let snapshot = history.disk.db.snapshot();
+    let (mut n, mut bytes) = (0, 0);
+    for info in history.all_series() {
+        let mut last = None;
+        for chunk in history.disk.chunks(&snapshot, info.id, (i64::MIN, i64::MAX)) {
+            let chunk = chunk.unwrap();
+            assert!(last < Some(chunk.header.first), "{} overlaps", info.key);
+            assert_eq!(
+                chunk::partition_of(chunk.header.first),
+                chunk::partition_of(chunk.header.last)
+            );
+            last = Some(chunk.header.last);
+            n += 1;
+            bytes += chunk.n_bytes();
+        }
+    }
+    let stats = history.stats();
+    assert_eq!((stats.chunks, stats.chunk_bytes), (n, bytes));
+}
+
+#[test]
+fn the_digest_tells_every_difference() {
+    let digest_of = |readings: &[Reading]| {
+        let dir = tempfile::tempdir().unwrap();
+        let history = open(dir.path());
+        history.append(readings).unwrap();
+        history.digest().unwrap()
+    };
+    let base = [
+        number(0, 1000, 1.0, 1),
+        number(0, 2000, 2.0, 2),
+        number(0, 1000, 3.0, 3),
+    ];
+    let mut digests = vec![digest_of(&base), digest_of(&base[..2]), digest_of(&[])];
+    for (i, change) in [
+        (0, number(1, 1000, 1.0, 1)),
+        (1, number(0, 2001, 2.0, 2)),
+        (1, number(0, 2000, 2.5, 2)),
+        (1, number(0, 2000, 2.0, 9)),
+        (2, number(0, 1000, 3.0, 4)),
+        (0, reading(0, 1000, Value::Text("1".into()), 1)),
+    ] {
+        let mut readings = base.clone();
+        readings[i] = change;
+        digests.push(digest_of(&readings));
+    }
+    let n = digests.len();
+    digests.sort();
+    digests.dedup();
+    assert_eq!(digests.len(), n);
+}
+
+#[test]
+fn a_correction_is_not_undone_by_an_old_value_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    let kinds = |readings: &[Reading]| -> Vec<Kind> {
+        history.append(readings).unwrap().iter().map(|o| o.kind).collect()
+    };
+    let first = number(0, 5000, 1.0, 1);
+    let corrected = number(0, 5000, 2.0, 2);
+    assert_eq!(kinds(&[first.clone(), corrected]), [Kind::New, Kind::Revision]);
+    history.checkpoint(2, &[]).unwrap();
+    let repeated = Reading { position: 3, ..first };
+    assert_eq!(kinds(&[repeated]), [Kind::Duplicate]);
+    let id = history.series_id(&series(0)).unwrap();
+    let shown = scanned(&history, id, 0, 10_000);
+    assert_eq!(shown[0].value, Value::Number(2.0));
+    assert!(shown[0].quality.has(Quality::REVISED));
+}
+
+#[test]
+fn a_damaged_chunk_is_skipped_and_counted_and_the_rest_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    let readings: Vec<Reading> = (0..64).map(|i| number(0, i * 1000, i as f64, 1)).collect();
+    history.append(&readings).unwrap();
+    history.checkpoint(1, &[]).unwrap();
+    let id = history.series_id(&series(0)).unwrap();
+    let damaged = key(id.0, 16_000, 1);
+    let keyspace = history.disk.partition(0).unwrap();
+    let mut row = keyspace.get(damaged).unwrap().unwrap().to_vec();
+    row[20] ^= 4;
+    keyspace.insert(damaged, row).unwrap();
+
+    let points = scanned(&history, id, 0, 64_000);
+    let times: Vec<i64> = points.iter().map(|p| p.measured_at.ms() / 1000).collect();
+    let want: Vec<i64> = (0..16).chain(32..64).collect();
+    assert_eq!(times, want);
+    assert_eq!(history.stats().damaged, 1);
+    // A value sent again for a time of the damaged chunk is kept, not taken for a repetition.
+    let outcome = history.append(&[number(0, 20_000, 20.0, 2)]).unwrap()[0];
+    assert_eq!(outcome.kind, Kind::Late);
+    assert_eq!(scanned(&history, id, 20_000, 20_001).len(), 1);
+}
+
+#[test]
+fn a_damaged_head_does_not_hide_the_chunks() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    let readings: Vec<Reading> = (0..70).map(|i| number(0, i * 1000, i as f64, 1)).collect();
+    history.append(&readings).unwrap();
+    history.checkpoint(1, &[]).unwrap();
+    let id = history.series_id(&series(0)).unwrap();
+    let row = id.0.to_be_bytes();
+    let mut head = history.disk.heads.get(row).unwrap().unwrap().to_vec();
+    head[3] ^= 1;
+    history.disk.heads.insert(row, head).unwrap();
+    drop(history);
+
+    let history = open(dir.path());
+    assert_eq!(history.stats().damaged, 1);
+    assert_eq!(history.series(id).unwrap().n, 64);
+    assert_eq!(scanned(&history, id, 0, 100_000).len(), 64);
+    history.append(&readings[64..]).unwrap();
+    assert_eq!(scanned(&history, id, 0, 100_000).len(), 70);
+}
+
+#[test]
+fn a_history_of_another_layout_or_of_another_process_is_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    assert!(matches!(
+        History::open(dir.path(), small()),
+        Err(HistoryError::Open { .. })
+    ));
+    history.disk.meta.insert("format", 9u64.to_le_bytes()).unwrap();
+    drop(history);
+    assert!(matches!(
+        History::open(dir.path(), small()),
+        Err(HistoryError::Format { found: 9 })
+    ));
+}
+
+#[test]
+fn steps_out_of_measure_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    history.append(&[number(0, 0, 1.0, 1)]).unwrap();
+    let id = SeriesId(1);
+    for (to, step) in [
+        (10, Duration::ZERO),
+        (1_000_001, Duration::from_millis(1)),
+        (i64::MAX, Duration::from_secs(1)),
+    ] {
+        let refused = history.downsample(id, t(0), t(to), step, Agg::Mean);
+        assert!(
+            matches!(refused, Err(HistoryError::Steps { .. })),
+            "{to} {step:?}"
+        );
+    }
+    assert_eq!(
+        history
+            .downsample(id, t(5), t(5), Duration::ZERO, Agg::Mean)
+            .unwrap(),
+        []
+    );
+    let whole = history
+        .downsample(id, t(i64::MIN), t(i64::MAX), Duration::MAX, Agg::Sum)
+        .unwrap();
+    assert_eq!(whole.len(), 1);
+    assert_eq!(whole[0].value, Some(1.0));
+}
+
+#[test]
+fn extreme_times_are_kept_and_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    let times = [0, i64::MAX - 1, i64::MIN, -1, i64::MIN + 1, 5];
+    for (i, at) in times.into_iter().enumerate() {
+        history.append(&[number(0, at, i as f64, i as u64 + 1)]).unwrap();
+        history.checkpoint(i as u64 + 1, &[]).unwrap();
+    }
+    drop(history);
+    let history = open(dir.path());
+    let mut sorted = times.to_vec();
+    sorted.sort();
+    let found: Vec<i64> = scanned(&history, SeriesId(1), i64::MIN, i64::MAX)
+        .iter()
+        .map(|p| p.measured_at.ms())
+        .collect();
+    assert_eq!(found, sorted);
+}
+
+#[test]
+fn blobs_are_listed_by_prefix_and_an_empty_one_removes_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    history
+        .checkpoint(1, &[("gaps/1", b"a"), ("gaps/2", b"b"), ("other", b"c")])
+        .unwrap();
+    history.checkpoint(2, &[("gaps/1", b"")]).unwrap();
+    drop(history);
+    let history = open(dir.path());
+    assert_eq!(history.extras("gaps/"), [("gaps/2".to_owned(), b"b".to_vec())]);
+    assert_eq!(history.extra("other"), Some(b"c".to_vec()));
+    assert_eq!(history.extra("gaps/1"), None);
+    assert_eq!(history.cursor(), 2);
+}
+
+#[test]
+fn readers_see_every_appended_point_while_checkpoints_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    history.append(&[number(0, 0, 0.0, 1)]).unwrap();
+    let id = SeriesId(1);
+    let written = AtomicU64::new(1);
+    const N: u64 = 3000;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for i in 1..N {
+                // Every seventh comes late, into what is sealed already.
+                let at = if i % 7 == 0 {
+                    i as i64 * 1000 - 40_500
+                } else {
+                    i as i64 * 1000
+                };
+                history.append(&[number(0, at, i as f64, i + 1)]).unwrap();
+                written.store(i + 1, Ordering::SeqCst);
+                if i % 50 == 0 {
+                    history.checkpoint(i + 1, &[]).unwrap();
+                }
+            }
+        });
+        while written.load(Ordering::SeqCst) < N {
+            let before = written.load(Ordering::SeqCst) as usize;
+            let points = scanned(&history, id, i64::MIN, i64::MAX);
+            let after = written.load(Ordering::SeqCst) as usize + 1;
+            assert!(
+                (before..=after).contains(&points.len()),
+                "{before} {} {after}",
+                points.len()
+            );
+            assert!(points.is_sorted_by(|a, b| a.measured_at < b.measured_at));
+        }
+    });
+}
+
+#[test]
+fn a_backlog_in_the_worst_order_stays_cheap() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = History::open(dir.path(), HistoryConfig::default()).unwrap();
+    let n: i64 = 20_000;
+    let even: Vec<Reading> = (0..n).map(|i| number(0, i * 10_000, 1.0, 1)).collect();
+    history.append(&even).unwrap();
+    history.checkpoint(1, &[]).unwrap();
+    // The odd times between, in an order that never stays near.
+    let odd: Vec<Reading> = (0..n)
+        .map(|i| number(0, (i * 7919 % n) * 10_000 + 5_000, 2.0, 2))
+        .collect();
+    let started = std::time::Instant::now();
+    for part in odd.chunks(5000) {
+        history.append(part).unwrap();
+        history.checkpoint(2, &[]).unwrap();
+    }
+    let each = started.elapsed() / n as u32;
+    assert!(each < Duration::from_millis(1), "{each:?} a point");
+    assert_eq!(scanned(&history, SeriesId(1), 0, i64::MAX).len(), 2 * n as usize);
+    assert_no_overlap(&history);
+}
