@@ -108,10 +108,6 @@ pub(crate) fn open(path: &Path, kind: &Kind) -> Result<Connection, FileError> {
             expected: kind.application_id,
         });
     }
-    connection
-        .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
-        .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
-        .map_err(named("prepare"))?;
     if n_tables == 0 {
         let transaction = begin(&mut connection).map_err(named("create"))?;
         transaction
@@ -123,6 +119,11 @@ pub(crate) fn open(path: &Path, kind: &Kind) -> Result<Connection, FileError> {
     }
     let user_version = pragma(&connection, "user_version").map_err(named("read"))?;
     check_format(path, user_version, kind.user_version)?;
+    // After the tables: programs that look at the file's first bytes find its mark there, not in the log.
+    connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+        .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
+        .map_err(named("prepare"))?;
     Ok(connection)
 }
 

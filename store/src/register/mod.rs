@@ -183,7 +183,15 @@ impl Register {
             }
         }
         rows::set_meta(&tx, "cursor", signed(cursor))?;
-        tx.commit()
+        tx.commit()?;
+        if !self.waiting.is_empty() {
+            // Folds the write-ahead log into the file as far as readers allow, so that a plain copy of it
+            // is recent. What does not go now goes later: the commit stands either way.
+            let _ = self
+                .connection
+                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        }
+        Ok(())
     }
 
     /// Reads the committed content into memory.
@@ -229,3 +237,6 @@ impl Register {
             .map_or(self.cursor, |(change, _)| change.position)
     }
 }
+
+#[cfg(test)]
+mod tests;
