@@ -38,170 +38,168 @@ pub(crate) fn device_retired() -> Texts {
 
 /// The sentence of one edge.
 pub(crate) fn edge(rule: &Rule, occasion: &Occasion<'_>) -> Texts {
-    let (subject_zh, subject_en) = subject(rule, occasion);
+    let of = subject(rule, occasion);
     let value = occasion.value.map(|v| shown(rule, occasion.quantity, v));
-    match occasion.edge {
-        Edge::Raised => raised(rule, occasion, &subject_zh, &subject_en, value),
-        Edge::Cleared => cleared(rule, &subject_zh, &subject_en, value),
-        Edge::Lost => lost(occasion, &subject_zh, &subject_en, value),
-        Edge::Found => {
-            let (limit_zh, limit_en) = limit(rule, Limit::Clear);
-            let Texts { zh, en } = value.unwrap_or_default();
-            Texts {
-                zh: format!("{subject_zh}数据恢复，{zh}，仍未{limit_zh}"),
-                en: format!("{subject_en} is back: {en}, not yet {limit_en}"),
-            }
-        }
+    let Texts { zh, en } = match occasion.edge {
+        Edge::Raised => raised(rule, occasion, &of, value),
+        Edge::Cleared => cleared(rule, &of, value),
+        Edge::Lost => lost(occasion, &of, value),
+        Edge::Found => found(rule, &of, value),
         _ => {
-            let because = occasion.because.cloned().unwrap_or_default();
+            let Texts { zh, en } = occasion.because.cloned().unwrap_or_default();
             Texts {
-                zh: format!("{subject_zh}告警撤回：{}；不表示已恢复正常", because.zh),
+                zh: format!("{}告警撤回：{zh}；不表示已恢复正常", of.zh),
                 en: format!(
-                    "Alert on {subject_en} withdrawn: {}; this does not say that it is normal",
-                    because.en
+                    "Alert on {} withdrawn: {en}; this does not say that it is normal",
+                    of.en
                 ),
             }
         }
-    }
+    };
+    Texts { zh: spaced(&zh), en }
 }
 
 /// What a rule says, for the list of rules.
 pub(crate) fn sentence(rule: &Rule) -> Texts {
-    let clear_hold = |zh: &str, en: &str| match rule.clear_hold {
-        Duration::ZERO => texts(zh, en),
-        hold => {
-            let hold = lasting(hold);
-            Texts {
-                zh: format!("{zh}持续 {}", hold.zh),
-                en: format!("{en} for {}", hold.en),
-            }
+    let (raise, over, of) = match &rule.when {
+        When::NoData {
+            quantity,
+            channel,
+            silence,
+        } => {
+            let of = match quantity {
+                Some(quantity) => named(*quantity, channel.unwrap_or(0)),
+                None => texts("设备", "The device"),
+            };
+            let time = match silence {
+                Silence::Cadences(n) => Texts {
+                    zh: format!("{n}个上报周期"),
+                    en: format!("{n} of its cadences"),
+                },
+                Silence::Fixed(time) => lasting(*time),
+            };
+            let raise = Texts {
+                zh: format!("超过{}无数据", time.zh),
+                en: format!("sends nothing for more than {}", time.en),
+            };
+            (raise, texts("恢复上报", "data is back"), of)
+        }
+        When::Above(_) | When::Below(_) | When::State { .. } => {
+            let quantity = rule.quantity().expect("only a silence may be without quantity");
+            let of = named(quantity, rule.channel().unwrap_or(0));
+            (limit(rule, Limit::Raise), limit(rule, Limit::Clear), of)
         }
     };
-    if let When::NoData {
-        quantity,
-        channel,
-        silence,
-    } = &rule.when
-    {
-        let of = match quantity {
-            Some(quantity) => named(*quantity, channel.unwrap_or(0)),
-            None => texts("设备", "The device "),
-        };
-        let time = match silence {
-            Silence::Cadences(n) => Texts {
-                zh: format!("{n} 个上报周期"),
-                en: format!("{n} of its cadences"),
-            },
-            Silence::Fixed(time) => lasting(*time),
-        };
-        let over = clear_hold("恢复上报", "data is back");
-        return Texts {
-            zh: format!("{}超过 {} 无数据时告警，{}后解除", of.zh, time.zh, over.zh),
-            en: format!(
-                "{}sends nothing for more than {}; over when {}",
-                of.en, time.en, over.en
-            ),
-        };
-    }
-    let quantity = rule.quantity().expect("only a silence may be without quantity");
-    let of = named(quantity, rule.channel().unwrap_or(0));
-    let (raise_zh, raise_en) = limit(rule, Limit::Raise);
-    let (clear_zh, clear_en) = limit(rule, Limit::Clear);
-    let over = clear_hold(&clear_zh, &clear_en);
-    let (hold_zh, hold_en) = held(rule.hold, "持续 ");
+    let (hold, clear_hold) = (held(rule.hold, "持续"), held(rule.clear_hold, "持续"));
     Texts {
-        zh: format!("{}{raise_zh}{hold_zh}时告警，{}后解除", of.zh, over.zh),
-        en: format!("{}{raise_en}{hold_en}; over when {}", of.en, over.en),
-    }
-}
-
-fn raised(rule: &Rule, o: &Occasion<'_>, zh: &str, en: &str, value: Option<Texts>) -> Texts {
-    if rule.silence().is_some() {
-        let silent = lasting(o.silent_for.unwrap_or_default());
-        return match value {
-            Some(value) => Texts {
-                zh: format!("{zh}已 {} 无数据，最后值 {}", silent.zh, value.zh),
-                en: format!("{en} has sent nothing for {}; last value {}", silent.en, value.en),
-            },
-            None => Texts {
-                zh: format!("{zh}已 {} 无数据", silent.zh),
-                en: format!("{en} has sent nothing for {}", silent.en),
-            },
-        };
-    }
-    let value = value.unwrap_or_default();
-    let (hold_zh, hold_en) = held(rule.hold, "已持续 ");
-    if o.quantity.is_state() {
-        return Texts {
-            zh: format!("{zh}：{}{hold_zh}", value.zh),
-            en: format!("{en}: {}{hold_en}", value.en),
-        };
-    }
-    let (limit_zh, limit_en) = limit(rule, Limit::Raise);
-    Texts {
-        zh: format!("{zh} {} {limit_zh}{hold_zh}，超过运行阈值", value.zh),
+        zh: spaced(&format!(
+            "{}{}{}时告警，{}{}后解除",
+            of.zh, raise.zh, hold.zh, over.zh, clear_hold.zh
+        )),
         en: format!(
-            "{en} {} is {limit_en}{hold_en}, past its operational threshold",
-            value.en
+            "{} {}{}; over when {}{}",
+            of.en, raise.en, hold.en, over.en, clear_hold.en
         ),
     }
 }
 
-fn cleared(rule: &Rule, zh: &str, en: &str, value: Option<Texts>) -> Texts {
-    let (hold_zh, hold_en) = held(rule.clear_hold, "，已持续 ");
+fn raised(rule: &Rule, occasion: &Occasion<'_>, of: &Texts, value: Option<Texts>) -> Texts {
     if rule.silence().is_some() {
+        return silent(occasion.silent_for.unwrap_or_default(), of, value);
+    }
+    let value = value.unwrap_or_default();
+    let hold = held(rule.hold, "已持续");
+    if occasion.quantity.is_state() {
         return Texts {
-            zh: format!("{zh}恢复上报{hold_zh}"),
-            en: format!("{en} sends data again{hold_en}"),
+            zh: format!("{}：{}，{}", of.zh, value.zh, hold.zh)
+                .trim_end_matches('，')
+                .to_owned(),
+            en: format!("{}: {}{}", of.en, value.en, hold.en),
         };
     }
-    let (limit_zh, limit_en) = limit(rule, Limit::Clear);
+    let raise = limit(rule, Limit::Raise);
+    Texts {
+        zh: format!("{} {} {} {}，超过运行阈值", of.zh, value.zh, raise.zh, hold.zh),
+        en: format!(
+            "{} {} is {}{}, past its operational threshold",
+            of.en, value.en, raise.en, hold.en
+        ),
+    }
+}
+
+fn cleared(rule: &Rule, of: &Texts, value: Option<Texts>) -> Texts {
+    let hold = held(rule.clear_hold, "，已持续");
+    if rule.silence().is_some() {
+        return Texts {
+            zh: format!("{}恢复上报{}", of.zh, hold.zh),
+            en: format!("{} sends data again{}", of.en, hold.en),
+        };
+    }
+    let back = limit(rule, Limit::Clear);
     let value = value.unwrap_or_default();
     Texts {
-        zh: format!("{zh} {}，{limit_zh}{hold_zh}，告警解除", value.zh),
-        en: format!("{en} {}, {limit_en}{hold_en}: over", value.en),
+        zh: format!("{} {}，{}{}，告警解除", of.zh, value.zh, back.zh, hold.zh),
+        en: format!("{} {}, {}{}: over", of.en, value.en, back.en, hold.en),
     }
 }
 
-fn lost(o: &Occasion<'_>, zh: &str, en: &str, value: Option<Texts>) -> Texts {
+fn found(rule: &Rule, of: &Texts, value: Option<Texts>) -> Texts {
     let value = value.unwrap_or_default();
-    match o.silent_for {
-        Some(time) => {
-            let time = lasting(time);
-            Texts {
-                zh: format!("{zh}已 {} 无数据，最后值 {}，现状未知", time.zh, value.zh),
-                en: format!(
-                    "{en} has sent nothing for {}; last value {}, its state is unknown",
-                    time.en, value.en
-                ),
-            }
-        }
+    let back = limit(rule, Limit::Clear);
+    let (still_zh, still_en) = match rule.when {
+        When::State { .. } => ("告警仍未解除".to_owned(), "the alert goes on".to_owned()),
+        _ => (format!("仍未{}", back.zh), format!("not yet {}", back.en)),
+    };
+    Texts {
+        zh: format!("{}数据恢复，{}，{still_zh}", of.zh, value.zh),
+        en: format!("{} is back: {}, {still_en}", of.en, value.en),
+    }
+}
+
+fn lost(occasion: &Occasion<'_>, of: &Texts, value: Option<Texts>) -> Texts {
+    let Texts { zh, en } = match occasion.silent_for {
+        Some(time) => silent(time, of, value),
         None => Texts {
-            zh: format!("{zh}的数据不能用于判断，现状未知"),
-            en: format!("{en} sends values that may not be judged; its state is unknown"),
+            zh: format!("{}的数据不能用于判断", of.zh),
+            en: format!("{} sends values that may not be judged", of.en),
         },
+    };
+    Texts {
+        zh: format!("{zh}，现状未知"),
+        en: format!("{en}; its state is unknown"),
     }
 }
 
-fn subject(rule: &Rule, o: &Occasion<'_>) -> (String, String) {
-    if rule.silence().is_some() && rule.quantity().is_none() {
-        return ("设备".to_owned(), "The device".to_owned());
+fn silent(time: Duration, of: &Texts, last: Option<Texts>) -> Texts {
+    let time = lasting(time);
+    let (last_zh, last_en) = match last {
+        Some(last) => (
+            format!("，最后值 {}", last.zh),
+            format!("; last value {}", last.en),
+        ),
+        None => (String::new(), String::new()),
+    };
+    Texts {
+        zh: format!("{}已{}无数据{last_zh}", of.zh, time.zh),
+        en: format!("{} has sent nothing for {}{last_en}", of.en, time.en),
     }
-    let Texts { zh, en } = named(o.quantity, o.channel);
-    (zh, en.trim_end().to_owned())
 }
 
-/// A quantity's name with its channel when it is not the first; the English one ends with a blank.
+fn subject(rule: &Rule, occasion: &Occasion<'_>) -> Texts {
+    match (&rule.when, rule.quantity()) {
+        (When::NoData { .. }, None) => texts("设备", "The device"),
+        _ => named(occasion.quantity, occasion.channel),
+    }
+}
+
+/// A quantity's name, with its channel when it is not the first.
 fn named(quantity: Quantity, channel: u16) -> Texts {
     let definition = quantity.definition();
     match channel {
-        0 => Texts {
-            zh: definition.zh.clone(),
-            en: format!("{} ", definition.en),
-        },
+        0 => texts(&definition.zh, &definition.en),
         n => Texts {
             zh: format!("{}（通道 {n}）", definition.zh),
-            en: format!("{} (channel {n}) ", definition.en),
+            en: format!("{} (channel {n})", definition.en),
         },
     }
 }
@@ -212,49 +210,41 @@ enum Limit {
     Clear,
 }
 
-/// `高于 250 µg/m³` / `above 250 µg/m³`, or for the way back `回到 200 µg/m³ 以下`.
-fn limit(rule: &Rule, which: Limit) -> (String, String) {
+/// `高于 250 µg/m³` / `above 250 µg/m³`, or for the way back `回落至 200 µg/m³ 及以下`.
+fn limit(rule: &Rule, which: Limit) -> Texts {
     let (threshold, above) = match &rule.when {
-        When::Above(threshold) => (threshold, true),
-        When::Below(threshold) => (threshold, false),
-        When::State { .. } => return state_limit(rule, which),
-        When::NoData { .. } => return (String::new(), String::new()),
+        When::Above(threshold) if !threshold.quantity.is_state() => (threshold, true),
+        When::Below(threshold) if !threshold.quantity.is_state() => (threshold, false),
+        When::NoData { .. } => return Texts::default(),
+        When::Above(_) | When::Below(_) | When::State { .. } => return state_limit(rule, which),
     };
-    let quantity = threshold.quantity;
-    if quantity.is_state() {
-        return state_limit(rule, which);
-    }
     let number = match which {
         Limit::Raise => threshold.raise,
         Limit::Clear => threshold.clear,
     };
-    let number = format!("{}{}", trimmed(number), unit(quantity));
-    match (which, above) {
+    let number = format!("{}{}", trimmed(number), unit(threshold.quantity));
+    let (zh, en) = match (which, above) {
         (Limit::Raise, true) => (format!("高于 {number}"), format!("above {number}")),
         (Limit::Raise, false) => (format!("低于 {number}"), format!("below {number}")),
         (Limit::Clear, true) => (format!("回落至 {number} 及以下"), format!("at or below {number}")),
         (Limit::Clear, false) => (format!("回升至 {number} 及以上"), format!("at or above {number}")),
-    }
+    };
+    Texts { zh, en }
 }
 
-/// `为打开` / `is open`, or for the way back `恢复为关闭` / `back to closed`.
-fn state_limit(rule: &Rule, which: Limit) -> (String, String) {
-    let side = if which == Limit::Raise {
-        Side::Beyond
-    } else {
-        Side::Back
-    };
+/// `为打开` / `is open`, or for the way back `不再为打开` / `no longer open`.
+fn state_limit(rule: &Rule, which: Limit) -> Texts {
     let states = rule
         .quantity()
         .map_or(&[][..], |quantity| &quantity.definition().states);
-    let met = states
+    let wrong = states
         .iter()
-        .filter(|state| rule.side(f64::from(state.code)) == Some(side));
-    let (zh, en): (Vec<_>, Vec<_>) = met.map(|state| (state.zh.as_str(), state.en.as_str())).unzip();
+        .filter(|state| rule.side(f64::from(state.code)) == Some(Side::Beyond));
+    let (zh, en): (Vec<_>, Vec<_>) = wrong.map(|state| (state.zh.as_str(), state.en.as_str())).unzip();
     let (zh, en) = (zh.join("或"), en.join(" or "));
     match which {
-        Limit::Raise => (format!("为{zh}"), format!("is {en}")),
-        Limit::Clear => (format!("恢复为{zh}"), format!("back to {en}")),
+        Limit::Raise => texts(&format!("为{zh}"), &format!("is {en}")),
+        Limit::Clear => texts(&format!("不再为{zh}"), &format!("no longer {en}")),
     }
 }
 
@@ -305,16 +295,39 @@ fn unit(quantity: Quantity) -> String {
     format!(" {unit}")
 }
 
-fn held(hold: Duration, zh_words: &str) -> (String, String) {
+/// `已持续 30 秒` / ` for 30 s`; nothing without a hold.
+fn held(hold: Duration, zh_words: &str) -> Texts {
     if hold.is_zero() {
-        return (String::new(), String::new());
+        return Texts::default();
     }
     let hold = lasting(hold);
-    let space = if zh_words.starts_with('，') { "" } else { " " };
-    (
-        format!("{space}{zh_words}{}", hold.zh),
-        format!(" for {}", hold.en),
-    )
+    Texts {
+        zh: format!("{zh_words}{}", hold.zh),
+        en: format!(" for {}", hold.en),
+    }
+}
+
+/// Chinese with one blank between Chinese and Latin words and none elsewhere beside Chinese.
+fn spaced(text: &str) -> String {
+    let han = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c);
+    let full = |c: char| han(c) || "，。：；（）、！".contains(c);
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut blank = false;
+    for c in text.chars() {
+        if c == ' ' {
+            blank = true;
+            continue;
+        }
+        if let Some(before) = out.chars().next_back() {
+            let border = han(before) && !full(c) || han(c) && !full(before);
+            if border || (blank && !full(before) && !full(c)) {
+                out.push(' ');
+            }
+        }
+        blank = false;
+        out.push(c);
+    }
+    out
 }
 
 /// A duration in its largest whole unit, rounded down to seconds above one second.
@@ -345,5 +358,146 @@ fn texts(zh: &str, en: &str) -> Texts {
     Texts {
         zh: zh.to_owned(),
         en: en.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::RuleSet;
+
+    fn rule(when: &str) -> std::sync::Arc<Rule> {
+        let text = format!(
+            "version: 1\nrules:\n- id: r\n  name: {{zh: 规则, en: rule}}\n  severity: major\n  when: {{{when}}}\n  \
+             advice: {{zh: 看, en: look}}\n"
+        );
+        let text = if when.starts_with("no_data") {
+            text
+        } else {
+            text + "  for: 30 s\n  clear_for: 2 min\n"
+        };
+        RuleSet::parse("t", &text).unwrap().rules()[0].clone()
+    }
+
+    fn said(
+        rule: &Rule,
+        quantity: &str,
+        edge: Edge,
+        value: Option<f64>,
+        silent_s: Option<u64>,
+    ) -> (String, String) {
+        let because = rule_changed();
+        let occasion = Occasion {
+            edge,
+            quantity: Quantity::named(quantity).unwrap(),
+            channel: 0,
+            value,
+            silent_for: silent_s.map(Duration::from_secs),
+            because: Some(&because),
+        };
+        let Texts { zh, en } = super::edge(rule, &occasion);
+        (zh, en)
+    }
+
+    fn pair(zh: &str, en: &str) -> (String, String) {
+        (zh.to_owned(), en.to_owned())
+    }
+
+    #[test]
+    fn every_edge_of_a_threshold_has_its_sentence() {
+        let dust = rule("above: {quantity: pm10, raise: 250 ug/m3, clear: 200 ug/m3}");
+        let say = |edge, value, silent| said(&dust, "pm10", edge, Some(value), silent);
+        let expected = [
+            (
+                say(Edge::Raised, 612.0, None),
+                pair(
+                    "可吸入颗粒物 PM10 612 µg/m³ 高于 250 µg/m³ 已持续 30 秒，超过运行阈值",
+                    "PM10 612 µg/m³ is above 250 µg/m³ for 30 s, past its operational threshold",
+                ),
+            ),
+            (
+                say(Edge::Cleared, 180.0, None),
+                pair(
+                    "可吸入颗粒物 PM10 180 µg/m³，回落至 200 µg/m³ 及以下，已持续 2 分钟，告警解除",
+                    "PM10 180 µg/m³, at or below 200 µg/m³ for 2 min: over",
+                ),
+            ),
+            (
+                say(Edge::Lost, 612.0, Some(16)),
+                pair(
+                    "可吸入颗粒物 PM10 已 16 秒无数据，最后值 612 µg/m³，现状未知",
+                    "PM10 has sent nothing for 16 s; last value 612 µg/m³; its state is unknown",
+                ),
+            ),
+            (
+                say(Edge::Found, 610.0, None),
+                pair(
+                    "可吸入颗粒物 PM10 数据恢复，610 µg/m³，仍未回落至 200 µg/m³ 及以下",
+                    "PM10 is back: 610 µg/m³, not yet at or below 200 µg/m³",
+                ),
+            ),
+            (
+                say(Edge::Withdrawn, 610.0, None),
+                pair(
+                    "可吸入颗粒物 PM10 告警撤回：规则已移除、修改或不再适用；不表示已恢复正常",
+                    "Alert on PM10 withdrawn: its rule was removed, changed or no longer applies; this does not say \
+                     that it is normal",
+                ),
+            ),
+        ];
+        for (got, want) in expected {
+            assert_eq!(got, want);
+        }
+        assert_eq!(
+            dust.sentence().zh,
+            "可吸入颗粒物 PM10 高于 250 µg/m³ 持续 30 秒时告警，回落至 200 µg/m³ 及以下持续 2 分钟后解除"
+        );
+    }
+
+    #[test]
+    fn states_are_called_by_name_and_silences_by_their_length() {
+        let open = rule("state: {quantity: manhole_open, is: open}");
+        assert_eq!(
+            said(&open, "manhole_open", Edge::Raised, Some(1.0), None),
+            pair("井盖状态：打开，已持续 30 秒", "Manhole cover: open for 30 s")
+        );
+        assert_eq!(
+            open.sentence().zh,
+            "井盖状态为打开持续 30 秒时告警，不再为打开持续 2 分钟后解除"
+        );
+        assert_eq!(
+            open.sentence().en,
+            "Manhole cover is open for 30 s; over when no longer open for 2 min"
+        );
+        let silent = rule("no_data: {for: 3 x cadence}");
+        assert_eq!(
+            said(&silent, "seq", Edge::Raised, None, Some(16)),
+            pair("设备已 16 秒无数据", "The device has sent nothing for 16 s")
+        );
+        assert_eq!(
+            silent.sentence().zh,
+            "设备超过 3 个上报周期无数据时告警，恢复上报后解除"
+        );
+    }
+
+    #[test]
+    fn a_value_is_never_rounded_onto_the_other_side_of_its_limit() {
+        let dust = rule("above: {quantity: pm10, raise: 250 ug/m3}");
+        assert!(
+            said(&dust, "pm10", Edge::Raised, Some(250.04), None)
+                .0
+                .contains("PM10 250.04 µg/m³ 高于 250 µg/m³")
+        );
+        assert!(
+            said(&dust, "pm10", Edge::Raised, Some(250.4), None)
+                .0
+                .contains("250.4 µg/m³")
+        );
+        assert!(
+            said(&dust, "pm10", Edge::Raised, Some(251.4), None)
+                .0
+                .contains("251 µg/m³")
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use onemap_model::alert::Input;
 use onemap_model::{AlertId, DeviceId, DeviceState, DivisionCode, Quantity, SeriesKey, Timestamp};
 
-use crate::rule::{Rule, Silence};
+use crate::rule::{Rule, Side, Silence};
 
 /// What is known of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -155,10 +155,12 @@ impl SeriesEntry {
         if !known || (thresholds.peek().is_some() && !self.value.is_finite()) {
             return Condition::Unknown;
         }
-        let against = |slot: &Slot| {
-            slot.alert().is_some()
-                || ((device.in_maintenance() || self.has(MAINTAINED))
-                    && slot.rule.side(self.value) == Some(crate::rule::Side::Beyond))
+        // Under maintenance the alerts stand still, so the value itself must say what is.
+        let muted = device.in_maintenance() || self.has(MAINTAINED);
+        let against = |slot: &Slot| match (muted, slot.rule.side(self.value)) {
+            (true, Some(Side::Beyond)) => true,
+            (true, Some(Side::Back)) => false,
+            _ => slot.alert().is_some(),
         };
         if thresholds.any(against) {
             Condition::Abnormal

@@ -420,6 +420,8 @@ impl Engine {
             .saturating_add(1)
     }
 
+    /// Does the first thing whose time has come at `at`. A deadline that was put off since is only set
+    /// again, so that things happen in the order of their deadlines over all series.
     fn series_is_due(&mut self, i: u32, at: i64) {
         if self.series[i as usize].armed != at {
             return;
@@ -430,7 +432,7 @@ impl Engine {
         let slots = series.slots.iter().enumerate();
         let deadlines = slots.map(|(n, slot)| (self.slot_deadline(device, series.heard_at, slot), n));
         let first = deadlines.chain([(self.falls_silent(series), usize::MAX)]).min();
-        let Some((deadline, what)) = first.filter(|(deadline, _)| *deadline <= self.book.now) else {
+        let Some((deadline, what)) = first.filter(|(deadline, _)| *deadline <= at) else {
             return self.settle_series(i);
         };
         if what == usize::MAX {
@@ -463,7 +465,7 @@ impl Engine {
         let first = slots
             .map(|(n, slot)| (self.slot_deadline(device, device.heard_at, slot), n))
             .min();
-        if let Some((deadline, what)) = first.filter(|(deadline, _)| *deadline <= self.book.now) {
+        if let Some((deadline, what)) = first.filter(|(deadline, _)| *deadline <= at) {
             let mut n = 0;
             self.with_device_slots(i, |slot, book, place| {
                 if n == what {

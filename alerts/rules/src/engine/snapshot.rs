@@ -164,7 +164,7 @@ impl Engine {
         for _ in 0..r.count(4)? {
             quantities.push(Quantity::named(r.text()?));
         }
-        for i in 0..r.count(50)? {
+        for i in 0..r.count(48)? {
             let owner = r.u32()?;
             let device = self.devices.get_mut(owner as usize);
             let device = device.ok_or(Damaged("a series belongs to no device"))?;
