@@ -1,1 +1,16 @@
 //! Listeners: MQTT front end, admission, fan-out and downlink.
+//!
+//! A listener frames, authenticates, authorises and appends to the journal; only when the journal is
+//! durable does the device get its answer. [`admit`] is used by the pipeline behind the journal and is
+//! pure. [`fanout`] carries messages back to devices.
+
+pub mod admit;
+pub mod counters;
+pub mod fanout;
+pub mod mqtt;
+mod trie;
+
+pub use admit::{Admitted, admit};
+pub use counters::{Counted, Counters};
+pub use fanout::Fanout;
+pub use mqtt::{Auth, MqttConfig, MqttServer};

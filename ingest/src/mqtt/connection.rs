@@ -1,0 +1,673 @@
+//! One connection: read, journal, wait until it is durable, acknowledge.
+//!
+//! One append a socket read, one write for all acknowledgements that a commit made due. Order is kept:
+//! acknowledgements leave in the order of their publishes. Subscribers hear of a publish when it is
+//! durable, not before: nobody acts on what a power cut may take back.
+
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use onemap_log::{Batch, LogError};
+use onemap_model::record::{KIND_FRAME, KIND_SESSION, Session};
+use onemap_model::{Frame, Record, Refusal, Source, Timestamp};
+use rumqttd::protocol::{
+    ConnAck, ConnectReturnCode, Packet, PingResp, QoS, SubAck, Subscribe, SubscribeReasonCode, UnsubAck,
+    Unsubscribe,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::watch;
+use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
+use tracing::{debug, info, warn};
+
+use super::handshake::{Hello, KEPT_BYTES, Will, drain, own_filter, shown};
+use super::packet::{self, Ack, Bad, Cut, Publish};
+use super::server::Shared;
+use super::session::{Place, content_of};
+use super::topics::LastTopic;
+use crate::counters::Connected;
+use crate::fanout::Member;
+use crate::trie::is_topic;
+
+/// Publishes to a client that wait for its PUBACK.
+const WINDOW: usize = 100;
+/// Smallest and largest read.
+const CHUNK: (usize, usize) = (2 << 10, 64 << 10);
+/// Bytes written to a client before its acknowledgements are looked at again.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// An authenticated client.
+pub(super) struct Connection {
+    shared: Arc<Shared>,
+    device: onemap_model::DeviceId,
+    peer: String,
+    will: Option<Will>,
+    place: Place,
+    member: Member,
+    _connected: Connected,
+
+    buffer: Vec<u8>,
+    chunk: usize,
+    /// Bytes that the packet at the front of the buffer lacks.
+    lacking: usize,
+    last_topic: LastTopic,
+    /// How long the client may be silent, and since when it is.
+    silence: Duration,
+    last_heard: Instant,
+
+    batch: Batch,
+    staged: Staged,
+    durable: watch::Receiver<u64>,
+    marks: VecDeque<Mark>,
+    /// Acknowledgements of all marks, then of what is staged.
+    acks: BytesMut,
+    n_unacked_bytes: usize,
+    /// Position of this connection's last record.
+    last_position: u64,
+
+    out: BytesMut,
+    window: Window,
+}
+
+/// What belongs to the batch that is being filled.
+#[derive(Default)]
+struct Staged {
+    n_publishes: usize,
+    n_acks: usize,
+    ack_bytes: usize,
+    /// A position that must be durable too: that of a publish which was repeated.
+    at_least: u64,
+    /// QoS 2: packet id and content.
+    exactly_once: Vec<(u16, u64)>,
+    fans: Vec<Fan>,
+}
+
+/// A publish that somebody subscribed to.
+struct Fan {
+    topic: String,
+    payload: Bytes,
+    qos: u8,
+}
+
+/// What becomes due when a position is durable.
+struct Mark {
+    position: u64,
+    n_acks: usize,
+    ack_bytes: usize,
+    n_bytes: usize,
+    fans: Vec<Fan>,
+}
+
+/// Packet ids of publishes to the client.
+#[derive(Default)]
+struct Window {
+    last_id: u16,
+    waiting: HashSet<u16>,
+}
+
+impl Window {
+    fn has_room(&self) -> bool {
+        self.waiting.len() < WINDOW
+    }
+    fn next_id(&mut self) -> u16 {
+        loop {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            if self.waiting.insert(self.last_id) {
+                return self.last_id;
+            }
+        }
+    }
+}
+
+/// Why a connection ends.
+enum End {
+    /// DISCONNECT.
+    Said,
+    /// The peer closed or reset.
+    Gone,
+    Silent,
+    Replaced,
+    Stopped,
+    Refused(Refusal, String),
+    SlowReader,
+    WriteTimeout,
+    Write(io::Error),
+    Journal(LogError),
+}
+
+/// What may be wrong with a packet.
+enum Wrong {
+    Bad(Bad),
+    Foreign(String),
+    Said,
+}
+
+impl Connection {
+    pub(super) fn new(shared: Arc<Shared>, hello: Hello, peer: String) -> Self {
+        let place = shared
+            .sessions
+            .enter(&hello.device, &hello.client_id, hello.is_clean);
+        let silence = match hello.keep_alive_s {
+            0 => shared.config.idle_limit,
+            seconds => Duration::from_millis(u64::from(seconds) * 1500),
+        };
+        let mut out = BytesMut::with_capacity(64);
+        let connack = ConnAck {
+            session_present: false,
+            code: ConnectReturnCode::Success,
+        };
+        packet::write(&mut out, Packet::ConnAck(connack, None));
+        Self {
+            device: hello.device,
+            peer,
+            will: hello.will,
+            place,
+            member: shared.fanout.join(),
+            _connected: shared.counters.connected(),
+            buffer: hello.rest,
+            chunk: CHUNK.0,
+            lacking: 0,
+            last_topic: LastTopic::default(),
+            silence,
+            last_heard: Instant::now(),
+            batch: Batch::new(),
+            staged: Staged::default(),
+            durable: shared.log.durable(),
+            marks: VecDeque::new(),
+            acks: BytesMut::new(),
+            n_unacked_bytes: 0,
+            last_position: 0,
+            out,
+            window: Window::default(),
+            shared,
+        }
+    }
+
+    /// Serves the client until either side ends it.
+    pub(super) async fn run(mut self, mut stream: TcpStream) {
+        let (mut read, mut write) = stream.split();
+        let Err(end) = self.serve(&mut read, &mut write).await;
+        self.finish(end, &mut read, &mut write).await;
+    }
+
+    async fn serve(
+        &mut self,
+        read: &mut ReadHalf<'_>,
+        write: &mut WriteHalf<'_>,
+    ) -> Result<std::convert::Infallible, End> {
+        let mut alarm = pin!(sleep_until(self.last_heard + self.silence));
+        loop {
+            let taken = self.take_packets();
+            if let Err(Wrong::Bad(bad)) = &taken {
+                self.keep_bad(bad, read).await;
+            }
+            self.journal(write).await?;
+            match taken {
+                Ok(()) => {}
+                Err(Wrong::Said) => return Err(End::Said),
+                Err(Wrong::Foreign(detail)) => return Err(End::Refused(Refusal::ForeignTopic, detail)),
+                Err(Wrong::Bad(bad)) => return Err(End::Refused(refusal_of(&bad), bad.to_string())),
+            }
+            self.flush(write).await?;
+            self.wait(read, &mut alarm).await?;
+        }
+    }
+
+    /// Waits until there is something to do, and does the part that needs no packet.
+    async fn wait(
+        &mut self,
+        read: &mut ReadHalf<'_>,
+        alarm: &mut std::pin::Pin<&mut tokio::time::Sleep>,
+    ) -> Result<(), End> {
+        let may_read = self.n_unacked_bytes < self.shared.config.max_unacked_bytes;
+        let has_room = self.window.has_room();
+        self.buffer.reserve(self.chunk.max(self.lacking.min(CHUNK.1)));
+        let spare = self.buffer.capacity() - self.buffer.len();
+        tokio::select! {
+            () = self.shared.stop.cancelled() => Err(End::Stopped),
+            () = self.place.replaced.cancelled() => Err(End::Replaced),
+            changed = self.durable.changed(), if !self.marks.is_empty() => match changed {
+                Ok(()) => {
+                    self.acknowledge();
+                    Ok(())
+                }
+                Err(_) => Err(End::Journal(LogError::Closed)),
+            },
+            ready = self.member.ready(), if has_room => match ready {
+                Ok(()) => {
+                    self.deliver();
+                    Ok(())
+                }
+                Err(_) => Err(End::SlowReader),
+            },
+            _ = self.member.overrun(), if !has_room => Err(End::SlowReader),
+            n = read.read_buf(&mut self.buffer), if may_read => match n {
+                Ok(n) if n > 0 => {
+                    self.shared.counters.read(n);
+                    self.last_heard = Instant::now();
+                    self.fit_chunk(n, spare);
+                    Ok(())
+                }
+                _ if self.buffer.is_empty() => Err(End::Gone),
+                _ => {
+                    let bad = Bad::Malformed("the connection ended inside a packet".to_owned());
+                    self.stage_refused(Refusal::MalformedPacket, None);
+                    Err(End::Refused(Refusal::MalformedPacket, bad.to_string()))
+                }
+            },
+            () = alarm.as_mut() => {
+                let now = Instant::now();
+                if may_read && now >= self.last_heard + self.silence {
+                    return Err(End::Silent);
+                }
+                // While its socket is not read, a client cannot be heard.
+                let from = if may_read { self.last_heard } else { now };
+                alarm.as_mut().reset(from + self.silence);
+                Ok(())
+            }
+        }
+    }
+
+    /// Busy clients get large reads, quiet ones small memory.
+    fn fit_chunk(&mut self, n_read: usize, spare: usize) {
+        if n_read == spare {
+            self.chunk = (self.chunk * 2).min(CHUNK.1);
+        } else if n_read < self.chunk / 16 && self.chunk > CHUNK.0 {
+            self.chunk /= 2;
+            self.buffer.shrink_to(self.chunk);
+        }
+    }
+
+    /// Takes every whole packet out of the buffer; what is wrong stays at its front.
+    fn take_packets(&mut self) -> Result<(), Wrong> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let received_at = (self.shared.clock)();
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut at = 0;
+        let taken = loop {
+            let packet = match packet::cut(&buffer[at..], self.shared.config.max_packet_bytes) {
+                Ok(packet) => packet,
+                Err(bad) => break Err(Wrong::Bad(bad)),
+            };
+            let (taken, length) = match packet {
+                Cut::More(lacking) => {
+                    self.lacking = lacking;
+                    break Ok(());
+                }
+                Cut::Publish(publish, length) => (self.take_publish(publish, received_at), length),
+                Cut::Other(packet, length) => (self.take_other(*packet), length),
+            };
+            match taken {
+                Ok(()) => at += length,
+                Err(wrong) => break Err(wrong),
+            }
+        };
+        self.buffer = buffer;
+        self.buffer.drain(..at);
+        taken
+    }
+
+    fn take_publish(&mut self, publish: Publish<'_>, received_at: Timestamp) -> Result<(), Wrong> {
+        let is_sound = std::str::from_utf8(publish.topic).is_ok_and(is_topic);
+        if !is_sound {
+            let what = "PUBLISH to a topic that is empty, has a wildcard or is not UTF-8";
+            return Err(Wrong::Bad(Bad::Malformed(what.to_owned())));
+        }
+        let frame = |topic, refused, payload| Frame {
+            received_at,
+            source: Source::Mqtt,
+            refused,
+            device: "",
+            peer: &self.peer,
+            topic,
+            payload,
+        };
+        let Some(topic) = self.last_topic.own(self.device.as_str(), publish.topic) else {
+            let topic = String::from_utf8_lossy(publish.topic);
+            let kept = &publish.payload[..publish.payload.len().min(KEPT_BYTES)];
+            let frame = Frame {
+                device: self.device.as_str(),
+                ..frame(&topic, Some(Refusal::ForeignTopic), kept)
+            };
+            self.batch.push(KIND_FRAME, |out| frame.encode(out));
+            let topic: String = topic.chars().take(128).collect();
+            return Err(Wrong::Foreign(format!(
+                "publish to `{topic}`, which is not the device's own"
+            )));
+        };
+        let ack = match publish.qos {
+            0 => None,
+            1 => Some(Ack::Kept),
+            _ => Some(Ack::Received),
+        };
+        if let Some(ack) = ack {
+            packet::write_ack(&mut self.acks, ack, publish.packet_id);
+            self.staged.ack_bytes += 4;
+        }
+        if publish.qos == 2 {
+            let content = content_of(publish.topic, publish.payload);
+            let staged = &mut self.staged;
+            if staged.exactly_once.contains(&(publish.packet_id, content)) {
+                return Ok(());
+            }
+            let repeated = self
+                .place
+                .unreleased()
+                .repeats(publish.packet_id, content, publish.dup);
+            if let Some(position) = repeated {
+                staged.at_least = staged.at_least.max(position);
+                return Ok(());
+            }
+            staged.exactly_once.push((publish.packet_id, content));
+        } else if publish.qos == 1 {
+            self.staged.n_acks += 1;
+        }
+        let frame = Frame {
+            device: self.device.as_str(),
+            ..frame(topic, None, publish.payload)
+        };
+        self.batch.push(KIND_FRAME, |out| frame.encode(out));
+        self.staged.n_publishes += 1;
+        if self.shared.fanout.wanted(topic) {
+            self.staged.fans.push(Fan {
+                topic: topic.to_owned(),
+                payload: Bytes::copy_from_slice(publish.payload),
+                qos: publish.qos,
+            });
+        }
+        Ok(())
+    }
+
+    fn take_other(&mut self, packet: Packet) -> Result<(), Wrong> {
+        let malformed = |what: &str| Err(Wrong::Bad(Bad::Malformed(what.to_owned())));
+        match packet {
+            Packet::PubRel(release, _) => self.take_release(release.pkid),
+            Packet::PubAck(ack, _) => {
+                // An id we do not wait for is a late answer to a publish of an earlier connection.
+                self.window.waiting.remove(&ack.pkid);
+            }
+            Packet::Subscribe(subscribe, _) => self.take_subscribe(&subscribe),
+            Packet::Unsubscribe(unsubscribe, _) => self.take_unsubscribe(&unsubscribe),
+            Packet::PingReq(_) => packet::write(&mut self.out, Packet::PingResp(PingResp)),
+            Packet::Disconnect(..) => return Err(Wrong::Said),
+            Packet::Connect(..) => return malformed("a second CONNECT"),
+            Packet::PubRec(..) | Packet::PubComp(..) => {
+                return malformed("an answer to QoS 2, which is never sent to clients");
+            }
+            _ => return malformed("a packet that only servers send"),
+        }
+        Ok(())
+    }
+
+    /// PUBCOMP follows when the release is durable; an unknown id is answered all the same, because
+    /// its first answer may have been lost.
+    fn take_release(&mut self, packet_id: u16) {
+        let n_staged = self.staged.exactly_once.len();
+        self.staged.exactly_once.retain(|(id, _)| *id != packet_id);
+        let was_staged = self.staged.exactly_once.len() < n_staged;
+        if self.place.unreleased().release(packet_id) || was_staged {
+            let session = Session::Released {
+                device: self.device.clone(),
+                packet_id,
+            };
+            let (_, body) = Record::Session(session).encode();
+            self.batch.push(KIND_SESSION, |out| out.extend_from_slice(&body));
+        }
+        packet::write_ack(&mut self.acks, Ack::Completed, packet_id);
+        self.staged.ack_bytes += 4;
+        self.staged.n_acks += 1;
+    }
+
+    fn take_subscribe(&mut self, subscribe: &Subscribe) {
+        let grant = |path: &str, qos: QoS| {
+            let (filter, naming) = own_filter(&self.device, path)?;
+            self.member.subscribe(&filter, qos as u8, naming).ok()
+        };
+        let return_codes = subscribe
+            .filters
+            .iter()
+            .map(|filter| match grant(&filter.path, filter.qos) {
+                Some(0) => SubscribeReasonCode::Success(QoS::AtMostOnce),
+                Some(_) => SubscribeReasonCode::Success(QoS::AtLeastOnce),
+                None => {
+                    let path: String = filter.path.chars().take(128).collect();
+                    info!(device.id = %self.device, "`{}` may not subscribe to `{path}`", self.device);
+                    SubscribeReasonCode::Failure
+                }
+            })
+            .collect();
+        let suback = SubAck {
+            pkid: subscribe.pkid,
+            return_codes,
+        };
+        packet::write(&mut self.out, Packet::SubAck(suback, None));
+    }
+
+    fn take_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
+        for path in &unsubscribe.filters {
+            if let Some((filter, naming)) = own_filter(&self.device, path) {
+                self.member.unsubscribe(&filter, naming);
+            }
+        }
+        let unsuback = UnsubAck {
+            pkid: unsubscribe.pkid,
+            reasons: Vec::new(),
+        };
+        packet::write(&mut self.out, Packet::UnsubAck(unsuback, None));
+    }
+
+    /// Stages the beginning of a packet that is refused; of one that is too large, up to
+    /// [`KEPT_BYTES`] are read first, if they come within a second.
+    async fn keep_bad(&mut self, bad: &Bad, read: &mut ReadHalf<'_>) {
+        if let Bad::OverSize { .. } = bad {
+            let until = Instant::now() + Duration::from_secs(1);
+            while self.buffer.len() < KEPT_BYTES {
+                match timeout_at(until, read.read_buf(&mut self.buffer)).await {
+                    Ok(Ok(n)) if n > 0 => {}
+                    _ => break,
+                }
+            }
+        }
+        let topic = packet::topic_of_beginning(&self.buffer).map(str::to_owned);
+        self.stage_refused(refusal_of(bad), topic);
+    }
+
+    /// Stages the front of the buffer as a refused frame.
+    fn stage_refused(&mut self, refusal: Refusal, topic: Option<String>) {
+        let frame = Frame {
+            received_at: (self.shared.clock)(),
+            source: Source::Mqtt,
+            refused: Some(refusal),
+            device: self.device.as_str(),
+            peer: &self.peer,
+            topic: topic.as_deref().unwrap_or_default(),
+            payload: shown(&self.buffer),
+        };
+        self.batch.push(KIND_FRAME, |out| frame.encode(out));
+    }
+
+    /// Appends what is staged and remembers what becomes due with it. While the log has no room,
+    /// nothing is read, and what becomes due is still acknowledged.
+    async fn journal(&mut self, write: &mut WriteHalf<'_>) -> Result<(), End> {
+        if self.batch.is_empty() && self.staged.ack_bytes == 0 {
+            return Ok(());
+        }
+        let mut position = self.last_position;
+        let n_bytes = self.batch.bytes();
+        if !self.batch.is_empty() {
+            let batch = std::mem::take(&mut self.batch);
+            position = self.append(&batch, write).await?;
+            self.batch = batch;
+            self.batch.clear();
+            self.last_heard = Instant::now();
+        }
+        let staged = std::mem::take(&mut self.staged);
+        self.shared.counters.received(staged.n_publishes);
+        if !staged.exactly_once.is_empty() {
+            let mut unreleased = self.place.unreleased();
+            for (packet_id, content) in &staged.exactly_once {
+                unreleased.remember(*packet_id, *content, position);
+            }
+        }
+        self.last_position = position.max(staged.at_least);
+        self.n_unacked_bytes += n_bytes;
+        self.marks.push_back(Mark {
+            position: self.last_position,
+            n_acks: staged.n_acks,
+            ack_bytes: staged.ack_bytes,
+            n_bytes,
+            fans: staged.fans,
+        });
+        self.acknowledge();
+        Ok(())
+    }
+
+    async fn append(&mut self, batch: &Batch, write: &mut WriteHalf<'_>) -> Result<u64, End> {
+        let log = self.shared.log.clone();
+        let stop = self.shared.stop.clone();
+        let mut append = pin!(log.append(batch));
+        loop {
+            tokio::select! {
+                biased;
+                appended = &mut append => return appended.map_err(End::Journal),
+                () = stop.cancelled() => return Err(End::Stopped),
+                changed = self.durable.changed(), if !self.marks.is_empty() => {
+                    if changed.is_err() {
+                        return Err(End::Journal(LogError::Closed));
+                    }
+                    self.acknowledge();
+                    self.flush(write).await?;
+                }
+            }
+        }
+    }
+
+    /// Makes due whatever is durable by now: acknowledgements to the client, messages to subscribers.
+    fn acknowledge(&mut self) {
+        let durable = *self.durable.borrow_and_update();
+        while let Some(mark) = self.marks.front()
+            && mark.position <= durable
+        {
+            let Some(mark) = self.marks.pop_front() else { break };
+            self.out.extend_from_slice(&self.acks.split_to(mark.ack_bytes));
+            self.n_unacked_bytes -= mark.n_bytes;
+            self.shared.counters.acknowledged(mark.n_acks);
+            for fan in mark.fans {
+                self.shared.fanout.publish(&fan.topic, fan.payload, fan.qos);
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        let mut n_messages = 0;
+        while self.window.has_room()
+            && self.out.len() < WRITE_BYTES
+            && let Some(delivery) = self.member.take()
+        {
+            let packet_id = if delivery.qos == 0 {
+                0
+            } else {
+                self.window.next_id()
+            };
+            packet::write_publish(&mut self.out, &delivery.topic, packet_id, &delivery.payload);
+            n_messages += 1;
+        }
+        self.shared.counters.delivered(n_messages);
+    }
+
+    async fn flush(&mut self, write: &mut WriteHalf<'_>) -> Result<(), End> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        match timeout(
+            self.shared.config.write_timeout,
+            write.write_all_buf(&mut self.out),
+        )
+        .await
+        {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(End::Write(error)),
+            Err(_) => Err(End::WriteTimeout),
+        }
+    }
+
+    /// Says why it ends, publishes the will, waits for the last acknowledgements and closes.
+    async fn finish(mut self, end: End, read: &mut ReadHalf<'_>, write: &mut WriteHalf<'_>) {
+        self.report(&end);
+        let is_graceful = matches!(end, End::Said | End::Stopped);
+        if let Some(will) = self.will.take_if(|_| !is_graceful) {
+            self.stage_will(will);
+        }
+        let until = Instant::now() + self.shared.config.stop_timeout;
+        // The client may be gone, and the journal may have failed: then the last bytes are lost unacked.
+        let _ = timeout_at(until, async {
+            let _ = self.journal(write).await;
+            while !self.marks.is_empty() && self.durable.changed().await.is_ok() {
+                self.acknowledge();
+            }
+            let _ = self.flush(write).await;
+            let _ = write.shutdown().await;
+        })
+        .await;
+        if let End::Refused(..) | End::Stopped = end {
+            drain(read).await;
+        }
+    }
+
+    fn stage_will(&mut self, will: Will) {
+        let frame = Frame {
+            received_at: (self.shared.clock)(),
+            source: Source::Mqtt,
+            refused: None,
+            device: self.device.as_str(),
+            peer: &self.peer,
+            topic: &will.topic,
+            payload: &will.payload,
+        };
+        self.batch.push(KIND_FRAME, |out| frame.encode(out));
+        self.staged.fans.push(Fan {
+            topic: will.topic,
+            payload: will.payload,
+            qos: will.qos,
+        });
+    }
+
+    fn report(&self, end: &End) {
+        let (device, peer) = (&self.device, self.peer.as_str());
+        match end {
+            End::Said | End::Gone => debug!(device.id = %device, peer, "`{device}` left"),
+            End::Stopped => debug!(device.id = %device, peer, "`{device}` is let go, the server stops"),
+            End::Silent => info!(device.id = %device, peer, "`{device}` was silent for too long"),
+            End::Replaced => info!(device.id = %device, peer, "`{device}` connected again"),
+            End::Refused(refusal, detail) => {
+                self.shared.counters.refuse(*refusal);
+                warn!(device.id = %device, peer, reason = refusal.label(), "`{device}` is cut off: {detail}");
+            }
+            End::SlowReader => {
+                self.shared.counters.slow_reader();
+                warn!(device.id = %device, peer, "`{device}` does not read its messages and is cut off");
+            }
+            End::WriteTimeout => {
+                self.shared.counters.slow_reader();
+                warn!(device.id = %device, peer, "`{device}` does not take its answers and is cut off");
+            }
+            End::Write(error) => debug!(device.id = %device, peer, "`{device}` is gone: {error}"),
+            End::Journal(error) => {
+                warn!(device.id = %device, peer, "`{device}` is cut off, the journal takes nothing: {error}");
+            }
+        }
+    }
+}
+
+fn refusal_of(bad: &Bad) -> Refusal {
+    match bad {
+        Bad::OverSize { .. } => Refusal::OverSize,
+        Bad::Malformed(_) => Refusal::MalformedPacket,
+    }
+}

@@ -1,0 +1,319 @@
+//! From an accepted socket to an authenticated client, or to a refusal with its CONNACK.
+
+use bytes::BytesMut;
+use onemap_log::Batch;
+use onemap_model::record::KIND_FRAME;
+use onemap_model::{DeviceId, Frame, Refusal, Source};
+use rumqttd::protocol::{ConnAck, Connect, ConnectReturnCode, LastWill, Login, Packet};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Duration, Instant, timeout, timeout_at};
+use tracing::{debug, warn};
+
+use super::packet::{self, Bad, Cut};
+use super::server::Shared;
+use super::topics;
+use crate::fanout::Naming;
+use crate::trie::is_topic;
+
+/// Largest CONNECT that is read before anybody is authenticated.
+const MAX_CONNECT_BYTES: usize = 72 << 10;
+/// Longest client id, in bytes.
+const MAX_CLIENT_ID_BYTES: usize = 1024;
+/// Bytes of a refused packet that are kept.
+pub(super) const KEPT_BYTES: usize = 4096;
+
+/// A client that may come in.
+pub(super) struct Hello {
+    pub(super) device: DeviceId,
+    /// As sent; made up when the client left it empty.
+    pub(super) client_id: String,
+    pub(super) is_clean: bool,
+    pub(super) keep_alive_s: u16,
+    pub(super) will: Option<Will>,
+    /// What came behind the CONNECT already.
+    pub(super) rest: Vec<u8>,
+}
+
+/// What to publish when the connection breaks.
+pub(super) struct Will {
+    /// Normalised, the device's own.
+    pub(super) topic: String,
+    pub(super) payload: bytes::Bytes,
+    pub(super) qos: u8,
+}
+
+/// Why a client may not come in.
+struct No {
+    code: Option<ConnectReturnCode>,
+    refusal: Refusal,
+    detail: String,
+    kept: Option<Kept>,
+}
+
+/// What is journaled of the refused bytes.
+struct Kept {
+    device: Option<DeviceId>,
+    topic: String,
+    payload: Vec<u8>,
+}
+
+impl No {
+    fn to_stranger(code: Option<ConnectReturnCode>, detail: impl Into<String>, packet: &[u8]) -> Self {
+        Self {
+            code,
+            refusal: Refusal::MalformedPacket,
+            detail: detail.into(),
+            kept: Some(Kept {
+                device: None,
+                topic: String::new(),
+                payload: shown(packet).to_vec(),
+            }),
+        }
+    }
+}
+
+/// The first [`KEPT_BYTES`] of a packet; of a CONNECT only what stands before its secrets.
+pub(super) fn shown(packet: &[u8]) -> &[u8] {
+    let packet = match packet.first() {
+        Some(first) if first >> 4 == 1 => packet::without_secrets(packet),
+        _ => packet,
+    };
+    &packet[..packet.len().min(KEPT_BYTES)]
+}
+
+/// Reads the CONNECT and decides. `None`: the client was told and the refusal is counted and kept.
+/// CONNACK 0 is not written here. With `is_full` everyone is told that there is no room.
+pub(super) async fn greet(
+    stream: &mut TcpStream,
+    shared: &Shared,
+    peer: &str,
+    is_full: bool,
+) -> Option<Hello> {
+    let deadline = Instant::now() + shared.config.handshake_timeout;
+    let mut buffer = Vec::with_capacity(512);
+    let read = timeout_at(deadline, read_connect(stream, &mut buffer)).await;
+    let judged = match read {
+        Ok(Ok(())) => judge(shared, peer, &buffer, is_full),
+        Ok(Err(End::Bad(bad))) => Err(match packet::other_version(&buffer) {
+            Some(level) => No::to_stranger(
+                Some(ConnectReturnCode::RefusedProtocolVersion),
+                format!("protocol level {level}, only MQTT 3.1.1 is spoken here"),
+                &buffer,
+            ),
+            None => No::to_stranger(None, bad.to_string(), &buffer),
+        }),
+        Ok(Err(End::Gone)) | Err(_) if buffer.is_empty() => {
+            debug!(peer, "peer said nothing");
+            return None;
+        }
+        Ok(Err(End::Gone)) => Err(No::to_stranger(None, "connection ended inside CONNECT", &buffer)),
+        Err(_) => Err(No::to_stranger(None, "CONNECT did not come in time", &buffer)),
+    };
+    match judged {
+        Ok(hello) => Some(hello),
+        Err(no) => {
+            refuse(stream, shared, peer, no).await;
+            None
+        }
+    }
+}
+
+enum End {
+    Gone,
+    Bad(Bad),
+}
+
+/// Reads until a whole CONNECT stands at the front of the buffer.
+async fn read_connect(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), End> {
+    loop {
+        match stream.read_buf(buffer).await {
+            Ok(0) | Err(_) => return Err(End::Gone),
+            Ok(_) => {}
+        }
+        if buffer[0] >> 4 != 1 {
+            let bad = Bad::Malformed("the first packet is not CONNECT".to_owned());
+            return Err(End::Bad(bad));
+        }
+        match packet::cut(buffer, MAX_CONNECT_BYTES).map_err(End::Bad)? {
+            Cut::More(more) => buffer.reserve(more),
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn judge(shared: &Shared, peer: &str, buffer: &[u8], is_full: bool) -> Result<Hello, No> {
+    let malformed = |detail: &str| No::to_stranger(None, detail, buffer);
+    let Ok(Cut::Other(first, length)) = packet::cut(buffer, MAX_CONNECT_BYTES) else {
+        return Err(malformed("the first packet is not CONNECT"));
+    };
+    let Packet::Connect(connect, _, will, _, login) = *first else {
+        return Err(malformed("the first packet is not CONNECT"));
+    };
+    packet::check_connect_flags(buffer).map_err(|bad| malformed(&bad.to_string()))?;
+    if is_full {
+        return Err(No {
+            code: Some(ConnectReturnCode::ServiceUnavailable),
+            refusal: Refusal::TooManyConnections,
+            detail: format!("{} connections are open", shared.config.max_connections),
+            kept: None,
+        });
+    }
+    let device = authenticate(shared, login)?;
+    let Connect {
+        keep_alive,
+        client_id,
+        clean_session,
+    } = connect;
+    let is_bad_id = (client_id.is_empty() && !clean_session) || client_id.len() > MAX_CLIENT_ID_BYTES;
+    if is_bad_id {
+        return Err(No {
+            code: Some(ConnectReturnCode::ClientIdentifierNotValid),
+            refusal: Refusal::MalformedPacket,
+            detail: format!(
+                "{device} has a client id of {} bytes, clean session {clean_session}",
+                client_id.len()
+            ),
+            kept: Some(Kept {
+                device: Some(device),
+                topic: String::new(),
+                payload: shown(buffer).to_vec(),
+            }),
+        });
+    }
+    let will = will.map(|will| own_will(&device, &will)).transpose()?;
+    // NUL cannot be in a client's own id, so a made-up one is nobody else's.
+    let client_id = if client_id.is_empty() {
+        format!("\0{peer}")
+    } else {
+        client_id
+    };
+    Ok(Hello {
+        device,
+        client_id,
+        is_clean: clean_session,
+        keep_alive_s: keep_alive,
+        will,
+        rest: buffer[length..].to_vec(),
+    })
+}
+
+/// Of a wrong token nothing is kept, not even its length.
+fn authenticate(shared: &Shared, login: Option<Login>) -> Result<DeviceId, No> {
+    let no = |code, detail: &str| No {
+        code: Some(code),
+        refusal: Refusal::WrongToken,
+        detail: detail.to_owned(),
+        kept: None,
+    };
+    let token = login.map(|l| l.username).unwrap_or_default();
+    if token.is_empty() {
+        return Err(no(
+            ConnectReturnCode::NotAuthorized,
+            "CONNECT without a token as user name",
+        ));
+    }
+    shared
+        .auth
+        .device(&token)
+        .ok_or_else(|| no(ConnectReturnCode::BadUserNamePassword, "nobody holds this token"))
+}
+
+fn own_will(device: &DeviceId, will: &LastWill) -> Result<Will, No> {
+    let topic = std::str::from_utf8(&will.topic).ok();
+    let own = topic.and_then(|t| Some((t, topics::own(device.as_str(), t)?.0)));
+    match own {
+        Some((text, normalised)) if is_topic(text) => Ok(Will {
+            topic: normalised.into_owned(),
+            payload: will.message.clone(),
+            qos: will.qos as u8,
+        }),
+        _ => Err(No {
+            code: Some(ConnectReturnCode::NotAuthorized),
+            refusal: Refusal::ForeignTopic,
+            detail: format!("the will of {device} is for a topic that is not its own"),
+            kept: Some(Kept {
+                device: Some(device.clone()),
+                topic: String::from_utf8_lossy(&will.topic).into_owned(),
+                payload: will.message[..will.message.len().min(KEPT_BYTES)].to_vec(),
+            }),
+        }),
+    }
+}
+
+async fn refuse(stream: &mut TcpStream, shared: &Shared, peer: &str, no: No) {
+    shared.counters.refuse(no.refusal);
+    if let Some(code) = no.code {
+        let mut out = BytesMut::new();
+        let connack = ConnAck {
+            session_present: false,
+            code,
+        };
+        packet::write(&mut out, Packet::ConnAck(connack, None));
+        // Whether the refused client reads its answer is its own affair.
+        let _ = timeout(Duration::from_secs(1), stream.write_all(&out)).await;
+    }
+    let is_stranger = no.kept.as_ref().is_none_or(|k| k.device.is_none());
+    if is_stranger && !shared.strangers.may_keep(std::time::Instant::now()) {
+        shared.counters.not_kept();
+        debug!(
+            peer,
+            reason = no.refusal.label(),
+            "connection refused: {}",
+            no.detail
+        );
+    } else {
+        warn!(
+            peer,
+            reason = no.refusal.label(),
+            "connection refused: {}",
+            no.detail
+        );
+        if let Some(kept) = no.kept {
+            keep(shared, peer, no.refusal, &kept).await;
+        }
+    }
+    let _ = stream.shutdown().await; // it may be gone already
+    drain(stream).await;
+}
+
+async fn keep(shared: &Shared, peer: &str, refusal: Refusal, kept: &Kept) {
+    let frame = Frame {
+        received_at: (shared.clock)(),
+        source: Source::Mqtt,
+        refused: Some(refusal),
+        device: kept.device.as_ref().map_or("", DeviceId::as_str),
+        peer,
+        topic: &kept.topic,
+        payload: &kept.payload,
+    };
+    let mut batch = Batch::new();
+    batch.push(KIND_FRAME, |out| frame.encode(out));
+    tokio::select! {
+        appended = shared.log.append(&batch) => if let Err(error) = appended {
+            warn!(peer, "refused bytes were not kept: {error}");
+        },
+        () = shared.stop.cancelled() => shared.counters.not_kept(),
+    }
+}
+
+/// Reads what is still on its way, for a moment: a socket that is closed with unread bytes takes the
+/// last answer away from its client.
+pub(super) async fn drain(stream: &mut (impl AsyncRead + Unpin)) {
+    let mut scrap = vec![0; 8192];
+    let until = Instant::now() + Duration::from_millis(500);
+    for _ in 0..64 {
+        match timeout_at(until, stream.read(&mut scrap)).await {
+            Ok(Ok(n)) if n > 0 => {}
+            _ => break,
+        }
+    }
+}
+
+/// How a filter is taken, when it is the device's own.
+pub(super) fn own_filter<'f>(
+    device: &DeviceId,
+    filter: &'f str,
+) -> Option<(std::borrow::Cow<'f, str>, Naming)> {
+    topics::own(device.as_str(), filter)
+}
