@@ -110,7 +110,7 @@ fn doubled_area(a: Mercator, b: Mercator, c: Mercator) -> u128 {
 
 fn zoom_of(doubled_area: u128) -> u8 {
     (0..FULL_DETAIL_ZOOM)
-        .find(|zoom| doubled_area >= 2 * TOLERANCE_UNITS2 << (2 * (UNIT_BITS - u32::from(*zoom))))
+        .find(|zoom| doubled_area >= (2 * TOLERANCE_UNITS2) << (2 * (UNIT_BITS - u32::from(*zoom))))
         .unwrap_or(FULL_DETAIL_ZOOM)
 }
 
@@ -129,8 +129,8 @@ fn rank(vertices: &[Mercator], arc: &[usize], zooms: &mut [u8]) {
     let mut after: Vec<usize> = (1..=n).collect();
     let mut area: Vec<u128> = vec![u128::MAX; n];
     let mut heap = BinaryHeap::new();
-    for k in 1..n.saturating_sub(1) {
-        area[k] = doubled_area(at(k - 1), at(k), at(k + 1));
+    for (inner, k) in arc.windows(3).zip(1..) {
+        area[k] = doubled_area(vertices[inner[0]], vertices[inner[1]], vertices[inner[2]]);
         heap.push(Reverse((area[k], k)));
     }
     let mut largest = 0;

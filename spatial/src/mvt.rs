@@ -197,7 +197,7 @@ mod tests {
     /// The polygon with a hole of the specification, section 4.3.5: commands as given there.
     #[test]
     fn commands_are_those_of_the_specification() {
-        let polygon = vec![
+        let polygon = [
             vec![[11, 11], [20, 11], [20, 20], [11, 20]],
             vec![[13, 13], [13, 17], [17, 17], [17, 13]],
         ];

@@ -62,7 +62,7 @@ mod tests {
             [5, 5],
             [0, 5],
         ];
-        let polygons = repair(&[ring.clone()]);
+        let polygons = repair(std::slice::from_ref(&ring));
         assert!(polygons.iter().all(|p| p.iter().all(|r| {
             let mut points = r.clone();
             points.sort_unstable();
