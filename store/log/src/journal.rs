@@ -20,7 +20,8 @@ use crate::{
     shared::{Ended, Pending, Shared, lock, wait},
 };
 
-/// An open log. Clones share it; when the last one goes, it is closed as by [`Log::close`].
+/// An open log. Clones share it; when the last one goes, it is closed as by [`Log::close`], which
+/// blocks for as long as the disk takes.
 #[derive(Clone, Debug)]
 pub struct Log {
     owner: Arc<Owner>,
@@ -282,8 +283,9 @@ impl Owner {
         shared.stopping.store(true, Ordering::Relaxed);
         drop(lock(&shared.catalog)); // the packer is asleep or will see the flag
         shared.closed_a_segment.notify_all();
-        let threads = std::mem::take(&mut *lock(&self.threads));
-        for thread in threads {
+        // Held while joining: a second caller returns when the log is closed, not before.
+        let mut threads = lock(&self.threads);
+        for thread in threads.drain(..) {
             if thread.join().is_err() {
                 warn!("a thread of the log in {} panicked", shared.config.dir.display());
             }

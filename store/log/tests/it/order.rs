@@ -232,3 +232,44 @@ async fn tasks_append_wait_and_watch() {
         Err(LogError::Closed)
     ));
 }
+
+#[test]
+fn closed_segments_and_a_closed_log_give_back_what_was_set_aside_for_them() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = TempDir::new().unwrap();
+    let (log, _) = Log::open(config(dir.path())).unwrap();
+    let allocated = || -> u64 {
+        let entries = std::fs::read_dir(dir.path()).unwrap();
+        entries
+            .map(|entry| entry.unwrap().metadata().unwrap().blocks() * 512)
+            .sum()
+    };
+    fill(&log, 1..=10);
+    log.rotate();
+    wait_until("the segment is closed", || log.status().segments == 2);
+    assert!(allocated() < 256 << 10, "{} bytes for ten records", allocated());
+    fill(&log, 11..=20);
+    log.close().unwrap();
+    assert!(
+        allocated() < 256 << 10,
+        "{} bytes for twenty records",
+        allocated()
+    );
+}
+
+#[test]
+fn closing_from_two_threads_gives_the_folder_free_only_when_all_is_durable() {
+    let dir = TempDir::new().unwrap();
+    for round in 0..20 {
+        let (log, recovery) = Log::open(config(dir.path())).unwrap();
+        assert_eq!((recovery.last, recovery.torn), (round * 500, None));
+        for n in 1..=500 {
+            log.append_blocking(&batch(&[(1, &body(n))])).unwrap();
+        }
+        thread::scope(|scope| {
+            scope.spawn(|| log.close().unwrap());
+            scope.spawn(|| log.close().unwrap());
+        });
+        assert_eq!(log.status().durable, (round + 1) * 500);
+    }
+}
