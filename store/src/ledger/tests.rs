@@ -88,7 +88,7 @@ fn entry(position: u64, ordinal: u32, received_at: i64, payload: &[u8]) -> Quara
             Refusal::Sentinel
         },
         source: Source::Mqtt,
-        device: if position % 2 == 0 {
+        device: if position.is_multiple_of(2) {
             "air-1".into()
         } else {
             String::new()

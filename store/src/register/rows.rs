@@ -22,6 +22,9 @@ pub(crate) struct Change {
 /// What cannot be read back: table, key and column.
 pub(crate) type BadRow = (&'static str, String, &'static str);
 
+/// Rows as read, each on its own.
+type Rows<T> = rusqlite::Result<Vec<Result<T, BadRow>>>;
+
 pub(crate) fn put_device(tx: &Connection, change: Change, device: &Device) -> rusqlite::Result<()> {
     let point = device.position.map(|p| {
         Geometry::Point(Coord {
@@ -163,7 +166,7 @@ fn touch(tx: &Connection, table: &str, at: Timestamp, geometry: Option<&Geometry
 }
 
 /// Reads every device.
-pub(crate) fn devices(connection: &Connection) -> rusqlite::Result<Vec<Result<Device, BadRow>>> {
+pub(crate) fn devices(connection: &Connection) -> Rows<Device> {
     let read = |row: &Row<'_>| {
         let id: String = row.get("id")?;
         let blob: Option<Vec<u8>> = row.get("geom")?;
@@ -210,7 +213,7 @@ pub(crate) fn devices(connection: &Connection) -> rusqlite::Result<Vec<Result<De
 }
 
 /// Reads every entity.
-pub(crate) fn entities(connection: &Connection) -> rusqlite::Result<Vec<Result<Entity, BadRow>>> {
+pub(crate) fn entities(connection: &Connection) -> Rows<Entity> {
     let mut all = Vec::new();
     for table in ENTITY_TABLES {
         let mut statement = connection.prepare(&format!("SELECT * FROM {}", table.name))?;
@@ -260,9 +263,7 @@ fn entity(table: &'static str, row: &Row<'_>) -> rusqlite::Result<Result<Entity,
 }
 
 /// Reads every profile.
-pub(crate) fn profiles(
-    connection: &Connection,
-) -> rusqlite::Result<Vec<Result<(ProfileId, Arc<str>), BadRow>>> {
+pub(crate) fn profiles(connection: &Connection) -> Rows<(ProfileId, Arc<str>)> {
     let read = |row: &Row<'_>| {
         let (id, text): (String, String) = (row.get(0)?, row.get(1)?);
         let parsed = id.parse().map_err(|_| ("profiles", id, "id"));

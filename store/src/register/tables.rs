@@ -57,7 +57,7 @@ pub(crate) fn table_of(kind: &EntityKind, geometry: &Geometry) -> Table {
 }
 
 /// The statements that make an empty register. `last_change` stands at the epoch until the first
-/// commit, because the file never reads a clock.
+/// commit, because the register never reads a clock (the column's default, which the standard demands, is not used).
 pub(crate) fn schema() -> String {
     let mut sql = String::from(CORE);
     for t in ENTITY_TABLES {
@@ -102,7 +102,8 @@ INSERT INTO gpkg_spatial_ref_sys VALUES
      'longitude/latitude coordinates in decimal degrees on the WGS 84 spheroid');
 CREATE TABLE gpkg_contents (
     table_name TEXT NOT NULL PRIMARY KEY, data_type TEXT NOT NULL, identifier TEXT UNIQUE,
-    description TEXT DEFAULT '', last_change DATETIME NOT NULL,
+    description TEXT DEFAULT '',
+    last_change DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')),
     min_x DOUBLE, min_y DOUBLE, max_x DOUBLE, max_y DOUBLE, srs_id INTEGER,
     CONSTRAINT fk_gc_r_srs_id FOREIGN KEY (srs_id) REFERENCES gpkg_spatial_ref_sys(srs_id));
 CREATE TABLE gpkg_geometry_columns (

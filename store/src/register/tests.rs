@@ -261,6 +261,20 @@ fn gis_programs_open_the_file() {
     if let Some(said) = foreign("python3", &["-c", script, path]) {
         assert_eq!(said.lines().next(), Some("ok []"));
     }
+    // The validator of Debian's python3-gdal, which lives in the system's own Python.
+    let validator = "osgeo_utils.samples.validate_gpkg";
+    let there = Command::new("/usr/bin/python3")
+        .args(["-c", &format!("import {validator}")])
+        .output();
+    match there {
+        Ok(output) if output.status.success() => {
+            foreign(
+                "/usr/bin/python3",
+                &["-m", validator, "--extra", "--warning-as-error", path],
+            );
+        }
+        _ => eprintln!("SKIPPED: the GeoPackage validator of Debian package python3-gdal is not here"),
+    }
     let Some(layers) = foreign("ogrinfo", &["-ro", "-q", path]) else {
         return;
     };
@@ -521,4 +535,27 @@ fn real_files_are_imported() {
     let last = apply(&mut register, 0, &all);
     register.commit(last).unwrap();
     assert_eq!(register.load().unwrap(), view_of(&all));
+}
+
+#[test]
+fn the_demo_city_is_imported_whole() {
+    let city = Path::new(env!("CARGO_MANIFEST_DIR")).join("../simulators/city");
+    for (file, kind) in [
+        ("divisions.geojson", EntityKind::Division),
+        ("water.geojson", EntityKind::Water),
+        ("roads.geojson", EntityKind::Road),
+        ("places.geojson", EntityKind::Place),
+    ] {
+        let text = std::fs::read_to_string(city.join(file)).unwrap();
+        let entities = import::import_geojson(&text, &import::Mapping::default());
+        assert!(entities.len() > 3, "{file}");
+        for entity in entities {
+            let entity = entity.unwrap_or_else(|error| panic!("{file}: {error}"));
+            assert_eq!(entity.kind, kind);
+            assert!(
+                !entity.name.is_empty() && !entity.source.is_empty(),
+                "{file}: {entity:?}"
+            );
+        }
+    }
 }

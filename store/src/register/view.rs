@@ -78,10 +78,7 @@ impl RegisterView {
     }
 }
 
-fn put<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, Arc<V>>, key: K, value: Arc<V>) -> bool
-where
-    V: ?Sized,
-{
+fn put<K: Ord, V: PartialEq + ?Sized>(map: &mut BTreeMap<K, Arc<V>>, key: K, value: Arc<V>) -> bool {
     let old = map.insert(key, value.clone());
     old.is_none_or(|old| old != value)
 }
