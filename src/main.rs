@@ -1,2 +1,197 @@
-//! onemap.
-fn main() {}
+//! `onemap`: the command line. Composes the members; decides nothing.
+
+mod check;
+mod config;
+mod demo;
+mod door;
+mod house;
+mod pipeline;
+mod serve;
+mod shipped;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use onemap_model::{DivisionCode, Role};
+
+use crate::config::Config;
+
+/// City sensing and one-map operations backend (城市运行管理一张图).
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Common {
+    /// Folder that holds everything onemap keeps.
+    #[arg(long, global = true, env = "ONEMAP_DATA_DIR", default_value = "onemap-data")]
+    data_dir: PathBuf,
+    /// Configuration file (TOML); without it everything listens on loopback with defaults.
+    #[arg(long, global = true, env = "ONEMAP_CONFIG")]
+    config: Option<PathBuf>,
+    /// Print machine-readable JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve,
+    /// Run the server with a simulated city, a gateway and simulated Modbus slaves.
+    Demo(demo::DemoArgs),
+    /// Check configuration, rules and profiles; faults come as file:line:column.
+    Check,
+    /// Bearer tokens for people and machines.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Devices.
+    #[command(subcommand)]
+    Device(DeviceCommand),
+    /// Import files.
+    #[command(subcommand)]
+    Import(ImportCommand),
+    /// The journal.
+    #[command(subcommand)]
+    Journal(JournalCommand),
+    /// One digest each of latest values, history and transitions: equal for equal journals.
+    Digest,
+}
+
+#[derive(Subcommand)]
+enum TokenCommand {
+    /// Make a token; prints it and nothing else.
+    Create {
+        /// viewer, officer, operator, commander, integrator, system_admin, security_admin, audit_admin or admin.
+        #[arg(long)]
+        role: Role,
+        /// Only this division (6, 9 or 12 digits).
+        #[arg(long)]
+        division: Option<DivisionCode>,
+        /// What it is called in the audit.
+        #[arg(long)]
+        name: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum DeviceCommand {
+    /// Register a device; prints its token.
+    Add(door::DeviceArgs),
+    /// List devices.
+    List,
+    /// Give a device a new token; the old one ends.
+    Token {
+        /// The device.
+        id: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum ImportCommand {
+    /// Entities from GeoJSON (FeatureCollection) or CSV.
+    Entities(door::EntitiesArgs),
+    /// Readings from CSV with the columns device, quantity, time, value (and ch).
+    Readings {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum JournalCommand {
+    /// What the journal holds.
+    Stat,
+    /// Make all projections again from the journal, in an empty folder.
+    Replay {
+        /// The empty folder.
+        #[arg(long)]
+        into: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ONEMAP_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default_filter(&cli.command)));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("onemap: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn default_filter(command: &Command) -> &'static str {
+    match command {
+        Command::Serve | Command::Demo(_) => "info,rumqttd=warn",
+        _ => "warn",
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let Common { data_dir, config, json } = cli.common;
+    let load = || Config::load(config.as_deref(), &data_dir);
+    match cli.command {
+        Command::Serve => on_runtime(serve::serve(&load()?)).map(|()| ExitCode::SUCCESS),
+        Command::Demo(args) => {
+            let explicit = data_dir != std::path::Path::new("onemap-data");
+            on_runtime(demo::demo(config.as_deref(), explicit.then_some(&*data_dir), &args)).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Check => check::check(&load()?, json),
+        Command::Digest => check::digest(&load()?),
+        Command::Journal(JournalCommand::Stat) => check::stat(&load()?),
+        Command::Journal(JournalCommand::Replay { into }) => check::replay(&load()?, &into),
+        Command::Token(TokenCommand::Create { role, division, name }) => {
+            let config = load()?;
+            on_runtime(async move {
+                door::with(&config, move |door| {
+                    println!("{}", door.new_token(role, division.as_ref(), name.as_deref())?);
+                    Ok(ExitCode::SUCCESS)
+                })
+                .await
+            })
+        }
+        Command::Device(command) => {
+            let config = load()?;
+            on_runtime(async move {
+                door::with(&config, move |door| match command {
+                    DeviceCommand::Add(args) => door.add_device(args, json),
+                    DeviceCommand::List => door.list_devices(json),
+                    DeviceCommand::Token { id } => door.rotate(&id, json),
+                })
+                .await
+            })
+        }
+        Command::Import(command) => {
+            let config = load()?;
+            on_runtime(async move {
+                door::with(&config, move |door| match command {
+                    ImportCommand::Entities(args) => door.import_entities(&args, json),
+                    ImportCommand::Readings { file } => door.import_readings(&file, json),
+                })
+                .await
+            })
+        }
+    }
+}
+
+fn on_runtime<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the async runtime cannot be started")?;
+    let done = runtime.block_on(work);
+    // Tasks that hold a client's socket may linger; they hold nothing that is not durable.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    done
+}

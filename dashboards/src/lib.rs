@@ -1,1 +1,110 @@
-//! The HTTP API, live push and the embedded screen.
+//! The HTTP API, live push and the embedded screen: the view over store, map and alerts.
+//!
+//! Everything behind [`auth::require_scope`] is denied without a token or session; what a role and
+//! a division may see is asked of the [`Scope`](onemap_model::Scope) in each handler.
+
+mod api;
+pub mod auth;
+mod error;
+mod openapi;
+mod push;
+mod request;
+pub mod screen;
+pub mod views;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{delete, get, post, put};
+use axum::{Extension, Router};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use push::live::{Hub, pump};
+use views::Views;
+
+/// The whole HTTP surface.
+pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: CancellationToken) -> Router {
+    use api::{alerts, devices, entities, quarantine, readings, rules, session, system};
+    let guarded = Router::new()
+        .route("/api/v1/session", get(session::show).delete(session::end))
+        .route("/api/v1/tokens", post(session::token))
+        .route("/api/v1/system", get(system::show))
+        .route("/api/v1/devices", get(devices::list_devices).post(devices::add))
+        .route("/api/v1/devices/{id}", get(devices::show))
+        .route("/api/v1/devices/{id}/token", post(devices::rotate))
+        .route("/api/v1/quantities", get(devices::quantities))
+        .route("/api/v1/profiles", get(devices::profiles))
+        .route("/api/v1/profiles/{id}", put(devices::put_profile))
+        .route("/api/v1/ledger", get(devices::gaps))
+        .route("/api/v1/readings", post(readings::post))
+        .route("/api/v1/latest", get(readings::latest))
+        .route("/api/v1/series", get(readings::series))
+        .route("/api/v1/series/{id}/values", get(readings::values))
+        .route("/api/v1/alerts", get(alerts::list_alerts))
+        .route("/api/v1/alerts/{id}", get(alerts::show))
+        .route("/api/v1/alerts/{id}/ack", post(alerts::ack))
+        .route("/api/v1/alerts/{id}/close", post(alerts::close))
+        .route("/api/v1/rules", get(rules::list_rules))
+        .route("/api/v1/rules/{file}", put(rules::put).merge(delete(rules::delete)))
+        .route("/api/v1/quarantine", get(quarantine::list_quarantine))
+        .route("/api/v1/digest", get(system::digest))
+        .route("/api/v1/entities", post(entities::post))
+        .route("/api/v1/entities/batch", post(entities::batch))
+        .route("/api/v1/entities/{code}", get(entities::show))
+        .route("/api/v1/live", get(push::live::live))
+        .route("/feeds/alerts", get(push::feed::alerts))
+        .route("/tiles/{layer}/{z}/{x}/{y}", get(entities::tile))
+        .route("/tiles/{file}", get(entities::tilejson))
+        .route_layer(middleware::from_fn_with_state(views.clone(), auth::require_scope));
+    let open = Router::new()
+        .route("/api/v1/session", post(session::begin))
+        .route("/api/openapi.json", get(openapi::document))
+        .route("/health/live", get(system::live))
+        .route("/health/ready", get(system::ready))
+        .route("/metrics", get(system::metrics))
+        .fallback(fallback);
+    guarded
+        .merge(open)
+        .layer(DefaultBodyLimit::max(max_body_bytes))
+        .layer(Extension(hub))
+        .layer(Extension(stop))
+        .layer(middleware::from_fn(secure))
+        .with_state(views)
+}
+
+async fn fallback(uri: axum::http::Uri, headers: axum::http::HeaderMap) -> Response {
+    use axum::response::IntoResponse;
+    let path = uri.path();
+    if ["/api/", "/feeds/", "/tiles/", "/health/"].iter().any(|p| path.starts_with(p)) {
+        return error::Problem::not_found("unknown_path", format!("nothing answers at {path}")).into_response();
+    }
+    screen::file(uri, headers).await
+}
+
+/// Headers that every answer carries.
+async fn secure(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(screen::CSP));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert("permissions-policy", HeaderValue::from_static("geolocation=(), camera=(), microphone=()"));
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+/// Serves until `stop`; then streams end and open requests are answered.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
+}

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io,
+    time::{Duration, Instant},
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -205,6 +206,28 @@ impl Log {
             pending = wait(&shared.progress, pending);
         }
         Ok(())
+    }
+
+    /// Waits until the record at `position` is durable, at most for `limit`; says whether it is.
+    ///
+    /// # Errors
+    /// As [`Log::wait_durable`].
+    pub fn wait_durable_for(&self, position: u64, limit: Duration) -> Result<bool, LogError> {
+        let shared = self.shared();
+        let mut pending = lock(&shared.pending);
+        let until = Instant::now() + limit;
+        while pending.durable < position {
+            if let Some(ended) = &pending.ended {
+                return Err(ended.error());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            let waited = shared.progress.wait_timeout(pending, left);
+            pending = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        }
+        Ok(true)
     }
 
     /// A reader of all durable records behind `after`. When the first of them are no longer in a

@@ -1,0 +1,49 @@
+# onemap: `make run` shows the demo city, `make test` is what CI runs.
+.DEFAULT_GOAL := help
+.PHONY: help run build screen test proof check bench fuzz need-rust need-node clean-demo
+SHELL := /bin/bash
+
+CARGO ?= cargo
+WEB := dashboards/web
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+run: build ## build screen and server, start the demo city, print the address
+	./target/release/onemap demo $(ARGS)
+
+build: screen need-rust ## build the screen and all binaries (release)
+	$(CARGO) build --release --locked --workspace
+
+screen: need-node $(WEB)/dist/index.html ## build the screen
+
+$(WEB)/dist/index.html: $(shell find $(WEB)/src $(WEB)/public -type f 2>/dev/null) $(WEB)/index.html $(WEB)/package-lock.json $(WEB)/vite.config.ts
+	cd $(WEB) && npm ci --no-audit --no-fund && npm run build
+
+test: need-rust need-node ## everything CI runs: lints, unit, property and system tests with real peers
+	./tests/run.sh
+
+check: need-rust ## format, clippy, docs, licences
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
+	./tests/layers.sh
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; else echo "cargo-deny is not installed: licence and ban check skipped (cargo install cargo-deny)"; fi
+
+proof: build ## the long proofs: kill rounds, load, soak; resumable, results in docs/proof/
+	./tests/proof.sh
+
+bench: build ## figures beside real peers, into docs/benchmarks.md's raw results
+	./benches/run.sh
+
+fuzz: need-rust ## fuzz the decoders, bounded time (needs cargo-fuzz)
+	./fuzz/run.sh
+
+need-rust:
+	@$(CARGO) --version >/dev/null 2>&1 || { echo "Rust 1.90 or newer is needed: install rustup (https://rustup.rs) or Debian's rustup package"; exit 1; }
+	@v=$$(rustc --version | sed -E 's/^rustc ([0-9]+)\.([0-9]+).*/\1 \2/'); set -- $$v; [ $$1 -gt 1 ] || [ $$2 -ge 90 ] || { echo "Rust 1.90 or newer is needed, this is $$(rustc --version)"; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is needed: apt-get install gcc libc6-dev"; exit 1; }
+
+need-node:
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo "Node.js 20.19 or newer with npm is needed (https://nodejs.org); Debian 12's own Node 18 is too old for the screen's build"; exit 1; }
+	@node -e 'const [a,b]=process.versions.node.split(".").map(Number); if (a<20||(a===20&&b<19)) {console.error("Node.js 20.19 or newer is needed, this is "+process.version); process.exit(1)}'

@@ -1,0 +1,187 @@
+//! Alerts: lists, one with its story, acknowledge and close.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use onemap_alerts::{Alert, Condition, Cursor, Filter, StateFilter};
+use onemap_model::scope::Permission;
+use onemap_model::{AlertId, DivisionCode, Scope, Timestamp, Verb};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::api::{act_problem, behind, limit, list};
+use crate::auth::Caller;
+use crate::error::Problem;
+use crate::request::{Body, Params};
+use crate::views::Views;
+
+const POISON: &str = "no holder of this lock panics";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Query {
+    state: Option<String>,
+    division: Option<DivisionCode>,
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+pub(crate) async fn list_alerts(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Params(query): Params<Query>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::View)?;
+    let state = match query.state.as_deref() {
+        None => StateFilter::All,
+        Some(text) => text.parse().map_err(|e| Problem::bad_request("bad_state", format!("state: {e}")))?,
+    };
+    let limit = limit(query.limit, 500)?;
+    let after = match &query.after {
+        None => None,
+        Some(text) => Some(text.parse::<Cursor>().map_err(|e| Problem::bad_request("bad_after", format!("after: {e}")))?),
+    };
+    let filter = Filter { state, scope, division: query.division.as_ref() };
+    let page: Vec<Alert> = {
+        let board = views.board.read().expect(POISON);
+        board.list(&filter, after, limit + 1).into_iter().cloned().collect()
+    };
+    let next = (page.len() > limit).then(|| Cursor::of(&page[limit - 1]).to_string());
+    let items = page.iter().take(limit).map(|alert| render(&views, alert)).collect();
+    Ok(list(items, next))
+}
+
+/// The alert as screens and lists show it, if the scope may see it.
+pub(crate) fn alert_json(views: &Views, scope: &Scope, id: &AlertId) -> Option<Value> {
+    let alert = views.board.read().expect(POISON).get(id).cloned()?;
+    scope.covers(alert.division.as_ref()).then(|| render(views, &alert))
+}
+
+fn render(views: &Views, alert: &Alert) -> Value {
+    let register = views.register.read().expect(POISON);
+    let device = register.view.devices.get(&alert.series.device);
+    let series = views.history.series_id(&alert.series);
+    let condition = match alert.condition {
+        Condition::Normal => "normal",
+        Condition::Abnormal => "abnormal",
+        Condition::Unknown => "unknown",
+    };
+    json!({
+        "id": alert.id, "rule": alert.rule, "rule_version": alert.rule_version,
+        "rule_name": alert.rule_name, "severity": alert.severity, "severity_zh": alert.severity.zh(),
+        "state": alert.state, "condition": condition,
+        "acknowledged": alert.acknowledged,
+        "series": {"id": series.map(|id| id.0), "device": alert.series.device,
+                   "quantity": alert.series.quantity, "ch": alert.series.channel},
+        "device_name": device.map(|d| &*d.name), "device_name_en": device.map(|d| &*d.name_en),
+        "position": device.and_then(|d| d.position), "division": alert.division,
+        "raised_at": alert.raised_at, "ended_at": alert.ended_at,
+        "message": alert.message, "advice": alert.advice, "inputs": alert.inputs,
+        "value": alert.value, "threshold": alert.threshold,
+    })
+}
+
+fn find(views: &Views, scope: &Scope, id: &str) -> Result<(AlertId, Value), Problem> {
+    let unknown = || Problem::not_found("unknown_alert", format!("no alert has the id `{id}`"));
+    let id: AlertId = id.parse().map_err(|_| unknown())?;
+    let json = alert_json(views, scope, &id).ok_or_else(unknown)?;
+    Ok((id, json))
+}
+
+pub(crate) async fn show(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let (id, mut alert) = find(&views, caller.require(Permission::View)?, &id)?;
+    let history = tokio::task::spawn_blocking(move || views.ledger.transitions_of(&id))
+        .await
+        .map_err(|e| Problem::internal(&e))?
+        .map_err(|e| Problem::internal(&e))?;
+    alert["history"] = history
+        .into_iter()
+        .map(|told| {
+            let mut row = serde_json::to_value(&told.transition).expect("transitions have text keys only");
+            row["seq"] = told.seq.into();
+            row
+        })
+        .collect();
+    Ok(Json(alert))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ack {
+    name: String,
+    #[serde(default)]
+    note: String,
+    until: Option<Timestamp>,
+    minutes: Option<u32>,
+}
+
+const LONGEST_ACK: Duration = Duration::from_secs(7 * 86_400);
+
+pub(crate) async fn ack(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body<Ack>,
+) -> Result<Json<Value>, Problem> {
+    let now = views.now();
+    let until = match (body.until, body.minutes) {
+        (Some(until), None) => until,
+        (None, Some(minutes)) => now + Duration::from_secs(u64::from(minutes) * 60),
+        _ => return Err(Problem::bad_request("bad_expiry", "give either `until` or `minutes`")),
+    };
+    if until <= now || until.since(now) > LONGEST_ACK {
+        return Err(Problem::bad_request("bad_expiry", "an acknowledgement ends in the future, within 7 days"));
+    }
+    let name = checked_name(body.name)?;
+    act(&views, &caller, &id, |alert| Verb::Acknowledge { alert, name, note: body.note, until }).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Close {
+    name: String,
+    note: String,
+}
+
+pub(crate) async fn close(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body<Close>,
+) -> Result<Json<Value>, Problem> {
+    let name = checked_name(body.name)?;
+    if body.note.trim().is_empty() {
+        return Err(Problem::bad_request("no_reason", "closing an alert by hand needs a reason in `note`"));
+    }
+    act(&views, &caller, &id, |alert| Verb::Close { alert, name, note: body.note }).await
+}
+
+fn checked_name(name: String) -> Result<String, Problem> {
+    if name.trim().is_empty() {
+        return Err(Problem::bad_request("no_name", "`name` says who acts and may not be empty"));
+    }
+    Ok(name)
+}
+
+async fn act(
+    views: &Arc<Views>,
+    caller: &Caller,
+    id: &str,
+    verb: impl FnOnce(AlertId) -> Verb,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::HandleAlerts)?;
+    let (id, _) = find(views, scope, id)?;
+    let open = views.board.read().expect(POISON).get(&id).is_some_and(Alert::is_open);
+    if !open {
+        return Err(Problem::conflict("alert_ended", "the alert has ended already"));
+    }
+    let position = views.acts.record_act(scope, views.now(), verb(id)).await.map_err(act_problem)?;
+    views.applied(position).await.map_err(behind)?;
+    find(views, scope, &id.to_string()).map(|(_, alert)| Json(alert))
+}

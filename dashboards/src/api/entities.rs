@@ -1,0 +1,171 @@
+//! Entities on the map, and its tiles.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use onemap_model::record::Register;
+use onemap_model::scope::Permission;
+use onemap_model::{Entity, Scope};
+use onemap_spatial::{Layer, TileError};
+use onemap_store::register::check_entity;
+use onemap_store::register::import::{Mapping, import_geojson};
+use serde_json::{Value, json};
+
+use crate::api::{act_problem, behind};
+use crate::auth::Caller;
+use crate::error::Problem;
+use crate::request::Body;
+use crate::views::Views;
+
+const POISON: &str = "no holder of this lock panics";
+/// Entities of one journal append.
+const N_APPEND: usize = 500;
+
+/// One entity, or a GeoJSON FeatureCollection of them. All good ones are taken; faults are listed
+/// with the number of their feature.
+pub(crate) async fn post(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    text: String,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let scope = caller.require(Permission::Register)?;
+    let (good, faults) = read(&text)?;
+    keep(&views, scope, good, faults).await
+}
+
+/// An array of entities, as the command line's import sends them.
+pub(crate) async fn batch(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Body(entities): Body<Vec<Entity>>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let scope = caller.require(Permission::Register)?;
+    let (mut good, mut faults) = (Vec::with_capacity(entities.len()), Vec::new());
+    for (i, entity) in entities.into_iter().enumerate() {
+        match check_entity(&entity) {
+            Ok(()) => good.push(entity),
+            Err(e) => faults.push(json!({"at": format!("entity {}", i + 1), "message": e.to_string()})),
+        }
+    }
+    keep(&views, scope, good, faults).await
+}
+
+async fn keep(
+    views: &Arc<Views>,
+    scope: &Scope,
+    good: Vec<Entity>,
+    faults: Vec<Value>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    if good.is_empty() && !faults.is_empty() {
+        return Err(Problem::unprocessable("bad_entities", "no entity could be read", faults.into()));
+    }
+    if let Some(outside) = good.iter().find(|e| scope.division.is_some() && !scope.covers(e.division.as_ref())) {
+        return Err(Problem::forbidden(format!("entity `{}` is not stated to lie in your division", outside.code)));
+    }
+    let n = good.len();
+    let mut last = 0;
+    let mut rest = good.into_iter().map(|entity| Register::Entity { entity: Box::new(entity) });
+    loop {
+        let changes: Vec<_> = rest.by_ref().take(N_APPEND).collect();
+        if changes.is_empty() {
+            break;
+        }
+        last = views.acts.record_register(scope, views.now(), changes).await.map_err(act_problem)?;
+    }
+    views.applied(last).await.map_err(behind)?;
+    Ok((StatusCode::CREATED, Json(json!({"imported": n, "position": last, "errors": faults}))))
+}
+
+fn read(text: &str) -> Result<(Vec<Entity>, Vec<Value>), Problem> {
+    let value: Value = serde_json::from_str(text).map_err(|e| Problem::bad_request("bad_body", e.to_string()))?;
+    let mut good = Vec::new();
+    let mut faults = Vec::new();
+    if value["type"] == "FeatureCollection" {
+        for entity in import_geojson(text, &Mapping::default()) {
+            match entity {
+                Ok(entity) => good.push(entity),
+                Err(e) => faults.push(json!({"at": e.place.to_string(), "message": e.message})),
+            }
+        }
+    } else {
+        let entity: Entity =
+            serde_json::from_value(value).map_err(|e| Problem::bad_request("bad_body", e.to_string()))?;
+        match check_entity(&entity) {
+            Ok(()) => good.push(entity),
+            Err(e) => faults.push(json!({"at": "entity 1", "message": e.to_string()})),
+        }
+    }
+    Ok((good, faults))
+}
+
+pub(crate) async fn show(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(code): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::View)?;
+    let register = views.register.read().expect(POISON);
+    let found = register
+        .view
+        .with_code(&code)
+        .find(|entity| scope.sees_kind(&entity.kind) && scope.covers(entity.division.as_ref()));
+    match found {
+        Some(entity) => Ok(Json(serde_json::to_value(&**entity).expect("entities have text keys only"))),
+        None => Err(Problem::not_found("unknown_entity", format!("no entity has the code `{code}`"))),
+    }
+}
+
+pub(crate) async fn tile(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path((layer, z, x, y)): Path<(String, u8, u32, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let scope = caller.require(Permission::View)?;
+    let layer = find_layer(&layer)?;
+    if scope.division.is_some() && layer == Layer::Devices {
+        return Err(Problem::forbidden("the device layer is for the whole city; use /api/v1/devices"));
+    }
+    let y = y.strip_suffix(".mvt").and_then(|y| y.parse().ok()).ok_or_else(|| {
+        Problem::bad_request("bad_tile", "a tile address is /tiles/{layer}/{z}/{x}/{y}.mvt")
+    })?;
+    let reader = views.clone();
+    let made = tokio::task::spawn_blocking(move || reader.register.read().expect(POISON).city.tile(layer, z, x, y))
+        .await
+        .map_err(|e| Problem::internal(&e))?;
+    let tile = match made {
+        Ok(Some(tile)) => tile,
+        Ok(None) => return Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(error @ (TileError::Zoom { .. } | TileError::Outside { .. })) => {
+            return Err(Problem::bad_request("bad_tile", error.to_string()));
+        }
+        Err(error) => return Err(Problem::internal(&error)),
+    };
+    let etag = tile.etag;
+    let cache = [(header::ETAG, etag.clone()), (header::CACHE_CONTROL, "private, no-cache".to_owned())];
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == etag.as_bytes()) {
+        return Ok((StatusCode::NOT_MODIFIED, cache).into_response());
+    }
+    let kind = [(header::CONTENT_TYPE, "application/vnd.mapbox-vector-tile")];
+    Ok((kind, cache, tile.bytes).into_response())
+}
+
+fn find_layer(name: &str) -> Result<Layer, Problem> {
+    name.parse().map_err(|_| Problem::not_found("unknown_layer", format!("no map layer is called `{name}`")))
+}
+
+pub(crate) async fn tilejson(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(file): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Problem> {
+    caller.require(Permission::View)?;
+    let layer = find_layer(file.strip_suffix(".json").unwrap_or(&file))?;
+    let host = headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or("localhost");
+    let base = format!("http://{host}/tiles");
+    Ok(Json(views.register.read().expect(POISON).city.tilejson(layer, &base)))
+}

@@ -1,0 +1,49 @@
+//! `/api/v1`: one file for each kind of thing.
+
+pub(crate) mod alerts;
+pub(crate) mod devices;
+pub(crate) mod entities;
+pub(crate) mod quarantine;
+pub(crate) mod readings;
+pub(crate) mod rules;
+pub(crate) mod session;
+pub(crate) mod system;
+
+use axum::Json;
+use serde_json::{Value, json};
+
+use crate::error::Problem;
+
+/// Most rows of one page.
+pub(crate) const MAX_LIMIT: usize = 10_000;
+
+/// `{"items":…,"next":…}`.
+pub(crate) fn list(items: Vec<Value>, next: Option<String>) -> Json<Value> {
+    Json(json!({"items": items, "next": next}))
+}
+
+/// The page size asked for, between 1 and [`MAX_LIMIT`].
+pub(crate) fn limit(asked: Option<usize>, default: usize) -> Result<usize, Problem> {
+    match asked {
+        None => Ok(default),
+        Some(n) if (1..=MAX_LIMIT).contains(&n) => Ok(n),
+        Some(n) => Err(Problem::bad_request("bad_limit", format!("limit={n}: between 1 and {MAX_LIMIT}"))),
+    }
+}
+
+/// A journal that cannot take a record right now.
+pub(crate) fn act_problem(error: onemap_store::acts::ActError) -> Problem {
+    use onemap_store::acts::ActError;
+    match &error {
+        ActError::Denied { .. } | ActError::Verb | ActError::Outside { .. } | ActError::Escalation { .. } => {
+            Problem::forbidden(error.to_string())
+        }
+        ActError::Journal(_) => Problem::unavailable(error.to_string()),
+        _ => Problem::bad_request("bad_act", error.to_string()),
+    }
+}
+
+/// A record that is kept but not applied yet.
+pub(crate) fn behind(error: crate::views::Behind) -> Problem {
+    Problem::unavailable(error.to_string())
+}

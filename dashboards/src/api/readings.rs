@@ -1,0 +1,289 @@
+//! Readings in over HTTP, and series out: latest, raw and stepped.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::StatusCode;
+use onemap_log::Batch;
+use onemap_model::record::KIND_FRAME;
+use onemap_model::scope::Permission;
+use onemap_model::{DivisionCode, Frame, Quantity, Scope, SeriesKey, Source, Timestamp};
+use onemap_store::history::{Agg, SeriesId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::api::{limit, list};
+use crate::auth::Caller;
+use crate::error::Problem;
+use crate::request::{Bbox, Params, parse_step};
+use crate::views::{Views, condition_name, quality_names};
+
+const POISON: &str = "no holder of this lock panics";
+const DAY: Duration = Duration::from_secs(86_400);
+/// Steps of one stepped answer.
+const MAX_STEPS: i64 = 100_000;
+
+/// Only what the door must know; the pipeline decodes the rest.
+#[derive(Deserialize)]
+struct Posted<'a> {
+    device: String,
+    #[serde(borrow)]
+    readings: Vec<&'a serde_json::value::RawValue>,
+}
+
+/// Keeps posted readings; the answer comes when they are durable. What single readings are worth is
+/// decided by the pipeline: refused ones are in the quarantine.
+pub(crate) async fn post(
+    State(views): State<Arc<Views>>,
+    ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
+    caller: Caller,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let scope = caller.require(Permission::WriteReadings)?;
+    let posted: Posted<'_> =
+        serde_json::from_slice(&body).map_err(|e| Problem::bad_request("bad_body", e.to_string()))?;
+    let device = views.device(scope, &posted.device).ok_or_else(|| {
+        Problem::not_found("unknown_device", format!("no device is called `{}`", posted.device))
+    })?;
+    let frame = Frame {
+        received_at: views.now(),
+        source: Source::Http,
+        refused: None,
+        device: device.id.as_str(),
+        peer: &peer.to_string(),
+        topic: "/api/v1/readings",
+        payload: &body,
+    };
+    let mut batch = Batch::new();
+    batch.push(KIND_FRAME, |out| frame.encode(out));
+    let position = views.log.append(&batch).await.map_err(|e| Problem::unavailable(e.to_string()))?;
+    views.log.wait_durable(position).await.map_err(|e| Problem::unavailable(e.to_string()))?;
+    Ok((StatusCode::ACCEPTED, Json(json!({"position": position, "readings": posted.readings.len()}))))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LatestQuery {
+    division: Option<DivisionCode>,
+    kind: Option<String>,
+    bbox: Option<String>,
+    device: Option<String>,
+    quantity: Option<Quantity>,
+    limit: Option<usize>,
+    after: Option<u32>,
+}
+
+pub(crate) async fn latest(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Params(query): Params<LatestQuery>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::View)?;
+    let bbox = query.bbox.as_deref().map(Bbox::parse).transpose()?;
+    let limit = limit(query.limit, super::MAX_LIMIT)?;
+    let now = views.now();
+    let position = views.progress.borrow().applied;
+    let register = views.register.read().expect(POISON);
+    let seen = views.seen.read().expect(POISON);
+    let mut items = Vec::new();
+    let mut next = None;
+    for (id, latest) in views.latest.snapshot_all() {
+        if query.after.is_some_and(|after| id.0 <= after) {
+            continue;
+        }
+        let Some(key) = views.history.series_key(id) else { continue };
+        let Some(device) = register.view.devices.get(&key.device) else { continue };
+        let division = register.divisions.get(&key.device);
+        let wanted = scope.covers(division)
+            && query.division.as_ref().is_none_or(|d| division.is_some_and(|own| d.covers(own)))
+            && query.kind.as_deref().is_none_or(|kind| *device.kind == *kind)
+            && query.device.as_deref().is_none_or(|d| key.device.as_str() == d)
+            && query.quantity.is_none_or(|q| key.quantity == q)
+            && bbox.is_none_or(|b| device.position.is_some_and(|p| b.holds(p.lon(), p.lat())));
+        if !wanted {
+            continue;
+        }
+        if items.len() == limit {
+            next = items.last().map(|last: &Value| last["series"].to_string());
+            break;
+        }
+        items.push(json!({
+            "series": id.0, "device": key.device, "quantity": key.quantity, "ch": key.channel,
+            "unit": key.quantity.definition().unit, "value": latest.value,
+            "measured_at": latest.measured_at, "received_at": latest.received_at,
+            "quality": quality_names(latest.quality), "state": condition_name(views.condition(id)),
+            "stale": Views::stale(device, seen.get(&key.device).copied(), now),
+            "kind": device.kind, "division": division,
+        }));
+    }
+    Ok(Json(json!({"position": position, "as_of": now, "items": items, "next": next})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SeriesQuery {
+    device: Option<String>,
+    quantity: Option<Quantity>,
+    limit: Option<usize>,
+    after: Option<u32>,
+}
+
+fn visible(views: &Views, scope: &Scope, key: &SeriesKey) -> bool {
+    views.device(scope, key.device.as_str()).is_some()
+}
+
+pub(crate) async fn series(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Params(query): Params<SeriesQuery>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::View)?;
+    let limit = limit(query.limit, 1000)?;
+    let mut items = Vec::new();
+    let mut next = None;
+    for info in views.history.all_series() {
+        let wanted = query.after.is_none_or(|after| info.id.0 > after)
+            && query.device.as_deref().is_none_or(|d| info.key.device.as_str() == d)
+            && query.quantity.is_none_or(|q| info.key.quantity == q)
+            && visible(&views, scope, &info.key);
+        if !wanted {
+            continue;
+        }
+        if items.len() == limit {
+            next = items.last().map(|last: &Value| last["id"].to_string());
+            break;
+        }
+        items.push(json!({
+            "id": info.id.0, "device": info.key.device, "quantity": info.key.quantity, "ch": info.key.channel,
+            "unit": info.key.quantity.definition().unit, "first": info.first, "last": info.last,
+        }));
+    }
+    Ok(list(items, next))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ValuesQuery {
+    from: Option<String>,
+    to: Option<String>,
+    step: Option<String>,
+    agg: Option<String>,
+    limit: Option<usize>,
+    after: Option<String>,
+    #[serde(default)]
+    revisions: bool,
+    known_at: Option<String>,
+}
+
+fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
+    if let Ok(ms) = text.parse() {
+        return Ok(Timestamp::from_ms(ms));
+    }
+    // A plus sign that was not escaped arrives as a space.
+    Timestamp::parse(&text.replace(' ', "+"))
+        .map_err(|e| Problem::bad_request("bad_time", format!("{name}: {e}")))
+}
+
+pub(crate) async fn values(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<u32>,
+    Params(query): Params<ValuesQuery>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::View)?;
+    let id = SeriesId(id);
+    let unknown = || Problem::not_found("unknown_series", format!("no series has the id {}", id.0));
+    let key = views.history.series_key(id).ok_or_else(unknown)?;
+    if !visible(&views, scope, &key) {
+        return Err(unknown());
+    }
+    let now = views.now();
+    let to = query.to.as_deref().map_or(Ok(now + Duration::from_secs(1)), |t| time("to", t))?;
+    let from = query.from.as_deref().map_or(Ok(to.saturating_sub(DAY)), |t| time("from", t))?;
+    if from > to {
+        return Err(Problem::bad_request("bad_range", "from is after to"));
+    }
+    let info = json!({"id": id.0, "device": key.device, "quantity": key.quantity, "ch": key.channel,
+                      "unit": key.quantity.definition().unit});
+    let head = move |items: Vec<Value>, next: Option<String>| {
+        Json(json!({"series": info, "from": from, "to": to, "items": items, "next": next}))
+    };
+    if let Some(step) = &query.step {
+        let step = parse_step(step)?;
+        let agg = agg(query.agg.as_deref())?;
+        if (to - from) / step.as_millis() as i64 > MAX_STEPS {
+            return Err(Problem::bad_request("too_many_steps", format!("more than {MAX_STEPS} steps; take a longer one")));
+        }
+        let steps = blocking(views, move |views| views.history.downsample(id, from, to, step, agg)).await?;
+        let items = steps.iter().map(|s| json!({"t": s.start, "v": s.value, "n": s.n})).collect();
+        return Ok(head(items, None));
+    }
+    let limit = limit(query.limit, super::MAX_LIMIT)?;
+    let after = query.after.as_deref().map(|t| time("after", t)).transpose()?;
+    let known_at = query.known_at.as_deref().map(|t| time("known_at", t)).transpose()?;
+    let from = after.map_or(from, |after| from.max(after + Duration::from_millis(1)));
+    if query.revisions {
+        let versions = blocking(views, move |views| views.history.versions(id, from, to)).await?;
+        let items: Vec<Value> = versions
+            .iter()
+            .map(|v| json!({"t": v.measured_at, "v": v.value, "quality": quality_names(v.quality),
+                            "received_at": v.received_at, "position": v.position}))
+            .collect();
+        return Ok(head(items, None));
+    }
+    let (items, next) = blocking(views, move |views| {
+        let mut items = Vec::new();
+        let mut last = from;
+        let mut more = false;
+        let mut take = |point: onemap_store::history::Point| {
+            if items.len() == limit {
+                more = true;
+                return ControlFlow::Break(());
+            }
+            last = point.measured_at;
+            items.push(json!({"t": point.measured_at, "v": point.value, "quality": quality_names(point.quality)}));
+            ControlFlow::Continue(())
+        };
+        match known_at {
+            None => views.history.scan(id, from, to, &mut take)?,
+            Some(known_at) => views.history.scan_known_at(id, from, to, known_at, &mut take)?,
+        }
+        Ok((items, more.then(|| last.ms().to_string())))
+    })
+    .await?;
+    Ok(head(items, next))
+}
+
+fn agg(name: Option<&str>) -> Result<Agg, Problem> {
+    Ok(match name.unwrap_or("mean") {
+        "mean" => Agg::Mean,
+        "min" => Agg::Min,
+        "max" => Agg::Max,
+        "sum" => Agg::Sum,
+        "count" => Agg::Count,
+        "first" => Agg::First,
+        "last" => Agg::Last,
+        other => {
+            return Err(Problem::bad_request(
+                "bad_agg",
+                format!("agg={other}: use mean, min, max, sum, count, first or last"),
+            ));
+        }
+    })
+}
+
+/// Runs a disk read away from the async threads.
+async fn blocking<T: Send + 'static>(
+    views: Arc<Views>,
+    read: impl FnOnce(&Views) -> Result<T, onemap_store::history::HistoryError> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(move || read(&views)).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Problem::internal(&error)),
+        Err(error) => Err(Problem::internal(&error)),
+    }
+}

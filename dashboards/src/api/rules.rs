@@ -1,0 +1,97 @@
+//! Rule files: seen, put, taken away.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use onemap_model::RuleId;
+use onemap_model::record::RuleFile;
+use onemap_model::scope::Permission;
+use onemap_rules::RuleSet;
+use serde_json::{Value, json};
+
+use crate::api::{act_problem, behind, list};
+use crate::auth::Caller;
+use crate::error::Problem;
+use crate::views::{Folders, Views};
+
+const POISON: &str = "no holder of this lock panics";
+
+pub(crate) async fn list_rules(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.require(Permission::View)?;
+    let files = views.rules.read().expect(POISON);
+    let items = files
+        .iter()
+        .map(|(name, file)| {
+            let rules: Vec<Value> = file
+                .set
+                .rules()
+                .iter()
+                .map(|rule| {
+                    json!({"id": rule.id, "version": rule.version, "name": rule.name, "severity": rule.severity,
+                           "applies_to": rule.applies_to, "threshold": rule.threshold(), "quantity": rule.quantity(), "channel": rule.channel(), "advice": rule.advice, "sentence": rule.sentence()})
+                })
+                .collect();
+            json!({"file": name, "text": file.text, "rules": rules})
+        })
+        .collect();
+    Ok(list(items, None))
+}
+
+/// Puts a rule file: checked, its own tests run, then taken up whole. Faults change nothing.
+pub(crate) async fn put(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(name): Path<String>,
+    text: String,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::Rules)?;
+    RuleId::new(&name).map_err(|e| Problem::bad_request("bad_name", e.to_string()))?;
+    if !text.trim().is_empty() {
+        check(&views, &name, &text)?;
+    }
+    // The folder first: were the record first, a stop between the two would undo it at the next start.
+    Folders::write(&views.folders.rules, &name, &text).map_err(|e| Problem::internal(&e))?;
+    let file = RuleFile { name: name.clone(), text };
+    let position = views.acts.record_rule(scope, views.now(), file).await.map_err(act_problem)?;
+    views.applied(position).await.map_err(behind)?;
+    Ok(Json(json!({"file": name, "position": position})))
+}
+
+/// Takes a rule file away; its open alerts are withdrawn, not called normal.
+pub(crate) async fn delete(
+    state: State<Arc<Views>>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    if !state.rules.read().expect(POISON).contains_key(&name) {
+        return Err(Problem::not_found("unknown_rules", format!("no rule file is called `{name}`")));
+    }
+    put(state, caller, Path(name), String::new()).await
+}
+
+fn check(views: &Views, name: &str, text: &str) -> Result<(), Problem> {
+    let set = RuleSet::parse(name, text).map_err(|errors| {
+        let rows: Vec<Value> = errors
+            .iter()
+            .map(|e| json!({"line": e.line, "column": e.column, "message": e.message}))
+            .collect();
+        let first = errors.first().map(ToString::to_string).unwrap_or_default();
+        Problem::unprocessable("bad_rules", format!("rules `{name}`: {first}"), rows.into())
+    })?;
+    let files = views.rules.read().expect(POISON);
+    for rule in set.rules() {
+        let twice = files.iter().find(|(other, f)| *other != name && f.set.rules().iter().any(|r| r.id == rule.id));
+        if let Some((other, _)) = twice {
+            let message = format!("rule `{}` stands in file `{other}` already", rule.id);
+            return Err(Problem::unprocessable("bad_rules", message.clone(), json!([{"line": 1, "column": 1, "message": message}])));
+        }
+    }
+    drop(files);
+    let failed: Vec<_> = set.run_tests().into_iter().filter(|t| !t.passed()).collect();
+    if !failed.is_empty() {
+        let rows: Vec<Value> = failed.iter().map(|f| json!({"line": f.line, "column": 1, "message": format!("{f:?}")})).collect();
+        return Err(Problem::unprocessable("rule_tests_failed", format!("{} of the file's own tests fail", failed.len()), rows.into()));
+    }
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! How requests are read: query parameters and JSON bodies, with named errors.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::error::Problem;
+
+/// Query parameters; an unknown or unreadable one is 400 (the types deny unknown fields).
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Query::<T>::try_from_uri(&parts.uri)
+            .map(|Query(value)| Self(value))
+            .map_err(|error| Problem::bad_request("bad_parameter", root_text(&error)))
+    }
+}
+
+/// A JSON body; what is wrong with it is said with line and column.
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|error| Problem::bad_request("bad_body", error.body_text()))?;
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|error| Problem::bad_request("bad_body", error.to_string()))
+    }
+}
+
+fn root_text(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// A bounding box `west,south,east,north` in WGS 84 degrees; west > east crosses the date line and is
+/// refused here (Xining does not).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Bbox(pub(crate) [f64; 4]);
+
+impl Bbox {
+    pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
+        let wrong = |why: &str| {
+            Problem::bad_request("bad_bbox", format!("bbox={text}: {why}; four numbers west,south,east,north are needed"))
+        };
+        let numbers: Vec<f64> =
+            text.split(',').map(|n| n.trim().parse()).collect::<Result<_, _>>().map_err(|_| wrong("not numbers"))?;
+        let [w, s, e, n] = numbers[..] else { return Err(wrong("not four numbers")) };
+        if !(numbers.iter().all(|n| n.is_finite()) && w <= e && s <= n) {
+            return Err(wrong("not west <= east and south <= north"));
+        }
+        Ok(Self([w, s, e, n]))
+    }
+    pub(crate) fn holds(&self, lon: f64, lat: f64) -> bool {
+        let [w, s, e, n] = self.0;
+        (w..=e).contains(&lon) && (s..=n).contains(&lat)
+    }
+}
+
+/// A step such as `60s`, `5m`, `1h`, `1d`.
+pub(crate) fn parse_step(text: &str) -> Result<std::time::Duration, Problem> {
+    let wrong = || Problem::bad_request("bad_step", format!("step={text}: use a whole number with s, m, h or d, like 5m"));
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let n: u64 = digits.parse().map_err(|_| wrong())?;
+    let seconds = match &text[digits.len()..] {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    match n.checked_mul(seconds) {
+        Some(s) if (1..=366 * 86_400).contains(&s) => Ok(std::time::Duration::from_secs(s)),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boxes_and_steps_are_read_or_refused() {
+        assert_eq!(Bbox::parse("101,36,102,37").unwrap().0, [101.0, 36.0, 102.0, 37.0]);
+        for bad in ["", "1,2,3", "a,b,c,d", "5,0,4,1", "0,NaN,1,1", "1,2,3,4,5"] {
+            assert!(Bbox::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(parse_step("5m").unwrap().as_secs(), 300);
+        for bad in ["", "m", "0s", "5", "5y", "-1s", "999999999999d"] {
+            assert!(parse_step(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The read side: everything the API and the screen look at. The pipeline writes it, requests read it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use onemap_alerts::Board;
+use onemap_ingest::Counters;
+use onemap_log::Log;
+use onemap_model::{AlertId, Device, DeviceId, DivisionCode, Quality, Scope, SeriesKey, Timestamp};
+use onemap_rules::{Condition, RuleSet};
+use onemap_spatial::CityMap;
+use onemap_store::acts::Acts;
+use onemap_store::gaps::GapLedger;
+use onemap_store::history::{History, SeriesId};
+use onemap_store::latest::Latest;
+use onemap_store::ledger::LedgerReader;
+use onemap_store::register::RegisterView;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::auth::Keys;
+
+/// How far each projection is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Last position folded into the views.
+    pub applied: u64,
+    /// Last position in a durable history checkpoint.
+    pub history: u64,
+    /// Last position in register.gpkg.
+    pub register: u64,
+    /// Last position in ledger.sqlite.
+    pub ledger: u64,
+    /// The pipeline's clock.
+    pub now: Timestamp,
+}
+
+/// When a device was last heard and what its last value's time was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Receive time of its last reading.
+    pub received_at: Timestamp,
+    /// Measuring time of its newest reading.
+    pub measured_at: Timestamp,
+}
+
+/// What the live push tells about, besides values.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// An alert changed.
+    Alert(AlertId),
+    /// Devices or entities changed.
+    Register,
+}
+
+/// One rule file as loaded.
+#[derive(Clone)]
+pub struct LoadedRules {
+    /// Its text.
+    pub text: String,
+    /// Its rules.
+    pub set: Arc<RuleSet>,
+}
+
+/// The register, where its devices stand, and the map, changed together.
+#[derive(Default)]
+pub struct Register {
+    /// Devices, entities, profiles.
+    pub view: RegisterView,
+    /// Division of each device, as stated or found from its position.
+    pub divisions: HashMap<DeviceId, DivisionCode>,
+    /// The map's indexes.
+    pub city: CityMap,
+}
+
+/// Everything requests read.
+pub struct Views {
+    /// A random name of this run; screens reload their snapshot when it changes.
+    pub instance: String,
+    /// Demonstration data is running.
+    pub demo: bool,
+    /// When this run started.
+    pub started_at: Timestamp,
+    /// The clock, given by the composition.
+    pub clock: fn() -> Timestamp,
+    /// Register, divisions and map.
+    pub register: RwLock<Register>,
+    /// Tokens and sessions.
+    pub keys: Keys,
+    /// The time-series store.
+    pub history: Arc<History>,
+    /// Newest value of every series.
+    pub latest: Arc<Latest>,
+    /// Gap ledger.
+    pub gaps: GapLedger,
+    /// State of each series, by id.
+    pub conditions: RwLock<Vec<Condition>>,
+    /// Series whose state changed since the live push last looked.
+    pub changed_conditions: Mutex<Vec<SeriesId>>,
+    /// Devices heard.
+    pub seen: RwLock<HashMap<DeviceId, Seen>>,
+    /// Open and ended alerts.
+    pub board: RwLock<Board>,
+    /// Rule files by name.
+    pub rules: RwLock<BTreeMap<String, LoadedRules>>,
+    /// Read-only ledger.
+    pub ledger: LedgerReader,
+    /// The journal.
+    pub log: Log,
+    /// The one way in for people's acts.
+    pub acts: Acts,
+    /// Where the pipeline is.
+    pub progress: watch::Sender<Progress>,
+    /// Number of the last transition in the ledger.
+    pub last_transition: watch::Sender<u64>,
+    /// Changes for live screens; a slow reader is told to resync.
+    pub notices: broadcast::Sender<Notice>,
+    /// Counters of the listeners.
+    pub counters: Counters,
+    /// Refusals of the pipeline, by label order of `Refusal::ALL`.
+    pub refused: Vec<AtomicU64>,
+    /// Readings taken since the start.
+    pub readings: AtomicU64,
+    /// Set when the pipeline has stopped by a fault; says at which position and why.
+    pub fault: RwLock<Option<String>>,
+    /// Listeners are up.
+    pub ready: AtomicBool,
+    /// Where changed rule files and profiles are written, so that a restart finds them.
+    pub folders: Folders,
+    /// Asks the pipeline for digests between two batches.
+    pub digests: mpsc::Sender<oneshot::Sender<serde_json::Value>>,
+}
+
+/// Folders of the configuration's own files.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// Rule files.
+    pub rules: PathBuf,
+    /// Device profiles.
+    pub profiles: PathBuf,
+}
+
+impl Folders {
+    /// Writes a file whole or not at all; an empty text removes it.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write(dir: &Path, name: &str, text: &str) -> std::io::Result<()> {
+        let path = dir.join(format!("{name}.yaml"));
+        if text.trim().is_empty() {
+            return match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+                _ => Ok(()),
+            };
+        }
+        let part = dir.join(format!("{name}.yaml.part"));
+        std::fs::write(&part, text)?;
+        std::fs::rename(&part, &path)
+    }
+}
+
+const POISON: &str = "no holder of this lock panics";
+
+impl Views {
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// State of one series; unknown when nothing judged it yet.
+    pub fn condition(&self, id: SeriesId) -> Condition {
+        self.conditions.read().expect(POISON).get(id.0 as usize).copied().unwrap_or(Condition::Unknown)
+    }
+
+    /// Sets the state of one series.
+    pub fn set_condition(&self, id: SeriesId, condition: Condition) {
+        let mut all = self.conditions.write().expect(POISON);
+        let i = id.0 as usize;
+        if all.len() <= i {
+            all.resize(i + 1, Condition::Unknown);
+        }
+        if all[i] != condition {
+            all[i] = condition;
+            drop(all);
+            self.changed_conditions.lock().expect(POISON).push(id);
+        }
+    }
+
+    /// Waits until the pipeline has folded `position`, at most ten seconds.
+    ///
+    /// # Errors
+    /// [`Behind`] when it takes longer: the record is kept, its effect comes later.
+    pub async fn applied(&self, position: u64) -> Result<(), Behind> {
+        let mut progress = self.progress.subscribe();
+        let wait = progress.wait_for(|p| p.applied >= position);
+        match tokio::time::timeout(std::time::Duration::from_secs(10), wait).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Behind { position }),
+        }
+    }
+
+    /// The device, if the scope may see it.
+    pub fn device(&self, scope: &Scope, id: &str) -> Option<Arc<Device>> {
+        let register = self.register.read().expect(POISON);
+        let device = register.view.devices.get(id)?;
+        scope.covers(register.divisions.get(id)).then(|| device.clone())
+    }
+
+    /// A device is stale when it has been silent for more than three of its cadences (ten minutes
+    /// when its cadence is not known).
+    pub fn stale(device: &Device, seen: Option<Seen>, now: Timestamp) -> bool {
+        seen.is_some_and(|seen| now.since(seen.received_at) > silence_limit(device))
+    }
+
+    /// Worst state of a device's series: abnormal before unknown before normal; unknown without any.
+    pub fn device_condition(&self, series: &[SeriesId]) -> Condition {
+        let all = self.conditions.read().expect(POISON);
+        let state = |id: &SeriesId| all.get(id.0 as usize).copied().unwrap_or(Condition::Unknown);
+        worst(series.iter().map(state))
+    }
+
+    /// Series of a device in dictionary order.
+    pub fn series_of(&self, device: &DeviceId) -> Vec<(SeriesId, SeriesKey)> {
+        self.history.series_of(device).into_iter().map(|info| (info.id, info.key)).collect()
+    }
+
+    /// Counts over the devices a scope may see.
+    pub fn counts(&self, scope: &Scope) -> Counts {
+        let now = self.now();
+        let mut counts = Counts::default();
+        {
+            let register = self.register.read().expect(POISON);
+            let seen = self.seen.read().expect(POISON);
+            for (id, device) in &register.view.devices {
+                if !scope.covers(register.divisions.get(id)) {
+                    continue;
+                }
+                counts.devices += 1;
+                let series = self.series_of(id);
+                counts.series += series.len();
+                let ids: Vec<SeriesId> = series.into_iter().map(|(id, _)| id).collect();
+                match self.device_condition(&ids) {
+                    Condition::Normal => counts.normal += 1,
+                    Condition::Abnormal => counts.abnormal += 1,
+                    Condition::Unknown => counts.unknown += 1,
+                }
+                counts.stale += usize::from(Self::stale(device, seen.get(id).copied(), now));
+            }
+        }
+        let board = self.board.read().expect(POISON);
+        for alert in board.open_alerts().filter(|a| scope.covers(a.division.as_ref())) {
+            counts.alerts_open += 1;
+            counts.alerts_unacknowledged += usize::from(alert.acknowledged.is_none());
+        }
+        counts
+    }
+
+    /// Why this process is not ready; empty when it is.
+    pub fn not_ready(&self) -> Vec<String> {
+        let mut why = Vec::new();
+        if !self.ready.load(Ordering::Relaxed) {
+            why.push("listeners are not up".to_owned());
+        }
+        let log = self.log.status();
+        if let Some(failed) = log.failed {
+            why.push(format!("the journal has failed: {failed}"));
+        }
+        if log.full {
+            why.push("the journal's disk or size limit is full; sockets are not read until there is room".to_owned());
+        }
+        if let Some(fault) = &*self.fault.read().expect(POISON) {
+            why.push(fault.clone());
+        }
+        why
+    }
+}
+
+/// The pipeline has not come to a position in time.
+#[derive(Debug, thiserror::Error)]
+#[error("record {position} is kept but not yet applied; the pipeline is behind")]
+pub struct Behind {
+    position: u64,
+}
+
+/// Counts for the top strip.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Counts {
+    pub devices: usize,
+    pub normal: usize,
+    pub abnormal: usize,
+    pub unknown: usize,
+    pub stale: usize,
+    pub alerts_open: usize,
+    pub alerts_unacknowledged: usize,
+    pub series: usize,
+}
+
+/// How long a device may be silent before its values are stale.
+pub fn silence_limit(device: &Device) -> std::time::Duration {
+    match device.cadence_s {
+        0 => std::time::Duration::from_secs(600),
+        s => std::time::Duration::from_secs(u64::from(s) * 3),
+    }
+}
+
+/// Abnormal before unknown before normal; unknown without any.
+pub fn worst(conditions: impl Iterator<Item = Condition>) -> Condition {
+    let mut worst = None;
+    for condition in conditions {
+        worst = Some(match (worst, condition) {
+            (Some(Condition::Abnormal), _) | (_, Condition::Abnormal) => Condition::Abnormal,
+            (Some(Condition::Unknown), _) | (_, Condition::Unknown) => Condition::Unknown,
+            _ => Condition::Normal,
+        });
+    }
+    worst.unwrap_or(Condition::Unknown)
+}
+
+/// The state's name in the API.
+pub fn condition_name(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Normal => "normal",
+        Condition::Abnormal => "abnormal",
+        Condition::Unknown => "unknown",
+    }
+}
+
+/// The state's number in the live push.
+pub(crate) fn condition_code(condition: Condition) -> u8 {
+    match condition {
+        Condition::Normal => 0,
+        Condition::Abnormal => 1,
+        Condition::Unknown => 2,
+    }
+}
+
+/// The quality's names as a list.
+pub(crate) fn quality_names(quality: Quality) -> Vec<&'static str> {
+    quality.names().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_is_never_shown_as_normal() {
+        use Condition::{Abnormal, Normal, Unknown};
+        assert_eq!(worst([].into_iter()), Unknown);
+        assert_eq!(worst([Normal, Normal].into_iter()), Normal);
+        assert_eq!(worst([Normal, Unknown].into_iter()), Unknown);
+        assert_eq!(worst([Unknown, Abnormal, Normal].into_iter()), Abnormal);
+    }
+}

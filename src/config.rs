@@ -1,0 +1,222 @@
+//! Configuration: `onemap.toml` as written, then as meant.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+/// The file as written. Unknown keys are refused with file, line and column.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    http: Http,
+    mqtt: Mqtt,
+    journal: Journal,
+    history: History,
+    alerts: Alerts,
+    devices: Devices,
+    screen: Screen,
+}
+
+/// `[http]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Http {
+    /// Address of the API and the screen; port 0 takes a free one. Default `127.0.0.1:8080`.
+    listen: SocketAddr,
+    /// Largest request body in bytes, imports included. Default 64 MiB.
+    max_body_bytes: usize,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: ([127, 0, 0, 1], 8080).into(), max_body_bytes: 64 << 20 }
+    }
+}
+
+/// `[mqtt]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Mqtt {
+    /// Address of the MQTT 3.1.1 front end. Default `127.0.0.1:1883`.
+    listen: SocketAddr,
+    /// Connections at once; one more is answered with CONNACK code 3. Default 10000.
+    max_connections: usize,
+    /// Largest MQTT packet in bytes; a larger one closes its connection. Default 256 KiB.
+    max_packet_bytes: usize,
+}
+
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self { listen: ([127, 0, 0, 1], 1883).into(), max_connections: 10_000, max_packet_bytes: 256 << 10 }
+    }
+}
+
+/// `[journal]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Journal {
+    /// Bytes of one segment before the next begins. Default 64 MiB.
+    segment_bytes: u64,
+    /// Bytes of the whole journal on disk; at this size sockets are no longer read. Default 20 GiB.
+    max_bytes: u64,
+    /// Hours that raw frames are kept after every projection has them. Default 168.
+    keep_hours: u64,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { segment_bytes: 64 << 20, max_bytes: 20 << 30, keep_hours: 168 }
+    }
+}
+
+/// `[history]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct History {
+    /// Seconds between checkpoints of the projections; a restart replays at most this much. Default 10.
+    checkpoint_seconds: u64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { checkpoint_seconds: 10 }
+    }
+}
+
+/// `[alerts]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Alerts {
+    /// Folder of rule files (`*.yaml`). Default `DATA_DIR/rules`, filled with the shipped rules at first start.
+    rules: Option<PathBuf>,
+}
+
+/// `[devices]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Devices {
+    /// Folder of device profiles (`*.yaml`). Default `DATA_DIR/profiles`, filled with the shipped profiles at first start.
+    profiles: Option<PathBuf>,
+}
+
+/// `[screen]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Screen {
+    /// A notice shown with the name of the screen, such as a city's own name.
+    title: Option<String>,
+}
+
+/// The configuration as meant: every value checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) http_listen: SocketAddr,
+    pub(crate) max_body_bytes: usize,
+    pub(crate) mqtt_listen: SocketAddr,
+    pub(crate) mqtt_max_connections: usize,
+    pub(crate) mqtt_max_packet_bytes: usize,
+    pub(crate) segment_bytes: u64,
+    pub(crate) journal_max_bytes: u64,
+    pub(crate) journal_keep: Duration,
+    pub(crate) checkpoint_every: Duration,
+    pub(crate) rules_dir: PathBuf,
+    pub(crate) profiles_dir: PathBuf,
+    pub(crate) title: Option<String>,
+    pub(crate) demo: bool,
+}
+
+impl Config {
+    /// Reads `path` (defaults when `None`) for a data folder.
+    pub(crate) fn load(path: Option<&Path>, data_dir: &Path) -> Result<Self> {
+        let file = match path {
+            None => File::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+                toml::from_str(&text).map_err(|error| {
+                    let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+                    anyhow::anyhow!("{}:{line}: {}", path.display(), error.message())
+                })?
+            }
+        };
+        file.check(data_dir)
+    }
+}
+
+impl File {
+    fn check(self, data_dir: &Path) -> Result<Config> {
+        let Journal { segment_bytes, max_bytes, keep_hours } = self.journal;
+        ensure!(segment_bytes >= 1 << 20, "[journal] segment_bytes = {segment_bytes}: at least 1 MiB (1048576)");
+        ensure!(
+            max_bytes >= 4 * segment_bytes,
+            "[journal] max_bytes = {max_bytes}: at least four segments ({})",
+            4 * segment_bytes
+        );
+        ensure!(self.mqtt.max_connections > 0, "[mqtt] max_connections: at least 1");
+        ensure!(
+            (1024..=16 << 20).contains(&self.mqtt.max_packet_bytes),
+            "[mqtt] max_packet_bytes = {}: between 1 KiB and 16 MiB",
+            self.mqtt.max_packet_bytes
+        );
+        ensure!(
+            (1..=3600).contains(&self.history.checkpoint_seconds),
+            "[history] checkpoint_seconds = {}: between 1 and 3600",
+            self.history.checkpoint_seconds
+        );
+        Ok(Config {
+            http_listen: self.http.listen,
+            max_body_bytes: self.http.max_body_bytes,
+            mqtt_listen: self.mqtt.listen,
+            mqtt_max_connections: self.mqtt.max_connections,
+            mqtt_max_packet_bytes: self.mqtt.max_packet_bytes,
+            segment_bytes,
+            journal_max_bytes: max_bytes,
+            journal_keep: Duration::from_secs(keep_hours * 3600),
+            checkpoint_every: Duration::from_secs(self.history.checkpoint_seconds),
+            rules_dir: self.alerts.rules.unwrap_or_else(|| data_dir.join("rules")),
+            profiles_dir: self.devices.profiles.unwrap_or_else(|| data_dir.join("profiles")),
+            title: self.screen.title,
+            data_dir: data_dir.to_owned(),
+            demo: false,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn read(text: &str) -> Result<Config> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("onemap.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(Some(&path), Path::new("data"))
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let error = read("[http]\nlisten = \"[::1]:0\"\n\n[mqtt]\nmax_conections = 5\n").unwrap_err().to_string();
+        assert!(error.contains("onemap.toml:5:") && error.contains("max_conections"), "{error}");
+    }
+
+    #[test]
+    fn limits_that_cannot_work_are_refused() {
+        assert!(read("[journal]\nsegment_bytes = 1000\n").is_err());
+        assert!(read("[journal]\nmax_bytes = 1000\n").is_err());
+        assert!(read("[history]\ncheckpoint_seconds = 0\n").is_err());
+        let config = read("[http]\nlisten = \"[::1]:0\"\n").unwrap();
+        assert!(config.http_listen.is_ipv6());
+        assert_eq!(config.rules_dir, Path::new("data/rules"));
+    }
+
+    #[test]
+    fn without_a_file_everything_listens_on_loopback_only() {
+        let config = Config::load(None, Path::new("d")).unwrap();
+        assert!(config.http_listen.ip().is_loopback() && config.mqtt_listen.ip().is_loopback());
+    }
+}

@@ -1,0 +1,294 @@
+//! The command line's way in: through the HTTP API, of the running server or of one started for the
+//! moment. So a command and a request can never differ.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use onemap_model::{DivisionCode, Role};
+use onemap_store::register::import::{Mapping, import_csv, import_geojson, import_readings_csv};
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::serve::Server;
+
+/// Readings of one request.
+const N_READINGS: usize = 2000;
+/// Entities of one request.
+const N_ENTITIES: usize = 1000;
+
+/// An address and the right to use it.
+pub(crate) struct Door {
+    base: String,
+    token: String,
+    agent: ureq::Agent,
+}
+
+/// `onemap device add`
+#[derive(Args)]
+pub(crate) struct DeviceArgs {
+    /// Its id: letters, digits and `-_.:`, at most 64 bytes.
+    id: String,
+    /// Name for people; the id when absent.
+    #[arg(long)]
+    name: Option<String>,
+    /// English name.
+    #[arg(long, default_value = "")]
+    name_en: String,
+    /// What it is: air_station, river_gauge, manhole, … Rules select by it.
+    #[arg(long, default_value = "device")]
+    kind: String,
+    /// Profile that maps its keys.
+    #[arg(long)]
+    profile: Option<String>,
+    /// Longitude, WGS 84 degrees.
+    #[arg(long, requires = "lat", allow_negative_numbers = true)]
+    lon: Option<f64>,
+    /// Latitude, WGS 84 degrees.
+    #[arg(long, requires = "lon", allow_negative_numbers = true)]
+    lat: Option<f64>,
+    /// Division code; found from the position when absent.
+    #[arg(long)]
+    division: Option<DivisionCode>,
+    /// Seconds between its readings.
+    #[arg(long, default_value_t = 0)]
+    cadence_s: u32,
+}
+
+/// `onemap import entities`
+#[derive(Args)]
+pub(crate) struct EntitiesArgs {
+    /// GeoJSON (.geojson, .json) or CSV file.
+    file: PathBuf,
+    /// Kind of entities that state none: division, place, road, water, component, …
+    #[arg(long)]
+    kind: Option<String>,
+    /// Coordinates of the file: WGS84, CGCS2000, GCJ02 or BD09. It is declared, never guessed.
+    #[arg(long, default_value = "WGS84")]
+    crs: String,
+    /// Where they come from, kept with each entity.
+    #[arg(long)]
+    source: Option<String>,
+}
+
+/// The server that runs on this data folder, if one does.
+pub(crate) fn running(config: &Config) -> Result<Option<Door>> {
+    let Ok(text) = std::fs::read_to_string(config.data_dir.join("ready.json")) else { return Ok(None) };
+    let ready: Value = serde_json::from_str(&text).context("ready.json is not readable")?;
+    let Some(base) = ready["http"].as_str() else { return Ok(None) };
+    let agent = agent();
+    // A server that was killed leaves its ready.json behind.
+    if agent.get(format!("{base}/health/live")).call().is_err() {
+        return Ok(None);
+    }
+    let path = config.data_dir.join("admin.token");
+    let token = std::fs::read_to_string(&path)
+        .with_context(|| format!("{} says who may command the running server, and cannot be read", path.display()))?;
+    Ok(Some(Door { base: base.to_owned(), token: token.trim().to_owned(), agent }))
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(60)))
+        .build();
+    config.into()
+}
+
+/// Does `work` with the running server, or with one started for it on free loopback ports.
+pub(crate) async fn with<T: Send + 'static>(
+    config: &Config,
+    work: impl FnOnce(&Door) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let owned = config.clone();
+    let found = tokio::task::spawn_blocking(move || running(&owned)).await??;
+    let run = |door: Door| async move { tokio::task::spawn_blocking(move || work(&door)).await? };
+    if let Some(door) = found {
+        return run(door).await;
+    }
+    let free = ([127, 0, 0, 1], 0).into();
+    let config = Config { http_listen: free, mqtt_listen: free, ..config.clone() };
+    let server = Server::start(&config).await?;
+    let door = Door { base: format!("http://{}", server.http), token: server.token.clone(), agent: agent() };
+    let done = run(door).await;
+    server.stop().await?;
+    done
+}
+
+impl Door {
+    /// A door to a server in this process.
+    pub(crate) fn to(http: std::net::SocketAddr, token: &str) -> Self {
+        Self { base: format!("http://{http}"), token: token.to_owned(), agent: agent() }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Result<Value> {
+        let request = self.agent.get(format!("{}{path}", self.base));
+        let response = request.header("authorization", format!("Bearer {}", self.token)).call();
+        answer(path, response)
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let request = self.agent.post(format!("{}{path}", self.base));
+        let response = request.header("authorization", format!("Bearer {}", self.token)).send_json(body);
+        answer(path, response)
+    }
+
+    /// Makes a bearer token.
+    pub(crate) fn new_token(&self, role: Role, division: Option<&DivisionCode>, name: Option<&str>) -> Result<String> {
+        let body = json!({"role": role, "division": division, "name": name});
+        let answer = self.post("/api/v1/tokens", &body)?;
+        answer["token"].as_str().map(str::to_owned).context("the server's answer holds no token")
+    }
+
+    /// Registers a device; its token alone goes to standard output.
+    pub(crate) fn add_device(&self, args: DeviceArgs, json: bool) -> Result<ExitCode> {
+        let mut device = json!({
+            "id": args.id, "name": args.name.unwrap_or_else(|| args.id.clone()), "name_en": args.name_en,
+            "kind": args.kind, "profile": args.profile, "division": args.division, "cadence_s": args.cadence_s,
+        });
+        if let (Some(lon), Some(lat)) = (args.lon, args.lat) {
+            device["position"] = json!({"lon": lon, "lat": lat});
+        }
+        let answer = self.post("/api/v1/devices", &device)?;
+        match (json, answer["token"].as_str()) {
+            (true, _) => println!("{answer}"),
+            (false, Some(token)) => println!("{token}"),
+            (false, None) => eprintln!("device `{}` was known and is changed; its token stays (onemap device token ID makes a new one)", args.id),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    pub(crate) fn rotate(&self, id: &str, json: bool) -> Result<ExitCode> {
+        let answer = self.post(&format!("/api/v1/devices/{id}/token"), &json!({}))?;
+        if json {
+            println!("{answer}");
+        } else {
+            println!("{}", answer["token"].as_str().unwrap_or_default());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    pub(crate) fn list_devices(&self, json: bool) -> Result<ExitCode> {
+        let answer = self.get("/api/v1/devices")?;
+        if json {
+            println!("{answer}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        for device in answer["items"].as_array().into_iter().flatten() {
+            let text = |key: &str| device[key].as_str().unwrap_or("-");
+            println!(
+                "{:<24} {:<16} {:<10} {:<9}{} {}",
+                text("id"),
+                text("kind"),
+                text("division"),
+                text("status"),
+                if device["stale"] == true { " stale" } else { "" },
+                text("name")
+            );
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    pub(crate) fn import_entities(&self, args: &EntitiesArgs, json: bool) -> Result<ExitCode> {
+        let text = read(&args.file)?;
+        let mapping = Mapping {
+            kind: args.kind.as_deref().map(kind).transpose()?,
+            crs: args.crs.parse().map_err(|e| anyhow::anyhow!("--crs {}: {e}", args.crs))?,
+            source: args.source.clone().unwrap_or_default(),
+            ..Mapping::default()
+        };
+        let csv = args.file.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
+        let rows: Vec<_> =
+            if csv { import_csv(&text, &mapping).collect() } else { import_geojson(&text, &mapping) };
+        let mut good = Vec::new();
+        let mut n_faults = 0;
+        for row in rows {
+            match row {
+                Ok(entity) => good.push(serde_json::to_value(&entity).context("entities have text keys only")?),
+                Err(fault) => {
+                    n_faults += 1;
+                    eprintln!("{}: {fault}", args.file.display());
+                }
+            }
+        }
+        let n = good.len();
+        let mut done = 0;
+        for chunk in good.chunks(N_ENTITIES) {
+            self.post("/api/v1/entities/batch", &Value::Array(chunk.to_vec()))?;
+            done += chunk.len();
+            progress(done, n);
+        }
+        report(json, n, n_faults)
+    }
+
+    pub(crate) fn import_readings(&self, file: &Path, json: bool) -> Result<ExitCode> {
+        let text = read(file)?;
+        let mut by_device: std::collections::BTreeMap<String, Vec<Value>> = std::collections::BTreeMap::new();
+        let (mut n, mut n_faults) = (0, 0);
+        for row in import_readings_csv(&text) {
+            match row {
+                Ok(row) => {
+                    n += 1;
+                    let reading = json!({"q": row.quantity, "ch": row.channel, "t": row.at.ms(), "v": row.value, "r": true});
+                    by_device.entry(row.device.to_string()).or_default().push(reading);
+                }
+                Err(fault) => {
+                    n_faults += 1;
+                    eprintln!("{}: {fault}", file.display());
+                }
+            }
+        }
+        let mut done = 0;
+        for (device, readings) in by_device {
+            for chunk in readings.chunks(N_READINGS) {
+                self.post("/api/v1/readings", &json!({"device": device, "readings": chunk}))?;
+                done += chunk.len();
+                progress(done, n);
+            }
+        }
+        report(json, n, n_faults)
+    }
+}
+
+fn kind(name: &str) -> Result<onemap_model::EntityKind> {
+    serde_json::from_value(name.into()).with_context(|| format!("--kind {name}: not a kind of entity"))
+}
+
+fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn progress(done: usize, of: usize) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r{done} of {of}");
+        if done == of {
+            eprintln!();
+        }
+    }
+}
+
+fn report(json: bool, n: usize, n_faults: usize) -> Result<ExitCode> {
+    if json {
+        println!("{}", json!({"imported": n, "refused": n_faults}));
+    } else {
+        println!("{n} imported, {n_faults} refused");
+    }
+    Ok(if n_faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn answer(path: &str, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value> {
+    let mut response = response.with_context(|| format!("the server does not answer at {path}"))?;
+    let status = response.status();
+    let text = response.body_mut().read_to_string().with_context(|| format!("the answer at {path} was cut short"))?;
+    let value: Value = if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::Null) };
+    if !status.is_success() {
+        let detail = value["detail"].as_str().unwrap_or(text.trim());
+        let errors = value["errors"].as_array().into_iter().flatten();
+        let errors: String = errors.map(|e| format!("\n  {}: {}", e["at"], e["message"].as_str().unwrap_or(""))).collect();
+        bail!("the server refused ({status}): {detail}{errors}");
+    }
+    Ok(value)
+}

@@ -1,0 +1,299 @@
+//! Opens a data folder: journal, projections, views and the pipeline that joins them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use onemap_dashboards::auth::Keys;
+use onemap_dashboards::views::{Folders, LoadedRules, Progress, Register, Seen, Views};
+use onemap_ingest::Counters;
+use onemap_ingest::fanout::Fanout;
+use onemap_log::{Log, Reader};
+use onemap_model::{Record, Refusal, Timestamp, record};
+use onemap_rules::Engine;
+use onemap_store::acts::Acts;
+use onemap_store::gaps::GapLedger;
+use onemap_store::history::{History, HistoryConfig};
+use onemap_store::latest::Latest;
+use onemap_store::ledger::{Ledger, LedgerReader, Tokens};
+use onemap_store::register::{Register as RegisterFile, RegisterError};
+use tokio::sync::{broadcast, mpsc, watch};
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::pipeline::{Parts, Pipeline, locate, restore_board};
+
+/// Live notices waiting for the pump; when it is slower, screens are told to fetch again.
+const N_NOTICES: usize = 4096;
+
+/// The system's clock: the only place that reads it for records.
+pub(crate) fn clock() -> Timestamp {
+    Timestamp::from_system(SystemTime::now())
+}
+
+/// An open data folder, not yet running.
+pub(crate) struct House {
+    pub(crate) views: Arc<Views>,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) counters: Counters,
+}
+
+fn log_config(config: &Config) -> onemap_log::Config {
+    let mut log = onemap_log::Config::new(config.data_dir.join("journal"));
+    log.segment_bytes = config.segment_bytes;
+    log.max_bytes = Some(config.journal_max_bytes);
+    log.compress = true;
+    log.lasting_kinds = record::LASTING_KINDS;
+    log
+}
+
+/// Opens the data folder for writing; only one process can.
+pub(crate) fn open(config: &Config, fanout: Option<Fanout>) -> Result<House> {
+    make_private_dir(&config.data_dir)?;
+    let (log, recovery) = Log::open(log_config(config))
+        .with_context(|| format!("the journal in {} cannot be opened", config.data_dir.display()))?;
+    if let Some(torn) = &recovery.torn {
+        warn!(
+            segment = %torn.segment.display(), at_byte = torn.at_byte, lost_bytes = torn.lost_bytes,
+            "the journal ended in a torn record (a stop in the middle of a write; it was never acknowledged); it is set aside as *.torn"
+        );
+    }
+    let reader = |after| log.reader(after).context("the journal cannot be read");
+    assemble(config, &config.data_dir, log.clone(), reader, fanout)
+}
+
+/// Replays the journal of `source` into the empty folder `into`: the same projections, made again.
+pub(crate) fn open_replay(config: &Config, source: &Path, into: &Path) -> Result<House> {
+    make_private_dir(into)?;
+    if std::fs::read_dir(into).with_context(|| format!("cannot read {}", into.display()))?.next().is_some() {
+        bail!("{} is not empty; a replay starts from nothing", into.display());
+    }
+    // The folder gets a journal of its own, so that it is a whole data folder; the records are read
+    // from the source, which may be in use.
+    let mut own = log_config(config);
+    own.dir = into.join("journal");
+    let (log, _) = Log::open(own).context("the new folder's journal cannot be made")?;
+    let source = source.join("journal");
+    let reader = |after| {
+        Reader::open_dir(&source, after).with_context(|| format!("the journal in {} cannot be read", source.display()))
+    };
+    assemble(config, into, log, reader, None)
+}
+
+fn make_private_dir(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("cannot make the data folder {}", dir.display()))
+}
+
+fn assemble(
+    config: &Config,
+    dir: &Path,
+    log: Log,
+    reader: impl Fn(u64) -> Result<Reader>,
+    fanout: Option<Fanout>,
+) -> Result<House> {
+    let history = History::open(&dir.join("history"), HistoryConfig::default())
+        .with_context(|| format!("the history in {} cannot be opened", dir.display()))?;
+    let cursor = history.cursor();
+    let durable = *log.durable().borrow();
+    let ledger_path = dir.join("ledger.sqlite");
+    let ledger = Ledger::open(&ledger_path).context("ledger.sqlite cannot be opened")?;
+    let ledger_reader = LedgerReader::open(&ledger_path).context("ledger.sqlite cannot be read")?;
+
+    let (register_file, mut register) = open_register(dir, cursor, &reader)?;
+    let mut city_faults = 0;
+    let entities: Vec<_> = register.view.entities.values().cloned().collect();
+    for entity in &entities {
+        city_faults += usize::from(register.city.put_entity(entity).is_err());
+    }
+    if city_faults > 0 {
+        warn!(entities = city_faults, "entities without a place on the map (their geometry cannot be used)");
+    }
+    let devices: Vec<_> = register.view.devices.values().cloned().collect();
+    for device in &devices {
+        register.city.put_device(device);
+        if let Some(division) = locate(&register, device) {
+            register.divisions.insert(device.id.clone(), division);
+        }
+    }
+
+    let latest = Latest::rebuild(&history).context("the latest values cannot be read from the history")?;
+    let (gaps, damaged) = GapLedger::decode(&history.extras(GapLedger::BLOBS));
+    if !damaged.is_empty() {
+        warn!(days = ?damaged, "days of the gap ledger are damaged and left out");
+    }
+    let engine = match history.extra("engine") {
+        None => Engine::new(),
+        Some(bytes) => Engine::restore(&bytes).context("the checkpoint of the rule engine cannot be read")?,
+    };
+    let board = restore_board(history.extra("board"))?;
+    let now = history
+        .extra("now")
+        .and_then(|bytes| bytes.try_into().ok())
+        .map_or(Timestamp::from_ms(0), |bytes| Timestamp::from_ms(i64::from_le_bytes(bytes)));
+
+    let keys = Keys::new(Tokens::load(&ledger_reader).context("tokens cannot be read")?);
+    let rules: BTreeMap<String, LoadedRules> = engine
+        .files()
+        .iter()
+        .map(|(name, set)| (name.clone(), LoadedRules { text: set.text().to_owned(), set: Arc::new(set.clone()) }))
+        .collect();
+
+    let history = Arc::new(history);
+    let latest = Arc::new(latest);
+    let mut seen: HashMap<_, Seen> = HashMap::new();
+    for (id, value) in latest.snapshot_all() {
+        if let Some(key) = history.series_key(id) {
+            let entry = seen
+                .entry(key.device.clone())
+                .or_insert(Seen { received_at: value.received_at, measured_at: value.measured_at });
+            entry.received_at = entry.received_at.max(value.received_at);
+            entry.measured_at = entry.measured_at.max(value.measured_at);
+        }
+    }
+    let counters = Counters::new();
+    let last_transition = ledger_reader.last_seq().context("the ledger cannot be read")?;
+    let progress =
+        Progress { applied: cursor, history: cursor, register: cursor, ledger: ledger.cursor(), now };
+    let (digests, questions) = mpsc::channel(4);
+    let views = Arc::new(Views {
+        instance: random_name()?,
+        demo: config.demo,
+        started_at: clock(),
+        clock,
+        register: RwLock::new(register),
+        keys,
+        history,
+        latest,
+        gaps,
+        conditions: RwLock::default(),
+        changed_conditions: Mutex::default(),
+        seen: RwLock::new(seen),
+        board: RwLock::new(board),
+        rules: RwLock::new(rules),
+        ledger: ledger_reader,
+        acts: Acts::new(log.clone()),
+        log,
+        progress: watch::channel(progress).0,
+        last_transition: watch::channel(last_transition).0,
+        notices: broadcast::channel(N_NOTICES).0,
+        counters: counters.clone(),
+        refused: Refusal::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+        readings: AtomicU64::new(0),
+        fault: RwLock::default(),
+        ready: AtomicBool::new(false),
+        folders: Folders { rules: config.rules_dir.clone(), profiles: config.profiles_dir.clone() },
+        digests,
+    });
+    for info in views.history.all_series() {
+        views.set_condition(info.id, engine.series_state(&info.key));
+    }
+    info!(cursor, durable, "projections are at their checkpoint; the rest of the journal is folded now");
+    let pipeline = Pipeline::new(Parts {
+        views: views.clone(),
+        reader: reader(cursor)?,
+        register: register_file,
+        ledger,
+        engine,
+        fanout,
+        position: cursor,
+        now,
+        questions,
+    });
+    Ok(House { views, pipeline, counters })
+}
+
+/// Opens register.gpkg and brings it to the checkpoint's position: it is written after the checkpoint
+/// and so may lag behind it, never lead. A file that leads (a folder put together by hand) is made
+/// again from the journal.
+fn open_register(
+    dir: &Path,
+    cursor: u64,
+    reader: &impl Fn(u64) -> Result<Reader>,
+) -> Result<(RegisterFile, Register)> {
+    let path = dir.join("register.gpkg");
+    let mut file = RegisterFile::open(&path).context("register.gpkg cannot be opened")?;
+    if file.cursor() > cursor {
+        warn!(register = file.cursor(), cursor, "register.gpkg is ahead of the checkpoint; it is made again from the journal");
+        drop(file);
+        std::fs::remove_file(&path).context("register.gpkg cannot be removed")?;
+        file = RegisterFile::open(&path).context("register.gpkg cannot be made")?;
+    }
+    let mut register = Register { view: file.load().context("register.gpkg cannot be read")?, ..Register::default() };
+    if file.cursor() < cursor {
+        let mut journal = reader(file.cursor())?;
+        while let Some(entry) = journal.next().context("the journal cannot be read")? {
+            if entry.position > cursor {
+                break;
+            }
+            if entry.kind != record::KIND_REGISTER {
+                continue;
+            }
+            let position = entry.position;
+            if let Ok(Record::Register(change)) = Record::decode(entry.kind, entry.body) {
+                match file.apply(position, change.at, &change.what) {
+                    Ok(_) => {
+                        register.view.apply(&change.what).context("the register cannot take a change")?;
+                    }
+                    // As at its first fold: unsound, so no part of the register.
+                    Err(RegisterError::Entity { .. }) => {}
+                    Err(other) => return Err(other).context("register.gpkg cannot take a change"),
+                }
+            }
+        }
+        file.commit(cursor).context("register.gpkg cannot be written")?;
+    }
+    Ok((file, register))
+}
+
+fn random_name() -> Result<String> {
+    let mut bytes = [0u8; 8];
+    getrandom::fill(&mut bytes).context("the operating system gives no randomness")?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+/// A pipeline on its thread.
+pub(crate) struct Running {
+    thread: std::thread::JoinHandle<Result<()>>,
+    stop: Arc<AtomicBool>,
+    views: Arc<Views>,
+}
+
+impl Running {
+    /// Starts folding.
+    pub(crate) fn start(mut pipeline: Pipeline, views: Arc<Views>, every: Duration) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (flag, shared) = (stop.clone(), views.clone());
+        let thread = std::thread::Builder::new()
+            .name("pipeline".to_owned())
+            .spawn(move || {
+                let run = std::panic::AssertUnwindSafe(|| pipeline.run(every, || flag.load(Ordering::Acquire)));
+                let ended = std::panic::catch_unwind(run).unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")));
+                if let Err(error) = &ended {
+                    // The journal goes on taking and acknowledging: nothing is lost, and
+                    // /health/ready says that nothing is judged.
+                    let text = format!("the pipeline stopped after record {}: {error:#}", pipeline.position());
+                    tracing::error!("{text}");
+                    *shared.fault.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(text);
+                }
+                ended
+            })
+            .context("the pipeline's thread cannot be started")?;
+        Ok(Self { thread, stop, views })
+    }
+
+    /// Folds what is durable, makes a checkpoint and closes the journal.
+    pub(crate) fn stop(self) -> Result<()> {
+        self.stop.store(true, Ordering::Release);
+        let ended = self.thread.join().unwrap_or_else(|_| bail!("the pipeline's thread panicked"));
+        self.views.log.close().context("the journal cannot be closed")?;
+        ended
+    }
+}

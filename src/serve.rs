@@ -1,0 +1,261 @@
+//! `onemap serve`: starts everything, says so on one line, and stops it in order.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use onemap_dashboards::auth::new_token;
+use onemap_dashboards::views::Views;
+use onemap_dashboards::{Hub, pump, router, screen};
+use onemap_ingest::fanout::Fanout;
+use onemap_ingest::mqtt::{Auth, MqttConfig, MqttServer};
+use onemap_log::Batch;
+use onemap_model::{DeviceId, Record, Role, Scope, record};
+use onemap_store::ledger::TokenHash;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::house::{self, House, Running, clock};
+use crate::shipped;
+
+/// The listeners' look-up of device tokens.
+struct Tokens(Arc<Views>);
+
+impl Auth for Tokens {
+    fn device(&self, token: &str) -> Option<DeviceId> {
+        self.0.keys.device(token)
+    }
+}
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) views: Arc<Views>,
+    pub(crate) http: SocketAddr,
+    pub(crate) mqtt: SocketAddr,
+    /// The local owner's token, also in `DATA_DIR/admin.token`.
+    pub(crate) token: String,
+    stop: CancellationToken,
+    tasks: Vec<(&'static str, tokio::task::JoinHandle<Result<()>>)>,
+    running: Running,
+    data_dir: std::path::PathBuf,
+}
+
+impl Server {
+    /// Opens the data folder, folds what the last run left, starts listeners.
+    pub(crate) async fn start(config: &Config) -> Result<Self> {
+        let fanout = Fanout::default();
+        // Bound first: a taken port is said before the data folder is touched.
+        let http = TcpListener::bind(config.http_listen)
+            .await
+            .with_context(|| format!("[http] listen = \"{}\" cannot be bound", config.http_listen))?;
+        let mqtt_config = MqttConfig {
+            max_connections: config.mqtt_max_connections,
+            max_packet_bytes: config.mqtt_max_packet_bytes,
+            ..MqttConfig::new(config.mqtt_listen)
+        };
+        let (mqtt, mqtt_address) = MqttServer::bind(mqtt_config)
+            .await
+            .with_context(|| format!("[mqtt] listen = \"{}\" cannot be bound", config.mqtt_listen))?;
+        let http_address = http.local_addr().context("the HTTP listener has no address")?;
+        let (owned, opened) = (config.clone(), fanout.clone());
+        let House { views, mut pipeline, counters } = tokio::task::spawn_blocking(move || {
+            let mut house = house::open(&owned, Some(opened))?;
+            house.pipeline.run_to_end().context("the journal cannot be folded")?;
+            Ok::<_, anyhow::Error>(house)
+        })
+        .await
+        .context("opening the data folder was cut short")??;
+        // The start's own fold is done; from here on records come while running.
+        pipeline.fold_batch()?;
+        let running = Running::start(pipeline, views.clone(), config.checkpoint_every)?;
+        shipped::load(config, &views).await?;
+        let token = owner_token(&config.data_dir, &views).await?;
+
+        let stop = CancellationToken::new();
+        let hub = Hub::default();
+        let mut tasks: Vec<(&'static str, tokio::task::JoinHandle<Result<()>>)> = Vec::new();
+        let auth: Arc<dyn Auth> = Arc::new(Tokens(views.clone()));
+        let (log, mqtt_stop) = (views.log.clone(), stop.clone());
+        tasks.push(("mqtt", tokio::spawn(async move {
+            mqtt.run(log, auth, fanout, counters, clock, mqtt_stop).await;
+            Ok(())
+        })));
+        let app = router(views.clone(), hub.clone(), config.max_body_bytes, stop.clone());
+        let http_stop = stop.clone();
+        tasks.push(("http", tokio::spawn(async move {
+            onemap_dashboards::serve(http, app, http_stop).await.context("the HTTP listener failed")
+        })));
+        let (pumped, pump_stop) = (views.clone(), stop.clone());
+        tasks.push(("live", tokio::spawn(async move {
+            pump(pumped, hub, pump_stop).await;
+            Ok(())
+        })));
+        tasks.push(("ticks", tokio::spawn(ticks(views.clone(), stop.clone()))));
+        tasks.push(("retention", tokio::spawn(retention(views.clone(), config.clone(), stop.clone()))));
+        views.ready.store(true, Ordering::Release);
+        let data_dir = config.data_dir.clone();
+        Ok(Self { views, http: http_address, mqtt: mqtt_address, token, stop, tasks, running, data_dir })
+    }
+
+    /// The ready line.
+    pub(crate) fn ready_line(&self) -> Value {
+        json!({
+            "ready": true,
+            "http": format!("http://{}", self.http),
+            "mqtt": self.mqtt.to_string(),
+            "data_dir": self.data_dir,
+            "pid": std::process::id(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "ui": if screen::embedded() { "embedded" } else { "absent" },
+        })
+    }
+
+    /// Stops listeners, drains what they took, folds it, makes a checkpoint.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.views.ready.store(false, Ordering::Release);
+        self.stop.cancel();
+        for (name, task) in self.tasks {
+            match tokio::time::timeout(Duration::from_secs(6), task).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => warn!(task = name, "{error:#}"),
+                Ok(Err(error)) => warn!(task = name, %error, "a task ended badly"),
+                Err(_) => warn!(task = name, "a task did not end in time; its clients are cut off"),
+            }
+        }
+        let running = self.running;
+        tokio::task::spawn_blocking(move || running.stop()).await.context("the stop was cut short")??;
+        // A ready file without a server would mislead; a missing one is fine.
+        let _ = std::fs::remove_file(self.data_dir.join("ready.json"));
+        Ok(())
+    }
+}
+
+/// Writes the ready line to standard output and `DATA_DIR/ready.json`.
+pub(crate) fn announce(data_dir: &Path, line: &Value) -> Result<()> {
+    let path = data_dir.join("ready.json");
+    write_private(&path, &format!("{line}\n"))?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).context("standard output is closed")
+}
+
+/// Runs until Ctrl-C or SIGTERM.
+pub(crate) async fn serve(config: &Config) -> Result<()> {
+    let server = Server::start(config).await?;
+    announce(&config.data_dir, &server.ready_line())?;
+    until_signal(|| reload(config, &server.views)).await?;
+    info!("stopping");
+    server.stop().await
+}
+
+/// Waits for Ctrl-C or SIGTERM; SIGHUP calls `reload`.
+pub(crate) async fn until_signal<F: Future<Output = ()>>(reload: impl Fn() -> F) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be listened for")?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => reload().await,
+        }
+    }
+}
+
+async fn reload(config: &Config, views: &Arc<Views>) {
+    if let Err(error) = shipped::load(config, views).await {
+        warn!("rules and profiles stay as they are: {error:#}");
+    }
+}
+
+/// One `Tick` record a second: the pipeline's clock while nothing else arrives.
+async fn ticks(views: Arc<Views>, stop: CancellationToken) -> Result<()> {
+    let mut clock = tokio::time::interval(Duration::from_secs(1));
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut batch = Batch::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = clock.tick() => {}
+        }
+        batch.clear();
+        let now = (views.clock)();
+        batch.push(record::KIND_TICK, |out| out.extend_from_slice(&Record::Tick(now).encode().1));
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            appended = views.log.append(&batch) => {
+                appended.context("the journal takes no ticks")?;
+            }
+        }
+    }
+}
+
+/// Lets go of journal segments that every projection is past and whose age is over the limit; at the
+/// size limit the oldest go earlier, but never past the smallest cursor.
+async fn retention(views: Arc<Views>, config: Config, stop: CancellationToken) -> Result<()> {
+    let mut clock = tokio::time::interval(Duration::from_secs(20));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = clock.tick() => {}
+        }
+        let views = views.clone();
+        let (keep, max_bytes) = (config.journal_keep, config.journal_max_bytes);
+        let released = tokio::task::spawn_blocking(move || {
+            let progress = *views.progress.borrow();
+            let floor = progress.applied.min(progress.history).min(progress.ledger).min(progress.register);
+            let before = SystemTime::now().checked_sub(keep).unwrap_or(SystemTime::UNIX_EPOCH);
+            views.log.release(floor, before)?;
+            views.log.release_to_size(floor, max_bytes / 10 * 9)
+        })
+        .await
+        .context("the retention was cut short")?;
+        if let Err(error) = released {
+            warn!(%error, "journal segments cannot be let go");
+        }
+    }
+}
+
+/// The local owner's token: who can read the data folder owns it.
+async fn owner_token(data_dir: &Path, views: &Arc<Views>) -> Result<String> {
+    let path = data_dir.join("admin.token");
+    if let Ok(text) = std::fs::read_to_string(&path) {
+        let text = text.trim().to_owned();
+        if views.keys.access(&text).is_some() {
+            return Ok(text);
+        }
+    }
+    let token = new_token().context("the operating system gives no randomness")?;
+    let change = record::Register::AccessToken {
+        name: "local owner".to_owned(),
+        sha256: TokenHash::of(&token).to_string(),
+        role: Role::Admin,
+        division: None,
+    };
+    let scope = Scope::local("local");
+    let position = views.acts.record_register(&scope, clock(), vec![change]).await.context("no token can be made")?;
+    views.applied(position).await?;
+    write_private(&path, &format!("{token}\n"))?;
+    Ok(token)
+}
+
+fn write_private(path: &Path, text: &str) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let part = path.with_extension("part");
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&part)
+        .with_context(|| format!("cannot write {}", part.display()))?;
+    file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", part.display()))?;
+    std::fs::rename(&part, path).with_context(|| format!("cannot write {}", path.display()))
+}

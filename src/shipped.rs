@@ -1,0 +1,143 @@
+//! Rule files and device profiles: shipped ones fill an empty folder, and what the folder holds goes
+//! into the journal when it differs from what is loaded.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use onemap_dashboards::views::Views;
+use onemap_model::record::{Register, RuleFile};
+use onemap_model::{ProfileId, Scope};
+use onemap_rules::RuleSet;
+use onemap_wire::profile::Profile;
+use tracing::info;
+
+use crate::config::Config;
+use crate::house::clock;
+
+macro_rules! shipped {
+    ($folder:literal: $($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../config/", $folder, "/", $name, ".yaml")))),*]
+    };
+}
+
+const RULES: &[(&str, &str)] = shipped!("rules": "air", "drain", "fire", "noise", "river", "silence");
+const PROFILES: &[(&str, &str)] = shipped!("profiles": "modbus-meter");
+
+/// One YAML file of a folder.
+pub(crate) struct YamlFile {
+    pub(crate) name: String,
+    pub(crate) path: std::path::PathBuf,
+    pub(crate) text: String,
+}
+
+/// Reads the `*.yaml` files of a folder, by name.
+pub(crate) fn read_dir(dir: &Path) -> Result<Vec<YamlFile>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let path = entry.with_context(|| format!("cannot read {}", dir.display()))?.path();
+        if path.extension().is_none_or(|e| e != "yaml" && e != "yml") {
+            continue;
+        }
+        let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        files.push(YamlFile { name, path, text });
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(files)
+}
+
+fn fill(dir: &Path, shipped: &[(&str, &str)]) -> Result<()> {
+    if dir.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    for (name, text) in shipped {
+        let path = dir.join(format!("{name}.yaml"));
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Fills missing folders with the shipped files.
+pub(crate) fn fill_folders(config: &Config) -> Result<()> {
+    fill(&config.rules_dir, RULES)?;
+    fill(&config.profiles_dir, PROFILES)
+}
+
+/// Every fault in the folders' files, as `path:line:column: message`.
+pub(crate) fn faults(config: &Config) -> Result<Vec<String>> {
+    let mut faults = Vec::new();
+    let mut owners: std::collections::HashMap<String, String> = std::collections::HashMap::new();
+    for file in read_dir(&config.rules_dir)? {
+        let at = file.path.display();
+        match RuleSet::parse(&file.name, &file.text) {
+            Err(errors) => faults.extend(errors.iter().map(|e| format!("{at}:{}:{}: {}", e.line, e.column, e.message))),
+            Ok(set) => {
+                let failed = set.run_tests().into_iter().filter(|t| !t.passed());
+                faults.extend(failed.map(|t| {
+                    format!("{at}:{}:1: test `{}` expects {:?}, got {:?}", t.line, t.name, t.expected, t.got)
+                }));
+                for rule in set.rules() {
+                    if let Some(other) = owners.insert(rule.id.to_string(), file.name.clone()) {
+                        faults.push(format!("{at}:1:1: rule `{}` stands in {other}.yaml already", rule.id));
+                    }
+                }
+            }
+        }
+    }
+    for file in read_dir(&config.profiles_dir)? {
+        let at = file.path.display();
+        match ProfileId::new(&file.name) {
+            Err(e) => faults.push(format!("{at}:1:1: the file's name: {e}")),
+            Ok(id) => {
+                if let Err(e) = Profile::parse(&id, &file.text) {
+                    faults.push(format!("{at}:{}:{}: {e}", e.line, e.column));
+                }
+            }
+        }
+    }
+    Ok(faults)
+}
+
+/// Brings the journal up to the folders: changed and new files are recorded, removed rule files too.
+/// With any fault nothing is taken.
+pub(crate) async fn load(config: &Config, views: &Arc<Views>) -> Result<()> {
+    fill_folders(config)?;
+    let faults = faults(config)?;
+    if !faults.is_empty() {
+        bail!("{}", faults.join("\n"));
+    }
+    let scope = Scope::local("local");
+    let mut last = 0;
+    let profiles = read_dir(&config.profiles_dir)?;
+    for file in profiles {
+        let id = ProfileId::new(&file.name).expect("checked above");
+        let same = {
+            let register = views.register.read().expect("no holder of this lock panics");
+            register.view.profiles.get(&id).is_some_and(|text| **text == *file.text)
+        };
+        if !same {
+            info!(profile = %id, "profile taken up");
+            let change = Register::Profile { id, text: file.text };
+            last = views.acts.record_register(&scope, clock(), vec![change]).await?;
+        }
+    }
+    let files = read_dir(&config.rules_dir)?;
+    let loaded: Vec<(String, String)> = {
+        let rules = views.rules.read().expect("no holder of this lock panics");
+        rules.iter().map(|(name, file)| (name.clone(), file.text.clone())).collect()
+    };
+    for (name, _) in loaded.iter().filter(|(name, _)| !files.iter().any(|f| f.name == *name)) {
+        info!(file = %name, "rules taken away");
+        last = views.acts.record_rule(&scope, clock(), RuleFile { name: name.clone(), text: String::new() }).await?;
+    }
+    for file in files {
+        if !loaded.iter().any(|(name, text)| *name == file.name && *text == file.text) {
+            info!(file = %file.name, "rules taken up");
+            last = views.acts.record_rule(&scope, clock(), RuleFile { name: file.name, text: file.text }).await?;
+        }
+    }
+    views.applied(last).await?;
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! Whole-system tests: the real binaries, real peers, own folders, free ports.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests stop at the first surprise")]
+
+mod alarms;
+mod bad_input;
+mod cli;
+mod corridor;
+mod crash;
+mod demo;
+mod gateway;
+mod replay;
+mod screen;
+mod server;

@@ -1,0 +1,95 @@
+//! The screen in a real browser, fed by the demo: what is looked at, and what happens when the server dies.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::demo::Demo;
+use crate::server::{Process, Server, peer, wait_for};
+
+fn web() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/dashboards/web"))
+}
+
+fn ready() -> bool {
+    if peer("/usr/bin/chromium").is_none() || peer("node").is_none() {
+        return false;
+    }
+    let installed = web().join("node_modules/playwright-core").exists();
+    if !installed {
+        assert!(std::env::var_os("CI").is_none(), "`npm ci` in dashboards/web must have run in CI");
+        eprintln!("SKIPPED: `npm ci` has not run in dashboards/web");
+    }
+    installed
+}
+
+#[test]
+fn a_person_sees_values_charts_and_alarms_and_acknowledges_one() {
+    if !ready() {
+        return;
+    }
+    let demo = Demo::start(&["--seed", "1"]);
+    assert_eq!(demo.get("/api/v1/system")["ui"], "embedded", "the screen is in the binary");
+    wait_for("an alarm", Duration::from_secs(90), || {
+        demo.get("/api/v1/alerts?state=open")["items"].as_array()?.first().cloned()
+    });
+    let shots = tempfile::tempdir().unwrap();
+    let shots = std::env::var_os("SHOTS_DIR").map_or(shots.path().to_owned(), Into::into);
+    let output = Command::new("node")
+        .arg(web().join("e2e/screen.mjs"))
+        .env("ONEMAP_URL", &demo.http)
+        .env("ONEMAP_TOKEN", &demo.token)
+        .env("SHOTS_DIR", &shots)
+        .output()
+        .unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    let acknowledged = demo.get("/api/v1/alerts?state=all")["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|a| !a["acknowledged"].is_null());
+    assert!(acknowledged, "the acknowledgement made on the screen is kept: {said}");
+}
+
+#[test]
+fn a_new_reading_is_on_the_screen_within_two_seconds_and_a_dead_server_is_said_within_five() {
+    if !ready() || peer("mosquitto_pub").is_none() {
+        return;
+    }
+    let mut server = Server::new();
+    let token = server.add_device("station-7", &json!({"position": {"lon": 101.8, "lat": 36.6}, "cadence_s": 60}));
+    server.publish(&token, "v1/devices/me/telemetry", r#"{"temperature":11.5}"#);
+    let mut command = Command::new("node");
+    command
+        .arg(web().join("e2e/watch.mjs"))
+        .env("ONEMAP_URL", &server.http)
+        .env("ONEMAP_TOKEN", &server.token);
+    let mut page = Process::start(command);
+    let first = page.line(Duration::from_secs(60)).expect("the page opens");
+    assert!(first.contains("ready"), "{first}");
+    let mut input = page.child.stdin.take().unwrap();
+    let mut ask = |question: &str| -> Value {
+        writeln!(input, "{question}").unwrap();
+        let line = page.line(Duration::from_secs(30)).unwrap_or_else(|| panic!("no answer to {question}"));
+        serde_json::from_str(&line).unwrap()
+    };
+    wait_for("the first value on the page", Duration::from_secs(30), || {
+        ask("value station-7 temperature")["text"].as_str()?.contains("11.5").then_some(())
+    });
+    server.publish(&token, "v1/devices/me/telemetry", r#"{"temperature":21.5}"#);
+    let sent = Instant::now();
+    wait_for("the new value on the page", Duration::from_secs(2), || {
+        ask("value station-7 temperature")["text"].as_str()?.contains("21.5").then_some(())
+    });
+    eprintln!("a reading was on the screen {:?} after its acknowledgement", sent.elapsed());
+    assert_eq!(ask("banner")["visible"], false);
+    server.process.kill();
+    let killed = Instant::now();
+    wait_for("the banner", Duration::from_secs(5), || (ask("banner")["visible"] == true).then_some(()));
+    eprintln!("the banner stood {:?} after the kill", killed.elapsed());
+    writeln!(input, "quit").unwrap();
+}

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# What CI runs: installs the peers the tests talk to, builds the screen, checks, tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+say() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
+
+say "peers from Debian"
+packages=()
+command -v mosquitto_pub >/dev/null || packages+=(mosquitto-clients)
+[ -x /usr/sbin/mosquitto ] || packages+=(mosquitto)
+/usr/bin/python3 -c 'import pymodbus' 2>/dev/null || packages+=(python3-pymodbus)
+[ -x /usr/bin/chromium ] || packages+=(chromium)
+if [ ${#packages[@]} -gt 0 ]; then
+    as_root=""; [ "$(id -u)" = 0 ] || as_root=sudo
+    $as_root apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+fi
+
+say "the screen"
+make --no-print-directory screen
+(cd dashboards/web && npm run --silent check && npm run --silent test)
+
+say "format, lints, docs, walls"
+make --no-print-directory check
+
+say "binaries"
+cargo build --workspace --locked
+
+say "unit, property and system tests"
+cargo test --workspace --locked --no-fail-fast
+say "done"
