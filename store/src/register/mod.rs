@@ -4,6 +4,7 @@
 //! content in memory for everyone who asks. The file holds no secrets and no persons. It is a projection:
 //! what others write into it is lost at the next replay.
 
+mod blob;
 mod entity;
 mod geometry;
 pub mod import;
