@@ -365,6 +365,20 @@ channel_offset = 20
     }
 
     #[test]
+    fn the_example_is_a_good_configuration() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("example");
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["gateway.toml", "sim-meter.yaml"] {
+            std::fs::copy(example.join(file), dir.path().join(file)).unwrap();
+        }
+        std::fs::write(dir.path().join("gateway.token"), "t").unwrap();
+        let config = Config::load_with(&dir.path().join("gateway.toml"), None).unwrap();
+        assert_eq!(config.slaves.len(), 2);
+        assert_eq!(config.slaves[1].map.registers[0].channel, 20);
+        assert_eq!(config.slaves[0].map.read_plan().len(), 2);
+    }
+
+    #[test]
     fn bad_files_say_what_is_wrong() {
         let cases = [
             (GOOD.replace("device =", "devise ="), "devise"),

@@ -33,9 +33,14 @@ pub struct SlaveEntry {
 
 /// A profile that polls 20 counters.
 pub fn counters(poll: &str) -> String {
+    n_counters(20, poll)
+}
+
+/// A profile that polls so many counters.
+pub fn n_counters(n: u16, poll: &str) -> String {
     format!(
         "version: 1\nname: {{zh: 计数表, en: Counter}}\nprotocol: modbus\n\
-         modbus: {{unit: 1, poll: {poll}, registers: [{{address: 0, type: u16, count: 20, quantity: counter}}]}}\n"
+         modbus: {{unit: 1, poll: {poll}, registers: [{{address: 0, type: u16, count: {n}, quantity: counter}}]}}\n"
     )
 }
 
