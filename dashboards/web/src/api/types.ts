@@ -87,8 +87,9 @@ export type Alert = {
   condition: Condition;
   acknowledged: Acknowledgement | null;
   series: { id: number | null; device: string; quantity: string; ch: number };
-  device_name: string;
-  device_name_en?: string;
+  /** Null when the register no longer holds the device. */
+  device_name: string | null;
+  device_name_en?: string | null;
   position: { lon: number; lat: number } | null;
   division: string | null;
   raised_at: string;

@@ -77,3 +77,29 @@ export function summary(points: readonly [number, number | null][]): {
   }
   return { n, gaps, min, max };
 }
+
+/** The ends and the step of an axis with round numbers that holds all values, with about four steps. */
+export function roundAxis(values: readonly number[]): { min: number; max: number; interval: number } {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  if (!Number.isFinite(low)) return { min: 0, max: 1, interval: 0.25 };
+  // A level line gets room around it; small values that are near zero start at zero.
+  if (low === high) {
+    const room = Math.abs(low) * 0.1 || 1;
+    low -= room;
+    high += room;
+  } else if (low > 0 && low < (high - low) * 0.6) low = 0;
+  const rough = (high - low) / 4;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const interval = ([1, 2, 2.5, 5].find((step) => step * power >= rough) ?? 10) * power;
+  const tidy = (n: number) => Number(n.toPrecision(12));
+  return {
+    min: tidy(Math.floor(low / interval + 1e-9) * interval),
+    max: tidy(Math.ceil(high / interval - 1e-9) * interval),
+    interval: tidy(interval),
+  };
+}

@@ -9,6 +9,7 @@ import {
 } from "echarts/components";
 import { type EChartsType, init, use } from "echarts/core";
 import { CanvasRenderer } from "echarts/renderers";
+import { roundAxis } from "./course";
 
 use([
   LineChart,
@@ -71,7 +72,11 @@ export class SeriesChart {
     const inView = picture.thresholds.filter(
       ({ value }) => !Number.isFinite(highest) || value <= highest * 3 || value <= 1,
     );
-    const top = Math.max(highest, ...inView.map(({ value }) => value));
+    const shown = picture.points
+      .flatMap(([, v]) => (v === null ? [] : [v]))
+      .concat(inView.map(({ value }) => value));
+    const axis =
+      stateNames.size > 0 ? { min: 0, max: Math.max(...stateNames.keys()), interval: 1 } : roundAxis(shown);
     this.chart.setOption(
       {
         animation: false,
@@ -111,14 +116,10 @@ export class SeriesChart {
         },
         yAxis: {
           type: "value",
-          scale: stateNames.size === 0,
-          max:
-            Number.isFinite(top) && stateNames.size === 0 && inView.length > 0 ? niceAbove(top) : undefined,
-          ...(stateNames.size > 0 ? { min: 0, max: Math.max(...stateNames.keys()), interval: 1 } : {}),
+          ...axis,
           name: picture.unit,
           nameTextStyle: { ...font, align: "right" },
           nameGap: px(10),
-          splitNumber: 4,
           axisLabel: {
             ...font,
             formatter: (value: number) =>
@@ -169,11 +170,4 @@ export class SeriesChart {
     this.observer.disconnect();
     this.chart.dispose();
   }
-}
-
-/** A round number a little above `value`, for the end of an axis. */
-export function niceAbove(value: number): number {
-  if (value <= 0) return 0;
-  const step = 10 ** Math.floor(Math.log10(value)) / 4;
-  return Math.ceil((value * 1.06) / step) * step;
 }

@@ -51,9 +51,18 @@ export function pick(text: { zh: string; en: string }): string {
   return lang.value === "zh" ? text.zh || text.en : text.en || text.zh;
 }
 
-/** A name and whether it had to fall back to Chinese (for the `lang` attribute). */
+/** A name in the present language; Chinese when it has no English one. */
 export function nameOf(thing: { name: string; name_en?: string | null }): string {
   return lang.value === "en" && thing.name_en ? thing.name_en : thing.name;
+}
+
+/** The name of the device an alarm is about; its id when the register no longer holds it. */
+export function alertDevice(alert: {
+  device_name: string | null;
+  device_name_en?: string | null;
+  series: { device: string };
+}): string {
+  return nameOf({ name: alert.device_name || alert.series.device, name_en: alert.device_name_en });
 }
 
 /** The `lang` attribute for a text that may be Chinese on an English screen. */

@@ -62,6 +62,10 @@ export class MapController {
         resolve();
       });
     });
+    // For tests: whether everything asked for is drawn.
+    this.map.on("movestart", () => {
+      container.dataset.idle = "false";
+    });
     this.map.on("idle", () => {
       container.dataset.idle = "true";
     });

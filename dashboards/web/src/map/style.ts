@@ -40,7 +40,13 @@ const shownWhen = (condition: Expression): Expression => ["case", condition, 1, 
 const NORMAL = shownWhen(["all", ["!", LOST], ["==", STATUS, "normal"]]);
 const ABNORMAL = shownWhen(["all", ["!", LOST], ["==", STATUS, "abnormal"]]);
 const UNKNOWN = shownWhen(["any", LOST, ["==", STATUS, "unknown"]]);
-const STALE = shownWhen(["all", ["!", LOST], ["to-boolean", ["feature-state", "stale"]]]);
+/** An unknown device shows its question mark; the hatching is for values that are shown and old. */
+const STALE = shownWhen([
+  "all",
+  ["!", LOST],
+  ["!=", STATUS, "unknown"],
+  ["to-boolean", ["feature-state", "stale"]],
+]);
 const SELECTED = shownWhen(["to-boolean", ["feature-state", "selected"]]);
 
 const OF_KIND: Expression = [
@@ -214,6 +220,8 @@ function baseLayers(sourceLayer: (layer: TileLayer) => string): LayerSpecificati
         "symbol-sort-key": ["coalesce", ["get", "rank"], 9],
         "text-max-width": 8,
         "text-padding": 6,
+        "text-anchor": "top",
+        "text-offset": [0, 0.7],
       },
       paint: { "text-color": NIGHT.placeText, "text-opacity": 0.85, ...halo },
     },

@@ -1,7 +1,7 @@
 // Acknowledging or closing an alarm: who, why, for how long. The server records it; the screen only asks.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../api/client";
-import { langOf, nameOf, pick, t } from "../i18n";
+import { alertDevice, langOf, pick, t } from "../i18n";
 import { takeAlert } from "../state/city";
 import { type Act, act } from "../state/view";
 import { SeverityBadge } from "./marks";
@@ -65,7 +65,7 @@ function Form({ verb, alert }: Act) {
   };
 
   const rule = pick(alert.rule_name);
-  const device = nameOf({ name: alert.device_name, name_en: alert.device_name_en });
+  const device = alertDevice(alert);
   const title = t(verb === "acknowledge" ? "act.acknowledge_title" : "act.close_title");
   return (
     <dialog ref={dialog} class="dialog" aria-labelledby="act-title" data-testid="act-dialog" onClose={leave}>

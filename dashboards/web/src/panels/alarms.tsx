@@ -1,7 +1,7 @@
 // The right panel: alarms in the order in which they need a person.
 import { signal } from "@preact/signals";
 import type { Alert } from "../api/types";
-import { langOf, nameOf, pick, t } from "../i18n";
+import { alertDevice, langOf, nameOf, pick, t } from "../i18n";
 import { age, minute, stamp, whole } from "../i18n/format";
 import { contact, counts, openAlerts } from "../state/city";
 import { districtOf, divisions, learnDivisions } from "../state/divisions";
@@ -23,7 +23,7 @@ export function Alarms() {
   const rest = total - cards.length;
   const unacknowledged = all.filter((a) => a.acknowledged === null).length;
   return (
-    <section class="panel alarms" aria-labelledby="alarms-title" id="alarms">
+    <section class="panel alarms" aria-labelledby="alarms-title" id="alarms" tabIndex={-1}>
       <h2 id="alarms-title" class="panel-title">
         {t("alarms.title")}
         <b class="panel-count" data-testid="alerts-open">
@@ -38,7 +38,6 @@ export function Alarms() {
       {all.length === 0 ? (
         <p class="empty">{contact.value === "live" ? t("alarms.none") : t("alarms.none_lost")}</p>
       ) : (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling list must be reachable by keyboard
         <ol
           class="alarm-list last-known"
           data-testid="alarm-list"
@@ -71,9 +70,6 @@ export function Alarms() {
   );
 }
 
-const deviceName = (alert: Alert) =>
-  nameOf({ name: alert.device_name || alert.series.device, name_en: alert.device_name_en });
-
 /** The district's name, or its code until the name is known. */
 export function placeName(code: string | null): string {
   if (!code) return t("overview.outside");
@@ -85,15 +81,11 @@ export function placeName(code: string | null): string {
 
 function AlarmCard({ alert }: { alert: Alert }) {
   const raised = Date.parse(alert.raised_at);
-  const name = deviceName(alert);
+  const name = alertDevice(alert);
   const place = placeName(alert.division);
   const rule = pick(alert.rule_name);
   const done = alert.acknowledged;
-  const heading = (
-    <>
-      <span lang={langOf(rule)}>{rule}</span>
-    </>
-  );
+  const heading = <span lang={langOf(rule)}>{rule}</span>;
   return (
     <li
       class={`alarm sev-${alert.severity}${done ? " is-acknowledged" : ""}`}
@@ -102,55 +94,58 @@ function AlarmCard({ alert }: { alert: Alert }) {
       data-device={alert.series.device}
       data-acknowledged={done ? "true" : "false"}
     >
-      <div class="alarm-head">
-        <SeverityBadge severity={alert.severity} />
-        <span class="only-read">{t("severity.level", { n: levelOf(alert.severity) })}</span>
-        <h3 class="alarm-rule">
-          {wall ? (
-            heading
-          ) : (
-            <button
-              type="button"
-              class="alarm-open"
-              aria-label={`${rule} · ${t("alarms.show", { name })}`}
-              data-testid="alarm-open"
-              onClick={() => selectDevice(alert.series.device, alert.series.id)}
-            >
-              {heading}
-            </button>
+      <div class="alarm-body">
+        <div class="alarm-head">
+          <SeverityBadge severity={alert.severity} />
+          <span class="only-read">{t("severity.level", { n: levelOf(alert.severity) })}</span>
+          <h3 class="alarm-rule">
+            {wall ? (
+              heading
+            ) : (
+              <button
+                type="button"
+                class="alarm-open"
+                aria-label={`${rule} · ${t("alarms.show", { name })}`}
+                data-testid="alarm-open"
+                onClick={() => selectDevice(alert.series.device, alert.series.id)}
+              >
+                {heading}
+              </button>
+            )}
+          </h3>
+        </div>
+        <p class="alarm-place">
+          <span lang={langOf(name)}>{name}</span>
+          <span class="alarm-district" lang={langOf(place)}>
+            {place}
+          </span>
+          {alert.condition === "abnormal" ? null : (
+            <span class={`alarm-condition state-${alert.condition}`}>
+              <StateMark state={alert.condition} />
+              {t(alert.condition === "unknown" ? "alarms.condition_unknown" : "alarms.condition_normal")}
+            </span>
           )}
-        </h3>
+        </p>
+        <p class="alarm-message" lang={langOf(pick(alert.message))}>
+          {pick(alert.message)}
+        </p>
+        {done ? (
+          <p class="alarm-ack" data-testid="alarm-acknowledged" lang={langOf(done.name + done.note)}>
+            {t("alarms.acknowledged", { name: done.name, until: minute(Date.parse(done.until)) })}
+            {done.note ? ` · ${done.note}` : ""}
+          </p>
+        ) : null}
+      </div>
+      <div class="alarm-side">
         <time class="alarm-age" title={t("alarms.raised", { time: stamp(raised, now.value) })}>
           {age(raised, now.value)}
         </time>
-      </div>
-      <p class="alarm-place">
-        <span lang={langOf(name)}>{name}</span>
-        <span class="alarm-district" lang={langOf(place)}>
-          {place}
-        </span>
-      </p>
-      <p class="alarm-message" lang={langOf(pick(alert.message))}>
-        {pick(alert.message)}
-      </p>
-      {alert.condition === "abnormal" ? null : (
-        <p class={`alarm-condition state-${alert.condition}`}>
-          <StateMark state={alert.condition} />
-          {alert.condition === "unknown" ? t("alarms.condition_unknown") : t("alarms.condition_normal")}
-        </p>
-      )}
-      {done ? (
-        <p class="alarm-ack" data-testid="alarm-acknowledged" lang={langOf(done.name + done.note)}>
-          {t("alarms.acknowledged", { name: done.name, until: minute(Date.parse(done.until)) })}
-          {done.note ? ` · ${done.note}` : ""}
-        </p>
-      ) : wall ? (
-        <p class="alarm-waiting">{t("alarms.unacknowledged")}</p>
-      ) : (
-        <div class="alarm-acts">
+        {done ? null : wall ? (
+          <span class="alarm-waiting">{t("alarms.unacknowledged")}</span>
+        ) : (
           <button
             type="button"
-            class="primary"
+            class="alarm-acknowledge"
             data-testid="alarm-acknowledge"
             aria-label={`${t("alarms.acknowledge")}: ${rule}, ${name}`}
             onClick={() => {
@@ -159,8 +154,8 @@ function AlarmCard({ alert }: { alert: Alert }) {
           >
             {t("alarms.acknowledge")}
           </button>
-        </div>
-      )}
+        )}
+      </div>
     </li>
   );
 }

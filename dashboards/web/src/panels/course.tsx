@@ -102,7 +102,7 @@ export function Course({ device, series }: { device: Device; series: SeriesRef }
           ))}
         </fieldset>
       </div>
-      {data && data.values.some(({ v }) => v !== null) ? (
+      {data?.values.some(({ v }) => v !== null) ? (
         <Canvas device={device} series={series} data={data} />
       ) : (
         <p class="course-empty">

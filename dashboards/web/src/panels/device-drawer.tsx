@@ -81,7 +81,7 @@ function Details({ device }: { device: Device }) {
         </div>
       </header>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
-      <div class="drawer-body" tabIndex={0} role="region" aria-labelledby="device-title">
+      <section class="drawer-body" tabIndex={0} aria-labelledby="device-title">
         <div class="drawer-states">
           <StateBadge state={lost ? "unknown" : device.status} />
           {device.stale && !lost ? <StateBadge state="stale" /> : null}
@@ -107,7 +107,7 @@ function Details({ device }: { device: Device }) {
         <Readings device={device} chosen={chosen} />
         {chosen ? <Course key={chosen.id} device={device} series={chosen} /> : null}
         <Ledger device={device} />
-      </div>
+      </section>
     </>
   );
 }
@@ -121,7 +121,7 @@ function Facts({ device }: { device: Device }) {
     [t("device.cadence"), device.cadence_s ? span(device.cadence_s * 1000) : null],
     [t("device.gateway"), device.gateway],
     [t("device.department"), device.department],
-    [t("device.position"), at ? `${decimal(at.lon, 4)}, ${decimal(at.lat, 4)}` : null],
+    [t("device.position"), at ? `${decimal(at.lon, 3)}, ${decimal(at.lat, 3)}` : null],
   ];
   return (
     <dl class="facts">
@@ -315,7 +315,6 @@ function Ledger({ device }: { device: Device }) {
                 ? t("device.ledger_hour", { ...cell, hour })
                 : t("device.ledger_hour", { hour, expected: 0, received: 0, lost: 0, late: 0, refused: 0 });
               return (
-                // biome-ignore lint/suspicious/noArrayIndexKey: the index is the hour of the day
                 <li key={hour} class={expected > 0 ? "is-due" : ""} title={words}>
                   <i style={{ height: `${Math.round(share * 100)}%` }} />
                   <span class="only-read">{words}</span>

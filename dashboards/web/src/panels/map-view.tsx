@@ -1,6 +1,7 @@
 // The map cell: the map itself, its controls, hover card, legend and sources.
 import { effect, signal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { Alert } from "../api/types";
 import { lang, langOf, named, nameOf, t } from "../i18n";
 import { age } from "../i18n/format";
 import type { Box, MapController } from "../map/controller";
@@ -16,16 +17,10 @@ import {
 } from "../state/city";
 import { divisions } from "../state/divisions";
 import { quantityName, valueWithUnit } from "../state/quantities";
-import {
-  quarantineOpen,
-  scale,
-  selectDevice,
-  selectedDevice,
-  selectedDistrict,
-  selectedKind,
-  wall,
-} from "../state/view";
+import { scale, selectDevice, selectedDevice, selectedDistrict, selectedKind, wall } from "../state/view";
 import { Icon, SeverityMark, StateBadge, StateMark } from "./marks";
+
+const LOST_PAINT_MS = 300;
 
 type Hover = { device: string; x: number; y: number };
 const hover = signal<Hover | null>(null);
@@ -36,11 +31,11 @@ function covered(cell: HTMLElement): number {
   return drawer ? drawer.getBoundingClientRect().width : 0;
 }
 
-/** The box around all placed devices; null when there are none. */
-function deviceBox(): Box | null {
+/** The box around all placed devices, or the urban ones; null when there are none. */
+function deviceBox(urban: boolean): Box | null {
   const box: Box = [Infinity, Infinity, -Infinity, -Infinity];
-  for (const { position } of devices.values()) {
-    if (!position) continue;
+  for (const { position, setting } of devices.values()) {
+    if (!position || (urban && setting !== "urban")) continue;
     box[0] = Math.min(box[0], position.lon);
     box[1] = Math.min(box[1], position.lat);
     box[2] = Math.max(box[2], position.lon);
@@ -49,8 +44,9 @@ function deviceBox(): Box | null {
   return Number.isFinite(box[0]) ? box : null;
 }
 
-function goHome(map: MapController, animate = true): void {
-  const box = deviceBox();
+/** Shows all devices, or only those of the built-up city. */
+function goHome(map: MapController, core = false, animate = true): void {
+  const box = deviceBox(core);
   if (box) map.fit(box, 56 * scale.peek(), animate);
 }
 
@@ -63,14 +59,17 @@ function join(map: MapController, cell: HTMLElement): () => void {
       map.setDevices(devices.values());
       if (!placed && devices.size > 0) {
         placed = true;
-        goHome(map, false);
+        goHome(map, false, false);
       }
     }),
     effect(() => map.setGlobal({ lang: lang.value })),
     effect(() => map.setGlobal({ k: scale.value })),
     effect(() => {
-      map.setGlobal({ lost: contact.value === "lost" });
+      const lost = contact.value === "lost";
       if (contact.value === "live") map.retryTiles();
+      // The banner is painted first: redrawing the map can take a slow machine a second.
+      const later = setTimeout(() => map.setGlobal({ lost }), LOST_PAINT_MS);
+      return () => clearTimeout(later);
     }),
     effect(() => map.setGlobal({ kind: selectedKind.value ?? "" })),
     effect(() => {
@@ -95,7 +94,7 @@ function join(map: MapController, cell: HTMLElement): () => void {
         const device = devices.get(alert.series.device);
         if (!device || named.has(device.id)) continue;
         named.add(device.id);
-        items.push({ device, alert, label: nameOf(device), order: items.length });
+        items.push({ device, alert, label: callsForName(alert) ? nameOf(device) : "", order: items.length });
       }
       map.setAlarming(items);
     }),
@@ -121,6 +120,10 @@ function join(map: MapController, cell: HTMLElement): () => void {
     for (const end of ends) end();
   };
 }
+
+/** Names are for what is wrong or grave; a silent device keeps its ring and its question mark. */
+const callsForName = (alert: Alert) =>
+  alert.condition === "abnormal" || alert.severity === "critical" || alert.severity === "major";
 
 export function MapView() {
   const cell = useRef<HTMLDivElement>(null);
@@ -181,15 +184,25 @@ export function MapView() {
               goHome(map);
             }}
           />
+          <MapButton
+            icon="core"
+            label={t("map.core")}
+            onClick={() => {
+              selectedDistrict.value = null;
+              goHome(map, true);
+            }}
+          />
         </div>
       )}
-      <Legend />
-      <Sources />
+      <div class="map-foot">
+        <Legend />
+        <Sources />
+      </div>
     </div>
   );
 }
 
-function MapButton(props: { icon: "plus" | "minus" | "home"; label: string; onClick: () => void }) {
+function MapButton(props: { icon: "plus" | "minus" | "home" | "core"; label: string; onClick: () => void }) {
   return (
     <button
       type="button"
@@ -261,10 +274,7 @@ function Legend() {
 /** Where the map's data come from and how far they can be trusted: required by their licences, always visible. */
 function Sources() {
   return (
-    <footer
-      class={`sources${quarantineOpen.value || selectedDevice.value ? " is-beside" : ""}`}
-      data-testid="sources"
-    >
+    <footer class="sources" data-testid="sources">
       <span class="sources-note">{t("map.note")}</span>
       <span>{t("map.attribution")}</span>
       {system.value?.demo ? <span>{t("map.attribution_demo")}</span> : null}

@@ -1,10 +1,10 @@
 // The left panel: how much of the city is known, by district and by kind of device; finding a device.
 import { computed, signal } from "@preact/signals";
 import { langOf, named, nameOf, t } from "../i18n";
-import { decimal, whole } from "../i18n/format";
-import { devices, registerVersion, statusVersion } from "../state/city";
+import { decimal, span, whole } from "../i18n/format";
+import { counts, devices, lag, registerVersion, statusVersion, system } from "../state/city";
 import { districtOf, divisions, learnDivisions } from "../state/divisions";
-import { selectDevice, selectedDistrict, selectedKind, wall } from "../state/view";
+import { now, selectDevice, selectedDistrict, selectedKind, wall } from "../state/view";
 import { Icon, KindGlyph, StateMark } from "./marks";
 
 type Tally = { normal: number; abnormal: number; unknown: number; total: number };
@@ -98,7 +98,29 @@ export function Overview() {
           />
         ))}
       </ul>
+      <Path />
     </section>
+  );
+}
+
+/** How the data come here: how much is kept, how far behind the picture is, since when. */
+function Path() {
+  const state = system.value;
+  const facts: [string, string][] = [
+    [t("path.series"), whole(counts.value?.series ?? 0)],
+    [t("path.records"), state ? whole(state.journal.last) : "–"],
+    [t("path.lag"), whole(lag.value)],
+    [t("path.running"), state ? span(now.value - Date.parse(state.started_at)) : "–"],
+  ];
+  return (
+    <dl class="path last-known" aria-label={t("path.label")}>
+      {facts.map(([what, value]) => (
+        <div key={what}>
+          <dt>{what}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
   );
 }
 

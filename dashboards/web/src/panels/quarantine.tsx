@@ -66,7 +66,7 @@ function Drawer() {
         </div>
       </header>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
-      <div class="drawer-body" tabIndex={0} role="region" aria-labelledby="quarantine-title">
+      <section class="drawer-body" tabIndex={0} aria-labelledby="quarantine-title">
         <fieldset class="chips">
           <legend>{t("quarantine.counts")}</legend>
           <button
@@ -102,7 +102,7 @@ function Drawer() {
             <Refused key={item.id} item={item} />
           ))}
         </ol>
-      </div>
+      </section>
       <button
         type="button"
         class="quiet icon-only drawer-close"

@@ -1,5 +1,5 @@
 // The strip at the bottom: what happened last, newest first. It stands still; only new events move it.
-import { langOf, nameOf, pick, t } from "../i18n";
+import { alertDevice, langOf, pick, t } from "../i18n";
 import { stamp } from "../i18n/format";
 import { ticker } from "../state/events";
 import type { EdgeName } from "../state/triage";
@@ -29,14 +29,13 @@ export function Ticker() {
       ) : (
         <ol class="ticker-list" data-testid="ticker">
           {events.map(({ key, at, edge, alert }) => {
-            const device = nameOf({
-              name: alert.device_name || alert.series.device,
-              name_en: alert.device_name_en,
-            });
+            const device = alertDevice(alert);
             const rule = pick(alert.rule_name);
             return (
               <li key={key} class={`event event-${edge}`}>
                 <span class="event-head">
+                  <SeverityMark severity={alert.severity} />
+                  <span class="only-read">{t(`severity.${alert.severity}`)}</span>
                   <time>{stamp(at, now.value)}</time>
                   <span class="event-edge">
                     <svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">
@@ -44,8 +43,6 @@ export function Ticker() {
                     </svg>
                     {t(`edge.${edge}`)}
                   </span>
-                  <SeverityMark severity={alert.severity} />
-                  <span class="only-read">{t(`severity.${alert.severity}`)}</span>
                 </span>
                 <span class="event-text">
                   <span lang={langOf(rule)}>{rule}</span>

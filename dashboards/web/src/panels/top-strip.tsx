@@ -69,6 +69,9 @@ function Figures() {
   const figures = counts.value;
   return (
     <div class="figures last-known">
+      <span class="figure-caption" aria-hidden="true">
+        {t("strip.states")}
+      </span>
       <dl class="figure-group" aria-label={t("strip.states")}>
         {STATES.map((state) => (
           <div class={`figure state-${state}`} key={state}>
@@ -81,6 +84,9 @@ function Figures() {
         ))}
       </dl>
       <span class="figures-rule" aria-hidden="true" />
+      <span class="figure-caption" aria-hidden="true">
+        {t("strip.alarms")}
+      </span>
       <dl class="figure-group" aria-label={t("strip.alarms")}>
         {openBySeverity.value.map(({ severity, n }) => (
           <div class={`figure sev-${severity}${n === 0 ? " is-zero" : ""}`} key={severity}>

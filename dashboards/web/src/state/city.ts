@@ -89,7 +89,7 @@ const dirty = {
 let flushTimer: ReturnType<typeof setTimeout> | undefined;
 
 function flushSoon(): void {
-  flushTimer ??= setTimeout(flush, FLUSH_MS);
+  if (flushTimer === undefined) flushTimer = setTimeout(flush, FLUSH_MS);
 }
 
 function flush(): void {
@@ -168,9 +168,12 @@ function takeDevices({ d }: LiveDevices): void {
       reloadSoon();
       continue;
     }
-    device.status = typeof status === "number" ? (CONDITIONS[status] ?? "unknown") : status;
-    device.stale = stale === 1;
+    const condition = typeof status === "number" ? (CONDITIONS[status] ?? "unknown") : status;
     if (received !== null) device.last_received = new Date(received).toISOString();
+    // Most rows only say that the device was heard again: nothing to draw.
+    if (device.status === condition && device.stale === (stale === 1)) continue;
+    device.status = condition;
+    device.stale = stale === 1;
     if (device.stale) for (const ref of device.series) markStale(ref.id, device);
     dirty.devices.add(id);
   }
@@ -196,7 +199,8 @@ let waiting: (() => void)[] = [];
 let reloadTimer: ReturnType<typeof setTimeout> | undefined;
 
 function reloadSoon(delay = 1_000): void {
-  reloadTimer ??= setTimeout(() => {
+  if (reloadTimer !== undefined) return;
+  reloadTimer = setTimeout(() => {
     reloadTimer = undefined;
     void loadSnapshot();
   }, delay);

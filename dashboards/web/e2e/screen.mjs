@@ -1,0 +1,335 @@
+// Walks through the screen as a desk officer would, against a running server. One JSON line a step; exit code 1
+// and the reason when a step fails.
+//
+//   ONEMAP_URL=http://127.0.0.1:8080 ONEMAP_TOKEN=… [SHOTS_DIR=…] [ALARM_WAIT_S=180] node e2e/screen.mjs [step …]
+//
+// Without arguments all steps run in order; with arguments only those named (and `open`, always).
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { environment, launch, openPage, ready, until } from "./browser.mjs";
+
+const { url, token, shots } = environment();
+const alarmWait = Number(process.env.ALARM_WAIT_S ?? 180) * 1000;
+const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+const browser = await launch();
+const { page, guards } = await openPage(browser, { url });
+const at = (id) => page.getByTestId(id);
+const shot = async (name, of = page) =>
+  shots ? of.screenshot({ path: join(shots, `${name}.png`) }) : undefined;
+/** JSON of the server, as the page's own session sees it. */
+const fetchJson = (path) =>
+  page.evaluate(async (p) => {
+    const response = await fetch(p);
+    if (!response.ok) throw new Error(`${p}: ${response.status}`);
+    return response.json();
+  }, path);
+const number = async (id) => Number((await at(id).textContent()).replace(/[^\d.-]/g, ""));
+function claim(held, why) {
+  if (!held) throw new Error(why);
+}
+
+/** Serious and critical findings of axe, as text. */
+async function axe(of = page) {
+  await of.evaluate(axeSource);
+  const found = await of.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  return found.violations
+    .filter((v) => v.impact === "serious" || v.impact === "critical")
+    .map(
+      (v) =>
+        `${v.id}: ${v.nodes
+          .map((n) => `${n.target.join(" ")} (${n.any[0]?.message ?? v.help})`)
+          .slice(0, 4)
+          .join("; ")}`,
+    );
+}
+
+/** Texts that are not in the language of the page and not marked as another, and places never filled in. */
+function strangeTexts(of, language) {
+  return of.evaluate((wanted) => {
+    const strange = [];
+    const judge = (text, element, where) => {
+      if (/\{\w+\}|undefined|NaN|\[object|Invalid Date/.test(text)) strange.push(`${where}: ${text}`);
+      const marked = element.closest("[lang]")?.getAttribute("lang") ?? "";
+      if (wanted === "en" && /\p{Script=Han}/u.test(text) && !marked.startsWith("zh"))
+        strange.push(`${where}: ${text}`);
+    };
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+      const text = walker.currentNode.textContent?.trim() ?? "";
+      const element = walker.currentNode.parentElement;
+      if (text && element && !element.closest("pre, code"))
+        judge(text, element, element.className || element.tagName);
+    }
+    for (const element of document.querySelectorAll("[aria-label], [title], [placeholder]"))
+      for (const name of ["aria-label", "title", "placeholder"]) {
+        const text = element.getAttribute(name);
+        // A label holding a name without an English form carries that name in Chinese.
+        if (text && name !== "aria-label") judge(text, element, name);
+        else if (text && /\{\w+\}|undefined|NaN/.test(text)) strange.push(`${name}: ${text}`);
+      }
+    return strange;
+  }, language);
+}
+
+/** Nothing may scroll, and no panel may be wider than its place. */
+const overflow = (of) =>
+  of.evaluate(() => {
+    const root = document.documentElement;
+    const wide = [];
+    if (root.scrollWidth > innerWidth) wide.push(`page is ${root.scrollWidth} px wide in ${innerWidth}`);
+    if (root.scrollHeight > innerHeight) wide.push(`page is ${root.scrollHeight} px high in ${innerHeight}`);
+    for (const panel of document.querySelectorAll(".panel, .strip, .alarm-list, .drawer-body"))
+      if (panel.scrollWidth > panel.clientWidth + 1)
+        wide.push(`${panel.className} holds ${panel.scrollWidth} px in ${panel.clientWidth}`);
+    return wide;
+  });
+
+let device = null;
+
+const steps = {
+  async open() {
+    const from = Date.now();
+    await page.goto(`${url}/#token=${encodeURIComponent(token)}`);
+    await ready(page);
+    const ms = Date.now() - from;
+    claim(!page.url().includes("token"), `the token is still in the address: ${page.url()}`);
+    const wide = await overflow(page);
+    claim(wide.length === 0, wide.join("; "));
+    await shot("desk");
+    return { ms };
+  },
+
+  async counts() {
+    return until("the figures of the strip agree with the server", async () => {
+      const { counts } = await fetchJson("/api/v1/system");
+      const shown = {
+        devices: await number("count-devices"),
+        normal: await number("count-normal"),
+        abnormal: await number("count-abnormal"),
+        unknown: await number("count-unknown"),
+      };
+      claim(counts.devices > 0, "the server has no devices");
+      claim(
+        counts.normal + counts.abnormal + counts.unknown === counts.devices,
+        `the server's states do not add up: ${JSON.stringify(counts)}`,
+      );
+      for (const [name, n] of Object.entries(shown))
+        claim(n === counts[name], `${name}: screen ${n}, server ${counts[name]}`);
+      return shown;
+    });
+  },
+
+  async alarms() {
+    const cards = at("alarm-list").locator("[data-severity]");
+    await until("an alarm in the list", async () => (await cards.count()) > 0, alarmWait);
+    const listed = await cards.evaluateAll((all) =>
+      all.map((card) => ({ ...card.dataset, text: card.textContent })),
+    );
+    const rank = ["critical", "major", "minor", "notice"];
+    const order = listed.map((c) => (c.acknowledged === "true" ? 10 : 0) + rank.indexOf(c.severity));
+    claim(
+      order.every((n, i) => i === 0 || order[i - 1] <= n),
+      `the list is not in the order of need: ${order.join(", ")}`,
+    );
+    return { listed: listed.length, first: listed[0].text };
+  },
+
+  async device() {
+    const card = at("alarm-list").locator("[data-severity]").first();
+    device = await card.getAttribute("data-device");
+    await at("map").evaluate((map) => {
+      map.dataset.idle = "false";
+    });
+    await card.getByTestId("alarm-open").click();
+    await page.locator(`[data-testid="device-drawer"][data-device="${device}"]`).waitFor();
+    await ready(page);
+    await until(
+      "the chart of the device",
+      async () => Number(await at("chart").getAttribute("data-points")) > 0,
+    );
+    await until("the chart is drawn", () =>
+      at("chart")
+        .locator("canvas")
+        .evaluate((canvas) => canvas.width > 0 && canvas.height > 0),
+    );
+    await shot("device");
+    return { device, points: Number(await at("chart").getAttribute("data-points")) };
+  },
+
+  /** The device stands in the middle of what the drawer leaves free of the map; a click there picks it. */
+  async map() {
+    const map = await at("map").boundingBox();
+    const drawer = await at("device-drawer").boundingBox();
+    await at("drawer-close").click();
+    await at("device-drawer").waitFor({ state: "detached" });
+    await page.mouse.click(map.x + (map.width - drawer.width) / 2, map.y + map.height / 2);
+    await at("device-drawer").waitFor();
+    const picked = await at("device-drawer").getAttribute("data-device");
+    const [all, open] = await Promise.all([
+      fetchJson("/api/v1/devices"),
+      fetchJson(`/api/v1/devices/${picked}`),
+    ]);
+    const wanted = all.items.find((d) => d.id === device).position;
+    // Two devices may stand at one place; the picked one must be there too.
+    const metres = Math.hypot(
+      (wanted.lon - open.position.lon) * 89_000,
+      (wanted.lat - open.position.lat) * 111_000,
+    );
+    claim(metres < 150, `a click on ${device} picked ${picked}, ${Math.round(metres)} m away`);
+    return { picked };
+  },
+
+  async search() {
+    await at("drawer-close").click();
+    await at("search").fill(device);
+    await at(`hit-${device}`).click();
+    await page.locator(`[data-testid="device-drawer"][data-device="${device}"]`).waitFor();
+    return { device };
+  },
+
+  async acknowledge() {
+    const card = at("alarm-list").locator('[data-acknowledged="false"]').first();
+    claim((await card.count()) > 0, "no alarm is left to acknowledge");
+    const id = (await card.getAttribute("data-testid")).replace(/^alarm-/, "");
+    await card.getByTestId("alarm-acknowledge").click();
+    await at("act-dialog").waitFor();
+    await at("act-name").fill("");
+    await at("act-submit").click();
+    claim(await at("act-dialog").isVisible(), "an acknowledgement without a name was sent");
+    await at("act-name").fill("王队");
+    await at("act-note").fill("已派人到场核实");
+    await at("act-minutes-30").check();
+    await shot("acknowledge");
+    const faults = await axe();
+    claim(faults.length === 0, faults.join("\n"));
+    await at("act-submit").click();
+    await at("act-dialog").waitFor({ state: "detached" });
+    await page.locator(`[data-testid="alarm-${id}"][data-acknowledged="true"]`).waitFor();
+    const { acknowledged } = await fetchJson(`/api/v1/alerts/${id}`);
+    claim(acknowledged?.name === "王队", `the server holds ${JSON.stringify(acknowledged)}`);
+    const minutes = (Date.parse(acknowledged.until) - Date.parse(acknowledged.at)) / 60_000;
+    claim(Math.abs(minutes - 30) < 1, `the acknowledgement lasts ${minutes} minutes`);
+    return { id };
+  },
+
+  async quarantine() {
+    await at("quarantine-open").click();
+    await at("quarantine-drawer").waitFor();
+    const { items } = await fetchJson("/api/v1/quarantine");
+    const rows = at("quarantine-list").locator("li");
+    await until("the quarantine's rows", async () => (await rows.count()) >= Math.min(items.length, 1));
+    await shot("quarantine");
+    await at("drawer-close").click();
+    return { items: items.length };
+  },
+
+  async language() {
+    const zh = await strangeTexts(page, "zh");
+    claim(zh.length === 0, `Chinese screen: ${zh.join("; ")}`);
+    await at("lang-switch").click();
+    await until("the page says it is English", () =>
+      page.evaluate(() => document.documentElement.lang === "en"),
+    );
+    await page.evaluate((id) => {
+      location.hash = `device=${id}`;
+    }, device);
+    await at("device-drawer").waitFor();
+    const en = await strangeTexts(page, "en");
+    claim(en.length === 0, `English screen: ${en.join("; ")}`);
+    const wide = await overflow(page);
+    claim(wide.length === 0, wide.join("; "));
+    await shot("english");
+    const faults = await axe();
+    claim(faults.length === 0, faults.join("\n"));
+    await at("lang-switch").click();
+    await until("the page says it is Chinese", () =>
+      page.evaluate(() => document.documentElement.lang === "zh-CN"),
+    );
+    return {};
+  },
+
+  async accessible() {
+    const faults = await axe();
+    claim(faults.length === 0, faults.join("\n"));
+    // The keyboard reaches the search, an alarm and its acknowledgement.
+    const reached = new Set();
+    await page.evaluate(() => document.activeElement?.blur());
+    for (let i = 0; i < 120 && reached.size < 2; i += 1) {
+      await page.keyboard.press("Tab");
+      const id = await page.evaluate(() => document.activeElement?.getAttribute("data-testid") ?? "");
+      if (id === "search" || id === "alarm-open") reached.add(id);
+    }
+    claim(reached.size === 2, `the keyboard reaches only ${[...reached].join(", ") || "nothing"}`);
+    return {};
+  },
+
+  async wall() {
+    const wall = await openPage(browser, { url, width: 3840, height: 2160 });
+    await wall.page.goto(`${url}/?wall=1#token=${encodeURIComponent(token)}`);
+    await ready(wall.page, 180_000);
+    claim((await wall.page.locator("button, input").count()) === 0, "the wall shows controls");
+    const wide = await overflow(wall.page);
+    claim(wide.length === 0, wide.join("; "));
+    const smallest = await wall.page.evaluate(() =>
+      Math.min(
+        ...[...document.querySelectorAll(".panel *, .strip *")]
+          .filter((e) => e.childElementCount === 0 && e.textContent?.trim() && e.getClientRects().length > 0)
+          .filter((e) => !e.closest("svg") && !e.classList.contains("only-read"))
+          .map((e) => Number.parseFloat(getComputedStyle(e).fontSize)),
+      ),
+    );
+    claim(smallest >= 20, `the smallest words on the wall are ${smallest} px`);
+    await shot("wall", wall.page);
+    for (const [what, seen] of Object.entries(wall.guards))
+      claim(seen.length === 0, `${what}: ${seen.join("; ")}`);
+    await wall.context.close();
+    return { smallest };
+  },
+
+  async door() {
+    const outside = await openPage(browser, { url });
+    await outside.page.goto(`${url}/`);
+    await outside.page.getByTestId("login-token").fill("certainly-wrong");
+    await outside.page.getByTestId("login-submit").click();
+    await outside.page.getByTestId("login-trouble").waitFor();
+    const faults = await axe(outside.page);
+    claim(faults.length === 0, faults.join("\n"));
+    await shot("door", outside.page);
+    await outside.page.getByTestId("login-token").fill(token);
+    await outside.page.getByTestId("login-submit").click();
+    await outside.page.getByTestId("screen").waitFor();
+    claim(outside.guards.foreign.length === 0, `foreign requests: ${outside.guards.foreign.join(", ")}`);
+    await outside.context.close();
+    return {};
+  },
+
+  async guards() {
+    for (const [what, seen] of Object.entries(guards))
+      claim(seen.length === 0, `${what}: ${seen.join("; ")}`);
+    return {};
+  },
+};
+
+const wanted = process.argv.slice(2);
+for (const name of wanted)
+  if (!(name in steps)) throw new Error(`no step is called ${name}: ${Object.keys(steps).join(", ")}`);
+let failed = false;
+for (const [name, step] of Object.entries(steps)) {
+  if (wanted.length > 0 && name !== "open" && !wanted.includes(name)) continue;
+  const from = Date.now();
+  try {
+    const told = await step();
+    console.log(JSON.stringify({ step: name, ok: true, took_ms: Date.now() - from, ...told }));
+  } catch (error) {
+    console.log(
+      JSON.stringify({ step: name, ok: false, took_ms: Date.now() - from, error: error.message, guards }),
+    );
+    await shot(`failed-${name}`).catch(() => undefined);
+    failed = true;
+    break;
+  }
+}
+await browser.close();
+process.exitCode = failed ? 1 : 0;

@@ -1,0 +1,92 @@
+import { describe, expect, it } from "vitest";
+import type { Alert } from "../api/types";
+import { byNeed, edgesBetween } from "./triage";
+
+const alert = (id: string, more: Partial<Alert> = {}): Alert => ({
+  id,
+  rule: "r",
+  rule_version: "00000000",
+  rule_name: { zh: "规则", en: "Rule" },
+  severity: "minor",
+  state: "open",
+  condition: "abnormal",
+  acknowledged: null,
+  series: { id: 1, device: "d", quantity: "pm10", ch: 0 },
+  device_name: "设备",
+  position: null,
+  division: null,
+  raised_at: "2026-11-23T08:00:00+08:00",
+  ended_at: null,
+  message: { zh: "", en: "" },
+  advice: { zh: "", en: "" },
+  inputs: [],
+  value: null,
+  threshold: null,
+  ...more,
+});
+const taken = {
+  actor: "a",
+  name: "王队",
+  note: "",
+  at: "2026-11-23T08:05:00+08:00",
+  until: "2026-11-23T09:05:00+08:00",
+};
+
+describe("what needs a person first", () => {
+  it("puts every unacknowledged alarm before every acknowledged one, then the worst, then the newest", () => {
+    const order = [
+      alert("taken-critical", { severity: "critical", acknowledged: taken }),
+      alert("notice", { severity: "notice" }),
+      alert("old-critical", { severity: "critical" }),
+      alert("new-critical", { severity: "critical", raised_at: "2026-11-23T08:01:00+08:00" }),
+      alert("lost-critical", {
+        severity: "critical",
+        condition: "unknown",
+        raised_at: "2026-11-23T09:00:00+08:00",
+      }),
+      alert("major", { severity: "major" }),
+    ]
+      .sort(byNeed)
+      .map((a) => a.id);
+    expect(order).toEqual([
+      "new-critical",
+      "old-critical",
+      "lost-critical",
+      "major",
+      "notice",
+      "taken-critical",
+    ]);
+  });
+
+  it("is a total order: equal times are told apart by id", () => {
+    expect(byNeed(alert("a"), alert("b"))).toBeLessThan(0);
+    expect(byNeed(alert("b"), alert("a"))).toBeGreaterThan(0);
+  });
+});
+
+describe("what happened between two pictures of an alarm", () => {
+  const now = Date.parse("2026-11-23T10:00:00+08:00");
+  const names = (before: Alert | undefined, after: Alert) =>
+    edgesBetween(before, after, now).map((e) => e.edge);
+
+  it("tells each edge once", () => {
+    expect(names(undefined, alert("x"))).toEqual(["raised"]);
+    expect(names(alert("x"), alert("x"))).toEqual([]);
+    expect(names(alert("x"), alert("x", { condition: "unknown" }))).toEqual(["lost"]);
+    expect(names(alert("x", { condition: "unknown" }), alert("x"))).toEqual(["found"]);
+    expect(names(alert("x"), alert("x", { acknowledged: taken }))).toEqual(["acknowledged"]);
+    expect(names(alert("x", { acknowledged: taken }), alert("x"))).toEqual(["acknowledgement_expired"]);
+  });
+
+  it("tells the whole story of an alarm first seen when it had ended", () => {
+    const ended = alert("x", { state: "closed", acknowledged: taken, ended_at: "2026-11-23T09:00:00+08:00" });
+    expect(names(undefined, ended)).toEqual(["raised", "acknowledged", "closed"]);
+    expect(edgesBetween(undefined, ended, now)[2]?.at).toBe(Date.parse("2026-11-23T09:00:00+08:00"));
+  });
+
+  it("does not call an end a loss of data", () => {
+    expect(names(alert("x"), alert("x", { state: "withdrawn", condition: "unknown" }))).toEqual([
+      "withdrawn",
+    ]);
+  });
+});
