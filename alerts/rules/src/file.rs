@@ -7,15 +7,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use onemap_model::{DeviceId, DivisionCode, Quantity, RuleId, Severity};
-use serde::Deserialize;
-use serde::de::{SeqAccess, Visitor};
+use onemap_model::{DeviceId, DivisionCode, RuleId};
 use serde_saphyr::{Location, Spanned};
 use sha2::{Digest, Sha256};
 
 use crate::amount::{parse_duration, parse_silence, parse_value};
-use crate::rule::{Clause, Rule, Selector, Texts, Threshold, When};
+use crate::rule::{Clause, Rule, Selector, Threshold, When};
 use crate::trial::{Trial, TrialOutcome, TrialText};
+use crate::written::{FileText, RuleText, SelectorText, StateText, WhenText};
 
 /// The largest file that is read, in bytes.
 const LARGEST: usize = 256 * 1024;
@@ -126,121 +125,6 @@ fn plain(error: &serde_saphyr::Error) -> String {
 fn hash8(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     digest[..4].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileText {
-    /// Version of this format: 1.
-    version: Spanned<u32>,
-    rules: Vec<RuleText>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleText {
-    id: Spanned<String>,
-    name: Spanned<Texts>,
-    #[serde(default)]
-    applies_to: SelectorText,
-    severity: Severity,
-    when: WhenText,
-    #[serde(default, rename = "for")]
-    hold: Option<Spanned<String>>,
-    #[serde(default, rename = "clear_for")]
-    clear_hold: Option<Spanned<String>>,
-    advice: Spanned<Texts>,
-    #[serde(default)]
-    clause: Option<Spanned<Clause>>,
-    #[serde(default)]
-    tests: Vec<TrialText>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SelectorText {
-    #[serde(default)]
-    kind: Names,
-    #[serde(default)]
-    not_kind: Names,
-    #[serde(default)]
-    division: Option<Spanned<String>>,
-    #[serde(default)]
-    device: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum WhenText {
-    Above(ThresholdText),
-    Below(ThresholdText),
-    State(StateText),
-    NoData(NoDataText),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ThresholdText {
-    quantity: Quantity,
-    #[serde(default)]
-    ch: Option<u16>,
-    raise: Spanned<String>,
-    #[serde(default)]
-    clear: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StateText {
-    quantity: Spanned<Quantity>,
-    #[serde(default)]
-    ch: Option<u16>,
-    /// Names (English) or codes of states, one or a list.
-    is: Spanned<Names>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NoDataText {
-    #[serde(default)]
-    quantity: Option<Quantity>,
-    #[serde(default)]
-    ch: Option<Spanned<u16>>,
-    #[serde(rename = "for")]
-    silence: Spanned<String>,
-}
-
-/// One name or a list of names.
-#[derive(Default)]
-struct Names(Vec<String>);
-
-impl<'de> Deserialize<'de> for Names {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct OneOrMany;
-        impl<'de> Visitor<'de> for OneOrMany {
-            type Value = Names;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a name or a list of names")
-            }
-            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Names, E> {
-                Ok(Names(vec![name.to_owned()]))
-            }
-            fn visit_u64<E: serde::de::Error>(self, code: u64) -> Result<Names, E> {
-                Ok(Names(vec![code.to_string()]))
-            }
-            fn visit_i64<E: serde::de::Error>(self, code: i64) -> Result<Names, E> {
-                Ok(Names(vec![code.to_string()]))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Names, A::Error> {
-                let mut names = Vec::new();
-                while let Some(name) = seq.next_element()? {
-                    names.push(name);
-                }
-                Ok(Names(names))
-            }
-        }
-        d.deserialize_any(OneOrMany)
-    }
 }
 
 impl FileText {

@@ -16,6 +16,7 @@ mod file;
 mod message;
 mod rule;
 mod trial;
+mod written;
 
 pub use engine::{Condition, Engine, Explanation, OpenAlert, Progress, SnapshotError};
 pub use file::{RuleError, RuleSet};

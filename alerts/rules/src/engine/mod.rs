@@ -4,27 +4,24 @@ mod bind;
 mod book;
 mod entries;
 mod explain;
+mod fold;
 mod slot;
 mod snapshot;
 mod timers;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use onemap_model::alert::Input;
 use onemap_model::{
-    AlertId, Device, DeviceId, DivisionCode, Observation, Quality, Quantity, RuleId, SeriesKey, Timestamp,
-    Transition, Value,
+    AlertId, Device, DeviceId, DivisionCode, Observation, Quantity, RuleId, SeriesKey, Timestamp, Transition,
 };
 
 use crate::file::{RuleError, RuleSet};
 use crate::rule::{Rule, RuleInfo};
 use book::{Book, Owner};
 pub use entries::Condition;
-use entries::{DeviceEntry, JUDGEABLE, LISTED, MAINTAINED, NEVER, NO_DEADLINE, SEEN, SILENT, SeriesEntry};
+use entries::{DeviceEntry, LISTED, NEVER, SEEN, SeriesEntry};
 pub use explain::{Explanation, OpenAlert, Progress};
-use slot::Place;
 pub use snapshot::SnapshotError;
 use timers::Timers;
 
@@ -250,277 +247,6 @@ impl Engine {
                 Owner::Device(i) => self.device_is_due(i, at),
             }
         }
-    }
-
-    fn take_in(&mut self, seen: &Observation) {
-        let reading = &seen.reading;
-        let now = self.book.now;
-        let device = match self.device_index.get(&reading.series.device) {
-            Some(device) => *device,
-            None => self.add_device(&reading.series.device, &seen.kind, seen.division.as_ref()),
-        };
-        let entry = &self.devices[device as usize];
-        if entry.retired() {
-            return;
-        }
-        if !entry.registered && (entry.kind != seen.kind || entry.division != seen.division) {
-            let entry = &mut self.devices[device as usize];
-            entry.kind.clone_from(&seen.kind);
-            entry.division.clone_from(&seen.division);
-            self.bind_device(device, &crate::message::rule_changed());
-        }
-        let measured = reading.measured_at.ms();
-        let patience_ms = self.devices[device as usize].patience_ms();
-        if reading.quality.has(Quality::RESENT) && now.saturating_sub(measured) > patience_ms {
-            return;
-        }
-        let (quantity, channel) = (reading.series.quantity, reading.series.channel);
-        let i = match self.find_series(device, quantity, channel) {
-            Some(i) => i,
-            None => self.insert_series(device, quantity, channel),
-        };
-        let series = &mut self.series[i as usize];
-        if measured <= series.measured_at {
-            return;
-        }
-        let first = !series.has(SEEN);
-        series.measured_at = measured;
-        series.heard_at = now;
-        series.position = reading.position;
-        series.value = match &reading.value {
-            Value::Number(number) => *number,
-            Value::Text(_) => f64::NAN,
-        };
-        series.set(SEEN, true);
-        series.set(SILENT, false);
-        series.set(JUDGEABLE, reading.quality.judgeable());
-        series.set(MAINTAINED, reading.quality.has(Quality::MAINTENANCE));
-        let entry = &mut self.devices[device as usize];
-        entry.heard_at = now;
-        let muted = series.has(MAINTAINED) || entry.in_maintenance();
-        if first {
-            self.first_reading(i);
-        }
-        self.judge_series(i, muted);
-        if !muted {
-            self.with_device_slots(device, |slot, book, place| slot.heard(book, place));
-        }
-        self.settle_series(i);
-        self.settle_device(device);
-    }
-
-    /// Lets every rule of a series look at its last reading.
-    fn judge_series(&mut self, i: u32, muted: bool) {
-        let judged = self.series[i as usize].judged();
-        self.with_series_slots(i, |slot, book, place| {
-            let silence = slot.rule.silence().is_some();
-            match (&judged, silence) {
-                (_, true) if muted => {}
-                (_, true) => slot.heard(book, place),
-                (_, false) if muted => slot.calm(),
-                (Some(input), false) => slot.judge(book, place, input),
-                (None, false) => slot.unknown(book, place, false),
-            }
-        });
-    }
-
-    fn with_series_slots(&mut self, i: u32, mut work: impl FnMut(&mut entries::Slot, &mut Book, &Place<'_>)) {
-        let mut slots = std::mem::take(&mut self.series[i as usize].slots);
-        let series = &self.series[i as usize];
-        let device = &self.devices[series.device as usize];
-        let since = if series.heard_at == NEVER {
-            device.counted_from
-        } else {
-            series.heard_at
-        };
-        let place = Place {
-            owner: Owner::Series(i),
-            series: &|_| series.key(device),
-            about: Some(i),
-            division: device.division.as_ref(),
-            last: series.input(),
-            silent_for: Duration::from_millis(self.book.now.saturating_sub(since).max(0) as u64),
-        };
-        for slot in &mut slots {
-            work(slot, &mut self.book, &place);
-        }
-        self.series[i as usize].slots = slots;
-    }
-
-    fn with_device_slots(&mut self, i: u32, mut work: impl FnMut(&mut entries::Slot, &mut Book, &Place<'_>)) {
-        if self.devices[i as usize].slots.is_empty() {
-            return;
-        }
-        let mut slots = std::mem::take(&mut self.devices[i as usize].slots);
-        let device = &self.devices[i as usize];
-        // The first series it ever sent stands for the device: it does not change with the message.
-        let seen = device
-            .series
-            .iter()
-            .copied()
-            .filter(|s| self.series[*s as usize].has(SEEN));
-        let since = if device.heard_at == NEVER {
-            device.counted_from
-        } else {
-            device.heard_at
-        };
-        let place = Place {
-            owner: Owner::Device(i),
-            series: &|about| match about {
-                Some(about) => self.series[about as usize].key(device),
-                None => messages_of(&device.id),
-            },
-            about: seen.min(),
-            division: device.division.as_ref(),
-            last: None::<Input>,
-            silent_for: Duration::from_millis(self.book.now.saturating_sub(since).max(0) as u64),
-        };
-        for slot in &mut slots {
-            work(slot, &mut self.book, &place);
-        }
-        self.devices[i as usize].slots = slots;
-    }
-
-    /// The record time at which a silence of a rule is complete.
-    fn silence_deadline(&self, device: &DeviceEntry, heard_at: i64, rule: &Rule) -> i64 {
-        let Some(silence) = rule.silence() else {
-            return NO_DEADLINE;
-        };
-        if device.in_maintenance() || device.retired() {
-            return NO_DEADLINE;
-        }
-        let from = heard_at.max(device.counted_from).max(self.listening_since);
-        from.saturating_add(entries::ms(silence.length(device.cadence_s)))
-            .saturating_add(1)
-    }
-
-    /// When a slot next has something to do by itself.
-    fn slot_deadline(&self, device: &DeviceEntry, heard_at: i64, slot: &entries::Slot) -> i64 {
-        let hold = slot.hold_deadline();
-        let firing = slot
-            .active
-            .as_ref()
-            .is_some_and(|a| a.phase == entries::Phase::Firing);
-        if firing {
-            hold
-        } else {
-            hold.min(self.silence_deadline(device, heard_at, &slot.rule))
-        }
-    }
-
-    /// When a series becomes silent.
-    fn falls_silent(&self, series: &SeriesEntry) -> i64 {
-        let device = &self.devices[series.device as usize];
-        if !series.has(SEEN) || series.has(SILENT) || device.retired() {
-            return NO_DEADLINE;
-        }
-        series
-            .heard_at
-            .saturating_add(device.patience_ms())
-            .saturating_add(1)
-    }
-
-    /// Does the first thing whose time has come at `at`. A deadline that was put off since is only set
-    /// again, so that things happen in the order of their deadlines over all series.
-    fn series_is_due(&mut self, i: u32, at: i64) {
-        if self.series[i as usize].armed != at {
-            return;
-        }
-        self.series[i as usize].armed = NO_DEADLINE;
-        let series = &self.series[i as usize];
-        let device = &self.devices[series.device as usize];
-        let slots = series.slots.iter().enumerate();
-        let deadlines = slots.map(|(n, slot)| (self.slot_deadline(device, series.heard_at, slot), n));
-        let first = deadlines.chain([(self.falls_silent(series), usize::MAX)]).min();
-        let Some((deadline, what)) = first.filter(|(deadline, _)| *deadline <= at) else {
-            return self.settle_series(i);
-        };
-        if what == usize::MAX {
-            let muted = device.in_maintenance();
-            self.series[i as usize].set(SILENT, true);
-            self.with_series_slots(i, |slot, book, place| match (slot.rule.silence(), muted) {
-                (Some(_), _) => {}
-                (None, true) => slot.calm(),
-                (None, false) => slot.unknown(book, place, true),
-            });
-        } else {
-            let mut n = 0;
-            self.with_series_slots(i, |slot, book, place| {
-                if n == what {
-                    fire(slot, book, place, deadline);
-                }
-                n += 1;
-            });
-        }
-        self.settle_series(i);
-    }
-
-    fn device_is_due(&mut self, i: u32, at: i64) {
-        if self.devices[i as usize].armed != at {
-            return;
-        }
-        self.devices[i as usize].armed = NO_DEADLINE;
-        let device = &self.devices[i as usize];
-        let slots = device.slots.iter().enumerate();
-        let first = slots
-            .map(|(n, slot)| (self.slot_deadline(device, device.heard_at, slot), n))
-            .min();
-        if let Some((deadline, what)) = first.filter(|(deadline, _)| *deadline <= at) {
-            let mut n = 0;
-            self.with_device_slots(i, |slot, book, place| {
-                if n == what {
-                    fire(slot, book, place, deadline);
-                }
-                n += 1;
-            });
-        }
-        self.settle_device(i);
-    }
-
-    /// After any change of a series: its condition and its next deadline.
-    fn settle_series(&mut self, i: u32) {
-        let series = &self.series[i as usize];
-        let device = &self.devices[series.device as usize];
-        let condition = series.condition(device);
-        let slots = series.slots.iter();
-        let deadline = slots
-            .map(|slot| self.slot_deadline(device, series.heard_at, slot))
-            .chain([self.falls_silent(series)])
-            .min()
-            .unwrap_or(NO_DEADLINE);
-        let series = &mut self.series[i as usize];
-        self.timers.arm(&mut series.armed, deadline, Owner::Series(i));
-        if series.condition != condition {
-            series.condition = condition;
-            if !series.has(LISTED) {
-                series.set(LISTED, true);
-                self.changed.push(i);
-            }
-        }
-    }
-
-    /// After any change of a device: its next deadline.
-    fn settle_device(&mut self, i: u32) {
-        let device = &self.devices[i as usize];
-        let slots = device.slots.iter();
-        let deadline = slots
-            .map(|slot| self.slot_deadline(device, device.heard_at, slot))
-            .min();
-        let device = &mut self.devices[i as usize];
-        self.timers.arm(
-            &mut device.armed,
-            deadline.unwrap_or(NO_DEADLINE),
-            Owner::Device(i),
-        );
-    }
-}
-
-/// Does what a slot's deadline is for.
-fn fire(slot: &mut entries::Slot, book: &mut Book, place: &Place<'_>, deadline: i64) {
-    if slot.hold_deadline() == deadline {
-        slot.hold_is_over(book, place);
-    } else {
-        slot.silence_is_here(book, place);
     }
 }
 

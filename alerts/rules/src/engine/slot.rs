@@ -21,8 +21,8 @@ pub(super) struct Place<'a> {
     pub(super) owner: Owner,
     /// The series its alerts are about, made only when something is to be told.
     pub(super) series: &'a dyn Fn(Option<u32>) -> SeriesKey,
-    /// Index of the series a new alert is about.
-    pub(super) about: Option<u32>,
+    /// Index of the series a new alert is about, looked for only when one is raised.
+    pub(super) about: &'a dyn Fn() -> Option<u32>,
     pub(super) division: Option<&'a DivisionCode>,
     /// The last known reading.
     pub(super) last: Option<Input>,
@@ -240,13 +240,14 @@ impl Slot {
         let Some(active) = self.active.as_deref_mut() else {
             return;
         };
-        let scene = place.scene(&self.rule, place.about);
+        let about = (place.about)();
+        let scene = place.scene(&self.rule, about);
         let id = book.new_alert(&scene, place.owner);
         active.phase = Phase::Firing;
         active.alert = Some(RaisedAlert {
             id,
             raised_at: book.now,
-            about: place.about,
+            about,
             lost: false,
             closed: false,
         });

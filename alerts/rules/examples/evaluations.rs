@@ -1,0 +1,117 @@
+//! How many observations a second one core judges: a million series, one threshold rule each.
+//!
+//! `cargo run --release -p onemap-rules --example evaluations`
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use onemap_model::{DeviceId, Observation, Quality, Quantity, Reading, SeriesKey, Timestamp, Value};
+use onemap_rules::{Engine, RuleSet};
+
+const N_DEVICES: usize = 200_000;
+const QUANTITIES: [&str; 5] = ["pm2_5", "pm10", "no2", "o3", "co"];
+const N_SERIES: usize = N_DEVICES * QUANTITIES.len();
+const N_EVALUATIONS: usize = 4_000_000;
+
+fn main() {
+    let mut rules = String::from("version: 1\nrules:\n");
+    for name in QUANTITIES {
+        let unit = if name == "co" { "mg/m3" } else { "ug/m3" };
+        let id = name.replace('_', "-");
+        rules += &format!(
+            "  - {{id: {id}, name: {{zh: 一, en: one}}, severity: minor, advice: {{zh: 看, en: look}}, for: 30 s, \
+             when: {{above: {{quantity: {name}, raise: 90 {unit}, clear: 80 {unit}}}}}}}\n"
+        );
+    }
+    let rules = RuleSet::parse("bench", &rules).expect("the bench's own rules are sound");
+    let mut engine = Engine::new();
+    let mut now = Timestamp::from_ms(1_795_363_200_000);
+    engine.set_file(now, 1, "bench", Some(rules));
+
+    let quantities = QUANTITIES.map(|name| Quantity::named(name).expect("in the dictionary"));
+    let devices: Vec<DeviceId> = (0..N_DEVICES)
+        .map(|i| DeviceId::new(&format!("station-{i:06}")).expect("letters, digits and a hyphen"))
+        .collect();
+    let kind: Arc<str> = "air_station".into();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    let mut seen = Observation {
+        reading: Reading {
+            series: SeriesKey {
+                device: devices[0].clone(),
+                quantity: quantities[0],
+                channel: 0,
+            },
+            measured_at: now,
+            period: Duration::ZERO,
+            received_at: now,
+            value: Value::Number(0.0),
+            quality: Quality::GOOD,
+            position: 1,
+        },
+        kind,
+        division: None,
+    };
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        let pages: usize = status.split(' ').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
+        pages * 4096
+    };
+
+    let before = resident();
+    let started = Instant::now();
+    for device in &devices {
+        for quantity in quantities {
+            seen.reading.series = SeriesKey {
+                device: device.clone(),
+                quantity,
+                channel: 0,
+            };
+            seen.reading.value = Value::Number(50.0);
+            seen.reading.position += 1;
+            engine.observe(now, &seen);
+        }
+    }
+    let bytes = (resident() - before) / N_SERIES;
+    println!(
+        "bind      {N_SERIES} series in {:.2} s, {bytes} bytes each",
+        started.elapsed().as_secs_f64()
+    );
+
+    let (mut n_transitions, started) = (0, Instant::now());
+    for i in 0..N_EVALUATIONS {
+        let random = next();
+        let device = (random % N_DEVICES as u64) as usize;
+        seen.reading.series.device.clone_from(&devices[device]);
+        seen.reading.series.quantity = quantities[(random >> 40) as usize % quantities.len()];
+        seen.reading.value = Value::Number((random >> 20 & 127) as f64 * 0.75);
+        seen.reading.position += 1;
+        if i % 20_000 == 0 {
+            now = now + Duration::from_secs(1);
+        }
+        seen.reading.measured_at = now;
+        n_transitions += engine.observe(now, &seen).len();
+    }
+    let took = started.elapsed().as_secs_f64();
+    println!(
+        "judge     {:.2} M evaluations/s over random series ({n_transitions} transitions)",
+        N_EVALUATIONS as f64 / took / 1e6
+    );
+
+    let started = Instant::now();
+    let snapshot = engine.snapshot();
+    let wrote = started.elapsed();
+    let restored = Engine::restore(&snapshot).expect("an own snapshot restores");
+    println!(
+        "snapshot  {} MB, written in {:.2} s, restored in {:.2} s",
+        snapshot.len() / 1_000_000,
+        wrote.as_secs_f64(),
+        (started.elapsed() - wrote).as_secs_f64()
+    );
+    assert_eq!(restored.size(), engine.size());
+}

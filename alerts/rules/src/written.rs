@@ -1,0 +1,124 @@
+//! A file of rules as written: the shapes that YAML is read into, nothing checked yet.
+
+use onemap_model::{Quantity, Severity};
+use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+use crate::rule::{Clause, Texts};
+use crate::trial::TrialText;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileText {
+    /// Version of this format: 1.
+    pub(crate) version: Spanned<u32>,
+    pub(crate) rules: Vec<RuleText>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RuleText {
+    pub(crate) id: Spanned<String>,
+    pub(crate) name: Spanned<Texts>,
+    #[serde(default)]
+    pub(crate) applies_to: SelectorText,
+    pub(crate) severity: Severity,
+    pub(crate) when: WhenText,
+    #[serde(default, rename = "for")]
+    pub(crate) hold: Option<Spanned<String>>,
+    #[serde(default, rename = "clear_for")]
+    pub(crate) clear_hold: Option<Spanned<String>>,
+    pub(crate) advice: Spanned<Texts>,
+    #[serde(default)]
+    pub(crate) clause: Option<Spanned<Clause>>,
+    #[serde(default)]
+    pub(crate) tests: Vec<TrialText>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SelectorText {
+    #[serde(default)]
+    pub(crate) kind: Names,
+    #[serde(default)]
+    pub(crate) not_kind: Names,
+    #[serde(default)]
+    pub(crate) division: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) device: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum WhenText {
+    Above(ThresholdText),
+    Below(ThresholdText),
+    State(StateText),
+    NoData(NoDataText),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ThresholdText {
+    pub(crate) quantity: Quantity,
+    #[serde(default)]
+    pub(crate) ch: Option<u16>,
+    pub(crate) raise: Spanned<String>,
+    #[serde(default)]
+    pub(crate) clear: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StateText {
+    pub(crate) quantity: Spanned<Quantity>,
+    #[serde(default)]
+    pub(crate) ch: Option<u16>,
+    /// Names (English) or codes of states, one or a list.
+    pub(crate) is: Spanned<Names>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoDataText {
+    #[serde(default)]
+    pub(crate) quantity: Option<Quantity>,
+    #[serde(default)]
+    pub(crate) ch: Option<Spanned<u16>>,
+    #[serde(rename = "for")]
+    pub(crate) silence: Spanned<String>,
+}
+
+/// One name or a list of names.
+#[derive(Default)]
+pub(crate) struct Names(pub(crate) Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Names;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a name or a list of names")
+            }
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Names, E> {
+                Ok(Names(vec![name.to_owned()]))
+            }
+            fn visit_u64<E: serde::de::Error>(self, code: u64) -> Result<Names, E> {
+                Ok(Names(vec![code.to_string()]))
+            }
+            fn visit_i64<E: serde::de::Error>(self, code: i64) -> Result<Names, E> {
+                Ok(Names(vec![code.to_string()]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Names, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = seq.next_element()? {
+                    names.push(name);
+                }
+                Ok(Names(names))
+            }
+        }
+        d.deserialize_any(OneOrMany)
+    }
+}
