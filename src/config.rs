@@ -17,7 +17,6 @@ struct File {
     history: History,
     alerts: Alerts,
     devices: Devices,
-    screen: Screen,
 }
 
 /// `[http]`
@@ -102,14 +101,6 @@ struct Devices {
     profiles: Option<PathBuf>,
 }
 
-/// `[screen]`
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Screen {
-    /// A notice shown with the name of the screen, such as a city's own name.
-    title: Option<String>,
-}
-
 /// The configuration as meant: every value checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -125,7 +116,6 @@ pub(crate) struct Config {
     pub(crate) checkpoint_every: Duration,
     pub(crate) rules_dir: PathBuf,
     pub(crate) profiles_dir: PathBuf,
-    pub(crate) title: Option<String>,
     pub(crate) demo: bool,
 }
 
@@ -179,7 +169,6 @@ impl File {
             checkpoint_every: Duration::from_secs(self.history.checkpoint_seconds),
             rules_dir: self.alerts.rules.unwrap_or_else(|| data_dir.join("rules")),
             profiles_dir: self.devices.profiles.unwrap_or_else(|| data_dir.join("profiles")),
-            title: self.screen.title,
             data_dir: data_dir.to_owned(),
             demo: false,
         })

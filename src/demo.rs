@@ -157,7 +157,7 @@ fn gateway_config(dir: &Path, mqtt: std::net::SocketAddr, slaves: &[String]) -> 
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let text = |path: PathBuf| json!(path.to_string_lossy()).to_string();
     let mut out = format!(
-        "server = \"{mqtt}\"\ndevice = \"gw-demo\"\ntoken_file = {}\n\n[spool]\ndir = {}\nmax_bytes = 268435456\n",
+        "server = \"{mqtt}\"\ndevice = \"gw-demo\"\ntoken_file = {}\n\n[spool]\ndir = {}\nmax_mib = 256\n",
         text(dir.join("gateway.token")),
         text(dir.join("gateway-spool")),
     );

@@ -133,7 +133,7 @@ fn main() -> ExitCode {
 
 fn default_filter(command: &Command) -> &'static str {
     match command {
-        Command::Serve | Command::Demo(_) => "info,rumqttd=warn",
+        Command::Serve | Command::Demo(_) => "info,fjall=warn,lsm_tree=warn,rumqttd=warn",
         _ => "warn",
     }
 }

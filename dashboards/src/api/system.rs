@@ -86,8 +86,15 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
     let lag = |name: &str, cursor: u64| {
         (format!("{{projection=\"{name}\"}}"), log.durable.saturating_sub(cursor))
     };
-    metric("onemap_cursor_lag_records", "gauge", "Journal records a projection has not folded in yet.", &[
-        lag("views", progress.applied),
+    // One thread folds a record into all of them before the next one.
+    let names = ["views", "history", "ledger", "register"];
+    metric(
+        "onemap_cursor_lag_records",
+        "gauge",
+        "Durable journal records that a projection has not folded in yet.",
+        &names.map(|name| lag(name, progress.applied)),
+    );
+    metric("onemap_checkpoint_lag_records", "gauge", "Durable journal records that a restart would fold again.", &[
         lag("history", progress.history),
         lag("ledger", progress.ledger),
         lag("register", progress.register),
