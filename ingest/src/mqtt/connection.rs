@@ -498,16 +498,23 @@ impl Connection {
         if self.batch.is_empty() && self.staged.ack_bytes == 0 {
             return Ok(());
         }
+        let staged = std::mem::take(&mut self.staged);
         let mut position = self.last_position;
         let n_bytes = self.batch.bytes();
         if !self.batch.is_empty() {
             let batch = std::mem::take(&mut self.batch);
-            position = self.append(&batch, write).await?;
+            position = match self.append(&batch, write).await {
+                Ok(position) => position,
+                Err(end) => {
+                    // Nothing of this batch may ever be acknowledged.
+                    self.acks.truncate(self.acks.len() - staged.ack_bytes);
+                    return Err(end);
+                }
+            };
             self.batch = batch;
             self.batch.clear();
             self.last_heard = Instant::now();
         }
-        let staged = std::mem::take(&mut self.staged);
         self.shared.counters.received(staged.n_publishes);
         if !staged.exactly_once.is_empty() {
             let mut unreleased = self.place.unreleased();

@@ -1,0 +1,11 @@
+//! The MQTT front end over real sockets, with a real log in a folder of its own.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod bad_input;
+mod client;
+mod connect;
+mod peers;
+mod publish;
+mod server;
+mod stop;
+mod subscribe;
