@@ -40,8 +40,6 @@ export const en: Messages = {
   "strip.language": "中文",
   "strip.language_label": "Switch to Chinese",
   "strip.log_out": "Log out",
-  "strip.wall": "Wall",
-  "strip.wall_label": "Switch to wall mode",
 
   "overview.title": "City overview",
   "overview.by_district": "By district",
@@ -52,7 +50,6 @@ export const en: Messages = {
   "overview.none": "No device matches",
   "overview.outside": "Outside all districts",
   "overview.no_devices": "No device is registered yet",
-  "overview.row": "{name}: {total} devices, {normal} normal, {abnormal} abnormal, {unknown} unknown",
   "path.label": "Data path",
   "path.series": "Series",
   "path.records": "Records",
@@ -78,7 +75,6 @@ export const en: Messages = {
   "alarms.value": "Value then",
   "alarms.threshold": "Operational threshold",
   "alarms.rule": "Rule",
-  "alarms.evidence": "Evidence",
   "alarms.advice": "Advice",
   "alarms.raised": "Raised at {time}",
 
@@ -147,7 +143,6 @@ export const en: Messages = {
   "chart.max_1m": "1-minute maximum",
   "chart.max_5m": "5-minute maximum",
   "chart.threshold": "Operational threshold {value}",
-  "chart.alarm": "Alarm",
   "chart.empty": "No data in this period",
   "chart.loading": "Fetching…",
   "chart.failed": "Fetching failed: {why}",
@@ -192,7 +187,6 @@ export const en: Messages = {
   "map.attribution": "© OpenStreetMap contributors (ODbL) · GeoNames (CC BY 4.0)",
   "map.attribution_demo": "Demo data: Beijing air (UCI, CC BY 4.0), River Calder (OGL 3.0)",
   "map.failed": "The map cannot be shown: this browser lacks WebGL 2",
-  "map.tiles_failed": "Base map tiles failed",
 
   "login.lead": "Please enter your access token",
   "login.token": "Access token",

@@ -38,8 +38,6 @@ export const zh = {
   "strip.language": "English",
   "strip.language_label": "切换到英文",
   "strip.log_out": "退出",
-  "strip.wall": "大屏",
-  "strip.wall_label": "切换到大屏模式",
 
   "overview.title": "全市总览",
   "overview.by_district": "按区县",
@@ -50,7 +48,6 @@ export const zh = {
   "overview.none": "没有符合的设备",
   "overview.outside": "未落区划",
   "overview.no_devices": "尚无设备登记",
-  "overview.row": "{name}：共 {total} 台，正常 {normal}，异常 {abnormal}，未知 {unknown}",
   "path.label": "数据链路",
   "path.series": "时间序列",
   "path.records": "日志记录",
@@ -76,7 +73,6 @@ export const zh = {
   "alarms.value": "当时值",
   "alarms.threshold": "运行阈值",
   "alarms.rule": "规则",
-  "alarms.evidence": "依据",
   "alarms.advice": "建议",
   "alarms.raised": "发生于 {time}",
 
@@ -142,7 +138,6 @@ export const zh = {
   "chart.max_1m": "1 分钟最大值",
   "chart.max_5m": "5 分钟最大值",
   "chart.threshold": "运行阈值 {value}",
-  "chart.alarm": "告警",
   "chart.empty": "该时段没有数据",
   "chart.loading": "正在取数…",
   "chart.failed": "取数失败：{why}",
@@ -186,7 +181,6 @@ export const zh = {
   "map.attribution": "© OpenStreetMap 贡献者（ODbL）· GeoNames（CC BY 4.0）",
   "map.attribution_demo": "演示数据：北京空气质量（UCI，CC BY 4.0）、Calder 河水位（OGL 3.0）历史记录",
   "map.failed": "地图无法显示：此浏览器不支持 WebGL 2",
-  "map.tiles_failed": "底图取图失败",
 
   "login.lead": "请输入访问令牌",
   "login.token": "访问令牌",

@@ -46,11 +46,10 @@ export function Login({ why }: { why: string | null }) {
         <button
           type="button"
           class="quiet lang-switch"
-          lang={lang.value === "zh" ? "en" : "zh-CN"}
-          aria-label={t("strip.language_label")}
+          title={t("strip.language_label")}
           onClick={() => setLang(lang.value === "zh" ? "en" : "zh")}
         >
-          {t("strip.language")}
+          <span lang={lang.value === "zh" ? "en" : "zh-CN"}>{t("strip.language")}</span>
         </button>
       </form>
     </main>

@@ -120,7 +120,6 @@ const ICONS = {
   core: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5M12 9.2a2.8 2.8 0 1 0 0 5.6 2.8 2.8 0 0 0 0-5.6z",
   search: "M10.5 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13zM15.5 15.5L20 20",
   out: "M14 4H5v16h9M10 12h11M17 8l4 4-4 4",
-  wall: "M3 5h18v12H3zM9 21h6M12 17v4",
 } as const;
 
 export function Icon({ name }: { name: keyof typeof ICONS }) {

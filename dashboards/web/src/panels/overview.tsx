@@ -159,6 +159,13 @@ function Bar({ group }: { group: Tally }) {
   );
 }
 
+const TALLIED = ["normal", "abnormal", "unknown"] as const;
+
+function tallyClass(state: (typeof TALLIED)[number], n: number): string {
+  if (state === "normal") return "tally-n";
+  return n === 0 ? "tally-n is-zero" : `tally-n state-${state}`;
+}
+
 type RowProps = {
   id: string;
   name: string;
@@ -175,19 +182,21 @@ function TallyRow({ id, name, kind, group, pressed, onPick }: RowProps) {
         {kind ? <KindGlyph kind={kind} /> : null}
         <span>{name}</span>
       </span>
-      <span class="tally-n">{whole(group.normal)}</span>
-      <span class={`tally-n${group.abnormal ? " state-abnormal" : " is-zero"}`}>{whole(group.abnormal)}</span>
-      <span class={`tally-n${group.unknown ? " state-unknown" : " is-zero"}`}>{whole(group.unknown)}</span>
+      {TALLIED.map((state) => (
+        <span key={state} class={tallyClass(state, group[state])}>
+          <span class="only-read">{t(`state.${state}`)}</span>
+          {whole(group[state])}
+        </span>
+      ))}
       <Bar group={group} />
     </>
   );
-  const label = t("overview.row", { name, ...group });
   return (
     <li data-testid={`tally-${id}`}>
       {wall || onPick === null ? (
         <div class="tally-row">{inner}</div>
       ) : (
-        <button type="button" class="tally-row" aria-label={label} aria-pressed={pressed} onClick={onPick}>
+        <button type="button" class="tally-row" aria-pressed={pressed} onClick={onPick}>
           {inner}
         </button>
       )}

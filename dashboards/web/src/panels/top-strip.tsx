@@ -40,12 +40,11 @@ export function TopStrip() {
             <button
               type="button"
               class="quiet lang-switch"
-              lang={lang.value === "zh" ? "en" : "zh-CN"}
-              aria-label={t("strip.language_label")}
+              title={t("strip.language_label")}
               data-testid="lang-switch"
               onClick={() => setLang(lang.value === "zh" ? "en" : "zh")}
             >
-              {t("strip.language")}
+              <span lang={lang.value === "zh" ? "en" : "zh-CN"}>{t("strip.language")}</span>
             </button>
             <button
               type="button"
