@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 
 use onemap_model::{DeviceId, Quantity, Timestamp};
 
+/// Quantity, channel and value.
+pub type Measured = (Quantity, u16, f64);
+
 /// One message of one device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moment {
@@ -15,8 +18,8 @@ pub struct Moment {
     pub at: Timestamp,
     /// Who measured.
     pub device: DeviceId,
-    /// Quantity, channel and value.
-    pub values: Vec<(Quantity, u16, f64)>,
+    /// What.
+    pub values: Vec<Measured>,
 }
 
 /// A recorded series.
@@ -95,7 +98,7 @@ impl Recording {
                 .map(|name| column(name).ok_or_else(|| RecordingError::Column((*name).to_owned())))
                 .collect::<Result<_, _>>()?,
         };
-        let mut moments: BTreeMap<(Timestamp, DeviceId), Vec<(Quantity, u16, f64)>> = BTreeMap::new();
+        let mut moments: BTreeMap<(Timestamp, DeviceId), Vec<Measured>> = BTreeMap::new();
         for (i, row) in lines.enumerate().filter(|(_, row)| !row.trim().is_empty()) {
             let line = i + 2;
             let fields: Vec<&str> = row.split(',').map(str::trim).collect();
