@@ -28,6 +28,31 @@ const SHAPES: [(&str, i64, f64, i64); 8] = [
     ("water_level", 1_200, 100.0, 1),
 ];
 
+/// Time of one kind of work.
+#[derive(Default)]
+struct Spent {
+    wall: Duration,
+    cpu: Duration,
+}
+
+impl Spent {
+    fn add(&mut self, started: Instant, busy: Duration) {
+        self.wall += started.elapsed();
+        self.cpu += cpu_of_this_thread().saturating_sub(busy);
+    }
+    fn each(&self, n: u64) -> String {
+        let each = |d: Duration| d.as_nanos() as u64 / n;
+        format!("{} ns CPU a point ({} ns wall)", each(self.cpu), each(self.wall))
+    }
+}
+
+/// What the kernel has charged to this thread; zero where it does not say.
+fn cpu_of_this_thread() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let ns = text.split(' ').next().and_then(|ns| ns.parse().ok());
+    Duration::from_nanos(ns.unwrap_or(0))
+}
+
 fn main() {
     let dir = std::env::args().nth(1).map_or_else(
         || std::env::temp_dir().join(format!("history-bench-{}", std::process::id())),
@@ -53,7 +78,8 @@ fn main() {
         (seed >> 33) % n
     };
 
-    let (mut appending, mut checkpointing, mut longest) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    let (mut appending, mut checkpointing) = (Spent::default(), Spent::default());
+    let mut longest = Duration::ZERO;
     let mut n_points = 0u64;
     for minute in 0..N_MINUTES {
         let mut readings = Vec::with_capacity(keys.len());
@@ -76,24 +102,23 @@ fn main() {
                 position: minute as u64 + 1,
             });
         }
-        let started = Instant::now();
+        let (started, busy) = (Instant::now(), cpu_of_this_thread());
         let outcomes = history.append(&readings).unwrap();
         latest.apply(&readings, &outcomes);
-        appending += started.elapsed();
+        appending.add(started, busy);
         n_points += readings.len() as u64;
         if (minute + 1) % CHECKPOINT_MINUTES == 0 {
-            let started = Instant::now();
+            let (started, busy) = (Instant::now(), cpu_of_this_thread());
             history.checkpoint(minute as u64 + 1, &[]).unwrap();
-            checkpointing += started.elapsed();
+            checkpointing.add(started, busy);
             longest = longest.max(started.elapsed());
         }
     }
-    let each = |d: Duration| d.as_nanos() as f64 / n_points as f64;
     println!("points             {n_points}");
-    println!("append + latest    {:.0} ns a point", each(appending));
+    println!("append + latest    {}", appending.each(n_points));
     println!(
-        "checkpoints        {:.0} ns a point, longest {longest:?}",
-        each(checkpointing)
+        "checkpoints        {}, longest {longest:?}",
+        checkpointing.each(n_points)
     );
     let stats = history.stats();
     println!(

@@ -573,7 +573,7 @@ mod tests {
         assert_eq!(back.days(), station.ledger.days());
         assert_eq!(back.days().len() as i64, N_DAYS_KEPT);
         let device = DeviceId::new("air-1").unwrap();
-        assert_eq!(back.devices(back.days()[0]), [device.clone()]);
+        assert_eq!(back.devices(back.days()[0]), std::slice::from_ref(&device));
         let now = start + day * 60;
         for day in back.days() {
             let rows = |ledger: &GapLedger| ledger.day(&device, day, &EVERY_5_MIN, now);

@@ -121,7 +121,7 @@ impl History {
             snapshot,
             id,
             &series.sealed,
-            &late,
+            late,
             self.seal_at.n_points,
         )?;
 
@@ -252,14 +252,11 @@ impl Plan {
         snapshot: &Snapshot,
         id: SeriesId,
         sealed: &[Arc<Run>],
-        late: &[Kept],
+        late: Vec<Kept>,
         n_points: usize,
     ) -> Result<Self, HistoryError> {
         let mut plan = Self::default();
-        let sealed: Vec<Vec<Kept>> = sealed
-            .iter()
-            .flat_map(|run| by_partition(&run.points()))
-            .collect();
+        let sealed: Vec<Vec<Kept>> = sealed.iter().flat_map(|run| by_partition(run.points())).collect();
         if late.is_empty() {
             plan.write = sealed;
             return Ok(plan);
@@ -342,9 +339,12 @@ fn take_while<'a>(points: &mut &'a [Kept], belongs: impl Fn(i64) -> bool) -> &'a
 }
 
 /// The points of each partition by themselves.
-fn by_partition(points: &[Kept]) -> Vec<Vec<Kept>> {
-    points
-        .chunk_by(|a, b| partition_of(a.at) == partition_of(b.at))
-        .map(<[Kept]>::to_vec)
-        .collect()
+fn by_partition(points: Vec<Kept>) -> Vec<Vec<Kept>> {
+    match (points.first(), points.last()) {
+        (Some(first), Some(last)) if partition_of(first.at) == partition_of(last.at) => vec![points],
+        _ => points
+            .chunk_by(|a, b| partition_of(a.at) == partition_of(b.at))
+            .map(<[Kept]>::to_vec)
+            .collect(),
+    }
 }

@@ -75,50 +75,85 @@ impl<'a> Input<'a> {
     }
 }
 
+/// How the values after the first are written.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// As their distance from the first.
+    Flat,
+    /// As the step from the one before.
+    Steps,
+    /// As what is left over from a line with this slope.
+    Line(i64),
+}
+
+impl Shape {
+    /// What is written for value `i` of the distances from the first.
+    fn of(self, flat: &[i64], i: usize) -> i64 {
+        match self {
+            Shape::Flat => flat[i],
+            Shape::Steps if i == 0 => flat[0],
+            Shape::Steps => flat[i].wrapping_sub(flat[i - 1]),
+            Shape::Line(slope) => flat[i].wrapping_sub(slope.wrapping_mul(i as i64 + 1)),
+        }
+    }
+    /// Passes the values to be written, group by group.
+    fn groups(self, flat: &[i64], mut take: impl FnMut(&[i64])) {
+        let mut group = [0i64; GROUP];
+        for start in (0..flat.len()).step_by(GROUP) {
+            let n = GROUP.min(flat.len() - start);
+            for (place, i) in group[..n].iter_mut().zip(start..) {
+                *place = self.of(flat, i);
+            }
+            take(&group[..n]);
+        }
+    }
+    fn packed_bits(self, flat: &[i64]) -> usize {
+        let mut bits = 0;
+        self.groups(flat, |group| {
+            let (low, width) = frame(group);
+            bits += 16 + (64 - low.unsigned_abs().leading_zeros()) as usize + group.len() * width as usize;
+        });
+        bits
+    }
+}
+
 /// Appends a column; its length is for the caller to keep.
 pub(super) fn put_column(out: &mut Vec<u8>, values: &[i64]) {
     let Some((&base, rest)) = values.split_first() else {
         return;
     };
     let mut flat: Vec<i64> = rest.iter().map(|v| v.wrapping_sub(base)).collect();
-    let thousands = flat.iter().any(|v| *v != 0) && flat.iter().all(|v| v % 1000 == 0);
+    let is_constant = flat.iter().all(|v| *v == 0);
+    let thousands = !is_constant && flat.iter().all(|v| v % 1000 == 0);
     if thousands {
         flat.iter_mut().for_each(|v| *v /= 1000);
     }
-    let mut steps = Vec::with_capacity(flat.len());
-    let mut before = 0i64;
-    for value in &flat {
-        steps.push(value.wrapping_sub(before));
-        before = *value;
-    }
-    // The usual step keeps a gap from bending the line, the mean step keeps jitter from doing so.
-    let mean = before.checked_div(flat.len() as i64).unwrap_or(0);
-    let [usual_line, mean_line] = [median(&steps), mean].map(|slope| {
-        let line: Vec<i64> = (1..=flat.len() as i64)
-            .zip(&flat)
-            .map(|(i, v)| v.wrapping_sub(slope.wrapping_mul(i)))
-            .collect();
-        (slope, line)
-    });
-
-    let candidates = [
-        (FLAT, 0, &flat),
-        (STEPS, 0, &steps),
-        (LINE, usual_line.0, &usual_line.1),
-        (LINE, mean_line.0, &mean_line.1),
-    ];
-    let (shape, slope, best) = candidates
+    let shape = if is_constant {
+        Shape::Flat
+    } else {
+        // The usual step keeps a gap from bending the line, the mean step keeps jitter from doing so.
+        let mean = flat[flat.len() - 1] / flat.len() as i64;
+        [
+            Shape::Flat,
+            Shape::Steps,
+            Shape::Line(usual_step(&flat)),
+            Shape::Line(mean),
+        ]
         .into_iter()
-        .min_by_key(|(_, _, column)| packed_bits(column))
-        .expect("there are four candidates");
-    out.push(shape | if thousands { THOUSANDS } else { 0 });
+        .min_by_key(|shape| shape.packed_bits(&flat))
+        .expect("there are four shapes")
+    };
+    let code = match shape {
+        Shape::Flat => FLAT,
+        Shape::Steps => STEPS,
+        Shape::Line(_) => LINE,
+    };
+    out.push(code | if thousands { THOUSANDS } else { 0 });
     put_signed(out, base);
-    if shape == LINE {
+    if let Shape::Line(slope) = shape {
         put_signed(out, slope);
     }
-    for group in best.chunks(GROUP) {
-        put_group(out, group);
-    }
+    shape.groups(&flat, |group| put_group(out, group));
 }
 
 /// Reads a column of `n` values written by [`put_column`].
@@ -152,13 +187,15 @@ pub(super) fn read_column(input: &mut Input<'_>, n: usize) -> Option<Vec<i64>> {
     Some(values)
 }
 
-fn median(values: &[i64]) -> i64 {
-    let mut sorted = values.to_vec();
-    if sorted.is_empty() {
-        return 0;
+/// The median of some of the steps, evenly spread.
+fn usual_step(flat: &[i64]) -> i64 {
+    const N_SAMPLES: usize = 31;
+    let mut samples = [0i64; N_SAMPLES];
+    let n = N_SAMPLES.min(flat.len());
+    for (i, sample) in samples[..n].iter_mut().enumerate() {
+        *sample = Shape::Steps.of(flat, i * flat.len() / n);
     }
-    let middle = sorted.len() / 2;
-    *sorted.select_nth_unstable(middle).1
+    *samples[..n].select_nth_unstable(n / 2).1
 }
 
 /// The smallest value of a group and the bits that the distance of the others from it takes.
@@ -167,16 +204,6 @@ fn frame(group: &[i64]) -> (i64, u32) {
         .iter()
         .fold((i64::MAX, i64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
     (low, 64 - (high.wrapping_sub(low) as u64).leading_zeros())
-}
-
-fn packed_bits(values: &[i64]) -> usize {
-    values
-        .chunks(GROUP)
-        .map(|group| {
-            let (low, width) = frame(group);
-            16 + (64 - low.unsigned_abs().leading_zeros()) as usize + group.len() * width as usize
-        })
-        .sum()
 }
 
 fn put_group(out: &mut Vec<u8>, group: &[i64]) {

@@ -103,7 +103,10 @@ impl History {
     fn append_one(&self, writer: &mut Writer, reading: &Reading) -> Result<Outcome, HistoryError> {
         let (id, device) = self.series_for(writer, &reading.series);
         let at = reading.measured_at.ms();
-        let late = self.memory.read(id, |s| s.is_late(at)).unwrap_or(false);
+        let (late, place) = self
+            .memory
+            .read(id, |series| (series.is_late(at), series.place(at)))
+            .unwrap_or((false, Place::Known(None)));
         let mut outcome = Outcome {
             series: id,
             kind: if late { Kind::Late } else { Kind::New },
@@ -114,7 +117,7 @@ impl History {
         if late {
             outcome.quality = outcome.quality.with(Quality::RESENT);
         }
-        let before = self.find(writer, id, at)?;
+        let before = self.find_at(writer, id, at, place)?;
         let replaced = match before {
             None => {
                 outcome.first_of_report = self.is_first_of_report(writer, id, device, at)?;
@@ -171,12 +174,16 @@ impl History {
             .expect("the series was entered in the line before")
     }
 
-    /// The shown value of a time.
-    fn find(&self, writer: &mut Writer, id: SeriesId, at: i64) -> Result<Option<Kept>, HistoryError> {
-        match self.memory.read(id, |series| series.place(at)) {
-            None => return Ok(None),
-            Some(Place::Known(point)) => return Ok(point),
-            Some(Place::OnDisk) => {}
+    /// The shown value of a time, from where it is to be looked for.
+    fn find_at(
+        &self,
+        writer: &mut Writer,
+        id: SeriesId,
+        at: i64,
+        place: Place,
+    ) -> Result<Option<Kept>, HistoryError> {
+        if let Place::Known(point) = place {
+            return Ok(point);
         }
         if let Some(known) = writer.windows.find(id, at) {
             return Ok(known);
@@ -217,7 +224,11 @@ impl History {
         }
         let siblings = unpoisoned(self.dictionary.read()).of_device(device).to_vec();
         for sibling in siblings {
-            if sibling != id && self.find(writer, sibling, at)?.is_some() {
+            let place = self.memory.read(sibling, |series| series.place(at));
+            if sibling != id
+                && let Some(place) = place
+                && self.find_at(writer, sibling, at, place)?.is_some()
+            {
                 return Ok(false);
             }
         }
