@@ -34,7 +34,7 @@ pub(crate) fn digest(config: &Config) -> Result<ExitCode> {
         println!("{}", remote.get("/api/v1/digest")?);
         return Ok(ExitCode::SUCCESS);
     }
-    let mut house = house::open(config, None)?;
+    let mut house = house::open(config, None, house::Purpose::Look)?;
     house.pipeline.run_to_end()?;
     println!("{}", serde_json::to_string(&house.pipeline.digest()?).context("digests are text")?);
     house.views.log.close().context("the journal cannot be closed")?;

@@ -50,8 +50,17 @@ fn log_config(config: &Config) -> onemap_log::Config {
     log
 }
 
+/// What a folder is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// New records will come.
+    Serve,
+    /// Only what is there is looked at; a folder that a replay made will do.
+    Look,
+}
+
 /// Opens the data folder for writing; only one process can.
-pub(crate) fn open(config: &Config, fanout: Option<Fanout>) -> Result<House> {
+pub(crate) fn open(config: &Config, fanout: Option<Fanout>, purpose: Purpose) -> Result<House> {
     make_private_dir(&config.data_dir)?;
     let (log, recovery) = Log::open(log_config(config))
         .with_context(|| format!("the journal in {} cannot be opened", config.data_dir.display()))?;
@@ -61,7 +70,19 @@ pub(crate) fn open(config: &Config, fanout: Option<Fanout>) -> Result<House> {
             "the journal ended in a torn record (a stop in the middle of a write; it was never acknowledged); it is set aside as *.torn"
         );
     }
-    let reader = |after| log.reader(after).context("the journal cannot be read");
+    let last = recovery.last;
+    let reader = |after: u64| {
+        if after <= last {
+            return log.reader(after).context("the journal cannot be read");
+        }
+        match purpose {
+            Purpose::Look => log.reader(last).context("the journal cannot be read"),
+            Purpose::Serve => bail!(
+                "the projections stand at record {after}, but the journal ends at {last}: this folder was made by \
+                 `journal replay`, or its journal was taken away. It can be looked at, not served"
+            ),
+        }
+    };
     assemble(config, &config.data_dir, log.clone(), reader, fanout)
 }
 

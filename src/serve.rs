@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::house::{self, House, Running, clock};
+use crate::house::{self, House, Purpose, Running, clock};
 use crate::shipped;
 
 /// The listeners' look-up of device tokens.
@@ -50,6 +50,10 @@ pub(crate) struct Server {
 impl Server {
     /// Opens the data folder, folds what the last run left, starts listeners.
     pub(crate) async fn start(config: &Config) -> Result<Self> {
+        // Said before anything is opened: a fault in a rule or profile file.
+        shipped::fill_folders(config)?;
+        let faults = shipped::faults(config)?;
+        anyhow::ensure!(faults.is_empty(), "{}", faults.join("\n"));
         let fanout = Fanout::default();
         // Bound first: a taken port is said before the data folder is touched.
         let http = TcpListener::bind(config.http_listen)
@@ -66,7 +70,7 @@ impl Server {
         let http_address = http.local_addr().context("the HTTP listener has no address")?;
         let (owned, opened) = (config.clone(), fanout.clone());
         let House { views, mut pipeline, counters } = tokio::task::spawn_blocking(move || {
-            let mut house = house::open(&owned, Some(opened))?;
+            let mut house = house::open(&owned, Some(opened), Purpose::Serve)?;
             house.pipeline.run_to_end().context("the journal cannot be folded")?;
             Ok::<_, anyhow::Error>(house)
         })

@@ -84,7 +84,9 @@ fn check_names_file_line_and_column() {
     assert!(!checked.status.success());
     let said = String::from_utf8_lossy(&checked.stdout);
     assert!(said.contains("mine.yaml:4:") && said.contains("colour"), "{said}");
-    let refused = run(dir, &["serve"]);
+    std::fs::write(dir.join("onemap.toml"), CONFIG).unwrap();
+    let config = dir.join("onemap.toml");
+    let refused = run(dir, &["serve", "--config", config.to_str().unwrap()]);
     assert!(!refused.status.success(), "a server does not start on a faulty profile");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("mine.yaml:4:"));
 }

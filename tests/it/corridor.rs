@@ -18,8 +18,8 @@ fn a_foreign_device_s_reading_is_kept_placed_and_seen_and_no_other_device_hears_
     server.post("/api/v1/entities", &district);
     let token = server.add_device("station-7", &json!({"position": {"lon": 101.8, "lat": 36.6}, "cadence_s": 60}));
     let other = server.add_device("station-8", &json!({}));
-    let mut listener = Command::new("mosquitto_sub")
-        .args(["-h", "127.0.0.1", "-p", &server.mqtt_port.to_string(), "-u", &other, "-t", "v1/devices/me/#", "-v", "-d"])
+    let listener = Command::new("mosquitto_sub")
+        .args(["-h", "127.0.0.1", "-p", &server.mqtt_port.to_string(), "-u", &other, "-t", "v1/devices/me/#", "-v", "-d", "-W", "4"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -44,7 +44,6 @@ fn a_foreign_device_s_reading_is_kept_placed_and_seen_and_no_other_device_hears_
     let elsewhere = server.get("/api/v1/latest?division=630103");
     assert_eq!(elsewhere["items"].as_array().unwrap().len(), 0);
 
-    listener.kill().unwrap();
     let heard = listener.wait_with_output().unwrap();
     let heard = String::from_utf8_lossy(&heard.stdout);
     assert!(heard.contains("SUBACK"), "the other device was subscribed: {heard}");

@@ -224,9 +224,10 @@ pub fn request(base: &str, token: &str, method: &str, path: &str, body: Option<&
         .unwrap();
     let mut response = agent().run(request).unwrap();
     let status = response.status().as_u16();
-    let mut text = String::new();
-    response.body_mut().as_reader().read_to_string(&mut text).unwrap();
-    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    let mut bytes = Vec::new();
+    response.body_mut().as_reader().read_to_end(&mut bytes).unwrap();
+    let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
+    (status, serde_json::from_slice(&bytes).unwrap_or_else(|_| text()))
 }
 
 pub fn text(base: &str, token: &str, path: &str) -> String {
