@@ -5,7 +5,7 @@ use std::sync::Arc;
 use onemap_model::{Device, DeviceId, DeviceState, DivisionCode, Quantity};
 
 use super::Engine;
-use super::entries::{DeviceEntry, MAINTAINED, NEVER, NO_DEADLINE, SEEN, SILENT, SeriesEntry, Slot};
+use super::entries::{DeviceEntry, MAINTAINED, NEVER, NO_DEADLINE, Named, SEEN, SILENT, SeriesEntry, Slot};
 use crate::rule::{Rule, Texts};
 
 impl Engine {
@@ -52,7 +52,7 @@ impl Engine {
             crate::message::rule_changed()
         };
         self.bind_device(i, &because);
-        for series in self.devices[i as usize].series.clone() {
+        for series in self.devices[i as usize].indexes().collect::<Vec<_>>() {
             if device.state == DeviceState::Maintenance && before != DeviceState::Maintenance {
                 self.with_series_slots(series, |slot, _, _| {
                     if slot.rule.silence().is_none() {
@@ -96,20 +96,16 @@ impl Engine {
     /// The index of a series.
     pub(super) fn find_series(&self, device: u32, quantity: Quantity, channel: u16) -> Option<u32> {
         let list = &self.devices[device as usize].series;
-        let key = |i: &u32| {
-            let series = &self.series[*i as usize];
-            (series.quantity, series.channel)
-        };
-        list.binary_search_by_key(&(quantity, channel), key)
-            .ok()
-            .map(|at| list[at])
+        let name = |named: &Named| (named.quantity, named.channel);
+        let found = list.binary_search_by_key(&(quantity, channel), name);
+        found.ok().map(|at| list[at].index)
     }
 
     /// Binds the rules of a series at its first reading, and ends the silence of a stand-in.
     pub(super) fn first_reading(&mut self, i: u32) {
         self.bind_series(i, &crate::message::rule_changed(), false);
         let (device, quantity) = (self.series[i as usize].device, self.series[i as usize].quantity);
-        for other in self.devices[device as usize].series.clone() {
+        for other in self.devices[device as usize].indexes().collect::<Vec<_>>() {
             let stand_in = &self.series[other as usize];
             if other != i && stand_in.quantity == quantity && !stand_in.has(SEEN) {
                 self.with_series_slots(other, |slot, book, place| {
@@ -127,13 +123,13 @@ impl Engine {
     pub(super) fn insert_series(&mut self, device: u32, quantity: Quantity, channel: u16) -> u32 {
         let i = u32::try_from(self.series.len()).expect("fewer than 2^32 series fit into memory");
         self.series.push(SeriesEntry::new(device, quantity, channel));
-        let keys = &self.series;
+        let named = Named {
+            quantity,
+            channel,
+            index: i,
+        };
         let list = &mut self.devices[device as usize].series;
-        let at = list.partition_point(|other| {
-            let other = &keys[*other as usize];
-            (other.quantity, other.channel) < (quantity, channel)
-        });
-        list.insert(at, i);
+        list.insert(list.partition_point(|other| *other < named), named);
         i
     }
 
@@ -141,20 +137,19 @@ impl Engine {
     pub(super) fn bind_device(&mut self, i: u32, because: &Texts) {
         for rule in self.promised(i) {
             let quantity = rule.quantity().expect("a promised rule names its quantity");
-            let list = self.devices[i as usize]
-                .series
-                .iter()
-                .map(|s| &self.series[*s as usize]);
-            let mut same = list.filter(|series| series.quantity == quantity);
-            let there = match rule.channel() {
-                Some(channel) => same.any(|series| series.channel == channel),
-                None => same.any(|series| series.has(SEEN) || series.channel == 0),
-            };
+            let device = &self.devices[i as usize];
+            let there = device.indexes().map(|s| &self.series[s as usize]).any(|series| {
+                series.quantity == quantity
+                    && match rule.channel() {
+                        Some(channel) => series.channel == channel,
+                        None => series.has(SEEN) || series.channel == 0,
+                    }
+            });
             if !there {
                 self.insert_series(i, quantity, rule.channel().unwrap_or(0));
             }
         }
-        for series in self.devices[i as usize].series.clone() {
+        for series in self.devices[i as usize].indexes().collect::<Vec<_>>() {
             self.bind_series(series, because, true);
         }
         let wanted = self.wanted(i, None, None);
@@ -229,10 +224,8 @@ impl Engine {
     /// Whether a series that was never seen stands for its quantity on whatever channel.
     fn stands_in(&self, i: u32) -> bool {
         let series = &self.series[i as usize];
-        let mut others = self.devices[series.device as usize]
-            .series
-            .iter()
-            .map(|s| &self.series[*s as usize]);
+        let device = &self.devices[series.device as usize];
+        let mut others = device.indexes().map(|s| &self.series[s as usize]);
         series.channel == 0 && !others.any(|other| other.quantity == series.quantity && other.has(SEEN))
     }
 

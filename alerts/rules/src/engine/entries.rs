@@ -46,15 +46,28 @@ pub(super) struct DeviceEntry {
     pub(super) counted_from: i64,
     /// Record time of its last reading that was not late.
     pub(super) heard_at: i64,
-    /// Its series as indexes, in the order of quantity and channel.
-    pub(super) series: Vec<u32>,
+    /// Its series in order. Their names stand beside the indexes, so that looking one up reads one
+    /// short run of memory and not each series.
+    pub(super) series: Vec<Named>,
     /// Rules about the device as a whole.
     pub(super) slots: Vec<Slot>,
     /// The earliest entry in the timers, [`NO_DEADLINE`] when there is none.
     pub(super) armed: i64,
 }
 
+/// A series of a device by its name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Named {
+    pub(super) quantity: Quantity,
+    pub(super) channel: u16,
+    pub(super) index: u32,
+}
+
 impl DeviceEntry {
+    /// The indexes of its series, in the order of quantity and channel.
+    pub(super) fn indexes(&self) -> impl Iterator<Item = u32> {
+        self.series.iter().map(|named| named.index)
+    }
     /// How long its series may say nothing and still be known, in milliseconds.
     pub(super) fn patience_ms(&self) -> i64 {
         ms(SILENT_AFTER.length(self.cadence_s))

@@ -129,11 +129,7 @@ impl Engine {
         let device = &self.devices[i as usize];
         // The first series it ever sent stands for the device: it does not change with the message.
         let first_seen = || {
-            let seen = device
-                .series
-                .iter()
-                .copied()
-                .filter(|s| self.series[*s as usize].has(SEEN));
+            let seen = device.indexes().filter(|s| self.series[*s as usize].has(SEEN));
             seen.min()
         };
         let since = if device.heard_at == NEVER {

@@ -168,9 +168,9 @@ impl Engine {
         let Some(device) = self.device_index.get(device) else {
             return Condition::Unknown;
         };
-        let series = self.devices[*device as usize].series.iter();
+        let series = self.devices[*device as usize].indexes();
         series
-            .map(|i| &self.series[*i as usize])
+            .map(|i| &self.series[i as usize])
             .filter(|series| series.has(SEEN) || !series.slots.is_empty())
             .map(|series| series.condition)
             .max()

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::Engine;
 use super::book::Owner;
 use super::entries::{
-    Active, Condition, DeviceEntry, LISTED, NO_DEADLINE, Phase, RaisedAlert, SeriesEntry, Slot,
+    Active, Condition, DeviceEntry, LISTED, NO_DEADLINE, Named, Phase, RaisedAlert, SeriesEntry, Slot,
 };
 use crate::codec::{Damaged, Reader, Writer};
 use crate::file::RuleSet;
@@ -183,17 +183,16 @@ impl Engine {
             series.value = r.f64()?;
             series.position = r.u64()?;
             series.slots = read_slots(r, &rules, Owner::Series(i as u32), &mut self.book.open)?;
-            device.series.push(i as u32);
+            let (channel, index) = (series.channel, i as u32);
+            device.series.push(Named {
+                quantity,
+                channel,
+                index,
+            });
             self.series.push(series);
         }
         for device in &mut self.devices {
-            let key = |i: &u32| {
-                (
-                    self.series[*i as usize].quantity,
-                    self.series[*i as usize].channel,
-                )
-            };
-            device.series.sort_by_key(key);
+            device.series.sort_unstable();
         }
         let slots = self
             .devices
