@@ -49,9 +49,9 @@ impl History {
         let snapshot = self.disk.db.snapshot();
         let mut batch = OwnedWriteBatch::with_capacity(self.disk.db.clone(), 2 * writer.dirty.len() + 8)
             .durability(Some(PersistMode::SyncAll));
-        let mut sizes = Sizes {
-            n_chunks: writer.n_chunks,
-            chunk_bytes: writer.chunk_bytes,
+        let mut sizes = NewSizes {
+            n_chunks: self.sizes.n_chunks.load(Ordering::Relaxed),
+            chunk_bytes: self.sizes.chunk_bytes.load(Ordering::Relaxed),
         };
         let mut saved = Vec::with_capacity(writer.dirty.len());
         for id in &writer.dirty {
@@ -94,9 +94,9 @@ impl History {
         }
         writer.dirty.clear();
         writer.entered.clear();
-        writer.unsaved = 0;
-        writer.n_chunks = sizes.n_chunks;
-        writer.chunk_bytes = sizes.chunk_bytes;
+        self.sizes.unsaved.store(0, Ordering::Relaxed);
+        self.sizes.n_chunks.store(sizes.n_chunks, Ordering::Relaxed);
+        self.sizes.chunk_bytes.store(sizes.chunk_bytes, Ordering::Relaxed);
         self.cursor.store(cursor, Ordering::Release);
         Ok(())
     }
@@ -107,7 +107,7 @@ impl History {
         id: SeriesId,
         snapshot: &Snapshot,
         batch: &mut OwnedWriteBatch,
-        sizes: &mut Sizes,
+        sizes: &mut NewSizes,
     ) -> Result<Option<Saved>, HistoryError> {
         // Only the writer, whose lock is held, changes a series: this copy shares its blocks.
         let Some(series) = self.memory.read(id, Clone::clone) else {
@@ -197,7 +197,7 @@ impl History {
 }
 
 /// Number and bytes of chunks, as a batch will leave them.
-struct Sizes {
+struct NewSizes {
     n_chunks: u64,
     chunk_bytes: u64,
 }

@@ -40,7 +40,7 @@ use memory::{Memory, SealAt, unpoisoned};
 pub use point::{Agg, HistoryStats, Kind, Outcome, Point, Step, Version};
 use series::Dictionary;
 pub use series::{SeriesId, SeriesInfo};
-use write::Writer;
+use write::{Sizes, Writer};
 
 /// How history packs and caches.
 #[derive(Clone, Debug)]
@@ -124,6 +124,7 @@ pub struct History {
     dictionary: RwLock<Dictionary>,
     writer: Mutex<Writer>,
     cursor: AtomicU64,
+    sizes: Sizes,
     seal_at: SealAt,
     fold_at: usize,
 }
@@ -144,11 +145,7 @@ impl History {
             dictionary.enter(id, key);
         }
         let memory = Memory::default();
-        let mut writer = Writer {
-            n_chunks,
-            chunk_bytes,
-            ..Writer::default()
-        };
+        let mut writer = Writer::default();
         for (id, key) in dictionary.iter() {
             let series = disk.load_head(id)?;
             if let (Some(device), Some(last)) = (dictionary.device(&key.device), series.last()) {
@@ -162,6 +159,11 @@ impl History {
             dictionary: RwLock::new(dictionary),
             writer: Mutex::new(writer),
             cursor: AtomicU64::new(cursor),
+            sizes: Sizes {
+                n_chunks: n_chunks.into(),
+                chunk_bytes: chunk_bytes.into(),
+                unsaved: 0.into(),
+            },
             seal_at: SealAt {
                 n_points: config.chunk_points.clamp(1, 65_536),
                 span_ms: i64::try_from(config.chunk_span.as_millis()).unwrap_or(i64::MAX),
@@ -227,12 +229,8 @@ impl History {
         })
     }
 
-    /// How large it is. Looks at every series.
+    /// How large it is. Looks at every series, and waits for nothing.
     pub fn stats(&self) -> HistoryStats {
-        let (chunks, chunk_bytes, unsaved) = {
-            let writer = unpoisoned(self.writer.lock());
-            (writer.n_chunks, writer.chunk_bytes, writer.unsaved)
-        };
         let ids: Vec<SeriesId> = unpoisoned(self.dictionary.read())
             .iter()
             .map(|(id, _)| id)
@@ -240,9 +238,9 @@ impl History {
         HistoryStats {
             series: ids.len() as u64,
             points: ids.iter().filter_map(|id| self.memory.read(*id, |s| s.n)).sum(),
-            unsaved,
-            chunks,
-            chunk_bytes,
+            unsaved: self.n_unsaved(),
+            chunks: self.sizes.n_chunks.load(Ordering::Relaxed),
+            chunk_bytes: self.sizes.chunk_bytes.load(Ordering::Relaxed),
             partitions: self.disk.n_partitions(),
             disk_bytes: self.disk.db.disk_space().unwrap_or(0),
             damaged: self.disk.n_damaged(),
@@ -251,6 +249,6 @@ impl History {
 
     /// Points appended since the last checkpoint, to decide when the next one is due.
     pub fn n_unsaved(&self) -> u64 {
-        unpoisoned(self.writer.lock()).unsaved
+        self.sizes.unsaved.load(Ordering::Relaxed)
     }
 }

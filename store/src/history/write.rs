@@ -1,6 +1,7 @@
 //! Appending: what is new, late, a repetition or a revision.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use onemap_model::{Quality, Reading, SeriesKey};
 
@@ -26,10 +27,15 @@ pub(super) struct Writer {
     /// Newest time of each device, over all its series.
     pub(super) device_last: Vec<Option<i64>>,
     pub(super) windows: Windows,
-    pub(super) n_chunks: u64,
-    pub(super) chunk_bytes: u64,
+}
+
+/// Sizes that only the writer changes and anyone may look at, also while a checkpoint runs.
+#[derive(Default)]
+pub(super) struct Sizes {
+    pub(super) n_chunks: AtomicU64,
+    pub(super) chunk_bytes: AtomicU64,
     /// Points put in since the last checkpoint.
-    pub(super) unsaved: u64,
+    pub(super) unsaved: AtomicU64,
 }
 
 impl Writer {
@@ -155,7 +161,7 @@ impl History {
         if was_clean {
             writer.dirty.push(id);
         }
-        writer.unsaved += 1;
+        self.sizes.unsaved.fetch_add(1, Ordering::Relaxed);
         writer.note_device(device, at);
         Ok(outcome)
     }
