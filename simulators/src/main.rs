@@ -27,7 +27,7 @@ enum Command {
     /// Registers a seeded city and runs it; prints the ground truth as JSON lines.
     City(CityArgs),
     /// Publishes a recorded series.
-    Replay(ReplayArgs),
+    Replay(PlayArgs),
     /// Simulates Modbus TCP slaves; prints one ready line with their addresses.
     Modbus(ModbusArgs),
     /// Measures an MQTT server; prints one JSON line.
@@ -70,7 +70,7 @@ struct CityArgs {
 }
 
 #[derive(Args)]
-struct ReplayArgs {
+struct PlayArgs {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
@@ -201,5 +201,15 @@ async fn signal() -> anyhow::Result<()> {
     tokio::select! {
         _ = terminate.recv() => Ok(()),
         interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for SIGINT"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
     }
 }

@@ -41,8 +41,19 @@ pub struct Anchor {
     pub at: LonLat,
     /// Index of its division in [`Geography::areas`].
     pub area: usize,
-    /// On a road (else a village, town or other place).
-    pub on_road: bool,
+    /// On which kind of ground it lies.
+    pub ground: Ground,
+}
+
+/// What an anchor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// A village, town or other named place.
+    Place,
+    /// A street.
+    Street,
+    /// A motorway: people do not live on it.
+    Motorway,
 }
 
 /// A river line.
@@ -239,15 +250,21 @@ impl Geography {
         for feature in features("places")? {
             let at = point(&feature.value["geometry"]["coordinates"])
                 .ok_or_else(|| feature.missing("geometry"))?;
-            geography.anchor(feature.name()?, feature.name_en(), at, false);
+            geography.anchor(&feature, at, Ground::Place)?;
         }
         for feature in features("roads")? {
+            let class = feature.value["properties"]["attributes"]["class"].as_str();
+            let ground = if class == Some("motorway") {
+                Ground::Motorway
+            } else {
+                Ground::Street
+            };
             for line in feature.lines()? {
                 let length = length_m(&line);
                 let n = (length / ANCHOR_EVERY_M).floor().max(1.0);
                 for i in 0..n as usize {
                     if let Some(at) = along(&line, length * (i as f64 + 0.5) / n) {
-                        geography.anchor(feature.name()?, feature.name_en(), at, true);
+                        geography.anchor(&feature, at, ground)?;
                     }
                 }
             }
@@ -255,16 +272,19 @@ impl Geography {
         Ok(geography)
     }
 
-    fn anchor(&mut self, name: String, name_en: String, at: LonLat, on_road: bool) {
+    /// Adds an anchor if it lies in one of the divisions.
+    fn anchor(&mut self, feature: &Feature, at: LonLat, ground: Ground) -> Result<(), GeographyError> {
         if let Some(area) = self.area_at(at) {
+            let (name, name_en) = (feature.name()?, feature.name_en());
             self.anchors.push(Anchor {
                 name,
                 name_en,
                 at,
                 area,
-                on_road,
+                ground,
             });
         }
+        Ok(())
     }
 
     /// The division that holds a point, as an index of [`Geography::areas`].
@@ -274,7 +294,7 @@ impl Geography {
 
     /// The nearest anchor that is not a piece of road.
     pub fn nearest_place(&self, at: LonLat) -> Option<&Anchor> {
-        let places = self.anchors.iter().filter(|a| !a.on_road);
+        let places = self.anchors.iter().filter(|a| a.ground == Ground::Place);
         places.min_by(|a, b| distance_m(a.at, at).total_cmp(&distance_m(b.at, at)))
     }
 }

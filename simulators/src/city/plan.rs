@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use onemap_model::{Device, DeviceId, DeviceState, Position, Setting};
 
-use super::geography::{Anchor, Geography, GeographyError, LonLat, along, distance_m, length_m, offset};
+use super::geography::{
+    Anchor, Geography, GeographyError, Ground, LonLat, along, distance_m, length_m, offset,
+};
 use super::station::{Dialect, Station, StationKind};
 use crate::prng::{Prng, seed_of};
 
@@ -160,6 +162,26 @@ fn choose<'a>(anchors: &[&'a Anchor], taken: &[LonLat], prng: &mut Prng) -> Opti
     Some(far[prng.below(far.len())])
 }
 
+/// Whether a kind of station stands on such ground: in the country at places, in town along streets, and
+/// only what measures traffic on a motorway.
+fn suits(kind: StationKind, rural: bool, ground: Ground) -> bool {
+    match ground {
+        Ground::Place => true,
+        Ground::Street => !rural || matches!(kind, StationKind::Noise | StationKind::Manhole),
+        Ground::Motorway => !rural && kind == StationKind::Noise,
+    }
+}
+
+/// How far from its anchor a station stands, at most, to each side.
+fn reach_m(kind: StationKind, rural: bool) -> f64 {
+    match kind {
+        StationKind::Manhole => 12.0,
+        StationKind::Noise => 40.0,
+        _ if rural => 600.0,
+        _ => 320.0,
+    }
+}
+
 fn land_sites(geography: &Geography, kind: StationKind, prng: &mut Prng) -> Vec<Site> {
     let mut sites: Vec<Site> = Vec::new();
     let mut taken = Vec::new();
@@ -168,12 +190,16 @@ fn land_sites(geography: &Geography, kind: StationKind, prng: &mut Prng) -> Vec<
             continue;
         };
         let rural = !URBAN.contains(&code);
-        let anchors: Vec<_> = geography.anchors.iter().filter(|a| a.area == area).collect();
+        let suited = |a: &&Anchor| a.area == area && suits(kind, rural, a.ground);
+        let mut anchors: Vec<_> = geography.anchors.iter().filter(suited).collect();
+        if anchors.is_empty() {
+            anchors = geography.anchors.iter().filter(|a| a.area == area).collect();
+        }
         for _ in 0..n {
             let Some(anchor) = choose(&anchors, &taken, prng) else {
                 break;
             };
-            let reach = if rural { 350.0 } else { 90.0 };
+            let reach = reach_m(kind, rural);
             let moved = offset(
                 anchor.at,
                 prng.between(-reach, reach),

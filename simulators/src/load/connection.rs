@@ -138,7 +138,7 @@ impl Connection {
                 let due = self.next_due(start);
                 let ready = tokio::select! {
                     ready = self.stream.ready(wanted) => ready?,
-                    () = tokio::time::sleep_until(due.into()), if due < end => continue,
+                    () = tokio::time::sleep_until(due.unwrap_or(end).into()), if due.is_some() => continue,
                 };
                 if ready.is_writable() {
                     self.write()?;
@@ -172,19 +172,17 @@ impl Connection {
         }
     }
 
-    /// When the next message may go, if the rate is what holds it back; otherwise far away.
-    fn next_due(&self, start: Instant) -> Instant {
+    /// When the next message may go, if the rate is what holds it back.
+    fn next_due(&self, start: Instant) -> Option<Instant> {
         let held_back = self.share.rate > 0.0
             && self.tally.n_sent < self.share.count
-            && self.n_waiting < self.share.inflight;
-        let far = Duration::from_secs(3600 * 24);
-        if held_back && self.written == self.outbox.len() {
+            && self.n_waiting < self.share.inflight
+            && self.written == self.outbox.len();
+        held_back.then(|| {
             // At least a millisecond ahead: the timer is no finer, and several messages may go at once.
             let due = start + Duration::from_secs_f64((self.tally.n_sent + 1) as f64 / self.share.rate);
             due.max(Instant::now() + Duration::from_millis(1))
-        } else {
-            Instant::now() + far
-        }
+        })
     }
 
     fn fill(&mut self, start: Instant) {
