@@ -7,7 +7,9 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     let built = dist.join("index.html").exists();
     if !built {
-        println!("cargo:warning=the screen is not built (dashboards/web/dist is missing): run `make screen`, else the server shows a page that says so");
+        println!(
+            "cargo:warning=the screen is not built (dashboards/web/dist is missing): run `make screen`, else the server shows a page that says so"
+        );
         // rust-embed needs the folder.
         std::fs::create_dir_all(dist).expect("the package's own folder is writable");
     }

@@ -25,7 +25,11 @@ pub(crate) fn check(config: &Config, json: bool) -> Result<ExitCode> {
             println!("configuration, rules and profiles are in order");
         }
     }
-    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if faults.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Digests of a stopped folder (after folding the rest of its journal), or of a running server.
@@ -36,7 +40,10 @@ pub(crate) fn digest(config: &Config) -> Result<ExitCode> {
     }
     let mut house = house::open(config, None, house::Purpose::Look)?;
     house.pipeline.run_to_end()?;
-    println!("{}", serde_json::to_string(&house.pipeline.digest()?).context("digests are text")?);
+    println!(
+        "{}",
+        serde_json::to_string(&house.pipeline.digest()?).context("digests are text")?
+    );
     house.views.log.close().context("the journal cannot be closed")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -44,8 +51,8 @@ pub(crate) fn digest(config: &Config) -> Result<ExitCode> {
 /// Counts by kind, first and last position and time.
 pub(crate) fn stat(config: &Config) -> Result<ExitCode> {
     let dir = config.data_dir.join("journal");
-    let mut reader =
-        Reader::open_dir(&dir, 0).with_context(|| format!("the journal in {} cannot be read", dir.display()))?;
+    let mut reader = Reader::open_dir(&dir, 0)
+        .with_context(|| format!("the journal in {} cannot be read", dir.display()))?;
     let mut kinds = [0u64; 256];
     let (mut first, mut last, mut bytes) = (None, 0, 0u64);
     let (mut from, mut to) = (None, None);
@@ -70,8 +77,10 @@ pub(crate) fn stat(config: &Config) -> Result<ExitCode> {
         ("tick", record::KIND_TICK),
         ("session", record::KIND_SESSION),
     ];
-    let counts: serde_json::Map<String, serde_json::Value> =
-        names.iter().map(|(name, kind)| ((*name).to_owned(), kinds[usize::from(*kind)].into())).collect();
+    let counts: serde_json::Map<String, serde_json::Value> = names
+        .iter()
+        .map(|(name, kind)| ((*name).to_owned(), kinds[usize::from(*kind)].into()))
+        .collect();
     println!(
         "{}",
         json!({"first": first, "last": last, "body_bytes": bytes, "from": from, "to": to, "records": counts})
@@ -86,7 +95,14 @@ pub(crate) fn replay(config: &Config, into: &Path) -> Result<ExitCode> {
     let folded = house.pipeline.run_to_end()?;
     let seconds = started.elapsed().as_secs_f64();
     let digest = house.pipeline.digest()?;
-    println!("{}", json!({"records": folded, "seconds": seconds, "digest": digest}));
-    house.views.log.close().context("the new folder's journal cannot be closed")?;
+    println!(
+        "{}",
+        json!({"records": folded, "seconds": seconds, "digest": digest})
+    );
+    house
+        .views
+        .log
+        .close()
+        .context("the new folder's journal cannot be closed")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -31,7 +31,10 @@ struct Http {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 8080).into(), max_body_bytes: 64 << 20 }
+        Self {
+            listen: ([127, 0, 0, 1], 8080).into(),
+            max_body_bytes: 64 << 20,
+        }
     }
 }
 
@@ -49,7 +52,11 @@ struct Mqtt {
 
 impl Default for Mqtt {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 1883).into(), max_connections: 10_000, max_packet_bytes: 256 << 10 }
+        Self {
+            listen: ([127, 0, 0, 1], 1883).into(),
+            max_connections: 10_000,
+            max_packet_bytes: 256 << 10,
+        }
     }
 }
 
@@ -67,7 +74,11 @@ struct Journal {
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, max_bytes: 20 << 30, keep_hours: 168 }
+        Self {
+            segment_bytes: 64 << 20,
+            max_bytes: 20 << 30,
+            keep_hours: 168,
+        }
     }
 }
 
@@ -81,7 +92,9 @@ struct History {
 
 impl Default for History {
     fn default() -> Self {
-        Self { checkpoint_seconds: 10 }
+        Self {
+            checkpoint_seconds: 10,
+        }
     }
 }
 
@@ -128,7 +141,9 @@ impl Config {
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("cannot read the configuration {}", path.display()))?;
                 toml::from_str(&text).map_err(|error| {
-                    let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+                    let line = error
+                        .span()
+                        .map_or(1, |span| 1 + text[..span.start].matches('\n').count());
                     anyhow::anyhow!("{}:{line}: {}", path.display(), error.message())
                 })?
             }
@@ -139,14 +154,24 @@ impl Config {
 
 impl File {
     fn check(self, data_dir: &Path) -> Result<Config> {
-        let Journal { segment_bytes, max_bytes, keep_hours } = self.journal;
-        ensure!(segment_bytes >= 1 << 20, "[journal] segment_bytes = {segment_bytes}: at least 1 MiB (1048576)");
+        let Journal {
+            segment_bytes,
+            max_bytes,
+            keep_hours,
+        } = self.journal;
+        ensure!(
+            segment_bytes >= 1 << 20,
+            "[journal] segment_bytes = {segment_bytes}: at least 1 MiB (1048576)"
+        );
         ensure!(
             max_bytes >= 4 * segment_bytes,
             "[journal] max_bytes = {max_bytes}: at least four segments ({})",
             4 * segment_bytes
         );
-        ensure!(self.mqtt.max_connections > 0, "[mqtt] max_connections: at least 1");
+        ensure!(
+            self.mqtt.max_connections > 0,
+            "[mqtt] max_connections: at least 1"
+        );
         ensure!(
             (1024..=16 << 20).contains(&self.mqtt.max_packet_bytes),
             "[mqtt] max_packet_bytes = {}: between 1 KiB and 16 MiB",
@@ -189,8 +214,13 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_with_its_line() {
-        let error = read("[http]\nlisten = \"[::1]:0\"\n\n[mqtt]\nmax_conections = 5\n").unwrap_err().to_string();
-        assert!(error.contains("onemap.toml:5:") && error.contains("max_conections"), "{error}");
+        let error = read("[http]\nlisten = \"[::1]:0\"\n\n[mqtt]\nmax_conections = 5\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("onemap.toml:5:") && error.contains("max_conections"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -53,7 +53,10 @@ pub(crate) async fn demo(config: Option<&Path>, data_dir: Option<&Path>, args: &
     line["screen"] = format!("http://{}/#token={}", server.http, server.token).into();
     line["seed"] = args.seed.into();
     announce(&config.data_dir, &line)?;
-    eprintln!("\n  西宁市城市运行一张图 (演示) · one map of a simulated Xining\n\n    {}\n\n  Ctrl-C stops it.\n", line["screen"].as_str().unwrap_or_default());
+    eprintln!(
+        "\n  西宁市城市运行一张图 (演示) · one map of a simulated Xining\n\n    {}\n\n  Ctrl-C stops it.\n",
+        line["screen"].as_str().unwrap_or_default()
+    );
     let children = watch(children);
     until_signal(|| async {}).await?;
     info!("stopping the demo");
@@ -66,7 +69,10 @@ fn make_anew(dir: &Path) -> Result<()> {
     let mark = dir.join(MARK);
     if dir.exists() {
         if !mark.exists() {
-            bail!("{} exists and was not made by the demo; name a folder with --data-dir", dir.display());
+            bail!(
+                "{} exists and was not made by the demo; name a folder with --data-dir",
+                dir.display()
+            );
         }
         std::fs::remove_dir_all(dir).with_context(|| format!("cannot empty {}", dir.display()))?;
     }
@@ -98,12 +104,22 @@ async fn start_children(config: &Config, server: &Server, args: &DemoArgs) -> Re
     let mut children = Vec::new();
 
     let mut slaves = Command::new(&sim);
-    slaves.args(["modbus", "--listen", "127.0.0.1:0", "--slaves", &N_SLAVES.to_string()]);
+    slaves.args([
+        "modbus",
+        "--listen",
+        "127.0.0.1:0",
+        "--slaves",
+        &N_SLAVES.to_string(),
+    ]);
     let (slaves, line) = spawn("modbus slaves", slaves, true).await?;
     children.push(slaves);
     let addresses: Vec<String> = line["slaves"]
         .as_array()
-        .map(|rows| rows.iter().filter_map(|r| r.as_str().map(str::to_owned)).collect())
+        .map(|rows| {
+            rows.iter()
+                .filter_map(|r| r.as_str().map(str::to_owned))
+                .collect()
+        })
         .unwrap_or_default();
     if addresses.len() != N_SLAVES {
         bail!("the simulated Modbus slaves announced {line}");
@@ -136,16 +152,28 @@ async fn start_children(config: &Config, server: &Server, args: &DemoArgs) -> Re
         let token = match answer["token"].as_str() {
             Some(token) => token.to_owned(),
             None if token_file.exists() => return Ok(()),
-            None => door.post("/api/v1/devices/gw-demo/token", &json!({}))?["token"].as_str().unwrap_or_default().to_owned(),
+            None => door.post("/api/v1/devices/gw-demo/token", &json!({}))?["token"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
         };
         use std::io::Write as _;
         use std::os::unix::fs::OpenOptionsExt as _;
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&token_file)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&token_file)?;
         writeln!(file, "{token}")?;
         Ok(())
     });
-    set_up.await.context("setting up the gateway was cut short")?.context("the demo's gateway cannot be registered")?;
-    std::fs::write(&config_file, written).with_context(|| format!("cannot write {}", config_file.display()))?;
+    set_up
+        .await
+        .context("setting up the gateway was cut short")?
+        .context("the demo's gateway cannot be registered")?;
+    std::fs::write(&config_file, written)
+        .with_context(|| format!("cannot write {}", config_file.display()))?;
     let mut command = Command::new(gateway);
     command.arg("--config").arg(&config_file);
     let (gateway, _) = spawn("gateway", command, true).await?;
@@ -176,23 +204,34 @@ fn sibling(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("this program's own path is not known")?;
     let path = own.with_file_name(name);
     if !path.exists() {
-        bail!("{name} is not beside {}; build all binaries with `make build`", own.display());
+        bail!(
+            "{name} is not beside {}; build all binaries with `make build`",
+            own.display()
+        );
     }
     Ok(path)
 }
 
 /// Starts a member of the demo and, when it announces itself, waits for its ready line.
 async fn spawn(name: &'static str, mut command: Command, announces: bool) -> Result<(Member, Value)> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true);
     // Ctrl-C on a terminal reaches the whole group; each member ends by our order instead.
     command.process_group(0);
-    let mut child = command.spawn().with_context(|| format!("the demo's {name} cannot be started"))?;
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("the demo's {name} cannot be started"))?;
     let out = child.stdout.take().context("a piped output is there")?;
     let mut lines = BufReader::new(out).lines();
     let mut ready = Value::Null;
     if announces {
         let first = tokio::time::timeout(Duration::from_secs(10), lines.next_line()).await;
-        let Ok(Ok(Some(line))) = first else { bail!("the demo's {name} did not come up") };
+        let Ok(Ok(Some(line))) = first else {
+            bail!("the demo's {name} did not come up")
+        };
         ready = serde_json::from_str(&line).with_context(|| format!("the demo's {name} said {line}"))?;
     }
     tokio::spawn(async move {
@@ -232,7 +271,10 @@ async fn stop_children(members: Vec<(&'static str, u32, tokio::task::JoinHandle<
         }
     }
     for (name, pid, mut task) in members {
-        if tokio::time::timeout(Duration::from_secs(4), &mut task).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(4), &mut task)
+            .await
+            .is_err()
+        {
             warn!(member = name, "did not stop in time and is killed");
             signal(pid, rustix::process::Signal::KILL);
         }

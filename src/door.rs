@@ -76,18 +76,30 @@ pub(crate) struct EntitiesArgs {
 
 /// The server that runs on this data folder, if one does.
 pub(crate) fn running(config: &Config) -> Result<Option<Door>> {
-    let Ok(text) = std::fs::read_to_string(config.data_dir.join("ready.json")) else { return Ok(None) };
+    let Ok(text) = std::fs::read_to_string(config.data_dir.join("ready.json")) else {
+        return Ok(None);
+    };
     let ready: Value = serde_json::from_str(&text).context("ready.json is not readable")?;
-    let Some(base) = ready["http"].as_str() else { return Ok(None) };
+    let Some(base) = ready["http"].as_str() else {
+        return Ok(None);
+    };
     let agent = agent();
     // A server that was killed leaves its ready.json behind.
     if agent.get(format!("{base}/health/live")).call().is_err() {
         return Ok(None);
     }
     let path = config.data_dir.join("admin.token");
-    let token = std::fs::read_to_string(&path)
-        .with_context(|| format!("{} says who may command the running server, and cannot be read", path.display()))?;
-    Ok(Some(Door { base: base.to_owned(), token: token.trim().to_owned(), agent }))
+    let token = std::fs::read_to_string(&path).with_context(|| {
+        format!(
+            "{} says who may command the running server, and cannot be read",
+            path.display()
+        )
+    })?;
+    Ok(Some(Door {
+        base: base.to_owned(),
+        token: token.trim().to_owned(),
+        agent,
+    }))
 }
 
 fn agent() -> ureq::Agent {
@@ -110,9 +122,17 @@ pub(crate) async fn with<T: Send + 'static>(
         return run(door).await;
     }
     let free = ([127, 0, 0, 1], 0).into();
-    let config = Config { http_listen: free, mqtt_listen: free, ..config.clone() };
+    let config = Config {
+        http_listen: free,
+        mqtt_listen: free,
+        ..config.clone()
+    };
     let server = Server::start(&config).await?;
-    let door = Door { base: format!("http://{}", server.http), token: server.token.clone(), agent: agent() };
+    let door = Door {
+        base: format!("http://{}", server.http),
+        token: server.token.clone(),
+        agent: agent(),
+    };
     let done = run(door).await;
     server.stop().await?;
     done
@@ -121,26 +141,42 @@ pub(crate) async fn with<T: Send + 'static>(
 impl Door {
     /// A door to a server in this process.
     pub(crate) fn to(http: std::net::SocketAddr, token: &str) -> Self {
-        Self { base: format!("http://{http}"), token: token.to_owned(), agent: agent() }
+        Self {
+            base: format!("http://{http}"),
+            token: token.to_owned(),
+            agent: agent(),
+        }
     }
 
     pub(crate) fn get(&self, path: &str) -> Result<Value> {
         let request = self.agent.get(format!("{}{path}", self.base));
-        let response = request.header("authorization", format!("Bearer {}", self.token)).call();
+        let response = request
+            .header("authorization", format!("Bearer {}", self.token))
+            .call();
         answer(path, response)
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let request = self.agent.post(format!("{}{path}", self.base));
-        let response = request.header("authorization", format!("Bearer {}", self.token)).send_json(body);
+        let response = request
+            .header("authorization", format!("Bearer {}", self.token))
+            .send_json(body);
         answer(path, response)
     }
 
     /// Makes a bearer token.
-    pub(crate) fn new_token(&self, role: Role, division: Option<&DivisionCode>, name: Option<&str>) -> Result<String> {
+    pub(crate) fn new_token(
+        &self,
+        role: Role,
+        division: Option<&DivisionCode>,
+        name: Option<&str>,
+    ) -> Result<String> {
         let body = json!({"role": role, "division": division, "name": name});
         let answer = self.post("/api/v1/tokens", &body)?;
-        answer["token"].as_str().map(str::to_owned).context("the server's answer holds no token")
+        answer["token"]
+            .as_str()
+            .map(str::to_owned)
+            .context("the server's answer holds no token")
     }
 
     /// Registers a device; its token alone goes to standard output.
@@ -156,7 +192,10 @@ impl Door {
         match (json, answer["token"].as_str()) {
             (true, _) => println!("{answer}"),
             (false, Some(token)) => println!("{token}"),
-            (false, None) => eprintln!("device `{}` was known and is changed; its token stays (onemap device token ID makes a new one)", args.id),
+            (false, None) => eprintln!(
+                "device `{}` was known and is changed; its token stays (onemap device token ID makes a new one)",
+                args.id
+            ),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -196,18 +235,29 @@ impl Door {
         let text = read(&args.file)?;
         let mapping = Mapping {
             kind: args.kind.as_deref().map(kind).transpose()?,
-            crs: args.crs.parse().map_err(|e| anyhow::anyhow!("--crs {}: {e}", args.crs))?,
+            crs: args
+                .crs
+                .parse()
+                .map_err(|e| anyhow::anyhow!("--crs {}: {e}", args.crs))?,
             source: args.source.clone().unwrap_or_default(),
             ..Mapping::default()
         };
-        let csv = args.file.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
-        let rows: Vec<_> =
-            if csv { import_csv(&text, &mapping).collect() } else { import_geojson(&text, &mapping) };
+        let csv = args
+            .file
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("csv"));
+        let rows: Vec<_> = if csv {
+            import_csv(&text, &mapping).collect()
+        } else {
+            import_geojson(&text, &mapping)
+        };
         let mut good = Vec::new();
         let mut n_faults = 0;
         for row in rows {
             match row {
-                Ok(entity) => good.push(serde_json::to_value(&entity).context("entities have text keys only")?),
+                Ok(entity) => {
+                    good.push(serde_json::to_value(&entity).context("entities have text keys only")?)
+                }
                 Err(fault) => {
                     n_faults += 1;
                     eprintln!("{}: {fault}", args.file.display());
@@ -276,18 +326,31 @@ fn report(json: bool, n: usize, n_faults: usize) -> Result<ExitCode> {
     } else {
         println!("{n} imported, {n_faults} refused");
     }
-    Ok(if n_faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if n_faults == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn answer(path: &str, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value> {
     let mut response = response.with_context(|| format!("the server does not answer at {path}"))?;
     let status = response.status();
-    let text = response.body_mut().read_to_string().with_context(|| format!("the answer at {path} was cut short"))?;
-    let value: Value = if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::Null) };
+    let text = response
+        .body_mut()
+        .read_to_string()
+        .with_context(|| format!("the answer at {path} was cut short"))?;
+    let value: Value = if text.trim().is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    };
     if !status.is_success() {
         let detail = value["detail"].as_str().unwrap_or(text.trim());
         let errors = value["errors"].as_array().into_iter().flatten();
-        let errors: String = errors.map(|e| format!("\n  {}: {}", e["at"], e["message"].as_str().unwrap_or(""))).collect();
+        let errors: String = errors
+            .map(|e| format!("\n  {}: {}", e["at"], e["message"].as_str().unwrap_or("")))
+            .collect();
         bail!("the server refused ({status}): {detail}{errors}");
     }
     Ok(value)

@@ -89,7 +89,11 @@ pub(crate) fn open(config: &Config, fanout: Option<Fanout>, purpose: Purpose) ->
 /// Replays the journal of `source` into the empty folder `into`: the same projections, made again.
 pub(crate) fn open_replay(config: &Config, source: &Path, into: &Path) -> Result<House> {
     make_private_dir(into)?;
-    if std::fs::read_dir(into).with_context(|| format!("cannot read {}", into.display()))?.next().is_some() {
+    if std::fs::read_dir(into)
+        .with_context(|| format!("cannot read {}", into.display()))?
+        .next()
+        .is_some()
+    {
         bail!("{} is not empty; a replay starts from nothing", into.display());
     }
     // The folder gets a journal of its own, so that it is a whole data folder; the records are read
@@ -99,7 +103,8 @@ pub(crate) fn open_replay(config: &Config, source: &Path, into: &Path) -> Result
     let (log, _) = Log::open(own).context("the new folder's journal cannot be made")?;
     let source = source.join("journal");
     let reader = |after| {
-        Reader::open_dir(&source, after).with_context(|| format!("the journal in {} cannot be read", source.display()))
+        Reader::open_dir(&source, after)
+            .with_context(|| format!("the journal in {} cannot be read", source.display()))
     };
     assemble(config, into, log, reader, None)
 }
@@ -135,7 +140,10 @@ fn assemble(
         city_faults += usize::from(register.city.put_entity(entity).is_err());
     }
     if city_faults > 0 {
-        warn!(entities = city_faults, "entities without a place on the map (their geometry cannot be used)");
+        warn!(
+            entities = city_faults,
+            "entities without a place on the map (their geometry cannot be used)"
+        );
     }
     let devices: Vec<_> = register.view.devices.values().cloned().collect();
     for device in &devices {
@@ -158,13 +166,23 @@ fn assemble(
     let now = history
         .extra("now")
         .and_then(|bytes| bytes.try_into().ok())
-        .map_or(Timestamp::from_ms(0), |bytes| Timestamp::from_ms(i64::from_le_bytes(bytes)));
+        .map_or(Timestamp::from_ms(0), |bytes| {
+            Timestamp::from_ms(i64::from_le_bytes(bytes))
+        });
 
     let keys = Keys::new(Tokens::load(&ledger_reader).context("tokens cannot be read")?);
     let rules: BTreeMap<String, LoadedRules> = engine
         .files()
         .iter()
-        .map(|(name, set)| (name.clone(), LoadedRules { text: set.text().to_owned(), set: Arc::new(set.clone()) }))
+        .map(|(name, set)| {
+            (
+                name.clone(),
+                LoadedRules {
+                    text: set.text().to_owned(),
+                    set: Arc::new(set.clone()),
+                },
+            )
+        })
         .collect();
 
     let history = Arc::new(history);
@@ -172,17 +190,23 @@ fn assemble(
     let mut seen: HashMap<_, Seen> = HashMap::new();
     for (id, value) in latest.snapshot_all() {
         if let Some(key) = history.series_key(id) {
-            let entry = seen
-                .entry(key.device.clone())
-                .or_insert(Seen { received_at: value.received_at, measured_at: value.measured_at });
+            let entry = seen.entry(key.device.clone()).or_insert(Seen {
+                received_at: value.received_at,
+                measured_at: value.measured_at,
+            });
             entry.received_at = entry.received_at.max(value.received_at);
             entry.measured_at = entry.measured_at.max(value.measured_at);
         }
     }
     let counters = Counters::new();
     let last_transition = ledger_reader.last_seq().context("the ledger cannot be read")?;
-    let progress =
-        Progress { applied: cursor, history: cursor, register: cursor, ledger: ledger.cursor(), now };
+    let progress = Progress {
+        applied: cursor,
+        history: cursor,
+        register: cursor,
+        ledger: ledger.cursor(),
+        now,
+    };
     let (digests, questions) = mpsc::channel(4);
     let views = Arc::new(Views {
         instance: random_name()?,
@@ -210,13 +234,19 @@ fn assemble(
         readings: AtomicU64::new(0),
         fault: RwLock::default(),
         ready: AtomicBool::new(false),
-        folders: Folders { rules: config.rules_dir.clone(), profiles: config.profiles_dir.clone() },
+        folders: Folders {
+            rules: config.rules_dir.clone(),
+            profiles: config.profiles_dir.clone(),
+        },
         digests,
     });
     for info in views.history.all_series() {
         views.set_condition(info.id, engine.series_state(&info.key));
     }
-    info!(cursor, durable, "projections are at their checkpoint; the rest of the journal is folded now");
+    info!(
+        cursor,
+        durable, "projections are at their checkpoint; the rest of the journal is folded now"
+    );
     let pipeline = Pipeline::new(Parts {
         views: views.clone(),
         reader: reader(cursor)?,
@@ -228,7 +258,11 @@ fn assemble(
         now,
         questions,
     });
-    Ok(House { views, pipeline, counters })
+    Ok(House {
+        views,
+        pipeline,
+        counters,
+    })
 }
 
 /// Opens register.gpkg and brings it to the checkpoint's position: it is written after the checkpoint
@@ -242,12 +276,18 @@ fn open_register(
     let path = dir.join("register.gpkg");
     let mut file = RegisterFile::open(&path).context("register.gpkg cannot be opened")?;
     if file.cursor() > cursor {
-        warn!(register = file.cursor(), cursor, "register.gpkg is ahead of the checkpoint; it is made again from the journal");
+        warn!(
+            register = file.cursor(),
+            cursor, "register.gpkg is ahead of the checkpoint; it is made again from the journal"
+        );
         drop(file);
         std::fs::remove_file(&path).context("register.gpkg cannot be removed")?;
         file = RegisterFile::open(&path).context("register.gpkg cannot be made")?;
     }
-    let mut register = Register { view: file.load().context("register.gpkg cannot be read")?, ..Register::default() };
+    let mut register = Register {
+        view: file.load().context("register.gpkg cannot be read")?,
+        ..Register::default()
+    };
     if file.cursor() < cursor {
         let mut journal = reader(file.cursor())?;
         while let Some(entry) = journal.next().context("the journal cannot be read")? {
@@ -261,7 +301,10 @@ fn open_register(
             if let Ok(Record::Register(change)) = Record::decode(entry.kind, entry.body) {
                 match file.apply(position, change.at, &change.what) {
                     Ok(_) => {
-                        register.view.apply(&change.what).context("the register cannot take a change")?;
+                        register
+                            .view
+                            .apply(&change.what)
+                            .context("the register cannot take a change")?;
                     }
                     // As at its first fold: unsound, so no part of the register.
                     Err(RegisterError::Entity { .. }) => {}
@@ -295,14 +338,22 @@ impl Running {
         let thread = std::thread::Builder::new()
             .name("pipeline".to_owned())
             .spawn(move || {
-                let run = std::panic::AssertUnwindSafe(|| pipeline.run(every, || flag.load(Ordering::Acquire)));
-                let ended = std::panic::catch_unwind(run).unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")));
+                let run =
+                    std::panic::AssertUnwindSafe(|| pipeline.run(every, || flag.load(Ordering::Acquire)));
+                let ended =
+                    std::panic::catch_unwind(run).unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")));
                 if let Err(error) = &ended {
                     // The journal goes on taking and acknowledging: nothing is lost, and
                     // /health/ready says that nothing is judged.
-                    let text = format!("the pipeline stopped after record {}: {error:#}", pipeline.position());
+                    let text = format!(
+                        "the pipeline stopped after record {}: {error:#}",
+                        pipeline.position()
+                    );
                     tracing::error!("{text}");
-                    *shared.fault.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(text);
+                    *shared
+                        .fault
+                        .write()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(text);
                 }
                 ended
             })
@@ -313,7 +364,10 @@ impl Running {
     /// Folds what is durable, makes a checkpoint and closes the journal.
     pub(crate) fn stop(self) -> Result<()> {
         self.stop.store(true, Ordering::Release);
-        let ended = self.thread.join().unwrap_or_else(|_| bail!("the pipeline's thread panicked"));
+        let ended = self
+            .thread
+            .join()
+            .unwrap_or_else(|_| bail!("the pipeline's thread panicked"));
         self.views.log.close().context("the journal cannot be closed")?;
         ended
     }

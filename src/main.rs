@@ -121,7 +121,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("ONEMAP_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default_filter(&cli.command)));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -139,13 +142,22 @@ fn default_filter(command: &Command) -> &'static str {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    let Common { data_dir, config, json } = cli.common;
+    let Common {
+        data_dir,
+        config,
+        json,
+    } = cli.common;
     let load = || Config::load(config.as_deref(), &data_dir);
     match cli.command {
         Command::Serve => on_runtime(serve::serve(&load()?)).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => {
             let explicit = data_dir != std::path::Path::new("onemap-data");
-            on_runtime(demo::demo(config.as_deref(), explicit.then_some(&*data_dir), &args)).map(|()| ExitCode::SUCCESS)
+            on_runtime(demo::demo(
+                config.as_deref(),
+                explicit.then_some(&*data_dir),
+                &args,
+            ))
+            .map(|()| ExitCode::SUCCESS)
         }
         Command::Check => check::check(&load()?, json),
         Command::Digest => check::digest(&load()?),

@@ -18,8 +18,8 @@ use onemap_ingest::fanout::Fanout;
 use onemap_log::Reader;
 use onemap_model::record::{self, Register, Stamped};
 use onemap_model::{
-    AlertId, Device, DeviceId, DivisionCode, EntityKind, Frame, Observation, ProfileId, Reading, Record, Refusal,
-    Timestamp, Transition,
+    AlertId, Device, DeviceId, DivisionCode, EntityKind, Frame, Observation, ProfileId, Reading, Record,
+    Refusal, Timestamp, Transition,
 };
 use onemap_rules::{Engine, RuleSet};
 use onemap_store::history::Kind;
@@ -86,10 +86,25 @@ pub(crate) struct Parts {
 
 impl Pipeline {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { views, reader, register, ledger, engine, fanout, position, now, questions } = parts;
+        let Parts {
+            views,
+            reader,
+            register,
+            ledger,
+            engine,
+            fanout,
+            position,
+            now,
+            questions,
+        } = parts;
         let profiles = {
             let register = views.register.read().expect(POISON);
-            register.view.profiles.iter().filter_map(|(id, text)| parse_profile(id, text)).collect()
+            register
+                .view
+                .profiles
+                .iter()
+                .filter_map(|(id, text)| parse_profile(id, text))
+                .collect()
         };
         let mut pipeline = Self {
             views,
@@ -163,7 +178,9 @@ impl Pipeline {
     pub(crate) fn fold_batch(&mut self) -> Result<usize> {
         let mut n = 0;
         while n < N_BATCH {
-            let Some(entry) = self.reader.next().context("the journal cannot be read")? else { break };
+            let Some(entry) = self.reader.next().context("the journal cannot be read")? else {
+                break;
+            };
             let position = entry.position;
             if position <= self.position {
                 continue;
@@ -204,7 +221,10 @@ impl Pipeline {
         let numbered = if is_empty(&pending.ledger) {
             Vec::new()
         } else {
-            self.ledger.write(&pending.ledger).context("the ledger cannot be written")?.transitions
+            self.ledger
+                .write(&pending.ledger)
+                .context("the ledger cannot be written")?
+                .transitions
         };
         let alerts: Vec<AlertId> = pending.ledger.transitions.iter().map(|t| t.alert).collect();
         let views = &self.views;
@@ -256,7 +276,10 @@ impl Pipeline {
             }
             fetched += 1;
             let read = self.views.log.reader(position - 1).and_then(|mut reader| {
-                Ok(reader.next()?.filter(|e| e.position == position && e.kind == record::KIND_FRAME).map(|e| e.body.to_vec()))
+                Ok(reader
+                    .next()?
+                    .filter(|e| e.position == position && e.kind == record::KIND_FRAME)
+                    .map(|e| e.body.to_vec()))
             });
             match read {
                 Ok(Some(body)) => pending.ledger.evidence.push((position, body)),
@@ -284,9 +307,18 @@ impl Pipeline {
         let now = self.now.ms().to_le_bytes();
         let mut extras: Vec<(&str, &[u8])> = vec![("engine", &engine), ("board", &board), ("now", &now)];
         extras.extend(gaps.iter().map(|(name, blob)| (name.as_str(), blob.as_slice())));
-        self.views.history.checkpoint(self.position, &extras).context("the history checkpoint cannot be written")?;
-        self.register.commit(self.position).context("register.gpkg cannot be written")?;
-        self.ledger.write(&LedgerBatch { cursor: self.position, ..LedgerBatch::default() })
+        self.views
+            .history
+            .checkpoint(self.position, &extras)
+            .context("the history checkpoint cannot be written")?;
+        self.register
+            .commit(self.position)
+            .context("register.gpkg cannot be written")?;
+        self.ledger
+            .write(&LedgerBatch {
+                cursor: self.position,
+                ..LedgerBatch::default()
+            })
             .context("the ledger cannot be written")?;
         self.checkpoint_at = self.position;
         let position = self.position;
@@ -304,8 +336,16 @@ impl Pipeline {
         Ok(Digest {
             position: self.position,
             latest: hex(self.views.latest.digest(&self.views.history)),
-            history: hex(self.views.history.digest().context("the history cannot be read")?),
-            transitions: hex(self.views.ledger.transitions_digest().context("the ledger cannot be read")?),
+            history: hex(self
+                .views
+                .history
+                .digest()
+                .context("the history cannot be read")?),
+            transitions: hex(self
+                .views
+                .ledger
+                .transitions_digest()
+                .context("the ledger cannot be read")?),
         })
     }
 }
@@ -367,7 +407,10 @@ impl Fold<'_> {
         let views = self.views.clone();
         let (device, division) = {
             let register = views.register.read().expect(POISON);
-            (register.view.devices.get(frame.device).cloned(), register.divisions.get(frame.device).cloned())
+            (
+                register.view.devices.get(frame.device).cloned(),
+                register.divisions.get(frame.device).cloned(),
+            )
         };
         let Some(device) = device else {
             self.refuse(position, 0, frame, Refusal::UnknownDevice, "");
@@ -386,7 +429,11 @@ impl Fold<'_> {
         let message = onemap_wire::decode(frame, profile);
         if !message.seqs.is_empty() {
             let key = (device.id.clone(), message.epoch.unwrap_or(0));
-            self.pending.receipts.entry(key).or_default().extend_from_slice(&message.seqs);
+            self.pending
+                .receipts
+                .entry(key)
+                .or_default()
+                .extend_from_slice(&message.seqs);
         }
         let admitted = admit(message, &device, profile, frame.received_at, position);
         for (ordinal, Refused { refusal, detail, .. }) in admitted.refused.iter().enumerate() {
@@ -411,7 +458,10 @@ impl Fold<'_> {
     ) -> Result<()> {
         let views = self.views;
         views.readings.fetch_add(readings.len() as u64, Ordering::Relaxed);
-        let outcomes = views.history.append(&readings).context("the history cannot take readings")?;
+        let outcomes = views
+            .history
+            .append(&readings)
+            .context("the history cannot take readings")?;
         views.latest.apply(&readings, &outcomes);
         views.gaps.note(&readings, &outcomes);
         for (reading, outcome) in readings.iter_mut().zip(&outcomes) {
@@ -419,10 +469,15 @@ impl Fold<'_> {
         }
         {
             let mut seen = views.seen.write().expect(POISON);
-            let newest = readings.iter().map(|r| r.measured_at).max().unwrap_or(frame.received_at);
-            let entry = seen
-                .entry(device.id.clone())
-                .or_insert(Seen { received_at: frame.received_at, measured_at: newest });
+            let newest = readings
+                .iter()
+                .map(|r| r.measured_at)
+                .max()
+                .unwrap_or(frame.received_at);
+            let entry = seen.entry(device.id.clone()).or_insert(Seen {
+                received_at: frame.received_at,
+                measured_at: newest,
+            });
             entry.received_at = entry.received_at.max(frame.received_at);
             entry.measured_at = entry.measured_at.max(newest);
         }
@@ -431,7 +486,11 @@ impl Fold<'_> {
             if outcome.kind == Kind::Duplicate {
                 continue;
             }
-            let seen = Observation { reading, kind: device.kind.clone(), division: division.clone() };
+            let seen = Observation {
+                reading,
+                kind: device.kind.clone(),
+                division: division.clone(),
+            };
             transitions.extend(self.engine.observe(*self.now, &seen));
         }
         if !transitions.is_empty() {
@@ -496,7 +555,13 @@ impl Fold<'_> {
             let mut files = self.views.rules.write().expect(POISON);
             match &set {
                 Some(set) => {
-                    files.insert(name.clone(), LoadedRules { text: text.clone(), set: Arc::new(set.clone()) });
+                    files.insert(
+                        name.clone(),
+                        LoadedRules {
+                            text: text.clone(),
+                            set: Arc::new(set.clone()),
+                        },
+                    );
                 }
                 None => {
                     files.remove(name);
@@ -521,7 +586,10 @@ impl Fold<'_> {
         let mut moved = HashSet::new();
         {
             let mut register = self.views.register.write().expect(POISON);
-            register.view.apply(&change.what).context("the register cannot take a change")?;
+            register
+                .view
+                .apply(&change.what)
+                .context("the register cannot take a change")?;
             match &change.what {
                 Register::Device { device } => {
                     register.city.put_device(device);
@@ -555,7 +623,10 @@ impl Fold<'_> {
             },
             Register::DeviceToken { .. } | Register::AccessToken { .. } => {
                 self.views.keys.apply(change.at, &change.what);
-                self.pending.ledger.register.push((position, change.at, change.what.clone()));
+                self.pending
+                    .ledger
+                    .register
+                    .push((position, change.at, change.what.clone()));
             }
             _ => {}
         }
@@ -570,7 +641,9 @@ impl Fold<'_> {
     /// Finds a device's division again and tells the engine when it changed.
     fn place(&mut self, position: u64, id: &DeviceId, always: bool) {
         let mut register = self.views.register.write().expect(POISON);
-        let Some(device) = register.view.devices.get(id).cloned() else { return };
+        let Some(device) = register.view.devices.get(id).cloned() else {
+            return;
+        };
         let division = locate(&register, &device);
         let before = register.divisions.get(id);
         if before == division.as_ref() && !always {
@@ -581,7 +654,9 @@ impl Fold<'_> {
             None => register.divisions.remove(id),
         };
         drop(register);
-        let transitions = self.engine.set_device(*self.now, position, &device, division.as_ref());
+        let transitions = self
+            .engine
+            .set_device(*self.now, position, &device, division.as_ref());
         self.judged(transitions);
     }
 
@@ -618,7 +693,10 @@ fn is_empty(batch: &LedgerBatch) -> bool {
 
 /// The division as stated, else as found from the position.
 pub(crate) fn locate(register: &onemap_dashboards::views::Register, device: &Device) -> Option<DivisionCode> {
-    device.division.clone().or_else(|| device.position.and_then(|p| register.city.locate(&p)))
+    device
+        .division
+        .clone()
+        .or_else(|| device.position.and_then(|p| register.city.locate(&p)))
 }
 
 /// The board of an empty journal.

@@ -69,9 +69,16 @@ impl Server {
             .with_context(|| format!("[mqtt] listen = \"{}\" cannot be bound", config.mqtt_listen))?;
         let http_address = http.local_addr().context("the HTTP listener has no address")?;
         let (owned, opened) = (config.clone(), fanout.clone());
-        let House { views, mut pipeline, counters } = tokio::task::spawn_blocking(move || {
+        let House {
+            views,
+            mut pipeline,
+            counters,
+        } = tokio::task::spawn_blocking(move || {
             let mut house = house::open(&owned, Some(opened), Purpose::Serve)?;
-            house.pipeline.run_to_end().context("the journal cannot be folded")?;
+            house
+                .pipeline
+                .run_to_end()
+                .context("the journal cannot be folded")?;
             Ok::<_, anyhow::Error>(house)
         })
         .await
@@ -87,25 +94,48 @@ impl Server {
         let mut tasks: Vec<(&'static str, tokio::task::JoinHandle<Result<()>>)> = Vec::new();
         let auth: Arc<dyn Auth> = Arc::new(Tokens(views.clone()));
         let (log, mqtt_stop) = (views.log.clone(), stop.clone());
-        tasks.push(("mqtt", tokio::spawn(async move {
-            mqtt.run(log, auth, fanout, counters, clock, mqtt_stop).await;
-            Ok(())
-        })));
+        tasks.push((
+            "mqtt",
+            tokio::spawn(async move {
+                mqtt.run(log, auth, fanout, counters, clock, mqtt_stop).await;
+                Ok(())
+            }),
+        ));
         let app = router(views.clone(), hub.clone(), config.max_body_bytes, stop.clone());
         let http_stop = stop.clone();
-        tasks.push(("http", tokio::spawn(async move {
-            onemap_dashboards::serve(http, app, http_stop).await.context("the HTTP listener failed")
-        })));
+        tasks.push((
+            "http",
+            tokio::spawn(async move {
+                onemap_dashboards::serve(http, app, http_stop)
+                    .await
+                    .context("the HTTP listener failed")
+            }),
+        ));
         let (pumped, pump_stop) = (views.clone(), stop.clone());
-        tasks.push(("live", tokio::spawn(async move {
-            pump(pumped, hub, pump_stop).await;
-            Ok(())
-        })));
+        tasks.push((
+            "live",
+            tokio::spawn(async move {
+                pump(pumped, hub, pump_stop).await;
+                Ok(())
+            }),
+        ));
         tasks.push(("ticks", tokio::spawn(ticks(views.clone(), stop.clone()))));
-        tasks.push(("retention", tokio::spawn(retention(views.clone(), config.clone(), stop.clone()))));
+        tasks.push((
+            "retention",
+            tokio::spawn(retention(views.clone(), config.clone(), stop.clone())),
+        ));
         views.ready.store(true, Ordering::Release);
         let data_dir = config.data_dir.clone();
-        Ok(Self { views, http: http_address, mqtt: mqtt_address, token, stop, tasks, running, data_dir })
+        Ok(Self {
+            views,
+            http: http_address,
+            mqtt: mqtt_address,
+            token,
+            stop,
+            tasks,
+            running,
+            data_dir,
+        })
     }
 
     /// The ready line.
@@ -134,7 +164,9 @@ impl Server {
             }
         }
         let running = self.running;
-        tokio::task::spawn_blocking(move || running.stop()).await.context("the stop was cut short")??;
+        tokio::task::spawn_blocking(move || running.stop())
+            .await
+            .context("the stop was cut short")??;
         // A ready file without a server would mislead; a missing one is fine.
         let _ = std::fs::remove_file(self.data_dir.join("ready.json"));
         Ok(())
@@ -146,7 +178,9 @@ pub(crate) fn announce(data_dir: &Path, line: &Value) -> Result<()> {
     let path = data_dir.join("ready.json");
     write_private(&path, &format!("{line}\n"))?;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).context("standard output is closed")
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .context("standard output is closed")
 }
 
 /// Runs until Ctrl-C or SIGTERM.
@@ -191,7 +225,9 @@ async fn ticks(views: Arc<Views>, stop: CancellationToken) -> Result<()> {
         }
         batch.clear();
         let now = (views.clock)();
-        batch.push(record::KIND_TICK, |out| out.extend_from_slice(&Record::Tick(now).encode().1));
+        batch.push(record::KIND_TICK, |out| {
+            out.extend_from_slice(&Record::Tick(now).encode().1)
+        });
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             appended = views.log.append(&batch) => {
@@ -214,8 +250,14 @@ async fn retention(views: Arc<Views>, config: Config, stop: CancellationToken) -
         let (keep, max_bytes) = (config.journal_keep, config.journal_max_bytes);
         let released = tokio::task::spawn_blocking(move || {
             let progress = *views.progress.borrow();
-            let floor = progress.applied.min(progress.history).min(progress.ledger).min(progress.register);
-            let before = SystemTime::now().checked_sub(keep).unwrap_or(SystemTime::UNIX_EPOCH);
+            let floor = progress
+                .applied
+                .min(progress.history)
+                .min(progress.ledger)
+                .min(progress.register);
+            let before = SystemTime::now()
+                .checked_sub(keep)
+                .unwrap_or(SystemTime::UNIX_EPOCH);
             views.log.release(floor, before)?;
             views.log.release_to_size(floor, max_bytes / 10 * 9)
         })
@@ -244,7 +286,11 @@ async fn owner_token(data_dir: &Path, views: &Arc<Views>) -> Result<String> {
         division: None,
     };
     let scope = Scope::local("local");
-    let position = views.acts.record_register(&scope, clock(), vec![change]).await.context("no token can be made")?;
+    let position = views
+        .acts
+        .record_register(&scope, clock(), vec![change])
+        .await
+        .context("no token can be made")?;
     views.applied(position).await?;
     write_private(&path, &format!("{token}\n"))?;
     Ok(token)
@@ -260,6 +306,7 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
         .mode(0o600)
         .open(&part)
         .with_context(|| format!("cannot write {}", part.display()))?;
-    file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", part.display()))?;
+    file.write_all(text.as_bytes())
+        .with_context(|| format!("cannot write {}", part.display()))?;
     std::fs::rename(&part, path).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -35,12 +35,18 @@ pub(crate) struct YamlFile {
 pub(crate) fn read_dir(dir: &Path) -> Result<Vec<YamlFile>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
-        let path = entry.with_context(|| format!("cannot read {}", dir.display()))?.path();
+        let path = entry
+            .with_context(|| format!("cannot read {}", dir.display()))?
+            .path();
         if path.extension().is_none_or(|e| e != "yaml" && e != "yml") {
             continue;
         }
-        let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let name = path
+            .file_stem()
+            .map(|s| s.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         files.push(YamlFile { name, path, text });
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -72,15 +78,25 @@ pub(crate) fn faults(config: &Config) -> Result<Vec<String>> {
     for file in read_dir(&config.rules_dir)? {
         let at = file.path.display();
         match RuleSet::parse(&file.name, &file.text) {
-            Err(errors) => faults.extend(errors.iter().map(|e| format!("{at}:{}:{}: {}", e.line, e.column, e.message))),
+            Err(errors) => faults.extend(
+                errors
+                    .iter()
+                    .map(|e| format!("{at}:{}:{}: {}", e.line, e.column, e.message)),
+            ),
             Ok(set) => {
                 let failed = set.run_tests().into_iter().filter(|t| !t.passed());
                 faults.extend(failed.map(|t| {
-                    format!("{at}:{}:1: test `{}` expects {:?}, got {:?}", t.line, t.name, t.expected, t.got)
+                    format!(
+                        "{at}:{}:1: test `{}` expects {:?}, got {:?}",
+                        t.line, t.name, t.expected, t.got
+                    )
                 }));
                 for rule in set.rules() {
                     if let Some(other) = owners.insert(rule.id.to_string(), file.name.clone()) {
-                        faults.push(format!("{at}:1:1: rule `{}` stands in {other}.yaml already", rule.id));
+                        faults.push(format!(
+                            "{at}:1:1: rule `{}` stands in {other}.yaml already",
+                            rule.id
+                        ));
                     }
                 }
             }
@@ -115,7 +131,11 @@ pub(crate) async fn load(config: &Config, views: &Arc<Views>) -> Result<()> {
         let id = ProfileId::new(&file.name).expect("checked above");
         let same = {
             let register = views.register.read().expect("no holder of this lock panics");
-            register.view.profiles.get(&id).is_some_and(|text| **text == *file.text)
+            register
+                .view
+                .profiles
+                .get(&id)
+                .is_some_and(|text| **text == *file.text)
         };
         if !same {
             info!(profile = %id, "profile taken up");
@@ -126,16 +146,45 @@ pub(crate) async fn load(config: &Config, views: &Arc<Views>) -> Result<()> {
     let files = read_dir(&config.rules_dir)?;
     let loaded: Vec<(String, String)> = {
         let rules = views.rules.read().expect("no holder of this lock panics");
-        rules.iter().map(|(name, file)| (name.clone(), file.text.clone())).collect()
+        rules
+            .iter()
+            .map(|(name, file)| (name.clone(), file.text.clone()))
+            .collect()
     };
-    for (name, _) in loaded.iter().filter(|(name, _)| !files.iter().any(|f| f.name == *name)) {
+    for (name, _) in loaded
+        .iter()
+        .filter(|(name, _)| !files.iter().any(|f| f.name == *name))
+    {
         info!(file = %name, "rules taken away");
-        last = views.acts.record_rule(&scope, clock(), RuleFile { name: name.clone(), text: String::new() }).await?;
+        last = views
+            .acts
+            .record_rule(
+                &scope,
+                clock(),
+                RuleFile {
+                    name: name.clone(),
+                    text: String::new(),
+                },
+            )
+            .await?;
     }
     for file in files {
-        if !loaded.iter().any(|(name, text)| *name == file.name && *text == file.text) {
+        if !loaded
+            .iter()
+            .any(|(name, text)| *name == file.name && *text == file.text)
+        {
             info!(file = %file.name, "rules taken up");
-            last = views.acts.record_rule(&scope, clock(), RuleFile { name: file.name, text: file.text }).await?;
+            last = views
+                .acts
+                .record_rule(
+                    &scope,
+                    clock(),
+                    RuleFile {
+                        name: file.name,
+                        text: file.text,
+                    },
+                )
+                .await?;
         }
     }
     views.applied(last).await?;

@@ -29,7 +29,10 @@ pub fn new_token() -> Result<String, getrandom::Error> {
     let mut bytes = [0u8; 43];
     getrandom::fill(&mut bytes)?;
     // 43 characters of 6 bits each carry 258 random bits.
-    Ok(bytes.iter().map(|b| char::from(ALPHABET[usize::from(b & 63)])).collect())
+    Ok(bytes
+        .iter()
+        .map(|b| char::from(ALPHABET[usize::from(b & 63)]))
+        .collect())
 }
 
 /// Tokens and sessions, by hash. A look-up by a 256-bit hash tells an attacker nothing by its timing.
@@ -57,7 +60,10 @@ const POISON: &str = "no holder of this lock panics";
 impl Keys {
     /// The tokens as the ledger has them.
     pub fn new(tokens: Tokens) -> Self {
-        Self { tokens: RwLock::new(tokens), sessions: RwLock::default() }
+        Self {
+            tokens: RwLock::new(tokens),
+            sessions: RwLock::default(),
+        }
     }
     /// Takes a register change; says whether it concerned tokens.
     pub fn apply(&self, at: Timestamp, change: &Change) -> bool {
@@ -83,7 +89,14 @@ impl Keys {
         {
             sessions.remove(&oldest);
         }
-        sessions.insert(TokenHash::of(&id), Session { scope, began: now, used: now });
+        sessions.insert(
+            TokenHash::of(&id),
+            Session {
+                scope,
+                began: now,
+                used: now,
+            },
+        );
         Ok(id)
     }
     /// The scope of a living session.
@@ -116,11 +129,18 @@ pub(crate) fn session_cookie(headers: &HeaderMap) -> Option<&str> {
 
 fn scope_of(views: &Views, method: &Method, headers: &HeaderMap) -> Result<Scope, Problem> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let token = value.to_str().ok().and_then(|v| v.strip_prefix("Bearer ")).ok_or_else(Problem::unauthorized)?;
+        let token = value
+            .to_str()
+            .ok()
+            .and_then(|v| v.strip_prefix("Bearer "))
+            .ok_or_else(Problem::unauthorized)?;
         return views.keys.access(token.trim()).ok_or_else(Problem::unauthorized);
     }
     let id = session_cookie(headers).ok_or_else(Problem::unauthorized)?;
-    let scope = views.keys.session(id, views.now()).ok_or_else(Problem::unauthorized)?;
+    let scope = views
+        .keys
+        .session(id, views.now())
+        .ok_or_else(Problem::unauthorized)?;
     if !(method == Method::GET || method == Method::HEAD) {
         same_origin(headers)?;
     }
@@ -130,11 +150,19 @@ fn scope_of(views: &Views, method: &Method, headers: &HeaderMap) -> Result<Scope
 /// A cookie is sent by browsers on their own; so a changing request with one must come from our own
 /// page (SameSite=Strict says so too, this holds where it is not kept).
 fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
-    let text = |name| headers.get(name).and_then(|v: &axum::http::HeaderValue| v.to_str().ok());
-    let origin = text(header::ORIGIN).and_then(|o| o.split_once("://")).map(|(_, host)| host);
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|v: &axum::http::HeaderValue| v.to_str().ok())
+    };
+    let origin = text(header::ORIGIN)
+        .and_then(|o| o.split_once("://"))
+        .map(|(_, host)| host);
     match (origin, text(header::HOST)) {
         (Some(origin), Some(host)) if origin == host => Ok(()),
-        _ => Err(Problem::forbidden("a request with a session cookie must come from this server's own page")),
+        _ => Err(Problem::forbidden(
+            "a request with a session cookie must come from this server's own page",
+        )),
     }
 }
 
@@ -158,14 +186,22 @@ impl Caller {
         if self.0.may(permission) {
             return Ok(&self.0);
         }
-        Err(Problem::forbidden(format!("the role {} does not hold the permission {permission:?}", self.0.role.name())))
+        Err(Problem::forbidden(format!(
+            "the role {} does not hold the permission {permission:?}",
+            self.0.role.name()
+        )))
     }
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts.extensions.get::<Scope>().cloned().map(Caller).ok_or_else(Problem::unauthorized)
+        parts
+            .extensions
+            .get::<Scope>()
+            .cloned()
+            .map(Caller)
+            .ok_or_else(Problem::unauthorized)
     }
 }
 
@@ -188,7 +224,13 @@ mod tests {
         let at = Timestamp::from_ms(1_763_856_000_000);
         let give = |token: &str| {
             let sha256 = TokenHash::of(token).to_string();
-            assert!(keys.apply(at, &Change::DeviceToken { device: device.clone(), sha256 }));
+            assert!(keys.apply(
+                at,
+                &Change::DeviceToken {
+                    device: device.clone(),
+                    sha256
+                }
+            ));
         };
         give("one");
         assert_eq!(keys.device("one"), Some(device.clone()));

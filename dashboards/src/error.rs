@@ -17,7 +17,12 @@ pub(crate) struct Problem {
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), extra: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            extra: None,
+        }
     }
     /// 400: a parameter or body that cannot be read.
     pub(crate) fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
@@ -63,7 +68,11 @@ impl Problem {
             source = cause.source();
         }
         tracing::error!(error = %chain, "a request failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server could not answer; its log says why")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the server could not answer; its log says why",
+        )
     }
 }
 
@@ -81,7 +90,10 @@ impl IntoResponse for Problem {
         }
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -50,7 +50,10 @@ pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: Cancella
         .route("/api/v1/alerts/{id}/ack", post(alerts::ack))
         .route("/api/v1/alerts/{id}/close", post(alerts::close))
         .route("/api/v1/rules", get(rules::list_rules))
-        .route("/api/v1/rules/{file}", put(rules::put).merge(delete(rules::delete)))
+        .route(
+            "/api/v1/rules/{file}",
+            put(rules::put).merge(delete(rules::delete)),
+        )
         .route("/api/v1/quarantine", get(quarantine::list_quarantine))
         .route("/api/v1/digest", get(system::digest))
         .route("/api/v1/entities", post(entities::post))
@@ -80,8 +83,12 @@ pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: Cancella
 async fn fallback(uri: axum::http::Uri, headers: axum::http::HeaderMap) -> Response {
     use axum::response::IntoResponse;
     let path = uri.path();
-    if ["/api/", "/feeds/", "/tiles/", "/health/"].iter().any(|p| path.starts_with(p)) {
-        return error::Problem::not_found("unknown_path", format!("nothing answers at {path}")).into_response();
+    if ["/api/", "/feeds/", "/tiles/", "/health/"]
+        .iter()
+        .any(|p| path.starts_with(p))
+    {
+        return error::Problem::not_found("unknown_path", format!("nothing answers at {path}"))
+            .into_response();
     }
     screen::file(uri, headers).await
 }
@@ -90,10 +97,19 @@ async fn fallback(uri: axum::http::Uri, headers: axum::http::HeaderMap) -> Respo
 async fn secure(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(screen::CSP));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(screen::CSP),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert("permissions-policy", HeaderValue::from_static("geolocation=(), camera=(), microphone=()"));
+    headers.insert(
+        "permissions-policy",
+        HeaderValue::from_static("geolocation=(), camera=(), microphone=()"),
+    );
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
@@ -106,5 +122,7 @@ async fn secure(request: Request, next: Next) -> Response {
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
+    axum::serve(listener, service)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
 }

@@ -4,42 +4,219 @@ use axum::Json;
 use serde_json::{Map, Value, json};
 
 /// One operation: method, path, what it does, query parameters, statuses besides 401.
-struct Operation(&'static str, &'static str, &'static str, &'static [&'static str], &'static [u16]);
+struct Operation(
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    &'static [u16],
+);
 
 const OPERATIONS: &[Operation] = &[
-    Operation("post", "/api/v1/session", "Exchange a bearer token for the session cookie.", &[], &[204]),
+    Operation(
+        "post",
+        "/api/v1/session",
+        "Exchange a bearer token for the session cookie.",
+        &[],
+        &[204],
+    ),
     Operation("get", "/api/v1/session", "Who the caller is.", &[], &[200]),
     Operation("delete", "/api/v1/session", "End the session.", &[], &[204]),
-    Operation("post", "/api/v1/tokens", "Make a bearer token; it stands in this answer only.", &[], &[201, 400, 403]),
-    Operation("get", "/api/v1/system", "State of the system: journal, cursors, counts, refusals.", &[], &[200]),
-    Operation("get", "/api/v1/digest", "Digests of latest, history and transitions with their journal position.", &[], &[200, 403]),
-    Operation("get", "/api/v1/devices", "Devices with their state.", &["division", "kind", "bbox", "limit", "after"], &[200, 400]),
-    Operation("post", "/api/v1/devices", "Register or change a device; a new one's token stands in this answer only.", &[], &[200, 201, 400, 403]),
+    Operation(
+        "post",
+        "/api/v1/tokens",
+        "Make a bearer token; it stands in this answer only.",
+        &[],
+        &[201, 400, 403],
+    ),
+    Operation(
+        "get",
+        "/api/v1/system",
+        "State of the system: journal, cursors, counts, refusals.",
+        &[],
+        &[200],
+    ),
+    Operation(
+        "get",
+        "/api/v1/digest",
+        "Digests of latest, history and transitions with their journal position.",
+        &[],
+        &[200, 403],
+    ),
+    Operation(
+        "get",
+        "/api/v1/devices",
+        "Devices with their state.",
+        &["division", "kind", "bbox", "limit", "after"],
+        &[200, 400],
+    ),
+    Operation(
+        "post",
+        "/api/v1/devices",
+        "Register or change a device; a new one's token stands in this answer only.",
+        &[],
+        &[200, 201, 400, 403],
+    ),
     Operation("get", "/api/v1/devices/{id}", "One device.", &[], &[200, 404]),
-    Operation("post", "/api/v1/devices/{id}/token", "A new token for a device; the old one ends.", &[], &[201, 403, 404]),
-    Operation("get", "/api/v1/quantities", "The dictionary of quantities.", &[], &[200]),
+    Operation(
+        "post",
+        "/api/v1/devices/{id}/token",
+        "A new token for a device; the old one ends.",
+        &[],
+        &[201, 403, 404],
+    ),
+    Operation(
+        "get",
+        "/api/v1/quantities",
+        "The dictionary of quantities.",
+        &[],
+        &[200],
+    ),
     Operation("get", "/api/v1/profiles", "Device profiles.", &[], &[200]),
-    Operation("put", "/api/v1/profiles/{id}", "Put a profile (YAML).", &[], &[200, 400, 403, 422]),
-    Operation("get", "/api/v1/ledger", "Gap ledger of a device and Beijing day.", &["device", "day"], &[200, 400, 404]),
-    Operation("post", "/api/v1/readings", "Keep readings; answered when they are durable.", &[], &[202, 400, 403, 404, 503]),
-    Operation("get", "/api/v1/latest", "Newest value of every series.", &["division", "kind", "bbox", "device", "quantity", "limit", "after"], &[200, 400]),
-    Operation("get", "/api/v1/series", "Series.", &["device", "quantity", "limit", "after"], &[200, 400]),
-    Operation("get", "/api/v1/series/{id}/values", "Values of a series, raw or stepped.", &["from", "to", "step", "agg", "limit", "after", "revisions", "known_at"], &[200, 400, 404]),
-    Operation("get", "/api/v1/alerts", "Alerts, newest first.", &["state", "division", "limit", "after"], &[200, 400]),
-    Operation("get", "/api/v1/alerts/{id}", "One alert with its story.", &[], &[200, 404]),
-    Operation("post", "/api/v1/alerts/{id}/ack", "Acknowledge with name, note and expiry.", &[], &[200, 400, 403, 404, 409]),
-    Operation("post", "/api/v1/alerts/{id}/close", "Close by hand with a reason.", &[], &[200, 400, 403, 404, 409]),
+    Operation(
+        "put",
+        "/api/v1/profiles/{id}",
+        "Put a profile (YAML).",
+        &[],
+        &[200, 400, 403, 422],
+    ),
+    Operation(
+        "get",
+        "/api/v1/ledger",
+        "Gap ledger of a device and Beijing day.",
+        &["device", "day"],
+        &[200, 400, 404],
+    ),
+    Operation(
+        "post",
+        "/api/v1/readings",
+        "Keep readings; answered when they are durable.",
+        &[],
+        &[202, 400, 403, 404, 503],
+    ),
+    Operation(
+        "get",
+        "/api/v1/latest",
+        "Newest value of every series.",
+        &["division", "kind", "bbox", "device", "quantity", "limit", "after"],
+        &[200, 400],
+    ),
+    Operation(
+        "get",
+        "/api/v1/series",
+        "Series.",
+        &["device", "quantity", "limit", "after"],
+        &[200, 400],
+    ),
+    Operation(
+        "get",
+        "/api/v1/series/{id}/values",
+        "Values of a series, raw or stepped.",
+        &[
+            "from",
+            "to",
+            "step",
+            "agg",
+            "limit",
+            "after",
+            "revisions",
+            "known_at",
+        ],
+        &[200, 400, 404],
+    ),
+    Operation(
+        "get",
+        "/api/v1/alerts",
+        "Alerts, newest first.",
+        &["state", "division", "limit", "after"],
+        &[200, 400],
+    ),
+    Operation(
+        "get",
+        "/api/v1/alerts/{id}",
+        "One alert with its story.",
+        &[],
+        &[200, 404],
+    ),
+    Operation(
+        "post",
+        "/api/v1/alerts/{id}/ack",
+        "Acknowledge with name, note and expiry.",
+        &[],
+        &[200, 400, 403, 404, 409],
+    ),
+    Operation(
+        "post",
+        "/api/v1/alerts/{id}/close",
+        "Close by hand with a reason.",
+        &[],
+        &[200, 400, 403, 404, 409],
+    ),
     Operation("get", "/api/v1/rules", "Rule files.", &[], &[200]),
-    Operation("put", "/api/v1/rules/{file}", "Put a rule file (YAML); its own tests run first.", &[], &[200, 403, 422]),
-    Operation("delete", "/api/v1/rules/{file}", "Take a rule file away.", &[], &[200, 403, 404]),
-    Operation("get", "/api/v1/quarantine", "What was refused, with its bytes.", &["reason", "device", "limit", "after"], &[200, 400, 403]),
-    Operation("post", "/api/v1/entities", "One entity or a GeoJSON FeatureCollection.", &[], &[201, 400, 403, 422]),
-    Operation("post", "/api/v1/entities/batch", "An array of entities.", &[], &[201, 400, 403, 422]),
+    Operation(
+        "put",
+        "/api/v1/rules/{file}",
+        "Put a rule file (YAML); its own tests run first.",
+        &[],
+        &[200, 403, 422],
+    ),
+    Operation(
+        "delete",
+        "/api/v1/rules/{file}",
+        "Take a rule file away.",
+        &[],
+        &[200, 403, 404],
+    ),
+    Operation(
+        "get",
+        "/api/v1/quarantine",
+        "What was refused, with its bytes.",
+        &["reason", "device", "limit", "after"],
+        &[200, 400, 403],
+    ),
+    Operation(
+        "post",
+        "/api/v1/entities",
+        "One entity or a GeoJSON FeatureCollection.",
+        &[],
+        &[201, 400, 403, 422],
+    ),
+    Operation(
+        "post",
+        "/api/v1/entities/batch",
+        "An array of entities.",
+        &[],
+        &[201, 400, 403, 422],
+    ),
     Operation("get", "/api/v1/entities/{code}", "One entity.", &[], &[200, 404]),
-    Operation("get", "/api/v1/live", "Live push for screens (text/event-stream).", &[], &[200]),
-    Operation("get", "/feeds/alerts", "Every alert transition, resumable (text/event-stream).", &["after"], &[200, 400]),
-    Operation("get", "/tiles/{layer}/{z}/{x}/{y}", "A vector tile; y ends in .mvt; 204 when empty.", &[], &[200, 204, 304, 400, 404]),
-    Operation("get", "/tiles/{file}", "TileJSON of a layer; file is {layer}.json.", &[], &[200, 404]),
+    Operation(
+        "get",
+        "/api/v1/live",
+        "Live push for screens (text/event-stream).",
+        &[],
+        &[200],
+    ),
+    Operation(
+        "get",
+        "/feeds/alerts",
+        "Every alert transition, resumable (text/event-stream).",
+        &["after"],
+        &[200, 400],
+    ),
+    Operation(
+        "get",
+        "/tiles/{layer}/{z}/{x}/{y}",
+        "A vector tile; y ends in .mvt; 204 when empty.",
+        &[],
+        &[200, 204, 304, 400, 404],
+    ),
+    Operation(
+        "get",
+        "/tiles/{file}",
+        "TileJSON of a layer; file is {layer}.json.",
+        &[],
+        &[200, 404],
+    ),
     Operation("get", "/api/openapi.json", "This document.", &[], &[200]),
     Operation("get", "/health/live", "The process answers.", &[], &[200]),
     Operation("get", "/health/ready", "Ready, or why not.", &[], &[200, 503]),
@@ -67,10 +244,16 @@ fn build() -> Value {
             .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
             .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
             .collect();
-        parameters.extend(query.iter().map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}})));
+        parameters.extend(
+            query
+                .iter()
+                .map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}})),
+        );
         let open = OPEN.contains(&(*method, *path));
-        let mut responses: Map<String, Value> =
-            statuses.iter().map(|status| (status.to_string(), response(*status))).collect();
+        let mut responses: Map<String, Value> = statuses
+            .iter()
+            .map(|status| (status.to_string(), response(*status)))
+            .collect();
         if !open || *path == "/api/v1/session" {
             responses.insert("401".to_owned(), response(401));
         }
@@ -111,7 +294,10 @@ fn build() -> Value {
 }
 
 fn response(status: u16) -> Value {
-    let text = axum::http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("");
+    let text = axum::http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|s| s.canonical_reason())
+        .unwrap_or("");
     if status < 400 {
         return json!({"description": text});
     }

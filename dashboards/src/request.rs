@@ -50,11 +50,19 @@ pub(crate) struct Bbox(pub(crate) [f64; 4]);
 impl Bbox {
     pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
         let wrong = |why: &str| {
-            Problem::bad_request("bad_bbox", format!("bbox={text}: {why}; four numbers west,south,east,north are needed"))
+            Problem::bad_request(
+                "bad_bbox",
+                format!("bbox={text}: {why}; four numbers west,south,east,north are needed"),
+            )
         };
-        let numbers: Vec<f64> =
-            text.split(',').map(|n| n.trim().parse()).collect::<Result<_, _>>().map_err(|_| wrong("not numbers"))?;
-        let [w, s, e, n] = numbers[..] else { return Err(wrong("not four numbers")) };
+        let numbers: Vec<f64> = text
+            .split(',')
+            .map(|n| n.trim().parse())
+            .collect::<Result<_, _>>()
+            .map_err(|_| wrong("not numbers"))?;
+        let [w, s, e, n] = numbers[..] else {
+            return Err(wrong("not four numbers"));
+        };
         if !(numbers.iter().all(|n| n.is_finite()) && w <= e && s <= n) {
             return Err(wrong("not west <= east and south <= north"));
         }
@@ -68,7 +76,12 @@ impl Bbox {
 
 /// A step such as `60s`, `5m`, `1h`, `1d`.
 pub(crate) fn parse_step(text: &str) -> Result<std::time::Duration, Problem> {
-    let wrong = || Problem::bad_request("bad_step", format!("step={text}: use a whole number with s, m, h or d, like 5m"));
+    let wrong = || {
+        Problem::bad_request(
+            "bad_step",
+            format!("step={text}: use a whole number with s, m, h or d, like 5m"),
+        )
+    };
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let n: u64 = digits.parse().map_err(|_| wrong())?;
     let seconds = match &text[digits.len()..] {
@@ -90,7 +103,10 @@ mod tests {
 
     #[test]
     fn boxes_and_steps_are_read_or_refused() {
-        assert_eq!(Bbox::parse("101,36,102,37").unwrap().0, [101.0, 36.0, 102.0, 37.0]);
+        assert_eq!(
+            Bbox::parse("101,36,102,37").unwrap().0,
+            [101.0, 36.0, 102.0, 37.0]
+        );
         for bad in ["", "1,2,3", "a,b,c,d", "5,0,4,1", "0,NaN,1,1", "1,2,3,4,5"] {
             assert!(Bbox::parse(bad).is_err(), "{bad}");
         }

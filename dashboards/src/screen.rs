@@ -26,22 +26,53 @@ const ABSENT: &str = include_str!("absent.html");
 pub(crate) async fn file(uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
     if !embedded() {
-        return (StatusCode::OK, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], ABSENT).into_response();
+        return (
+            StatusCode::OK,
+            [(header::CONTENT_TYPE, "text/html; charset=utf-8")],
+            ABSENT,
+        )
+            .into_response();
     }
-    let path = if path.is_empty() || !path.contains('.') { "index.html" } else { path };
-    let accepts = headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let coded = [("br", "br"), ("gz", "gzip")].into_iter().find_map(|(ending, coding)| {
-        let wanted = accepts.split(',').any(|c| c.split(';').next().is_some_and(|c| c.trim() == coding));
-        wanted.then(|| Dist::get(&format!("{path}.{ending}")).map(|file| (file, Some(coding)))).flatten()
-    });
+    let path = if path.is_empty() || !path.contains('.') {
+        "index.html"
+    } else {
+        path
+    };
+    let accepts = headers
+        .get(header::ACCEPT_ENCODING)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("");
+    let coded = [("br", "br"), ("gz", "gzip")]
+        .into_iter()
+        .find_map(|(ending, coding)| {
+            let wanted = accepts
+                .split(',')
+                .any(|c| c.split(';').next().is_some_and(|c| c.trim() == coding));
+            wanted
+                .then(|| Dist::get(&format!("{path}.{ending}")).map(|file| (file, Some(coding))))
+                .flatten()
+        });
     let Some((file, coding)) = coded.or_else(|| Dist::get(path).map(|file| (file, None))) else {
-        return (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], "no such file\n")
+        return (
+            StatusCode::NOT_FOUND,
+            [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+            "no such file\n",
+        )
             .into_response();
     };
-    let etag: String = file.metadata.sha256_hash()[..8].iter().map(|b| format!("{b:02x}")).collect();
+    let etag: String = file.metadata.sha256_hash()[..8]
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
     let etag = format!("\"{etag}\"");
-    let unchanged = headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == etag.as_bytes());
-    let body = if unchanged { Body::empty() } else { Body::from(file.data.into_owned()) };
+    let unchanged = headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|v| v.as_bytes() == etag.as_bytes());
+    let body = if unchanged {
+        Body::empty()
+    } else {
+        Body::from(file.data.into_owned())
+    };
     let mut response = Response::new(body);
     if unchanged {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -49,7 +80,11 @@ pub(crate) async fn file(uri: Uri, headers: HeaderMap) -> Response {
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type(path)));
     out.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    let cache = if path.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-store" };
+    let cache = if path.starts_with("assets/") {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-store"
+    };
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
     if let Ok(value) = HeaderValue::from_str(&etag) {
         out.insert(header::ETAG, value);

@@ -170,7 +170,12 @@ impl Views {
 
     /// State of one series; unknown when nothing judged it yet.
     pub fn condition(&self, id: SeriesId) -> Condition {
-        self.conditions.read().expect(POISON).get(id.0 as usize).copied().unwrap_or(Condition::Unknown)
+        self.conditions
+            .read()
+            .expect(POISON)
+            .get(id.0 as usize)
+            .copied()
+            .unwrap_or(Condition::Unknown)
     }
 
     /// Sets the state of one series.
@@ -222,7 +227,11 @@ impl Views {
 
     /// Series of a device in dictionary order.
     pub fn series_of(&self, device: &DeviceId) -> Vec<(SeriesId, SeriesKey)> {
-        self.history.series_of(device).into_iter().map(|info| (info.id, info.key)).collect()
+        self.history
+            .series_of(device)
+            .into_iter()
+            .map(|info| (info.id, info.key))
+            .collect()
     }
 
     /// Counts over the devices a scope may see.
@@ -267,7 +276,10 @@ impl Views {
             why.push(format!("the journal has failed: {failed}"));
         }
         if log.full {
-            why.push("the journal's disk or size limit is full; sockets are not read until there is room".to_owned());
+            why.push(
+                "the journal's disk or size limit is full; sockets are not read until there is room"
+                    .to_owned(),
+            );
         }
         if let Some(fault) = &*self.fault.read().expect(POISON) {
             why.push(fault.clone());

@@ -49,11 +49,17 @@ fn an_alert_is_raised_told_acknowledged_and_cleared() {
     let stream = feed(&server, None);
     post(&server, "air-1", "pm10", 300.0);
     let raised = next_transition(&stream);
-    assert_eq!((&raised["edge"], &raised["rule"]), (&json!("raised"), &json!("pm10-dust")));
+    assert_eq!(
+        (&raised["edge"], &raised["rule"]),
+        (&json!("raised"), &json!("pm10-dust"))
+    );
     let id = raised["alert"].as_str().unwrap().to_owned();
     let alert = server.get("/api/v1/alerts?state=open")["items"][0].clone();
     assert_eq!(alert["id"], json!(id));
-    assert_eq!((&alert["state"], &alert["condition"], &alert["value"]), (&json!("open"), &json!("abnormal"), &json!(300.0)));
+    assert_eq!(
+        (&alert["state"], &alert["condition"], &alert["value"]),
+        (&json!("open"), &json!("abnormal"), &json!(300.0))
+    );
     assert_eq!(server.latest("air-1", "pm10").unwrap()["state"], "abnormal");
 
     for (body, code) in [
@@ -63,13 +69,23 @@ fn an_alert_is_raised_told_acknowledged_and_cleared() {
         (json!({"name": "王"}), "bad_expiry"),
         (json!({"name": "王", "minutes": 5, "colour": 1}), "bad_body"),
     ] {
-        let (status, problem) = server.request("POST", &format!("/api/v1/alerts/{id}/ack"), Some(&body.to_string()));
+        let (status, problem) = server.request(
+            "POST",
+            &format!("/api/v1/alerts/{id}/ack"),
+            Some(&body.to_string()),
+        );
         assert_eq!((status, problem["code"].as_str()), (400, Some(code)), "{body}");
     }
-    let acked = server.post(&format!("/api/v1/alerts/{id}/ack"), &json!({"name": "王队", "note": "已派人", "minutes": 30}));
+    let acked = server.post(
+        &format!("/api/v1/alerts/{id}/ack"),
+        &json!({"name": "王队", "note": "已派人", "minutes": 30}),
+    );
     assert_eq!(acked["acknowledged"]["name"], "王队");
     let told = next_transition(&stream);
-    assert_eq!((&told["edge"], &told["act"]["name"]), (&json!("acknowledged"), &json!("王队")));
+    assert_eq!(
+        (&told["edge"], &told["act"]["name"]),
+        (&json!("acknowledged"), &json!("王队"))
+    );
 
     post(&server, "air-1", "pm10", 150.0);
     let cleared = next_transition(&stream);
@@ -80,7 +96,11 @@ fn an_alert_is_raised_told_acknowledged_and_cleared() {
     let resumed = feed(&server, raised["seq"].as_u64());
     assert_eq!(next_transition(&resumed)["edge"], "acknowledged");
     assert_eq!(next_transition(&resumed)["edge"], "cleared");
-    let (status, problem) = server.request("POST", &format!("/api/v1/alerts/{id}/ack"), Some(r#"{"name":"王","minutes":5}"#));
+    let (status, problem) = server.request(
+        "POST",
+        &format!("/api/v1/alerts/{id}/ack"),
+        Some(r#"{"name":"王","minutes":5}"#),
+    );
     assert_eq!((status, problem["code"].as_str()), (409, Some("alert_ended")));
     let story = server.get(&format!("/api/v1/alerts/{id}"));
     assert_eq!(story["history"].as_array().unwrap().len(), 3);
@@ -102,15 +122,24 @@ rules:
     server.add_device("air-1", &json!({"cadence_s": 1}));
     post(&server, "air-1", "pm10", 50.0);
     let open = wait_for("the silence alert", Duration::from_secs(15), || {
-        server.get("/api/v1/alerts?state=open")["items"].as_array()?.first().cloned()
+        server.get("/api/v1/alerts?state=open")["items"]
+            .as_array()?
+            .first()
+            .cloned()
     });
     assert_eq!(open["rule"], "air-silent");
     let device = server.get("/api/v1/devices/air-1");
-    assert_ne!(device["status"], "normal", "unknown is never shown as normal: {device}");
+    assert_ne!(
+        device["status"], "normal",
+        "unknown is never shown as normal: {device}"
+    );
     assert_eq!(device["stale"], true);
     wait_for("the clearing once it speaks", Duration::from_secs(15), || {
         post(&server, "air-1", "pm10", 51.0);
-        server.get("/api/v1/alerts?state=open")["items"].as_array()?.is_empty().then_some(())
+        server.get("/api/v1/alerts?state=open")["items"]
+            .as_array()?
+            .is_empty()
+            .then_some(())
     });
 }
 
@@ -122,11 +151,17 @@ fn a_faulty_rule_file_is_refused_with_its_line_and_changes_nothing() {
     assert_eq!(status, 422, "{problem}");
     assert_eq!(problem["errors"][0]["line"], 6, "{problem}");
     assert_eq!(server.get("/api/v1/rules")["items"][0]["text"], DUST);
-    let changed = DUST.replace("250 ug/m3", "100 ug/m3").replace("200 ug/m3", "80 ug/m3");
+    let changed = DUST
+        .replace("250 ug/m3", "100 ug/m3")
+        .replace("200 ug/m3", "80 ug/m3");
     let (status, _) = server.request("PUT", "/api/v1/rules/dust", Some(&changed));
     assert_eq!(status, 200);
     let server = server.kill_and_restart();
-    assert_eq!(server.get("/api/v1/rules")["items"][0]["text"], changed.as_str(), "a changed rule survives a restart");
+    assert_eq!(
+        server.get("/api/v1/rules")["items"][0]["text"],
+        changed.as_str(),
+        "a changed rule survives a restart"
+    );
 }
 
 #[test]
@@ -150,15 +185,31 @@ fn a_viewer_of_one_district_sees_and_does_only_his_own() {
     assert_eq!(alerts["items"].as_array().unwrap().len(), 1);
     let own = alerts["items"][0]["id"].as_str().unwrap().to_owned();
     for (method, path, body) in [
-        ("POST", format!("/api/v1/alerts/{own}/ack"), r#"{"name":"x","minutes":5}"#),
-        ("POST", "/api/v1/devices".to_owned(), r#"{"id":"n","name":"n","kind":"k"}"#),
+        (
+            "POST",
+            format!("/api/v1/alerts/{own}/ack"),
+            r#"{"name":"x","minutes":5}"#,
+        ),
+        (
+            "POST",
+            "/api/v1/devices".to_owned(),
+            r#"{"id":"n","name":"n","kind":"k"}"#,
+        ),
         ("POST", "/api/v1/tokens".to_owned(), r#"{"role":"viewer"}"#),
-        ("POST", "/api/v1/readings".to_owned(), r#"{"device":"east","readings":[]}"#),
+        (
+            "POST",
+            "/api/v1/readings".to_owned(),
+            r#"{"device":"east","readings":[]}"#,
+        ),
         ("PUT", "/api/v1/rules/x".to_owned(), ""),
         ("GET", "/api/v1/quarantine".to_owned(), ""),
         ("GET", "/api/v1/digest".to_owned(), ""),
     ] {
         let (status, problem) = crate::server::request(&server.http, viewer, method, &path, Some(body));
-        assert_eq!((status, problem["code"].as_str()), (403, Some("forbidden")), "{method} {path}");
+        assert_eq!(
+            (status, problem["code"].as_str()),
+            (403, Some("forbidden")),
+            "{method} {path}"
+        );
     }
 }

@@ -9,7 +9,9 @@ use serde_json::json;
 use crate::server::{Server, peer, wait_for};
 
 fn refused(server: &Server, reason: &str) -> u64 {
-    server.metric(&format!("onemap_refused_total{{reason=\"{reason}\"}} ")).unwrap()
+    server
+        .metric(&format!("onemap_refused_total{{reason=\"{reason}\"}} "))
+        .unwrap()
 }
 
 #[test]
@@ -34,15 +36,26 @@ fn payloads_that_cannot_be_read_are_kept_acknowledged_and_named() {
     for (reason, payload) in cases {
         let before = refused(&server, reason);
         let sent = server.publish(&token, "v1/devices/me/telemetry", payload);
-        assert!(sent.status.success(), "a broken payload is acknowledged, 3.1.1 has no other answer: {sent:?}");
-        wait_for(reason, Duration::from_secs(5), || (refused(&server, reason) > before).then_some(()));
+        assert!(
+            sent.status.success(),
+            "a broken payload is acknowledged, 3.1.1 has no other answer: {sent:?}"
+        );
+        wait_for(reason, Duration::from_secs(5), || {
+            (refused(&server, reason) > before).then_some(())
+        });
         let kept = server.get(&format!("/api/v1/quarantine?reason={reason}"));
         assert_eq!(kept["items"][0]["payload"], payload, "{reason}");
         assert_eq!(kept["items"][0]["device"], "d");
     }
-    let sent = server.publish(&token, "v1/devices/me/telemetry", r#"{"temperature":20,"flux":1}"#);
+    let sent = server.publish(
+        &token,
+        "v1/devices/me/telemetry",
+        r#"{"temperature":20,"flux":1}"#,
+    );
     assert!(sent.status.success());
-    let good = wait_for("the good part of a mixed message", Duration::from_secs(5), || server.latest("d", "temperature"));
+    let good = wait_for("the good part of a mixed message", Duration::from_secs(5), || {
+        server.latest("d", "temperature")
+    });
     assert_eq!(good["value"], 20.0);
 }
 
@@ -55,12 +68,17 @@ fn wrong_tokens_foreign_topics_and_large_packets_close_their_connection_only() {
     let token = server.add_device("d", &json!({}));
     let denied = server.publish("not-a-token", "v1/devices/me/telemetry", r#"{"temperature":1}"#);
     assert!(!denied.status.success());
-    wait_for("the counter", Duration::from_secs(5), || (refused(&server, "wrong_token") >= 1).then_some(()));
+    wait_for("the counter", Duration::from_secs(5), || {
+        (refused(&server, "wrong_token") >= 1).then_some(())
+    });
 
     // mosquitto_pub may print success before it sees the close; the counter and the quarantine are the facts.
     server.publish(&token, "d/other/telemetry", r#"{"temperature":1}"#);
     let kept = wait_for("the foreign topic's bytes", Duration::from_secs(5), || {
-        server.get("/api/v1/quarantine?reason=foreign_topic")["items"].as_array()?.first().cloned()
+        server.get("/api/v1/quarantine?reason=foreign_topic")["items"]
+            .as_array()?
+            .first()
+            .cloned()
     });
     assert_eq!(kept["device"], "d");
     assert!(refused(&server, "foreign_topic") >= 1);
@@ -68,13 +86,25 @@ fn wrong_tokens_foreign_topics_and_large_packets_close_their_connection_only() {
     let mut large = tempfile::NamedTempFile::new().unwrap();
     large.write_all(&vec![b'x'; 1 << 20]).unwrap();
     std::process::Command::new("mosquitto_pub")
-        .args(["-h", "127.0.0.1", "-p", &server.mqtt_port.to_string(), "-q", "1", "-u", &token])
+        .args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &server.mqtt_port.to_string(),
+            "-q",
+            "1",
+            "-u",
+            &token,
+        ])
         .args(["-t", "v1/devices/me/telemetry", "-f"])
         .arg(large.path())
         .output()
         .unwrap();
     let kept = wait_for("the large packet's first bytes", Duration::from_secs(5), || {
-        server.get("/api/v1/quarantine?reason=over_size")["items"].as_array()?.first().cloned()
+        server.get("/api/v1/quarantine?reason=over_size")["items"]
+            .as_array()?
+            .first()
+            .cloned()
     });
     assert!(kept["size"].as_u64().unwrap() <= 4096);
 
@@ -88,11 +118,15 @@ fn wrong_tokens_foreign_topics_and_large_packets_close_their_connection_only() {
     torn.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     // Closed or reset, either way it ends.
     let _ = torn.read_to_end(&mut rest);
-    wait_for("the torn packet's counter", Duration::from_secs(5), || (refused(&server, "malformed_packet") >= 1).then_some(()));
+    wait_for("the torn packet's counter", Duration::from_secs(5), || {
+        (refused(&server, "malformed_packet") >= 1).then_some(())
+    });
 
     let sent = server.publish(&token, "v1/devices/me/telemetry", r#"{"temperature":5}"#);
     assert!(sent.status.success(), "the listener goes on: {sent:?}");
-    wait_for("a good reading after all that", Duration::from_secs(5), || server.latest("d", "temperature"));
+    wait_for("a good reading after all that", Duration::from_secs(5), || {
+        server.latest("d", "temperature")
+    });
 }
 
 fn connect_packet(id: &str, token: &str) -> Vec<u8> {
@@ -121,14 +155,23 @@ fn two_refused_connects_and_a_v5_property_stop_no_listener() {
     // Protocol level 5 with a property, then packets only a server may send.
     let mut v5 = connect_packet("v5", &token);
     v5[8] = 5;
-    for bytes in [v5, vec![0x20, 2, 0, 0], vec![0xb0, 3, 0, 1, 0], vec![0xf0, 0], vec![0; 64]] {
+    for bytes in [
+        v5,
+        vec![0x20, 2, 0, 0],
+        vec![0xb0, 3, 0, 1, 0],
+        vec![0xf0, 0],
+        vec![0; 64],
+    ] {
         let mut stream = TcpStream::connect(("127.0.0.1", server.mqtt_port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         stream.write_all(&bytes).unwrap();
         let mut answer = Vec::new();
         // Closed or reset, either way it ends.
         let _ = stream.read_to_end(&mut answer);
-        assert!(answer.len() <= 5, "{bytes:?} gets at most a refusing CONNACK, not {answer:?}");
+        assert!(
+            answer.len() <= 5,
+            "{bytes:?} gets at most a refusing CONNACK, not {answer:?}"
+        );
     }
     let mut twice = TcpStream::connect(("127.0.0.1", server.mqtt_port)).unwrap();
     twice.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -158,14 +201,54 @@ fn http_errors_are_problems_with_a_code() {
         ("GET", "/api/v1/series/999999/values", "", 404, "unknown_series"),
         ("GET", "/api/v1/alerts/zz", "", 404, "unknown_alert"),
         ("POST", "/api/v1/devices", "{", 400, "bad_body"),
-        ("POST", "/api/v1/devices", r#"{"id":"a/b","name":"x","kind":"y"}"#, 400, "bad_body"),
-        ("POST", "/api/v1/devices", r#"{"id":"a","name":"","kind":"y"}"#, 400, "bad_device"),
-        ("POST", "/api/v1/devices", r#"{"id":"a","name":"x","kind":"y","profile":"none"}"#, 400, "unknown_profile"),
-        ("POST", "/api/v1/readings", r#"{"device":"nobody","readings":[]}"#, 404, "unknown_device"),
-        ("POST", "/api/v1/entities", r#"{"type":"FeatureCollection","features":[{"type":"Feature"}]}"#, 422, "bad_entities"),
-        ("PUT", "/api/v1/profiles/p", "version: 1\nname: {zh: 甲, en: a}\nprotocol: thingsboard\ncolour: red\n", 422, "bad_profile"),
+        (
+            "POST",
+            "/api/v1/devices",
+            r#"{"id":"a/b","name":"x","kind":"y"}"#,
+            400,
+            "bad_body",
+        ),
+        (
+            "POST",
+            "/api/v1/devices",
+            r#"{"id":"a","name":"","kind":"y"}"#,
+            400,
+            "bad_device",
+        ),
+        (
+            "POST",
+            "/api/v1/devices",
+            r#"{"id":"a","name":"x","kind":"y","profile":"none"}"#,
+            400,
+            "unknown_profile",
+        ),
+        (
+            "POST",
+            "/api/v1/readings",
+            r#"{"device":"nobody","readings":[]}"#,
+            404,
+            "unknown_device",
+        ),
+        (
+            "POST",
+            "/api/v1/entities",
+            r#"{"type":"FeatureCollection","features":[{"type":"Feature"}]}"#,
+            422,
+            "bad_entities",
+        ),
+        (
+            "PUT",
+            "/api/v1/profiles/p",
+            "version: 1\nname: {zh: 甲, en: a}\nprotocol: thingsboard\ncolour: red\n",
+            422,
+            "bad_profile",
+        ),
     ] {
         let (got, problem) = server.request(method, path, Some(body));
-        assert_eq!((got, problem["code"].as_str()), (status, Some(code)), "{method} {path} {body}: {problem}");
+        assert_eq!(
+            (got, problem["code"].as_str()),
+            (status, Some(code)),
+            "{method} {path} {body}: {problem}"
+        );
     }
 }

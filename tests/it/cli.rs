@@ -7,11 +7,20 @@ use serde_json::json;
 use crate::server::{CONFIG, Server, binary};
 
 fn run(dir: &std::path::Path, arguments: &[&str]) -> Output {
-    Command::new(binary("onemap")).arg("--data-dir").arg(dir).args(arguments).output().unwrap()
+    Command::new(binary("onemap"))
+        .arg("--data-dir")
+        .arg(dir)
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 fn stdout(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
@@ -24,20 +33,43 @@ fn token_create_prints_the_token_and_nothing_else() {
     std::fs::write(folder.path().join("onemap.toml"), CONFIG).unwrap();
     let server = Server::start_in(folder.path());
     let (status, session) = crate::server::request(&server.http, cold.trim(), "GET", "/api/v1/session", None);
-    assert_eq!((status, &session["role"]), (200, &json!("viewer")), "a token made without a server holds with one");
-    let warm = stdout(&run(folder.path(), &["token", "create", "--role", "integrator", "--division", "630102"]));
+    assert_eq!(
+        (status, &session["role"]),
+        (200, &json!("viewer")),
+        "a token made without a server holds with one"
+    );
+    let warm = stdout(&run(
+        folder.path(),
+        &["token", "create", "--role", "integrator", "--division", "630102"],
+    ));
     let (status, session) = crate::server::request(&server.http, warm.trim(), "GET", "/api/v1/session", None);
     assert_eq!((status, &session["division"]), (200, &json!("630102")));
     let wrong = run(folder.path(), &["token", "create", "--role", "king"]);
     assert!(!wrong.status.success());
-    assert!(String::from_utf8_lossy(&wrong.stderr).contains("viewer"), "it says which roles there are");
+    assert!(
+        String::from_utf8_lossy(&wrong.stderr).contains("viewer"),
+        "it says which roles there are"
+    );
 }
 
 #[test]
 fn devices_and_files_come_in_and_faults_are_told_by_line() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
-    let token = stdout(&run(dir, &["device", "add", "gauge-1", "--kind", "river_gauge", "--lon", "101.8", "--lat", "36.6"]));
+    let token = stdout(&run(
+        dir,
+        &[
+            "device",
+            "add",
+            "gauge-1",
+            "--kind",
+            "river_gauge",
+            "--lon",
+            "101.8",
+            "--lat",
+            "36.6",
+        ],
+    ));
     assert_eq!(token.trim().len(), 43);
     let geojson = dir.join("areas.geojson");
     std::fs::write(
@@ -49,7 +81,10 @@ fn devices_and_files_come_in_and_faults_are_told_by_line() {
     .unwrap();
     let imported = run(dir, &["import", "entities", geojson.to_str().unwrap(), "--json"]);
     assert!(!imported.status.success(), "a fault is not silent");
-    assert_eq!(String::from_utf8_lossy(&imported.stdout).trim(), r#"{"imported":1,"refused":1}"#);
+    assert_eq!(
+        String::from_utf8_lossy(&imported.stdout).trim(),
+        r#"{"imported":1,"refused":1}"#
+    );
     let said = String::from_utf8_lossy(&imported.stderr);
     assert!(said.contains("areas.geojson: feature 2:"), "{said}");
 
@@ -61,14 +96,23 @@ fn devices_and_files_come_in_and_faults_are_told_by_line() {
     .unwrap();
     let imported = run(dir, &["import", "readings", csv.to_str().unwrap()]);
     let said = String::from_utf8_lossy(&imported.stderr);
-    assert!(said.contains("levels.csv: line 4:") && said.contains("levels.csv: line 5:"), "{said}");
+    assert!(
+        said.contains("levels.csv: line 4:") && said.contains("levels.csv: line 5:"),
+        "{said}"
+    );
     std::fs::write(dir.join("onemap.toml"), CONFIG).unwrap();
     let server = Server::start_in(dir);
     server.caught_up();
     let latest = server.latest("gauge-1", "water_level").unwrap();
-    assert_eq!((&latest["value"], &latest["division"]), (&json!(1.27), &json!("630102")));
+    assert_eq!(
+        (&latest["value"], &latest["division"]),
+        (&json!(1.27), &json!("630102"))
+    );
     let listed = stdout(&run(dir, &["device", "list"]));
-    assert!(listed.contains("gauge-1") && listed.contains("630102"), "{listed}");
+    assert!(
+        listed.contains("gauge-1") && listed.contains("630102"),
+        "{listed}"
+    );
     let rotated = stdout(&run(dir, &["device", "token", "gauge-1"]));
     assert_ne!(rotated, token);
 }
@@ -77,9 +121,16 @@ fn devices_and_files_come_in_and_faults_are_told_by_line() {
 fn check_names_file_line_and_column() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
-    assert!(stdout(&run(dir, &["check"])).contains("in order"), "what is shipped is in order");
+    assert!(
+        stdout(&run(dir, &["check"])).contains("in order"),
+        "what is shipped is in order"
+    );
     let profile = dir.join("profiles/mine.yaml");
-    std::fs::write(&profile, "version: 1\nname: {zh: 甲, en: a}\nprotocol: thingsboard\ncolour: red\n").unwrap();
+    std::fs::write(
+        &profile,
+        "version: 1\nname: {zh: 甲, en: a}\nprotocol: thingsboard\ncolour: red\n",
+    )
+    .unwrap();
     let checked = run(dir, &["check"]);
     assert!(!checked.status.success());
     let said = String::from_utf8_lossy(&checked.stdout);
@@ -87,6 +138,9 @@ fn check_names_file_line_and_column() {
     std::fs::write(dir.join("onemap.toml"), CONFIG).unwrap();
     let config = dir.join("onemap.toml");
     let refused = run(dir, &["serve", "--config", config.to_str().unwrap()]);
-    assert!(!refused.status.success(), "a server does not start on a faulty profile");
+    assert!(
+        !refused.status.success(),
+        "a server does not start on a faulty profile"
+    );
     assert!(String::from_utf8_lossy(&refused.stderr).contains("mine.yaml:4:"));
 }

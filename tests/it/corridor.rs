@@ -16,10 +16,26 @@ fn a_foreign_device_s_reading_is_kept_placed_and_seen_and_no_other_device_hears_
     let district = json!({"code": "630102", "kind": "division", "name": "城东区",
         "geometry": {"type": "Polygon", "coordinates": [[[101.7,36.5],[101.9,36.5],[101.9,36.7],[101.7,36.7],[101.7,36.5]]]}});
     server.post("/api/v1/entities", &district);
-    let token = server.add_device("station-7", &json!({"position": {"lon": 101.8, "lat": 36.6}, "cadence_s": 60}));
+    let token = server.add_device(
+        "station-7",
+        &json!({"position": {"lon": 101.8, "lat": 36.6}, "cadence_s": 60}),
+    );
     let other = server.add_device("station-8", &json!({}));
     let listener = Command::new("mosquitto_sub")
-        .args(["-h", "127.0.0.1", "-p", &server.mqtt_port.to_string(), "-u", &other, "-t", "v1/devices/me/#", "-v", "-d", "-W", "4"])
+        .args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &server.mqtt_port.to_string(),
+            "-u",
+            &other,
+            "-t",
+            "v1/devices/me/#",
+            "-v",
+            "-d",
+            "-W",
+            "4",
+        ])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -29,7 +45,9 @@ fn a_foreign_device_s_reading_is_kept_placed_and_seen_and_no_other_device_hears_
 
     let sent = server.publish(&token, "v1/devices/me/telemetry", r#"{"temperature":21.5}"#);
     assert!(sent.status.success(), "{sent:?}");
-    let latest = wait_for("the reading", Duration::from_secs(5), || server.latest("station-7", "temperature"));
+    let latest = wait_for("the reading", Duration::from_secs(5), || {
+        server.latest("station-7", "temperature")
+    });
     assert_eq!(latest["value"], 21.5);
     assert_eq!(latest["unit"], "Cel");
     assert_eq!(latest["division"], "630102");
@@ -46,7 +64,10 @@ fn a_foreign_device_s_reading_is_kept_placed_and_seen_and_no_other_device_hears_
 
     let heard = listener.wait_with_output().unwrap();
     let heard = String::from_utf8_lossy(&heard.stdout);
-    assert!(heard.contains("SUBACK"), "the other device was subscribed: {heard}");
+    assert!(
+        heard.contains("SUBACK"),
+        "the other device was subscribed: {heard}"
+    );
     assert!(!heard.contains("21.5"), "a device heard another: {heard}");
 }
 
@@ -68,7 +89,9 @@ fn stamps_duplicates_revisions_and_late_values_are_told_apart() {
     let shown = wait_for("all five", Duration::from_secs(5), || {
         let latest = server.latest("gauge", "water_level")?;
         let id = latest["series"].as_u64()?;
-        let items = server.get(&format!("/api/v1/series/{id}/values"))["items"].as_array()?.clone();
+        let items = server.get(&format!("/api/v1/series/{id}/values"))["items"]
+            .as_array()?
+            .clone();
         (items.len() == 3 && latest["value"] == 2.5).then_some((id, items))
     });
     let (id, items) = shown;
@@ -77,10 +100,24 @@ fn stamps_duplicates_revisions_and_late_values_are_told_apart() {
     assert_eq!(items[0]["quality"], json!(["resent"]));
     assert_eq!(items[2]["quality"], json!(["revised"]));
     let versions = server.get(&format!("/api/v1/series/{id}/values?revisions=true"));
-    let values: Vec<f64> = versions["items"].as_array().unwrap().iter().map(|i| i["v"].as_f64().unwrap()).collect();
+    let values: Vec<f64> = versions["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| i["v"].as_f64().unwrap())
+        .collect();
     assert_eq!(values, [0.5, 1.0, 2.0, 2.5], "both values of one time are kept");
-    let stepped = server.get(&format!("/api/v1/series/{id}/values?step=1m&agg=mean&from={}&to={}", now - 240_000, now + 1000));
-    let stepped: Vec<_> = stepped["items"].as_array().unwrap().iter().map(|i| i["n"].as_u64().unwrap()).collect();
+    let stepped = server.get(&format!(
+        "/api/v1/series/{id}/values?step=1m&agg=mean&from={}&to={}",
+        now - 240_000,
+        now + 1000
+    ));
+    let stepped: Vec<_> = stepped["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| i["n"].as_u64().unwrap())
+        .collect();
     assert_eq!(stepped.iter().sum::<u64>(), 3);
     assert!(stepped.contains(&0), "a gap stays a gap: {stepped:?}");
 }
@@ -99,6 +136,7 @@ fn map_tiles_and_metadata_are_served_behind_the_token() {
     assert_eq!(status, 204, "an empty tile is 204");
     let (status, problem) = server.request("GET", "/tiles/divisions/3/9/0.mvt", None);
     assert_eq!((status, &problem["code"]), (400, &json!("bad_tile")));
-    let (status, problem) = crate::server::request(&server.http, "wrong", "GET", "/tiles/divisions.json", None);
+    let (status, problem) =
+        crate::server::request(&server.http, "wrong", "GET", "/tiles/divisions.json", None);
     assert_eq!((status, &problem["code"]), (401, &json!("unauthorized")));
 }

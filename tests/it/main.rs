@@ -1,6 +1,11 @@
 //! Whole-system tests: the real binaries, real peers, own folders, free ports.
 
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests stop at the first surprise"
+)]
 
 mod alarms;
 mod bad_input;

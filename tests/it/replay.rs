@@ -26,21 +26,34 @@ fn onemap(dir: &std::path::Path, arguments: &[&str]) -> Value {
         .args(arguments)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[test]
 fn a_replay_into_an_empty_folder_gives_equal_digests() {
-    let mut server = Server::with_rules(&[("dust", DUST), ("silence", SILENCE)]);
+    let server = Server::with_rules(&[("dust", DUST), ("silence", SILENCE)]);
     let district = json!({"code": "630102", "kind": "division", "name": "城东区",
         "geometry": {"type": "Polygon", "coordinates": [[[101.7,36.5],[101.9,36.5],[101.9,36.7],[101.7,36.7],[101.7,36.5]]]}});
     server.post("/api/v1/entities", &district);
-    server.add_device("air-1", &json!({"cadence_s": 2, "position": {"lon": 101.8, "lat": 36.6}}));
-    server.add_device("air-2", &json!({"cadence_s": 1, "position": {"lon": 101.6, "lat": 36.6}}));
+    server.add_device(
+        "air-1",
+        &json!({"cadence_s": 2, "position": {"lon": 101.8, "lat": 36.6}}),
+    );
+    server.add_device(
+        "air-2",
+        &json!({"cadence_s": 1, "position": {"lon": 101.6, "lat": 36.6}}),
+    );
     let now = || onemap_model::Timestamp::from_system(std::time::SystemTime::now()).ms();
     let post = |server: &Server, device: &str, t: i64, q: &str, v: Value| {
-        server.post("/api/v1/readings", &json!({"device": device, "readings": [{"q": q, "t": t, "v": v}]}));
+        server.post(
+            "/api/v1/readings",
+            &json!({"device": device, "readings": [{"q": q, "t": t, "v": v}]}),
+        );
     };
     // Readings in order, late, doubled, revised, refused.
     let start = now();
@@ -58,24 +71,41 @@ fn a_replay_into_an_empty_folder_gives_equal_digests() {
     let alert = wait_for("the dust alert", Duration::from_secs(15), || {
         post(&server, "air-2", now(), "pm10", json!(401));
         let open = server.get("/api/v1/alerts?state=open");
-        open["items"].as_array()?.iter().find(|a| a["rule"] == "pm10-dust").cloned()
+        open["items"]
+            .as_array()?
+            .iter()
+            .find(|a| a["rule"] == "pm10-dust")
+            .cloned()
     });
     let id = alert["id"].as_str().unwrap().to_owned();
-    server.post(&format!("/api/v1/alerts/{id}/ack"), &json!({"name": "王", "note": "n", "minutes": 1}));
+    server.post(
+        &format!("/api/v1/alerts/{id}/ack"),
+        &json!({"name": "王", "note": "n", "minutes": 1}),
+    );
     let mut server = server.kill_and_restart();
     // A silence.
     wait_for("a silence alert", Duration::from_secs(20), || {
         let open = server.get("/api/v1/alerts?state=open");
-        open["items"].as_array()?.iter().any(|a| a["rule"] == "air-silent").then_some(())
+        open["items"]
+            .as_array()?
+            .iter()
+            .any(|a| a["rule"] == "air-silent")
+            .then_some(())
     });
     // A rule change in the middle, which withdraws or clears what the old rule had opened.
-    let changed = DUST.replace("250 ug/m3", "120 ug/m3").replace("200 ug/m3", "90 ug/m3");
+    let changed = DUST
+        .replace("250 ug/m3", "120 ug/m3")
+        .replace("200 ug/m3", "90 ug/m3");
     let (status, _) = server.request("PUT", "/api/v1/rules/dust", Some(&changed));
     assert_eq!(status, 200);
     wait_for("an alert of the changed rule", Duration::from_secs(15), || {
         post(&server, "air-1", now(), "pm10", json!(150));
         let open = server.get("/api/v1/alerts?state=open");
-        open["items"].as_array()?.iter().any(|a| a["rule"] == "pm10-dust" && a["value"] == 150.0).then_some(())
+        open["items"]
+            .as_array()?
+            .iter()
+            .any(|a| a["rule"] == "pm10-dust" && a["value"] == 150.0)
+            .then_some(())
     });
     server.caught_up();
     server.stop();
@@ -83,7 +113,10 @@ fn a_replay_into_an_empty_folder_gives_equal_digests() {
     let live = onemap(&server.dir, &["digest", "--json"]);
     let copy = tempfile::tempdir().unwrap();
     let into = copy.path().join("again");
-    let replayed = onemap(&server.dir, &["journal", "replay", "--into", into.to_str().unwrap()]);
+    let replayed = onemap(
+        &server.dir,
+        &["journal", "replay", "--into", into.to_str().unwrap()],
+    );
     assert_eq!(replayed["digest"], live, "a replay differs from the live run");
     assert_eq!(onemap(&into, &["digest", "--json"])["history"], live["history"]);
     for part in ["latest", "history", "transitions"] {

@@ -20,7 +20,10 @@ fn ready() -> bool {
     }
     let installed = web().join("node_modules/playwright-core").exists();
     if !installed {
-        assert!(std::env::var_os("CI").is_none(), "`npm ci` in dashboards/web must have run in CI");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "`npm ci` in dashboards/web must have run in CI"
+        );
         eprintln!("SKIPPED: `npm ci` has not run in dashboards/web");
     }
     installed
@@ -32,9 +35,16 @@ fn a_person_sees_values_charts_and_alarms_and_acknowledges_one() {
         return;
     }
     let demo = Demo::start(&["--seed", "1"]);
-    assert_eq!(demo.get("/api/v1/system")["ui"], "embedded", "the screen is in the binary");
+    assert_eq!(
+        demo.get("/api/v1/system")["ui"],
+        "embedded",
+        "the screen is in the binary"
+    );
     wait_for("an alarm", Duration::from_secs(90), || {
-        demo.get("/api/v1/alerts?state=open")["items"].as_array()?.first().cloned()
+        demo.get("/api/v1/alerts?state=open")["items"]
+            .as_array()?
+            .first()
+            .cloned()
     });
     let shots = tempfile::tempdir().unwrap();
     let shots = std::env::var_os("SHOTS_DIR").map_or(shots.path().to_owned(), Into::into);
@@ -45,14 +55,21 @@ fn a_person_sees_values_charts_and_alarms_and_acknowledges_one() {
         .env("SHOTS_DIR", &shots)
         .output()
         .unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(output.status.success(), "{said}");
     let acknowledged = demo.get("/api/v1/alerts?state=all")["items"]
         .as_array()
         .unwrap()
         .iter()
         .any(|a| !a["acknowledged"].is_null());
-    assert!(acknowledged, "the acknowledgement made on the screen is kept: {said}");
+    assert!(
+        acknowledged,
+        "the acknowledgement made on the screen is kept: {said}"
+    );
 }
 
 #[test]
@@ -61,7 +78,10 @@ fn a_new_reading_is_on_the_screen_within_two_seconds_and_a_dead_server_is_said_w
         return;
     }
     let mut server = Server::new();
-    let token = server.add_device("station-7", &json!({"position": {"lon": 101.8, "lat": 36.6}, "cadence_s": 60}));
+    let token = server.add_device(
+        "station-7",
+        &json!({"position": {"lon": 101.8, "lat": 36.6}, "cadence_s": 60}),
+    );
     server.publish(&token, "v1/devices/me/telemetry", r#"{"temperature":11.5}"#);
     let mut command = Command::new("node");
     command
@@ -74,22 +94,35 @@ fn a_new_reading_is_on_the_screen_within_two_seconds_and_a_dead_server_is_said_w
     let mut input = page.child.stdin.take().unwrap();
     let mut ask = |question: &str| -> Value {
         writeln!(input, "{question}").unwrap();
-        let line = page.line(Duration::from_secs(30)).unwrap_or_else(|| panic!("no answer to {question}"));
+        let line = page
+            .line(Duration::from_secs(30))
+            .unwrap_or_else(|| panic!("no answer to {question}"));
         serde_json::from_str(&line).unwrap()
     };
     wait_for("the first value on the page", Duration::from_secs(30), || {
-        ask("value station-7 temperature")["text"].as_str()?.contains("11.5").then_some(())
+        ask("value station-7 temperature")["text"]
+            .as_str()?
+            .contains("11.5")
+            .then_some(())
     });
     server.publish(&token, "v1/devices/me/telemetry", r#"{"temperature":21.5}"#);
     let sent = Instant::now();
     wait_for("the new value on the page", Duration::from_secs(2), || {
-        ask("value station-7 temperature")["text"].as_str()?.contains("21.5").then_some(())
+        ask("value station-7 temperature")["text"]
+            .as_str()?
+            .contains("21.5")
+            .then_some(())
     });
-    eprintln!("a reading was on the screen {:?} after its acknowledgement", sent.elapsed());
+    eprintln!(
+        "a reading was on the screen {:?} after its acknowledgement",
+        sent.elapsed()
+    );
     assert_eq!(ask("banner")["visible"], false);
     server.process.kill();
     let killed = Instant::now();
-    wait_for("the banner", Duration::from_secs(5), || (ask("banner")["visible"] == true).then_some(()));
+    wait_for("the banner", Duration::from_secs(5), || {
+        (ask("banner")["visible"] == true).then_some(())
+    });
     eprintln!("the banner stood {:?} after the kill", killed.elapsed());
     writeln!(input, "quit").unwrap();
 }

@@ -11,7 +11,11 @@ use serde_json::{Value, json};
 /// The folder with the binaries under test.
 pub fn binary(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_onemap")).with_file_name(name);
-    assert!(path.exists(), "{} is missing: run `cargo build --workspace` first", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --workspace` first",
+        path.display()
+    );
     path
 }
 
@@ -20,11 +24,17 @@ pub fn peer(path: &str) -> Option<PathBuf> {
     let found = if path.contains('/') {
         Some(PathBuf::from(path)).filter(|p| p.exists())
     } else {
-        std::env::var_os("PATH")
-            .and_then(|paths| std::env::split_paths(&paths).map(|dir| dir.join(path)).find(|p| p.exists()))
+        std::env::var_os("PATH").and_then(|paths| {
+            std::env::split_paths(&paths)
+                .map(|dir| dir.join(path))
+                .find(|p| p.exists())
+        })
     };
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "{path} must be there in CI (tests/run.sh installs it)");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{path} must be there in CI (tests/run.sh installs it)"
+        );
         eprintln!("SKIPPED: {path} is not on this machine (tests/run.sh installs it)");
     }
     found
@@ -50,7 +60,11 @@ pub struct Process {
 
 impl Process {
     pub fn start(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
@@ -73,7 +87,11 @@ impl Process {
     }
     /// A signal by name, then waits at most `limit`; panics when it does not end.
     pub fn signal_and_wait(&mut self, signal: &str, limit: Duration) -> std::process::ExitStatus {
-        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status().unwrap();
+        let sent = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(self.child.id().to_string())
+            .status()
+            .unwrap();
         assert!(sent.success());
         wait_for("a clean stop", limit, || self.child.try_wait().unwrap())
     }
@@ -97,7 +115,8 @@ pub struct Server {
     _folder: Option<tempfile::TempDir>,
 }
 
-pub const CONFIG: &str = "[http]\nlisten = \"127.0.0.1:0\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\n[history]\ncheckpoint_seconds = 1\n";
+pub const CONFIG: &str =
+    "[http]\nlisten = \"127.0.0.1:0\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\n[history]\ncheckpoint_seconds = 1\n";
 
 impl Server {
     /// Starts in a new folder without any rule but those given.
@@ -121,10 +140,17 @@ impl Server {
     /// Starts on a folder that holds `onemap.toml`.
     pub fn start_in(dir: &Path) -> Self {
         let mut command = Command::new(binary("onemap"));
-        command.arg("--data-dir").arg(dir).arg("--config").arg(dir.join("onemap.toml")).arg("serve");
+        command
+            .arg("--data-dir")
+            .arg(dir)
+            .arg("--config")
+            .arg(dir.join("onemap.toml"))
+            .arg("serve");
         command.env("ONEMAP_LOG", "warn");
         let process = Process::start(command);
-        let line = process.line(Duration::from_secs(30)).expect("the server comes up and says so");
+        let line = process
+            .line(Duration::from_secs(30))
+            .expect("the server comes up and says so");
         let ready: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(ready["ready"], true);
         let mqtt = ready["mqtt"].as_str().unwrap();
@@ -133,7 +159,10 @@ impl Server {
             dir: dir.to_owned(),
             http: ready["http"].as_str().unwrap().to_owned(),
             mqtt_port: mqtt.rsplit(':').next().unwrap().parse().unwrap(),
-            token: std::fs::read_to_string(dir.join("admin.token")).unwrap().trim().to_owned(),
+            token: std::fs::read_to_string(dir.join("admin.token"))
+                .unwrap()
+                .trim()
+                .to_owned(),
             _folder: None,
         }
     }
@@ -175,13 +204,29 @@ impl Server {
         for (key, value) in more.as_object().into_iter().flatten() {
             device[key] = value.clone();
         }
-        self.post("/api/v1/devices", &device)["token"].as_str().unwrap().to_owned()
+        self.post("/api/v1/devices", &device)["token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// Publishes with mosquitto_pub, QoS 1, on the ThingsBoard topic.
     pub fn publish(&self, token: &str, topic: &str, payload: &str) -> std::process::Output {
         Command::new("mosquitto_pub")
-            .args(["-h", "127.0.0.1", "-p", &self.mqtt_port.to_string(), "-q", "1", "-u", token, "-t", topic, "-m", payload])
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &self.mqtt_port.to_string(),
+                "-q",
+                "1",
+                "-u",
+                token,
+                "-t",
+                topic,
+                "-m",
+                payload,
+            ])
             .output()
             .unwrap()
     }
@@ -194,7 +239,8 @@ impl Server {
 
     pub fn metric(&self, line: &str) -> Option<u64> {
         let text = text(&self.http, &self.token, "/metrics");
-        text.lines().find_map(|l| l.strip_prefix(line)?.trim().parse().ok())
+        text.lines()
+            .find_map(|l| l.strip_prefix(line)?.trim().parse().ok())
     }
 
     /// Waits until every projection has folded everything that is durable.
@@ -231,7 +277,10 @@ pub fn request(base: &str, token: &str, method: &str, path: &str, body: Option<&
 }
 
 pub fn text(base: &str, token: &str, path: &str) -> String {
-    let mut response =
-        agent().get(format!("{base}{path}")).header("authorization", format!("Bearer {token}")).call().unwrap();
+    let mut response = agent()
+        .get(format!("{base}{path}"))
+        .header("authorization", format!("Bearer {token}"))
+        .call()
+        .unwrap();
     response.body_mut().read_to_string().unwrap()
 }

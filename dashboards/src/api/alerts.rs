@@ -36,27 +36,46 @@ pub(crate) async fn list_alerts(
     let scope = caller.require(Permission::View)?;
     let state = match query.state.as_deref() {
         None => StateFilter::All,
-        Some(text) => text.parse().map_err(|e| Problem::bad_request("bad_state", format!("state: {e}")))?,
+        Some(text) => text
+            .parse()
+            .map_err(|e| Problem::bad_request("bad_state", format!("state: {e}")))?,
     };
     let limit = limit(query.limit, 500)?;
     let after = match &query.after {
         None => None,
-        Some(text) => Some(text.parse::<Cursor>().map_err(|e| Problem::bad_request("bad_after", format!("after: {e}")))?),
+        Some(text) => Some(
+            text.parse::<Cursor>()
+                .map_err(|e| Problem::bad_request("bad_after", format!("after: {e}")))?,
+        ),
     };
-    let filter = Filter { state, scope, division: query.division.as_ref() };
+    let filter = Filter {
+        state,
+        scope,
+        division: query.division.as_ref(),
+    };
     let page: Vec<Alert> = {
         let board = views.board.read().expect(POISON);
-        board.list(&filter, after, limit + 1).into_iter().cloned().collect()
+        board
+            .list(&filter, after, limit + 1)
+            .into_iter()
+            .cloned()
+            .collect()
     };
     let next = (page.len() > limit).then(|| Cursor::of(&page[limit - 1]).to_string());
-    let items = page.iter().take(limit).map(|alert| render(&views, alert)).collect();
+    let items = page
+        .iter()
+        .take(limit)
+        .map(|alert| render(&views, alert))
+        .collect();
     Ok(list(items, next))
 }
 
 /// The alert as screens and lists show it, if the scope may see it.
 pub(crate) fn alert_json(views: &Views, scope: &Scope, id: &AlertId) -> Option<Value> {
     let alert = views.board.read().expect(POISON).get(id).cloned()?;
-    scope.covers(alert.division.as_ref()).then(|| render(views, &alert))
+    scope
+        .covers(alert.division.as_ref())
+        .then(|| render(views, &alert))
 }
 
 fn render(views: &Views, alert: &Alert) -> Value {
@@ -133,13 +152,27 @@ pub(crate) async fn ack(
     let until = match (body.until, body.minutes) {
         (Some(until), None) => until,
         (None, Some(minutes)) => now + Duration::from_secs(u64::from(minutes) * 60),
-        _ => return Err(Problem::bad_request("bad_expiry", "give either `until` or `minutes`")),
+        _ => {
+            return Err(Problem::bad_request(
+                "bad_expiry",
+                "give either `until` or `minutes`",
+            ));
+        }
     };
     if until <= now || until.since(now) > LONGEST_ACK {
-        return Err(Problem::bad_request("bad_expiry", "an acknowledgement ends in the future, within 7 days"));
+        return Err(Problem::bad_request(
+            "bad_expiry",
+            "an acknowledgement ends in the future, within 7 days",
+        ));
     }
     let name = checked_name(body.name)?;
-    act(&views, &caller, &id, |alert| Verb::Acknowledge { alert, name, note: body.note, until }).await
+    act(&views, &caller, &id, |alert| Verb::Acknowledge {
+        alert,
+        name,
+        note: body.note,
+        until,
+    })
+    .await
 }
 
 #[derive(Deserialize)]
@@ -157,14 +190,25 @@ pub(crate) async fn close(
 ) -> Result<Json<Value>, Problem> {
     let name = checked_name(body.name)?;
     if body.note.trim().is_empty() {
-        return Err(Problem::bad_request("no_reason", "closing an alert by hand needs a reason in `note`"));
+        return Err(Problem::bad_request(
+            "no_reason",
+            "closing an alert by hand needs a reason in `note`",
+        ));
     }
-    act(&views, &caller, &id, |alert| Verb::Close { alert, name, note: body.note }).await
+    act(&views, &caller, &id, |alert| Verb::Close {
+        alert,
+        name,
+        note: body.note,
+    })
+    .await
 }
 
 fn checked_name(name: String) -> Result<String, Problem> {
     if name.trim().is_empty() {
-        return Err(Problem::bad_request("no_name", "`name` says who acts and may not be empty"));
+        return Err(Problem::bad_request(
+            "no_name",
+            "`name` says who acts and may not be empty",
+        ));
     }
     Ok(name)
 }
@@ -177,11 +221,20 @@ async fn act(
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.require(Permission::HandleAlerts)?;
     let (id, _) = find(views, scope, id)?;
-    let open = views.board.read().expect(POISON).get(&id).is_some_and(Alert::is_open);
+    let open = views
+        .board
+        .read()
+        .expect(POISON)
+        .get(&id)
+        .is_some_and(Alert::is_open);
     if !open {
         return Err(Problem::conflict("alert_ended", "the alert has ended already"));
     }
-    let position = views.acts.record_act(scope, views.now(), verb(id)).await.map_err(act_problem)?;
+    let position = views
+        .acts
+        .record_act(scope, views.now(), verb(id))
+        .await
+        .map_err(act_problem)?;
     views.applied(position).await.map_err(behind)?;
     find(views, scope, &id.to_string()).map(|(_, alert)| Json(alert))
 }

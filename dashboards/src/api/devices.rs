@@ -9,8 +9,8 @@ use onemap_model::record::Register;
 use onemap_model::scope::Permission;
 use onemap_model::{Device, DeviceId, DivisionCode, ProfileId, Quantity, Scope};
 use onemap_store::gaps::Expectation;
-use onemap_wire::profile::Profile;
 use onemap_store::ledger::TokenHash;
+use onemap_wire::profile::Profile;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -48,14 +48,20 @@ pub(crate) async fn list_devices(
         let division = register.divisions.get(id);
         let wanted = query.after.as_deref().is_none_or(|after| id.as_str() > after)
             && scope.covers(division)
-            && query.division.as_ref().is_none_or(|d| division.is_some_and(|own| d.covers(own)))
+            && query
+                .division
+                .as_ref()
+                .is_none_or(|d| division.is_some_and(|own| d.covers(own)))
             && query.kind.as_deref().is_none_or(|kind| *device.kind == *kind)
             && bbox.is_none_or(|b| device.position.is_some_and(|p| b.holds(p.lon(), p.lat())));
         if !wanted {
             continue;
         }
         if items.len() == limit {
-            next = items.last().and_then(|last: &Value| last["id"].as_str()).map(str::to_owned);
+            next = items
+                .last()
+                .and_then(|last: &Value| last["id"].as_str())
+                .map(str::to_owned);
             break;
         }
         items.push(device_json(&views, device, division, seen.get(id).copied()));
@@ -88,7 +94,9 @@ pub(crate) fn device_json(
 }
 
 fn find(views: &Views, scope: &Scope, id: &str) -> Result<Arc<Device>, Problem> {
-    views.device(scope, id).ok_or_else(|| Problem::not_found("unknown_device", format!("no device is called `{id}`")))
+    views
+        .device(scope, id)
+        .ok_or_else(|| Problem::not_found("unknown_device", format!("no device is called `{id}`")))
 }
 
 pub(crate) async fn show(
@@ -97,7 +105,13 @@ pub(crate) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let device = find(&views, caller.require(Permission::View)?, &id)?;
-    let division = views.register.read().expect(POISON).divisions.get(&device.id).cloned();
+    let division = views
+        .register
+        .read()
+        .expect(POISON)
+        .divisions
+        .get(&device.id)
+        .cloned();
     let seen = views.seen.read().expect(POISON).get(&device.id).copied();
     Ok(Json(device_json(&views, &device, division.as_ref(), seen)))
 }
@@ -115,9 +129,15 @@ pub(crate) async fn add(
         if let Some(profile) = &device.profile
             && !register.view.profiles.contains_key(profile.as_str())
         {
-            return Err(Problem::bad_request("unknown_profile", format!("no profile is called `{profile}`")));
+            return Err(Problem::bad_request(
+                "unknown_profile",
+                format!("no profile is called `{profile}`"),
+            ));
         }
-        let located = device.division.clone().or_else(|| device.position.and_then(|p| register.city.locate(&p)));
+        let located = device
+            .division
+            .clone()
+            .or_else(|| device.position.and_then(|p| register.city.locate(&p)));
         let former = register.view.devices.contains_key(device.id.as_str());
         if !scope.covers(located.as_ref())
             || (former && !scope.covers(register.divisions.get(device.id.as_str())))
@@ -127,18 +147,34 @@ pub(crate) async fn add(
         former
     };
     if device.name.trim().is_empty() || device.kind.trim().is_empty() {
-        return Err(Problem::bad_request("bad_device", "a device needs a name and a kind"));
+        return Err(Problem::bad_request(
+            "bad_device",
+            "a device needs a name and a kind",
+        ));
     }
-    let mut changes = vec![Register::Device { device: device.clone() }];
+    let mut changes = vec![Register::Device {
+        device: device.clone(),
+    }];
     let mut token = None;
     if !known {
         let text = new_token().map_err(|e| Problem::internal(&e))?;
-        changes.push(Register::DeviceToken { device: device.id.clone(), sha256: TokenHash::of(&text).to_string() });
+        changes.push(Register::DeviceToken {
+            device: device.id.clone(),
+            sha256: TokenHash::of(&text).to_string(),
+        });
         token = Some(text);
     }
-    let position = views.acts.record_register(scope, views.now(), changes).await.map_err(act_problem)?;
+    let position = views
+        .acts
+        .record_register(scope, views.now(), changes)
+        .await
+        .map_err(act_problem)?;
     views.applied(position).await.map_err(behind)?;
-    let status = if known { StatusCode::OK } else { StatusCode::CREATED };
+    let status = if known {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
     let mut answer = json!({"device": device});
     if let Some(token) = token {
         answer["token"] = token.into();
@@ -155,8 +191,15 @@ pub(crate) async fn rotate(
     let scope = caller.require(Permission::Register)?;
     let device: DeviceId = find(&views, scope, &id)?.id.clone();
     let token = new_token().map_err(|e| Problem::internal(&e))?;
-    let change = Register::DeviceToken { device, sha256: TokenHash::of(&token).to_string() };
-    let position = views.acts.record_register(scope, views.now(), vec![change]).await.map_err(act_problem)?;
+    let change = Register::DeviceToken {
+        device,
+        sha256: TokenHash::of(&token).to_string(),
+    };
+    let position = views
+        .acts
+        .record_register(scope, views.now(), vec![change])
+        .await
+        .map_err(act_problem)?;
     views.applied(position).await.map_err(behind)?;
     Ok((StatusCode::CREATED, Json(json!({"token": token}))))
 }
@@ -173,10 +216,18 @@ pub(crate) async fn quantities(caller: Caller) -> Result<Json<Value>, Problem> {
     Ok(list(items, None))
 }
 
-pub(crate) async fn profiles(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
+pub(crate) async fn profiles(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+) -> Result<Json<Value>, Problem> {
     caller.require(Permission::View)?;
     let register = views.register.read().expect(POISON);
-    let items = register.view.profiles.iter().map(|(id, text)| json!({"id": id, "text": &**text})).collect();
+    let items = register
+        .view
+        .profiles
+        .iter()
+        .map(|(id, text)| json!({"id": id, "text": &**text}))
+        .collect();
     Ok(list(items, None))
 }
 
@@ -196,7 +247,11 @@ pub(crate) async fn put_profile(
     // The folder first: were the record first, a stop between the two would undo it at the next start.
     Folders::write(&views.folders.profiles, id.as_str(), &text).map_err(|e| Problem::internal(&e))?;
     let change = Register::Profile { id: id.clone(), text };
-    let position = views.acts.record_register(scope, views.now(), vec![change]).await.map_err(act_problem)?;
+    let position = views
+        .acts
+        .record_register(scope, views.now(), vec![change])
+        .await
+        .map_err(act_problem)?;
     views.applied(position).await.map_err(behind)?;
     Ok(Json(json!({"id": id})))
 }
@@ -219,12 +274,24 @@ pub(crate) async fn gaps(
     let day = match &query.day {
         None => now.beijing_day(),
         Some(text) => onemap_model::Timestamp::parse(&format!("{text}T00:00:00+08:00"))
-            .map_err(|_| Problem::bad_request("bad_day", format!("day={text}: a date like 2026-11-23 is needed")))?
+            .map_err(|_| {
+                Problem::bad_request("bad_day", format!("day={text}: a date like 2026-11-23 is needed"))
+            })?
             .beijing_day(),
     };
     // Nothing is expected of a device before its first reading.
-    let since = views.history.series_of(&device.id).iter().map(|s| s.first).min().unwrap_or(now);
-    let expectation = Expectation { cadence_s: device.cadence_s, since: Some(since), until: None };
+    let since = views
+        .history
+        .series_of(&device.id)
+        .iter()
+        .map(|s| s.first)
+        .min()
+        .unwrap_or(now);
+    let expectation = Expectation {
+        cadence_s: device.cadence_s,
+        since: Some(since),
+        until: None,
+    };
     let hours: Vec<Value> = views
         .gaps
         .day(&device.id, day, &expectation, now)
@@ -237,8 +304,10 @@ pub(crate) async fn gaps(
         .collect();
     let date = onemap_model::Timestamp::from_ms(day * 86_400_000 - 8 * 3_600_000).to_string();
     Ok(list(
-        vec![json!({"device": device.id, "day": &date[..10], "cadence_s": device.cadence_s, "hours": hours,
-                    "silence_limit_s": views::silence_limit(&device).as_secs()})],
+        vec![
+            json!({"device": device.id, "day": &date[..10], "cadence_s": device.cadence_s, "hours": hours,
+                    "silence_limit_s": views::silence_limit(&device).as_secs()}),
+        ],
         None,
     ))
 }

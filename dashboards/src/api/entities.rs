@@ -60,27 +60,47 @@ async fn keep(
     faults: Vec<Value>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     if good.is_empty() && !faults.is_empty() {
-        return Err(Problem::unprocessable("bad_entities", "no entity could be read", faults.into()));
+        return Err(Problem::unprocessable(
+            "bad_entities",
+            "no entity could be read",
+            faults.into(),
+        ));
     }
-    if let Some(outside) = good.iter().find(|e| scope.division.is_some() && !scope.covers(e.division.as_ref())) {
-        return Err(Problem::forbidden(format!("entity `{}` is not stated to lie in your division", outside.code)));
+    if let Some(outside) = good
+        .iter()
+        .find(|e| scope.division.is_some() && !scope.covers(e.division.as_ref()))
+    {
+        return Err(Problem::forbidden(format!(
+            "entity `{}` is not stated to lie in your division",
+            outside.code
+        )));
     }
     let n = good.len();
     let mut last = 0;
-    let mut rest = good.into_iter().map(|entity| Register::Entity { entity: Box::new(entity) });
+    let mut rest = good.into_iter().map(|entity| Register::Entity {
+        entity: Box::new(entity),
+    });
     loop {
         let changes: Vec<_> = rest.by_ref().take(N_APPEND).collect();
         if changes.is_empty() {
             break;
         }
-        last = views.acts.record_register(scope, views.now(), changes).await.map_err(act_problem)?;
+        last = views
+            .acts
+            .record_register(scope, views.now(), changes)
+            .await
+            .map_err(act_problem)?;
     }
     views.applied(last).await.map_err(behind)?;
-    Ok((StatusCode::CREATED, Json(json!({"imported": n, "position": last, "errors": faults}))))
+    Ok((
+        StatusCode::CREATED,
+        Json(json!({"imported": n, "position": last, "errors": faults})),
+    ))
 }
 
 fn read(text: &str) -> Result<(Vec<Entity>, Vec<Value>), Problem> {
-    let value: Value = serde_json::from_str(text).map_err(|e| Problem::bad_request("bad_body", e.to_string()))?;
+    let value: Value =
+        serde_json::from_str(text).map_err(|e| Problem::bad_request("bad_body", e.to_string()))?;
     let mut good = Vec::new();
     let mut faults = Vec::new();
     if value["type"] == "FeatureCollection" {
@@ -113,8 +133,13 @@ pub(crate) async fn show(
         .with_code(&code)
         .find(|entity| scope.sees_kind(&entity.kind) && scope.covers(entity.division.as_ref()));
     match found {
-        Some(entity) => Ok(Json(serde_json::to_value(&**entity).expect("entities have text keys only"))),
-        None => Err(Problem::not_found("unknown_entity", format!("no entity has the code `{code}`"))),
+        Some(entity) => Ok(Json(
+            serde_json::to_value(&**entity).expect("entities have text keys only"),
+        )),
+        None => Err(Problem::not_found(
+            "unknown_entity",
+            format!("no entity has the code `{code}`"),
+        )),
     }
 }
 
@@ -127,15 +152,21 @@ pub(crate) async fn tile(
     let scope = caller.require(Permission::View)?;
     let layer = find_layer(&layer)?;
     if scope.division.is_some() && layer == Layer::Devices {
-        return Err(Problem::forbidden("the device layer is for the whole city; use /api/v1/devices"));
+        return Err(Problem::forbidden(
+            "the device layer is for the whole city; use /api/v1/devices",
+        ));
     }
-    let y = y.strip_suffix(".mvt").and_then(|y| y.parse().ok()).ok_or_else(|| {
-        Problem::bad_request("bad_tile", "a tile address is /tiles/{layer}/{z}/{x}/{y}.mvt")
-    })?;
+    let y = y
+        .strip_suffix(".mvt")
+        .and_then(|y| y.parse().ok())
+        .ok_or_else(|| {
+            Problem::bad_request("bad_tile", "a tile address is /tiles/{layer}/{z}/{x}/{y}.mvt")
+        })?;
     let reader = views.clone();
-    let made = tokio::task::spawn_blocking(move || reader.register.read().expect(POISON).city.tile(layer, z, x, y))
-        .await
-        .map_err(|e| Problem::internal(&e))?;
+    let made =
+        tokio::task::spawn_blocking(move || reader.register.read().expect(POISON).city.tile(layer, z, x, y))
+            .await
+            .map_err(|e| Problem::internal(&e))?;
     let tile = match made {
         Ok(Some(tile)) => tile,
         Ok(None) => return Ok(StatusCode::NO_CONTENT.into_response()),
@@ -145,8 +176,14 @@ pub(crate) async fn tile(
         Err(error) => return Err(Problem::internal(&error)),
     };
     let etag = tile.etag;
-    let cache = [(header::ETAG, etag.clone()), (header::CACHE_CONTROL, "private, no-cache".to_owned())];
-    if headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == etag.as_bytes()) {
+    let cache = [
+        (header::ETAG, etag.clone()),
+        (header::CACHE_CONTROL, "private, no-cache".to_owned()),
+    ];
+    if headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|v| v.as_bytes() == etag.as_bytes())
+    {
         return Ok((StatusCode::NOT_MODIFIED, cache).into_response());
     }
     let kind = [(header::CONTENT_TYPE, "application/vnd.mapbox-vector-tile")];
@@ -154,7 +191,8 @@ pub(crate) async fn tile(
 }
 
 fn find_layer(name: &str) -> Result<Layer, Problem> {
-    name.parse().map_err(|_| Problem::not_found("unknown_layer", format!("no map layer is called `{name}`")))
+    name.parse()
+        .map_err(|_| Problem::not_found("unknown_layer", format!("no map layer is called `{name}`")))
 }
 
 pub(crate) async fn tilejson(
@@ -165,7 +203,12 @@ pub(crate) async fn tilejson(
 ) -> Result<Json<Value>, Problem> {
     caller.require(Permission::View)?;
     let layer = find_layer(file.strip_suffix(".json").unwrap_or(&file))?;
-    let host = headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or("localhost");
+    let host = headers
+        .get(header::HOST)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("localhost");
     let base = format!("http://{host}/tiles");
-    Ok(Json(views.register.read().expect(POISON).city.tilejson(layer, &base)))
+    Ok(Json(
+        views.register.read().expect(POISON).city.tilejson(layer, &base),
+    ))
 }

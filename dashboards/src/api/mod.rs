@@ -27,7 +27,10 @@ pub(crate) fn limit(asked: Option<usize>, default: usize) -> Result<usize, Probl
     match asked {
         None => Ok(default),
         Some(n) if (1..=MAX_LIMIT).contains(&n) => Ok(n),
-        Some(n) => Err(Problem::bad_request("bad_limit", format!("limit={n}: between 1 and {MAX_LIMIT}"))),
+        Some(n) => Err(Problem::bad_request(
+            "bad_limit",
+            format!("limit={n}: between 1 and {MAX_LIMIT}"),
+        )),
     }
 }
 

@@ -40,7 +40,11 @@ pub(crate) async fn list_quarantine(
     let limit = limit(query.limit, 100)?;
     let reader = views.clone();
     let rows = tokio::task::spawn_blocking(move || {
-        let filter = QuarantineFilter { reason, device: query.device, ..QuarantineFilter::default() };
+        let filter = QuarantineFilter {
+            reason,
+            device: query.device,
+            ..QuarantineFilter::default()
+        };
         reader.ledger.quarantine(&filter, query.after, limit + 1)
     })
     .await

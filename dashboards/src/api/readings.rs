@@ -47,7 +47,10 @@ pub(crate) async fn post(
     let posted: Posted<'_> =
         serde_json::from_slice(&body).map_err(|e| Problem::bad_request("bad_body", e.to_string()))?;
     let device = views.device(scope, &posted.device).ok_or_else(|| {
-        Problem::not_found("unknown_device", format!("no device is called `{}`", posted.device))
+        Problem::not_found(
+            "unknown_device",
+            format!("no device is called `{}`", posted.device),
+        )
     })?;
     let frame = Frame {
         received_at: views.now(),
@@ -60,9 +63,20 @@ pub(crate) async fn post(
     };
     let mut batch = Batch::new();
     batch.push(KIND_FRAME, |out| frame.encode(out));
-    let position = views.log.append(&batch).await.map_err(|e| Problem::unavailable(e.to_string()))?;
-    views.log.wait_durable(position).await.map_err(|e| Problem::unavailable(e.to_string()))?;
-    Ok((StatusCode::ACCEPTED, Json(json!({"position": position, "readings": posted.readings.len()}))))
+    let position = views
+        .log
+        .append(&batch)
+        .await
+        .map_err(|e| Problem::unavailable(e.to_string()))?;
+    views
+        .log
+        .wait_durable(position)
+        .await
+        .map_err(|e| Problem::unavailable(e.to_string()))?;
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(json!({"position": position, "readings": posted.readings.len()})),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -95,11 +109,18 @@ pub(crate) async fn latest(
         if query.after.is_some_and(|after| id.0 <= after) {
             continue;
         }
-        let Some(key) = views.history.series_key(id) else { continue };
-        let Some(device) = register.view.devices.get(&key.device) else { continue };
+        let Some(key) = views.history.series_key(id) else {
+            continue;
+        };
+        let Some(device) = register.view.devices.get(&key.device) else {
+            continue;
+        };
         let division = register.divisions.get(&key.device);
         let wanted = scope.covers(division)
-            && query.division.as_ref().is_none_or(|d| division.is_some_and(|own| d.covers(own)))
+            && query
+                .division
+                .as_ref()
+                .is_none_or(|d| division.is_some_and(|own| d.covers(own)))
             && query.kind.as_deref().is_none_or(|kind| *device.kind == *kind)
             && query.device.as_deref().is_none_or(|d| key.device.as_str() == d)
             && query.quantity.is_none_or(|q| key.quantity == q)
@@ -120,7 +141,9 @@ pub(crate) async fn latest(
             "kind": device.kind, "division": division,
         }));
     }
-    Ok(Json(json!({"position": position, "as_of": now, "items": items, "next": next})))
+    Ok(Json(
+        json!({"position": position, "as_of": now, "items": items, "next": next}),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -147,7 +170,10 @@ pub(crate) async fn series(
     let mut next = None;
     for info in views.history.all_series() {
         let wanted = query.after.is_none_or(|after| info.id.0 > after)
-            && query.device.as_deref().is_none_or(|d| info.key.device.as_str() == d)
+            && query
+                .device
+                .as_deref()
+                .is_none_or(|d| info.key.device.as_str() == d)
             && query.quantity.is_none_or(|q| info.key.quantity == q)
             && visible(&views, scope, &info.key);
         if !wanted {
@@ -202,8 +228,14 @@ pub(crate) async fn values(
         return Err(unknown());
     }
     let now = views.now();
-    let to = query.to.as_deref().map_or(Ok(now + Duration::from_secs(1)), |t| time("to", t))?;
-    let from = query.from.as_deref().map_or(Ok(to.saturating_sub(DAY)), |t| time("from", t))?;
+    let to = query
+        .to
+        .as_deref()
+        .map_or(Ok(now + Duration::from_secs(1)), |t| time("to", t))?;
+    let from = query
+        .from
+        .as_deref()
+        .map_or(Ok(to.saturating_sub(DAY)), |t| time("from", t))?;
     if from > to {
         return Err(Problem::bad_request("bad_range", "from is after to"));
     }
@@ -216,22 +248,37 @@ pub(crate) async fn values(
         let step = parse_step(step)?;
         let agg = agg(query.agg.as_deref())?;
         if (to - from) / step.as_millis() as i64 > MAX_STEPS {
-            return Err(Problem::bad_request("too_many_steps", format!("more than {MAX_STEPS} steps; take a longer one")));
+            return Err(Problem::bad_request(
+                "too_many_steps",
+                format!("more than {MAX_STEPS} steps; take a longer one"),
+            ));
         }
-        let steps = blocking(views, move |views| views.history.downsample(id, from, to, step, agg)).await?;
-        let items = steps.iter().map(|s| json!({"t": s.start, "v": s.value, "n": s.n})).collect();
+        let steps = blocking(views, move |views| {
+            views.history.downsample(id, from, to, step, agg)
+        })
+        .await?;
+        let items = steps
+            .iter()
+            .map(|s| json!({"t": s.start, "v": s.value, "n": s.n}))
+            .collect();
         return Ok(head(items, None));
     }
     let limit = limit(query.limit, super::MAX_LIMIT)?;
     let after = query.after.as_deref().map(|t| time("after", t)).transpose()?;
-    let known_at = query.known_at.as_deref().map(|t| time("known_at", t)).transpose()?;
+    let known_at = query
+        .known_at
+        .as_deref()
+        .map(|t| time("known_at", t))
+        .transpose()?;
     let from = after.map_or(from, |after| from.max(after + Duration::from_millis(1)));
     if query.revisions {
         let versions = blocking(views, move |views| views.history.versions(id, from, to)).await?;
         let items: Vec<Value> = versions
             .iter()
-            .map(|v| json!({"t": v.measured_at, "v": v.value, "quality": quality_names(v.quality),
-                            "received_at": v.received_at, "position": v.position}))
+            .map(|v| {
+                json!({"t": v.measured_at, "v": v.value, "quality": quality_names(v.quality),
+                            "received_at": v.received_at, "position": v.position})
+            })
             .collect();
         return Ok(head(items, None));
     }
@@ -245,7 +292,9 @@ pub(crate) async fn values(
                 return ControlFlow::Break(());
             }
             last = point.measured_at;
-            items.push(json!({"t": point.measured_at, "v": point.value, "quality": quality_names(point.quality)}));
+            items.push(
+                json!({"t": point.measured_at, "v": point.value, "quality": quality_names(point.quality)}),
+            );
             ControlFlow::Continue(())
         };
         match known_at {

@@ -17,7 +17,10 @@ use crate::views::{Folders, Views};
 
 const POISON: &str = "no holder of this lock panics";
 
-pub(crate) async fn list_rules(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list_rules(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+) -> Result<Json<Value>, Problem> {
     caller.require(Permission::View)?;
     let files = views.rules.read().expect(POISON);
     let items = files
@@ -52,8 +55,15 @@ pub(crate) async fn put(
     }
     // The folder first: were the record first, a stop between the two would undo it at the next start.
     Folders::write(&views.folders.rules, &name, &text).map_err(|e| Problem::internal(&e))?;
-    let file = RuleFile { name: name.clone(), text };
-    let position = views.acts.record_rule(scope, views.now(), file).await.map_err(act_problem)?;
+    let file = RuleFile {
+        name: name.clone(),
+        text,
+    };
+    let position = views
+        .acts
+        .record_rule(scope, views.now(), file)
+        .await
+        .map_err(act_problem)?;
     views.applied(position).await.map_err(behind)?;
     Ok(Json(json!({"file": name, "position": position})))
 }
@@ -65,7 +75,10 @@ pub(crate) async fn delete(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     if !state.rules.read().expect(POISON).contains_key(&name) {
-        return Err(Problem::not_found("unknown_rules", format!("no rule file is called `{name}`")));
+        return Err(Problem::not_found(
+            "unknown_rules",
+            format!("no rule file is called `{name}`"),
+        ));
     }
     put(state, caller, Path(name), String::new()).await
 }
@@ -81,17 +94,30 @@ fn check(views: &Views, name: &str, text: &str) -> Result<(), Problem> {
     })?;
     let files = views.rules.read().expect(POISON);
     for rule in set.rules() {
-        let twice = files.iter().find(|(other, f)| *other != name && f.set.rules().iter().any(|r| r.id == rule.id));
+        let twice = files
+            .iter()
+            .find(|(other, f)| *other != name && f.set.rules().iter().any(|r| r.id == rule.id));
         if let Some((other, _)) = twice {
             let message = format!("rule `{}` stands in file `{other}` already", rule.id);
-            return Err(Problem::unprocessable("bad_rules", message.clone(), json!([{"line": 1, "column": 1, "message": message}])));
+            return Err(Problem::unprocessable(
+                "bad_rules",
+                message.clone(),
+                json!([{"line": 1, "column": 1, "message": message}]),
+            ));
         }
     }
     drop(files);
     let failed: Vec<_> = set.run_tests().into_iter().filter(|t| !t.passed()).collect();
     if !failed.is_empty() {
-        let rows: Vec<Value> = failed.iter().map(|f| json!({"line": f.line, "column": 1, "message": format!("{f:?}")})).collect();
-        return Err(Problem::unprocessable("rule_tests_failed", format!("{} of the file's own tests fail", failed.len()), rows.into()));
+        let rows: Vec<Value> = failed
+            .iter()
+            .map(|f| json!({"line": f.line, "column": 1, "message": format!("{f:?}")}))
+            .collect();
+        return Err(Problem::unprocessable(
+            "rule_tests_failed",
+            format!("{} of the file's own tests fail", failed.len()),
+            rows.into(),
+        ));
     }
     Ok(())
 }

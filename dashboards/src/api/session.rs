@@ -25,9 +25,18 @@ pub(crate) struct Login {
     token: String,
 }
 
-pub(crate) async fn begin(State(views): State<Arc<Views>>, Body(login): Body<Login>) -> Result<Response, Problem> {
-    let scope = views.keys.access(login.token.trim()).ok_or_else(Problem::unauthorized)?;
-    let id = views.keys.begin(scope, views.now()).map_err(|e| Problem::internal(&e))?;
+pub(crate) async fn begin(
+    State(views): State<Arc<Views>>,
+    Body(login): Body<Login>,
+) -> Result<Response, Problem> {
+    let scope = views
+        .keys
+        .access(login.token.trim())
+        .ok_or_else(Problem::unauthorized)?;
+    let id = views
+        .keys
+        .begin(scope, views.now())
+        .map_err(|e| Problem::internal(&e))?;
     let cookie = format!("onemap_session={id}; HttpOnly; SameSite=Strict; Path=/");
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
@@ -63,10 +72,14 @@ pub(crate) async fn token(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = caller.require(Permission::Tokens)?;
     if new.role == Role::Admin && scope.role != Role::Admin {
-        return Err(Problem::forbidden("an admin token is made on the server's own machine only"));
+        return Err(Problem::forbidden(
+            "an admin token is made on the server's own machine only",
+        ));
     }
     if !scope.covers(new.division.as_ref()) {
-        return Err(Problem::forbidden("a token cannot see more than its maker's division"));
+        return Err(Problem::forbidden(
+            "a token cannot see more than its maker's division",
+        ));
     }
     let text = new_token().map_err(|e| Problem::internal(&e))?;
     let change = Register::AccessToken {
@@ -75,7 +88,11 @@ pub(crate) async fn token(
         role: new.role,
         division: new.division,
     };
-    let position = views.acts.record_register(scope, views.now(), vec![change]).await.map_err(act_problem)?;
+    let position = views
+        .acts
+        .record_register(scope, views.now(), vec![change])
+        .await
+        .map_err(act_problem)?;
     views.applied(position).await.map_err(behind)?;
     Ok((StatusCode::CREATED, Json(json!({"token": text}))))
 }

@@ -26,7 +26,11 @@ pub(crate) async fn ready(State(views): State<Arc<Views>>) -> Response {
     if why.is_empty() {
         return Json(json!({"ready": true})).into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "why": why}))).into_response()
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        Json(json!({"ready": false, "why": why})),
+    )
+        .into_response()
 }
 
 /// Refusals of listeners and pipeline together, by label.
@@ -41,8 +45,10 @@ pub(crate) async fn show(State(views): State<Arc<Views>>, caller: Caller) -> Res
     let scope = caller.require(Permission::View)?;
     let log = views.log.status();
     let progress = *views.progress.borrow();
-    let refused: Map<String, Value> =
-        refused(&views).filter(|(_, n)| *n > 0).map(|(label, n)| (label.to_owned(), n.into())).collect();
+    let refused: Map<String, Value> = refused(&views)
+        .filter(|(_, n)| *n > 0)
+        .map(|(label, n)| (label.to_owned(), n.into()))
+        .collect();
     let not_ready = views.not_ready();
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -66,8 +72,15 @@ pub(crate) async fn show(State(views): State<Arc<Views>>, caller: Caller) -> Res
 pub(crate) async fn digest(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.require(Permission::Audit)?;
     let (answer, digests) = tokio::sync::oneshot::channel();
-    views.digests.send(answer).await.map_err(|_| Problem::unavailable("the pipeline has stopped"))?;
-    digests.await.map(Json).map_err(|_| Problem::unavailable("the pipeline could not make digests; the log says why"))
+    views
+        .digests
+        .send(answer)
+        .await
+        .map_err(|_| Problem::unavailable("the pipeline has stopped"))?;
+    digests
+        .await
+        .map(Json)
+        .map_err(|_| Problem::unavailable("the pipeline could not make digests; the log says why"))
 }
 
 pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
@@ -84,7 +97,10 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
     let log = views.log.status();
     let progress = *views.progress.borrow();
     let lag = |name: &str, cursor: u64| {
-        (format!("{{projection=\"{name}\"}}"), log.durable.saturating_sub(cursor))
+        (
+            format!("{{projection=\"{name}\"}}"),
+            log.durable.saturating_sub(cursor),
+        )
     };
     // One thread folds a record into all of them before the next one.
     let names = ["views", "history", "ledger", "register"];
@@ -94,32 +110,123 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         "Durable journal records that a projection has not folded in yet.",
         &names.map(|name| lag(name, progress.applied)),
     );
-    metric("onemap_checkpoint_lag_records", "gauge", "Durable journal records that a restart would fold again.", &[
-        lag("history", progress.history),
-        lag("ledger", progress.ledger),
-        lag("register", progress.register),
-    ]);
-    let refused: Vec<_> = refused(&views).map(|(label, n)| (format!("{{reason=\"{label}\"}}"), n)).collect();
-    metric("onemap_refused_total", "counter", "Inputs refused, by reason.", &refused);
-    metric("onemap_readings_total", "counter", "Readings admitted since the start.", &one(views.readings.load(Ordering::Relaxed)));
-    metric("onemap_mqtt_connections", "gauge", "MQTT connections now.", &one(counted.connections));
-    metric("onemap_mqtt_publishes_total", "counter", "MQTT publishes received.", &one(counted.publishes));
-    metric("onemap_mqtt_acks_total", "counter", "MQTT publishes acknowledged after they were durable.", &one(counted.acks));
-    metric("onemap_mqtt_slow_readers_total", "counter", "Subscribers cut off because they did not read.", &one(counted.slow_readers));
-    metric("onemap_journal_bytes", "gauge", "Bytes of the journal on disk.", &one(log.bytes));
-    metric("onemap_journal_segments", "gauge", "Segments of the journal.", &one(log.segments as u64));
-    metric("onemap_journal_durable_position", "gauge", "Last durable record.", &one(log.durable));
-    metric("onemap_journal_commits_total", "counter", "Group commits (one fsync each).", &one(log.n_commits));
-    metric("onemap_journal_full", "gauge", "1 while the journal waits for room.", &one(u64::from(log.full)));
-    metric("onemap_series", "gauge", "Series in the dictionary.", &one(views.history.stats().series));
+    metric(
+        "onemap_checkpoint_lag_records",
+        "gauge",
+        "Durable journal records that a restart would fold again.",
+        &[
+            lag("history", progress.history),
+            lag("ledger", progress.ledger),
+            lag("register", progress.register),
+        ],
+    );
+    let refused: Vec<_> = refused(&views)
+        .map(|(label, n)| (format!("{{reason=\"{label}\"}}"), n))
+        .collect();
+    metric(
+        "onemap_refused_total",
+        "counter",
+        "Inputs refused, by reason.",
+        &refused,
+    );
+    metric(
+        "onemap_readings_total",
+        "counter",
+        "Readings admitted since the start.",
+        &one(views.readings.load(Ordering::Relaxed)),
+    );
+    metric(
+        "onemap_mqtt_connections",
+        "gauge",
+        "MQTT connections now.",
+        &one(counted.connections),
+    );
+    metric(
+        "onemap_mqtt_publishes_total",
+        "counter",
+        "MQTT publishes received.",
+        &one(counted.publishes),
+    );
+    metric(
+        "onemap_mqtt_acks_total",
+        "counter",
+        "MQTT publishes acknowledged after they were durable.",
+        &one(counted.acks),
+    );
+    metric(
+        "onemap_mqtt_slow_readers_total",
+        "counter",
+        "Subscribers cut off because they did not read.",
+        &one(counted.slow_readers),
+    );
+    metric(
+        "onemap_journal_bytes",
+        "gauge",
+        "Bytes of the journal on disk.",
+        &one(log.bytes),
+    );
+    metric(
+        "onemap_journal_segments",
+        "gauge",
+        "Segments of the journal.",
+        &one(log.segments as u64),
+    );
+    metric(
+        "onemap_journal_durable_position",
+        "gauge",
+        "Last durable record.",
+        &one(log.durable),
+    );
+    metric(
+        "onemap_journal_commits_total",
+        "counter",
+        "Group commits (one fsync each).",
+        &one(log.n_commits),
+    );
+    metric(
+        "onemap_journal_full",
+        "gauge",
+        "1 while the journal waits for room.",
+        &one(u64::from(log.full)),
+    );
+    metric(
+        "onemap_series",
+        "gauge",
+        "Series in the dictionary.",
+        &one(views.history.stats().series),
+    );
     let counts = views.counts(&Scope::local("metrics"));
-    metric("onemap_devices", "gauge", "Devices by state.", &[
-        ("{state=\"normal\"}".to_owned(), counts.normal as u64),
-        ("{state=\"abnormal\"}".to_owned(), counts.abnormal as u64),
-        ("{state=\"unknown\"}".to_owned(), counts.unknown as u64),
-    ]);
-    metric("onemap_devices_stale", "gauge", "Devices silent for more than three cadences.", &one(counts.stale as u64));
-    metric("onemap_alerts_open", "gauge", "Open alerts.", &one(counts.alerts_open as u64));
-    metric("onemap_ready", "gauge", "1 when ready.", &one(u64::from(views.not_ready().is_empty())));
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out).into_response()
+    metric(
+        "onemap_devices",
+        "gauge",
+        "Devices by state.",
+        &[
+            ("{state=\"normal\"}".to_owned(), counts.normal as u64),
+            ("{state=\"abnormal\"}".to_owned(), counts.abnormal as u64),
+            ("{state=\"unknown\"}".to_owned(), counts.unknown as u64),
+        ],
+    );
+    metric(
+        "onemap_devices_stale",
+        "gauge",
+        "Devices silent for more than three cadences.",
+        &one(counts.stale as u64),
+    );
+    metric(
+        "onemap_alerts_open",
+        "gauge",
+        "Open alerts.",
+        &one(counts.alerts_open as u64),
+    );
+    metric(
+        "onemap_ready",
+        "gauge",
+        "1 when ready.",
+        &one(u64::from(views.not_ready().is_empty())),
+    );
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        out,
+    )
+        .into_response()
 }

@@ -62,7 +62,10 @@ pub(crate) async fn alerts(
 type Sender = mpsc::Sender<Result<Bytes, Infallible>>;
 
 async fn send(sender: &Sender, bytes: Bytes) -> bool {
-    matches!(tokio::time::timeout(STALLED, sender.send(Ok(bytes))).await, Ok(Ok(())))
+    matches!(
+        tokio::time::timeout(STALLED, sender.send(Ok(bytes))).await,
+        Ok(Ok(()))
+    )
 }
 
 async fn feed(views: &Arc<Views>, scope: &Scope, resumed: Option<u64>, sender: &Sender) {
@@ -78,7 +81,11 @@ async fn feed(views: &Arc<Views>, scope: &Scope, resumed: Option<u64>, sender: &
             let upto = *newest.borrow();
             let open: Vec<_> = {
                 let board = views.board.read().expect("no holder of this lock panics");
-                board.open_alerts().filter(|a| scope.covers(a.division.as_ref())).map(|a| a.id).collect()
+                board
+                    .open_alerts()
+                    .filter(|a| scope.covers(a.division.as_ref()))
+                    .map(|a| a.id)
+                    .collect()
             };
             let reader = views.clone();
             let story = tokio::task::spawn_blocking(move || {
@@ -91,7 +98,9 @@ async fn feed(views: &Arc<Views>, scope: &Scope, resumed: Option<u64>, sender: &
             });
             match story.await {
                 Ok(Ok(story)) => {
-                    for LedgerTransition { seq, transition } in story.into_iter().filter(|row| row.seq <= upto) {
+                    for LedgerTransition { seq, transition } in
+                        story.into_iter().filter(|row| row.seq <= upto)
+                    {
                         if !send(sender, render(seq, &transition)).await {
                             return;
                         }

@@ -39,13 +39,19 @@ pub struct Hub {
 impl Hub {
     fn join(&self, topic: Topic) -> broadcast::Receiver<Bytes> {
         let mut topics = self.topics.lock().expect("no holder of this lock panics");
-        topics.entry(topic).or_insert_with(|| broadcast::channel(N_WAITING_EVENTS).0).subscribe()
+        topics
+            .entry(topic)
+            .or_insert_with(|| broadcast::channel(N_WAITING_EVENTS).0)
+            .subscribe()
     }
     /// Topics someone watches; those nobody watches any more are dropped.
     fn watched(&self) -> Vec<(Topic, broadcast::Sender<Bytes>)> {
         let mut topics = self.topics.lock().expect("no holder of this lock panics");
         topics.retain(|_, sender| sender.receiver_count() > 0);
-        topics.iter().map(|(topic, sender)| (topic.clone(), sender.clone())).collect()
+        topics
+            .iter()
+            .map(|(topic, sender)| (topic.clone(), sender.clone()))
+            .collect()
     }
 }
 
@@ -60,7 +66,8 @@ pub(crate) async fn live(
     let (sender, receiver) = mpsc::channel::<Result<Bytes, Infallible>>(N_WAITING_EVENTS);
     let mut topic = hub.join(scope.division.clone());
     tokio::spawn(async move {
-        let hello = json!({"t": views.now().ms(), "version": env!("CARGO_PKG_VERSION"), "instance": views.instance});
+        let hello =
+            json!({"t": views.now().ms(), "version": env!("CARGO_PKG_VERSION"), "instance": views.instance});
         let mut next = event("hello", None, &hello.to_string());
         loop {
             match tokio::time::timeout(STALLED, sender.send(Ok(next))).await {
@@ -95,7 +102,13 @@ struct Pump {
 pub async fn pump(views: Arc<Views>, hub: Hub, stop: CancellationToken) {
     let notices = views.notices.subscribe();
     let latest_version = views.latest.version();
-    let mut pump = Pump { views, hub, latest_version, stale: HashSet::new(), notices };
+    let mut pump = Pump {
+        views,
+        hub,
+        latest_version,
+        stale: HashSet::new(),
+        notices,
+    };
     let mut clock = tokio::time::interval(GATHER);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut round = 0u32;
@@ -120,7 +133,13 @@ impl Pump {
         let topics = self.hub.watched();
         let (mut series, version) = self.views.latest.changed_since(self.latest_version);
         self.latest_version = version;
-        series.append(&mut self.views.changed_conditions.lock().expect("no holder of this lock panics"));
+        series.append(
+            &mut self
+                .views
+                .changed_conditions
+                .lock()
+                .expect("no holder of this lock panics"),
+        );
         series.sort_unstable();
         series.dedup();
         let mut alerts = Vec::new();
@@ -158,8 +177,11 @@ impl Pump {
                 send("register", json!({"t": t}).to_string());
             }
             for (name, field, changes) in [("values", "v", &values), ("devices", "d", &devices)] {
-                let own: Vec<&str> =
-                    changes.iter().filter(|c| scope.covers(c.division.as_ref())).map(|c| &*c.json).collect();
+                let own: Vec<&str> = changes
+                    .iter()
+                    .filter(|c| scope.covers(c.division.as_ref()))
+                    .map(|c| &*c.json)
+                    .collect();
                 if !own.is_empty() {
                     send(name, format!("{{\"t\":{t},\"{field}\":[{}]}}", own.join(",")));
                 }
@@ -171,7 +193,12 @@ impl Pump {
             }
             if beat {
                 let counts = *counts.entry(topic).or_insert_with(|| self.views.counts(&scope));
-                let lag = self.views.log.status().durable.saturating_sub(self.views.progress.borrow().applied);
+                let lag = self
+                    .views
+                    .log
+                    .status()
+                    .durable
+                    .saturating_sub(self.views.progress.borrow().applied);
                 send("beat", json!({"t": t, "lag": lag, "counts": counts}).to_string());
             }
         }
@@ -183,12 +210,20 @@ impl Pump {
         let mut changes = Vec::with_capacity(series.len());
         let mut touched = HashSet::new();
         for id in series {
-            let (Some(latest), Some(key)) = (self.views.latest.get(*id), self.views.history.series_key(*id)) else { continue };
+            let (Some(latest), Some(key)) = (self.views.latest.get(*id), self.views.history.series_key(*id))
+            else {
+                continue;
+            };
             let state = condition_code(self.views.condition(*id));
             let value = serde_json::to_string(&latest.value).expect("numbers and texts are JSON");
             changes.push(Change {
                 division: register.divisions.get(&key.device).cloned(),
-                json: format!("[{},{value},{},{state},{}]", id.0, latest.measured_at.ms(), latest.quality.0),
+                json: format!(
+                    "[{},{value},{},{state},{}]",
+                    id.0,
+                    latest.measured_at.ms(),
+                    latest.quality.0
+                ),
             });
             touched.insert(key.device.clone());
         }
@@ -202,7 +237,11 @@ impl Pump {
         let seen = self.views.seen.read().expect("no holder of this lock panics");
         for (id, device) in &register.view.devices {
             let stale = Views::stale(device, seen.get(id).copied(), now);
-            let changed = if stale { self.stale.insert(id.clone()) } else { self.stale.remove(id) };
+            let changed = if stale {
+                self.stale.insert(id.clone())
+            } else {
+                self.stale.remove(id)
+            };
             if changed {
                 touched.insert(id.clone());
             }
@@ -218,7 +257,9 @@ impl Pump {
             .map(|id| {
                 let series: Vec<_> = self.views.series_of(id).into_iter().map(|(id, _)| id).collect();
                 let status = condition_code(self.views.device_condition(&series));
-                let heard = seen.get(id).map_or("null".to_owned(), |s| s.received_at.ms().to_string());
+                let heard = seen
+                    .get(id)
+                    .map_or("null".to_owned(), |s| s.received_at.ms().to_string());
                 let stale = u8::from(self.stale.contains(id));
                 let id_json = serde_json::to_string(id).expect("a name is JSON");
                 Change {

@@ -34,7 +34,10 @@ pub(crate) fn event(name: &str, id: Option<u64>, data: &str) -> Bytes {
 pub(crate) fn stream(receiver: mpsc::Receiver<Result<Bytes, Infallible>>) -> Response {
     let mut response = Response::new(Body::from_stream(ReceiverStream::new(receiver)));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
