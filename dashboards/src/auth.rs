@@ -1,6 +1,6 @@
 //! Who asks: bearer tokens and the screen's session cookie become a [`Scope`].
 //!
-//! Deny by default: every route behind [`require_scope`] needs one; handlers then ask the scope for
+//! Deny by default: every route behind `require_scope` needs one; handlers then ask the scope for
 //! the permission they need.
 
 use std::collections::HashMap;
@@ -177,7 +177,7 @@ pub(crate) async fn require_scope(
     Ok(next.run(request).await)
 }
 
-/// The scope of a request that passed [`require_scope`].
+/// The scope of a request that passed `require_scope`.
 pub(crate) struct Caller(pub(crate) Scope);
 
 impl Caller {

@@ -1,6 +1,6 @@
 //! The HTTP API, live push and the embedded screen: the view over store, map and alerts.
 //!
-//! Everything behind [`auth::require_scope`] is denied without a token or session; what a role and
+//! Everything behind `auth::require_scope` is denied without a token or session; what a role and
 //! a division may see is asked of the [`Scope`](onemap_model::Scope) in each handler.
 
 mod api;

@@ -99,6 +99,7 @@ pub(crate) fn parse_step(text: &str) -> Result<std::time::Duration, Problem> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! Listeners: MQTT front end, admission, fan-out and downlink.
 //!
 //! A listener frames, authenticates, authorises and appends to the journal; only when the journal is
-//! durable does the device get its answer. [`admit`] is used by the pipeline behind the journal and is
+//! durable does the device get its answer. [`mod@admit`] is used by the pipeline behind the journal and is
 //! pure. [`fanout`] carries messages back to devices.
 
 pub mod admit;

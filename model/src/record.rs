@@ -332,6 +332,7 @@ impl<'a> Record<'a> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::{Scope, Verb};
 
