@@ -42,7 +42,8 @@ export const launch = () => chromium.launch({ executablePath: browserPath(), arg
 
 /** A page whose every foreign request, policy violation and error is written down in `guards`. */
 export async function openPage(browser, { url, width = 1920, height = 1080 }) {
-  const context = await browser.newContext({ viewport: { width, height } });
+  // Without flights: they are drawn in software here and would take the time that is being measured.
+  const context = await browser.newContext({ viewport: { width, height }, reducedMotion: "reduce" });
   const page = await context.newPage();
   const guards = { foreign: [], violations: [], errors: [] };
   const own = new URL(url).host;

@@ -27,7 +27,7 @@ export function App() {
 }
 
 function Screen() {
-  useEffect(() => follow(sessionEnded), []);
+  useEffect(() => follow(() => void sessionEnded()), []);
   return (
     <div class={`screen${isLost() ? " is-lost" : ""}${wall ? " is-wall" : ""}`} data-testid="screen">
       <a class="skip" href="#alarms">

@@ -9,7 +9,7 @@ import type { Alert, LiveBeat, LiveDevices, LiveHello, LiveValues } from "./type
 export const SILENCE_MS = 4_000;
 /** An open stream that stays silent this long is given up and opened anew. */
 const REOPEN_MS = 9_000;
-const RETRY_MS = [500, 1_000, 2_000, 3_000];
+const RETRY_MS = [500, 1_000, 1_500, 2_000];
 const CHECK_MS = 250;
 
 export type LiveHandlers = {
@@ -22,8 +22,8 @@ export type LiveHandlers = {
   beat(data: LiveBeat): void;
   /** Called when contact is lost (`false`) or there again (`true`). */
   contact(alive: boolean): void;
-  /** Called when the stream cannot be opened again and again: perhaps the session has ended. */
-  refused(): void;
+  /** Called after each failure of the stream: perhaps the session has ended. */
+  failed(): void;
 };
 
 /** Whether a stream whose last event came at `last` counts as alive at `now` (milliseconds). */
@@ -83,7 +83,7 @@ export function openLive(on: LiveHandlers): () => void {
       source = null;
       setAlive(false);
       failures += 1;
-      if (failures % 3 === 0) on.refused();
+      on.failed();
       retry = setTimeout(connect, RETRY_MS[Math.min(failures, RETRY_MS.length) - 1]);
     };
   };

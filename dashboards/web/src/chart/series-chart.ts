@@ -146,7 +146,7 @@ export class SeriesChart {
               data: inView.map(({ value, text }) => ({
                 yAxis: value,
                 lineStyle: { color: INK.limit, type: "dashed", width: px(1.4) },
-                label: { ...font, color: INK.limit, formatter: text, position: "insideEndTop" },
+                label: { ...font, color: INK.limit, formatter: text, position: "insideStartTop" },
               })),
             },
             markArea: {

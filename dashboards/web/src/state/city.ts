@@ -87,13 +87,17 @@ const dirty = {
   alerts: new Map<string, Alert>(),
 };
 let flushTimer: ReturnType<typeof setTimeout> | undefined;
+let flushedAt = 0;
 
 function flushSoon(): void {
-  if (flushTimer === undefined) flushTimer = setTimeout(flush, FLUSH_MS);
+  if (flushTimer !== undefined) return;
+  // The first change after a quiet time shows at once, the next ones together.
+  flushTimer = setTimeout(flush, Math.max(0, flushedAt + FLUSH_MS - performance.now()));
 }
 
 function flush(): void {
   flushTimer = undefined;
+  flushedAt = performance.now();
   if (dirty.alerts.size > 0) {
     alerts.value = bounded(new Map([...alerts.value, ...dirty.alerts]));
     dirty.alerts.clear();
@@ -255,8 +259,8 @@ async function loadSnapshot(): Promise<void> {
     loading = false;
     waiting = [];
     snapshotError.value = error instanceof Error ? error.message : String(error);
-    if (error instanceof ApiError && error.status === 401) onSessionEnded?.();
-    else reloadSoon(RETRY_SNAPSHOT_MS);
+    endOn401(error);
+    reloadSoon(RETRY_SNAPSHOT_MS);
   }
   if (again) {
     again = false;
@@ -271,6 +275,10 @@ function orWait(apply: () => void): void {
 }
 
 let onSessionEnded: (() => void) | null = null;
+
+function endOn401(error: unknown): void {
+  if (error instanceof ApiError && error.status === 401) onSessionEnded?.();
+}
 
 /** Clocks closer than this count as equal: network delay is not a clock error. */
 const CLOCK_SLACK_MS = 1_500;
@@ -311,10 +319,8 @@ export function follow(sessionEnded: () => void): () => void {
       if (!alive) contact.value = "lost";
       else contact.value = loading || !loaded.value ? "connecting" : "live";
     },
-    refused() {
-      api.session().catch((error) => {
-        if (error instanceof ApiError && error.status === 401) sessionEnded();
-      });
+    failed() {
+      api.session().catch(endOn401);
     },
   };
   const stopLive = openLive(handlers);
@@ -324,13 +330,15 @@ export function follow(sessionEnded: () => void): () => void {
         (state) => {
           system.value = state;
         },
-        () => undefined, // the stream's own watch tells about a dead server
+        endOn401, // a dead server is told by the stream's own watch
       );
   }, SYSTEM_EVERY_MS);
   return () => {
     stopLive();
     clearInterval(poll);
     onSessionEnded = null;
+    clearTimeout(reloadTimer);
+    reloadTimer = undefined;
     instance = null;
   };
 }

@@ -32,7 +32,7 @@ export async function enter(): Promise<void> {
       access.value = { state: "in", session: await api.session() };
       return;
     } catch (error) {
-      if (error instanceof ApiError && error.status === 401) {
+      if (is401(error)) {
         access.value = { state: "out", why: null };
         return;
       }
@@ -41,27 +41,47 @@ export async function enter(): Promise<void> {
   }
 }
 
+/**
+ * The token of this page's log-in, in memory only. A server that was restarted knows no sessions; a wall
+ * with nobody in front of it must come back by itself.
+ */
+let remembered: string | null = null;
+
 /** Exchanges a token for a session. On failure `access` says why. */
 export async function logIn(token: string): Promise<boolean> {
   try {
     await api.logIn(token);
     access.value = { state: "in", session: await api.session() };
+    remembered = token;
     return true;
   } catch (error) {
-    const wrong = error instanceof ApiError && error.status === 401;
-    access.value = {
-      state: "out",
-      why: wrong ? "wrong" : error instanceof Error ? error.message : String(error),
-    };
+    const why = is401(error) ? "wrong" : error instanceof Error ? error.message : String(error);
+    access.value = { state: "out", why };
     return false;
   }
 }
 
 export async function logOut(): Promise<void> {
+  remembered = null;
   await api.logOut().catch(() => undefined); // even when the server is away, this screen forgets
   access.value = { state: "out", why: null };
 }
 
-export function sessionEnded(): void {
-  access.value = { state: "out", why: null };
+let renewing = false;
+
+/** The server no longer knows the session: a new one with the same token, or the door. */
+export async function sessionEnded(): Promise<void> {
+  if (renewing || access.value.state !== "in") return;
+  renewing = true;
+  try {
+    if (remembered === null) access.value = { state: "out", why: null };
+    else await api.logIn(remembered);
+  } catch (error) {
+    // Any other failure is the server's; whoever noticed the end of the session asks again.
+    if (is401(error)) access.value = { state: "out", why: null };
+  } finally {
+    renewing = false;
+  }
 }
+
+const is401 = (error: unknown) => error instanceof ApiError && error.status === 401;
