@@ -160,7 +160,9 @@ fn assemble(
     }
     let engine = match history.extra("engine") {
         None => Engine::new(),
-        Some(bytes) => Engine::restore(&bytes).context("the checkpoint of the rule engine cannot be read")?,
+        Some(bytes) => Engine::restore(&bytes).context(
+            "the checkpoint of the rule engine cannot be read by this version; `onemap journal replay --into NEW` makes all projections again",
+        )?,
     };
     let board = restore_board(history.extra("board"))?;
     let now = history

@@ -57,6 +57,8 @@ pub(crate) struct Pipeline {
     /// The pipeline's clock.
     now: Timestamp,
     checkpoint_at: u64,
+    /// Beijing day on which the ledger last let old rows go.
+    retained_on: i64,
     pending: Pending,
     questions: mpsc::Receiver<oneshot::Sender<serde_json::Value>>,
 }
@@ -117,6 +119,7 @@ impl Pipeline {
             position,
             now,
             checkpoint_at: position,
+            retained_on: 0,
             pending: Pending::default(),
             questions,
         };
@@ -320,6 +323,13 @@ impl Pipeline {
                 ..LedgerBatch::default()
             })
             .context("the ledger cannot be written")?;
+        if self.retained_on != self.now.beijing_day() {
+            self.retained_on = self.now.beijing_day();
+            let gone = self.ledger.retain(self.now).context("the ledger cannot let old rows go")?;
+            if gone != onemap_store::ledger::Retained::default() {
+                info!(evidence = gone.n_evidence, quarantine = gone.n_quarantine, "rows past their retention are gone");
+            }
+        }
         self.checkpoint_at = self.position;
         let position = self.position;
         self.views.progress.send_modify(|p| {

@@ -15,5 +15,6 @@ mod crash;
 mod demo;
 mod gateway;
 mod replay;
+mod schemas;
 mod screen;
 mod server;

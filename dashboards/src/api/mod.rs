@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::error::Problem;
 
 /// Most rows of one page.
-pub(crate) const MAX_LIMIT: usize = 10_000;
+pub(crate) const MAX_LIMIT: usize = 100_000;
 
 /// `{"items":…,"next":…}`.
 pub(crate) fn list(items: Vec<Value>, next: Option<String>) -> Json<Value> {

@@ -3,12 +3,12 @@
 use std::{
     fs::File,
     io,
-    time::{Duration, Instant},
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Notify, watch};
