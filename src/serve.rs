@@ -25,6 +25,9 @@ use crate::config::Config;
 use crate::house::{self, House, Purpose, Running, clock};
 use crate::shipped;
 
+/// How long a start waits for the fold of what the last run left before it opens the listeners.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
 /// The listeners' look-up of device tokens.
 struct Tokens(Arc<Views>);
 
@@ -69,23 +72,17 @@ impl Server {
             .with_context(|| format!("[mqtt] listen = \"{}\" cannot be bound", config.mqtt_listen))?;
         let http_address = http.local_addr().context("the HTTP listener has no address")?;
         let (owned, opened) = (config.clone(), fanout.clone());
-        let House {
-            views,
-            mut pipeline,
-            counters,
-        } = tokio::task::spawn_blocking(move || {
-            let mut house = house::open(&owned, Some(opened), Purpose::Serve)?;
-            house
-                .pipeline
-                .run_to_end()
-                .context("the journal cannot be folded")?;
-            Ok::<_, anyhow::Error>(house)
-        })
-        .await
-        .context("opening the data folder was cut short")??;
-        // The start's own fold is done; from here on records come while running.
-        pipeline.fold_batch()?;
+        let House { views, pipeline, counters } =
+            tokio::task::spawn_blocking(move || house::open(&owned, Some(opened), Purpose::Serve))
+                .await
+                .context("opening the data folder was cut short")??;
+        let left = *views.log.durable().borrow();
         let running = Running::start(pipeline, views.clone(), config.checkpoint_every)?;
+        // What the last run left is folded first, so that the first answers are current; after a kill
+        // under full load that can take longer, and devices do not wait for it.
+        if tokio::time::timeout(CATCH_UP, views.applied_whenever(left)).await.is_err() {
+            warn!("the pipeline still folds what the last run left; answers are behind until it is done");
+        }
         shipped::load(config, &views).await?;
         let token = owner_token(&config.data_dir, &views).await?;
 
@@ -291,7 +288,7 @@ async fn owner_token(data_dir: &Path, views: &Arc<Views>) -> Result<String> {
         .record_register(&scope, clock(), vec![change])
         .await
         .context("no token can be made")?;
-    views.applied(position).await?;
+    views.applied_whenever(position).await;
     write_private(&path, &format!("{token}\n"))?;
     Ok(token)
 }

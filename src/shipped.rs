@@ -116,6 +116,9 @@ pub(crate) fn faults(config: &Config) -> Result<Vec<String>> {
     Ok(faults)
 }
 
+/// Records that are folded in a moment; a change behind more of them is not waited for.
+const N_SOON: u64 = 10_000;
+
 /// Brings the journal up to the folders: changed and new files are recorded, removed rule files too.
 /// With any fault nothing is taken.
 pub(crate) async fn load(config: &Config, views: &Arc<Views>) -> Result<()> {
@@ -187,6 +190,8 @@ pub(crate) async fn load(config: &Config, views: &Arc<Views>) -> Result<()> {
                 .await?;
         }
     }
-    views.applied(last).await?;
+    if views.progress.borrow().applied + N_SOON >= last {
+        views.applied(last).await?;
+    }
     Ok(())
 }

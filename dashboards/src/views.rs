@@ -21,6 +21,9 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::auth::Keys;
 
+/// Records behind which the answers are no longer called current.
+const N_BEHIND: u64 = 50_000;
+
 /// How far each projection is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -205,6 +208,12 @@ impl Views {
         }
     }
 
+    /// Waits until the pipeline has folded `position`, however long it takes.
+    pub async fn applied_whenever(&self, position: u64) {
+        // The sender lives as long as these views.
+        let _ = self.progress.subscribe().wait_for(|p| p.applied >= position).await;
+    }
+
     /// The device, if the scope may see it.
     pub fn device(&self, scope: &Scope, id: &str) -> Option<Arc<Device>> {
         let register = self.register.read().expect(POISON);
@@ -280,6 +289,10 @@ impl Views {
                 "the journal's disk or size limit is full; sockets are not read until there is room"
                     .to_owned(),
             );
+        }
+        let behind = log.durable.saturating_sub(self.progress.borrow().applied);
+        if behind > N_BEHIND {
+            why.push(format!("the pipeline is {behind} records behind; what is shown is older than what is kept"));
         }
         if let Some(fault) = &*self.fault.read().expect(POISON) {
             why.push(fault.clone());

@@ -2,10 +2,13 @@
 // security policy (no inline script, no inline style) holds.
 import { defineConfig } from "vitest/config";
 
+const server = process.env.ONEMAP_URL;
+
 export default defineConfig({
   base: "/",
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   worker: { format: "es" },
+  server: { proxy: server ? { "/api": server, "/tiles": server } : {} },
   build: {
     target: "es2022",
     assetsInlineLimit: 0,

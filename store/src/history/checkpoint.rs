@@ -82,7 +82,7 @@ impl History {
             self.memory.write(saved.id, |series| {
                 series.next_seq = saved.next_seq;
                 series.sealed = Vec::new();
-                series.replaced = Vec::new();
+                series.replaced.clear();
                 series.dirty = false;
                 if saved.folded {
                     series.late = Run::default();
@@ -142,7 +142,7 @@ impl History {
             sizes.chunk_bytes += row.len() as u64;
             batch.insert(&keyspace, key, row);
         }
-        for replaced in &series.replaced {
+        for replaced in series.replaced.values() {
             let (key, row) = replaced.encode(id);
             batch.insert(&self.disk.revisions, key, row);
         }

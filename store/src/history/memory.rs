@@ -11,7 +11,7 @@ use super::SeriesId;
 use super::chunk::partition_of;
 use super::column::{Input, put_signed, put_unsigned};
 use super::point::Kept;
-use super::revisions::Replaced;
+use super::revisions::Pending;
 use super::run::Run;
 
 /// When a head is sealed.
@@ -44,8 +44,8 @@ pub(super) struct Series {
     pub(super) head: Run,
     pub(super) sealed: Vec<Arc<Run>>,
     pub(super) late: Run,
-    /// Values replaced since the last checkpoint.
-    pub(super) replaced: Vec<Replaced>,
+    /// Values replaced since the last checkpoint, by time and ordinal.
+    pub(super) replaced: Pending,
     /// Changed since the last checkpoint.
     pub(super) dirty: bool,
 }

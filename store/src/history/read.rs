@@ -14,7 +14,7 @@ use super::chunk::Header;
 use super::disk::{Chunk, Disk};
 use super::memory::Memory;
 use super::point::Kept;
-use super::revisions::Replaced;
+use super::revisions::Pending;
 use super::run::{Piece, Run, overlay};
 use super::{HistoryError, SeriesId};
 
@@ -22,7 +22,7 @@ use super::{HistoryError, SeriesId};
 pub(super) struct View {
     pub(super) id: SeriesId,
     pub(super) snapshot: Snapshot,
-    pub(super) replaced: Vec<Replaced>,
+    pub(super) replaced: Pending,
     sealed: Vec<Arc<Run>>,
     head: Run,
     late: Run,

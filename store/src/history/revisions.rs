@@ -46,6 +46,9 @@ impl Replaced {
     }
 }
 
+/// Replaced values that no checkpoint has written yet, by time and ordinal.
+pub(super) type Pending = BTreeMap<(i64, u32), Replaced>;
+
 /// Replaced values by time, oldest version first.
 pub(super) type ReplacedByTime = BTreeMap<i64, Vec<Replaced>>;
 
@@ -55,7 +58,7 @@ pub(super) fn load(
     snapshot: &Snapshot,
     series: SeriesId,
     (from, to): (i64, i64),
-    pending: &[Replaced],
+    pending: &Pending,
 ) -> Result<ReplacedByTime, HistoryError> {
     let mut by_time = BTreeMap::<i64, BTreeMap<u32, Replaced>>::new();
     let range = key(series.0, from, 0)..=key(series.0, to, u32::MAX);
@@ -71,12 +74,9 @@ pub(super) fn load(
             None => disk.report_damage("revision", &key),
         }
     }
-    for replaced in pending {
-        if (from..=to).contains(&replaced.point.at) {
-            by_time
-                .entry(replaced.point.at)
-                .or_default()
-                .insert(replaced.ordinal, replaced.clone());
+    if from <= to {
+        for ((at, ordinal), replaced) in pending.range((from, 0)..=(to, u32::MAX)) {
+            by_time.entry(*at).or_default().insert(*ordinal, replaced.clone());
         }
     }
     Ok(by_time

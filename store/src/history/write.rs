@@ -7,7 +7,7 @@ use onemap_model::{Quality, Reading, SeriesKey};
 
 use super::memory::{Place, unpoisoned};
 use super::point::{Kept, Kind, Outcome, same};
-use super::revisions::{self, Replaced};
+use super::revisions::{self, Pending, Replaced};
 use super::series::DeviceIndex;
 use super::{History, HistoryError, SeriesId};
 
@@ -154,7 +154,7 @@ impl History {
         };
         let fresh = replaced.is_none();
         let was_clean = self.memory.write(id, |series| {
-            series.replaced.extend(replaced);
+            series.replaced.extend(replaced.map(|r| ((at, r.ordinal), r)));
             series.put(point, fresh, self.seal_at);
             !std::mem::replace(&mut series.dirty, true)
         });
@@ -205,10 +205,18 @@ impl History {
         if !shown.is_revised() {
             return Ok(Vec::new());
         }
-        let pending = self
+        let (first, last) = ((shown.at, 0), (shown.at, u32::MAX));
+        let pending: Pending = self
             .memory
-            .read(id, |series| series.replaced.clone())
+            .read(id, |series| {
+                let own = series.replaced.range(first..=last);
+                own.map(|(key, replaced)| (*key, replaced.clone())).collect()
+            })
             .unwrap_or_default();
+        // With the first version at hand none of this time is on disk.
+        if pending.contains_key(&first) {
+            return Ok(pending.into_values().collect());
+        }
         let snapshot = self.disk.db.snapshot();
         let mut loaded = revisions::load(&self.disk, &snapshot, id, (shown.at, shown.at), &pending)?;
         Ok(loaded.remove(&shown.at).unwrap_or_default())

@@ -93,7 +93,7 @@ export const api = {
   devices: () => pages<Device>("/api/v1/devices", {}, 50_000),
   latest: () => pages<LatestItem>("/api/v1/latest", {}, 200_000),
   latestOf: (device: string) => pages<LatestItem>("/api/v1/latest", { device }, 1_000),
-  openAlerts: (most: number) => pages<Alert>("/api/v1/alerts", { state: "open", limit: 200 }, most),
+  openAlerts: (most: number) => pages<Alert>("/api/v1/alerts", { state: "open", limit: 1_000 }, most),
   endedAlerts: (limit: number) => pages<Alert>("/api/v1/alerts", { state: "ended", limit }, limit),
   acknowledge: (id: string, act: { name: string; note: string; minutes: number }) =>
     post<Alert>(`/api/v1/alerts/${enc(id)}/ack`, act),

@@ -14,7 +14,7 @@ import {
   statusVersion,
   valuesVersion,
 } from "../state/city";
-import { quantityName, unitOf, valueText, valueWithUnit } from "../state/quantities";
+import { inOrder, quantityName, unitOf, valueText, valueWithUnit } from "../state/quantities";
 import { act, now, selectDevice, selectedDevice, selectedSeries, wall } from "../state/view";
 import { placeName } from "./alarms";
 import { Course } from "./course";
@@ -59,7 +59,12 @@ function Details({ device }: { device: Device }) {
   const lost = contact.value === "lost";
   const name = nameOf(device);
   const own = openAlerts.value.filter((alert) => alert.series.device === device.id);
-  const chosen = device.series.find((ref) => ref.id === selectedSeries.value) ?? device.series[0];
+  const series = inOrder(device.series);
+  // The chosen one; else what is wrong; else the first.
+  const chosen =
+    series.find((ref) => ref.id === selectedSeries.value) ??
+    series.find((ref) => own.some((alert) => alert.series.id === ref.id)) ??
+    series[0];
   return (
     <>
       <header class="drawer-head">
@@ -104,7 +109,7 @@ function Details({ device }: { device: Device }) {
             ))}
           </section>
         ) : null}
-        <Readings device={device} chosen={chosen} />
+        <Readings device={device} series={series} chosen={chosen} />
         {chosen ? <Course key={chosen.id} device={device} series={chosen} /> : null}
         <Ledger device={device} />
       </section>
@@ -208,15 +213,17 @@ function Evidence({ alert }: { alert: Alert }) {
   );
 }
 
-function Readings({ device, chosen }: { device: Device; chosen: SeriesRef | undefined }) {
+type ReadingsProps = { device: Device; series: readonly SeriesRef[]; chosen: SeriesRef | undefined };
+
+function Readings({ device, series, chosen }: ReadingsProps) {
   return (
     <section class="readings last-known">
       <h3>{t("device.values")}</h3>
-      {device.series.length === 0 ? (
+      {series.length === 0 ? (
         <p class="empty">{t("device.no_values")}</p>
       ) : (
         <ul>
-          {device.series.map((ref) => (
+          {series.map((ref) => (
             <Value key={ref.id} device={device} series={ref} chosen={chosen?.id === ref.id} />
           ))}
         </ul>

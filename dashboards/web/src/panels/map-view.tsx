@@ -16,7 +16,7 @@ import {
   system,
 } from "../state/city";
 import { divisions } from "../state/divisions";
-import { quantityName, valueWithUnit } from "../state/quantities";
+import { inOrder, quantityName, valueWithUnit } from "../state/quantities";
 import { scale, selectDevice, selectedDevice, selectedDistrict, selectedKind, wall } from "../state/view";
 import { Icon, SeverityMark, StateBadge, StateMark } from "./marks";
 
@@ -222,10 +222,12 @@ function HoverCard() {
   const device = at ? devices.get(at.device) : undefined;
   if (!at || !device || device.id === selectedDevice.value) return null;
   const name = nameOf(device);
-  const rows = device.series.slice(0, 3).flatMap(({ id, quantity }) => {
-    const item = latest.get(id);
-    return item ? [{ id, quantity, item }] : [];
-  });
+  const rows = inOrder(device.series)
+    .slice(0, 3)
+    .flatMap(({ id, quantity }) => {
+      const item = latest.get(id);
+      return item ? [{ id, quantity, item }] : [];
+    });
   return (
     <div
       class={`hover-card${at.x > 520 ? " is-left" : ""}`}

@@ -87,13 +87,13 @@ function Figures() {
         {t("strip.alarms")}
       </span>
       <dl class="figure-group" aria-label={t("strip.alarms")}>
-        {openBySeverity.value.map(({ severity, n }) => (
+        {openBySeverity.value.map(({ severity, n, atLeast }) => (
           <div class={`figure sev-${severity}${n === 0 ? " is-zero" : ""}`} key={severity}>
             <dt>
               <SeverityMark severity={severity} />
               {t(`severity.${severity}`)}
             </dt>
-            <dd data-testid={`alerts-${severity}`}>{whole(n)}</dd>
+            <dd data-testid={`alerts-${severity}`}>{atLeast ? `${whole(n)}+` : whole(n)}</dd>
           </div>
         ))}
       </dl>

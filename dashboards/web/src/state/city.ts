@@ -22,8 +22,8 @@ import { byNeed, SEVERITIES } from "./triage";
 
 /** Changes reach the screen at most this often. */
 const FLUSH_MS = 200;
-/** Open alarms kept in memory; beyond it only the server's counts tell. */
-const MAX_OPEN_ALERTS = 1_000;
+/** Open alarms kept in memory (about 30 MB), so that no grave one hides behind many newer ones. */
+const MAX_OPEN_ALERTS = 20_000;
 /** Ended alarms kept for the charts' marks. */
 const MAX_ENDED_ALERTS = 200;
 /** Live events kept while a snapshot is fetched; when more come, another snapshot follows. */
@@ -67,12 +67,15 @@ export const serverNow = () => Date.now() + clockOffset.peek();
 export const openAlerts = computed(() =>
   [...alerts.value.values()].filter((a) => a.state === "open").sort(byNeed),
 );
-export const openBySeverity = computed(() =>
-  SEVERITIES.map((severity) => ({
+/** How many are open of each severity; `atLeast` when there are more than are kept. */
+export const openBySeverity = computed(() => {
+  const atLeast = openAlerts.value.length >= MAX_OPEN_ALERTS;
+  return SEVERITIES.map((severity) => ({
     severity,
     n: openAlerts.value.filter((a) => a.severity === severity).length,
-  })),
-);
+    atLeast,
+  }));
+});
 
 type Sink = (changed: ReadonlySet<string>) => void;
 let mapSink: Sink | null = null;

@@ -12,6 +12,13 @@ export function quantityName(name: string): string {
   return entry ? pick(entry) : name;
 }
 
+/** Series in the order of the dictionary, then by channel: the same order for every device. */
+export function inOrder<T extends { quantity: string; ch: number }>(series: readonly T[]): T[] {
+  const rank = new Map([...quantities.value.keys()].map((name, i) => [name, i]));
+  const at = (name: string) => rank.get(name) ?? rank.size;
+  return [...series].sort((a, b) => at(a.quantity) - at(b.quantity) || a.ch - b.ch);
+}
+
 export const isState = (name: string) => (quantities.value.get(name)?.states?.length ?? 0) > 0;
 export const unitOf = (name: string) => unitText(quantities.value.get(name)?.unit ?? "");
 
