@@ -66,13 +66,13 @@ def main():
         folder = pathlib.Path(folder)
         acked, peak = [], 0
         server = Server(folder)
-        for round in range(arguments.rounds):
-            names = [f"load-{round}-{i}" for i in range(arguments.conns)]
+        for turn in range(arguments.rounds):
+            names = [f"load-{turn}-{i}" for i in range(arguments.conns)]
             tokens = [json.loads(server.ask("/api/v1/devices", {"id": n, "name": n, "kind": "load"}))["token"] for n in names]
-            users, acklog = folder / "users.txt", folder / f"acked-{round}.txt"
+            users, acklog = folder / "users.txt", folder / f"acked-{turn}.txt"
             users.write_text("\n".join(tokens) + "\n")
             generator = load(server, users, acklog, arguments.conns)
-            time.sleep(arguments.seconds * (0.6 + 0.2 * round))
+            time.sleep(arguments.seconds * (0.6 + 0.2 * turn))
             peak = max(peak, server.rss_mib())
             behind = server.lag()
             server.process.kill()
@@ -85,7 +85,7 @@ def main():
             rows = [line.split(":") for line in acklog.read_text().splitlines() if ":" in line]
             acked += [(names[int(c)], int(s)) for c, s in rows]
             server = Server(folder)
-            print(f"round {round + 1}: {len(rows)} acknowledged, pipeline {behind} records behind at the kill, open again after {server.opened_after:.1f} s", flush=True)
+            print(f"round {turn + 1}: {len(rows)} acknowledged, pipeline {behind} records behind at the kill, open again after {server.opened_after:.1f} s", flush=True)
         while server.lag() > 1:
             time.sleep(0.1)
         peak = max(peak, server.rss_mib())
