@@ -314,7 +314,8 @@ impl Connection {
     }
 
     fn take_publish(&mut self, publish: Publish<'_>, received_at: Timestamp) -> Result<(), Wrong> {
-        let is_sound = std::str::from_utf8(publish.topic).is_ok_and(is_topic);
+        let is_sound =
+            self.last_topic.is(publish.topic) || std::str::from_utf8(publish.topic).is_ok_and(is_topic);
         if !is_sound {
             let what = "PUBLISH to a topic that is empty, has a wildcard or is not UTF-8";
             return Err(Wrong::Bad(Bad::Malformed(what.to_owned())));
@@ -323,7 +324,7 @@ impl Connection {
             received_at,
             source: Source::Mqtt,
             refused,
-            device: "",
+            device: self.device.as_str(),
             peer: &self.peer,
             topic,
             payload,
@@ -331,10 +332,7 @@ impl Connection {
         let Some(topic) = self.last_topic.own(self.device.as_str(), publish.topic) else {
             let topic = String::from_utf8_lossy(publish.topic);
             let kept = &publish.payload[..publish.payload.len().min(KEPT_BYTES)];
-            let frame = Frame {
-                device: self.device.as_str(),
-                ..frame(&topic, Some(Refusal::ForeignTopic), kept)
-            };
+            let frame = frame(&topic, Some(Refusal::ForeignTopic), kept);
             self.batch.push(KIND_FRAME, |out| frame.encode(out));
             let topic: String = topic.chars().take(128).collect();
             return Err(Wrong::Foreign(format!(
@@ -368,10 +366,7 @@ impl Connection {
         } else if publish.qos == 1 {
             self.staged.n_acks += 1;
         }
-        let frame = Frame {
-            device: self.device.as_str(),
-            ..frame(topic, None, publish.payload)
-        };
+        let frame = frame(topic, None, publish.payload);
         self.batch.push(KIND_FRAME, |out| frame.encode(out));
         self.staged.n_publishes += 1;
         if self.shared.fanout.wanted(topic) {

@@ -29,9 +29,13 @@ pub(super) struct LastTopic {
 }
 
 impl LastTopic {
+    /// Whether it was this one, which was sound and the device's own then.
+    pub(super) fn is(&self, topic: &[u8]) -> bool {
+        !topic.is_empty() && self.as_sent == topic
+    }
     /// The normalised name of a topic, if it is the device's own and can be published to.
     pub(super) fn own(&mut self, device: &str, topic: &[u8]) -> Option<&str> {
-        if self.as_sent != topic || topic.is_empty() {
+        if !self.is(topic) {
             let text = std::str::from_utf8(topic).ok()?;
             let (normalised, _) = own(device, text)?;
             self.normalised = normalised.into_owned();
