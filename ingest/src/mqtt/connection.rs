@@ -4,6 +4,8 @@
 //! acknowledgements leave in the order of their publishes. Subscribers hear of a publish when it is
 //! durable, not before: nobody acts on what a power cut may take back.
 
+mod intake;
+
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::pin::pin;
@@ -11,12 +13,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use onemap_log::{Batch, LogError};
-use onemap_model::record::{KIND_FRAME, KIND_SESSION, Session};
-use onemap_model::{Frame, Record, Refusal, Source, Timestamp};
-use rumqttd::protocol::{
-    ConnAck, ConnectReturnCode, Packet, PingResp, QoS, SubAck, Subscribe, SubscribeReasonCode, UnsubAck,
-    Unsubscribe,
-};
+use onemap_model::record::KIND_FRAME;
+use onemap_model::{Frame, Refusal, Source};
+use rumqttd::protocol::{ConnAck, ConnectReturnCode, Packet};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -24,14 +23,13 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
-use super::handshake::{Hello, KEPT_BYTES, Will, drain, own_filter, shown};
-use super::packet::{self, Ack, Bad, Cut, Publish};
+use super::handshake::{Hello, Will, drain};
+use super::packet::{self, Bad};
 use super::server::Shared;
-use super::session::{Place, content_of};
+use super::session::Place;
 use super::topics::LastTopic;
 use crate::counters::Connected;
 use crate::fanout::Member;
-use crate::trie::is_topic;
 
 /// Publishes to a client that wait for its PUBACK.
 const WINDOW: usize = 100;
@@ -280,211 +278,6 @@ impl Connection {
             self.chunk /= 2;
             self.buffer.shrink_to(self.chunk);
         }
-    }
-
-    /// Takes every whole packet out of the buffer; what is wrong stays at its front.
-    fn take_packets(&mut self) -> Result<(), Wrong> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let received_at = (self.shared.clock)();
-        let buffer = std::mem::take(&mut self.buffer);
-        let mut at = 0;
-        let taken = loop {
-            let packet = match packet::cut(&buffer[at..], self.shared.config.max_packet_bytes) {
-                Ok(packet) => packet,
-                Err(bad) => break Err(Wrong::Bad(bad)),
-            };
-            let (taken, length) = match packet {
-                Cut::More(lacking) => {
-                    self.lacking = lacking;
-                    break Ok(());
-                }
-                Cut::Publish(publish, length) => (self.take_publish(publish, received_at), length),
-                Cut::Other(packet, length) => (self.take_other(*packet), length),
-            };
-            match taken {
-                Ok(()) => at += length,
-                Err(wrong) => break Err(wrong),
-            }
-        };
-        self.buffer = buffer;
-        self.buffer.drain(..at);
-        taken
-    }
-
-    fn take_publish(&mut self, publish: Publish<'_>, received_at: Timestamp) -> Result<(), Wrong> {
-        let is_sound =
-            self.last_topic.is(publish.topic) || std::str::from_utf8(publish.topic).is_ok_and(is_topic);
-        if !is_sound {
-            let what = "PUBLISH to a topic that is empty, has a wildcard or is not UTF-8";
-            return Err(Wrong::Bad(Bad::Malformed(what.to_owned())));
-        }
-        let frame = |topic, refused, payload| Frame {
-            received_at,
-            source: Source::Mqtt,
-            refused,
-            device: self.device.as_str(),
-            peer: &self.peer,
-            topic,
-            payload,
-        };
-        let Some(topic) = self.last_topic.own(self.device.as_str(), publish.topic) else {
-            let topic = String::from_utf8_lossy(publish.topic);
-            let kept = &publish.payload[..publish.payload.len().min(KEPT_BYTES)];
-            let frame = frame(&topic, Some(Refusal::ForeignTopic), kept);
-            self.batch.push(KIND_FRAME, |out| frame.encode(out));
-            let topic: String = topic.chars().take(128).collect();
-            return Err(Wrong::Foreign(format!(
-                "publish to `{topic}`, which is not the device's own"
-            )));
-        };
-        let ack = match publish.qos {
-            0 => None,
-            1 => Some(Ack::Kept),
-            _ => Some(Ack::Received),
-        };
-        if let Some(ack) = ack {
-            packet::write_ack(&mut self.acks, ack, publish.packet_id);
-            self.staged.ack_bytes += 4;
-        }
-        if publish.qos == 2 {
-            let content = content_of(publish.topic, publish.payload);
-            let staged = &mut self.staged;
-            if staged.exactly_once.contains(&(publish.packet_id, content)) {
-                return Ok(());
-            }
-            let repeated = self
-                .place
-                .unreleased()
-                .repeats(publish.packet_id, content, publish.dup);
-            if let Some(position) = repeated {
-                staged.at_least = staged.at_least.max(position);
-                return Ok(());
-            }
-            staged.exactly_once.push((publish.packet_id, content));
-        } else if publish.qos == 1 {
-            self.staged.n_acks += 1;
-        }
-        let frame = frame(topic, None, publish.payload);
-        self.batch.push(KIND_FRAME, |out| frame.encode(out));
-        self.staged.n_publishes += 1;
-        if self.shared.fanout.wanted(topic) {
-            self.staged.fans.push(Fan {
-                topic: topic.to_owned(),
-                payload: Bytes::copy_from_slice(publish.payload),
-                qos: publish.qos,
-            });
-        }
-        Ok(())
-    }
-
-    fn take_other(&mut self, packet: Packet) -> Result<(), Wrong> {
-        let malformed = |what: &str| Err(Wrong::Bad(Bad::Malformed(what.to_owned())));
-        match packet {
-            Packet::PubRel(release, _) => self.take_release(release.pkid),
-            Packet::PubAck(ack, _) => {
-                // An id we do not wait for is a late answer to a publish of an earlier connection.
-                self.window.waiting.remove(&ack.pkid);
-            }
-            Packet::Subscribe(subscribe, _) => self.take_subscribe(&subscribe),
-            Packet::Unsubscribe(unsubscribe, _) => self.take_unsubscribe(&unsubscribe),
-            Packet::PingReq(_) => packet::write(&mut self.out, Packet::PingResp(PingResp)),
-            Packet::Disconnect(..) => return Err(Wrong::Said),
-            Packet::Connect(..) => return malformed("a second CONNECT"),
-            Packet::PubRec(..) | Packet::PubComp(..) => {
-                return malformed("an answer to QoS 2, which is never sent to clients");
-            }
-            _ => return malformed("a packet that only servers send"),
-        }
-        Ok(())
-    }
-
-    /// PUBCOMP follows when the release is durable; an unknown id is answered all the same, because
-    /// its first answer may have been lost.
-    fn take_release(&mut self, packet_id: u16) {
-        let n_staged = self.staged.exactly_once.len();
-        self.staged.exactly_once.retain(|(id, _)| *id != packet_id);
-        let was_staged = self.staged.exactly_once.len() < n_staged;
-        if self.place.unreleased().release(packet_id) || was_staged {
-            let session = Session::Released {
-                device: self.device.clone(),
-                packet_id,
-            };
-            let (_, body) = Record::Session(session).encode();
-            self.batch.push(KIND_SESSION, |out| out.extend_from_slice(&body));
-        }
-        packet::write_ack(&mut self.acks, Ack::Completed, packet_id);
-        self.staged.ack_bytes += 4;
-        self.staged.n_acks += 1;
-    }
-
-    fn take_subscribe(&mut self, subscribe: &Subscribe) {
-        let grant = |path: &str, qos: QoS| {
-            let (filter, naming) = own_filter(&self.device, path)?;
-            self.member.subscribe(&filter, qos as u8, naming).ok()
-        };
-        let return_codes = subscribe
-            .filters
-            .iter()
-            .map(|filter| match grant(&filter.path, filter.qos) {
-                Some(0) => SubscribeReasonCode::Success(QoS::AtMostOnce),
-                Some(_) => SubscribeReasonCode::Success(QoS::AtLeastOnce),
-                None => {
-                    let path: String = filter.path.chars().take(128).collect();
-                    info!(device.id = %self.device, "`{}` may not subscribe to `{path}`", self.device);
-                    SubscribeReasonCode::Failure
-                }
-            })
-            .collect();
-        let suback = SubAck {
-            pkid: subscribe.pkid,
-            return_codes,
-        };
-        packet::write(&mut self.out, Packet::SubAck(suback, None));
-    }
-
-    fn take_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
-        for path in &unsubscribe.filters {
-            if let Some((filter, naming)) = own_filter(&self.device, path) {
-                self.member.unsubscribe(&filter, naming);
-            }
-        }
-        let unsuback = UnsubAck {
-            pkid: unsubscribe.pkid,
-            reasons: Vec::new(),
-        };
-        packet::write(&mut self.out, Packet::UnsubAck(unsuback, None));
-    }
-
-    /// Stages the beginning of a packet that is refused; of one that is too large, up to
-    /// [`KEPT_BYTES`] are read first, if they come within a second.
-    async fn keep_bad(&mut self, bad: &Bad, read: &mut ReadHalf<'_>) {
-        if let Bad::OverSize { .. } = bad {
-            let until = Instant::now() + Duration::from_secs(1);
-            while self.buffer.len() < KEPT_BYTES {
-                match timeout_at(until, read.read_buf(&mut self.buffer)).await {
-                    Ok(Ok(n)) if n > 0 => {}
-                    _ => break,
-                }
-            }
-        }
-        let topic = packet::topic_of_beginning(&self.buffer).map(str::to_owned);
-        self.stage_refused(refusal_of(bad), topic);
-    }
-
-    /// Stages the front of the buffer as a refused frame.
-    fn stage_refused(&mut self, refusal: Refusal, topic: Option<String>) {
-        let frame = Frame {
-            received_at: (self.shared.clock)(),
-            source: Source::Mqtt,
-            refused: Some(refusal),
-            device: self.device.as_str(),
-            peer: &self.peer,
-            topic: topic.as_deref().unwrap_or_default(),
-            payload: shown(&self.buffer),
-        };
-        self.batch.push(KIND_FRAME, |out| frame.encode(out));
     }
 
     /// Appends what is staged and remembers what becomes due with it. While the log has no room,
