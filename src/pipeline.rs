@@ -325,9 +325,16 @@ impl Pipeline {
             .context("the ledger cannot be written")?;
         if self.retained_on != self.now.beijing_day() {
             self.retained_on = self.now.beijing_day();
-            let gone = self.ledger.retain(self.now).context("the ledger cannot let old rows go")?;
+            let gone = self
+                .ledger
+                .retain(self.now)
+                .context("the ledger cannot let old rows go")?;
             if gone != onemap_store::ledger::Retained::default() {
-                info!(evidence = gone.n_evidence, quarantine = gone.n_quarantine, "rows past their retention are gone");
+                info!(
+                    evidence = gone.n_evidence,
+                    quarantine = gone.n_quarantine,
+                    "rows past their retention are gone"
+                );
             }
         }
         self.checkpoint_at = self.position;

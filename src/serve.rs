@@ -72,15 +72,21 @@ impl Server {
             .with_context(|| format!("[mqtt] listen = \"{}\" cannot be bound", config.mqtt_listen))?;
         let http_address = http.local_addr().context("the HTTP listener has no address")?;
         let (owned, opened) = (config.clone(), fanout.clone());
-        let House { views, pipeline, counters } =
-            tokio::task::spawn_blocking(move || house::open(&owned, Some(opened), Purpose::Serve))
-                .await
-                .context("opening the data folder was cut short")??;
+        let House {
+            views,
+            pipeline,
+            counters,
+        } = tokio::task::spawn_blocking(move || house::open(&owned, Some(opened), Purpose::Serve))
+            .await
+            .context("opening the data folder was cut short")??;
         let left = *views.log.durable().borrow();
         let running = Running::start(pipeline, views.clone(), config.checkpoint_every)?;
         // What the last run left is folded first, so that the first answers are current; after a kill
         // under full load that can take longer, and devices do not wait for it.
-        if tokio::time::timeout(CATCH_UP, views.applied_whenever(left)).await.is_err() {
+        if tokio::time::timeout(CATCH_UP, views.applied_whenever(left))
+            .await
+            .is_err()
+        {
             warn!("the pipeline still folds what the last run left; answers are behind until it is done");
         }
         shipped::load(config, &views).await?;

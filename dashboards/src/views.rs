@@ -211,7 +211,11 @@ impl Views {
     /// Waits until the pipeline has folded `position`, however long it takes.
     pub async fn applied_whenever(&self, position: u64) {
         // The sender lives as long as these views.
-        let _ = self.progress.subscribe().wait_for(|p| p.applied >= position).await;
+        let _ = self
+            .progress
+            .subscribe()
+            .wait_for(|p| p.applied >= position)
+            .await;
     }
 
     /// The device, if the scope may see it.
@@ -292,7 +296,9 @@ impl Views {
         }
         let behind = log.durable.saturating_sub(self.progress.borrow().applied);
         if behind > N_BEHIND {
-            why.push(format!("the pipeline is {behind} records behind; what is shown is older than what is kept"));
+            why.push(format!(
+                "the pipeline is {behind} records behind; what is shown is older than what is kept"
+            ));
         }
         if let Some(fault) = &*self.fault.read().expect(POISON) {
             why.push(fault.clone());

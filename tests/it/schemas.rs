@@ -23,8 +23,12 @@ fn faults(schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
     };
     let fits = |t: &Value| t == kind || (t == "number" && kind == "integer");
     match &schema["type"] {
-        Value::String(_) if !fits(&schema["type"]) => found.push(format!("{at} is {kind}, not {}", schema["type"])),
-        Value::Array(any) if !any.iter().any(fits) => found.push(format!("{at} is {kind}, not one of {any:?}")),
+        Value::String(_) if !fits(&schema["type"]) => {
+            found.push(format!("{at} is {kind}, not {}", schema["type"]))
+        }
+        Value::Array(any) if !any.iter().any(fits) => {
+            found.push(format!("{at} is {kind}, not one of {any:?}"))
+        }
         _ => {}
     }
     if let Some(words) = schema["enum"].as_array()
@@ -32,7 +36,12 @@ fn faults(schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
     {
         found.push(format!("{at} is {value}, not one of {words:?}"));
     }
-    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for name in schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
         if value.is_object() && value.get(name).is_none() {
             found.push(format!("{at} lacks {name}"));
         }
@@ -54,9 +63,16 @@ fn check(name: &str, value: &Value) {
     faults(&schema(name), value, name, &mut found);
     assert!(found.is_empty(), "{found:#?}\n{value:#}");
     let known = schema(name)["properties"].as_object().unwrap().clone();
-    let unknown: Vec<_> = value.as_object().unwrap().keys().filter(|key| !known.contains_key(*key)).collect();
+    let unknown: Vec<_> = value
+        .as_object()
+        .unwrap()
+        .keys()
+        .filter(|key| !known.contains_key(*key))
+        .collect();
     assert!(
-        unknown.iter().all(|key| ["history", "severity_zh"].contains(&key.as_str())),
+        unknown
+            .iter()
+            .all(|key| ["history", "severity_zh"].contains(&key.as_str())),
         "{name} says nothing of {unknown:?}"
     );
 }
@@ -66,15 +82,30 @@ fn answers_are_as_the_schemas_say() {
     let server = Server::with_rules(&[("dust", DUST)]);
     server.add_device("air-1", &json!({"cadence_s": 5, "division": "630102"}));
     let now = onemap_model::Timestamp::from_system(std::time::SystemTime::now()).ms();
-    server.post("/api/v1/readings", &json!({"device": "air-1", "readings": [{"q": "pm10", "t": now, "v": 400}]}));
+    server.post(
+        "/api/v1/readings",
+        &json!({"device": "air-1", "readings": [{"q": "pm10", "t": now, "v": 400}]}),
+    );
     let alert = wait_for("the alert", std::time::Duration::from_secs(15), || {
-        server.get("/api/v1/alerts?state=open")["items"].as_array()?.first().cloned()
+        server.get("/api/v1/alerts?state=open")["items"]
+            .as_array()?
+            .first()
+            .cloned()
     });
     check("alert", &alert);
     let id = alert["id"].as_str().unwrap();
-    check("alert", &server.post(&format!("/api/v1/alerts/{id}/ack"), &json!({"name": "王", "minutes": 5})));
+    check(
+        "alert",
+        &server.post(
+            &format!("/api/v1/alerts/{id}/ack"),
+            &json!({"name": "王", "minutes": 5}),
+        ),
+    );
     check("reading", &server.latest("air-1", "pm10").unwrap());
-    let story = server.get(&format!("/api/v1/alerts/{id}"))["history"].as_array().unwrap().clone();
+    let story = server.get(&format!("/api/v1/alerts/{id}"))["history"]
+        .as_array()
+        .unwrap()
+        .clone();
     assert_eq!(story.len(), 2);
     for mut transition in story {
         transition["alert_state"] = "open".into();
@@ -84,9 +115,18 @@ fn answers_are_as_the_schemas_say() {
     check("ready", &serde_json::from_str(&ready).unwrap());
     let openapi = server.get("/api/openapi.json");
     assert_eq!(openapi["openapi"], "3.1.0");
-    for path in openapi["paths"].as_object().unwrap().keys().filter(|p| !p.contains('{')) {
+    for path in openapi["paths"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .filter(|p| !p.contains('{'))
+    {
         if openapi["paths"][path]["get"].is_object() && !path.contains("live") && !path.contains("feeds") {
-            let path = if path == "/api/v1/ledger" { "/api/v1/ledger?device=air-1" } else { path };
+            let path = if path == "/api/v1/ledger" {
+                "/api/v1/ledger?device=air-1"
+            } else {
+                path
+            };
             let (status, answer) = server.request("GET", path, None);
             assert_eq!(status, 200, "{path}: {answer}");
         }
