@@ -1,6 +1,6 @@
 //! Bytes to messages and back for every protocol, and profiles.
 //!
-//! Pure: no clock, no I/O. [`decode`] turns one journal frame into a [`Message`]: what could be read,
+//! Pure: no clock, no I/O. [`decode()`] turns one journal frame into a [`Message`]: what could be read,
 //! and by name what could not. It never decides whether a reading is taken: that is admission's.
 
 pub mod decode;
