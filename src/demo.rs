@@ -37,6 +37,8 @@ pub(crate) async fn demo(config: Option<&Path>, data_dir: Option<&Path>, args: &
     let dir = data_dir.unwrap_or(Path::new("demo-data"));
     if data_dir.is_none() {
         make_anew(dir)?;
+    } else {
+        mark_or_refuse(dir)?;
     }
     let mut config = Config::load(config, dir)?;
     config.demo = true;
@@ -78,6 +80,26 @@ fn make_anew(dir: &Path) -> Result<()> {
     }
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     std::fs::write(&mark, "made by `onemap demo`; removed at its next start\n")
+        .with_context(|| format!("cannot write {}", mark.display()))
+}
+
+/// A folder named by the user: new, empty or a demo's own is used, anything else is not mixed with
+/// simulated devices.
+fn mark_or_refuse(dir: &Path) -> Result<()> {
+    let mark = dir.join(MARK);
+    let holds_something = dir.exists()
+        && std::fs::read_dir(dir)
+            .with_context(|| format!("cannot read {}", dir.display()))?
+            .next()
+            .is_some();
+    if holds_something && !mark.exists() {
+        bail!(
+            "{} holds data that is not a demo's; simulated devices are not mixed into it",
+            dir.display()
+        );
+    }
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    std::fs::write(&mark, "made by `onemap demo`\n")
         .with_context(|| format!("cannot write {}", mark.display()))
 }
 

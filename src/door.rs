@@ -56,6 +56,9 @@ pub(crate) struct DeviceArgs {
     /// Seconds between its readings.
     #[arg(long, default_value_t = 0)]
     cadence_s: u32,
+    /// Replace a device that is known already with what is said here; its token stays.
+    #[arg(long)]
+    replace: bool,
 }
 
 /// `onemap import entities`
@@ -181,6 +184,14 @@ impl Door {
 
     /// Registers a device; its token alone goes to standard output.
     pub(crate) fn add_device(&self, args: DeviceArgs, json: bool) -> Result<ExitCode> {
+        let known = self.known(&args.id)?;
+        if known && !args.replace {
+            bail!(
+                "device `{}` is known already; --replace changes it, `onemap device token {}` makes a new token",
+                args.id,
+                args.id
+            );
+        }
         let mut device = json!({
             "id": args.id, "name": args.name.unwrap_or_else(|| args.id.clone()), "name_en": args.name_en,
             "kind": args.kind, "profile": args.profile, "division": args.division, "cadence_s": args.cadence_s,
@@ -198,6 +209,15 @@ impl Door {
             ),
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn known(&self, id: &str) -> Result<bool> {
+        let devices = self.get("/api/v1/devices")?;
+        Ok(devices["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|d| d["id"] == id))
     }
 
     pub(crate) fn rotate(&self, id: &str, json: bool) -> Result<ExitCode> {
@@ -294,7 +314,16 @@ impl Door {
         let mut done = 0;
         for (device, readings) in by_device {
             for chunk in readings.chunks(N_READINGS) {
-                self.post("/api/v1/readings", &json!({"device": device, "readings": chunk}))?;
+                let posted = self.post("/api/v1/readings", &json!({"device": device, "readings": chunk}));
+                if let Err(refused) = posted {
+                    eprintln!(
+                        "{}: {} rows of `{device}`: {refused:#}",
+                        file.display(),
+                        chunk.len()
+                    );
+                    n_faults += chunk.len();
+                    n -= chunk.len();
+                }
                 done += chunk.len();
                 progress(done, n);
             }

@@ -71,12 +71,13 @@ pub(crate) fn open(config: &Config, fanout: Option<Fanout>, purpose: Purpose) ->
         );
     }
     let last = recovery.last;
-    let reader = |after: u64| {
+    let journal = log.clone();
+    let reader = move |after: u64| {
         if after <= last {
-            return log.reader(after).context("the journal cannot be read");
+            return journal.reader(after).context("the journal cannot be read");
         }
         match purpose {
-            Purpose::Look => log.reader(last).context("the journal cannot be read"),
+            Purpose::Look => journal.reader(last).context("the journal cannot be read"),
             Purpose::Serve => bail!(
                 "the projections stand at record {after}, but the journal ends at {last}: this folder was made by \
                  `journal replay`, or its journal was taken away. It can be looked at, not served"
@@ -102,7 +103,7 @@ pub(crate) fn open_replay(config: &Config, source: &Path, into: &Path) -> Result
     own.dir = into.join("journal");
     let (log, _) = Log::open(own).context("the new folder's journal cannot be made")?;
     let source = source.join("journal");
-    let reader = |after| {
+    let reader = move |after| {
         Reader::open_dir(&source, after)
             .with_context(|| format!("the journal in {} cannot be read", source.display()))
     };
@@ -122,7 +123,7 @@ fn assemble(
     config: &Config,
     dir: &Path,
     log: Log,
-    reader: impl Fn(u64) -> Result<Reader>,
+    reader: impl Fn(u64) -> Result<Reader> + Send + 'static,
     fanout: Option<Fanout>,
 ) -> Result<House> {
     let history = History::open(&dir.join("history"), HistoryConfig::default())
@@ -252,6 +253,7 @@ fn assemble(
     let pipeline = Pipeline::new(Parts {
         views: views.clone(),
         reader: reader(cursor)?,
+        reread: Box::new(reader),
         register: register_file,
         ledger,
         engine,

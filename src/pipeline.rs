@@ -61,7 +61,11 @@ pub(crate) struct Pipeline {
     retained_on: i64,
     pending: Pending,
     questions: mpsc::Receiver<oneshot::Sender<serde_json::Value>>,
+    reread: Reread,
 }
+
+/// Opens the journal that is being folded behind a position.
+pub(crate) type Reread = Box<dyn Fn(u64) -> Result<Reader> + Send>;
 
 /// What one batch of records leaves to be written.
 #[derive(Default)]
@@ -82,6 +86,8 @@ pub(crate) struct Parts {
     pub(crate) fanout: Option<Fanout>,
     pub(crate) position: u64,
     pub(crate) now: Timestamp,
+    /// Reads the journal again from a position, for the frames behind transitions.
+    pub(crate) reread: Reread,
     /// Requests for digests, answered between two batches.
     pub(crate) questions: mpsc::Receiver<oneshot::Sender<serde_json::Value>>,
 }
@@ -98,6 +104,7 @@ impl Pipeline {
             position,
             now,
             questions,
+            reread,
         } = parts;
         let profiles = {
             let register = views.register.read().expect(POISON);
@@ -122,6 +129,7 @@ impl Pipeline {
             retained_on: 0,
             pending: Pending::default(),
             questions,
+            reread,
         };
         pipeline.show_states();
         pipeline
@@ -278,11 +286,11 @@ impl Pipeline {
                 continue;
             }
             fetched += 1;
-            let read = self.views.log.reader(position - 1).and_then(|mut reader| {
-                Ok(reader
+            let read = (self.reread)(position - 1).and_then(|mut reader| {
+                let entry = reader
                     .next()?
-                    .filter(|e| e.position == position && e.kind == record::KIND_FRAME)
-                    .map(|e| e.body.to_vec()))
+                    .filter(|e| e.position == position && e.kind == record::KIND_FRAME);
+                Ok(entry.map(|e| e.body.to_vec()))
             });
             match read {
                 Ok(Some(body)) => pending.ledger.evidence.push((position, body)),
@@ -484,7 +492,8 @@ impl Fold<'_> {
         for (reading, outcome) in readings.iter_mut().zip(&outcomes) {
             reading.quality = outcome.quality;
         }
-        {
+        // What is sent again after an outage, or imported, does not say that the device is heard now.
+        if outcomes.iter().any(|outcome| outcome.kind == Kind::New) {
             let mut seen = views.seen.write().expect(POISON);
             let newest = readings
                 .iter()

@@ -130,6 +130,15 @@ fn map_tiles_and_metadata_are_served_behind_the_token() {
     server.post("/api/v1/entities", &district);
     let json = server.get("/tiles/divisions.json");
     assert_eq!(json["tilejson"], "3.0.0");
+    let address = json["tiles"][0]
+        .as_str()
+        .unwrap()
+        .replace("{z}/{x}/{y}", "8/200/99");
+    let (status, _) = server.request("GET", address.strip_prefix(&server.http).unwrap(), None);
+    assert_eq!(
+        status, 200,
+        "the address in the TileJSON leads to the tile: {address}"
+    );
     let (status, _) = server.request("GET", "/tiles/divisions/8/200/99.mvt", None);
     assert_eq!(status, 200, "Xining lies in 8/200/99");
     let (status, _) = server.request("GET", "/tiles/divisions/8/0/0.mvt", None);

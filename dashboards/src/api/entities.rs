@@ -207,7 +207,7 @@ pub(crate) async fn tilejson(
         .get(header::HOST)
         .and_then(|v| v.to_str().ok())
         .unwrap_or("localhost");
-    let base = format!("http://{host}/tiles");
+    let base = format!("http://{host}");
     Ok(Json(
         views.register.read().expect(POISON).city.tilejson(layer, &base),
     ))

@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use onemap_log::Batch;
 use onemap_model::record::KIND_FRAME;
 use onemap_model::scope::Permission;
-use onemap_model::{DivisionCode, Frame, Quantity, Scope, SeriesKey, Source, Timestamp};
+use onemap_model::{DivisionCode, Frame, Quantity, Refusal, Scope, SeriesKey, Source, Timestamp};
 use onemap_store::history::{Agg, SeriesId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -44,8 +44,13 @@ pub(crate) async fn post(
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = caller.require(Permission::WriteReadings)?;
-    let posted: Posted<'_> =
-        serde_json::from_slice(&body).map_err(|e| Problem::bad_request("bad_body", e.to_string()))?;
+    let posted: Posted<'_> = match serde_json::from_slice(&body) {
+        Ok(posted) => posted,
+        Err(fault) => {
+            keep_refused(&views, &peer.to_string(), &body).await?;
+            return Err(Problem::bad_request("bad_body", fault.to_string()));
+        }
+    };
     let device = views.device(scope, &posted.device).ok_or_else(|| {
         Problem::not_found(
             "unknown_device",
@@ -77,6 +82,29 @@ pub(crate) async fn post(
         StatusCode::ACCEPTED,
         Json(json!({"position": position, "readings": posted.readings.len()})),
     ))
+}
+
+/// A body that cannot be read is refused by its status, counted, and its first bytes are kept.
+async fn keep_refused(views: &Views, peer: &str, body: &[u8]) -> Result<(), Problem> {
+    let refused = Refusal::BrokenJson;
+    views.counters.refuse(refused);
+    let frame = Frame {
+        received_at: views.now(),
+        source: Source::Http,
+        refused: Some(refused),
+        device: "",
+        peer,
+        topic: "/api/v1/readings",
+        payload: &body[..body.len().min(4096)],
+    };
+    let mut batch = Batch::new();
+    batch.push(KIND_FRAME, |out| frame.encode(out));
+    views
+        .log
+        .append(&batch)
+        .await
+        .map_err(|e| Problem::unavailable(e.to_string()))?;
+    Ok(())
 }
 
 #[derive(Deserialize)]
