@@ -240,7 +240,8 @@ async fn spawn(name: &'static str, mut command: Command, announces: bool) -> Res
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
-        .kill_on_drop(true);
+        .kill_on_drop(true)
+        .env("ONEMAP_PARENT", std::process::id().to_string());
     // Ctrl-C on a terminal reaches the whole group; each member ends by our order instead.
     command.process_group(0);
     let mut child = command

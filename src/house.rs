@@ -134,6 +134,14 @@ fn assemble(
     let ledger = Ledger::open(&ledger_path).context("ledger.sqlite cannot be opened")?;
     let ledger_reader = LedgerReader::open(&ledger_path).context("ledger.sqlite cannot be read")?;
 
+    if ledger.cursor() < cursor {
+        bail!(
+            "ledger.sqlite stands at record {} and the other projections at {cursor}: it was lost or replaced by an \
+             older one. Put it back, or move history/, register.gpkg and ledger.sqlite away and start again: \
+             all three are made again from what the journal holds",
+            ledger.cursor()
+        );
+    }
     let (register_file, mut register) = open_register(dir, cursor, &reader)?;
     let mut city_faults = 0;
     let entities: Vec<_> = register.view.entities.values().cloned().collect();
@@ -342,8 +350,7 @@ impl Running {
         let thread = std::thread::Builder::new()
             .name("pipeline".to_owned())
             .spawn(move || {
-                let run =
-                    std::panic::AssertUnwindSafe(|| pipeline.run(every, || flag.load(Ordering::Acquire)));
+                let run = std::panic::AssertUnwindSafe(|| pipeline.run(every, flag));
                 let ended =
                     std::panic::catch_unwind(run).unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")));
                 if let Err(error) = &ended {

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -33,6 +33,12 @@ use tracing::{error, info, warn};
 
 /// Records folded before the ledger is written and views are told.
 const N_BATCH: usize = 4096;
+/// Payload bytes of refused and judged frames that one batch holds.
+const N_BATCH_BYTES: usize = 16 << 20;
+/// Faults that one quarantine entry spells out.
+const N_DETAILS: usize = 8;
+/// How long a write that found no room waits before it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 /// A checkpoint is made after this many records even when its time has not come.
 const N_CHECKPOINT: u64 = 500_000;
 /// Frames fetched from the journal as evidence in one batch, beyond those of the batch itself.
@@ -62,6 +68,8 @@ pub(crate) struct Pipeline {
     pending: Pending,
     questions: mpsc::Receiver<oneshot::Sender<serde_json::Value>>,
     reread: Reread,
+    /// Set while the pipeline runs: a write that fails is tried again until this says stop.
+    patience: Option<Arc<AtomicBool>>,
 }
 
 /// Opens the journal that is being folded behind a position.
@@ -74,6 +82,8 @@ struct Pending {
     receipts: HashMap<(DeviceId, u64), Vec<u64>>,
     frames: HashMap<u64, Vec<u8>>,
     register_changed: bool,
+    /// Payload bytes held for quarantine and evidence.
+    bytes: usize,
 }
 
 /// What a pipeline is built from; all at the position of the last checkpoint.
@@ -130,6 +140,7 @@ impl Pipeline {
             pending: Pending::default(),
             questions,
             reread,
+            patience: None,
         };
         pipeline.show_states();
         pipeline
@@ -142,7 +153,8 @@ impl Pipeline {
 
     /// Folds records until `stop` says so and the journal's durable end is reached; then makes a
     /// checkpoint.
-    pub(crate) fn run(&mut self, every: Duration, stop: impl Fn() -> bool) -> Result<()> {
+    pub(crate) fn run(&mut self, every: Duration, stop: Arc<AtomicBool>) -> Result<()> {
+        self.patience = Some(stop.clone());
         let mut checkpoint = Instant::now();
         loop {
             let n = self.fold_batch()?;
@@ -161,7 +173,7 @@ impl Pipeline {
             if n > 0 {
                 continue;
             }
-            if stop() {
+            if stop.load(Ordering::Acquire) {
                 self.checkpoint()?;
                 return Ok(());
             }
@@ -188,7 +200,7 @@ impl Pipeline {
     /// Folds up to [`N_BATCH`] records, writes the ledger, tells the views. Returns how many.
     pub(crate) fn fold_batch(&mut self) -> Result<usize> {
         let mut n = 0;
-        while n < N_BATCH {
+        while n < N_BATCH && self.pending.bytes < N_BATCH_BYTES {
             let Some(entry) = self.reader.next().context("the journal cannot be read")? else {
                 break;
             };
@@ -224,6 +236,35 @@ impl Pipeline {
         Ok(n)
     }
 
+    /// Does a write again and again while it fails (no room on the disk, a file locked by a backup):
+    /// nothing further is folded meanwhile, so memory stays bounded, and `/health/ready` says why. A
+    /// fold that nobody waits for (a replay, a digest) gives the error at once.
+    fn persist<T>(&mut self, what: &str, mut write: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
+        let mut failed = false;
+        loop {
+            let error = match write(self) {
+                Ok(written) => {
+                    if failed {
+                        info!("{what} goes on");
+                        *self.views.fault.write().expect(POISON) = None;
+                    }
+                    return Ok(written);
+                }
+                Err(error) => error.context(what.to_owned()),
+            };
+            match &self.patience {
+                Some(stop) if !stop.load(Ordering::Acquire) => {}
+                _ => return Err(error),
+            }
+            if !failed {
+                error!("the pipeline waits: {error:#}");
+                *self.views.fault.write().expect(POISON) = Some(format!("the pipeline waits: {error:#}"));
+            }
+            failed = true;
+            std::thread::sleep(RETRY);
+        }
+    }
+
     fn finish_batch(&mut self) -> Result<()> {
         self.show_states();
         let mut pending = std::mem::take(&mut self.pending);
@@ -232,10 +273,10 @@ impl Pipeline {
         let numbered = if is_empty(&pending.ledger) {
             Vec::new()
         } else {
-            self.ledger
-                .write(&pending.ledger)
-                .context("the ledger cannot be written")?
-                .transitions
+            self.persist("the ledger is written", |own| {
+                Ok(own.ledger.write(&pending.ledger)?)
+            })?
+            .transitions
         };
         let alerts: Vec<AlertId> = pending.ledger.transitions.iter().map(|t| t.alert).collect();
         let views = &self.views;
@@ -318,19 +359,19 @@ impl Pipeline {
         let now = self.now.ms().to_le_bytes();
         let mut extras: Vec<(&str, &[u8])> = vec![("engine", &engine), ("board", &board), ("now", &now)];
         extras.extend(gaps.iter().map(|(name, blob)| (name.as_str(), blob.as_slice())));
-        self.views
-            .history
-            .checkpoint(self.position, &extras)
-            .context("the history checkpoint cannot be written")?;
-        self.register
-            .commit(self.position)
-            .context("register.gpkg cannot be written")?;
-        self.ledger
-            .write(&LedgerBatch {
-                cursor: self.position,
-                ..LedgerBatch::default()
-            })
-            .context("the ledger cannot be written")?;
+        // The ledger first: a ledger that stands before the history's checkpoint was lost or replaced,
+        // and a start says so.
+        let complete = LedgerBatch {
+            cursor: self.position,
+            ..LedgerBatch::default()
+        };
+        self.persist("the ledger is written", |own| Ok(own.ledger.write(&complete)?))?;
+        self.persist("the history checkpoint is written", |own| {
+            Ok(own.views.history.checkpoint(own.position, &extras)?)
+        })?;
+        self.persist("register.gpkg is written", |own| {
+            Ok(own.register.commit(own.position)?)
+        })?;
         if self.retained_on != self.now.beijing_day() {
             self.retained_on = self.now.beijing_day();
             let gone = self
@@ -461,9 +502,7 @@ impl Fold<'_> {
                 .extend_from_slice(&message.seqs);
         }
         let admitted = admit(message, &device, profile, frame.received_at, position);
-        for (ordinal, Refused { refusal, detail, .. }) in admitted.refused.iter().enumerate() {
-            self.refuse(position, ordinal as u32, frame, *refusal, detail);
-        }
+        self.refuse_all(position, frame, &admitted.refused);
         if !admitted.refused.is_empty() {
             self.views.gaps.refuse(&device.id, frame.received_at);
         }
@@ -522,6 +561,7 @@ impl Fold<'_> {
         if !transitions.is_empty() {
             let mut body = Vec::with_capacity(frame.payload.len() + 96);
             frame.encode(&mut body);
+            self.pending.bytes += body.len();
             self.pending.frames.insert(position, body);
             self.judged(transitions);
         }
@@ -686,14 +726,40 @@ impl Fold<'_> {
         self.judged(transitions);
     }
 
-    fn refuse(&mut self, position: u64, ordinal: u32, frame: &Frame<'_>, refusal: Refusal, detail: &str) {
-        if let Some(i) = Refusal::ALL.iter().position(|r| *r == refusal) {
-            self.views.refused[i].fetch_add(1, Ordering::Relaxed);
+    /// Counts each refusal; the bytes are kept once for each reason, however many keys it hit.
+    fn refuse_all(&mut self, position: u64, frame: &Frame<'_>, refused: &[Refused]) {
+        let mut reasons: Vec<Refusal> = Vec::new();
+        for Refused { refusal, .. } in refused {
+            if !reasons.contains(refusal) {
+                reasons.push(*refusal);
+            }
         }
+        for (ordinal, reason) in reasons.into_iter().enumerate() {
+            let of_it = || refused.iter().filter(|r| r.refusal == reason);
+            let n = of_it().count();
+            let mut detail: Vec<&str> = of_it().take(N_DETAILS).map(|r| r.detail.as_str()).collect();
+            let more = format!("and {} more", n.saturating_sub(N_DETAILS));
+            if n > N_DETAILS {
+                detail.push(&more);
+            }
+            self.count(reason, n as u64);
+            self.quarantine(position, ordinal as u32, frame, reason, &detail.join("; "));
+        }
+    }
+
+    fn refuse(&mut self, position: u64, ordinal: u32, frame: &Frame<'_>, refusal: Refusal, detail: &str) {
+        self.count(refusal, 1);
         self.quarantine(position, ordinal, frame, refusal, detail);
     }
 
+    fn count(&self, refusal: Refusal, n: u64) {
+        if let Some(i) = Refusal::ALL.iter().position(|r| *r == refusal) {
+            self.views.refused[i].fetch_add(n, Ordering::Relaxed);
+        }
+    }
+
     fn quarantine(&mut self, position: u64, ordinal: u32, frame: &Frame<'_>, refusal: Refusal, detail: &str) {
+        self.pending.bytes += frame.payload.len();
         self.pending.ledger.quarantine.push(QuarantineEntry {
             position,
             ordinal,

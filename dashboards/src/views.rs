@@ -238,6 +238,15 @@ impl Views {
         worst(series.iter().map(state))
     }
 
+    /// The state as it is shown: what was normal when last heard is unknown once it is stale, whatever
+    /// keeps the engine from saying so itself (it may be behind).
+    pub fn shown(condition: Condition, stale: bool) -> Condition {
+        match condition {
+            Condition::Normal if stale => Condition::Unknown,
+            other => other,
+        }
+    }
+
     /// Series of a device in dictionary order.
     pub fn series_of(&self, device: &DeviceId) -> Vec<(SeriesId, SeriesKey)> {
         self.history
@@ -262,12 +271,13 @@ impl Views {
                 let series = self.series_of(id);
                 counts.series += series.len();
                 let ids: Vec<SeriesId> = series.into_iter().map(|(id, _)| id).collect();
-                match self.device_condition(&ids) {
+                let stale = Self::stale(device, seen.get(id).copied(), now);
+                match Self::shown(self.device_condition(&ids), stale) {
                     Condition::Normal => counts.normal += 1,
                     Condition::Abnormal => counts.abnormal += 1,
                     Condition::Unknown => counts.unknown += 1,
                 }
-                counts.stale += usize::from(Self::stale(device, seen.get(id).copied(), now));
+                counts.stale += usize::from(stale);
             }
         }
         let board = self.board.read().expect(POISON);

@@ -34,6 +34,9 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    if let Err(e) = end_with_parent() {
+        tracing::warn!("this process would outlive the one that started it: {e}");
+    }
     match start(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -87,4 +90,20 @@ async fn signal() -> anyhow::Result<()> {
         _ = terminate.recv() => Ok(()),
         interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for SIGINT"),
     }
+}
+
+/// A member of a demo (ONEMAP_PARENT is set) ends with it, even when the demo is killed with -9.
+fn end_with_parent() -> std::io::Result<()> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    let Some(parent) = std::env::var_os("ONEMAP_PARENT") else {
+        return Ok(());
+    };
+    set_parent_process_death_signal(Some(Signal::TERM))?;
+    // It may have died before this was asked for.
+    let now = getppid().map(|pid| pid.as_raw_nonzero().to_string());
+    if now.as_deref().map(std::ffi::OsStr::new) == Some(&parent) {
+        return Ok(());
+    }
+    tracing::info!("the process that started this one is gone");
+    std::process::exit(0)
 }

@@ -43,10 +43,34 @@ fn payloads_that_cannot_be_read_are_kept_acknowledged_and_named() {
         wait_for(reason, Duration::from_secs(5), || {
             (refused(&server, reason) > before).then_some(())
         });
-        let kept = server.get(&format!("/api/v1/quarantine?reason={reason}"));
-        assert_eq!(kept["items"][0]["payload"], payload, "{reason}");
+        let kept = wait_for("its bytes in the quarantine", Duration::from_secs(5), || {
+            let kept = server.get(&format!("/api/v1/quarantine?reason={reason}"));
+            (kept["items"][0]["payload"] == payload).then_some(kept)
+        });
         assert_eq!(kept["items"][0]["device"], "d");
     }
+    // Thousands of faults in one message cost one entry, not one copy of the bytes each.
+    let many: Vec<String> = (0..5000).map(|i| format!("\"x{i}\":1")).collect();
+    let many = format!("{{{}}}", many.join(","));
+    let before = server.get("/api/v1/quarantine?limit=1000")["items"]
+        .as_array()
+        .unwrap()
+        .len();
+    assert!(
+        server
+            .publish(&token, "v1/devices/me/telemetry", &many)
+            .status
+            .success()
+    );
+    wait_for("the counter of all keys", Duration::from_secs(5), || {
+        (refused(&server, "unknown_quantity") >= 5001).then_some(())
+    });
+    wait_for("one entry", Duration::from_secs(5), || {
+        let n = server.get("/api/v1/quarantine?limit=1000")["items"]
+            .as_array()?
+            .len();
+        (n == before + 1).then_some(())
+    });
     let sent = server.publish(
         &token,
         "v1/devices/me/telemetry",

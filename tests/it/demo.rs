@@ -12,7 +12,7 @@ pub struct Demo {
     pub http: String,
     pub token: String,
     pub started: Instant,
-    _folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
 }
 
 impl Demo {
@@ -43,7 +43,7 @@ impl Demo {
             http: text("http"),
             token: text("token"),
             started,
-            _folder: folder,
+            folder,
         }
     }
     pub fn get(&self, path: &str) -> Value {
@@ -51,6 +51,24 @@ impl Demo {
         assert_eq!(status, 200, "GET {path}: {value}");
         value
     }
+}
+
+#[test]
+fn a_killed_demo_leaves_no_process_behind() {
+    let mut demo = Demo::start(&["--without-incidents"]);
+    let folder = demo.folder.path().display().to_string();
+    let members = || {
+        let found = Command::new("pgrep").args(["-f", &folder]).output().unwrap();
+        String::from_utf8_lossy(&found.stdout).lines().count()
+    };
+    assert!(
+        members() >= 3,
+        "server, city and gateway name the folder on their command lines"
+    );
+    demo.process.kill();
+    wait_for("the members to end", Duration::from_secs(10), || {
+        (members() == 0).then_some(())
+    });
 }
 
 #[test]

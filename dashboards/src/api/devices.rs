@@ -81,13 +81,14 @@ pub(crate) fn device_json(
         .iter()
         .map(|(id, key)| json!({"id": id.0, "quantity": key.quantity, "ch": key.channel}))
         .collect();
+    let stale = Views::stale(device, seen, views.now());
     json!({
         "id": device.id, "name": device.name, "name_en": device.name_en, "kind": device.kind,
         "profile": device.profile, "position": device.position, "division": division,
         "setting": device.setting, "gateway": device.gateway, "state": device.state,
         "cadence_s": device.cadence_s, "department": device.department, "demo": device.demo,
-        "status": condition_name(views.device_condition(&ids)),
-        "stale": Views::stale(device, seen, views.now()),
+        "status": condition_name(Views::shown(views.device_condition(&ids), stale)),
+        "stale": stale,
         "last_received": seen.map(|s| s.received_at), "last_measured": seen.map(|s| s.measured_at),
         "series": rows,
     })
@@ -240,6 +241,12 @@ pub(crate) async fn put_profile(
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.require(Permission::Register)?;
     let id = ProfileId::new(&id).map_err(|e| Problem::bad_request("bad_name", e.to_string()))?;
+    if id.as_str().starts_with('.') {
+        return Err(Problem::bad_request(
+            "bad_name",
+            "a file's name may not begin with a dot",
+        ));
+    }
     Profile::parse(&id, &text).map_err(|e| {
         let error = json!({"line": e.line, "column": e.column, "message": e.message});
         Problem::unprocessable("bad_profile", format!("profile `{id}`: {e}"), json!([error]))

@@ -160,12 +160,14 @@ pub(crate) async fn latest(
             next = items.last().map(|last: &Value| last["series"].to_string());
             break;
         }
+        let stale = Views::stale(device, seen.get(&key.device).copied(), now);
+        let state = Views::shown(views.condition(id), stale);
         items.push(json!({
             "series": id.0, "device": key.device, "quantity": key.quantity, "ch": key.channel,
             "unit": key.quantity.definition().unit, "value": latest.value,
             "measured_at": latest.measured_at, "received_at": latest.received_at,
-            "quality": quality_names(latest.quality), "state": condition_name(views.condition(id)),
-            "stale": Views::stale(device, seen.get(&key.device).copied(), now),
+            "quality": quality_names(latest.quality), "state": condition_name(state),
+            "stale": stale,
             "kind": device.kind, "division": division,
         }));
     }
@@ -303,6 +305,7 @@ pub(crate) async fn values(
         let versions = blocking(views, move |views| views.history.versions(id, from, to)).await?;
         let items: Vec<Value> = versions
             .iter()
+            .filter(|v| known_at.is_none_or(|known_at| v.received_at <= known_at))
             .map(|v| {
                 json!({"t": v.measured_at, "v": v.value, "quality": quality_names(v.quality),
                             "received_at": v.received_at, "position": v.position})

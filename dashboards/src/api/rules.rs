@@ -50,6 +50,12 @@ pub(crate) async fn put(
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.require(Permission::Rules)?;
     RuleId::new(&name).map_err(|e| Problem::bad_request("bad_name", e.to_string()))?;
+    if name.starts_with('.') {
+        return Err(Problem::bad_request(
+            "bad_name",
+            "a file's name may not begin with a dot",
+        ));
+    }
     if !text.trim().is_empty() {
         check(&views, &name, &text)?;
     }

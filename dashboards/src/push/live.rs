@@ -256,7 +256,8 @@ impl Pump {
         ids.into_iter()
             .map(|id| {
                 let series: Vec<_> = self.views.series_of(id).into_iter().map(|(id, _)| id).collect();
-                let status = condition_code(self.views.device_condition(&series));
+                let condition = self.views.device_condition(&series);
+                let status = condition_code(Views::shown(condition, self.stale.contains(id)));
                 let heard = seen
                     .get(id)
                     .map_or("null".to_owned(), |s| s.received_at.ms().to_string());
