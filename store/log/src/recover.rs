@@ -10,6 +10,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rustix::fs::{FlockOperation, flock};
@@ -130,14 +131,26 @@ fn make_dir(dir: &Path) -> Result<(), LogError> {
     }
 }
 
+/// A holder that is just ending (a killed process, a child between fork and exec that still holds the
+/// descriptor) is waited for this long.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
 fn lock_dir(dir: &Path) -> Result<File, LogError> {
     let file = File::open(dir).map_err(LogError::io("open folder", dir))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(LogError::Locked {
-            dir: dir.to_path_buf(),
-        }),
-        Err(errno) => Err(LogError::io("lock folder", dir)(errno.into())),
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(LogError::Locked {
+                    dir: dir.to_path_buf(),
+                });
+            }
+            Err(errno) => return Err(LogError::io("lock folder", dir)(errno.into())),
+        }
     }
 }
 
