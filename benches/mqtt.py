@@ -103,9 +103,9 @@ def run(server, conns, count):
     report = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     behind = server.settle()
     cpu = cpu_seconds(server.pid) - before
-    return {"server": server.name, "conns": conns, "acked": report["acked"], "rate": report["rate"],
-            "p50_ms": report.get("p50_ms"), "p99_ms": report.get("p99_ms"),
-            "cpu_us_per_message": cpu * 1e6 / report["acked"], "caught_up_after_s": round(behind, 2),
+    return {"server": server.name, "conns": conns, "acked": report["acknowledged"], "rate": report["msgs_per_s"],
+            "p50_ms": report["ack_p50_ms"], "p99_ms": report["ack_p99_ms"],
+            "cpu_us_per_message": cpu * 1e6 / report["acknowledged"], "caught_up_after_s": round(behind, 2),
             "rss_mib": round(rss_mib(server.pid))}
 
 
