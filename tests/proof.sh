@@ -2,6 +2,7 @@
 # The long proofs. Each writes its result into docs/proof/ and is skipped when that result is newer than
 # the last commit that touched code; `FRESH=1 make proof` runs all again.
 set -euo pipefail
+export ONEMAP_LOG=warn RUST_LOG=warn
 cd "$(dirname "$0")/.."
 mkdir -p docs/proof proof-work
 changed=$(git log -1 --format=%ct -- '*.rs' '*.toml' '*.yaml')
@@ -29,8 +30,8 @@ prove() { # name, command…
     fi
 }
 
-prove kill-under-load python3 tests/proof/kill_under_load.py --rounds 3 --seconds 12
-prove gateway-kills env ONEMAP_KILL_ROUNDS=10 cargo test --release --locked -p onemap --test it gateway:: -- --nocapture
 prove calm-city python3 tests/proof/demo.py calm --minutes 5
 prove other-seed python3 tests/proof/demo.py seeds
+prove gateway-kills env ONEMAP_KILL_ROUNDS=10 cargo test --locked --workspace --test it gateway:: -- --nocapture
+prove kill-under-load python3 tests/proof/kill_under_load.py --rounds 3 --seconds 12
 echo "all proofs hold"
