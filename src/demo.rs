@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::Config;
 use crate::door::Door;
@@ -242,6 +242,10 @@ async fn spawn(name: &'static str, mut command: Command, announces: bool) -> Res
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
         .env("ONEMAP_PARENT", std::process::id().to_string());
+    if std::env::var_os("RUST_LOG").is_none() {
+        // Their routine would push the address off the terminal.
+        command.env("RUST_LOG", "warn");
+    }
     // Ctrl-C on a terminal reaches the whole group; each member ends by our order instead.
     command.process_group(0);
     let mut child = command
@@ -259,7 +263,7 @@ async fn spawn(name: &'static str, mut command: Command, announces: bool) -> Res
     }
     tokio::spawn(async move {
         while let Ok(Some(line)) = lines.next_line().await {
-            info!(member = name, "{line}");
+            debug!(member = name, "{line}");
         }
     });
     Ok((Member { name, child }, ready))
