@@ -5,38 +5,35 @@
 //! the same judgements. Every projection has a cursor and skips what it has; so a stop at any point,
 //! kill -9 included, changes nothing but the time of delivery.
 
-use std::collections::{HashMap, HashSet};
+mod fold;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use onemap_alerts::Board;
-use onemap_dashboards::views::{LoadedRules, Notice, Seen, Views};
-use onemap_ingest::admit::admit;
+use onemap_dashboards::views::{Notice, Views};
 use onemap_ingest::fanout::Fanout;
 use onemap_log::Reader;
-use onemap_model::record::{self, Register, Stamped};
-use onemap_model::{
-    AlertId, Device, DeviceId, DivisionCode, EntityKind, Frame, Observation, ProfileId, Reading, Record,
-    Refusal, Timestamp, Transition,
-};
-use onemap_rules::{Engine, RuleSet};
-use onemap_store::history::Kind;
-use onemap_store::ledger::{Ledger, LedgerBatch, QuarantineEntry};
-use onemap_store::register::{Register as RegisterFile, RegisterError};
-use onemap_wire::message::Refused;
+use onemap_model::record;
+use onemap_model::{AlertId, ProfileId, Record, Timestamp};
+use onemap_rules::Engine;
+use onemap_store::ledger::{Ledger, LedgerBatch};
+use onemap_store::register::Register as RegisterFile;
 use onemap_wire::native::Receipt;
 use onemap_wire::profile::Profile;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
+pub(crate) use fold::locate;
+use fold::{Fold, Pending, fold, parse_profile};
+
 /// Records folded before the ledger is written and views are told.
 const N_BATCH: usize = 4096;
 /// Payload bytes of refused and judged frames that one batch holds.
 const N_BATCH_BYTES: usize = 16 << 20;
-/// Faults that one quarantine entry spells out.
-const N_DETAILS: usize = 8;
 /// How long a write that found no room waits before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// A checkpoint is made after this many records even when its time has not come.
@@ -74,17 +71,6 @@ pub(crate) struct Pipeline {
 
 /// Opens the journal that is being folded behind a position.
 pub(crate) type Reread = Box<dyn Fn(u64) -> Result<Reader> + Send>;
-
-/// What one batch of records leaves to be written.
-#[derive(Default)]
-struct Pending {
-    ledger: LedgerBatch,
-    receipts: HashMap<(DeviceId, u64), Vec<u64>>,
-    frames: HashMap<u64, Vec<u8>>,
-    register_changed: bool,
-    /// Payload bytes held for quarantine and evidence.
-    bytes: usize,
-}
 
 /// What a pipeline is built from; all at the position of the last checkpoint.
 pub(crate) struct Parts {
@@ -426,369 +412,12 @@ pub(crate) struct Digest {
     pub(crate) transitions: String,
 }
 
-fn parse_profile(id: &ProfileId, text: &str) -> Option<(ProfileId, Profile)> {
-    match Profile::parse(id, text) {
-        Ok(profile) => Some((id.clone(), profile)),
-        Err(reason) => {
-            // Profiles are checked before they are journaled; an older version may have been laxer.
-            error!(profile = %id, %reason, "a journaled profile cannot be read; its devices' frames are quarantined");
-            None
-        }
-    }
-}
-
-/// What folding one record may touch.
-struct Fold<'a> {
-    views: &'a Arc<Views>,
-    register: &'a mut RegisterFile,
-    engine: &'a mut Engine,
-    profiles: &'a mut HashMap<ProfileId, Profile>,
-    pending: &'a mut Pending,
-    now: &'a mut Timestamp,
-}
-
-fn fold(fold: &mut Fold<'_>, position: u64, record: Record<'_>) -> Result<()> {
-    if let Some(time) = record.time() {
-        *fold.now = (*fold.now).max(time);
-    }
-    match record {
-        Record::Frame(frame) => fold.frame(position, &frame)?,
-        Record::Tick(_) => fold.tick(position),
-        Record::Register(change) => fold.register(position, &change)?,
-        Record::Rule(file) => fold.rules(position, &file),
-        Record::Act(act) => fold.act(position, &act),
-        Record::Session(_) => {}
-        other => warn!(position, ?other, "a record kind without a fold; skipped"),
-    }
-    Ok(())
-}
-
-impl Fold<'_> {
-    fn frame(&mut self, position: u64, frame: &Frame<'_>) -> Result<()> {
-        if let Some(refusal) = frame.refused {
-            // Counted by the listener already.
-            self.quarantine(position, 0, frame, refusal, "refused by the listener");
-            return Ok(());
-        }
-        let views = self.views.clone();
-        let (device, division) = {
-            let register = views.register.read().expect(POISON);
-            (
-                register.view.devices.get(frame.device).cloned(),
-                register.divisions.get(frame.device).cloned(),
-            )
-        };
-        let Some(device) = device else {
-            self.refuse(position, 0, frame, Refusal::UnknownDevice, "");
-            return Ok(());
-        };
-        let profile = match &device.profile {
-            None => None,
-            Some(id) => match self.profiles.get(id) {
-                Some(profile) => Some(profile),
-                None => {
-                    self.refuse(position, 0, frame, Refusal::UnknownProfile, id.as_str());
-                    return Ok(());
-                }
-            },
-        };
-        let message = onemap_wire::decode(frame, profile);
-        if !message.seqs.is_empty() {
-            let key = (device.id.clone(), message.epoch.unwrap_or(0));
-            self.pending
-                .receipts
-                .entry(key)
-                .or_default()
-                .extend_from_slice(&message.seqs);
-        }
-        let admitted = admit(message, &device, profile, frame.received_at, position);
-        self.refuse_all(position, frame, &admitted.refused);
-        if !admitted.refused.is_empty() {
-            self.views.gaps.refuse(&device.id, frame.received_at);
-        }
-        if !admitted.readings.is_empty() {
-            self.readings(position, frame, &device, division, admitted.readings)?;
-        }
-        Ok(())
-    }
-
-    fn readings(
-        &mut self,
-        position: u64,
-        frame: &Frame<'_>,
-        device: &Device,
-        division: Option<DivisionCode>,
-        mut readings: Vec<Reading>,
-    ) -> Result<()> {
-        let views = self.views;
-        views.readings.fetch_add(readings.len() as u64, Ordering::Relaxed);
-        let outcomes = views
-            .history
-            .append(&readings)
-            .context("the history cannot take readings")?;
-        views.latest.apply(&readings, &outcomes);
-        views.gaps.note(&readings, &outcomes);
-        for (reading, outcome) in readings.iter_mut().zip(&outcomes) {
-            reading.quality = outcome.quality;
-        }
-        // What is sent again after an outage, or imported, does not say that the device is heard now.
-        if outcomes.iter().any(|outcome| outcome.kind == Kind::New) {
-            let mut seen = views.seen.write().expect(POISON);
-            let newest = readings
-                .iter()
-                .map(|r| r.measured_at)
-                .max()
-                .unwrap_or(frame.received_at);
-            let entry = seen.entry(device.id.clone()).or_insert(Seen {
-                received_at: frame.received_at,
-                measured_at: newest,
-            });
-            entry.received_at = entry.received_at.max(frame.received_at);
-            entry.measured_at = entry.measured_at.max(newest);
-        }
-        let mut transitions = Vec::new();
-        for (reading, outcome) in readings.into_iter().zip(&outcomes) {
-            if outcome.kind == Kind::Duplicate {
-                continue;
-            }
-            let seen = Observation {
-                reading,
-                kind: device.kind.clone(),
-                division: division.clone(),
-            };
-            transitions.extend(self.engine.observe(*self.now, &seen));
-        }
-        if !transitions.is_empty() {
-            let mut body = Vec::with_capacity(frame.payload.len() + 96);
-            frame.encode(&mut body);
-            self.pending.bytes += body.len();
-            self.pending.frames.insert(position, body);
-            self.judged(transitions);
-        }
-        Ok(())
-    }
-
-    fn judged(&mut self, transitions: Vec<Transition>) {
-        if transitions.is_empty() {
-            return;
-        }
-        let mut board = self.views.board.write().expect(POISON);
-        for transition in &transitions {
-            board.fold(transition, &self.engine.info(&transition.rule));
-        }
-        drop(board);
-        self.pending.ledger.transitions.extend(transitions);
-    }
-
-    fn tick(&mut self, position: u64) {
-        let transitions = self.engine.tick(*self.now, position);
-        self.judged(transitions);
-        let expired = self.views.board.write().expect(POISON).tick(*self.now, position);
-        self.pending.ledger.transitions.extend(expired);
-    }
-
-    fn act(&mut self, position: u64, act: &onemap_model::Act) {
-        self.pending.ledger.acts.push((position, act.clone()));
-        let folded = self.views.board.write().expect(POISON).act(position, act);
-        match folded {
-            Ok(transitions) => {
-                for transition in &transitions {
-                    if transition.edge == onemap_model::Edge::Closed {
-                        self.engine.closed(&transition.alert);
-                    }
-                }
-                self.pending.ledger.transitions.extend(transitions);
-            }
-            Err(reason) => info!(position, %reason, "an act has no effect"),
-        }
-    }
-
-    fn rules(&mut self, position: u64, file: &Stamped<record::RuleFile>) {
-        let record::RuleFile { name, text } = &file.what;
-        let set = if text.trim().is_empty() {
-            None
-        } else {
-            match RuleSet::parse(name, text) {
-                Ok(set) => Some(set),
-                Err(errors) => {
-                    // Checked before it was journaled; an older version may have been laxer.
-                    error!(file = %name, errors = errors.len(), "a journaled rule file cannot be read; the former one stays");
-                    return;
-                }
-            }
-        };
-        {
-            let mut files = self.views.rules.write().expect(POISON);
-            match &set {
-                Some(set) => {
-                    files.insert(
-                        name.clone(),
-                        LoadedRules {
-                            text: text.clone(),
-                            set: Arc::new(set.clone()),
-                        },
-                    );
-                }
-                None => {
-                    files.remove(name);
-                }
-            }
-        }
-        let transitions = self.engine.set_file(*self.now, position, name, set);
-        self.judged(transitions);
-    }
-
-    fn register(&mut self, position: u64, change: &Stamped<Register>) -> Result<()> {
-        self.pending.register_changed = true;
-        match self.register.apply(position, change.at, &change.what) {
-            Ok(_) => {}
-            Err(RegisterError::Entity { source, .. }) => {
-                // Checked before it was journaled; an older version may have been laxer.
-                warn!(position, reason = %source, "a journaled entity is not sound; it is no part of the register");
-                return Ok(());
-            }
-            Err(other) => return Err(other).context("register.gpkg cannot take a change"),
-        }
-        let mut moved = HashSet::new();
-        {
-            let mut register = self.views.register.write().expect(POISON);
-            register
-                .view
-                .apply(&change.what)
-                .context("the register cannot take a change")?;
-            match &change.what {
-                Register::Device { device } => {
-                    register.city.put_device(device);
-                    moved.insert(device.id.clone());
-                }
-                Register::Entity { entity } => {
-                    if let Err(reason) = register.city.put_entity(entity) {
-                        warn!(code = %entity.code, %reason, "an entity has no place on the map");
-                    }
-                    if entity.kind == EntityKind::Division {
-                        moved.extend(register.view.devices.keys().cloned());
-                    }
-                }
-                Register::EntityRemoved { kind, code } => {
-                    register.city.remove_entity(kind, code);
-                    if *kind == EntityKind::Division {
-                        moved.extend(register.view.devices.keys().cloned());
-                    }
-                }
-                _ => {}
-            }
-        }
-        match &change.what {
-            Register::Profile { id, text } => match parse_profile(id, text) {
-                Some((id, profile)) => {
-                    self.profiles.insert(id, profile);
-                }
-                None => {
-                    self.profiles.remove(id);
-                }
-            },
-            Register::DeviceToken { .. } | Register::AccessToken { .. } => {
-                self.views.keys.apply(change.at, &change.what);
-                self.pending
-                    .ledger
-                    .register
-                    .push((position, change.at, change.what.clone()));
-            }
-            _ => {}
-        }
-        let mut moved: Vec<_> = moved.into_iter().collect();
-        moved.sort();
-        for id in moved {
-            self.place(position, &id, matches!(&change.what, Register::Device { .. }));
-        }
-        Ok(())
-    }
-
-    /// Finds a device's division again and tells the engine when it changed.
-    fn place(&mut self, position: u64, id: &DeviceId, always: bool) {
-        let mut register = self.views.register.write().expect(POISON);
-        let Some(device) = register.view.devices.get(id).cloned() else {
-            return;
-        };
-        let division = locate(&register, &device);
-        let before = register.divisions.get(id);
-        if before == division.as_ref() && !always {
-            return;
-        }
-        match &division {
-            Some(division) => register.divisions.insert(id.clone(), division.clone()),
-            None => register.divisions.remove(id),
-        };
-        drop(register);
-        let transitions = self
-            .engine
-            .set_device(*self.now, position, &device, division.as_ref());
-        self.judged(transitions);
-    }
-
-    /// Counts each refusal; the bytes are kept once for each reason, however many keys it hit.
-    fn refuse_all(&mut self, position: u64, frame: &Frame<'_>, refused: &[Refused]) {
-        let mut reasons: Vec<Refusal> = Vec::new();
-        for Refused { refusal, .. } in refused {
-            if !reasons.contains(refusal) {
-                reasons.push(*refusal);
-            }
-        }
-        for (ordinal, reason) in reasons.into_iter().enumerate() {
-            let of_it = || refused.iter().filter(|r| r.refusal == reason);
-            let n = of_it().count();
-            let mut detail: Vec<&str> = of_it().take(N_DETAILS).map(|r| r.detail.as_str()).collect();
-            let more = format!("and {} more", n.saturating_sub(N_DETAILS));
-            if n > N_DETAILS {
-                detail.push(&more);
-            }
-            self.count(reason, n as u64);
-            self.quarantine(position, ordinal as u32, frame, reason, &detail.join("; "));
-        }
-    }
-
-    fn refuse(&mut self, position: u64, ordinal: u32, frame: &Frame<'_>, refusal: Refusal, detail: &str) {
-        self.count(refusal, 1);
-        self.quarantine(position, ordinal, frame, refusal, detail);
-    }
-
-    fn count(&self, refusal: Refusal, n: u64) {
-        if let Some(i) = Refusal::ALL.iter().position(|r| *r == refusal) {
-            self.views.refused[i].fetch_add(n, Ordering::Relaxed);
-        }
-    }
-
-    fn quarantine(&mut self, position: u64, ordinal: u32, frame: &Frame<'_>, refusal: Refusal, detail: &str) {
-        self.pending.bytes += frame.payload.len();
-        self.pending.ledger.quarantine.push(QuarantineEntry {
-            position,
-            ordinal,
-            at: frame.received_at,
-            reason: refusal,
-            source: frame.source,
-            device: frame.device.to_owned(),
-            peer: frame.peer.to_owned(),
-            topic: frame.topic.to_owned(),
-            detail: detail.to_owned(),
-            payload: frame.payload.to_vec(),
-        });
-    }
-}
-
 fn is_empty(batch: &LedgerBatch) -> bool {
     batch.transitions.is_empty()
         && batch.quarantine.is_empty()
         && batch.evidence.is_empty()
         && batch.acts.is_empty()
         && batch.register.is_empty()
-}
-
-/// The division as stated, else as found from the position.
-pub(crate) fn locate(register: &onemap_dashboards::views::Register, device: &Device) -> Option<DivisionCode> {
-    device
-        .division
-        .clone()
-        .or_else(|| device.position.and_then(|p| register.city.locate(&p)))
 }
 
 /// The board of an empty journal.
