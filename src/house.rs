@@ -70,9 +70,9 @@ pub(crate) fn open(config: &Config, fanout: Option<Fanout>, purpose: Purpose) ->
             "the journal ended in a torn record (a stop in the middle of a write; it was never acknowledged); it is set aside as *.torn"
         );
     }
-    let last = recovery.last;
     let journal = log.clone();
     let reader = move |after: u64| {
+        let last = journal.status().next.saturating_sub(1);
         if after <= last {
             return journal.reader(after).context("the journal cannot be read");
         }
