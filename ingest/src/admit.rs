@@ -187,6 +187,8 @@ mod tests {
             state,
             cadence_s: 0,
             department: String::new(),
+            is_gateway: false,
+            adopts: false,
             demo: false,
         }
     }

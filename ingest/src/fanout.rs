@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::trie::{Trie, is_filter, is_topic};
 
@@ -31,6 +31,21 @@ struct Hub {
     trie: RwLock<Trie<Subscription>>,
     n_subscriptions: AtomicUsize,
     next_member: AtomicU64,
+    news: Mutex<Option<mpsc::Sender<News>>>,
+    n_news_lost: AtomicU64,
+}
+
+/// News that wait for their taker; beyond it they are counted and not kept: the taker looks through its own
+/// ledger again, which it has to after a restart anyway.
+const NEWS: usize = 65_536;
+
+/// What senders of tracked messages are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The subscriber acknowledged the message with this ticket.
+    Confirmed(u64),
+    /// Somebody began to listen on this normalised filter (`d/{device}/rpc/request/+`).
+    Listening(String),
 }
 
 impl Default for Hub {
@@ -39,6 +54,8 @@ impl Default for Hub {
             trie: RwLock::new(Trie::new()),
             n_subscriptions: AtomicUsize::new(0),
             next_member: AtomicU64::new(0),
+            news: Mutex::default(),
+            n_news_lost: AtomicU64::new(0),
         }
     }
 }
@@ -75,6 +92,8 @@ pub struct Delivery {
     pub payload: Bytes,
     /// The smaller of the publisher's and the granted QoS: 0 or 1.
     pub qos: u8,
+    /// What the sender calls it, when it wants to hear of the acknowledgement.
+    pub ticket: Option<u64>,
 }
 
 /// Why a subscription was not taken.
@@ -126,6 +145,40 @@ impl Fanout {
     /// Queues a message for everyone who subscribed to it, and gives to how many. A subscriber with
     /// overlapping filters gets it once, with the highest QoS it was granted. QoS above 1 counts as 1.
     pub fn publish(&self, topic: &str, payload: impl Into<Bytes>, qos: u8) -> usize {
+        self.send(topic, payload.into(), qos, None)
+    }
+
+    /// As [`Fanout::publish`] with QoS 1; the subscriber's acknowledgement comes as [`News::Confirmed`]. A
+    /// subscription of QoS 0 takes the message and confirms nothing.
+    pub fn publish_tracked(&self, topic: &str, payload: impl Into<Bytes>, ticket: u64) -> usize {
+        self.send(topic, payload.into(), 1, Some(ticket))
+    }
+
+    /// Where news come from now on; an earlier taker gets no more.
+    pub fn news(&self) -> mpsc::Receiver<News> {
+        let (sender, receiver) = mpsc::channel(NEWS);
+        *self.0.news.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        receiver
+    }
+
+    /// News that found no room.
+    pub fn n_news_lost(&self) -> u64 {
+        self.0.n_news_lost.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn confirm(&self, ticket: u64) {
+        self.tell(News::Confirmed(ticket));
+    }
+
+    fn tell(&self, news: News) {
+        if let Some(sender) = &*self.0.news.lock().unwrap_or_else(PoisonError::into_inner)
+            && let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(news)
+        {
+            self.0.n_news_lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn send(&self, topic: &str, payload: Bytes, qos: u8, ticket: Option<u64>) -> usize {
         if self.0.n_subscriptions.load(Ordering::Relaxed) == 0 || !is_topic(topic) {
             return 0;
         }
@@ -141,7 +194,6 @@ impl Fanout {
         if receivers.is_empty() {
             return 0;
         }
-        let payload = payload.into();
         let plain: Arc<str> = topic.into();
         let me: Option<Arc<str>> = own_name(topic).map(Into::into);
         for (subscription, granted) in &receivers {
@@ -153,6 +205,7 @@ impl Fanout {
                 topic: Arc::clone(name),
                 payload: payload.clone(),
                 qos: qos.min(*granted).min(1),
+                ticket,
             });
         }
         receivers.len()
@@ -204,6 +257,7 @@ impl Member {
         if self.hub.write().insert(filter, subscription) {
             self.hub.0.n_subscriptions.fetch_add(1, Ordering::Relaxed);
         }
+        self.hub.tell(News::Listening(filter.to_owned()));
         Ok(granted)
     }
 
@@ -360,6 +414,20 @@ mod tests {
         assert_eq!(member.subscribe("a", 0, Naming::Plain), Ok(0));
         assert_eq!(hub.publish("a", "x", 1), 1);
         assert_eq!(topics(&member), ["a@1", "a@0", "a@0"]);
+    }
+
+    #[test]
+    fn tracked_messages_bring_news() {
+        let hub = Fanout::new();
+        let mut news = hub.news();
+        let device = hub.join();
+        device.subscribe("d/A/rpc/request/+", 1, Naming::Me).unwrap();
+        assert_eq!(hub.publish_tracked("d/A/rpc/request/1", "x", 7), 1);
+        assert_eq!(device.take().unwrap().ticket, Some(7));
+        hub.confirm(7);
+        let listening = News::Listening("d/A/rpc/request/+".into());
+        assert_eq!(news.try_recv(), Ok(listening));
+        assert_eq!(news.try_recv(), Ok(News::Confirmed(7)));
     }
 
     #[test]

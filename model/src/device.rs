@@ -13,6 +13,8 @@ pub enum DeviceState {
     /// In use.
     #[default]
     Active,
+    /// Registered and not heard yet; its first reading makes it active.
+    Provisioned,
     /// Under maintenance: readings are kept and marked, alarms recorded and not paged.
     Maintenance,
     /// Out of use: whatever it still sends is refused by name.
@@ -57,6 +59,12 @@ pub struct Device {
     /// The gateway that speaks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<DeviceId>,
+    /// It may speak for other devices: for those whose `gateway` it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_gateway: bool,
+    /// A gateway whose unknown children are registered when they first speak.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopts: bool,
     /// Life-cycle state.
     #[serde(default)]
     pub state: DeviceState,

@@ -73,14 +73,26 @@ impl Quality {
     pub const MAINTENANCE: Quality = Quality(16);
     /// Taken during calibration.
     pub const CALIBRATION: Quality = Quality(32);
+    /// The value has not moved for longer than its profile believes.
+    pub const STUCK: Quality = Quality(64);
+    /// Changed faster than its profile believes.
+    pub const JUMP: Quality = Quality(128);
+    /// The device's clock is off by more than its profile tolerates; its stamps are kept as they are.
+    pub const CLOCK_OFF: Quality = Quality(256);
+    /// Came through the backfill lane (an import, a spool after an outage): pages nobody.
+    pub const BACKFILL: Quality = Quality(512);
 
-    const NAMES: [(Quality, &'static str); 6] = [
+    const NAMES: [(Quality, &'static str); 10] = [
         (Quality::RESENT, "resent"),
         (Quality::SUSPECT, "suspect"),
         (Quality::STAMPED_HERE, "stamped_here"),
         (Quality::REVISED, "revised"),
         (Quality::MAINTENANCE, "maintenance"),
         (Quality::CALIBRATION, "calibration"),
+        (Quality::STUCK, "stuck"),
+        (Quality::JUMP, "jump"),
+        (Quality::CLOCK_OFF, "clock_off"),
+        (Quality::BACKFILL, "backfill"),
     ];
 
     /// Both sets of marks.

@@ -79,6 +79,10 @@ pub struct Frame<'a> {
     /// Set when the listener already refused them (foreign topic, over size): they only go to the
     /// quarantine.
     pub refused: Option<Refusal>,
+    /// MQTT QoS of the publish; 0 for everything else.
+    pub qos: u8,
+    /// MQTT: the message stays on its topic for later subscribers.
+    pub retain: bool,
     /// The authenticated device; empty when nobody was authenticated.
     pub device: &'a str,
     /// Address of the peer.
@@ -114,12 +118,13 @@ pub enum RecordError {
 }
 
 impl<'a> Frame<'a> {
-    /// Appends the body's bytes to `out`: received_at i64 LE, source u8, refusal u8 (0 none, else
+    /// Appends the body's bytes to `out`: received_at i64 LE, source u8
+    /// (bits 0-4; bits 5-6 the QoS, bit 7 retain), refusal u8 (0 none, else
     /// index + 1 in [`Refusal::ALL`]), three texts each u16 LE length + UTF-8, then the payload.
     /// Texts over 65,535 bytes are cut at a character border (topics cannot be longer in MQTT).
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.received_at.ms().to_le_bytes());
-        out.push(self.source as u8);
+        out.push(self.source as u8 | (self.qos & 3) << 5 | u8::from(self.retain) << 7);
         let refused = self
             .refused
             .and_then(|r| Refusal::ALL.iter().position(|other| *other == r));
@@ -143,7 +148,7 @@ impl<'a> Frame<'a> {
         let short = || RecordError::Short(body.len());
         let (head, mut rest) = body.split_at_checked(10).ok_or_else(short)?;
         let received_at = i64::from_le_bytes(head[..8].try_into().expect("eight of ten bytes"));
-        let source = Source::from_byte(head[8]).ok_or(RecordError::Field("source"))?;
+        let source = Source::from_byte(head[8] & 0x1F).ok_or(RecordError::Field("source"))?;
         let refused = match head[9] {
             0 => None,
             n => Some(
@@ -165,6 +170,8 @@ impl<'a> Frame<'a> {
             received_at,
             source,
             refused,
+            qos: head[8] >> 5 & 3,
+            retain: head[8] & 0x80 != 0,
             device,
             peer,
             topic,
@@ -342,6 +349,8 @@ mod tests {
             received_at: at,
             source: Source::Mqtt,
             refused: Some(Refusal::OverSize),
+            qos: 2,
+            retain: true,
             device: "站点7",
             peer: "[::1]:5000",
             topic: "v1/devices/me/telemetry",

@@ -59,6 +59,30 @@ refusals! {
     AncientStamp = "ancient_stamp", "时间过旧";
     /// A device that was retired still sends.
     Retired = "retired", "设备已退役";
+    /// Older than the age limit of the backfill lane.
+    TooOld = "too_old", "超出补传时限";
+    /// Payload is not CBOR.
+    BrokenCbor = "broken_cbor", "CBOR 损坏";
+    /// A line that is not line protocol.
+    BrokenLine = "broken_line", "行协议损坏";
+    /// A gateway speaks for a device that it may not speak for.
+    UnknownChild = "unknown_child", "未登记子设备";
+    /// A device that is no gateway uses the gateway's topics.
+    NotAGateway = "not_a_gateway", "非网关设备";
+    /// A request for self-provisioning with a wrong key, secret or name.
+    BadProvisioning = "bad_provisioning", "自注册被拒";
+    /// A push from a source that is not configured or whose secret is wrong.
+    UnknownSource = "unknown_source", "未知推送来源";
+    /// A source that sends faster than it may.
+    RateLimited = "rate_limited", "超出速率限制";
+    /// A TLS handshake that failed or did not end in time.
+    TlsHandshake = "tls_handshake", "TLS 握手失败";
+    /// A client certificate that nobody holds, or that is on the deny list.
+    DeniedCertificate = "denied_certificate", "证书被拒";
+    /// A message to a session that is away and whose queue is full.
+    QueueFull = "queue_full", "会话队列已满";
+    /// A command that came to its end without an answer, or an answer without a command.
+    StrayAnswer = "stray_answer", "无主应答";
 }
 
 impl From<Refusal> for &'static str {

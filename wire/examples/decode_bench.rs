@@ -23,6 +23,8 @@ fn main() {
             received_at: Timestamp::from_ms(1_763_856_000_000),
             source: Source::Mqtt,
             refused: None,
+            qos: 0,
+            retain: false,
             device: "a",
             peer: "[::1]:1",
             topic,

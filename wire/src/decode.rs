@@ -52,6 +52,8 @@ mod tests {
             received_at: Timestamp::from_ms(1_763_856_000_000),
             source: Source::Mqtt,
             refused: None,
+            qos: 0,
+            retain: false,
             device: "air-1",
             peer: "[::1]:1",
             topic,

@@ -166,6 +166,8 @@ impl Trial {
             state: DeviceState::Active,
             cadence_s: self.cadence_s,
             department: String::new(),
+            is_gateway: false,
+            adopts: false,
             demo: false,
         };
         let counter = Quantity::named("counter").expect("the dictionary has the counter");

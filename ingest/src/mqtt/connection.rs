@@ -6,7 +6,8 @@
 
 mod intake;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,8 +18,6 @@ use onemap_model::record::KIND_FRAME;
 use onemap_model::{Frame, Refusal, Source};
 use rumqttd::protocol::{ConnAck, ConnectReturnCode, Packet};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, info, warn};
@@ -28,6 +27,7 @@ use super::packet::{self, Bad};
 use super::server::Shared;
 use super::session::Place;
 use super::topics::LastTopic;
+use super::transport::Transport;
 use crate::counters::Connected;
 use crate::fanout::Member;
 
@@ -104,17 +104,19 @@ struct Mark {
 #[derive(Default)]
 struct Window {
     last_id: u16,
-    waiting: HashSet<u16>,
+    /// With the ticket of a message whose sender wants to hear of its PUBACK.
+    waiting: HashMap<u16, Option<u64>>,
 }
 
 impl Window {
     fn has_room(&self) -> bool {
         self.waiting.len() < WINDOW
     }
-    fn next_id(&mut self) -> u16 {
+    fn next_id(&mut self, ticket: Option<u64>) -> u16 {
         loop {
             self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-            if self.waiting.insert(self.last_id) {
+            if let Entry::Vacant(free) = self.waiting.entry(self.last_id) {
+                free.insert(ticket);
                 return self.last_id;
             }
         }
@@ -186,39 +188,34 @@ impl Connection {
     }
 
     /// Serves the client until either side ends it.
-    pub(super) async fn run(mut self, mut stream: TcpStream) {
-        let (mut read, mut write) = stream.split();
-        let Err(end) = self.serve(&mut read, &mut write).await;
-        self.finish(end, &mut read, &mut write).await;
+    pub(super) async fn run(mut self, mut stream: impl Transport) {
+        let Err(end) = self.serve(&mut stream).await;
+        self.finish(end, &mut stream).await;
     }
 
-    async fn serve(
-        &mut self,
-        read: &mut ReadHalf<'_>,
-        write: &mut WriteHalf<'_>,
-    ) -> Result<std::convert::Infallible, End> {
+    async fn serve(&mut self, stream: &mut impl Transport) -> Result<std::convert::Infallible, End> {
         let mut alarm = pin!(sleep_until(self.last_heard + self.silence));
         loop {
             let taken = self.take_packets();
             if let Err(Wrong::Bad(bad)) = &taken {
-                self.keep_bad(bad, read).await;
+                self.keep_bad(bad, stream).await;
             }
-            self.journal(write).await?;
+            self.journal(stream).await?;
             match taken {
                 Ok(()) => {}
                 Err(Wrong::Said) => return Err(End::Said),
                 Err(Wrong::Foreign(detail)) => return Err(End::Refused(Refusal::ForeignTopic, detail)),
                 Err(Wrong::Bad(bad)) => return Err(End::Refused(refusal_of(&bad), bad.to_string())),
             }
-            self.flush(write).await?;
-            self.wait(read, &mut alarm).await?;
+            self.flush(stream).await?;
+            self.wait(stream, &mut alarm).await?;
         }
     }
 
     /// Waits until there is something to do, and does the part that needs no packet.
     async fn wait(
         &mut self,
-        read: &mut ReadHalf<'_>,
+        stream: &mut impl Transport,
         alarm: &mut std::pin::Pin<&mut tokio::time::Sleep>,
     ) -> Result<(), End> {
         let may_read = self.n_unacked_bytes < self.shared.config.max_unacked_bytes;
@@ -243,7 +240,7 @@ impl Connection {
                 Err(_) => Err(End::SlowReader),
             },
             _ = self.member.overrun(), if !has_room => Err(End::SlowReader),
-            n = read.read_buf(&mut self.buffer), if may_read => match n {
+            n = stream.read_buf(&mut self.buffer), if may_read => match n {
                 Ok(n) if n > 0 => {
                     self.shared.counters.read(n);
                     self.last_heard = Instant::now();
@@ -282,7 +279,7 @@ impl Connection {
 
     /// Appends what is staged and remembers what becomes due with it. While the log has no room,
     /// nothing is read, and what becomes due is still acknowledged.
-    async fn journal(&mut self, write: &mut WriteHalf<'_>) -> Result<(), End> {
+    async fn journal(&mut self, stream: &mut impl Transport) -> Result<(), End> {
         if self.batch.is_empty() && self.staged.ack_bytes == 0 {
             return Ok(());
         }
@@ -291,7 +288,7 @@ impl Connection {
         let n_bytes = self.batch.bytes();
         if !self.batch.is_empty() {
             let batch = std::mem::take(&mut self.batch);
-            position = match self.append(&batch, write).await {
+            position = match self.append(&batch, stream).await {
                 Ok(position) => position,
                 Err(end) => {
                     // Nothing of this batch may ever be acknowledged.
@@ -323,7 +320,7 @@ impl Connection {
         Ok(())
     }
 
-    async fn append(&mut self, batch: &Batch, write: &mut WriteHalf<'_>) -> Result<u64, End> {
+    async fn append(&mut self, batch: &Batch, stream: &mut impl Transport) -> Result<u64, End> {
         let log = self.shared.log.clone();
         let stop = self.shared.stop.clone();
         let mut append = pin!(log.append(batch));
@@ -337,7 +334,7 @@ impl Connection {
                         return Err(End::Journal(LogError::Closed));
                     }
                     self.acknowledge();
-                    self.flush(write).await?;
+                    self.flush(stream).await?;
                 }
             }
         }
@@ -368,7 +365,7 @@ impl Connection {
             let packet_id = if delivery.qos == 0 {
                 0
             } else {
-                self.window.next_id()
+                self.window.next_id(delivery.ticket)
             };
             packet::write_publish(&mut self.out, &delivery.topic, packet_id, &delivery.payload);
             n_messages += 1;
@@ -376,13 +373,13 @@ impl Connection {
         self.shared.counters.delivered(n_messages);
     }
 
-    async fn flush(&mut self, write: &mut WriteHalf<'_>) -> Result<(), End> {
+    async fn flush(&mut self, stream: &mut impl Transport) -> Result<(), End> {
         if self.out.is_empty() {
             return Ok(());
         }
         match timeout(
             self.shared.config.write_timeout,
-            write.write_all_buf(&mut self.out),
+            stream.write_all_buf(&mut self.out),
         )
         .await
         {
@@ -393,7 +390,7 @@ impl Connection {
     }
 
     /// Says why it ends, publishes the will, waits for the last acknowledgements and closes.
-    async fn finish(mut self, end: End, read: &mut ReadHalf<'_>, write: &mut WriteHalf<'_>) {
+    async fn finish(mut self, end: End, stream: &mut impl Transport) {
         self.report(&end);
         let is_graceful = matches!(end, End::Said | End::Stopped);
         if let Some(will) = self.will.take_if(|_| !is_graceful) {
@@ -402,16 +399,16 @@ impl Connection {
         let until = Instant::now() + self.shared.config.stop_timeout;
         // The client may be gone, and the journal may have failed: then the last bytes are lost unacked.
         let _ = timeout_at(until, async {
-            let _ = self.journal(write).await;
+            let _ = self.journal(stream).await;
             while !self.marks.is_empty() && self.durable.changed().await.is_ok() {
                 self.acknowledge();
             }
-            let _ = self.flush(write).await;
-            let _ = write.shutdown().await;
+            let _ = self.flush(stream).await;
+            let _ = stream.shutdown().await;
         })
         .await;
         if let End::Refused(..) | End::Stopped = end {
-            drain(read).await;
+            drain(stream).await;
         }
     }
 
@@ -420,6 +417,8 @@ impl Connection {
             received_at: (self.shared.clock)(),
             source: Source::Mqtt,
             refused: None,
+            qos: will.qos,
+            retain: will.retain,
             device: self.device.as_str(),
             peer: &self.peer,
             topic: &will.topic,

@@ -6,13 +6,13 @@ use onemap_model::record::KIND_FRAME;
 use onemap_model::{DeviceId, Frame, Refusal, Source};
 use rumqttd::protocol::{ConnAck, Connect, ConnectReturnCode, LastWill, Login, Packet};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tracing::{debug, warn};
 
 use super::packet::{self, Bad, Cut};
 use super::server::Shared;
 use super::topics;
+use super::transport::Transport;
 use crate::fanout::Naming;
 use crate::trie::is_topic;
 
@@ -41,6 +41,7 @@ pub(super) struct Will {
     pub(super) topic: String,
     pub(super) payload: bytes::Bytes,
     pub(super) qos: u8,
+    pub(super) retain: bool,
 }
 
 /// Why a client may not come in.
@@ -85,7 +86,7 @@ pub(super) fn shown(packet: &[u8]) -> &[u8] {
 /// Reads the CONNECT and decides. `None`: the client was told and the refusal is counted and kept.
 /// CONNACK 0 is not written here. With `is_full` everyone is told that there is no room.
 pub(super) async fn greet(
-    stream: &mut TcpStream,
+    stream: &mut impl Transport,
     shared: &Shared,
     peer: &str,
     is_full: bool,
@@ -125,7 +126,7 @@ enum End {
 }
 
 /// Reads until a whole CONNECT stands at the front of the buffer.
-async fn read_connect(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), End> {
+async fn read_connect(stream: &mut impl Transport, buffer: &mut Vec<u8>) -> Result<(), End> {
     loop {
         match stream.read_buf(buffer).await {
             Ok(0) | Err(_) => return Err(End::Gone),
@@ -227,6 +228,7 @@ fn own_will(device: &DeviceId, will: &LastWill) -> Result<Will, No> {
             topic: normalised.into_owned(),
             payload: will.message.clone(),
             qos: will.qos as u8,
+            retain: will.retain,
         }),
         _ => Err(No {
             code: Some(ConnectReturnCode::NotAuthorized),
@@ -241,7 +243,7 @@ fn own_will(device: &DeviceId, will: &LastWill) -> Result<Will, No> {
     }
 }
 
-async fn refuse(stream: &mut TcpStream, shared: &Shared, peer: &str, no: No) {
+async fn refuse(stream: &mut impl Transport, shared: &Shared, peer: &str, no: No) {
     shared.counters.refuse(no.refusal);
     if let Some(code) = no.code {
         let mut out = BytesMut::new();
@@ -282,6 +284,8 @@ async fn keep(shared: &Shared, peer: &str, refusal: Refusal, kept: &Kept) {
         received_at: (shared.clock)(),
         source: Source::Mqtt,
         refused: Some(refusal),
+        qos: 0,
+        retain: false,
         device: kept.device.as_ref().map_or("", DeviceId::as_str),
         peer,
         topic: &kept.topic,

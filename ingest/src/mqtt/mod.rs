@@ -11,6 +11,7 @@ mod server;
 mod session;
 mod strangers;
 mod topics;
+mod transport;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -31,6 +31,7 @@ pub(super) enum Bad {
 pub(super) struct Publish<'b> {
     pub(super) qos: u8,
     pub(super) dup: bool,
+    pub(super) retain: bool,
     /// 0 for QoS 0.
     pub(super) packet_id: u16,
     pub(super) topic: &'b [u8],
@@ -117,6 +118,7 @@ fn publish(byte1: u8, body: &[u8]) -> Result<Publish<'_>, Bad> {
     Ok(Publish {
         qos,
         dup: byte1 & 8 != 0,
+        retain: byte1 & 1 != 0,
         packet_id,
         topic,
         payload,
@@ -237,6 +239,7 @@ mod tests {
         let want = Publish {
             qos: 1,
             dup: false,
+            retain: false,
             packet_id: 513,
             topic: "a/中".as_bytes(),
             payload: b"payload",

@@ -114,6 +114,8 @@ fn device(kind: StationKind, i: usize, site: Site, names: &mut HashMap<String, u
         state: DeviceState::Active,
         cadence_s: kind.cadence_s(),
         department: kind.department().to_owned(),
+        is_gateway: false,
+        adopts: false,
         demo: true,
     }
 }

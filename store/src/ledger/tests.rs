@@ -68,6 +68,8 @@ fn frame(received_at: i64, payload: &[u8]) -> Vec<u8> {
         received_at: at(received_at),
         source: Source::Mqtt,
         refused: None,
+        qos: 0,
+        retain: false,
         device: "air-1",
         peer: "[::1]:9",
         topic: "d/air-1/telemetry",

@@ -109,6 +109,7 @@ impl Register {
             }));
         };
         sqlite::check_format(path, format, tables::FORMAT)?;
+        rows::add_columns(&connection).map_err(|e| sqlite::error(path, "add columns to", e))?;
         Ok(Self {
             path: path.to_owned(),
             connection,

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::entity::{kind_name, kind_named};
 use super::geometry::{Coord, Geometry};
-use super::tables::{ENTITY_TABLES, table_of};
+use super::tables::{ENTITY_TABLES, LATER_COLUMNS, table_of};
 use crate::sqlite::signed;
 
 /// When and where in the journal a row was changed.
@@ -35,12 +35,13 @@ pub(crate) fn put_device(tx: &Connection, change: Change, device: &Device) -> ru
     });
     tx.prepare_cached(
         "INSERT INTO devices (geom, id, name, name_en, kind, profile, division, setting, gateway, state,
-             cadence_s, department, demo, changed_at, position)
+             cadence_s, department, demo, is_gateway, adopts, changed_at, position)
          VALUES (:geom, :id, :name, :name_en, :kind, :profile, :division, :setting, :gateway, :state,
-             :cadence_s, :department, :demo, :changed_at, :position)
+             :cadence_s, :department, :demo, :is_gateway, :adopts, :changed_at, :position)
          ON CONFLICT (id) DO UPDATE SET geom = :geom, name = :name, name_en = :name_en, kind = :kind,
              profile = :profile, division = :division, setting = :setting, gateway = :gateway, state = :state,
-             cadence_s = :cadence_s, department = :department, demo = :demo, changed_at = :changed_at,
+             cadence_s = :cadence_s, department = :department, demo = :demo,
+             is_gateway = :is_gateway, adopts = :adopts, changed_at = :changed_at,
              position = :position",
     )?
     .execute(named_params! {
@@ -57,6 +58,8 @@ pub(crate) fn put_device(tx: &Connection, change: Change, device: &Device) -> ru
         ":cadence_s": device.cadence_s,
         ":department": device.department,
         ":demo": device.demo,
+        ":is_gateway": device.is_gateway,
+        ":adopts": device.adopts,
         ":changed_at": utc_text(change.at),
         ":position": signed(change.position),
     })?;
@@ -165,6 +168,21 @@ fn touch(tx: &Connection, table: &str, at: Timestamp, geometry: Option<&Geometry
     Ok(())
 }
 
+/// Adds what [`LATER_COLUMNS`] names and the file lacks.
+pub(crate) fn add_columns(connection: &Connection) -> rusqlite::Result<()> {
+    for (table, column, definition) in LATER_COLUMNS {
+        let known: i64 = connection.query_row(
+            "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2",
+            [table, column],
+            |row| row.get(0),
+        )?;
+        if known == 0 {
+            connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} {definition}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads every device.
 pub(crate) fn devices(connection: &Connection) -> Rows<Device> {
     let read = |row: &Row<'_>| {
@@ -183,6 +201,7 @@ pub(crate) fn devices(connection: &Connection) -> Rows<Device> {
         let (profile, division, gateway) =
             (optional("profile")?, optional("division")?, optional("gateway")?);
         let (cadence_s, demo) = (row.get("cadence_s")?, row.get("demo")?);
+        let (is_gateway, adopts) = (row.get("is_gateway")?, row.get("adopts")?);
         let device = || {
             let position = match blob {
                 None => None,
@@ -199,6 +218,8 @@ pub(crate) fn devices(connection: &Connection) -> Rows<Device> {
                 setting: from_word(setting).ok_or_else(|| bad("setting"))?,
                 gateway: parsed(gateway).ok_or_else(|| bad("gateway"))?,
                 state: from_word(state).ok_or_else(|| bad("state"))?,
+                is_gateway,
+                adopts,
                 cadence_s,
                 department,
                 demo,

@@ -122,8 +122,15 @@ CREATE TABLE devices (
     id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, name_en TEXT NOT NULL, kind TEXT NOT NULL,
     profile TEXT, division TEXT, setting TEXT NOT NULL, gateway TEXT, state TEXT NOT NULL,
     cadence_s INTEGER NOT NULL, department TEXT NOT NULL, demo BOOLEAN NOT NULL,
-    changed_at DATETIME NOT NULL, position INTEGER NOT NULL);
+    changed_at DATETIME NOT NULL, position INTEGER NOT NULL,
+    is_gateway BOOLEAN NOT NULL DEFAULT 0, adopts BOOLEAN NOT NULL DEFAULT 0);
 ";
+
+/// Columns that came after the first version: a file of before gets them when it is opened.
+pub(crate) const LATER_COLUMNS: &[(&str, &str, &str)] = &[
+    ("devices", "is_gateway", "BOOLEAN NOT NULL DEFAULT 0"),
+    ("devices", "adopts", "BOOLEAN NOT NULL DEFAULT 0"),
+];
 
 const PROFILES: &str = "
 CREATE TABLE profiles (

@@ -30,6 +30,8 @@ fn device(id: &str) -> Change {
         state: DeviceState::Active,
         cadence_s: 0,
         department: String::new(),
+        is_gateway: false,
+        adopts: false,
         demo: false,
     };
     Change::Device { device: plain }
@@ -50,6 +52,8 @@ fn full_device(id: &str) -> Change {
             state: DeviceState::Maintenance,
             cadence_s: 60,
             department: "生态环境局".into(),
+            is_gateway: false,
+            adopts: false,
             demo: true,
             ..plain
         },

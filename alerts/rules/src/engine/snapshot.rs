@@ -232,6 +232,7 @@ fn write_device(w: &mut Writer, device: &DeviceEntry) {
         DeviceState::Active => 0,
         DeviceState::Maintenance => 1,
         DeviceState::Retired => 2,
+        DeviceState::Provisioned => 3,
     });
     w.u8(u8::from(device.registered));
     w.i64(device.counted_from);
@@ -251,6 +252,7 @@ fn read_device(r: &mut Reader<'_>) -> Result<DeviceEntry, Damaged> {
             0 => DeviceState::Active,
             1 => DeviceState::Maintenance,
             2 => DeviceState::Retired,
+            3 => DeviceState::Provisioned,
             _ => return Err(Damaged("a device state")),
         },
         registered: r.u8()? != 0,

@@ -158,6 +158,8 @@ impl Player {
             state,
             cadence_s: self.cadence_s,
             department: String::new(),
+            is_gateway: false,
+            adopts: false,
             demo: false,
         };
         let division = DivisionCode::new("630102001").unwrap();

@@ -7,7 +7,6 @@ use rumqttd::protocol::{
     Packet, PingResp, QoS, SubAck, Subscribe, SubscribeReasonCode, UnsubAck, Unsubscribe,
 };
 use tokio::io::AsyncReadExt as _;
-use tokio::net::tcp::ReadHalf;
 use tokio::time::{Duration, Instant, timeout_at};
 use tracing::info;
 
@@ -15,6 +14,7 @@ use super::{Connection, Fan, Wrong, refusal_of};
 use crate::mqtt::handshake::{KEPT_BYTES, own_filter, shown};
 use crate::mqtt::packet::{self, Ack, Bad, Cut, Publish};
 use crate::mqtt::session::content_of;
+use crate::mqtt::transport::Transport;
 use crate::trie::is_topic;
 
 impl Connection {
@@ -60,6 +60,8 @@ impl Connection {
             received_at,
             source: Source::Mqtt,
             refused,
+            qos: publish.qos,
+            retain: publish.retain,
             device: self.device.as_str(),
             peer: &self.peer,
             topic,
@@ -121,7 +123,9 @@ impl Connection {
             Packet::PubRel(release, _) => self.take_release(release.pkid),
             Packet::PubAck(ack, _) => {
                 // An id we do not wait for is a late answer to a publish of an earlier connection.
-                self.window.waiting.remove(&ack.pkid);
+                if let Some(Some(ticket)) = self.window.waiting.remove(&ack.pkid) {
+                    self.shared.fanout.confirm(ticket);
+                }
             }
             Packet::Subscribe(subscribe, _) => self.take_subscribe(&subscribe),
             Packet::Unsubscribe(unsubscribe, _) => self.take_unsubscribe(&unsubscribe),
@@ -195,11 +199,11 @@ impl Connection {
 
     /// Stages the beginning of a packet that is refused; of one that is too large, up to
     /// [`KEPT_BYTES`] are read first, if they come within a second.
-    pub(super) async fn keep_bad(&mut self, bad: &Bad, read: &mut ReadHalf<'_>) {
+    pub(super) async fn keep_bad(&mut self, bad: &Bad, stream: &mut impl Transport) {
         if let Bad::OverSize { .. } = bad {
             let until = Instant::now() + Duration::from_secs(1);
             while self.buffer.len() < KEPT_BYTES {
-                match timeout_at(until, read.read_buf(&mut self.buffer)).await {
+                match timeout_at(until, stream.read_buf(&mut self.buffer)).await {
                     Ok(Ok(n)) if n > 0 => {}
                     _ => break,
                 }
@@ -215,6 +219,8 @@ impl Connection {
             received_at: (self.shared.clock)(),
             source: Source::Mqtt,
             refused: Some(refusal),
+            qos: 0,
+            retain: false,
             device: self.device.as_str(),
             peer: &self.peer,
             topic: topic.as_deref().unwrap_or_default(),
