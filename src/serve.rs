@@ -12,9 +12,9 @@ use onemap_dashboards::auth::new_token;
 use onemap_dashboards::views::Views;
 use onemap_dashboards::{Hub, pump, router, screen};
 use onemap_ingest::fanout::Fanout;
-use onemap_ingest::mqtt::{Auth, MqttConfig, MqttServer};
+use onemap_ingest::mqtt::{Auth, Holder, MqttConfig, MqttServer};
 use onemap_log::Batch;
-use onemap_model::{DeviceId, Record, Role, Scope, record};
+use onemap_model::{Record, Role, Scope, record};
 use onemap_store::ledger::TokenHash;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -32,8 +32,15 @@ const CATCH_UP: Duration = Duration::from_secs(5);
 struct Tokens(Arc<Views>);
 
 impl Auth for Tokens {
-    fn device(&self, token: &str) -> Option<DeviceId> {
-        self.0.keys.device(token)
+    fn device(&self, token: &str) -> Option<Holder> {
+        let device = self.0.keys.device(token)?;
+        let register = self.0.register.read().ok()?;
+        let is_gateway = register
+            .view
+            .devices
+            .get(&device)
+            .is_some_and(|known| known.is_gateway);
+        Some(Holder { device, is_gateway })
     }
 }
 

@@ -8,6 +8,7 @@ use std::io::BufRead as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use onemap_ingest::mqtt::Holder;
 use onemap_ingest::{Auth, Counters, Fanout, MqttConfig, MqttServer};
 use onemap_log::{Config, Log};
 use onemap_model::{DeviceId, Timestamp};
@@ -16,8 +17,12 @@ use tokio_util::sync::CancellationToken;
 struct Tokens(HashMap<String, DeviceId>);
 
 impl Auth for Tokens {
-    fn device(&self, token: &str) -> Option<DeviceId> {
-        self.0.get(token).cloned()
+    fn device(&self, token: &str) -> Option<Holder> {
+        let device = self.0.get(token)?.clone();
+        Some(Holder {
+            device,
+            is_gateway: false,
+        })
     }
 }
 

@@ -35,8 +35,18 @@ pub(super) struct Pending {
     pub(super) receipts: HashMap<(DeviceId, u64), Vec<u64>>,
     pub(super) frames: HashMap<u64, Vec<u8>>,
     pub(super) register_changed: bool,
+    /// Messages to devices that follow from this batch; they leave when the batch is in the ledger.
+    pub(super) replies: Vec<Reply>,
     /// Payload bytes held for quarantine and evidence.
     pub(super) bytes: usize,
+}
+
+/// A message to whoever listens on a topic.
+pub(super) struct Reply {
+    /// Normalised (`d/{device}/…`).
+    pub(super) topic: String,
+    pub(super) payload: Vec<u8>,
+    pub(super) qos: u8,
 }
 
 pub(super) fn parse_profile(id: &ProfileId, text: &str) -> Option<(ProfileId, Profile)> {

@@ -284,6 +284,9 @@ impl Pipeline {
             let _ = views.notices.send(Notice::Register);
         }
         if let Some(fanout) = &self.fanout {
+            for reply in pending.replies {
+                fanout.publish(&reply.topic, reply.payload, reply.qos);
+            }
             for ((device, epoch), seqs) in pending.receipts {
                 let receipt = Receipt::of(epoch, &seqs).encode();
                 fanout.publish(&format!("onemap/v1/{device}/receipt"), receipt, 1);

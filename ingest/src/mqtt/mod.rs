@@ -20,10 +20,19 @@ use onemap_model::DeviceId;
 
 pub use server::MqttServer;
 
+/// Who may come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The device.
+    pub device: DeviceId,
+    /// It may speak for others, on the gateway's topics.
+    pub is_gateway: bool,
+}
+
 /// Who a token belongs to.
 pub trait Auth: Send + Sync {
     /// The device that holds this token. Called once a connection, on the runtime: must not block.
-    fn device(&self, token: &str) -> Option<DeviceId>;
+    fn device(&self, token: &str) -> Option<Holder>;
 }
 
 /// What the front end is told. [`MqttConfig::new`] gives the defaults.

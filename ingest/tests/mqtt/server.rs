@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use onemap_ingest::mqtt::Holder;
 use onemap_ingest::{Auth, Counters, Fanout, MqttConfig, MqttServer};
 use onemap_log::{Config, Log};
 use onemap_model::{DeviceId, Record, Refusal, Timestamp};
@@ -23,12 +24,14 @@ pub(crate) struct Server {
     _dir: TempDir,
 }
 
-/// Device `x` holds the token `token-of-x`.
+/// Device `x` holds the token `token-of-x`; it is a gateway when its name says so.
 struct Tokens;
 
 impl Auth for Tokens {
-    fn device(&self, token: &str) -> Option<DeviceId> {
-        DeviceId::new(token.strip_prefix("token-of-")?).ok()
+    fn device(&self, token: &str) -> Option<Holder> {
+        let device = DeviceId::new(token.strip_prefix("token-of-")?).ok()?;
+        let is_gateway = device.as_str().starts_with("gateway");
+        Some(Holder { device, is_gateway })
     }
 }
 
