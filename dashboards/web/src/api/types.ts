@@ -41,7 +41,7 @@ export type Device = {
   division?: string | null;
   setting: "urban" | "rural";
   gateway?: string | null;
-  state: "active" | "maintenance" | "retired";
+  state: "active" | "provisioned" | "maintenance" | "retired";
   cadence_s?: number;
   department?: string;
   demo?: boolean;

@@ -13,6 +13,7 @@ export const zh = {
   "state.total": "设备",
   "state.maintenance": "检修中",
   "state.retired": "已退役",
+  "state.provisioned": "待首报",
   "state.last_known": "最后已知",
 
   "severity.critical": "紧急",
@@ -126,6 +127,10 @@ export const zh = {
   "quality.revised": "已订正",
   "quality.maintenance": "检修",
   "quality.calibration": "校准",
+  "quality.stuck": "数值不变",
+  "quality.jump": "突变",
+  "quality.clock_off": "时钟偏差",
+  "quality.backfill": "回补",
 
   "chart.title": "{quantity} · 过程线",
   "chart.range_1h": "1 小时",
@@ -223,6 +228,18 @@ export const zh = {
   "refusal.future_stamp": "时间超前",
   "refusal.ancient_stamp": "时间过旧",
   "refusal.retired": "设备已退役",
+  "refusal.too_old": "超出补传时限",
+  "refusal.broken_cbor": "CBOR 损坏",
+  "refusal.broken_line": "行协议损坏",
+  "refusal.unknown_child": "未登记子设备",
+  "refusal.not_a_gateway": "非网关设备",
+  "refusal.bad_provisioning": "自注册被拒",
+  "refusal.unknown_source": "未知推送来源",
+  "refusal.rate_limited": "超出速率限制",
+  "refusal.tls_handshake": "TLS 握手失败",
+  "refusal.denied_certificate": "证书被拒",
+  "refusal.queue_full": "会话队列已满",
+  "refusal.stray_answer": "无主应答",
 };
 
 export type Messages = { [K in keyof typeof zh]: string };

@@ -32,7 +32,18 @@ const SYSTEM_EVERY_MS = 15_000;
 const RETRY_SNAPSHOT_MS = 2_000;
 
 const CONDITIONS: readonly Condition[] = ["normal", "abnormal", "unknown"];
-const QUALITIES = ["resent", "suspect", "stamped_here", "revised", "maintenance", "calibration"];
+const QUALITIES = [
+  "resent",
+  "suspect",
+  "stamped_here",
+  "revised",
+  "maintenance",
+  "calibration",
+  "stuck",
+  "jump",
+  "clock_off",
+  "backfill",
+];
 
 export type Contact = "connecting" | "live" | "lost";
 
