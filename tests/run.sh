@@ -18,6 +18,9 @@ if [ ${#packages[@]} -gt 0 ]; then
     DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
 
+say "clients from PyPI and npm"
+./tests/peers/install.sh
+
 say "the screen"
 make --no-print-directory screen
 (cd dashboards/web && npm run --silent check && npm run --silent test)

@@ -13,6 +13,7 @@ mod cli;
 mod corridor;
 mod crash;
 mod demo;
+mod foreign;
 mod gateway;
 mod replay;
 mod schemas;
