@@ -15,6 +15,7 @@ mod crash;
 mod demo;
 mod foreign;
 mod gateway;
+mod readme;
 mod replay;
 mod schemas;
 mod screen;
