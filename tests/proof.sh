@@ -5,6 +5,7 @@ set -euo pipefail
 export ONEMAP_LOG=warn RUST_LOG=warn
 cd "$(dirname "$0")/.."
 mkdir -p docs/proof proof-work
+./tests/peers/install.sh
 changed=$(git log -1 --format=%ct -- '*.rs' '*.toml' '*.yaml')
 
 prove() { # name, command…
@@ -33,5 +34,5 @@ prove() { # name, command…
 prove calm-city python3 tests/proof/demo.py calm --minutes 5
 prove other-seed python3 tests/proof/demo.py seeds
 prove gateway-kills env ONEMAP_KILL_ROUNDS=10 cargo test --locked --workspace --test it gateway:: -- --nocapture
-prove kill-under-load python3 tests/proof/kill_under_load.py --rounds 3 --seconds 12
+prove kill-under-load target/peers/clients/bin/python tests/proof/kill_under_load.py --rounds 100 --minutes 40
 echo "all proofs hold"
