@@ -5,7 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use onemap_ingest::MqttConfig;
 use serde::Deserialize;
+
+mod mqtt;
+
+use mqtt::Mqtt;
 
 /// The file as written. Unknown keys are refused with file, line and column.
 #[derive(Debug, Default, Deserialize)]
@@ -34,28 +39,6 @@ impl Default for Http {
         Self {
             listen: ([127, 0, 0, 1], 8080).into(),
             max_body_bytes: 64 << 20,
-        }
-    }
-}
-
-/// `[mqtt]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Mqtt {
-    /// Address of the MQTT 3.1.1 front end. Default `127.0.0.1:1883`.
-    listen: SocketAddr,
-    /// Connections at once; one more is answered with CONNACK code 3. Default 10000.
-    max_connections: usize,
-    /// Largest MQTT packet in bytes; a larger one closes its connection. Default 256 KiB.
-    max_packet_bytes: usize,
-}
-
-impl Default for Mqtt {
-    fn default() -> Self {
-        Self {
-            listen: ([127, 0, 0, 1], 1883).into(),
-            max_connections: 10_000,
-            max_packet_bytes: 256 << 10,
         }
     }
 }
@@ -120,9 +103,7 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) http_listen: SocketAddr,
     pub(crate) max_body_bytes: usize,
-    pub(crate) mqtt_listen: SocketAddr,
-    pub(crate) mqtt_max_connections: usize,
-    pub(crate) mqtt_max_packet_bytes: usize,
+    pub(crate) mqtt: MqttConfig,
     pub(crate) segment_bytes: u64,
     pub(crate) journal_max_bytes: u64,
     pub(crate) journal_keep: Duration,
@@ -169,15 +150,6 @@ impl File {
             4 * segment_bytes
         );
         ensure!(
-            self.mqtt.max_connections > 0,
-            "[mqtt] max_connections: at least 1"
-        );
-        ensure!(
-            (1024..=16 << 20).contains(&self.mqtt.max_packet_bytes),
-            "[mqtt] max_packet_bytes = {}: between 1 KiB and 16 MiB",
-            self.mqtt.max_packet_bytes
-        );
-        ensure!(
             (1..=3600).contains(&self.history.checkpoint_seconds),
             "[history] checkpoint_seconds = {}: between 1 and 3600",
             self.history.checkpoint_seconds
@@ -185,9 +157,7 @@ impl File {
         Ok(Config {
             http_listen: self.http.listen,
             max_body_bytes: self.http.max_body_bytes,
-            mqtt_listen: self.mqtt.listen,
-            mqtt_max_connections: self.mqtt.max_connections,
-            mqtt_max_packet_bytes: self.mqtt.max_packet_bytes,
+            mqtt: self.mqtt.check()?,
             segment_bytes,
             journal_max_bytes: max_bytes,
             journal_keep: Duration::from_secs(keep_hours * 3600),
@@ -236,6 +206,6 @@ mod tests {
     #[test]
     fn without_a_file_everything_listens_on_loopback_only() {
         let config = Config::load(None, Path::new("d")).unwrap();
-        assert!(config.http_listen.ip().is_loopback() && config.mqtt_listen.ip().is_loopback());
+        assert!(config.http_listen.ip().is_loopback() && config.mqtt.listen.ip().is_loopback());
     }
 }

@@ -105,7 +105,7 @@ fn mark_or_refuse(dir: &Path) -> Result<()> {
 
 /// Starts the server; a port taken by someone else is exchanged for a free one, and that is said.
 async fn start(config: &mut Config) -> Result<Server> {
-    for listen in [&mut config.http_listen, &mut config.mqtt_listen] {
+    for listen in [&mut config.http_listen, &mut config.mqtt.listen] {
         if listen.port() != 0 && std::net::TcpListener::bind(*listen).is_err() {
             warn!("port {} is taken; a free one is used instead", listen.port());
             listen.set_port(0);
@@ -150,7 +150,7 @@ async fn start_children(config: &Config, server: &Server, args: &DemoArgs) -> Re
     let mut city = Command::new(&sim);
     city.arg("city")
         .args(["--server", &format!("http://{}", server.http)])
-        .args(["--mqtt", &server.mqtt.to_string()])
+        .args(["--mqtt", &server.mqtt.mqtt.to_string()])
         .args(["--seed", &args.seed.to_string()])
         .arg("--state")
         .arg(dir.join("city-tokens.json"))
@@ -165,7 +165,7 @@ async fn start_children(config: &Config, server: &Server, args: &DemoArgs) -> Re
 
     let door = Door::to(server.http, &server.token);
     let config_file = dir.join("gateway.toml");
-    let written = gateway_config(dir, server.mqtt, &addresses);
+    let written = gateway_config(dir, server.mqtt.mqtt, &addresses);
     let token_file = dir.join("gateway.token");
     let set_up = tokio::task::spawn_blocking(move || -> Result<()> {
         let device = json!({"id": "gw-demo", "name": "演示边缘网关", "name_en": "Demo edge gateway", "kind": "modbus_meter",

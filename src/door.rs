@@ -127,7 +127,7 @@ pub(crate) async fn with<T: Send + 'static>(
     let free = ([127, 0, 0, 1], 0).into();
     let config = Config {
         http_listen: free,
-        mqtt_listen: free,
+        mqtt: onemap_ingest::MqttConfig::new(free),
         ..config.clone()
     };
     let server = Server::start(&config).await?;

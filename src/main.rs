@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod demo;
 mod door;
+mod files;
 mod house;
 mod pipeline;
 mod serve;

@@ -11,10 +11,11 @@ use anyhow::{Context, Result};
 use onemap_dashboards::auth::new_token;
 use onemap_dashboards::views::Views;
 use onemap_dashboards::{Hub, pump, router, screen};
+use onemap_ingest::Counters;
 use onemap_ingest::fanout::Fanout;
-use onemap_ingest::mqtt::{Auth, Holder, MqttConfig, MqttServer};
+use onemap_ingest::mqtt::{Addresses, Auth, Certificates, Holder, MqttServer};
 use onemap_log::Batch;
-use onemap_model::{Record, Role, Scope, record};
+use onemap_model::{DeviceId, Record, Role, Scope, record};
 use onemap_store::ledger::TokenHash;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::files;
 use crate::house::{self, House, Purpose, Running, clock};
 use crate::shipped;
 
@@ -33,7 +35,22 @@ struct Tokens(Arc<Views>);
 
 impl Auth for Tokens {
     fn device(&self, token: &str) -> Option<Holder> {
-        let device = self.0.keys.device(token)?;
+        self.holder(self.0.keys.device(token)?)
+    }
+
+    fn certificate(&self, names: &[String]) -> Option<Holder> {
+        let mut ids = names.iter().filter_map(|name| DeviceId::new(name).ok());
+        let known = |id: &DeviceId| {
+            let register = self.0.register.read().ok()?;
+            register.view.devices.contains_key(id).then_some(())
+        };
+        let device = ids.find(|id| known(id).is_some())?;
+        self.holder(device)
+    }
+}
+
+impl Tokens {
+    fn holder(&self, device: DeviceId) -> Option<Holder> {
         let register = self.0.register.read().ok()?;
         let is_gateway = register
             .view
@@ -48,7 +65,8 @@ impl Auth for Tokens {
 pub(crate) struct Server {
     pub(crate) views: Arc<Views>,
     pub(crate) http: SocketAddr,
-    pub(crate) mqtt: SocketAddr,
+    pub(crate) mqtt: Addresses,
+    certificates: Option<(Certificates, Counters)>,
     /// The local owner's token, also in `DATA_DIR/admin.token`.
     pub(crate) token: String,
     stop: CancellationToken,
@@ -69,14 +87,11 @@ impl Server {
         let http = TcpListener::bind(config.http_listen)
             .await
             .with_context(|| format!("[http] listen = \"{}\" cannot be bound", config.http_listen))?;
-        let mqtt_config = MqttConfig {
-            max_connections: config.mqtt_max_connections,
-            max_packet_bytes: config.mqtt_max_packet_bytes,
-            ..MqttConfig::new(config.mqtt_listen)
-        };
-        let (mqtt, mqtt_address) = MqttServer::bind(mqtt_config)
+        let mqtt_config = files::fitted(&config.mqtt);
+        let (mqtt, _) = MqttServer::bind(mqtt_config)
             .await
-            .with_context(|| format!("[mqtt] listen = \"{}\" cannot be bound", config.mqtt_listen))?;
+            .context("[mqtt] cannot be served")?;
+        let (mqtt_addresses, certificates) = (mqtt.addresses(), mqtt.certificates());
         let http_address = http.local_addr().context("the HTTP listener has no address")?;
         let (owned, opened) = (config.clone(), fanout.clone());
         let House {
@@ -102,6 +117,7 @@ impl Server {
         let stop = CancellationToken::new();
         let hub = Hub::default();
         let mut tasks: Vec<(&'static str, tokio::task::JoinHandle<Result<()>>)> = Vec::new();
+        let certificates = certificates.map(|certificates| (certificates, counters.clone()));
         let auth: Arc<dyn Auth> = Arc::new(Tokens(views.clone()));
         let (log, mqtt_stop) = (views.log.clone(), stop.clone());
         tasks.push((
@@ -139,7 +155,8 @@ impl Server {
         Ok(Self {
             views,
             http: http_address,
-            mqtt: mqtt_address,
+            mqtt: mqtt_addresses,
+            certificates,
             token,
             stop,
             tasks,
@@ -150,15 +167,35 @@ impl Server {
 
     /// The ready line.
     pub(crate) fn ready_line(&self) -> Value {
-        json!({
+        let mut line = json!({
             "ready": true,
             "http": format!("http://{}", self.http),
-            "mqtt": self.mqtt.to_string(),
+            "mqtt": self.mqtt.mqtt.to_string(),
             "data_dir": self.data_dir,
             "pid": std::process::id(),
             "version": env!("CARGO_PKG_VERSION"),
             "ui": if screen::embedded() { "embedded" } else { "absent" },
-        })
+        });
+        for (name, address) in [("mqtt_tls", self.mqtt.tls), ("mqtt_ws", self.mqtt.websocket)] {
+            if let Some(address) = address {
+                line[name] = address.to_string().into();
+            }
+        }
+        line
+    }
+
+    /// Takes up rules, profiles and certificates as their files are now.
+    pub(crate) async fn reload(&self, config: &Config) {
+        if let Err(error) = shipped::load(config, &self.views).await {
+            warn!("rules and profiles stay as they are: {error:#}");
+        }
+        let Some((certificates, counters)) = self.certificates.clone() else {
+            return;
+        };
+        let reloaded = tokio::task::spawn_blocking(move || certificates.reload(&counters));
+        if let Err(error) = reloaded.await {
+            warn!("the certificates stay as they are: {error}");
+        }
     }
 
     /// Stops listeners, drains what they took, folds it, makes a checkpoint.
@@ -197,7 +234,7 @@ pub(crate) fn announce(data_dir: &Path, line: &Value) -> Result<()> {
 pub(crate) async fn serve(config: &Config) -> Result<()> {
     let server = Server::start(config).await?;
     announce(&config.data_dir, &server.ready_line())?;
-    until_signal(|| reload(config, &server.views)).await?;
+    until_signal(|| server.reload(config)).await?;
     info!("stopping");
     server.stop().await
 }
@@ -214,12 +251,6 @@ pub(crate) async fn until_signal<F: Future<Output = ()>>(reload: impl Fn() -> F)
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => reload().await,
         }
-    }
-}
-
-async fn reload(config: &Config, views: &Arc<Views>) {
-    if let Err(error) = shipped::load(config, views).await {
-        warn!("rules and profiles stay as they are: {error:#}");
     }
 }
 

@@ -21,6 +21,10 @@ struct Inner {
     slow_readers: AtomicU64,
     accept_errors: AtomicU64,
     unkept: AtomicU64,
+    tls_handshakes: AtomicU64,
+    tls_resumed: AtomicU64,
+    websockets: AtomicU64,
+    certificate_errors: AtomicU64,
 }
 
 impl Default for Inner {
@@ -36,6 +40,10 @@ impl Default for Inner {
             slow_readers: AtomicU64::new(0),
             accept_errors: AtomicU64::new(0),
             unkept: AtomicU64::new(0),
+            tls_handshakes: AtomicU64::new(0),
+            tls_resumed: AtomicU64::new(0),
+            websockets: AtomicU64::new(0),
+            certificate_errors: AtomicU64::new(0),
         }
     }
 }
@@ -61,6 +69,14 @@ pub struct Counted {
     pub accept_errors: u64,
     /// Refused bytes of strangers that were counted and not kept, to bound what strangers can write.
     pub unkept: u64,
+    /// TLS handshakes that succeeded.
+    pub tls_handshakes: u64,
+    /// Those of them that resumed an earlier one.
+    pub tls_resumed: u64,
+    /// WebSockets that were opened.
+    pub websockets: u64,
+    /// Files of certificates or deny lists that could not be taken up; the former stayed in use.
+    pub certificate_errors: u64,
 }
 
 impl Counters {
@@ -92,6 +108,10 @@ impl Counters {
             slow_readers: read(&self.0.slow_readers),
             accept_errors: read(&self.0.accept_errors),
             unkept: read(&self.0.unkept),
+            tls_handshakes: read(&self.0.tls_handshakes),
+            tls_resumed: read(&self.0.tls_resumed),
+            websockets: read(&self.0.websockets),
+            certificate_errors: read(&self.0.certificate_errors),
         }
     }
 
@@ -117,6 +137,18 @@ impl Counters {
     }
     pub(crate) fn accept_error(&self) {
         self.0.accept_errors.fetch_add(1, Ordering::Relaxed);
+    }
+    pub(crate) fn shook_hands(&self, is_resumed: bool) {
+        self.0.tls_handshakes.fetch_add(1, Ordering::Relaxed);
+        self.0
+            .tls_resumed
+            .fetch_add(u64::from(is_resumed), Ordering::Relaxed);
+    }
+    pub(crate) fn websocket(&self) {
+        self.0.websockets.fetch_add(1, Ordering::Relaxed);
+    }
+    pub(crate) fn certificate_error(&self) {
+        self.0.certificate_errors.fetch_add(1, Ordering::Relaxed);
     }
     pub(crate) fn not_kept(&self) {
         self.0.unkept.fetch_add(1, Ordering::Relaxed);

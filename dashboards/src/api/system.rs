@@ -154,6 +154,42 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         &one(counted.acks),
     );
     metric(
+        "onemap_mqtt_accepted_total",
+        "counter",
+        "MQTT connections that were authenticated.",
+        &one(counted.accepted),
+    );
+    metric(
+        "onemap_mqtt_accept_errors_total",
+        "counter",
+        "Connections the system could not hand over, such as too many open files.",
+        &one(counted.accept_errors),
+    );
+    metric(
+        "onemap_tls_handshakes_total",
+        "counter",
+        "TLS handshakes that succeeded.",
+        &[
+            (
+                "{kind=\"full\"}".to_owned(),
+                counted.tls_handshakes.saturating_sub(counted.tls_resumed),
+            ),
+            ("{kind=\"resumed\"}".to_owned(), counted.tls_resumed),
+        ],
+    );
+    metric(
+        "onemap_tls_reload_errors_total",
+        "counter",
+        "Certificate files and deny lists that could not be taken up; the former stay in use.",
+        &one(counted.certificate_errors),
+    );
+    metric(
+        "onemap_websockets_total",
+        "counter",
+        "WebSockets for MQTT that were opened.",
+        &one(counted.websockets),
+    );
+    metric(
         "onemap_mqtt_slow_readers_total",
         "counter",
         "Subscribers cut off because they did not read.",

@@ -20,14 +20,16 @@ use rumqttd::protocol::{ConnAck, ConnectReturnCode, Packet};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::gate::Seat;
 use super::handshake::{Hello, Will, drain};
 use super::packet::{self, Bad};
 use super::server::Shared;
 use super::session::Place;
 use super::topics::LastTopic;
-use super::transport::Transport;
+use super::transport::{Transport, Violation};
 use crate::counters::Connected;
 use crate::fanout::Member;
 
@@ -47,6 +49,9 @@ pub(super) struct Connection {
     place: Place,
     member: Member,
     _connected: Connected,
+    _seat: Seat,
+    /// Cancelled when the client's certificate is denied.
+    denied: Option<CancellationToken>,
 
     buffer: Vec<u8>,
     chunk: usize,
@@ -147,7 +152,12 @@ enum Wrong {
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, hello: Hello, peer: String) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        hello: Hello,
+        peer: String,
+        denied: Option<CancellationToken>,
+    ) -> Self {
         let place = shared
             .sessions
             .enter(&hello.device, &hello.client_id, hello.is_clean);
@@ -168,6 +178,8 @@ impl Connection {
             place,
             member: shared.fanout.join(),
             _connected: shared.counters.connected(),
+            _seat: hello.seat,
+            denied,
             buffer: hello.rest,
             chunk: CHUNK.0,
             lacking: 0,
@@ -225,6 +237,10 @@ impl Connection {
         tokio::select! {
             () = self.shared.stop.cancelled() => Err(End::Stopped),
             () = self.place.replaced.cancelled() => Err(End::Replaced),
+            () = cancelled(self.denied.as_ref()) => {
+                let detail = "its certificate is denied now".to_owned();
+                Err(End::Refused(Refusal::DeniedCertificate, detail))
+            }
             changed = self.durable.changed(), if !self.marks.is_empty() => match changed {
                 Ok(()) => {
                     self.acknowledge();
@@ -247,8 +263,15 @@ impl Connection {
                     self.fit_chunk(n, spare);
                     Ok(())
                 }
-                _ if self.buffer.is_empty() => Err(End::Gone),
-                _ => {
+                other => {
+                    if let Some(violation) = other.as_ref().err().and_then(Violation::of) {
+                        self.buffer.extend_from_slice(&violation.bytes);
+                        self.stage_refused(Refusal::MalformedPacket, None);
+                        return Err(End::Refused(Refusal::MalformedPacket, violation.to_string()));
+                    }
+                    if self.buffer.is_empty() {
+                        return Err(End::Gone);
+                    }
                     let bad = Bad::Malformed("the connection ended inside a packet".to_owned());
                     self.stage_refused(Refusal::MalformedPacket, None);
                     Err(End::Refused(Refusal::MalformedPacket, bad.to_string()))
@@ -377,12 +400,11 @@ impl Connection {
         if self.out.is_empty() {
             return Ok(());
         }
-        match timeout(
-            self.shared.config.write_timeout,
-            stream.write_all_buf(&mut self.out),
-        )
-        .await
-        {
+        let write = async {
+            stream.write_all_buf(&mut self.out).await?;
+            stream.flush().await // TLS and WebSocket hold bytes back
+        };
+        match timeout(self.shared.config.write_timeout, write).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(End::Write(error)),
             Err(_) => Err(End::WriteTimeout),
@@ -456,6 +478,14 @@ impl Connection {
                 warn!(device.id = %device, peer, "`{device}` is cut off, the journal takes nothing: {error}");
             }
         }
+    }
+}
+
+/// For ever pending where nothing can be cancelled.
+async fn cancelled(token: Option<&CancellationToken>) {
+    match token {
+        Some(token) => token.cancelled().await,
+        None => std::future::pending().await,
     }
 }
 

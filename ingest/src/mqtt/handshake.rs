@@ -10,10 +10,12 @@ use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tracing::{debug, warn};
 
 use super::Holder;
+use super::gate::{Entrance, NoSeat, Seat};
 use super::packet::{self, Bad, Cut};
 use super::server::Shared;
+use super::tls::{Admission, Credential};
 use super::topics;
-use super::transport::Transport;
+use super::transport::{Transport, Violation};
 use crate::fanout::Naming;
 use crate::trie::is_topic;
 
@@ -36,6 +38,17 @@ pub(super) struct Hello {
     pub(super) will: Option<Will>,
     /// What came behind the CONNECT already.
     pub(super) rest: Vec<u8>,
+    /// Its place among the connections.
+    pub(super) seat: Seat,
+}
+
+/// What is known of a peer before it says CONNECT.
+pub(super) struct Arrival {
+    /// Address and port.
+    pub(super) peer: String,
+    pub(super) entrance: Entrance,
+    /// Its certificate and place among those that show one.
+    pub(super) certificate: Option<(Credential, Admission)>,
 }
 
 /// What to publish when the connection breaks.
@@ -87,18 +100,14 @@ pub(super) fn shown(packet: &[u8]) -> &[u8] {
 }
 
 /// Reads the CONNECT and decides. `None`: the client was told and the refusal is counted and kept.
-/// CONNACK 0 is not written here. With `is_full` everyone is told that there is no room.
-pub(super) async fn greet(
-    stream: &mut impl Transport,
-    shared: &Shared,
-    peer: &str,
-    is_full: bool,
-) -> Option<Hello> {
+/// CONNACK 0 is not written here.
+pub(super) async fn greet(stream: &mut impl Transport, shared: &Shared, arrival: &Arrival) -> Option<Hello> {
+    let peer = arrival.peer.as_str();
     let deadline = Instant::now() + shared.config.handshake_timeout;
     let mut buffer = Vec::with_capacity(512);
     let read = timeout_at(deadline, read_connect(stream, &mut buffer)).await;
     let judged = match read {
-        Ok(Ok(())) => judge(shared, peer, &buffer, is_full),
+        Ok(Ok(())) => judge(shared, arrival, &buffer),
         Ok(Err(End::Bad(bad))) => Err(match packet::other_version(&buffer) {
             Some(level) => No::to_stranger(
                 Some(ConnectReturnCode::RefusedProtocolVersion),
@@ -107,6 +116,7 @@ pub(super) async fn greet(
             ),
             None => No::to_stranger(None, bad.to_string(), &buffer),
         }),
+        Ok(Err(End::Violated(Violation { what, bytes }))) => Err(No::to_stranger(None, what, &bytes)),
         Ok(Err(End::Gone)) | Err(_) if buffer.is_empty() => {
             debug!(peer, "peer said nothing");
             return None;
@@ -126,13 +136,18 @@ pub(super) async fn greet(
 enum End {
     Gone,
     Bad(Bad),
+    Violated(Violation),
 }
 
 /// Reads until a whole CONNECT stands at the front of the buffer.
 async fn read_connect(stream: &mut impl Transport, buffer: &mut Vec<u8>) -> Result<(), End> {
     loop {
         match stream.read_buf(buffer).await {
-            Ok(0) | Err(_) => return Err(End::Gone),
+            Ok(0) => return Err(End::Gone),
+            Err(error) => {
+                let violation = Violation::of(&error).cloned();
+                return Err(violation.map_or(End::Gone, End::Violated));
+            }
             Ok(_) => {}
         }
         if buffer[0] >> 4 != 1 {
@@ -146,7 +161,8 @@ async fn read_connect(stream: &mut impl Transport, buffer: &mut Vec<u8>) -> Resu
     }
 }
 
-fn judge(shared: &Shared, peer: &str, buffer: &[u8], is_full: bool) -> Result<Hello, No> {
+fn judge(shared: &Shared, arrival: &Arrival, buffer: &[u8]) -> Result<Hello, No> {
+    let peer = arrival.peer.as_str();
     let malformed = |detail: &str| No::to_stranger(None, detail, buffer);
     let Ok(Cut::Other(first, length)) = packet::cut(buffer, MAX_CONNECT_BYTES) else {
         return Err(malformed("the first packet is not CONNECT"));
@@ -155,15 +171,25 @@ fn judge(shared: &Shared, peer: &str, buffer: &[u8], is_full: bool) -> Result<He
         return Err(malformed("the first packet is not CONNECT"));
     };
     packet::check_connect_flags(buffer).map_err(|bad| malformed(&bad.to_string()))?;
-    if is_full {
-        return Err(No {
-            code: Some(ConnectReturnCode::ServiceUnavailable),
-            refusal: Refusal::TooManyConnections,
-            detail: format!("{} connections are open", shared.config.max_connections),
-            kept: None,
-        });
+    let no_room = |detail: String| No {
+        code: Some(ConnectReturnCode::ServiceUnavailable),
+        refusal: Refusal::TooManyConnections,
+        detail,
+        kept: None,
+    };
+    if arrival.entrance.is_over {
+        let limit = shared.config.limits.per_address;
+        return Err(no_room(format!("its address has {limit} connections already")));
     }
-    let Holder { device, is_gateway } = authenticate(shared, login)?;
+    let certificate = arrival.certificate.as_ref().map(|(credential, _)| credential);
+    let Holder { device, is_gateway } = authenticate(shared, certificate, login)?;
+    let seat = shared.gate.sit(&device).map_err(|none| {
+        let limits = shared.config.limits;
+        no_room(match none {
+            NoSeat::Full => format!("{} connections are open", limits.connections),
+            NoSeat::OfDevice => format!("{device} has {} connections already", limits.per_device),
+        })
+    })?;
     let Connect {
         keep_alive,
         client_id,
@@ -200,28 +226,71 @@ fn judge(shared: &Shared, peer: &str, buffer: &[u8], is_full: bool) -> Result<He
         keep_alive_s: keep_alive,
         will,
         rest: buffer[length..].to_vec(),
+        seat,
     })
 }
 
-/// Of a wrong token nothing is kept, not even its length.
-fn authenticate(shared: &Shared, login: Option<Login>) -> Result<Holder, No> {
-    let no = |code, detail: &str| No {
+/// Of a wrong token nothing is kept, not even its length. With a certificate no token is needed; with both,
+/// both must be the same device's.
+fn authenticate(
+    shared: &Shared,
+    certificate: Option<&Credential>,
+    login: Option<Login>,
+) -> Result<Holder, No> {
+    let no = |code, refusal, detail: &str| No {
         code: Some(code),
-        refusal: Refusal::WrongToken,
+        refusal,
         detail: detail.to_owned(),
         kept: None,
     };
     let token = login.map(|l| l.username).unwrap_or_default();
+    let by_certificate =
+        match certificate {
+            None => None,
+            Some(credential) => Some(shared.auth.certificate(&credential.identity.names).ok_or_else(
+                || {
+                    let detail = format!(
+                        "no device is named by its certificate {:?}",
+                        credential.identity.names
+                    );
+                    no(
+                        ConnectReturnCode::NotAuthorized,
+                        Refusal::DeniedCertificate,
+                        &detail,
+                    )
+                },
+            )?),
+        };
     if token.is_empty() {
-        return Err(no(
-            ConnectReturnCode::NotAuthorized,
-            "CONNECT without a token as user name",
-        ));
+        return by_certificate.ok_or_else(|| {
+            no(
+                ConnectReturnCode::NotAuthorized,
+                Refusal::WrongToken,
+                "CONNECT without a token as user name",
+            )
+        });
     }
-    shared
-        .auth
-        .device(&token)
-        .ok_or_else(|| no(ConnectReturnCode::BadUserNamePassword, "nobody holds this token"))
+    let by_token = shared.auth.device(&token).ok_or_else(|| {
+        no(
+            ConnectReturnCode::BadUserNamePassword,
+            Refusal::WrongToken,
+            "nobody holds this token",
+        )
+    })?;
+    match by_certificate {
+        Some(holder) if holder.device != by_token.device => {
+            let detail = format!(
+                "its certificate is {}'s, its token {}'s",
+                holder.device, by_token.device
+            );
+            Err(no(
+                ConnectReturnCode::NotAuthorized,
+                Refusal::DeniedCertificate,
+                &detail,
+            ))
+        }
+        _ => Ok(by_token),
+    }
 }
 
 fn own_will(device: &DeviceId, will: &LastWill) -> Result<Will, No> {
@@ -257,7 +326,11 @@ async fn refuse(stream: &mut impl Transport, shared: &Shared, peer: &str, no: No
         };
         packet::write(&mut out, Packet::ConnAck(connack, None));
         // Whether the refused client reads its answer is its own affair.
-        let _ = timeout(Duration::from_secs(1), stream.write_all(&out)).await;
+        let _ = timeout(Duration::from_secs(1), async {
+            stream.write_all(&out).await?;
+            stream.flush().await
+        })
+        .await;
     }
     let is_stranger = no.kept.as_ref().is_none_or(|k| k.device.is_none());
     if is_stranger && !shared.strangers.may_keep(std::time::Instant::now()) {
@@ -279,7 +352,8 @@ async fn refuse(stream: &mut impl Transport, shared: &Shared, peer: &str, no: No
             keep(shared, peer, no.refusal, &kept).await;
         }
     }
-    let _ = stream.shutdown().await; // it may be gone already
+    // It may be gone already, or not read its end.
+    let _ = timeout(Duration::from_secs(1), stream.shutdown()).await;
     drain(stream).await;
 }
 

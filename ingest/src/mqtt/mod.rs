@@ -4,21 +4,31 @@
 //! acknowledgements are our own, because a broker's PUBACK says "routed" and ours says "durable".
 //! One task a connection; back-pressure is not reading the socket.
 
+mod certificate;
 mod connection;
+mod deny;
+mod gate;
 mod handshake;
 mod packet;
+mod room;
 mod server;
 mod session;
 mod strangers;
+mod tls;
 mod topics;
 mod transport;
+pub mod websocket;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use onemap_model::DeviceId;
 
-pub use server::MqttServer;
+pub use certificate::Identity;
+pub use deny::{DenyError, DenyList};
+pub use server::{Addresses, BindError, MqttServer};
+pub use tls::{Certificates, TlsError};
 
 /// Who may come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +43,84 @@ pub struct Holder {
 pub trait Auth: Send + Sync {
     /// The device that holds this token. Called once a connection, on the runtime: must not block.
     fn device(&self, token: &str) -> Option<Holder>;
+
+    /// The device that one of these names of a verified client certificate is the id of; the first that is.
+    /// Called once a connection, on the runtime: must not block.
+    fn certificate(&self, names: &[String]) -> Option<Holder>;
+}
+
+/// How many may come in; 0 stands for no limit where it is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most authenticated connections at a time (25,000); further ones get CONNACK 3.
+    pub connections: usize,
+    /// Most connections of one address, or IPv6 /64, at a time (0); further ones get CONNACK 3.
+    pub per_address: usize,
+    /// Most connections of one device at a time (64); further ones get CONNACK 3.
+    pub per_device: usize,
+    /// New connections a second of one address (1000); faster ones are closed without a word. 0: any.
+    pub connects_per_second: u32,
+    /// New connections that an address may make at once (10,000).
+    pub connects_burst: u32,
+    /// Connections of one listener that have not said who they are (4096).
+    pub strangers: usize,
+    /// TLS handshakes at a time (512).
+    pub tls_handshakes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 25_000,
+            per_address: 0,
+            per_device: 64,
+            connects_per_second: 1000,
+            connects_burst: 10_000,
+            strangers: 4096,
+            tls_handshakes: 512,
+        }
+    }
+}
+
+/// Whether clients show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// They are not asked.
+    None,
+    /// With one they need no token; without one they do.
+    Optional,
+    /// Without one no handshake succeeds.
+    Required,
+}
+
+/// TLS, for its own listener and for WebSockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Where to listen for MQTT over TLS; `None` when only WebSockets use it.
+    pub listen: Option<SocketAddr>,
+    /// The server's certificate chain, PEM.
+    pub cert_file: PathBuf,
+    /// Its private key, PEM.
+    pub key_file: PathBuf,
+    /// CAs that sign client certificates, PEM; all of the file.
+    pub client_ca_file: Option<PathBuf>,
+    /// Whether clients show a certificate.
+    pub client_auth: ClientAuth,
+    /// Certificates that are not let in, see [`DenyList`].
+    pub deny_file: Option<PathBuf>,
+    /// How long a handshake may take (10 s).
+    pub handshake_timeout: Duration,
+}
+
+/// MQTT over WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSocketConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// With the certificate of [`MqttConfig::tls`].
+    pub tls: bool,
+    /// Origins of pages of other hosts that may connect, such as `https://desk.example`; `*` for all.
+    pub origins: Vec<String>,
 }
 
 /// What the front end is told. [`MqttConfig::new`] gives the defaults.
@@ -40,8 +128,12 @@ pub trait Auth: Send + Sync {
 pub struct MqttConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Most connections at a time (10,000); further ones get CONNACK 3.
-    pub max_connections: usize,
+    /// How many may come in.
+    pub limits: Limits,
+    /// TLS, when it is served.
+    pub tls: Option<TlsConfig>,
+    /// WebSocket, when it is served.
+    pub websocket: Option<WebSocketConfig>,
     /// Largest packet after its fixed header (256 KiB); a larger one closes its connection.
     pub max_packet_bytes: usize,
     /// Most bytes of one connection that are appended and not yet durable (1 MiB); beyond it the
@@ -62,7 +154,9 @@ impl MqttConfig {
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
-            max_connections: 10_000,
+            limits: Limits::default(),
+            tls: None,
+            websocket: None,
             max_packet_bytes: 256 << 10,
             max_unacked_bytes: 1 << 20,
             write_timeout: Duration::from_secs(10),

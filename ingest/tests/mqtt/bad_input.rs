@@ -177,7 +177,7 @@ async fn good_publishes_before_a_bad_packet_are_kept_and_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_strangers_does_not_stop_the_listener_or_fill_the_journal() {
-    let server = Server::with(|config| config.max_connections = 50, |_| {}).await;
+    let server = Server::with(|config| config.limits.connections = 50, |_| {}).await;
     let mut known = Client::connect(server.address, &Connect::of("A")).await;
     let mut flood = tokio::task::JoinSet::new();
     for i in 0..400usize {

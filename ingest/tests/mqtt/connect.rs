@@ -104,7 +104,7 @@ async fn the_same_client_of_the_same_device_takes_the_old_connection_s_place() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_the_limit_everyone_is_told() {
-    let server = Server::with(|config| config.max_connections = 2, |_| {}).await;
+    let server = Server::with(|config| config.limits.connections = 2, |_| {}).await;
     let mut first = Client::connect(server.address, &Connect::of("A")).await;
     let second = Client::connect(server.address, &Connect::of("B")).await;
     for _ in 0..3 {
