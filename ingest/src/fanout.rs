@@ -6,6 +6,8 @@
 //! come back; messages are never left out silently. Nothing here is durable: what must not be lost
 //! stays in its sender's ledger until it is confirmed.
 
+mod naming;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -14,6 +16,9 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
 use crate::trie::{Trie, is_filter, is_topic};
+
+pub use naming::Naming;
+pub(crate) use naming::long_name;
 
 /// Most messages that wait for one subscriber; one more and it is overrun.
 pub const QUEUE_MESSAGES: usize = 1000;
@@ -58,15 +63,6 @@ impl Default for Hub {
             n_news_lost: AtomicU64::new(0),
         }
     }
-}
-
-/// Under which name a subscriber gets a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Naming {
-    /// The normalised topic.
-    Plain,
-    /// `v1/devices/me/…` for `d/{device}/…`, because that is what the device subscribed to.
-    Me,
 }
 
 #[derive(Debug)]
@@ -195,14 +191,14 @@ impl Fanout {
             return 0;
         }
         let plain: Arc<str> = topic.into();
-        let me: Option<Arc<str>> = own_name(topic).map(Into::into);
+        let mut last: (Naming, Arc<str>) = (Naming::Plain, Arc::clone(&plain));
         for (subscription, granted) in &receivers {
-            let name = match (subscription.naming, &me) {
-                (Naming::Me, Some(me)) => me,
-                _ => &plain,
-            };
+            if subscription.naming != last.0 {
+                let name = subscription.naming.name(topic);
+                last = (subscription.naming, name.unwrap_or_else(|| Arc::clone(&plain)));
+            }
             subscription.queue.push(Delivery {
-                topic: Arc::clone(name),
+                topic: Arc::clone(&last.1),
                 payload: payload.clone(),
                 qos: qos.min(*granted).min(1),
                 ticket,
@@ -218,12 +214,6 @@ impl Fanout {
     fn write(&self) -> RwLockWriteGuard<'_, Trie<Subscription>> {
         self.0.trie.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// `v1/devices/me/x` of `d/{device}/x`.
-fn own_name(topic: &str) -> Option<String> {
-    let (_, rest) = topic.strip_prefix("d/")?.split_once('/')?;
-    Some(format!("v1/devices/me/{rest}"))
 }
 
 /// One subscriber and its queue.

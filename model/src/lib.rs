@@ -6,6 +6,7 @@
 
 pub mod act;
 pub mod alert;
+pub mod attribute;
 pub mod crs;
 pub mod device;
 pub mod entity;
@@ -20,6 +21,7 @@ pub mod time;
 
 pub use act::{Act, Verb};
 pub use alert::{AlertId, Edge, Severity, Transition, TransitionId};
+pub use attribute::AttributeScope;
 pub use crs::Crs;
 pub use device::{Device, DeviceState, Setting};
 pub use entity::{Entity, EntityCode, EntityKind, Stratum};

@@ -6,7 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Act, Device, DeviceId, DivisionCode, Entity, EntityKind, ProfileId, Refusal, Role, Timestamp};
+use crate::{
+    Act, AttributeScope, Device, DeviceId, DivisionCode, Entity, EntityKind, ProfileId, Refusal, Role,
+    Timestamp,
+};
 
 /// Kind byte of a [`Frame`].
 pub const KIND_FRAME: u8 = 1;
@@ -214,6 +217,26 @@ pub enum Register {
         /// File name without extension.
         id: ProfileId,
         /// Its text, YAML.
+        text: String,
+    },
+    /// Attributes of a device are set or taken away.
+    Attributes {
+        /// The device.
+        device: DeviceId,
+        /// Whose they are: shared or server ones.
+        scope: AttributeScope,
+        /// New values.
+        #[serde(default)]
+        set: serde_json::Map<String, serde_json::Value>,
+        /// Keys that go.
+        #[serde(default)]
+        deleted: Vec<String>,
+    },
+    /// A push source is new, changed or (empty text) gone.
+    Source {
+        /// File name without extension.
+        id: ProfileId,
+        /// Its text, YAML; secrets stand elsewhere.
         text: String,
     },
     /// A bearer token for people and machines.

@@ -83,6 +83,8 @@ refusals! {
     QueueFull = "queue_full", "会话队列已满";
     /// A command that came to its end without an answer, or an answer without a command.
     StrayAnswer = "stray_answer", "无主应答";
+    /// A device has more attributes, or larger ones, than are kept.
+    AttributeLimit = "attribute_limit", "属性超限";
 }
 
 impl From<Refusal> for &'static str {

@@ -120,8 +120,8 @@ impl Acts {
     /// position of the last. A long list goes in pieces: after a crash its first changes may be there without
     /// its last. An empty list records nothing and gives the journal's last position.
     ///
-    /// A scope with a division changes only what states a division inside it. A device's token and the removal
-    /// of an entity state none: there the caller looks the thing up and checks [`Scope::covers`].
+    /// A scope with a division changes only what states a division inside it. A device's token and attributes
+    /// and the removal of an entity state none: there the caller looks the thing up and checks [`Scope::covers`].
     ///
     /// # Errors
     /// See [`ActError`]; after all but [`ActError::Journal`] nothing was recorded.
@@ -215,7 +215,7 @@ fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), Ac
             cover(scope, entity.division.as_ref())
         }
         Register::DeviceToken { sha256, .. } => hash(index, sha256),
-        Register::EntityRemoved { .. } => Ok(()),
+        Register::EntityRemoved { .. } | Register::Attributes { .. } => Ok(()),
         Register::AccessToken {
             sha256,
             role,

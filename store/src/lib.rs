@@ -4,6 +4,7 @@
 //! replaying.
 
 pub mod acts;
+pub mod attributes;
 mod canonical;
 pub mod gaps;
 pub mod history;

@@ -3,7 +3,7 @@
 use onemap_model::{Frame, Refusal};
 
 use crate::message::quoted;
-use crate::{Message, Profile, native, thingsboard};
+use crate::{Message, Profile, line, native, thingsboard};
 
 /// HTTP path whose bodies are native readings.
 pub const HTTP_READINGS: &str = "/api/v1/readings";
@@ -11,7 +11,8 @@ pub const HTTP_READINGS: &str = "/api/v1/readings";
 /// Reads one journal frame.
 ///
 /// Topics are the normalised ones: `d/{device}/telemetry`, `d/{device}/attributes` (taken, holds no
-/// readings), `onemap/v1/{device}/readings`; and the HTTP path [`HTTP_READINGS`]. A frame that its
+/// readings), `onemap/v1/{device}/readings`; and the HTTP paths [`HTTP_READINGS`] and `/api/v2/write` (line
+/// protocol, see [`line::Params`]). A frame that its
 /// listener already refused gives just that refusal.
 pub fn decode(frame: &Frame<'_>, profile: Option<&Profile>) -> Message {
     if let Some(refusal) = frame.refused {
@@ -24,9 +25,17 @@ pub fn decode(frame: &Frame<'_>, profile: Option<&Profile>) -> Message {
         if rest == "telemetry" {
             return thingsboard::telemetry(frame.payload, profile);
         }
-        if rest == "attributes" || rest.starts_with("attributes/request/") {
+        if matches!(rest, "attributes" | "claim") || rest.starts_with("attributes/request/") {
             return Message::default();
         }
+        if rest.starts_with("protobuf/") {
+            return Message::refused(
+                Refusal::UnknownTopic,
+                "the protobuf form is not read here; send JSON on the topic without `p`",
+            );
+        }
+    } else if let Some(params) = line::Params::of_topic(frame.topic) {
+        return line::decode(frame.payload, params.precision, profile);
     } else if own(frame.topic.strip_prefix("onemap/v1/"), frame.device) == Some("readings") {
         return native::decode(frame.payload);
     }

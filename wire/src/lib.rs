@@ -3,14 +3,17 @@
 //! Pure: no clock, no I/O. [`decode()`] turns one journal frame into a [`Message`]: what could be read,
 //! and by name what could not. It never decides whether a reading is taken: that is admission's.
 
+pub mod cbor;
 pub mod decode;
 pub mod duration;
+pub mod line;
 pub mod message;
 pub mod modbus;
 pub mod native;
 pub mod profile;
+pub mod push;
 mod scalar;
-mod thingsboard;
+pub mod thingsboard;
 
 pub use decode::decode;
 pub use message::{Message, Refused, Sample, Scaling};

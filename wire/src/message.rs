@@ -105,6 +105,8 @@ pub struct Message {
     /// Every spool number that was seen, also of refused readings: they are in the journal, so the
     /// receipt names them. In the order of the message, repeats next to each other left out.
     pub seqs: Vec<u64>,
+    /// It came as CBOR, so its receipt goes as CBOR.
+    pub is_cbor: bool,
 }
 
 impl Message {

@@ -1,9 +1,12 @@
-//! onemap's own readings: `[{"q","ch","t","v","s","r"}]` or `{"epoch":E,"readings":[…]}`.
+//! onemap's own readings: `[{"q","ch","t","v","s","r"}]` or `{"epoch":E,"readings":[…]}`, in JSON or in
+//! [CBOR](cbor).
 //!
 //! `q` is a dictionary name, `ch` the channel (0), `t` milliseconds or RFC 3339 (optional), `v` the
 //! value in the canonical unit, `s` the sender's spool number, `r` true when it was sent before.
 //! Fields that are not named here are read over, so that newer gateways can talk to older servers.
 //! The same file writes what it reads: gateways use [`encode`], the server answers with a [`Receipt`].
+
+pub mod cbor;
 
 use std::fmt;
 use std::io::Write as _;
@@ -16,8 +19,11 @@ use crate::message::quoted;
 use crate::scalar::{Key, Scalar};
 use crate::{Message, Refused, Sample, Scaling};
 
-/// Reads a payload of native readings.
+/// Reads a payload of native readings, JSON or (by its first byte) CBOR.
 pub fn decode(payload: &[u8]) -> Message {
+    if crate::cbor::is_cbor(payload) {
+        return cbor::decode(payload);
+    }
     let mut message = Message::default();
     let mut json = serde_json::Deserializer::from_slice(payload);
     let read = Payload(&mut message)
@@ -256,31 +262,14 @@ impl<'de> Visitor<'de> for One<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut fields = Fields::default();
         while let Some(Key(key)) = map.next_key()? {
-            let field = match &*key {
-                "q" => &mut fields.q,
-                "ch" => &mut fields.ch,
-                "t" => &mut fields.t,
-                "v" => &mut fields.v,
-                "s" => &mut fields.s,
-                "r" => &mut fields.r,
-                _ => {
+            match fields.named(&key) {
+                Some(field) => *field = Some(map.next_value()?),
+                None => {
                     map.next_value::<IgnoredAny>()?;
-                    continue;
                 }
-            };
-            *field = Some(map.next_value()?);
+            }
         }
-        // The number counts as seen even when the reading is refused: its bytes are in the journal.
-        let seq = fields.s.as_ref().and_then(Scalar::whole);
-        if let Some(seq) = seq
-            && self.0.seqs.last() != Some(&seq)
-        {
-            self.0.seqs.push(seq);
-        }
-        match fields.sample(seq) {
-            Ok(sample) => self.0.samples.push(sample),
-            Err(refused) => self.0.refused.push(refused),
-        }
+        fields.push(self.0);
         Ok(())
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
@@ -301,7 +290,33 @@ struct Fields<'a> {
     r: Option<Scalar<'a>>,
 }
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    fn named(&mut self, name: &str) -> Option<&mut Option<Scalar<'a>>> {
+        Some(match name {
+            "q" => &mut self.q,
+            "ch" => &mut self.ch,
+            "t" => &mut self.t,
+            "v" => &mut self.v,
+            "s" => &mut self.s,
+            "r" => &mut self.r,
+            _ => return None,
+        })
+    }
+
+    fn push(&self, message: &mut Message) {
+        // The number counts as seen even when the reading is refused: its bytes are in the journal.
+        let seq = self.s.as_ref().and_then(Scalar::whole);
+        if let Some(seq) = seq
+            && message.seqs.last() != Some(&seq)
+        {
+            message.seqs.push(seq);
+        }
+        match self.sample(seq) {
+            Ok(sample) => message.samples.push(sample),
+            Err(refused) => message.refused.push(refused),
+        }
+    }
+
     fn sample(&self, seq: Option<u64>) -> Result<Sample, Refused> {
         let wrong = |detail: &str| Refused::new(Refusal::WrongShape, detail);
         let name = match &self.q {

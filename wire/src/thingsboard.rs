@@ -4,17 +4,23 @@
 //! one pass into samples; a value that cannot be read is refused by name and the others are kept.
 //! Values are numbers, and booleans as 0 and 1.
 
+pub mod attributes;
+pub mod gateway;
+
 use std::fmt;
 
 use onemap_model::{Quantity, Refusal, Timestamp, Value};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+pub use gateway::{gateway_rpc_decode, gateway_rpc_encode};
 
 use crate::message::quoted;
 use crate::scalar::{Key, Scalar};
 use crate::{Message, Profile, Refused, Sample, Scaling};
 
 /// Reads a telemetry payload.
-pub(crate) fn telemetry(payload: &[u8], profile: Option<&Profile>) -> Message {
+pub fn telemetry(payload: &[u8], profile: Option<&Profile>) -> Message {
     let mut message = Message::default();
     let mut json = serde_json::Deserializer::from_slice(payload);
     let read = Telemetry {
@@ -28,6 +34,35 @@ pub(crate) fn telemetry(payload: &[u8], profile: Option<&Profile>) -> Message {
         // Half of a text that is not JSON is not evidence of anything.
         Err(error) => Message::refused(Refusal::BrokenJson, error.to_string()),
     }
+}
+
+/// The members of an object, each value as its text.
+fn members<'a>(payload: &'a [u8], what: &'static str) -> Result<Vec<(String, &'a RawValue)>, Refused> {
+    struct Members(&'static str);
+    impl<'de> Visitor<'de> for Members {
+        type Value = Vec<(String, &'de RawValue)>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut members = Vec::new();
+            while let Some(member) = map.next_entry()? {
+                members.push(member);
+            }
+            Ok(members)
+        }
+    }
+    let mut json = serde_json::Deserializer::from_slice(payload);
+    let read = json.deserialize_map(Members(what));
+    read.and_then(|members| json.end().map(|()| members))
+        .map_err(|error| {
+            let refusal = if error.is_data() {
+                Refusal::WrongShape
+            } else {
+                Refusal::BrokenJson
+            };
+            Refused::new(refusal, error.to_string())
+        })
 }
 
 /// Finds what a key means: the profile's keys first, then dictionary names with an optional channel,

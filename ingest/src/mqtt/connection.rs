@@ -44,6 +44,7 @@ const WRITE_BYTES: usize = 64 << 10;
 pub(super) struct Connection {
     shared: Arc<Shared>,
     device: onemap_model::DeviceId,
+    is_gateway: bool,
     peer: String,
     will: Option<Will>,
     place: Place,
@@ -147,7 +148,7 @@ enum End {
 /// What may be wrong with a packet.
 enum Wrong {
     Bad(Bad),
-    Foreign(String),
+    Foreign(Refusal, String),
     Said,
 }
 
@@ -173,6 +174,7 @@ impl Connection {
         packet::write(&mut out, Packet::ConnAck(connack, None));
         Self {
             device: hello.device,
+            is_gateway: hello.is_gateway,
             peer,
             will: hello.will,
             place,
@@ -216,7 +218,7 @@ impl Connection {
             match taken {
                 Ok(()) => {}
                 Err(Wrong::Said) => return Err(End::Said),
-                Err(Wrong::Foreign(detail)) => return Err(End::Refused(Refusal::ForeignTopic, detail)),
+                Err(Wrong::Foreign(refusal, detail)) => return Err(End::Refused(refusal, detail)),
                 Err(Wrong::Bad(bad)) => return Err(End::Refused(refusal_of(&bad), bad.to_string())),
             }
             self.flush(stream).await?;

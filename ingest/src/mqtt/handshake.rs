@@ -14,8 +14,8 @@ use super::gate::{Entrance, NoSeat, Seat};
 use super::packet::{self, Bad, Cut};
 use super::server::Shared;
 use super::tls::{Admission, Credential};
-use super::topics;
 use super::transport::{Transport, Violation};
+use super::topics::{self, Own, Speaker};
 use crate::fanout::Naming;
 use crate::trie::is_topic;
 
@@ -29,7 +29,6 @@ pub(super) const KEPT_BYTES: usize = 4096;
 /// A client that may come in.
 pub(super) struct Hello {
     pub(super) device: DeviceId,
-    #[expect(dead_code, reason = "the gateway's topics come with their codec")]
     pub(super) is_gateway: bool,
     /// As sent; made up when the client left it empty.
     pub(super) client_id: String,
@@ -211,7 +210,9 @@ fn judge(shared: &Shared, arrival: &Arrival, buffer: &[u8]) -> Result<Hello, No>
             }),
         });
     }
-    let will = will.map(|will| own_will(&device, &will)).transpose()?;
+    let will = will
+        .map(|will| own_will(&device, is_gateway, &will))
+        .transpose()?;
     // NUL cannot be in a client's own id, so a made-up one is nobody else's.
     let client_id = if client_id.is_empty() {
         format!("\0{peer}")
@@ -293,11 +294,14 @@ fn authenticate(
     }
 }
 
-fn own_will(device: &DeviceId, will: &LastWill) -> Result<Will, No> {
+fn own_will(device: &DeviceId, is_gateway: bool, will: &LastWill) -> Result<Will, No> {
     let topic = std::str::from_utf8(&will.topic).ok();
-    let own = topic.and_then(|t| Some((t, topics::own(device.as_str(), t)?.0)));
-    match own {
-        Some((text, normalised)) if is_topic(text) => Ok(Will {
+    let speaker = Speaker {
+        device: device.as_str(),
+        is_gateway,
+    };
+    match topic.map(|text| (text, topics::own(speaker, text))) {
+        Some((text, Own::Yes(normalised, _))) if is_topic(text) => Ok(Will {
             topic: normalised.into_owned(),
             payload: will.message.clone(),
             qos: will.qos as u8,
@@ -394,8 +398,13 @@ pub(super) async fn drain(stream: &mut (impl AsyncRead + Unpin)) {
 
 /// How a filter is taken, when it is the device's own.
 pub(super) fn own_filter<'f>(
-    device: &DeviceId,
+    speaker: Speaker<'_>,
     filter: &'f str,
 ) -> Option<(std::borrow::Cow<'f, str>, Naming)> {
-    topics::own(device.as_str(), filter)
+    match topics::own(speaker, filter) {
+        // Nothing is ever said in protobuf here; a SUBACK that grants it would be a lie.
+        Own::Yes(filter, _) if topics::is_protobuf(&filter) => None,
+        Own::Yes(filter, naming) => Some((filter, naming)),
+        _ => None,
+    }
 }

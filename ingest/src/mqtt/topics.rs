@@ -1,24 +1,82 @@
 //! A device's own topics, and their one normalised name.
 //!
-//! Own are `v1/devices/me/…` (normalised to `d/{device}/…`), `d/{device}/…` and
-//! `onemap/v1/{device}/…`. Everything else is foreign: a device neither publishes nor subscribes there.
+//! Own are `v1/devices/me/…` and its short forms `v2/…` (normalised to `d/{device}/…`), `d/{device}/…`,
+//! `onemap/v1/{device}/…`, and for a gateway `v1/gateway/…` (normalised to `g/{gateway}/…`). Everything else
+//! is foreign: a device neither publishes nor subscribes there.
 
 use std::borrow::Cow;
 
-use crate::fanout::Naming;
+use crate::fanout::{self, Naming};
 
 const ME: &str = "v1/devices/me/";
+const GATEWAY: &str = "v1/gateway/";
+const SHORT: &str = "v2/";
 
-/// The normalised name of an own topic or filter and how the device calls it; `None` when it is
-/// foreign. Wildcards are welcome behind the device's part and nowhere before it.
-pub(super) fn own<'t>(device: &str, name: &'t str) -> Option<(Cow<'t, str>, Naming)> {
+/// Who publishes and subscribes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Speaker<'a> {
+    pub(super) device: &'a str,
+    pub(super) is_gateway: bool,
+}
+
+/// Whose a topic or filter is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Own<'t> {
+    /// The device's; its normalised name, and how the device calls it.
+    Yes(Cow<'t, str>, Naming),
+    /// A gateway's, and the device is none.
+    NotAGateway,
+    /// Another's, or nobody's.
+    Foreign,
+}
+
+/// Whose a topic or filter is. Wildcards are welcome behind the device's part and nowhere before it.
+pub(super) fn own<'t>(speaker: Speaker<'_>, name: &'t str) -> Own<'t> {
+    let device = speaker.device;
     if let Some(rest) = name.strip_prefix(ME) {
-        return Some((Cow::Owned(format!("d/{device}/{rest}")), Naming::Me));
+        return Own::Yes(Cow::Owned(format!("d/{device}/{rest}")), Naming::Me);
     }
     let behind = |prefix: &str| name.strip_prefix(prefix)?.strip_prefix(device)?.strip_prefix('/');
-    behind("d/")
-        .or_else(|| behind("onemap/v1/"))
-        .map(|_| (Cow::Borrowed(name), Naming::Plain))
+    if behind("d/").or_else(|| behind("onemap/v1/")).is_some() {
+        return Own::Yes(Cow::Borrowed(name), Naming::Plain);
+    }
+    if let Some(rest) = name.strip_prefix(SHORT) {
+        return match fanout::long_name(rest) {
+            Some((long, naming)) => Own::Yes(Cow::Owned(format!("d/{device}/{long}")), naming),
+            None => Own::Foreign,
+        };
+    }
+    let of_gateways = match name.strip_prefix(GATEWAY) {
+        Some(rest) => Own::Yes(Cow::Owned(format!("g/{device}/{rest}")), Naming::Gateway),
+        None if behind("g/").is_some() => Own::Yes(Cow::Borrowed(name), Naming::Plain),
+        None => return Own::Foreign,
+    };
+    if speaker.is_gateway {
+        of_gateways
+    } else {
+        Own::NotAGateway
+    }
+}
+
+/// Whether what a device publishes here goes to those who listen there. On the topics that a device and the
+/// server both publish to (its attributes, all of a gateway's) a device must not take its own words for the
+/// server's.
+pub(super) fn is_heard(normalised: &str) -> bool {
+    if normalised.starts_with("g/") {
+        return false;
+    }
+    let rest = normalised
+        .strip_prefix("d/")
+        .and_then(|rest| rest.split_once('/'));
+    rest.is_none_or(|(_, rest)| rest != "attributes")
+}
+
+/// Whether a normalised name is of the protobuf form, which is not spoken.
+pub(super) fn is_protobuf(normalised: &str) -> bool {
+    let rest = normalised
+        .strip_prefix("d/")
+        .and_then(|rest| rest.split_once('/'));
+    rest.is_some_and(|(_, rest)| rest.starts_with("protobuf/"))
 }
 
 /// Remembers the last topic: a device says the same one again and again.
@@ -33,15 +91,19 @@ impl LastTopic {
     pub(super) fn is(&self, topic: &[u8]) -> bool {
         !topic.is_empty() && self.as_sent == topic
     }
-    /// The normalised name of a topic, if it is the device's own and can be published to.
-    pub(super) fn own(&mut self, device: &str, topic: &[u8]) -> Option<&str> {
+    /// The normalised name of a topic, if it is the device's own and can be published to; otherwise whether
+    /// only its being no gateway stands against it.
+    pub(super) fn own(&mut self, speaker: Speaker<'_>, topic: &[u8]) -> Result<&str, Own<'static>> {
         if !self.is(topic) {
-            let text = std::str::from_utf8(topic).ok()?;
-            let (normalised, _) = own(device, text)?;
-            self.normalised = normalised.into_owned();
+            let text = std::str::from_utf8(topic).map_err(|_| Own::Foreign)?;
+            match own(speaker, text) {
+                Own::Yes(normalised, _) => self.normalised = normalised.into_owned(),
+                Own::NotAGateway => return Err(Own::NotAGateway),
+                Own::Foreign => return Err(Own::Foreign),
+            }
             self.as_sent = topic.to_vec();
         }
-        Some(&self.normalised)
+        Ok(&self.normalised)
     }
 }
 
@@ -49,42 +111,108 @@ impl LastTopic {
 mod tests {
     use super::*;
 
+    const A: Speaker<'static> = Speaker {
+        device: "A",
+        is_gateway: false,
+    };
+    const G: Speaker<'static> = Speaker {
+        device: "G",
+        is_gateway: true,
+    };
+
+    fn name(own: &Own<'_>) -> String {
+        match own {
+            Own::Yes(name, naming) => format!("{name} {naming:?}"),
+            other => format!("{other:?}"),
+        }
+    }
+
     #[test]
     fn only_the_device_s_own_names_are_taken() {
-        for (name, want) in [
-            ("v1/devices/me/telemetry", Some("d/A/telemetry")),
-            ("v1/devices/me/rpc/request/+", Some("d/A/rpc/request/+")),
-            ("v1/devices/me/#", Some("d/A/#")),
-            ("d/A/#", Some("d/A/#")),
-            ("onemap/v1/A/receipt", Some("onemap/v1/A/receipt")),
-            ("onemap/v1/AB/receipt", None),
-            ("onemap/v1/B/receipt", None),
-            ("onemap/v1/+/receipt", None),
-            ("d/B/telemetry", None),
-            ("d/+/telemetry", None),
-            ("d/A", None),
-            ("v1/devices/me", None),
-            ("v1/devices/B/telemetry", None),
-            ("v1/gateway/telemetry", None),
-            ("#", None),
-            ("", None),
+        for (topic, want) in [
+            ("v1/devices/me/telemetry", "d/A/telemetry Me"),
+            ("v1/devices/me/rpc/request/+", "d/A/rpc/request/+ Me"),
+            ("v1/devices/me/#", "d/A/# Me"),
+            ("d/A/#", "d/A/# Plain"),
+            ("onemap/v1/A/receipt", "onemap/v1/A/receipt Plain"),
+            ("onemap/v1/AB/receipt", "Foreign"),
+            ("onemap/v1/B/receipt", "Foreign"),
+            ("onemap/v1/+/receipt", "Foreign"),
+            ("d/B/telemetry", "Foreign"),
+            ("d/+/telemetry", "Foreign"),
+            ("d/A", "Foreign"),
+            ("v1/devices/me", "Foreign"),
+            ("v1/devices/B/telemetry", "Foreign"),
+            ("v1/gateway/telemetry", "NotAGateway"),
+            ("v1/gateway", "Foreign"),
+            ("g/A/telemetry", "NotAGateway"),
+            ("g/B/telemetry", "Foreign"),
+            ("#", "Foreign"),
+            ("", "Foreign"),
         ] {
-            assert_eq!(
-                own("A", name).map(|(n, _)| n.into_owned()).as_deref(),
-                want,
-                "{name}"
-            );
+            assert_eq!(name(&own(A, topic)), want, "{topic}");
+        }
+        for (topic, want) in [
+            ("v1/gateway/telemetry", "g/G/telemetry Gateway"),
+            ("v1/gateway/#", "g/G/# Gateway"),
+            ("g/G/rpc", "g/G/rpc Plain"),
+            ("g/H/rpc", "Foreign"),
+            ("v1/devices/me/telemetry", "d/G/telemetry Me"),
+        ] {
+            assert_eq!(name(&own(G, topic)), want, "{topic}");
+        }
+    }
+
+    #[test]
+    fn short_names_are_the_long_ones() {
+        for (topic, want) in [
+            ("v2/t", "d/A/telemetry Short"),
+            ("v2/t/j", "d/A/telemetry ShortJson"),
+            ("v2/a", "d/A/attributes Short"),
+            ("v2/a/j", "d/A/attributes ShortJson"),
+            ("v2/a/req/7", "d/A/attributes/request/7 Short"),
+            ("v2/a/req/j/7", "d/A/attributes/request/7 ShortJson"),
+            ("v2/a/res/+", "d/A/attributes/response/+ Short"),
+            ("v2/a/res/j/+", "d/A/attributes/response/+ ShortJson"),
+            ("v2/r/req/+", "d/A/rpc/request/+ Short"),
+            ("v2/r/res/3", "d/A/rpc/response/3 Short"),
+            ("v2/c", "d/A/claim Short"),
+            ("v2/#", "d/A/# Short"),
+            // Protobuf has names of its own, which nobody reads: refused by name.
+            ("v2/t/p", "d/A/protobuf/t Short"),
+            ("v2/a/req/p/7", "d/A/protobuf/a/req/7 Short"),
+            ("v2/x", "Foreign"),
+            ("v2/t/x", "Foreign"),
+            ("v2/", "Foreign"),
+            ("v2/+/req/1", "Foreign"),
+        ] {
+            assert_eq!(name(&own(A, topic)), want, "{topic}");
+        }
+    }
+
+    #[test]
+    fn a_device_does_not_hear_its_own_attributes() {
+        for (topic, want) in [
+            ("d/A/telemetry", true),
+            ("d/A/attributes", false),
+            ("d/A/attributes/request/1", true),
+            ("g/G/attributes", false),
+            ("g/G/telemetry", false),
+            ("onemap/v1/A/readings", true),
+        ] {
+            assert_eq!(is_heard(topic), want, "{topic}");
         }
     }
 
     #[test]
     fn the_last_topic_is_only_a_shortcut() {
         let mut last = LastTopic::default();
-        assert_eq!(last.own("A", b"v1/devices/me/telemetry"), Some("d/A/telemetry"));
-        assert_eq!(last.own("A", b"v1/devices/me/telemetry"), Some("d/A/telemetry"));
-        assert_eq!(last.own("A", b"d/B/telemetry"), None);
-        assert_eq!(last.own("A", b""), None);
-        assert_eq!(last.own("A", b"d/A/\xff"), None);
-        assert_eq!(last.own("A", b"d/A/x"), Some("d/A/x"));
+        assert_eq!(last.own(A, b"v1/devices/me/telemetry"), Ok("d/A/telemetry"));
+        assert_eq!(last.own(A, b"v1/devices/me/telemetry"), Ok("d/A/telemetry"));
+        assert_eq!(last.own(A, b"d/B/telemetry"), Err(Own::Foreign));
+        assert_eq!(last.own(A, b"v1/gateway/telemetry"), Err(Own::NotAGateway));
+        assert_eq!(last.own(A, b""), Err(Own::Foreign));
+        assert_eq!(last.own(A, b"d/A/\xff"), Err(Own::Foreign));
+        assert_eq!(last.own(A, b"d/A/x"), Ok("d/A/x"));
     }
 }

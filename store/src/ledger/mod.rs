@@ -4,6 +4,7 @@
 //! Every batch is one transaction together with its cursor, and a batch that comes again changes
 //! nothing: positions at or before the cursor are skipped and ids are unique.
 
+mod attributes;
 mod quarantine;
 mod reader;
 mod schema;
@@ -20,6 +21,7 @@ pub use quarantine::{QuarantineFilter, QuarantineTotals, Quarantined};
 pub use reader::{AccessToken, LedgerAct, LedgerReader, LedgerTransition};
 pub use tokens::{TokenHash, TokenHashError, Tokens};
 
+use crate::attributes::AttributeChange;
 use crate::sqlite::{self, FileError, signed, unsigned};
 
 /// Limits of the ledger.
@@ -63,6 +65,8 @@ pub struct LedgerBatch {
     pub acts: Vec<(u64, Act)>,
     /// Journal position, time and change; only tokens are taken from them.
     pub register: Vec<(u64, Timestamp, Change)>,
+    /// Attributes set or gone.
+    pub attributes: Vec<AttributeChange>,
     /// Name, journal position and bytes of whole states (the rule engine's); the newest position of a
     /// name is kept.
     pub snapshots: Vec<(&'static str, u64, Vec<u8>)>,
@@ -170,6 +174,9 @@ impl Ledger {
             schema: || schema::SCHEMA.to_owned(),
         };
         let connection = sqlite::open(path, &kind)?;
+        connection
+            .execute_batch(attributes::SCHEMA)
+            .map_err(|e| sqlite::error(path, "add tables to", e))?;
         connection.set_prepared_statement_cache_capacity(32);
         let cursor = schema::meta(&connection, schema::CURSOR).map_err(|e| sqlite::error(path, "read", e))?;
         Ok(Self {
@@ -252,6 +259,9 @@ impl Ledger {
         }
         for (position, at, change) in batch.register.iter().filter(|(position, ..)| *position > cursor) {
             tokens::put(&tx, *position, *at, change)?;
+        }
+        for change in batch.attributes.iter().filter(|c| c.position > cursor) {
+            attributes::put(&tx, change)?;
         }
         for (name, position, bytes) in &batch.snapshots {
             tx.prepare_cached(

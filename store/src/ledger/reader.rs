@@ -7,10 +7,11 @@ use onemap_model::{Act, AlertId, DeviceId, DivisionCode, Role, Timestamp, Transi
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
-use super::LedgerError;
 use super::quarantine::{self, QuarantineFilter, QuarantineTotals, Quarantined};
 use super::schema;
 use super::tokens::TokenHash;
+use super::{LedgerError, attributes};
+use crate::attributes::AttributeChange;
 use crate::canonical;
 use crate::sqlite::{self, FileError, signed, unsigned};
 
@@ -207,6 +208,11 @@ impl LedgerReader {
                 .query_map([], |row| Ok((parsed(row, 0)?, hash(row, 1)?)))?
                 .collect()
         })
+    }
+
+    /// Every attribute of every device.
+    pub fn attributes(&self) -> Result<Vec<AttributeChange>, LedgerError> {
+        self.read(attributes::all)
     }
 
     /// Every access token, revoked ones too, in the order in which they were made.

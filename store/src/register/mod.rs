@@ -40,6 +40,7 @@ enum Waiting {
     Entity(Box<Entity>, Geometry),
     EntityRemoved(EntityKind, String),
     Profile(ProfileId, String),
+    Source(ProfileId, String),
 }
 
 /// What [`Register::apply`] did with a change.
@@ -109,6 +110,9 @@ impl Register {
             }));
         };
         sqlite::check_format(path, format, tables::FORMAT)?;
+        connection
+            .execute_batch(tables::SOURCES)
+            .map_err(|e| sqlite::error(path, "add tables to", e))?;
         rows::add_columns(&connection).map_err(|e| sqlite::error(path, "add columns to", e))?;
         Ok(Self {
             path: path.to_owned(),
@@ -141,7 +145,8 @@ impl Register {
             }
             Change::EntityRemoved { kind, code } => Waiting::EntityRemoved(kind.clone(), code.clone()),
             Change::Profile { id, text } => Waiting::Profile(id.clone(), text.clone()),
-            // Tokens, and kinds of change that came after this version.
+            Change::Source { id, text } => Waiting::Source(id.clone(), text.clone()),
+            // Tokens, attributes, and kinds of change that came after this version.
             _ => return Ok(Applied::Elsewhere),
         };
         self.waiting.push((rows::Change { position, at }, waiting));
@@ -182,6 +187,7 @@ impl Register {
                 Waiting::Entity(entity, geometry) => rows::put_entity(&tx, *change, entity, geometry)?,
                 Waiting::EntityRemoved(kind, code) => rows::remove_entity(&tx, *change, kind, code)?,
                 Waiting::Profile(id, text) => rows::put_profile(&tx, *change, id, text)?,
+                Waiting::Source(id, text) => rows::put_source(&tx, *change, id, text)?,
             }
         }
         rows::set_meta(&tx, "cursor", signed(cursor))?;
@@ -221,6 +227,10 @@ impl Register {
         for profile in rows::profiles(&self.connection).map_err(read)? {
             let (id, text) = profile.map_err(bad)?;
             view.profiles.insert(id, text);
+        }
+        for source in rows::sources(&self.connection).map_err(read)? {
+            let (id, text) = source.map_err(bad)?;
+            view.sources.insert(id, text);
         }
         Ok(view)
     }

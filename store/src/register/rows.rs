@@ -283,6 +283,42 @@ fn entity(table: &'static str, row: &Row<'_>) -> rusqlite::Result<Result<Entity,
     Ok(entity())
 }
 
+/// Writes a push source; an empty text takes it away.
+pub(crate) fn put_source(
+    tx: &Connection,
+    change: Change,
+    id: &ProfileId,
+    text: &str,
+) -> rusqlite::Result<()> {
+    if text.is_empty() {
+        tx.execute("DELETE FROM onemap_sources WHERE id = ?1", [id.as_str()])?;
+        return Ok(());
+    }
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO onemap_sources (id, text, changed_at, position) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![
+        id.as_str(),
+        text,
+        utc_text(change.at),
+        signed(change.position)
+    ])?;
+    Ok(())
+}
+
+/// Reads every push source.
+pub(crate) fn sources(connection: &Connection) -> Rows<(ProfileId, Arc<str>)> {
+    let read = |row: &Row<'_>| {
+        let (id, text): (String, String) = (row.get(0)?, row.get(1)?);
+        let parsed = id.parse().map_err(|_| ("onemap_sources", id, "id"));
+        Ok(parsed.map(|id| (id, text.into())))
+    };
+    connection
+        .prepare("SELECT id, text FROM onemap_sources")?
+        .query_map([], read)?
+        .collect()
+}
+
 /// Reads every profile.
 pub(crate) fn profiles(connection: &Connection) -> Rows<(ProfileId, Arc<str>)> {
     let read = |row: &Row<'_>| {

@@ -132,6 +132,14 @@ pub(crate) const LATER_COLUMNS: &[(&str, &str, &str)] = &[
     ("devices", "adopts", "BOOLEAN NOT NULL DEFAULT 0"),
 ];
 
+/// Push sources; the table came after the first version and is made at every open. Attributes of the package,
+/// but not listed in it: nobody looks at them in a GIS.
+pub(crate) const SOURCES: &str = "
+CREATE TABLE IF NOT EXISTS onemap_sources (
+    id TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL, changed_at DATETIME NOT NULL, position INTEGER NOT NULL)
+    WITHOUT ROWID;
+";
+
 const PROFILES: &str = "
 CREATE TABLE profiles (
     fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, id TEXT NOT NULL UNIQUE, text TEXT NOT NULL,

@@ -24,6 +24,8 @@ pub struct RegisterView {
     pub entities: BTreeMap<(EntityKind, EntityCode), Arc<Entity>>,
     /// Profile texts (YAML).
     pub profiles: BTreeMap<ProfileId, Arc<str>>,
+    /// Push sources (YAML, without their secrets).
+    pub sources: BTreeMap<ProfileId, Arc<str>>,
 }
 
 impl RegisterView {
@@ -48,7 +50,9 @@ impl RegisterView {
                 .entities
                 .remove(&(kind.clone(), code.as_str().into()))
                 .is_some(),
-            // Tokens, and kinds of change that came after this version.
+            Change::Source { id, text } if text.is_empty() => self.sources.remove(id).is_some(),
+            Change::Source { id, text } => put(&mut self.sources, id.clone(), text.as_str().into()),
+            // Tokens, attributes, and kinds of change that came after this version.
             _ => false,
         })
     }
@@ -73,6 +77,9 @@ impl RegisterView {
         }
         for (id, text) in &self.profiles {
             canonical::update(&mut hash, "profile", &(id, text));
+        }
+        for (id, text) in &self.sources {
+            canonical::update(&mut hash, "source", &(id, text));
         }
         hash.finalize().into()
     }

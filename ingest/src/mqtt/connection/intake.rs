@@ -14,6 +14,7 @@ use super::{Connection, Fan, Wrong, refusal_of};
 use crate::mqtt::handshake::{KEPT_BYTES, own_filter, shown};
 use crate::mqtt::packet::{self, Ack, Bad, Cut, Publish};
 use crate::mqtt::session::content_of;
+use crate::mqtt::topics::{self, Own, Speaker};
 use crate::mqtt::transport::Transport;
 use crate::trie::is_topic;
 
@@ -67,15 +68,27 @@ impl Connection {
             topic,
             payload,
         };
-        let Some(topic) = self.last_topic.own(self.device.as_str(), publish.topic) else {
-            let topic = String::from_utf8_lossy(publish.topic);
-            let kept = &publish.payload[..publish.payload.len().min(KEPT_BYTES)];
-            let frame = frame(&topic, Some(Refusal::ForeignTopic), kept);
-            self.batch.push(KIND_FRAME, |out| frame.encode(out));
-            let topic: String = topic.chars().take(128).collect();
-            return Err(Wrong::Foreign(format!(
-                "publish to `{topic}`, which is not the device's own"
-            )));
+        let speaker = Speaker {
+            device: self.device.as_str(),
+            is_gateway: self.is_gateway,
+        };
+        let topic = match self.last_topic.own(speaker, publish.topic) {
+            Ok(topic) => topic,
+            Err(own) => {
+                let (refusal, why) = match own {
+                    Own::NotAGateway => (Refusal::NotAGateway, "a gateway's, and the device is none"),
+                    _ => (Refusal::ForeignTopic, "not the device's own"),
+                };
+                let topic = String::from_utf8_lossy(publish.topic);
+                let kept = &publish.payload[..publish.payload.len().min(KEPT_BYTES)];
+                let frame = frame(&topic, Some(refusal), kept);
+                self.batch.push(KIND_FRAME, |out| frame.encode(out));
+                let topic: String = topic.chars().take(128).collect();
+                return Err(Wrong::Foreign(
+                    refusal,
+                    format!("publish to `{topic}`, which is {why}"),
+                ));
+            }
         };
         let ack = match publish.qos {
             0 => None,
@@ -107,7 +120,7 @@ impl Connection {
         let frame = frame(topic, None, publish.payload);
         self.batch.push(KIND_FRAME, |out| frame.encode(out));
         self.staged.n_publishes += 1;
-        if self.shared.fanout.wanted(topic) {
+        if topics::is_heard(topic) && self.shared.fanout.wanted(topic) {
             self.staged.fans.push(Fan {
                 topic: topic.to_owned(),
                 payload: Bytes::copy_from_slice(publish.payload),
@@ -115,6 +128,13 @@ impl Connection {
             });
         }
         Ok(())
+    }
+
+    fn speaker(&self) -> Speaker<'_> {
+        Speaker {
+            device: self.device.as_str(),
+            is_gateway: self.is_gateway,
+        }
     }
 
     fn take_other(&mut self, packet: Packet) -> Result<(), Wrong> {
@@ -161,7 +181,7 @@ impl Connection {
 
     fn take_subscribe(&mut self, subscribe: &Subscribe) {
         let grant = |path: &str, qos: QoS| {
-            let (filter, naming) = own_filter(&self.device, path)?;
+            let (filter, naming) = own_filter(self.speaker(), path)?;
             self.member.subscribe(&filter, qos as u8, naming).ok()
         };
         let return_codes = subscribe
@@ -186,7 +206,7 @@ impl Connection {
 
     fn take_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
         for path in &unsubscribe.filters {
-            if let Some((filter, naming)) = own_filter(&self.device, path) {
+            if let Some((filter, naming)) = own_filter(self.speaker(), path) {
                 self.member.unsubscribe(&filter, naming);
             }
         }

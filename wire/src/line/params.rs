@@ -1,0 +1,142 @@
+//! What a write request says beside its lines, kept in the frame's topic.
+
+/// What one count of a timestamp is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Precision {
+    #[default]
+    Nanoseconds,
+    Microseconds,
+    Milliseconds,
+    Seconds,
+    Minutes,
+    Hours,
+}
+
+impl Precision {
+    /// By its name in `precision=` of InfluxDB 2 (`ns`, `us`, `ms`, `s`) or 1.x (`n`, `u`, `m`, `h` too).
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "" | "ns" | "n" => Self::Nanoseconds,
+            "us" | "u" | "µ" | "µs" => Self::Microseconds,
+            "ms" => Self::Milliseconds,
+            "s" => Self::Seconds,
+            "m" => Self::Minutes,
+            "h" => Self::Hours,
+            _ => return None,
+        })
+    }
+    /// Its name in a topic.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nanoseconds => "ns",
+            Self::Microseconds => "us",
+            Self::Milliseconds => "ms",
+            Self::Seconds => "s",
+            Self::Minutes => "m",
+            Self::Hours => "h",
+        }
+    }
+    /// The millisecond in which a stamp lies; `None` when 64 bits cannot say it.
+    pub fn milliseconds(self, stamp: i64) -> Option<i64> {
+        match self {
+            Self::Nanoseconds => Some(stamp.div_euclid(1_000_000)),
+            Self::Microseconds => Some(stamp.div_euclid(1000)),
+            Self::Milliseconds => Some(stamp),
+            Self::Seconds => stamp.checked_mul(1000),
+            Self::Minutes => stamp.checked_mul(60_000),
+            Self::Hours => stamp.checked_mul(3_600_000),
+        }
+    }
+}
+
+/// What the pipeline must know of a write request, as the frame's topic says it:
+/// `/api/v2/write?precision=ns&division=630102&tags=device,host`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Params<'a> {
+    /// What one count of a timestamp is.
+    pub precision: Precision,
+    /// The writer may write for devices of this division only.
+    pub division: Option<&'a str>,
+    /// The tags that may name a line's device, the first one present counts.
+    pub tags: Vec<&'a str>,
+}
+
+impl<'a> Params<'a> {
+    /// Path of the topic, without its parameters.
+    pub const PATH: &'static str = "/api/v2/write";
+
+    /// Reads a topic; `None` when it is not of a write request.
+    pub fn of_topic(topic: &'a str) -> Option<Self> {
+        let mut params = Self::default();
+        let query = match topic.strip_prefix(Self::PATH)? {
+            "" => return Some(params),
+            rest => rest.strip_prefix('?')?,
+        };
+        for pair in query.split('&') {
+            match pair.split_once('=') {
+                Some(("precision", name)) => params.precision = Precision::named(name)?,
+                Some(("division", code)) => params.division = Some(code),
+                Some(("tags", names)) => params.tags = names.split(',').collect(),
+                _ => {}
+            }
+        }
+        Some(params)
+    }
+
+    /// The topic that [`Params::of_topic`] reads.
+    pub fn topic(&self) -> String {
+        let mut topic = format!("{}?precision={}", Self::PATH, self.precision.name());
+        if let Some(division) = self.division {
+            topic.push_str("&division=");
+            topic.push_str(division);
+        }
+        if !self.tags.is_empty() {
+            topic.push_str("&tags=");
+            topic.push_str(&self.tags.join(","));
+        }
+        topic
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_go_there_and_back() {
+        for params in [
+            Params::default(),
+            Params {
+                precision: Precision::Seconds,
+                division: Some("630102"),
+                tags: vec!["device", "host"],
+            },
+        ] {
+            assert_eq!(Params::of_topic(&params.topic()), Some(params));
+        }
+        assert_eq!(Params::of_topic("/api/v2/write"), Some(Params::default()));
+        for other in [
+            "/api/v2/writer",
+            "/api/v2/write?precision=year",
+            "/api/v1/readings",
+            "",
+        ] {
+            assert_eq!(Params::of_topic(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn stamps_before_1970_lie_in_their_millisecond() {
+        assert_eq!(Precision::Nanoseconds.milliseconds(-1), Some(-1));
+        assert_eq!(
+            Precision::Nanoseconds.milliseconds(1_763_856_000_000_999_999),
+            Some(1_763_856_000_000)
+        );
+        assert_eq!(Precision::Seconds.milliseconds(i64::MAX), None);
+        assert_eq!(
+            Precision::named("m").and_then(|p| p.milliseconds(2)),
+            Some(120_000)
+        );
+    }
+}
