@@ -22,6 +22,8 @@ struct File {
     history: History,
     alerts: Alerts,
     devices: Devices,
+    push: Push,
+    line_protocol: LineProtocol,
 }
 
 /// `[http]`
@@ -97,6 +99,30 @@ struct Devices {
     profiles: Option<PathBuf>,
 }
 
+/// `[push]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Push {
+    /// Folder of push sources (`*.yaml`) and their secrets. Default `DATA_DIR/push`.
+    sources: Option<PathBuf>,
+}
+
+/// `[line_protocol]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LineProtocol {
+    /// Tags that may name a line's device; the first one present counts. Default `["device", "host"]`.
+    device_tags: Vec<String>,
+}
+
+impl Default for LineProtocol {
+    fn default() -> Self {
+        Self {
+            device_tags: vec!["device".to_owned(), "host".to_owned()],
+        }
+    }
+}
+
 /// The configuration as meant: every value checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -110,6 +136,8 @@ pub(crate) struct Config {
     pub(crate) checkpoint_every: Duration,
     pub(crate) rules_dir: PathBuf,
     pub(crate) profiles_dir: PathBuf,
+    pub(crate) push_dir: PathBuf,
+    pub(crate) line_tags: Vec<String>,
     pub(crate) demo: bool,
 }
 
@@ -154,6 +182,16 @@ impl File {
             "[history] checkpoint_seconds = {}: between 1 and 3600",
             self.history.checkpoint_seconds
         );
+        let is_plain = |tag: &String| {
+            !tag.is_empty()
+                && tag
+                    .chars()
+                    .all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        };
+        ensure!(
+            self.line_protocol.device_tags.iter().all(is_plain),
+            "[line_protocol] device_tags: names of letters, digits and `-_.`"
+        );
         Ok(Config {
             http_listen: self.http.listen,
             max_body_bytes: self.http.max_body_bytes,
@@ -164,6 +202,8 @@ impl File {
             checkpoint_every: Duration::from_secs(self.history.checkpoint_seconds),
             rules_dir: self.alerts.rules.unwrap_or_else(|| data_dir.join("rules")),
             profiles_dir: self.devices.profiles.unwrap_or_else(|| data_dir.join("profiles")),
+            push_dir: self.push.sources.unwrap_or_else(|| data_dir.join("push")),
+            line_tags: self.line_protocol.device_tags,
             data_dir: data_dir.to_owned(),
             demo: false,
         })

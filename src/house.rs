@@ -15,6 +15,7 @@ use onemap_log::{Log, Reader};
 use onemap_model::{Record, Refusal, Timestamp, record};
 use onemap_rules::Engine;
 use onemap_store::acts::Acts;
+use onemap_store::attributes::Attributes;
 use onemap_store::gaps::GapLedger;
 use onemap_store::history::{History, HistoryConfig};
 use onemap_store::latest::Latest;
@@ -182,6 +183,8 @@ fn assemble(
         });
 
     let keys = Keys::new(Tokens::load(&ledger_reader).context("tokens cannot be read")?);
+    let attributes = ledger_reader.attributes().context("attributes cannot be read")?;
+    let attributes = Attributes::new(attributes, ledger.cursor());
     let rules: BTreeMap<String, LoadedRules> = engine
         .files()
         .iter()
@@ -229,6 +232,9 @@ fn assemble(
         history,
         latest,
         gaps,
+        attributes,
+        sources: RwLock::default(),
+        line_tags: config.line_tags.clone(),
         conditions: RwLock::default(),
         changed_conditions: Mutex::default(),
         seen: RwLock::new(seen),
@@ -248,6 +254,7 @@ fn assemble(
         folders: Folders {
             rules: config.rules_dir.clone(),
             profiles: config.profiles_dir.clone(),
+            sources: config.push_dir.clone(),
         },
         digests,
     });

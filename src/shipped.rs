@@ -10,6 +10,7 @@ use onemap_model::record::{Register, RuleFile};
 use onemap_model::{ProfileId, Scope};
 use onemap_rules::RuleSet;
 use onemap_wire::profile::Profile;
+use onemap_wire::push::Source;
 use tracing::info;
 
 use crate::config::Config;
@@ -68,7 +69,8 @@ fn fill(dir: &Path, shipped: &[(&str, &str)]) -> Result<()> {
 /// Fills missing folders with the shipped files.
 pub(crate) fn fill_folders(config: &Config) -> Result<()> {
     fill(&config.rules_dir, RULES)?;
-    fill(&config.profiles_dir, PROFILES)
+    fill(&config.profiles_dir, PROFILES)?;
+    fill(&config.push_dir, &[])
 }
 
 /// Every fault in the folders' files, as `path:line:column: message`.
@@ -113,6 +115,17 @@ pub(crate) fn faults(config: &Config) -> Result<Vec<String>> {
             }
         }
     }
+    for file in read_dir(&config.push_dir)? {
+        let at = file.path.display();
+        match ProfileId::new(&file.name) {
+            Err(e) => faults.push(format!("{at}:1:1: the file's name: {e}")),
+            Ok(id) => {
+                if let Err(e) = Source::parse(&id, &file.text) {
+                    faults.push(format!("{at}:{}:{}: {e}", e.line, e.column));
+                }
+            }
+        }
+    }
     Ok(faults)
 }
 
@@ -145,6 +158,9 @@ pub(crate) async fn load(config: &Config, views: &Arc<Views>) -> Result<()> {
             let change = Register::Profile { id, text: file.text };
             last = views.acts.record_register(&scope, clock(), vec![change]).await?;
         }
+    }
+    if let Some(position) = load_sources(config, views, &scope).await? {
+        last = position;
     }
     let files = read_dir(&config.rules_dir)?;
     let loaded: Vec<(String, String)> = {
@@ -194,4 +210,34 @@ pub(crate) async fn load(config: &Config, views: &Arc<Views>) -> Result<()> {
         views.applied(last).await?;
     }
     Ok(())
+}
+
+/// Push sources of the folder, new, changed and gone.
+async fn load_sources(config: &Config, views: &Arc<Views>, scope: &Scope) -> Result<Option<u64>> {
+    let mut changes = Vec::new();
+    let files = read_dir(&config.push_dir)?;
+    {
+        let register = views.register.read().expect("no holder of this lock panics");
+        let loaded = &register.view.sources;
+        let is_there = |id: &ProfileId| files.iter().any(|file| file.name == id.as_str());
+        for id in loaded.keys().filter(|id| !is_there(id)) {
+            info!(source = %id, "push source taken away");
+            changes.push(Register::Source {
+                id: id.clone(),
+                text: String::new(),
+            });
+        }
+        for file in &files {
+            let id = ProfileId::new(&file.name).expect("checked before");
+            if loaded.get(&id).is_none_or(|text| **text != *file.text) {
+                info!(source = %id, "push source taken up");
+                let text = file.text.clone();
+                changes.push(Register::Source { id, text });
+            }
+        }
+    }
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(views.acts.record_register(scope, clock(), changes).await?))
 }

@@ -48,6 +48,10 @@ impl Problem {
     pub(crate) fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
+    /// 413: larger than what is taken at once.
+    pub(crate) fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+    }
     /// 422: readable, but not right; `errors` lists each fault.
     pub(crate) fn unprocessable(code: &'static str, detail: impl Into<String>, errors: Value) -> Self {
         Self {

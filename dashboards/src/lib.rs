@@ -19,7 +19,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{delete, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,10 @@ use views::Views;
 
 /// The whole HTTP surface.
 pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: CancellationToken) -> Router {
-    use api::{alerts, devices, entities, quarantine, readings, rules, session, system};
+    use api::{
+        alerts, attributes, device_http, devices, entities, quarantine, readings, rules, session, system,
+        write,
+    };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
         .route("/api/v1/tokens", post(session::token))
@@ -37,6 +40,13 @@ pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: Cancella
         .route("/api/v1/devices", get(devices::list_devices).post(devices::add))
         .route("/api/v1/devices/{id}", get(devices::show))
         .route("/api/v1/devices/{id}/token", post(devices::rotate))
+        .route(
+            "/api/v1/devices/{id}/attributes",
+            get(attributes::show)
+                .put(attributes::put)
+                .patch(attributes::patch)
+                .delete(attributes::delete),
+        )
         .route("/api/v1/quantities", get(devices::quantities))
         .route("/api/v1/profiles", get(devices::profiles))
         .route("/api/v1/profiles/{id}", put(devices::put_profile))
@@ -67,6 +77,30 @@ pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: Cancella
     let open = Router::new()
         .route("/api/v1/session", post(session::begin))
         .route("/api/openapi.json", get(openapi::document))
+        .route(
+            "/push/{source}",
+            sized(get(api::push::verify).post(api::push::post), api::push::MAX_BODY),
+        )
+        .route("/api/v2/write", sized(post(write::v2), write::MAX_BODY))
+        .route("/write", sized(post(write::v1), write::MAX_BODY))
+        .route("/query", get(write::query).post(write::query))
+        .route("/ping", get(write::ping).post(write::ping))
+        .route("/health", get(write::health))
+        .route(
+            "/api/v1/{token}/telemetry",
+            sized(post(device_http::telemetry), device_http::MAX_BODY),
+        )
+        .route(
+            "/api/v1/{token}/attributes",
+            sized(
+                get(device_http::attributes).post(device_http::post_attributes),
+                device_http::MAX_BODY,
+            ),
+        )
+        .route(
+            "/api/v1/{token}/claim",
+            sized(post(device_http::claim), device_http::MAX_BODY),
+        )
         .route("/health/live", get(system::live))
         .route("/health/ready", get(system::ready))
         .route("/metrics", get(system::metrics))
@@ -80,10 +114,15 @@ pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: Cancella
         .with_state(views)
 }
 
+/// A route whose bodies have a limit of their own.
+fn sized(route: MethodRouter<Arc<Views>>, max_bytes: usize) -> MethodRouter<Arc<Views>> {
+    route.layer(DefaultBodyLimit::max(max_bytes))
+}
+
 async fn fallback(uri: axum::http::Uri, headers: axum::http::HeaderMap) -> Response {
     use axum::response::IntoResponse;
     let path = uri.path();
-    if ["/api/", "/feeds/", "/tiles/", "/health/"]
+    if ["/push/", "/api/", "/feeds/", "/tiles/", "/health/"]
         .iter()
         .any(|p| path.starts_with(p))
     {

@@ -8,15 +8,19 @@ use std::sync::{Arc, Mutex, RwLock};
 use onemap_alerts::Board;
 use onemap_ingest::Counters;
 use onemap_log::Log;
-use onemap_model::{AlertId, Device, DeviceId, DivisionCode, Quality, Scope, SeriesKey, Timestamp};
+use onemap_model::{
+    AlertId, Device, DeviceId, DivisionCode, ProfileId, Quality, Scope, SeriesKey, Timestamp,
+};
 use onemap_rules::{Condition, RuleSet};
 use onemap_spatial::CityMap;
 use onemap_store::acts::Acts;
+use onemap_store::attributes::Attributes;
 use onemap_store::gaps::GapLedger;
 use onemap_store::history::{History, SeriesId};
 use onemap_store::latest::Latest;
 use onemap_store::ledger::LedgerReader;
 use onemap_store::register::RegisterView;
+use onemap_wire::push::Source;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::auth::Keys;
@@ -97,6 +101,12 @@ pub struct Views {
     pub latest: Arc<Latest>,
     /// Gap ledger.
     pub gaps: GapLedger,
+    /// Attributes of devices.
+    pub attributes: Attributes,
+    /// Push sources by id; their secrets stand in files.
+    pub sources: RwLock<HashMap<ProfileId, Arc<Source>>>,
+    /// Tags of the line protocol that may name a device.
+    pub line_tags: Vec<String>,
     /// State of each series, by id.
     pub conditions: RwLock<Vec<Condition>>,
     /// Series whose state changed since the live push last looked.
@@ -142,6 +152,8 @@ pub struct Folders {
     pub rules: PathBuf,
     /// Device profiles.
     pub profiles: PathBuf,
+    /// Push sources and their secrets.
+    pub sources: PathBuf,
 }
 
 impl Folders {

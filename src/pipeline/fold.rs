@@ -13,14 +13,17 @@ use onemap_ingest::admit::admit;
 use onemap_model::record::{self, Register, Stamped};
 use onemap_model::{
     Device, DeviceId, DivisionCode, EntityKind, Frame, Observation, ProfileId, Reading, Record, Refusal,
-    Timestamp, Transition,
+    Source, Timestamp, Transition,
 };
 use onemap_rules::{Engine, RuleSet};
 use onemap_store::history::Kind;
 use onemap_store::ledger::{LedgerBatch, QuarantineEntry};
 use onemap_store::register::{Register as RegisterFile, RegisterError};
+use onemap_wire::Message;
+use onemap_wire::line::Params;
 use onemap_wire::message::Refused;
 use onemap_wire::profile::Profile;
+use onemap_wire::push::{self, PUSH};
 use tracing::{error, info, warn};
 
 /// Faults that one quarantine entry spells out.
@@ -32,7 +35,8 @@ const POISON: &str = "no holder of this lock panics";
 #[derive(Default)]
 pub(super) struct Pending {
     pub(super) ledger: LedgerBatch,
-    pub(super) receipts: HashMap<(DeviceId, u64), Vec<u64>>,
+    /// By device, epoch and whether it speaks CBOR.
+    pub(super) receipts: HashMap<(DeviceId, u64, bool), Vec<u64>>,
     pub(super) frames: HashMap<u64, Vec<u8>>,
     pub(super) register_changed: bool,
     /// Messages to devices that follow from this batch; they leave when the batch is in the ledger.
@@ -60,6 +64,24 @@ pub(super) fn parse_profile(id: &ProfileId, text: &str) -> Option<(ProfileId, Pr
     }
 }
 
+/// Takes up a push source; an empty text takes it away.
+pub(super) fn load_source(views: &Views, id: &ProfileId, text: &str) {
+    let mut sources = views.sources.write().expect(POISON);
+    match push::Source::parse(id, text) {
+        _ if text.is_empty() => {
+            sources.remove(id);
+        }
+        Ok(source) => {
+            sources.insert(id.clone(), Arc::new(source));
+        }
+        Err(reason) => {
+            // Checked before it was journaled; an older version may have been laxer.
+            error!(source = %id, %reason, "a journaled push source cannot be read; its calls are refused");
+            sources.remove(id);
+        }
+    }
+}
+
 /// What folding one record may touch.
 pub(super) struct Fold<'a> {
     pub(super) views: &'a Arc<Views>,
@@ -68,6 +90,19 @@ pub(super) struct Fold<'a> {
     pub(super) profiles: &'a mut HashMap<ProfileId, Profile>,
     pub(super) pending: &'a mut Pending,
     pub(super) now: &'a mut Timestamp,
+}
+
+/// What one device said in a frame, or in a part of one.
+pub(super) struct Said<'a> {
+    /// The frame as it came: the evidence.
+    pub(super) frame: &'a Frame<'a>,
+    /// What is kept of the device's part when something of it is refused.
+    pub(super) part: &'a Frame<'a>,
+    pub(super) device: &'a Device,
+    /// The profile that its values are admitted by.
+    pub(super) profile: Option<&'a ProfileId>,
+    /// The number of the frame's next refusal.
+    pub(super) ordinal: u32,
 }
 
 pub(super) fn fold(fold: &mut Fold<'_>, position: u64, record: Record<'_>) -> Result<()> {
@@ -93,46 +128,79 @@ impl Fold<'_> {
             self.quarantine(position, 0, frame, refusal, "refused by the listener");
             return Ok(());
         }
-        let views = self.views.clone();
-        let (device, division) = {
-            let register = views.register.read().expect(POISON);
-            (
-                register.view.devices.get(frame.device).cloned(),
-                register.divisions.get(frame.device).cloned(),
-            )
-        };
-        let Some(device) = device else {
+        if frame.source == Source::Http {
+            if let Some(source) = frame.topic.strip_prefix(PUSH) {
+                return self.pushed(position, frame, source);
+            }
+            if let Some(params) = Params::of_topic(frame.topic) {
+                return self.lines(position, frame, &params);
+            }
+        }
+        let Some(device) = self.device(frame.device) else {
             self.refuse(position, 0, frame, Refusal::UnknownDevice, "");
             return Ok(());
         };
-        let profile = match &device.profile {
-            None => None,
-            Some(id) => match self.profiles.get(id) {
-                Some(profile) => Some(profile),
-                None => {
-                    self.refuse(position, 0, frame, Refusal::UnknownProfile, id.as_str());
-                    return Ok(());
-                }
-            },
+        if self.about_itself(position, frame, &device) || self.of_gateway(position, frame, &device)? {
+            return Ok(());
+        }
+        let message = match self.profile(device.profile.as_ref()) {
+            Ok(profile) => onemap_wire::decode(frame, profile),
+            Err(missing) => {
+                self.refuse(position, 0, frame, missing.refusal, &missing.detail);
+                return Ok(());
+            }
         };
-        let message = onemap_wire::decode(frame, profile);
+        let said = Said {
+            frame,
+            part: frame,
+            device: &device,
+            profile: device.profile.as_ref(),
+            ordinal: 0,
+        };
+        self.said(position, &said, message)?;
+        Ok(())
+    }
+
+    /// A registered device.
+    pub(super) fn device(&self, id: &str) -> Option<Arc<Device>> {
+        let register = self.views.register.read().expect(POISON);
+        register.view.devices.get(id).cloned()
+    }
+
+    /// A loaded profile; without an id there is none, and none is needed.
+    pub(super) fn profile(&self, id: Option<&ProfileId>) -> Result<Option<&Profile>, Refused> {
+        let Some(id) = id else { return Ok(None) };
+        match self.profiles.get(id) {
+            Some(profile) => Ok(Some(profile)),
+            None => Err(Refused::new(Refusal::UnknownProfile, id.as_str())),
+        }
+    }
+
+    /// Admits and folds what one device said; gives the number of the frame's next refusal.
+    pub(super) fn said(&mut self, position: u64, said: &Said<'_>, message: Message) -> Result<u32> {
+        let Said { frame, device, .. } = *said;
         if !message.seqs.is_empty() {
-            let key = (device.id.clone(), message.epoch.unwrap_or(0));
+            let key = (device.id.clone(), message.epoch.unwrap_or(0), message.is_cbor);
             self.pending
                 .receipts
                 .entry(key)
                 .or_default()
                 .extend_from_slice(&message.seqs);
         }
-        let admitted = admit(message, &device, profile, frame.received_at, position);
-        self.refuse_all(position, frame, &admitted.refused);
+        let profile = said.profile.and_then(|id| self.profiles.get(id));
+        let admitted = admit(message, device, profile, frame.received_at, position);
+        let ordinal = self.refuse_from(said.ordinal, position, said.part, &admitted.refused);
         if !admitted.refused.is_empty() {
             self.views.gaps.refuse(&device.id, frame.received_at);
         }
         if !admitted.readings.is_empty() {
-            self.readings(position, frame, &device, division, admitted.readings)?;
+            let division = {
+                let register = self.views.register.read().expect(POISON);
+                register.divisions.get(&device.id).cloned()
+            };
+            self.readings(position, frame, device, division, admitted.readings)?;
         }
-        Ok(())
+        Ok(ordinal)
     }
 
     fn readings(
@@ -262,6 +330,14 @@ impl Fold<'_> {
     }
 
     fn register(&mut self, position: u64, change: &Stamped<Register>) -> Result<()> {
+        match &change.what {
+            Register::Attributes { .. } => {
+                self.attributes(position, change);
+                return Ok(());
+            }
+            Register::Source { id, text } => load_source(self.views, id, text),
+            _ => {}
+        }
         self.pending.register_changed = true;
         match self.register.apply(position, change.at, &change.what) {
             Ok(_) => {}
@@ -349,15 +425,23 @@ impl Fold<'_> {
         self.judged(transitions);
     }
 
-    /// Counts each refusal; the bytes are kept once for each reason, however many keys it hit.
-    fn refuse_all(&mut self, position: u64, frame: &Frame<'_>, refused: &[Refused]) {
+    /// Counts each refusal; the bytes are kept once for each reason, however many keys it hit. `first` is the
+    /// number of the frame's next refusal; gives the one after these.
+    pub(super) fn refuse_from(
+        &mut self,
+        first: u32,
+        position: u64,
+        frame: &Frame<'_>,
+        refused: &[Refused],
+    ) -> u32 {
         let mut reasons: Vec<Refusal> = Vec::new();
         for Refused { refusal, .. } in refused {
             if !reasons.contains(refusal) {
                 reasons.push(*refusal);
             }
         }
-        for (ordinal, reason) in reasons.into_iter().enumerate() {
+        let next = first + reasons.len() as u32;
+        for (ordinal, reason) in (first..).zip(reasons) {
             let of_it = || refused.iter().filter(|r| r.refusal == reason);
             let n = of_it().count();
             let mut detail: Vec<&str> = of_it().take(N_DETAILS).map(|r| r.detail.as_str()).collect();
@@ -366,11 +450,19 @@ impl Fold<'_> {
                 detail.push(&more);
             }
             self.count(reason, n as u64);
-            self.quarantine(position, ordinal as u32, frame, reason, &detail.join("; "));
+            self.quarantine(position, ordinal, frame, reason, &detail.join("; "));
         }
+        next
     }
 
-    fn refuse(&mut self, position: u64, ordinal: u32, frame: &Frame<'_>, refusal: Refusal, detail: &str) {
+    pub(super) fn refuse(
+        &mut self,
+        position: u64,
+        ordinal: u32,
+        frame: &Frame<'_>,
+        refusal: Refusal,
+        detail: &str,
+    ) {
         self.count(refusal, 1);
         self.quarantine(position, ordinal, frame, refusal, detail);
     }

@@ -5,7 +5,11 @@
 //! the same judgements. Every projection has a cursor and skips what it has; so a stop at any point,
 //! kill -9 included, changes nothing but the time of delivery.
 
+mod attributes;
 mod fold;
+mod gateway;
+mod lines;
+mod pushed;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,7 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 pub(crate) use fold::locate;
-use fold::{Fold, Pending, fold, parse_profile};
+use fold::{Fold, Pending, fold, load_source, parse_profile};
 
 /// Records folded before the ledger is written and views are told.
 const N_BATCH: usize = 4096;
@@ -111,6 +115,12 @@ impl Pipeline {
                 .filter_map(|(id, text)| parse_profile(id, text))
                 .collect()
         };
+        {
+            let register = views.register.read().expect(POISON);
+            for (id, text) in &register.view.sources {
+                load_source(&views, id, text);
+            }
+        }
         let mut pipeline = Self {
             views,
             reader,
@@ -287,8 +297,13 @@ impl Pipeline {
             for reply in pending.replies {
                 fanout.publish(&reply.topic, reply.payload, reply.qos);
             }
-            for ((device, epoch), seqs) in pending.receipts {
-                let receipt = Receipt::of(epoch, &seqs).encode();
+            for ((device, epoch, is_cbor), seqs) in pending.receipts {
+                let receipt = Receipt::of(epoch, &seqs);
+                let receipt = if is_cbor {
+                    receipt.encode_cbor()
+                } else {
+                    receipt.encode()
+                };
                 fanout.publish(&format!("onemap/v1/{device}/receipt"), receipt, 1);
             }
         }
@@ -421,6 +436,7 @@ fn is_empty(batch: &LedgerBatch) -> bool {
         && batch.evidence.is_empty()
         && batch.acts.is_empty()
         && batch.register.is_empty()
+        && batch.attributes.is_empty()
 }
 
 /// The board of an empty journal.

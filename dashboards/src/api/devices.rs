@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use onemap_model::record::Register;
 use onemap_model::scope::Permission;
-use onemap_model::{Device, DeviceId, DivisionCode, ProfileId, Quantity, Scope};
+use onemap_model::{AttributeScope, Device, DeviceId, DivisionCode, ProfileId, Quantity, Scope};
 use onemap_store::gaps::Expectation;
 use onemap_store::ledger::TokenHash;
 use onemap_wire::profile::Profile;
@@ -82,6 +82,12 @@ pub(crate) fn device_json(
         .map(|(id, key)| json!({"id": id.0, "quantity": key.quantity, "ch": key.channel}))
         .collect();
     let stale = Views::stale(device, seen, views.now());
+    let fact = |key: &str| {
+        let fact = views
+            .attributes
+            .get(device.id.as_str(), AttributeScope::Fact, key);
+        fact.map(|fact| fact.value)
+    };
     json!({
         "id": device.id, "name": device.name, "name_en": device.name_en, "kind": device.kind,
         "profile": device.profile, "position": device.position, "division": division,
@@ -90,7 +96,8 @@ pub(crate) fn device_json(
         "status": condition_name(Views::shown(views.device_condition(&ids), stale)),
         "stale": stale,
         "last_received": seen.map(|s| s.received_at), "last_measured": seen.map(|s| s.measured_at),
-        "series": rows,
+        "series": rows, "is_gateway": device.is_gateway,
+        "connected_through": fact("connected_through"), "claim": fact("claim"),
     })
 }
 

@@ -1,13 +1,18 @@
 //! `/api/v1`: one file for each kind of thing.
 
 pub(crate) mod alerts;
+pub(crate) mod attributes;
+pub(crate) mod device_http;
 pub(crate) mod devices;
 pub(crate) mod entities;
+pub(crate) mod keep;
+pub(crate) mod push;
 pub(crate) mod quarantine;
 pub(crate) mod readings;
 pub(crate) mod rules;
 pub(crate) mod session;
 pub(crate) mod system;
+pub(crate) mod write;
 
 use axum::Json;
 use serde_json::{Value, json};

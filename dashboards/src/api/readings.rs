@@ -8,14 +8,13 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
-use onemap_log::Batch;
-use onemap_model::record::KIND_FRAME;
 use onemap_model::scope::Permission;
-use onemap_model::{DivisionCode, Frame, Quantity, Refusal, Scope, SeriesKey, Source, Timestamp};
+use onemap_model::{DivisionCode, Quantity, Refusal, Scope, SeriesKey, Timestamp};
 use onemap_store::history::{Agg, SeriesId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::api::keep::Arrived;
 use crate::api::{limit, list};
 use crate::auth::Caller;
 use crate::error::Problem;
@@ -35,6 +34,20 @@ struct Posted<'a> {
     readings: Vec<&'a serde_json::value::RawValue>,
 }
 
+/// Device and number of readings, of JSON or (by its first byte) CBOR.
+fn posted(body: &[u8]) -> Result<(String, usize), (Refusal, String)> {
+    if onemap_wire::cbor::is_cbor(body) {
+        let (device, n) = onemap_wire::native::cbor::posted(body)
+            .map_err(|broken| (Refusal::BrokenCbor, broken.to_string()))?;
+        let device = device.ok_or((Refusal::WrongShape, "missing field `device`".to_owned()))?;
+        return Ok((device, n));
+    }
+    match serde_json::from_slice::<Posted<'_>>(body) {
+        Ok(posted) => Ok((posted.device, posted.readings.len())),
+        Err(fault) => Err((Refusal::BrokenJson, fault.to_string())),
+    }
+}
+
 /// Keeps posted readings; the answer comes when they are durable. What single readings are worth is
 /// decided by the pipeline: refused ones are in the quarantine.
 pub(crate) async fn post(
@@ -44,71 +57,30 @@ pub(crate) async fn post(
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = caller.require(Permission::WriteReadings)?;
-    let posted: Posted<'_> = match serde_json::from_slice(&body) {
-        Ok(posted) => posted,
-        Err(fault) => {
-            keep_refused(&views, &peer.to_string(), &body).await?;
-            return Err(Problem::bad_request("bad_body", fault.to_string()));
-        }
-    };
-    let device = views.device(scope, &posted.device).ok_or_else(|| {
-        Problem::not_found(
-            "unknown_device",
-            format!("no device is called `{}`", posted.device),
-        )
-    })?;
-    let frame = Frame {
-        received_at: views.now(),
-        source: Source::Http,
-        refused: None,
-        qos: 0,
-        retain: false,
-        device: device.id.as_str(),
-        peer: &peer.to_string(),
-        topic: "/api/v1/readings",
+    let peer = peer.to_string();
+    let mut arrived = Arrived {
+        device: "",
+        peer: &peer,
+        topic: onemap_wire::decode::HTTP_READINGS,
         payload: &body,
     };
-    let mut batch = Batch::new();
-    batch.push(KIND_FRAME, |out| frame.encode(out));
-    let position = views
-        .log
-        .append(&batch)
-        .await
-        .map_err(|e| Problem::unavailable(e.to_string()))?;
-    views
-        .log
-        .wait_durable(position)
-        .await
-        .map_err(|e| Problem::unavailable(e.to_string()))?;
+    // A body that cannot be read is refused by its status, counted, and its first bytes are kept.
+    let (device, n_readings) = match posted(&body) {
+        Ok(posted) => posted,
+        Err((refusal, detail)) => {
+            arrived.refuse(&views, refusal).await?;
+            return Err(Problem::bad_request("bad_body", detail));
+        }
+    };
+    let device = views
+        .device(scope, &device)
+        .ok_or_else(|| Problem::not_found("unknown_device", format!("no device is called `{device}`")))?;
+    arrived.device = device.id.as_str();
+    let position = arrived.keep(&views).await?;
     Ok((
         StatusCode::ACCEPTED,
-        Json(json!({"position": position, "readings": posted.readings.len()})),
+        Json(json!({"position": position, "readings": n_readings})),
     ))
-}
-
-/// A body that cannot be read is refused by its status, counted, and its first bytes are kept.
-async fn keep_refused(views: &Views, peer: &str, body: &[u8]) -> Result<(), Problem> {
-    let refused = Refusal::BrokenJson;
-    views.counters.refuse(refused);
-    let frame = Frame {
-        received_at: views.now(),
-        source: Source::Http,
-        refused: Some(refused),
-        qos: 0,
-        retain: false,
-        device: "",
-        peer,
-        topic: "/api/v1/readings",
-        payload: &body[..body.len().min(4096)],
-    };
-    let mut batch = Batch::new();
-    batch.push(KIND_FRAME, |out| frame.encode(out));
-    views
-        .log
-        .append(&batch)
-        .await
-        .map_err(|e| Problem::unavailable(e.to_string()))?;
-    Ok(())
 }
 
 #[derive(Deserialize)]

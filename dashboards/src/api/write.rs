@@ -1,0 +1,380 @@
+//! InfluxDB's write calls: line protocol at `/api/v2/write` and, as 1.x has it, at `/write`.
+//!
+//! Answers are InfluxDB's, because its clients read them: 204 when everything is durable; 400 with the first
+//! bad lines when some were not taken (the good ones are kept). What is said here is checked again by the
+//! pipeline, which quarantines the lines that were not taken.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use onemap_model::scope::Permission;
+use onemap_model::{Device, Refusal, Scope};
+use onemap_wire::line::{Params, Precision, Reader};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::api::keep::Arrived;
+use crate::error::Problem;
+use crate::views::Views;
+
+/// Largest body, before and after it is unpacked.
+pub(crate) const MAX_BODY: usize = 8 << 20;
+/// Bad lines that one answer spells out.
+const N_SAID: usize = 5;
+
+/// Whose error texts are spoken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    V1,
+    V2,
+}
+
+impl Dialect {
+    fn fail(self, status: StatusCode, code: &str, message: &str, line: Option<usize>) -> Response {
+        let body = match self {
+            Dialect::V1 => json!({"error": message}),
+            Dialect::V2 => {
+                let mut body = json!({"code": code, "message": message});
+                if let Some(line) = line {
+                    body["line"] = line.into();
+                }
+                body
+            }
+        };
+        let mut response = (status, Json(body)).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        response
+    }
+    fn invalid(self, message: &str) -> Response {
+        self.fail(StatusCode::BAD_REQUEST, "invalid", message, None)
+    }
+    fn unauthorized(self) -> Response {
+        let message =
+            "unauthorized access: a device's token, or an access token that may write readings, is needed";
+        let mut response = self.fail(StatusCode::UNAUTHORIZED, "unauthorized", message, None);
+        let basic = HeaderValue::from_static("Token");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
+        response
+    }
+    fn unavailable(self) -> Response {
+        let message = "the journal cannot take it now; nothing was kept, try again";
+        self.fail(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message, None)
+    }
+}
+
+/// Parameters of both calls; organisation, bucket, database and the like mean nothing here.
+#[derive(Default, Deserialize)]
+pub(crate) struct Asked {
+    #[serde(default)]
+    precision: String,
+    /// Password of 1.x: the token.
+    #[serde(default)]
+    p: Option<String>,
+    /// Statement of 1.x.
+    #[serde(default)]
+    q: Option<String>,
+}
+
+/// Who writes.
+enum Writer {
+    Device(Arc<Device>),
+    Scope(Scope),
+}
+
+fn tokens<'a>(headers: &'a HeaderMap, asked: &'a Asked) -> Vec<String> {
+    let mut tokens = Vec::new();
+    let text = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    if let Some((scheme, rest)) = text.and_then(|text| text.split_once(' ')) {
+        let rest = rest.trim();
+        // 1.x says `user:password`, where the password is the token.
+        let mut add = |text: &str| {
+            tokens.push(text.to_owned());
+            if let Some((_, password)) = text.split_once(':') {
+                tokens.push(password.to_owned());
+            }
+        };
+        if scheme.eq_ignore_ascii_case("token") || scheme.eq_ignore_ascii_case("bearer") {
+            add(rest);
+        } else if scheme.eq_ignore_ascii_case("basic")
+            && let Ok(decoded) = STANDARD.decode(rest)
+            && let Ok(text) = String::from_utf8(decoded)
+        {
+            add(&text);
+        }
+    }
+    tokens.extend(asked.p.clone());
+    tokens
+}
+
+fn writer(views: &Views, headers: &HeaderMap, asked: &Asked, dialect: Dialect) -> Result<Writer, Response> {
+    for token in tokens(headers, asked) {
+        if let Some(id) = views.keys.device(&token) {
+            let register = views.register.read().map_err(|_| dialect.unavailable())?;
+            if let Some(device) = register.view.devices.get(&id) {
+                return Ok(Writer::Device(device.clone()));
+            }
+        }
+        if let Some(scope) = views.keys.access(&token) {
+            if scope.may(Permission::WriteReadings) {
+                return Ok(Writer::Scope(scope));
+            }
+            let message = format!("the role {} may not write readings", scope.role.name());
+            return Err(dialect.fail(StatusCode::FORBIDDEN, "forbidden", &message, None));
+        }
+    }
+    views.counters.refuse(Refusal::WrongToken);
+    Err(dialect.unauthorized())
+}
+
+/// `/api/v2/write`.
+pub(crate) async fn v2(
+    State(views): State<Arc<Views>>,
+    ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    taken(write(&views, peer, &asked, &headers, body, Dialect::V2).await)
+}
+
+/// `/write` of 1.x.
+pub(crate) async fn v1(
+    State(views): State<Arc<Views>>,
+    ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    taken(write(&views, peer, &asked, &headers, body, Dialect::V1).await)
+}
+
+fn taken(written: Result<(), Response>) -> Response {
+    match written {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(response) => response,
+    }
+}
+
+async fn write(
+    views: &Arc<Views>,
+    peer: std::net::SocketAddr,
+    asked: &Asked,
+    headers: &HeaderMap,
+    body: Bytes,
+    dialect: Dialect,
+) -> Result<(), Response> {
+    let writer = writer(views, headers, asked, dialect)?;
+    let precision = Precision::named(&asked.precision)
+        .ok_or_else(|| dialect.invalid(&format!("precision `{}` is not known", asked.precision)))?;
+    let peer = peer.to_string();
+    let (device, division) = match &writer {
+        Writer::Device(device) => (device.id.as_str(), None),
+        Writer::Scope(scope) => ("", scope.division.as_ref().map(|d| d.as_str())),
+    };
+    let params = Params {
+        precision,
+        division,
+        tags: views.line_tags.iter().map(String::as_str).collect(),
+    };
+    let topic = params.topic();
+    let mut arrived = Arrived {
+        device,
+        peer: &peer,
+        topic: &topic,
+        payload: &body,
+    };
+    let unpacked = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => body.clone(),
+        Some(b"gzip") => match unpack(body.clone()).await {
+            Ok(unpacked) => unpacked,
+            Err((status, message)) => {
+                let refusal = match status {
+                    StatusCode::PAYLOAD_TOO_LARGE => Refusal::OverSize,
+                    _ => Refusal::BrokenLine,
+                };
+                let kept = arrived.refuse(views, refusal).await;
+                kept.map_err(|_| dialect.unavailable())?;
+                return Err(dialect.fail(status, "invalid", message, None));
+            }
+        },
+        Some(_) => return Err(dialect.invalid("a body is plain or packed with gzip")),
+    };
+    arrived.payload = &unpacked;
+    let judged = judge(views, &writer, &params, &unpacked);
+    if judged.n_lines > 0 {
+        // A problem here is the journal's: full, failed or stopping.
+        arrived
+            .keep(views)
+            .await
+            .map_err(|_: Problem| dialect.unavailable())?;
+    }
+    let Some((first, _)) = judged.bad.first() else {
+        return Ok(());
+    };
+    let said: Vec<&str> = judged.bad.iter().map(|(_, text)| text.as_str()).collect();
+    let message = format!(
+        "partial write: {} of {} lines not taken: {}{}",
+        judged.n_bad,
+        judged.n_lines,
+        said.join("; "),
+        if judged.n_bad > said.len() { "; …" } else { "" },
+    );
+    Err(dialect.fail(StatusCode::BAD_REQUEST, "invalid", &message, Some(*first)))
+}
+
+/// Unpacks gzip, bounded: a small body can claim to be a very large one.
+async fn unpack(body: Bytes) -> Result<Bytes, (StatusCode, &'static str)> {
+    let unpack = move || {
+        let mut out = Vec::new();
+        let mut reader = flate2::read::MultiGzDecoder::new(&body[..]).take(MAX_BODY as u64 + 1);
+        match reader.read_to_end(&mut out) {
+            Ok(_) if out.len() > MAX_BODY => {
+                Err((StatusCode::PAYLOAD_TOO_LARGE, "the unpacked body is over 8 MiB"))
+            }
+            Ok(_) => Ok(out.into()),
+            Err(_) => Err((StatusCode::BAD_REQUEST, "the body is not gzip")),
+        }
+    };
+    tokio::task::spawn_blocking(unpack)
+        .await
+        .unwrap_or(Err((StatusCode::SERVICE_UNAVAILABLE, "the server is stopping")))
+}
+
+#[derive(Default)]
+struct Judged {
+    n_lines: usize,
+    n_bad: usize,
+    /// The first few: line and what is wrong with it.
+    bad: Vec<(usize, String)>,
+}
+
+impl Judged {
+    fn bad(&mut self, line: usize, text: impl FnOnce() -> String) {
+        self.n_bad += 1;
+        if self.bad.len() < N_SAID {
+            self.bad.push((line, text()));
+        }
+    }
+}
+
+/// What the pipeline will say of the lines: broken ones, and those whose device is not there for the writer.
+fn judge(views: &Views, writer: &Writer, params: &Params<'_>, payload: &[u8]) -> Judged {
+    let mut judged = Judged::default();
+    let mut known: HashMap<String, bool> = HashMap::new();
+    let mut reader = Reader::new(payload);
+    while let Some((place, line)) = reader.next_line() {
+        judged.n_lines += 1;
+        let line = match line {
+            Ok(line) => line,
+            Err(bad) => {
+                judged.bad(place.number, || bad.to_string());
+                continue;
+            }
+        };
+        let tagged = params.tags.iter().find_map(|tag| line.tag(tag));
+        let (name, is_there) = match (writer, tagged) {
+            (Writer::Device(device), _) if !device.is_gateway => continue,
+            (Writer::Device(_), None) => continue,
+            (Writer::Scope(_), None) => {
+                judged.bad(place.number, || {
+                    format!(
+                        "line {}: no tag `{}` names a device",
+                        place.number,
+                        params.tags.join("`, `")
+                    )
+                });
+                continue;
+            }
+            (writer, Some(name)) => {
+                let is_there = known.get(name).copied().unwrap_or_else(|| {
+                    let is_there = match writer {
+                        Writer::Scope(scope) => views.device(scope, name).is_some(),
+                        Writer::Device(gateway) => speaks_for(views, gateway, name),
+                    };
+                    known.insert(name.to_owned(), is_there);
+                    is_there
+                });
+                (name, is_there)
+            }
+        };
+        if !is_there {
+            let shown: String = name.chars().take(64).collect();
+            judged.bad(place.number, || {
+                format!(
+                    "line {}: no device is called `{}`",
+                    place.number,
+                    shown.escape_debug()
+                )
+            });
+        }
+    }
+    judged
+}
+
+fn speaks_for(views: &Views, gateway: &Device, name: &str) -> bool {
+    let Ok(register) = views.register.read() else {
+        return false;
+    };
+    let device = register.view.devices.get(name);
+    name == gateway.id.as_str() || device.is_some_and(|child| child.gateway.as_ref() == Some(&gateway.id))
+}
+
+/// `/query` of 1.x: clients make their database before they write; anything else is not answered here.
+pub(crate) async fn query(
+    State(views): State<Arc<Views>>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if let Err(response) = writer(&views, &headers, &asked, Dialect::V1) {
+        return response;
+    }
+    let statement = asked
+        .q
+        .unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned());
+    let statement = statement.trim_start_matches("q=").replace(['+', '"'], " ");
+    let mut words = statement.split_whitespace().map(str::to_ascii_uppercase);
+    if (words.next().as_deref(), words.next().as_deref()) == (Some("CREATE"), Some("DATABASE")) {
+        return Json(json!({"results": [{"statement_id": 0}]})).into_response();
+    }
+    Dialect::V1.invalid("only CREATE DATABASE is answered here; read by /api/v1/series or /prometheus")
+}
+
+/// `/ping`, which clients call before they write.
+pub(crate) async fn ping() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let version = HeaderValue::from_static(concat!("v2-onemap-", env!("CARGO_PKG_VERSION")));
+    response.headers_mut().insert("x-influxdb-version", version);
+    response
+        .headers_mut()
+        .insert("x-influxdb-build", HeaderValue::from_static("onemap"));
+    response
+}
+
+/// `/health` as InfluxDB 2 has it.
+pub(crate) async fn health(State(views): State<Arc<Views>>) -> (StatusCode, Json<Value>) {
+    let why = views.not_ready();
+    let (status, word) = match why.is_empty() {
+        true => (StatusCode::OK, "pass"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "fail"),
+    };
+    let message = match why.is_empty() {
+        true => "ready for writes".to_owned(),
+        false => why.join("; "),
+    };
+    let body = json!({"name": "influxdb", "message": message, "status": word, "checks": [],
+                      "version": concat!("v2-onemap-", env!("CARGO_PKG_VERSION"))});
+    (status, Json(body))
+}
