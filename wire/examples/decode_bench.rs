@@ -13,11 +13,24 @@ fn main() {
     let stamped = r#"{"ts":1763856000000,"values":{"temperature":21.5,"humidity":40.25,"pm2_5":35,"pm10":70,"seq":12345}}"#;
     let one = r#"{"ts":1763856000000,"values":{"water_level":1.234}}"#;
     let native = r#"{"epoch":7,"readings":[{"q":"water_level","t":1763856000000,"v":1.23,"s":41},{"q":"flow","t":1763856000000,"v":20.5,"s":41}]}"#;
+    let ten = r#"{"temperature":21.5,"humidity":40,"pm2_5":35.25,"pm10":70,"noise_laeq":55.1,"battery":87.5,"co":1,"ph":7,"water_level":1.5,"flow":20}"#;
+    let line = "weather,device=a,ch=1 temperature=21.5,humidity=40i 1763856000000000000\n";
+    let cbor = {
+        let message = onemap_wire::native::decode(native.as_bytes());
+        let mut out = Vec::new();
+        let samples: Vec<_> = message.samples.iter().collect();
+        onemap_wire::native::cbor::encode(message.epoch, &samples, &mut out);
+        out
+    };
+    let text = str::as_bytes;
     for (name, topic, payload) in [
-        ("plain, 7 values", "d/a/telemetry", plain),
-        ("stamped, 5 values", "d/a/telemetry", stamped),
-        ("stamped, 1 value", "d/a/telemetry", one),
-        ("native, 2 readings", "onemap/v1/a/readings", native),
+        ("plain, 7 values", "d/a/telemetry", text(plain)),
+        ("plain, 10 values", "d/a/telemetry", text(ten)),
+        ("stamped, 5 values", "d/a/telemetry", text(stamped)),
+        ("stamped, 1 value", "d/a/telemetry", text(one)),
+        ("native, 2 readings", "onemap/v1/a/readings", text(native)),
+        ("CBOR, 2 readings", "onemap/v1/a/readings", &cbor),
+        ("a line, 2 fields", "/api/v2/write?precision=ns", text(line)),
     ] {
         let frame = Frame {
             received_at: Timestamp::from_ms(1_763_856_000_000),
@@ -28,7 +41,7 @@ fn main() {
             device: "a",
             peer: "[::1]:1",
             topic,
-            payload: payload.as_bytes(),
+            payload,
         };
         let start = Instant::now();
         for _ in 0..N_MESSAGES {

@@ -2,7 +2,7 @@
 //!
 //! Shapes: `{k:v}`, `[{k:v},…]`, `{"ts":ms,"values":{k:v}}` and arrays of that. The payload is read in
 //! one pass into samples; a value that cannot be read is refused by name and the others are kept.
-//! Values are numbers, and booleans as 0 and 1.
+//! Values are numbers, texts that are one (`"21.5"`, as ThingsBoard reads them), and booleans as 0 and 1.
 
 pub mod attributes;
 pub mod gateway;
@@ -295,7 +295,7 @@ fn sample(key: &str, value: &Scalar<'_>, message: &mut Message, profile: Option<
         ));
         return;
     };
-    match value.number(key) {
+    match number(key, value) {
         Ok(number) => message.samples.push(Sample {
             quantity,
             channel,
@@ -307,6 +307,19 @@ fn sample(key: &str, value: &Scalar<'_>, message: &mut Message, profile: Option<
         }),
         Err(refused) => message.refused.push(refused),
     }
+}
+
+/// The number in a value; a text counts when it is a number as JSON would write it.
+fn number(key: &str, value: &Scalar<'_>) -> Result<f64, Refused> {
+    let is_part = |b: u8| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+    if let Scalar::Text(text) = value
+        && text.bytes().all(is_part)
+        && let Ok(number) = text.parse::<f64>()
+        && number.is_finite()
+    {
+        return Ok(number);
+    }
+    value.number(key)
 }
 
 #[cfg(test)]
@@ -372,7 +385,8 @@ mod tests {
                 r#"{"temperature":21.5,"humidity":"NaN"}"#,
                 "temperature#0=21.5 not_a_number",
             ),
-            (r#"{"temperature":"21.5"}"#, "not_a_number"),
+            (r#"{"temperature":"21.5 C","ph":"-7e0"}"#, "ph#0=-7 not_a_number"),
+            (r#"{"temperature":"1e999","ph":""}"#, "not_a_number not_a_number"),
             (r#"{"temperature":null}"#, "not_a_number"),
             (r#"{"temperature":"Infinity","ph":7}"#, "ph#0=7 not_a_number"),
             (r#"{"temperature":{"v":1},"ph":7}"#, "ph#0=7 wrong_shape"),

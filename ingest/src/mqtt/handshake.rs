@@ -14,8 +14,8 @@ use super::gate::{Entrance, NoSeat, Seat};
 use super::packet::{self, Bad, Cut};
 use super::server::Shared;
 use super::tls::{Admission, Credential};
-use super::transport::{Transport, Violation};
 use super::topics::{self, Own, Speaker};
+use super::transport::{Transport, Violation};
 use crate::fanout::Naming;
 use crate::trie::is_topic;
 

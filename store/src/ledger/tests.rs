@@ -121,6 +121,7 @@ fn a_batch_is_read_back_and_a_second_time_changes_nothing() {
         evidence: vec![(2, frame(2000, b"612.25")), (4, frame(4000, b"{"))],
         acts: vec![(5, act.clone())],
         register: vec![],
+        attributes: vec![],
         snapshots: vec![("rules", 6, b"state".to_vec())],
     };
     let written = f.ledger.write(&batch).unwrap();
