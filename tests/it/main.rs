@@ -13,6 +13,7 @@ mod cli;
 mod corridor;
 mod crash;
 mod demo;
+mod dialects;
 mod foreign;
 mod gateway;
 mod readme;

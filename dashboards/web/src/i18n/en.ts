@@ -246,4 +246,5 @@ export const en: Messages = {
   "refusal.denied_certificate": "Certificate refused",
   "refusal.queue_full": "Session queue full",
   "refusal.stray_answer": "Answer without a command",
+  "refusal.attribute_limit": "Too many or too large attributes",
 };

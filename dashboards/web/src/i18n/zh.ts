@@ -240,6 +240,7 @@ export const zh = {
   "refusal.denied_certificate": "证书被拒",
   "refusal.queue_full": "会话队列已满",
   "refusal.stray_answer": "无主应答",
+  "refusal.attribute_limit": "属性超限",
 };
 
 export type Messages = { [K in keyof typeof zh]: string };
