@@ -12,7 +12,7 @@ use onemap_dashboards::views::{Folders, LoadedRules, Progress, Register, Seen, V
 use onemap_ingest::Counters;
 use onemap_ingest::fanout::Fanout;
 use onemap_log::{Log, Reader};
-use onemap_model::{Record, Refusal, Timestamp, record};
+use onemap_model::{Record, Timestamp, record};
 use onemap_rules::Engine;
 use onemap_store::acts::Acts;
 use onemap_store::attributes::Attributes;
@@ -25,7 +25,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::pipeline::{Parts, Pipeline, locate, restore_board};
+use crate::pipeline::{Parts, Pipeline, locate, refused, restore_board};
 
 /// Live notices waiting for the pump; when it is slower, screens are told to fetch again.
 const N_NOTICES: usize = 4096;
@@ -199,6 +199,7 @@ fn assemble(
         })
         .collect();
 
+    let history_refused = history.extra(refused::NAME);
     let history = Arc::new(history);
     let latest = Arc::new(latest);
     let mut seen: HashMap<_, Seen> = HashMap::new();
@@ -247,7 +248,7 @@ fn assemble(
         last_transition: watch::channel(last_transition).0,
         notices: broadcast::channel(N_NOTICES).0,
         counters: counters.clone(),
-        refused: Refusal::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+        refused: refused::decode(history_refused.as_deref()),
         readings: AtomicU64::new(0),
         fault: RwLock::default(),
         ready: AtomicBool::new(false),

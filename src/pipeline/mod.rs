@@ -10,6 +10,7 @@ mod fold;
 mod gateway;
 mod lines;
 mod pushed;
+pub(crate) mod refused;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -363,6 +364,8 @@ impl Pipeline {
         let now = self.now.ms().to_le_bytes();
         let mut extras: Vec<(&str, &[u8])> = vec![("engine", &engine), ("board", &board), ("now", &now)];
         extras.extend(gaps.iter().map(|(name, blob)| (name.as_str(), blob.as_slice())));
+        let refused = refused::encode(&self.views.refused);
+        extras.push((refused::NAME, &refused));
         // The ledger first: a ledger that stands before the history's checkpoint was lost or replaced,
         // and a start says so.
         let complete = LedgerBatch {
