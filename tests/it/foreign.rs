@@ -1,4 +1,4 @@
-//! Clients we did not write: their telemetry comes in, a command reaches them, their answer comes back.
+//! Clients we did not write: what they send is served, what people set reaches them.
 //!
 //! Each is a short program under `tests/peers/` on a client library as its registry has it
 //! (`tests/peers/install.sh` puts them into `target/peers`). It says one JSON line a step.
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::server::{Process, Server, peer, wait_for};
+use crate::server::{CONFIG, Process, Server, peer, wait_for};
 
 /// A step of a foreign client takes at most this long.
 const STEP: Duration = Duration::from_secs(60);
@@ -45,6 +45,12 @@ impl Client {
             .arg(task.to_string())
             .env("PEERS_NODE", modules);
         Some(Self(Process::start(command)))
+    }
+
+    /// Waits for its end, which must be a good one.
+    fn ends_well(mut self) {
+        let status = wait_for("the client's end", STEP, || self.0.child.try_wait().unwrap());
+        assert!(status.success(), "the client ended with {status}");
     }
 
     /// Its next line, which must be this step.
@@ -100,25 +106,13 @@ fn mosquitto_clients() {
     }
     let server = Server::new();
     let token = server.add_device("d", &json!({}));
+    let port = server.mqtt_port.to_string();
     let newest = now_ms();
     for item in one_at_each_qos(newest).as_array().unwrap() {
         let sent = Command::new("mosquitto_pub")
-            .args([
-                "-h",
-                "127.0.0.1",
-                "-p",
-                &server.mqtt_port.to_string(),
-                "-u",
-                &token,
-            ])
-            .args([
-                "-q",
-                &item[0].to_string(),
-                "-t",
-                "v1/devices/me/telemetry",
-                "-m",
-                &item[1].to_string(),
-            ])
+            .args(["-h", "127.0.0.1", "-p", &port, "-u", &token])
+            .args(["-q", &item[0].to_string(), "-t", "v1/devices/me/telemetry"])
+            .args(["-m", &item[1].to_string()])
             .output()
             .unwrap();
         assert!(sent.status.success(), "{sent:?}");
@@ -130,9 +124,9 @@ fn mosquitto_clients() {
 fn paho_mqtt() {
     let server = Server::new();
     let token = server.add_device("d", &json!({}));
-    let newest = now_ms();
+    let (newest, answer) = (now_ms(), json!({"done": true, "percent": 40}));
     let task = json!({
-        "port": server.mqtt_port, "token": token, "readings": one_at_each_qos(newest), "answer": {"done": true},
+        "port": server.mqtt_port, "token": token, "readings": one_at_each_qos(newest), "answer": answer,
     });
     let Some(client) = Client::python("clients", "paho_device.py", &task) else {
         return;
@@ -141,18 +135,116 @@ fn paho_mqtt() {
     all_are_kept(&server, "d", newest);
 }
 
-#[test]
-fn mqtt_js_over_tcp() {
-    let server = Server::new();
+fn mqtt_js(server: &Server, url: &str) {
     let token = server.add_device("d", &json!({}));
-    let newest = now_ms();
-    let task = json!({
-        "url": format!("mqtt://127.0.0.1:{}", server.mqtt_port), "token": token,
-        "readings": one_at_each_qos(newest), "answer": {"done": true},
-    });
+    let (newest, answer) = (now_ms(), json!({"done": true, "percent": 40}));
+    let task = json!({"url": url, "token": token, "readings": one_at_each_qos(newest), "answer": answer});
     let Some(client) = Client::node("mqttjs_device.js", &task) else {
         return;
     };
     client.hear("ready");
-    all_are_kept(&server, "d", newest);
+    all_are_kept(server, "d", newest);
+}
+
+#[test]
+fn mqtt_js_over_tcp() {
+    let server = Server::new();
+    mqtt_js(&server, &format!("mqtt://127.0.0.1:{}", server.mqtt_port));
+}
+
+#[test]
+fn mqtt_js_over_websocket() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("rules")).unwrap();
+    let config = format!("{CONFIG}[mqtt.websocket]\nlisten = \"127.0.0.1:0\"\n");
+    std::fs::write(folder.path().join("onemap.toml"), config).unwrap();
+    let server = Server::start_in(folder.path());
+    let ready = std::fs::read_to_string(folder.path().join("ready.json")).unwrap();
+    let ready: Value = serde_json::from_str(&ready).unwrap();
+    mqtt_js(
+        &server,
+        &format!("ws://{}/mqtt", ready["mqtt_ws"].as_str().unwrap()),
+    );
+}
+
+/// A device on a ThingsBoard library: telemetry, attributes both ways, a command.
+fn thingsboard_device(environment: &str) {
+    let server = Server::new();
+    let token = server.add_device("d", &json!({}));
+    let answer = json!({"done": true});
+    server.request("PATCH", "/api/v1/devices/d/attributes", Some(r#"{"mode":"eco"}"#));
+    let newest = now_ms();
+    let task = json!({
+        "port": server.mqtt_port, "token": token,
+        "telemetry": {"ts": newest, "values": {"temperature": 17.25}},
+        "attributes": {"serial": "XN-7", "channels": 4}, "shared": "mode", "answer": answer,
+    });
+    let Some(client) = Client::python(environment, "thingsboard_device.py", &task) else {
+        return;
+    };
+    client.hear("ready");
+    // What it asked for: its own attributes and one that people set.
+    let asked = client.hear("asked");
+    assert_eq!(
+        asked["content"],
+        json!({"client": {"serial": "XN-7", "channels": 4}, "shared": {"mode": "eco"}})
+    );
+    shows(&server, "d", "temperature", Some(newest), &json!(17.25));
+    let held = server.get("/api/v1/devices/d/attributes");
+    assert_eq!(held["client"]["serial"]["value"], "XN-7", "{held}");
+    // A change reaches it at once.
+    let (status, changed) = server.request(
+        "PATCH",
+        "/api/v1/devices/d/attributes",
+        Some(r#"{"mode":"night"}"#),
+    );
+    assert_eq!(status, 200, "{changed}");
+    assert_eq!(client.hear("shared")["content"], json!({"mode": "night"}));
+}
+
+#[test]
+fn thingsboard_s_newest_library_as_a_device() {
+    thingsboard_device("thingsboard");
+}
+
+#[test]
+fn thingsboard_s_mqtt_3_1_1_library_as_a_device() {
+    thingsboard_device("thingsboard-mqtt311");
+}
+
+#[test]
+fn influxdb_client() {
+    let server = Server::new();
+    let token = server.add_device("d", &json!({}));
+    // Whole seconds: the coarsest precision of the four must hold them.
+    let newest_s = now_ms() / 1000;
+    let points: Vec<Value> = (0..4)
+        .map(|i| json!([newest_s - 60 * (3 - i), {"temperature": 20.5 + i as f64, "humidity": 40 + i}]))
+        .collect();
+    let task = json!({
+        "url": server.http, "token": token, "device": "d", "points": points, "bad": "weather temperature= 1",
+    });
+    let Some(client) = Client::python("clients", "influx_writer.py", &task) else {
+        return;
+    };
+    client.hear("written");
+    shows(&server, "d", "temperature", Some(newest_s * 1000), &json!(23.5));
+    shows(&server, "d", "humidity", Some(newest_s * 1000), &json!(43.0));
+    let series = server.latest("d", "temperature").unwrap()["series"]
+        .as_u64()
+        .unwrap();
+    let values = server.get(&format!("/api/v1/series/{series}/values?revisions=true"));
+    let kept: Vec<f64> = values["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|i| i["v"].as_f64())
+        .collect();
+    assert_eq!(kept, [20.5, 21.5, 22.5, 23.5], "one point in each precision");
+    let refused = client.hear("refused");
+    assert_eq!(refused["status"], 400, "{refused}");
+    client.ends_well();
+    wait_for("the broken line's counter", Duration::from_secs(20), || {
+        (server.metric("onemap_refused_total{reason=\"broken_line\"} ")? > 0).then_some(())
+    });
 }

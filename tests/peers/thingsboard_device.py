@@ -10,7 +10,7 @@ import sys
 
 from tb_device_mqtt import TBDeviceMqttClient
 
-from thingsboard_version import speaks_3_1_1
+from thingsboard_version import comes_in, speaks_3_1_1
 
 WAIT_S = 60
 
@@ -21,13 +21,12 @@ def say(word, **more):
 
 def main():
     task = json.loads(sys.argv[1])
-    connected, shared, asked, commands = queue.Queue(), queue.Queue(), queue.Queue(), queue.Queue()
+    shared, asked, commands = queue.Queue(), queue.Queue(), queue.Queue()
     client = speaks_3_1_1(TBDeviceMqttClient("127.0.0.1", task["port"], task["token"]))
     client.set_server_side_rpc_request_handler(lambda *args: commands.put(args[-2:]))
     client.subscribe_to_attribute(task["shared"], lambda content, *_: shared.put(content))
-    client.connect(callback=lambda _client, _data, _flags, result, *_: connected.put(result))
-    result = connected.get(timeout=WAIT_S)
-    assert result == 0, f"refused: {result}"
+    client.connect()
+    comes_in(client, WAIT_S)
     for sent in (client.send_attributes(task["attributes"]), client.send_telemetry(task["telemetry"])):
         assert sent.get() == 0, "not acknowledged"
     client.request_attributes(client_keys=list(task["attributes"]), shared_keys=[task["shared"]],

@@ -9,7 +9,7 @@ import sys
 
 from tb_gateway_mqtt import TBGatewayMqttClient
 
-from thingsboard_version import speaks_3_1_1
+from thingsboard_version import comes_in, speaks_3_1_1
 
 WAIT_S = 60
 
@@ -20,12 +20,11 @@ def say(word, **more):
 
 def main():
     task = json.loads(sys.argv[1])
-    connected, commands = queue.Queue(), queue.Queue()
+    commands = queue.Queue()
     client = speaks_3_1_1(TBGatewayMqttClient("127.0.0.1", task["port"], task["token"]))
     client.gw_set_server_side_rpc_request_handler(lambda _gateway, content: commands.put(content))
-    client.connect(callback=lambda _client, _data, _flags, result, *_: connected.put(result))
-    result = connected.get(timeout=WAIT_S)
-    assert result == 0, f"refused: {result}"
+    client.connect()
+    comes_in(client, WAIT_S)
     child = task["child"]
     client.gw_connect_device(child, task["type"])
     client.gw_send_attributes(child, task["attributes"])

@@ -1,4 +1,5 @@
-"""What the two generations of the library need to be told apart for."""
+"""What both generations of the library need around them."""
+import time
 
 
 def speaks_3_1_1(client):
@@ -6,3 +7,11 @@ def speaks_3_1_1(client):
     client._client._protocol = 4
     client._client._clean_session = True
     return client
+
+
+def comes_in(client, limit_s):
+    """Waits for the CONNACK. The library takes its callback only after it may have come already."""
+    end = time.monotonic() + limit_s
+    while not client.is_connected():
+        assert time.monotonic() < end, "the server let nobody in"
+        time.sleep(0.01)
