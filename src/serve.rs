@@ -13,7 +13,7 @@ use onemap_dashboards::views::Views;
 use onemap_dashboards::{Hub, pump, router, screen};
 use onemap_ingest::Counters;
 use onemap_ingest::fanout::Fanout;
-use onemap_ingest::mqtt::{Addresses, Auth, Certificates, Holder, MqttServer};
+use onemap_ingest::mqtt::{Addresses, Auth, Certificates, Holder, MqttServer, Sessions};
 use onemap_log::Batch;
 use onemap_model::{DeviceId, Record, Role, Scope, record};
 use onemap_store::ledger::TokenHash;
@@ -101,6 +101,9 @@ impl Server {
         } = tokio::task::spawn_blocking(move || house::open(&owned, Some(opened), Purpose::Serve))
             .await
             .context("opening the data folder was cut short")??;
+        // Before anything is published or taken in.
+        let sessions = open_sessions(config, &views, &fanout, &counters).await?;
+        let mqtt = mqtt.with_sessions(sessions.clone());
         let left = *views.log.durable().borrow();
         let running = Running::start(pipeline, views.clone(), config.checkpoint_every)?;
         // What the last run left is folded first, so that the first answers are current; after a kill
@@ -148,7 +151,7 @@ impl Server {
         tasks.push(("ticks", tokio::spawn(ticks(views.clone(), stop.clone()))));
         tasks.push((
             "retention",
-            tokio::spawn(retention(views.clone(), config.clone(), stop.clone())),
+            tokio::spawn(retention(views.clone(), sessions, config.clone(), stop.clone())),
         ));
         views.ready.store(true, Ordering::Release);
         let data_dir = config.data_dir.clone();
@@ -280,7 +283,12 @@ async fn ticks(views: Arc<Views>, stop: CancellationToken) -> Result<()> {
 
 /// Lets go of journal segments that every projection is past and whose age is over the limit; at the
 /// size limit the oldest go earlier, but never past the smallest cursor.
-async fn retention(views: Arc<Views>, config: Config, stop: CancellationToken) -> Result<()> {
+async fn retention(
+    views: Arc<Views>,
+    sessions: Sessions,
+    config: Config,
+    stop: CancellationToken,
+) -> Result<()> {
     let mut clock = tokio::time::interval(Duration::from_secs(20));
     loop {
         tokio::select! {
@@ -289,13 +297,15 @@ async fn retention(views: Arc<Views>, config: Config, stop: CancellationToken) -
         }
         let views = views.clone();
         let (keep, max_bytes) = (config.journal_keep, config.journal_max_bytes);
+        let sessions_at = sessions.cursor();
         let released = tokio::task::spawn_blocking(move || {
             let progress = *views.progress.borrow();
             let floor = progress
                 .applied
                 .min(progress.history)
                 .min(progress.ledger)
-                .min(progress.register);
+                .min(progress.register)
+                .min(sessions_at);
             let before = SystemTime::now()
                 .checked_sub(keep)
                 .unwrap_or(SystemTime::UNIX_EPOCH);
@@ -308,6 +318,22 @@ async fn retention(views: Arc<Views>, config: Config, stop: CancellationToken) -
             warn!(%error, "journal segments cannot be let go");
         }
     }
+}
+
+/// MQTT sessions and retained messages as the last run left them.
+async fn open_sessions(
+    config: &Config,
+    views: &Arc<Views>,
+    fanout: &Fanout,
+    counters: &Counters,
+) -> Result<Sessions> {
+    let path = config.data_dir.join("mqtt-sessions");
+    let (mqtt, log) = (config.mqtt.clone(), views.log.clone());
+    let (fanout, counters) = (fanout.clone(), counters.clone());
+    tokio::task::spawn_blocking(move || Sessions::open(&mqtt, &path, &log, &fanout, &counters))
+        .await
+        .context("opening the MQTT sessions was cut short")?
+        .context("the journal cannot be read for the MQTT sessions")
 }
 
 /// The local owner's token: who can read the data folder owns it.

@@ -21,6 +21,7 @@ struct Inner {
     slow_readers: AtomicU64,
     accept_errors: AtomicU64,
     unkept: AtomicU64,
+    relayed: AtomicU64,
     tls_handshakes: AtomicU64,
     tls_resumed: AtomicU64,
     websockets: AtomicU64,
@@ -40,6 +41,7 @@ impl Default for Inner {
             slow_readers: AtomicU64::new(0),
             accept_errors: AtomicU64::new(0),
             unkept: AtomicU64::new(0),
+            relayed: AtomicU64::new(0),
             tls_handshakes: AtomicU64::new(0),
             tls_resumed: AtomicU64::new(0),
             websockets: AtomicU64::new(0),
@@ -69,6 +71,8 @@ pub struct Counted {
     pub accept_errors: u64,
     /// Refused bytes of strangers that were counted and not kept, to bound what strangers can write.
     pub unkept: u64,
+    /// Frames on topics of no device, which were journaled and passed on and are not readings.
+    pub relayed: u64,
     /// TLS handshakes that succeeded.
     pub tls_handshakes: u64,
     /// Those of them that resumed an earlier one.
@@ -108,11 +112,17 @@ impl Counters {
             slow_readers: read(&self.0.slow_readers),
             accept_errors: read(&self.0.accept_errors),
             unkept: read(&self.0.unkept),
+            relayed: read(&self.0.relayed),
             tls_handshakes: read(&self.0.tls_handshakes),
             tls_resumed: read(&self.0.tls_resumed),
             websockets: read(&self.0.websockets),
             certificate_errors: read(&self.0.certificate_errors),
         }
+    }
+
+    /// Counts a frame on a topic of no device.
+    pub fn relay(&self) {
+        self.0.relayed.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn connected(&self) -> Connected {

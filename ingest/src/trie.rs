@@ -24,6 +24,43 @@ pub(crate) fn is_topic(topic: &str) -> bool {
     !topic.is_empty() && !topic.contains(['\0', '+', '#'])
 }
 
+/// Whether a topic meets a filter. Wildcards in the first level do not meet topics that begin with `$`.
+pub(crate) fn matches(filter: &str, topic: &str) -> bool {
+    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut levels = topic.split('/');
+    for wanted in filter.split('/') {
+        if wanted == "#" {
+            return true;
+        }
+        match levels.next() {
+            Some(level) if wanted == "+" || wanted == level => {}
+            _ => return false,
+        }
+    }
+    levels.next().is_none()
+}
+
+/// Whether every topic that meets `narrow` meets `wide` too.
+pub(crate) fn covers(wide: &str, narrow: &str) -> bool {
+    if narrow.starts_with('$') && wide.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut levels = narrow.split('/');
+    for wanted in wide.split('/') {
+        if wanted == "#" {
+            return true;
+        }
+        match levels.next() {
+            Some("#") => return false,
+            Some(level) if wanted == "+" || wanted == level => {}
+            _ => return false,
+        }
+    }
+    levels.next().is_none()
+}
+
 /// Subscriptions by filter. `S` compares equal when it is the same subscriber's same subscription.
 #[derive(Debug)]
 pub(crate) struct Trie<S> {
@@ -32,7 +69,7 @@ pub(crate) struct Trie<S> {
 
 #[derive(Debug)]
 struct Node<S> {
-    children: HashMap<Box<str>, Node<S>>,
+    children: Children<S>,
     plus: Option<Box<Node<S>>>,
     /// Filters that end here with `#`.
     hash: Vec<S>,
@@ -40,10 +77,71 @@ struct Node<S> {
     here: Vec<S>,
 }
 
+/// Most nodes have one child (`d/{device}/rpc/request/+`): a map a node would be most of the memory.
+#[derive(Debug)]
+enum Children<S> {
+    None,
+    One(Box<(Box<str>, Node<S>)>),
+    Many(Box<HashMap<Box<str>, Node<S>>>),
+}
+
+impl<S> Children<S> {
+    fn get(&self, level: &str) -> Option<&Node<S>> {
+        match self {
+            Self::None => None,
+            Self::One(one) => (*one.0 == *level).then_some(&one.1),
+            Self::Many(many) => many.get(level),
+        }
+    }
+    fn get_mut(&mut self, level: &str) -> Option<&mut Node<S>> {
+        match self {
+            Self::None => None,
+            Self::One(one) => (*one.0 == *level).then_some(&mut one.1),
+            Self::Many(many) => many.get_mut(level),
+        }
+    }
+    fn get_or_insert(&mut self, level: &str) -> &mut Node<S> {
+        match self {
+            Self::None => *self = Self::One(Box::new((level.into(), Node::new()))),
+            Self::One(one) if *one.0 != *level => {
+                let Self::One(one) = std::mem::replace(self, Self::None) else {
+                    unreachable!("it was one just now")
+                };
+                let (name, node) = *one;
+                *self = Self::Many(Box::new(HashMap::from([
+                    (name, node),
+                    (level.into(), Node::new()),
+                ])));
+            }
+            Self::One(_) => {}
+            Self::Many(many) if !many.contains_key(level) => {
+                many.insert(level.into(), Node::new());
+            }
+            Self::Many(_) => {}
+        }
+        self.get_mut(level).expect("it is there, or was put there")
+    }
+    fn remove(&mut self, level: &str) {
+        match self {
+            Self::One(one) if *one.0 == *level => *self = Self::None,
+            Self::Many(many) => {
+                many.remove(level);
+                if many.is_empty() {
+                    *self = Self::None;
+                }
+            }
+            _ => {}
+        }
+    }
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::None)
+    }
+}
+
 impl<S> Node<S> {
     fn new() -> Self {
         Self {
-            children: HashMap::new(),
+            children: Children::None,
             plus: None,
             hash: Vec::new(),
             here: Vec::new(),
@@ -67,7 +165,7 @@ impl<S: PartialEq> Trie<S> {
             match level {
                 "#" => list = Some(()),
                 "+" => node = node.plus.get_or_insert_with(|| Box::new(Node::new())),
-                name => node = node.children.entry(name.into()).or_insert_with(Node::new),
+                name => node = node.children.get_or_insert(name),
             }
         }
         let list = if list.is_some() {
@@ -81,6 +179,7 @@ impl<S: PartialEq> Trie<S> {
                 false
             }
             None => {
+                list.reserve_exact(usize::from(list.is_empty()));
                 list.push(subscription);
                 true
             }
@@ -110,12 +209,12 @@ impl<S: PartialEq> Trie<S> {
                 removed
             }
             [name, rest @ ..] => {
-                let Some(child) = node.children.get_mut(*name) else {
+                let Some(child) = node.children.get_mut(name) else {
                     return false;
                 };
                 let removed = Self::remove_below(child, rest, subscription);
                 if child.is_empty() {
-                    node.children.remove(*name);
+                    node.children.remove(name);
                 }
                 removed
             }
@@ -199,6 +298,7 @@ mod tests {
             let mut n_found = 0;
             trie.find(topic, &mut |_| n_found += 1);
             assert_eq!(n_found, usize::from(meets), "{filter} {topic}");
+            assert_eq!(matches(filter, topic), meets, "{filter} {topic}");
             assert!(trie.remove(filter, &1), "{filter}");
             assert!(trie.is_empty(), "{filter} leaves nothing behind");
         }
@@ -217,6 +317,44 @@ mod tests {
         trie.find("a/b", &mut |s| found.push(*s));
         found.sort_unstable();
         assert_eq!(found, [1, 2]);
+    }
+
+    #[test]
+    fn a_filter_covers_what_meets_it_at_least() {
+        for (wide, narrow, covered) in [
+            ("#", "a/+/#", true),
+            ("#", "$SYS/#", false),
+            ("+/b", "$SYS/b", false),
+            ("$SYS/#", "$SYS/broker/+", true),
+            ("a/+", "a/b", true),
+            ("a/+", "a/+", true),
+            ("a/+", "a/#", false),
+            ("a/#", "a", true),
+            ("a/#", "a/b/#", true),
+            ("a/b", "a/+", false),
+            ("a", "a/b", false),
+            ("a/b", "a", false),
+            ("a/+", "#", false),
+        ] {
+            assert_eq!(covers(wide, narrow), covered, "{wide} {narrow}");
+        }
+    }
+
+    #[test]
+    fn many_children_are_found_and_leave_nothing_behind() {
+        let mut trie = Trie::new();
+        for i in 0..50 {
+            assert!(trie.insert(&format!("d/{i}/x"), i));
+        }
+        for i in 0..50 {
+            let mut found = Vec::new();
+            trie.find(&format!("d/{i}/x"), &mut |s| found.push(*s));
+            assert_eq!(found, [i]);
+        }
+        for i in 0..50 {
+            assert!(trie.remove(&format!("d/{i}/x"), &i));
+        }
+        assert!(trie.is_empty());
     }
 
     #[test]

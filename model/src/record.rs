@@ -23,7 +23,7 @@ pub const KIND_ACT: u8 = 4;
 pub const KIND_FORECAST: u8 = 5;
 /// Kind byte of a tick.
 pub const KIND_TICK: u8 = 6;
-/// Kind byte of an MQTT session change (QoS 2 release).
+/// Kind byte of an MQTT session change.
 pub const KIND_SESSION: u8 = 7;
 
 /// Kinds that are kept beyond the retention of frames, so that a replay of a shortened journal still
@@ -263,17 +263,85 @@ pub struct RuleFile {
 }
 
 /// A change of an MQTT session that must be durable before its answer.
+///
+/// A session is named by its device (empty for an anonymous client) and its client id; an empty client id
+/// is one of a record from before sessions were kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "session", rename_all = "snake_case")]
 #[non_exhaustive]
+#[allow(
+    missing_docs,
+    reason = "`device` and `client` name the session in every variant"
+)]
 pub enum Session {
+    /// A session begins that outlives its connection.
+    Opened { device: String, client: String },
+    /// It ends: a clean session took its place, or it was away for too long.
+    Ended { device: String, client: String },
+    /// Filters it listens on from here on.
+    Subscribed {
+        device: String,
+        client: String,
+        /// The filters, each with the QoS that was granted.
+        filters: Vec<SessionFilter>,
+    },
+    /// Filters it no longer listens on.
+    Unsubscribed {
+        device: String,
+        client: String,
+        /// The filters.
+        filters: Vec<SessionFilter>,
+    },
+    /// The frame just before this record came as QoS 2 and waits for its PUBREL.
+    Arrived {
+        device: String,
+        client: String,
+        /// Its packet id.
+        packet_id: u16,
+        /// A fingerprint of topic and payload, to tell a resend from a reused id.
+        content: u64,
+    },
     /// PUBREL of a QoS 2 publish: its packet id is free again.
     Released {
-        /// The device.
-        device: DeviceId,
+        device: String,
+        #[serde(default)]
+        client: String,
         /// The packet id.
         packet_id: u16,
     },
+    /// QoS 2 messages leave for the client under these packet ids.
+    Sent {
+        device: String,
+        client: String,
+        /// Packet id and the message's journal position.
+        messages: Vec<(u16, u64)>,
+    },
+    /// PUBREC came for these packet ids: from here on PUBREL is sent, never the message.
+    Received {
+        device: String,
+        client: String,
+        /// The packet ids.
+        packet_ids: Vec<u16>,
+    },
+    /// The client has these messages for good (PUBACK or PUBCOMP).
+    Delivered {
+        device: String,
+        client: String,
+        /// Packet id and the message's journal position.
+        messages: Vec<(u16, u64)>,
+    },
+}
+
+/// One filter of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionFilter {
+    /// Normalised, with `$share/{group}/` in front when it is shared.
+    pub filter: String,
+    /// The name of the naming under which its messages are delivered (`plain`, `me`).
+    pub naming: String,
+    /// The granted QoS.
+    #[serde(default)]
+    pub qos: u8,
 }
 
 /// When and by whom a lasting record was made.
@@ -428,8 +496,23 @@ mod tests {
             }),
             Record::Tick(at),
             Record::Session(Session::Released {
-                device: DeviceId::new("d").unwrap(),
+                device: "d".into(),
+                client: "c".into(),
                 packet_id: 7,
+            }),
+            Record::Session(Session::Subscribed {
+                device: String::new(),
+                client: "设备".into(),
+                filters: vec![SessionFilter {
+                    filter: "$share/g/a/+".into(),
+                    naming: "plain".into(),
+                    qos: 2,
+                }],
+            }),
+            Record::Session(Session::Sent {
+                device: "d".into(),
+                client: "c".into(),
+                messages: vec![(1, 10), (65_535, u64::MAX)],
             }),
         ]
     }
@@ -442,6 +525,17 @@ mod tests {
             let (kind, body) = record.encode();
             assert_eq!(Record::decode(kind, &body).unwrap(), record);
         }
+    }
+
+    #[test]
+    fn a_release_of_before_sessions_were_kept_still_reads() {
+        let body = br#"{"session":"released","device":"d","packet_id":7}"#;
+        let want = Session::Released {
+            device: "d".into(),
+            client: String::new(),
+            packet_id: 7,
+        };
+        assert_eq!(Record::decode(KIND_SESSION, body).unwrap(), Record::Session(want));
     }
 
     #[test]

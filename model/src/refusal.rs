@@ -85,6 +85,8 @@ refusals! {
     StrayAnswer = "stray_answer", "无主应答";
     /// A device has more attributes, or larger ones, than are kept.
     AttributeLimit = "attribute_limit", "属性超限";
+    /// A retained message beyond the room for retained messages; it is delivered and not kept on its topic.
+    RetainedFull = "retained_full", "保留消息已满";
 }
 
 impl From<Refusal> for &'static str {

@@ -1,4 +1,4 @@
-//! `[mqtt]`, `[mqtt.tls]`, `[mqtt.websocket]`.
+//! `[mqtt]`, `[[mqtt.acl]]`, `[mqtt.tls]`, `[mqtt.websocket]`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use onemap_ingest::MqttConfig;
-use onemap_ingest::mqtt::{ClientAuth, Limits, TlsConfig, WebSocketConfig};
+use onemap_ingest::mqtt::{Acl, AclEntry, ClientAuth, Limits, TlsConfig, WebSocketConfig, Who};
 use serde::Deserialize;
 
 /// `[mqtt]`
@@ -38,6 +38,17 @@ pub(super) struct Mqtt {
     idle_seconds: u64,
     /// Largest MQTT packet in bytes; a larger one closes its connection. Default 256 KiB.
     max_packet_bytes: usize,
+    /// Clients without a user name come in, with the topics that `acl` gives them. Default false.
+    allow_anonymous: bool,
+    /// Topics for anonymous clients, and more topics for devices than their own. Default none.
+    acl: Vec<AclFile>,
+    /// Messages of QoS 1 and 2 that wait for one session that is away; beyond it, and beyond 4 MiB, the
+    /// oldest go and are counted as `queue_full`. Default 1000.
+    max_queued_messages: usize,
+    /// Payload bytes that wait in all sessions together. Default 256 MiB.
+    max_queued_bytes: usize,
+    /// Hours a session may be away before it ends. Default 168.
+    session_expiry_hours: u64,
     /// MQTT over TLS. Default none.
     tls: Option<Tls>,
     /// MQTT over WebSocket. Default none.
@@ -67,9 +78,54 @@ impl Default for Mqtt {
             write_seconds: 10,
             idle_seconds: 7200,
             max_packet_bytes: 256 << 10,
+            allow_anonymous: false,
+            acl: Vec::new(),
+            max_queued_messages: 1000,
+            max_queued_bytes: 256 << 20,
+            session_expiry_hours: 168,
             tls: None,
             websocket: None,
         }
+    }
+}
+
+/// `[[mqtt.acl]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AclFile {
+    /// `anonymous`, `devices` (every device with a token) or `device:NAME`.
+    who: String,
+    /// Filters of topics that may be published to. Default none.
+    #[serde(default)]
+    publish: Vec<String>,
+    /// Filters that may be subscribed, and whatever is narrower. Default none.
+    #[serde(default)]
+    subscribe: Vec<String>,
+    /// Filters of topics that may not be published to. Default none.
+    #[serde(default)]
+    deny_publish: Vec<String>,
+    /// Filters that may not be subscribed and whose topics no wider filter brings. Default none.
+    #[serde(default)]
+    deny_subscribe: Vec<String>,
+}
+
+impl AclFile {
+    fn check(self) -> Result<AclEntry> {
+        let who = match self.who.as_str() {
+            "anonymous" => Who::Anonymous,
+            "devices" => Who::Devices,
+            other => match other.strip_prefix("device:") {
+                Some(name) if onemap_model::DeviceId::new(name).is_ok() => Who::Device(name.to_owned()),
+                _ => anyhow::bail!("[[mqtt.acl]] who = \"{other}\": `anonymous`, `devices` or `device:NAME`"),
+            },
+        };
+        Ok(AclEntry {
+            who,
+            publish: self.publish,
+            subscribe: self.subscribe,
+            deny_publish: self.deny_publish,
+            deny_subscribe: self.deny_subscribe,
+        })
     }
 }
 
@@ -157,6 +213,18 @@ impl Mqtt {
                 "[mqtt] {key} = {seconds}: between 1 and 604800"
             );
         }
+        ensure!(
+            self.max_queued_messages > 0,
+            "[mqtt] max_queued_messages: at least 1"
+        );
+        ensure!(
+            (1..=87_600).contains(&self.session_expiry_hours),
+            "[mqtt] session_expiry_hours = {}: between 1 and 87600",
+            self.session_expiry_hours
+        );
+        let entries = self.acl.into_iter().map(AclFile::check);
+        let acl = Acl::new(entries.collect::<Result<_>>()?)
+            .map_err(|bad| anyhow::anyhow!("[[mqtt.acl]] `{bad}` is not a topic filter"))?;
         let tls_handshakes = self
             .tls
             .as_ref()
@@ -191,6 +259,11 @@ impl Mqtt {
                 origins: websocket.origins,
             }),
             max_packet_bytes: self.max_packet_bytes,
+            allow_anonymous: self.allow_anonymous,
+            acl,
+            max_queued_messages: self.max_queued_messages,
+            max_queued_bytes: self.max_queued_bytes,
+            session_expiry: Duration::from_secs(self.session_expiry_hours * 3600),
             write_timeout: Duration::from_secs(self.write_seconds),
             handshake_timeout: Duration::from_secs(self.connect_seconds),
             idle_limit: Duration::from_secs(self.idle_seconds),
@@ -250,6 +323,16 @@ mod tests {
     }
 
     #[test]
+    fn the_conformance_configuration_lets_anonymous_clients_in_and_no_other_does() {
+        let text = include_str!("../../config/conformance.toml");
+        let file: toml::Table = toml::from_str(text).unwrap();
+        let mqtt: Mqtt = file["mqtt"].clone().try_into().unwrap();
+        let config = mqtt.check().unwrap();
+        assert!(config.allow_anonymous);
+        assert!(!read("").unwrap().allow_anonymous);
+    }
+
+    #[test]
     fn tls_and_websocket_are_read() {
         let tls = "[tls]\nlisten = \"[::1]:0\"\ncert_file = \"c\"\nkey_file = \"k\"\nmax_handshakes = 7\n";
         let websocket = "[websocket]\nlisten = \"[::1]:0\"\ntls = true\norigins = [\"https://a\"]\n";
@@ -267,6 +350,11 @@ mod tests {
             "max_connections = 0",
             "connects_burst = 0",
             "write_seconds = 0",
+            "max_queued_messages = 0",
+            "session_expiry_hours = 0",
+            "[[acl]]\nwho = \"somebody\"",
+            "[[acl]]\nwho = \"device:a/b\"",
+            "[[acl]]\nwho = \"anonymous\"\nsubscribe = [\"a#\"]",
             "[websocket]\nlisten = \"[::1]:0\"\ntls = true",
             "[websocket]\nlisten = \"[::1]:0\"\norigins = [\"desk\"]",
             "[tls]\ncert_file = \"c\"",

@@ -26,6 +26,8 @@ use onemap_wire::profile::Profile;
 use onemap_wire::push::{self, PUSH};
 use tracing::{error, info, warn};
 
+use super::relayed::is_relayed;
+
 /// Faults that one quarantine entry spells out.
 const N_DETAILS: usize = 8;
 
@@ -126,6 +128,10 @@ impl Fold<'_> {
         if let Some(refusal) = frame.refused {
             // Counted by the listener already.
             self.quarantine(position, 0, frame, refusal, "refused by the listener");
+            return Ok(());
+        }
+        if is_relayed(frame) {
+            self.views.counters.relay();
             return Ok(());
         }
         if frame.source == Source::Http {

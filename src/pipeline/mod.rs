@@ -11,6 +11,7 @@ mod gateway;
 mod lines;
 mod pushed;
 pub(crate) mod refused;
+mod relayed;
 
 use std::collections::HashMap;
 use std::sync::Arc;

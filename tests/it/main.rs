@@ -21,3 +21,4 @@ mod replay;
 mod schemas;
 mod screen;
 mod server;
+mod sessions;

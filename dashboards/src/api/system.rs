@@ -196,6 +196,12 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         &one(counted.slow_readers),
     );
     metric(
+        "onemap_mqtt_relayed_total",
+        "counter",
+        "MQTT publishes on topics of no device, journaled and passed on.",
+        &one(counted.relayed),
+    );
+    metric(
         "onemap_journal_bytes",
         "gauge",
         "Bytes of the journal on disk.",

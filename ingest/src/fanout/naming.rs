@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 /// Under which name a subscriber gets a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Naming {
     /// The normalised topic.
     Plain,
@@ -18,6 +18,24 @@ pub enum Naming {
 }
 
 impl Naming {
+    /// Every naming.
+    const ALL: [Self; 5] = [Self::Plain, Self::Me, Self::Short, Self::ShortJson, Self::Gateway];
+
+    /// Its stable label, for the journal.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Me => "me",
+            Self::Short => "short",
+            Self::ShortJson => "short_json",
+            Self::Gateway => "gateway",
+        }
+    }
+    /// The naming of a label.
+    pub(crate) fn of_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|naming| naming.label() == label)
+    }
+
     /// The subscriber's name of a normalised topic; `None` where it has no other name.
     pub(super) fn name(self, topic: &str) -> Option<Arc<str>> {
         let of = |prefix: &str| Some(topic.strip_prefix(prefix)?.split_once('/')?.1);

@@ -5,18 +5,18 @@
 //! durable, not before: nobody acts on what a power cut may take back.
 
 mod intake;
+mod outlet;
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use onemap_log::{Batch, LogError};
-use onemap_model::record::KIND_FRAME;
+use onemap_model::record::{KIND_FRAME, Session as Change};
 use onemap_model::{Frame, Refusal, Source};
-use rumqttd::protocol::{ConnAck, ConnectReturnCode, Packet};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
@@ -25,16 +25,15 @@ use tracing::{debug, info, warn};
 
 use super::gate::Seat;
 use super::handshake::{Hello, Will, drain};
+use super::keep::push;
 use super::packet::{self, Bad};
 use super::server::Shared;
-use super::session::Place;
-use super::topics::LastTopic;
+use super::session::{Entered, Place, join};
+use super::topics::{self, LastTopic};
 use super::transport::{Transport, Violation};
 use crate::counters::Connected;
-use crate::fanout::Member;
+use crate::fanout::{Incoming, Naming, Resend};
 
-/// Publishes to a client that wait for its PUBACK.
-const WINDOW: usize = 100;
 /// Smallest and largest read.
 const CHUNK: (usize, usize) = (2 << 10, 64 << 10);
 /// Bytes written to a client before its acknowledgements are looked at again.
@@ -43,12 +42,12 @@ const WRITE_BYTES: usize = 64 << 10;
 /// An authenticated client.
 pub(super) struct Connection {
     shared: Arc<Shared>,
-    device: onemap_model::DeviceId,
+    /// Empty for an anonymous client.
+    device: Arc<str>,
     is_gateway: bool,
     peer: String,
     will: Option<Will>,
     place: Place,
-    member: Member,
     _connected: Connected,
     _seat: Seat,
     /// Cancelled when the client's certificate is denied.
@@ -72,9 +71,20 @@ pub(super) struct Connection {
     n_unacked_bytes: usize,
     /// Position of this connection's last record.
     last_position: u64,
+    /// The position behind which the batch that is being appended may have effects.
+    announced: u64,
 
     out: BytesMut,
-    window: Window,
+    /// What the session is sent again, before anything new.
+    resends: VecDeque<Resend>,
+    answers: Answers,
+}
+
+/// What the client's packets said about messages to it, for the journal.
+#[derive(Default)]
+struct Answers {
+    received: Vec<u16>,
+    delivered: Vec<(u16, u64)>,
 }
 
 /// What belongs to the batch that is being filled.
@@ -85,16 +95,23 @@ struct Staged {
     ack_bytes: usize,
     /// A position that must be durable too: that of a publish which was repeated.
     at_least: u64,
-    /// QoS 2: packet id and content.
-    exactly_once: Vec<(u16, u64)>,
-    fans: Vec<Fan>,
+    /// QoS 2: packet id, content, which record of the batch the frame is (from 1).
+    exactly_once: Vec<(u16, u64, usize)>,
+    /// With the record of the batch they belong to (from 1; 0 for none).
+    effects: Vec<(usize, Effect)>,
 }
 
-/// A publish that somebody subscribed to.
-struct Fan {
-    topic: String,
-    payload: Bytes,
-    qos: u8,
+/// What takes effect when its record is durable.
+enum Effect {
+    /// A publish that somebody subscribed to, or that stays on its topic.
+    Fan {
+        topic: String,
+        payload: Bytes,
+        qos: u8,
+        retain: bool,
+    },
+    /// Filters that were granted: what is retained on their topics follows the SUBACK.
+    Subscribed(Vec<(String, Naming, u8)>),
 }
 
 /// What becomes due when a position is durable.
@@ -103,30 +120,10 @@ struct Mark {
     n_acks: usize,
     ack_bytes: usize,
     n_bytes: usize,
-    fans: Vec<Fan>,
-}
-
-/// Packet ids of publishes to the client.
-#[derive(Default)]
-struct Window {
-    last_id: u16,
-    /// With the ticket of a message whose sender wants to hear of its PUBACK.
-    waiting: HashMap<u16, Option<u64>>,
-}
-
-impl Window {
-    fn has_room(&self) -> bool {
-        self.waiting.len() < WINDOW
-    }
-    fn next_id(&mut self, ticket: Option<u64>) -> u16 {
-        loop {
-            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-            if let Entry::Vacant(free) = self.waiting.entry(self.last_id) {
-                free.insert(ticket);
-                return self.last_id;
-            }
-        }
-    }
+    /// With the journal position of each, 0 for none.
+    effects: Vec<(u64, Effect)>,
+    /// When it has effects: a position before all of them.
+    before: u64,
 }
 
 /// Why a connection ends.
@@ -159,26 +156,29 @@ impl Connection {
         peer: String,
         denied: Option<CancellationToken>,
     ) -> Self {
-        let place = shared
-            .sessions
-            .enter(&hello.device, &hello.client_id, hello.is_clean);
+        let not_for_it = shared.config.acl.denied(&hello.device);
+        let key = (Arc::clone(&hello.device), hello.client_id.as_str().into());
+        let Entered {
+            place,
+            is_present,
+            has_ended,
+            resends,
+        } = shared.sessions.enter(
+            key,
+            hello.is_clean,
+            |limits| join(&shared.fanout, limits, not_for_it),
+            shared.clock,
+        );
         let silence = match hello.keep_alive_s {
             0 => shared.config.idle_limit,
             seconds => Duration::from_millis(u64::from(seconds) * 1500),
         };
-        let mut out = BytesMut::with_capacity(64);
-        let connack = ConnAck {
-            session_present: false,
-            code: ConnectReturnCode::Success,
-        };
-        packet::write(&mut out, Packet::ConnAck(connack, None));
-        Self {
+        let mut own = Self {
             device: hello.device,
             is_gateway: hello.is_gateway,
             peer,
             will: hello.will,
             place,
-            member: shared.fanout.join(),
             _connected: shared.counters.connected(),
             _seat: hello.seat,
             denied,
@@ -195,10 +195,14 @@ impl Connection {
             acks: BytesMut::new(),
             n_unacked_bytes: 0,
             last_position: 0,
-            out,
-            window: Window::default(),
+            announced: u64::MAX,
+            out: BytesMut::new(),
+            resends: resends.into(),
+            answers: Answers::default(),
             shared,
-        }
+        };
+        own.stage_welcome(is_present, has_ended);
+        own
     }
 
     /// Serves the client until either side ends it.
@@ -208,6 +212,7 @@ impl Connection {
     }
 
     async fn serve(&mut self, stream: &mut impl Transport) -> Result<std::convert::Infallible, End> {
+        self.welcome(stream).await?;
         let mut alarm = pin!(sleep_until(self.last_heard + self.silence));
         loop {
             let taken = self.take_packets();
@@ -233,7 +238,8 @@ impl Connection {
         alarm: &mut std::pin::Pin<&mut tokio::time::Sleep>,
     ) -> Result<(), End> {
         let may_read = self.n_unacked_bytes < self.shared.config.max_unacked_bytes;
-        let has_room = self.window.has_room();
+        let member = &self.place.session.member;
+        let has_room = member.has_room();
         self.buffer.reserve(self.chunk.max(self.lacking.min(CHUNK.1)));
         let spare = self.buffer.capacity() - self.buffer.len();
         tokio::select! {
@@ -250,14 +256,14 @@ impl Connection {
                 }
                 Err(_) => Err(End::Journal(LogError::Closed)),
             },
-            ready = self.member.ready(), if has_room => match ready {
+            ready = member.ready(), if has_room => match ready {
                 Ok(()) => {
                     self.deliver();
                     Ok(())
                 }
                 Err(_) => Err(End::SlowReader),
             },
-            _ = self.member.overrun(), if !has_room => Err(End::SlowReader),
+            _ = member.overrun(), if !has_room => Err(End::SlowReader),
             n = stream.read_buf(&mut self.buffer), if may_read => match n {
                 Ok(n) if n > 0 => {
                     self.shared.counters.read(n);
@@ -305,14 +311,17 @@ impl Connection {
     /// Appends what is staged and remembers what becomes due with it. While the log has no room,
     /// nothing is read, and what becomes due is still acknowledged.
     async fn journal(&mut self, stream: &mut impl Transport) -> Result<(), End> {
-        if self.batch.is_empty() && self.staged.ack_bytes == 0 {
+        if self.batch.is_empty() && self.staged.ack_bytes == 0 && self.staged.effects.is_empty() {
             return Ok(());
         }
         let staged = std::mem::take(&mut self.staged);
         let mut position = self.last_position;
         let n_bytes = self.batch.bytes();
+        let n_records = self.batch.len();
+        let before = self.announce(&staged);
         if !self.batch.is_empty() {
             let batch = std::mem::take(&mut self.batch);
+            let began = Instant::now();
             position = match self.append(&batch, stream).await {
                 Ok(position) => position,
                 Err(end) => {
@@ -323,15 +332,24 @@ impl Connection {
             };
             self.batch = batch;
             self.batch.clear();
-            self.last_heard = Instant::now();
+            self.last_heard += began.elapsed(); // nothing was read meanwhile
         }
+        // The records of a batch stand one behind the other.
+        let position_of = |at: usize| position - (n_records - at) as u64;
         self.shared.counters.received(staged.n_publishes);
         if !staged.exactly_once.is_empty() {
-            let mut unreleased = self.place.unreleased();
-            for (packet_id, content) in &staged.exactly_once {
-                unreleased.remember(*packet_id, *content, position);
+            let mut unreleased = self.place.session.unreleased();
+            for (packet_id, content, at) in &staged.exactly_once {
+                unreleased.remember(*packet_id, *content, position_of(*at));
             }
+            self.place.note_change();
         }
+        let effects = staged.effects.into_iter();
+        let effects = effects.map(|(at, effect)| match at {
+            0 => (0, effect),
+            at => (position_of(at), effect),
+        });
+        let effects = effects.collect();
         self.last_position = position.max(staged.at_least);
         self.n_unacked_bytes += n_bytes;
         self.marks.push_back(Mark {
@@ -339,8 +357,10 @@ impl Connection {
             n_acks: staged.n_acks,
             ack_bytes: staged.ack_bytes,
             n_bytes,
-            fans: staged.fans,
+            effects,
+            before,
         });
+        self.announced = u64::MAX;
         self.acknowledge();
         Ok(())
     }
@@ -375,27 +395,66 @@ impl Connection {
             self.out.extend_from_slice(&self.acks.split_to(mark.ack_bytes));
             self.n_unacked_bytes -= mark.n_bytes;
             self.shared.counters.acknowledged(mark.n_acks);
-            for fan in mark.fans {
-                self.shared.fanout.publish(&fan.topic, fan.payload, fan.qos);
+            for (position, effect) in mark.effects {
+                self.take_effect(position, effect);
+            }
+            if mark.before != u64::MAX {
+                let next = self.marks.iter().map(|mark| mark.before);
+                let next = next.chain([self.announced]).min();
+                let pending = &self.place.pending;
+                pending.store(next.unwrap_or(u64::MAX), Ordering::SeqCst);
             }
         }
     }
 
-    fn deliver(&mut self) {
-        let mut n_messages = 0;
-        while self.window.has_room()
-            && self.out.len() < WRITE_BYTES
-            && let Some(delivery) = self.member.take()
-        {
-            let packet_id = if delivery.qos == 0 {
-                0
-            } else {
-                self.window.next_id(delivery.ticket)
-            };
-            packet::write_publish(&mut self.out, &delivery.topic, packet_id, &delivery.payload);
-            n_messages += 1;
+    /// Says, before the batch is appended, that what it does may be pending behind what is durable now.
+    fn announce(&mut self, staged: &Staged) -> u64 {
+        let outlives = !self.place.session.is_clean && !staged.exactly_once.is_empty();
+        if staged.effects.is_empty() && !outlives {
+            return u64::MAX;
         }
-        self.shared.counters.delivered(n_messages);
+        let before = *self.durable.borrow();
+        self.place.pending.fetch_min(before, Ordering::SeqCst);
+        self.announced = before;
+        before
+    }
+
+    fn take_effect(&mut self, position: u64, effect: Effect) {
+        let fanout = &self.shared.fanout;
+        match effect {
+            Effect::Fan {
+                topic,
+                payload,
+                qos,
+                retain,
+            } => {
+                if retain {
+                    if fanout.retain(&topic, &payload, qos, position).is_err() {
+                        self.shared.counters.refuse(Refusal::RetainedFull);
+                        warn!(device.id = %self.device, reason = Refusal::RetainedFull.label(), "a message of `{}` is not retained, there is no room", self.device);
+                    }
+                    self.shared.sessions.note_change();
+                }
+                fanout.send(&Incoming {
+                    topic: &topic,
+                    payload: &payload,
+                    qos,
+                    ticket: None,
+                    position,
+                    is_replay: false,
+                });
+            }
+            Effect::Subscribed(filters) => {
+                let member = &self.place.session.member;
+                for (filter, naming, qos) in filters {
+                    if position > 0 {
+                        member.set_since(&filter, naming, position);
+                    }
+                    member.push_retained(&filter, naming, qos, false);
+                }
+                self.place.note_change();
+            }
+        }
     }
 
     async fn flush(&mut self, stream: &mut impl Transport) -> Result<(), End> {
@@ -416,6 +475,8 @@ impl Connection {
     /// Says why it ends, publishes the will, waits for the last acknowledgements and closes.
     async fn finish(mut self, end: End, stream: &mut impl Transport) {
         self.report(&end);
+        // From here on nobody takes: what comes is queued, or goes to another member of a group.
+        self.place.session.member.leave(self.place.connection);
         let is_graceful = matches!(end, End::Said | End::Stopped);
         if let Some(will) = self.will.take_if(|_| !is_graceful) {
             self.stage_will(will);
@@ -443,21 +504,26 @@ impl Connection {
             refused: None,
             qos: will.qos,
             retain: will.retain,
-            device: self.device.as_str(),
+            device: &self.device,
             peer: &self.peer,
             topic: &will.topic,
             payload: &will.payload,
         };
         self.batch.push(KIND_FRAME, |out| frame.encode(out));
-        self.staged.fans.push(Fan {
+        if !topics::is_heard(&will.topic) {
+            return;
+        }
+        let fan = Effect::Fan {
             topic: will.topic,
             payload: will.payload,
             qos: will.qos,
-        });
+            retain: will.retain,
+        };
+        self.staged.effects.push((self.batch.len(), fan));
     }
 
     fn report(&self, end: &End) {
-        let (device, peer) = (&self.device, self.peer.as_str());
+        let (device, peer) = (&*self.device, self.peer.as_str());
         match end {
             End::Said | End::Gone => debug!(device.id = %device, peer, "`{device}` left"),
             End::Stopped => debug!(device.id = %device, peer, "`{device}` is let go, the server stops"),

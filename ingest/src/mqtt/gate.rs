@@ -125,8 +125,8 @@ impl Gate {
         })
     }
 
-    /// A seat for an authenticated client.
-    pub(super) fn sit(&self, device: &DeviceId) -> Result<Seat, NoSeat> {
+    /// A seat for an authenticated client, or for an anonymous one, whose number has no limit of its own.
+    pub(super) fn sit(&self, device: Option<&DeviceId>) -> Result<Seat, NoSeat> {
         let Limits {
             connections,
             per_device,
@@ -136,7 +136,7 @@ impl Gate {
         if seats.n_taken >= connections {
             return Err(NoSeat::Full);
         }
-        let counted = if per_device > 0 {
+        let counted = if let (true, Some(device)) = (per_device > 0, device) {
             match seats.by_device.entry(device.clone()) {
                 Entry::Occupied(n) if *n.get() >= per_device => return Err(NoSeat::OfDevice),
                 Entry::Occupied(mut n) => *n.get_mut() += 1,
@@ -275,13 +275,13 @@ mod tests {
         };
         let (gate, _) = gate(limits);
         let device = |id: &str| DeviceId::new(id).unwrap();
-        let first = gate.sit(&device("A")).unwrap();
-        let _second = gate.sit(&device("A")).unwrap();
-        assert_eq!(gate.sit(&device("A")).unwrap_err(), NoSeat::OfDevice);
-        let third = gate.sit(&device("B")).unwrap();
-        assert_eq!(gate.sit(&device("C")).unwrap_err(), NoSeat::Full);
+        let first = gate.sit(Some(&device("A"))).unwrap();
+        let _second = gate.sit(Some(&device("A"))).unwrap();
+        assert_eq!(gate.sit(Some(&device("A"))).unwrap_err(), NoSeat::OfDevice);
+        let third = gate.sit(Some(&device("B"))).unwrap();
+        assert_eq!(gate.sit(Some(&device("C"))).unwrap_err(), NoSeat::Full);
         drop((first, third));
-        assert!(gate.sit(&device("A")).is_ok());
+        assert!(gate.sit(Some(&device("A"))).is_ok());
         assert_eq!(gate.seats().n_taken, 1);
         assert_eq!(gate.seats().by_device.len(), 1);
     }

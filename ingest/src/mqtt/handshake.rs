@@ -1,22 +1,23 @@
 //! From an accepted socket to an authenticated client, or to a refusal with its CONNACK.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use onemap_log::Batch;
 use onemap_model::record::KIND_FRAME;
 use onemap_model::{DeviceId, Frame, Refusal, Source};
-use rumqttd::protocol::{ConnAck, Connect, ConnectReturnCode, LastWill, Login, Packet};
+use rumqttd::protocol::{ConnAck, ConnectReturnCode, Packet};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tracing::{debug, warn};
 
 use super::Holder;
 use super::gate::{Entrance, NoSeat, Seat};
-use super::packet::{self, Bad, Cut};
+use super::packet::{self, Bad, Connect, Cut, SentWill};
 use super::server::Shared;
 use super::tls::{Admission, Credential};
-use super::topics::{self, Own, Speaker};
+use super::topics::{self, Own, Rights, Speaker};
 use super::transport::{Transport, Violation};
-use crate::fanout::Naming;
 use crate::trie::is_topic;
 
 /// Largest CONNECT that is read before anybody is authenticated.
@@ -28,7 +29,8 @@ pub(super) const KEPT_BYTES: usize = 4096;
 
 /// A client that may come in.
 pub(super) struct Hello {
-    pub(super) device: DeviceId,
+    /// Empty for an anonymous client.
+    pub(super) device: Arc<str>,
     pub(super) is_gateway: bool,
     /// As sent; made up when the client left it empty.
     pub(super) client_id: String,
@@ -69,7 +71,7 @@ struct No {
 
 /// What is journaled of the refused bytes.
 struct Kept {
-    device: Option<DeviceId>,
+    device: Option<Arc<str>>,
     topic: String,
     payload: Vec<u8>,
 }
@@ -163,13 +165,9 @@ async fn read_connect(stream: &mut impl Transport, buffer: &mut Vec<u8>) -> Resu
 fn judge(shared: &Shared, arrival: &Arrival, buffer: &[u8]) -> Result<Hello, No> {
     let peer = arrival.peer.as_str();
     let malformed = |detail: &str| No::to_stranger(None, detail, buffer);
-    let Ok(Cut::Other(first, length)) = packet::cut(buffer, MAX_CONNECT_BYTES) else {
+    let Ok(Cut::Connect(connect, length)) = packet::cut(buffer, MAX_CONNECT_BYTES) else {
         return Err(malformed("the first packet is not CONNECT"));
     };
-    let Packet::Connect(connect, _, will, _, login) = *first else {
-        return Err(malformed("the first packet is not CONNECT"));
-    };
-    packet::check_connect_flags(buffer).map_err(|bad| malformed(&bad.to_string()))?;
     let no_room = |detail: String| No {
         code: Some(ConnectReturnCode::ServiceUnavailable),
         refusal: Refusal::TooManyConnections,
@@ -180,38 +178,44 @@ fn judge(shared: &Shared, arrival: &Arrival, buffer: &[u8]) -> Result<Hello, No>
         let limit = shared.config.limits.per_address;
         return Err(no_room(format!("its address has {limit} connections already")));
     }
+    let Connect {
+        is_clean,
+        keep_alive_s,
+        client_id,
+        will,
+        user_name,
+    } = *connect;
     let certificate = arrival.certificate.as_ref().map(|(credential, _)| credential);
-    let Holder { device, is_gateway } = authenticate(shared, certificate, login)?;
-    let seat = shared.gate.sit(&device).map_err(|none| {
+    let token = user_name.as_deref().unwrap_or_default();
+    let holder = authenticate(shared, certificate, token)?;
+    let known = holder.as_ref().map(|holder| &holder.device);
+    let seat = shared.gate.sit(known).map_err(|none| {
         let limits = shared.config.limits;
         no_room(match none {
             NoSeat::Full => format!("{} connections are open", limits.connections),
-            NoSeat::OfDevice => format!("{device} has {} connections already", limits.per_device),
+            NoSeat::OfDevice => format!("{known:?} has {} connections already", limits.per_device),
         })
     })?;
-    let Connect {
-        keep_alive,
-        client_id,
-        clean_session,
-    } = connect;
-    let is_bad_id = (client_id.is_empty() && !clean_session) || client_id.len() > MAX_CLIENT_ID_BYTES;
+    let is_gateway = holder.as_ref().is_some_and(|holder| holder.is_gateway);
+    let device: Arc<str> = known.map_or("", DeviceId::as_str).into();
+    let is_bad_id = (client_id.is_empty() && !is_clean) || client_id.len() > MAX_CLIENT_ID_BYTES;
     if is_bad_id {
         return Err(No {
             code: Some(ConnectReturnCode::ClientIdentifierNotValid),
             refusal: Refusal::MalformedPacket,
             detail: format!(
-                "{device} has a client id of {} bytes, clean session {clean_session}",
+                "`{device}` has a client id of {} bytes, clean session {is_clean}",
                 client_id.len()
             ),
             kept: Some(Kept {
-                device: Some(device),
+                device: some(&device),
                 topic: String::new(),
                 payload: shown(buffer).to_vec(),
             }),
         });
     }
     let will = will
-        .map(|will| own_will(&device, is_gateway, &will))
+        .map(|will| own_will(shared, &device, is_gateway, will))
         .transpose()?;
     // NUL cannot be in a client's own id, so a made-up one is nobody else's.
     let client_id = if client_id.is_empty() {
@@ -223,28 +227,32 @@ fn judge(shared: &Shared, arrival: &Arrival, buffer: &[u8]) -> Result<Hello, No>
         device,
         is_gateway,
         client_id,
-        is_clean: clean_session,
-        keep_alive_s: keep_alive,
+        is_clean,
+        keep_alive_s,
         will,
         rest: buffer[length..].to_vec(),
         seat,
     })
 }
 
-/// Of a wrong token nothing is kept, not even its length. With a certificate no token is needed; with both,
-/// both must be the same device's.
+/// The name that is kept with refused bytes; an anonymous client is a stranger.
+fn some(device: &Arc<str>) -> Option<Arc<str>> {
+    (!device.is_empty()).then(|| Arc::clone(device))
+}
+
+/// Who the client is; `None` for one that may stay anonymous. Of a wrong token nothing is kept, not even its
+/// length. With a certificate no token is needed; with both, both must be the same device's.
 fn authenticate(
     shared: &Shared,
     certificate: Option<&Credential>,
-    login: Option<Login>,
-) -> Result<Holder, No> {
+    token: &str,
+) -> Result<Option<Holder>, No> {
     let no = |code, refusal, detail: &str| No {
         code: Some(code),
         refusal,
         detail: detail.to_owned(),
         kept: None,
     };
-    let token = login.map(|l| l.username).unwrap_or_default();
     let by_certificate =
         match certificate {
             None => None,
@@ -263,15 +271,16 @@ fn authenticate(
             )?),
         };
     if token.is_empty() {
-        return by_certificate.ok_or_else(|| {
-            no(
+        return match by_certificate {
+            None if !shared.config.allow_anonymous => Err(no(
                 ConnectReturnCode::NotAuthorized,
                 Refusal::WrongToken,
                 "CONNECT without a token as user name",
-            )
-        });
+            )),
+            holder => Ok(holder),
+        };
     }
-    let by_token = shared.auth.device(&token).ok_or_else(|| {
+    let by_token = shared.auth.device(token).ok_or_else(|| {
         no(
             ConnectReturnCode::BadUserNamePassword,
             Refusal::WrongToken,
@@ -290,31 +299,28 @@ fn authenticate(
                 &detail,
             ))
         }
-        _ => Ok(by_token),
+        _ => Ok(Some(by_token)),
     }
 }
 
-fn own_will(device: &DeviceId, is_gateway: bool, will: &LastWill) -> Result<Will, No> {
-    let topic = std::str::from_utf8(&will.topic).ok();
-    let speaker = Speaker {
-        device: device.as_str(),
-        is_gateway,
-    };
-    match topic.map(|text| (text, topics::own(speaker, text))) {
-        Some((text, Own::Yes(normalised, _))) if is_topic(text) => Ok(Will {
+fn own_will(shared: &Shared, device: &Arc<str>, is_gateway: bool, will: SentWill) -> Result<Will, No> {
+    let speaker = Speaker { device, is_gateway };
+    let acl = &shared.config.acl;
+    match topics::publishable(Rights { acl, speaker }, &will.topic) {
+        Own::Yes(normalised, _) if is_topic(&will.topic) => Ok(Will {
             topic: normalised.into_owned(),
-            payload: will.message.clone(),
-            qos: will.qos as u8,
+            payload: will.payload,
+            qos: will.qos,
             retain: will.retain,
         }),
         _ => Err(No {
             code: Some(ConnectReturnCode::NotAuthorized),
             refusal: Refusal::ForeignTopic,
-            detail: format!("the will of {device} is for a topic that is not its own"),
+            detail: format!("the will of `{device}` is for a topic that is not its own"),
             kept: Some(Kept {
-                device: Some(device.clone()),
-                topic: String::from_utf8_lossy(&will.topic).into_owned(),
-                payload: will.message[..will.message.len().min(KEPT_BYTES)].to_vec(),
+                device: some(device),
+                payload: will.payload[..will.payload.len().min(KEPT_BYTES)].to_vec(),
+                topic: will.topic,
             }),
         }),
     }
@@ -368,7 +374,7 @@ async fn keep(shared: &Shared, peer: &str, refusal: Refusal, kept: &Kept) {
         refused: Some(refusal),
         qos: 0,
         retain: false,
-        device: kept.device.as_ref().map_or("", DeviceId::as_str),
+        device: kept.device.as_deref().unwrap_or_default(),
         peer,
         topic: &kept.topic,
         payload: &kept.payload,
@@ -393,18 +399,5 @@ pub(super) async fn drain(stream: &mut (impl AsyncRead + Unpin)) {
             Ok(Ok(n)) if n > 0 => {}
             _ => break,
         }
-    }
-}
-
-/// How a filter is taken, when it is the device's own.
-pub(super) fn own_filter<'f>(
-    speaker: Speaker<'_>,
-    filter: &'f str,
-) -> Option<(std::borrow::Cow<'f, str>, Naming)> {
-    match topics::own(speaker, filter) {
-        // Nothing is ever said in protobuf here; a SUBACK that grants it would be a lie.
-        Own::Yes(filter, _) if topics::is_protobuf(&filter) => None,
-        Own::Yes(filter, naming) => Some((filter, naming)),
-        _ => None,
     }
 }

@@ -4,16 +4,20 @@
 //! acknowledgements are our own, because a broker's PUBACK says "routed" and ours says "durable".
 //! One task a connection; back-pressure is not reading the socket.
 
+mod acl;
 mod certificate;
 mod connection;
 mod deny;
 mod gate;
 mod handshake;
+mod keep;
 mod packet;
 mod room;
 mod server;
 mod session;
+mod snapshot;
 mod strangers;
+mod sys;
 mod tls;
 mod topics;
 mod transport;
@@ -25,9 +29,11 @@ use std::time::Duration;
 
 use onemap_model::DeviceId;
 
+pub use acl::{Acl, AclEntry, Who};
 pub use certificate::Identity;
 pub use deny::{DenyError, DenyList};
 pub use server::{Addresses, BindError, MqttServer};
+pub use session::Sessions;
 pub use tls::{Certificates, TlsError};
 
 /// Who may come in.
@@ -147,6 +153,16 @@ pub struct MqttConfig {
     pub idle_limit: Duration,
     /// How long a stop waits for the last acknowledgements (4 s).
     pub stop_timeout: Duration,
+    /// Clients without a user name come in (false), with the topics that `acl` gives them.
+    pub allow_anonymous: bool,
+    /// Topics beyond a device's own (none).
+    pub acl: Acl,
+    /// Most messages that wait for one session that is away (1,000); the oldest go and are counted.
+    pub max_queued_messages: usize,
+    /// Most payload bytes that wait in all sessions together (256 MiB).
+    pub max_queued_bytes: usize,
+    /// How long a session may be away before it ends (168 h).
+    pub session_expiry: Duration,
 }
 
 impl MqttConfig {
@@ -163,6 +179,11 @@ impl MqttConfig {
             handshake_timeout: Duration::from_secs(5),
             idle_limit: Duration::from_secs(2 * 3600),
             stop_timeout: Duration::from_secs(4),
+            allow_anonymous: false,
+            acl: Acl::default(),
+            max_queued_messages: 1000,
+            max_queued_bytes: 256 << 20,
+            session_expiry: Duration::from_secs(168 * 3600),
         }
     }
 }

@@ -1,10 +1,15 @@
 //! Packets out of a read buffer and into a write buffer.
 //!
-//! Fixed headers and the rare packets are read by rumqttd's v4 codec; PUBLISH, of which there are
+//! Fixed headers and the rare packets are read by rumqttd's v4 codec, when [`strict`] finds nothing that the
+//! standard forbids and the codec lets pass; CONNECT is read by `strict` alone. PUBLISH, of which there are
 //! millions, is taken apart in place, since the codec keeps its QoS and packet id to itself.
+
+mod strict;
 
 use bytes::{BufMut, BytesMut};
 use rumqttd::protocol::{Error, Packet, Protocol as _, v4};
+
+pub(super) use strict::{Connect, SentWill};
 
 /// What stands at the front of the read buffer.
 #[derive(Debug)]
@@ -13,6 +18,8 @@ pub(super) enum Cut<'b> {
     More(usize),
     /// A whole PUBLISH and its length in the buffer.
     Publish(Publish<'b>, usize),
+    /// A whole CONNECT and its length in the buffer.
+    Connect(Box<Connect>, usize),
     /// Another whole packet and its length in the buffer.
     Other(Box<Packet>, usize),
 }
@@ -65,11 +72,13 @@ pub(super) fn cut(buffer: &[u8], max_packet_bytes: usize) -> Result<Cut<'_>, Bad
         let publish = publish(header.byte1, &packet[header.fixed_header_len..])?;
         return Ok(Cut::Publish(publish, length));
     }
+    let body = &packet[header.fixed_header_len..];
+    if header.byte1 >> 4 == 1 {
+        return Ok(Cut::Connect(Box::new(strict::connect(body)?), length));
+    }
+    strict::check(header.byte1 >> 4, body)?;
     let mut copy = BytesMut::from(packet);
     match v4::V4.read_mut(&mut copy, max_packet_bytes) {
-        Ok(Packet::Unsubscribe(unsubscribe, _)) if unsubscribe.filters.is_empty() => {
-            Err(malformed("UNSUBSCRIBE without a filter"))
-        }
         Ok(packet) => Ok(Cut::Other(Box::new(packet), length)),
         Err(error) => Err(malformed(error.to_string())),
     }
@@ -100,6 +109,9 @@ fn publish(byte1: u8, body: &[u8]) -> Result<Publish<'_>, Bad> {
     let qos = (byte1 >> 1) & 3;
     if qos == 3 {
         return Err(malformed("PUBLISH with QoS 3"));
+    }
+    if qos == 0 && byte1 & 8 != 0 {
+        return Err(malformed("PUBLISH with QoS 0 and DUP"));
     }
     let (length, rest) = body.split_first_chunk::<2>().ok_or_else(short)?;
     let (topic, rest) = rest
@@ -146,24 +158,6 @@ pub(super) fn other_version(packet: &[u8]) -> Option<u8> {
     (level != 4 || name.len() != 6).then_some(level)
 }
 
-/// What the codec does not look at in a CONNECT of level 4: reserved flag, password without user.
-pub(super) fn check_connect_flags(packet: &[u8]) -> Result<(), Bad> {
-    let length_bytes = packet[1..]
-        .iter()
-        .take(4)
-        .position(|b| b & 0x80 == 0)
-        .unwrap_or(0)
-        + 1;
-    let flags = packet.get(1 + length_bytes + 7).copied().unwrap_or(0);
-    if flags & 1 != 0 {
-        return Err(malformed("CONNECT with the reserved flag"));
-    }
-    if flags & 0xC0 == 0x40 {
-        return Err(malformed("CONNECT with a password and no user name"));
-    }
-    Ok(())
-}
-
 /// The part of a CONNECT before its client id, user name and password: what may be shown of it.
 pub(super) fn without_secrets(packet: &[u8]) -> &[u8] {
     // Fixed header up to 5 bytes, name at most 8, level, flags, keep-alive.
@@ -179,7 +173,7 @@ pub(super) fn without_secrets(packet: &[u8]) -> &[u8] {
     &packet[..end.min(packet.len())]
 }
 
-/// Appends a PUBACK, PUBREC or PUBCOMP.
+/// Appends a PUBACK, PUBREC, PUBREL or PUBCOMP.
 pub(super) fn write_ack(out: &mut BytesMut, ack: Ack, packet_id: u16) {
     let [high, low] = packet_id.to_be_bytes();
     out.extend_from_slice(&[ack as u8, 2, high, low]);
@@ -192,20 +186,33 @@ pub(super) enum Ack {
     Kept = 0x40,
     /// PUBREC: a QoS 2 publish is durable.
     Received = 0x50,
+    /// PUBREL: the client's PUBREC is known, its message is not sent again.
+    Release = 0x62,
     /// PUBCOMP: its release is durable.
     Completed = 0x70,
 }
 
-/// Appends a PUBLISH with QoS 0 (`packet_id` 0) or 1. The topic has at most 65,535 bytes.
-pub(super) fn write_publish(out: &mut BytesMut, topic: &str, packet_id: u16, payload: &[u8]) {
-    let with_id = packet_id != 0;
+/// What stands in front of a PUBLISH to a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) qos: u8,
+    pub(super) dup: bool,
+    pub(super) retain: bool,
+    /// Left out for QoS 0.
+    pub(super) packet_id: u16,
+}
+
+/// Appends a PUBLISH. The topic has at most 65,535 bytes.
+pub(super) fn write_publish(out: &mut BytesMut, head: Head, topic: &str, payload: &[u8]) {
+    let with_id = head.qos > 0;
     let length = 2 + topic.len() + usize::from(with_id) * 2 + payload.len();
-    out.put_u8(if with_id { 0x32 } else { 0x30 });
+    out.reserve(length + 5);
+    out.put_u8(0x30 | u8::from(head.dup) << 3 | head.qos << 1 | u8::from(head.retain));
     v4::write_remaining_length(out, length).expect("payloads are far below 256 MiB");
     out.put_u16(topic.len() as u16);
     out.extend_from_slice(topic.as_bytes());
     if with_id {
-        out.put_u16(packet_id);
+        out.put_u16(head.packet_id);
     }
     out.extend_from_slice(payload);
 }
@@ -224,8 +231,12 @@ mod tests {
 
     fn encoded(qos: u8, packet_id: u16, topic: &str, payload: &[u8]) -> Vec<u8> {
         let mut out = BytesMut::new();
-        write_publish(&mut out, topic, packet_id, payload);
-        out[0] = 0x30 | qos << 1;
+        let head = Head {
+            qos,
+            packet_id,
+            ..Head::default()
+        };
+        write_publish(&mut out, head, topic, payload);
         out.to_vec()
     }
 
@@ -272,6 +283,7 @@ mod tests {
             b"\x32\x03\x00\x01a",             // no room for a packet id
             b"\x30\xff\xff\xff\xff\x01",      // remaining length of five bytes
             b"\x40\x01\x00",                  // PUBACK of one byte
+            b"\x38\x03\x00\x01a",             // QoS 0 with DUP
             b"GET / HTTP/1.1\r\n",
             b"\x16\x03\x01\x02\x00", // a TLS client hello
         ] {

@@ -29,7 +29,7 @@ use super::strangers::Strangers;
 use super::tls::{Admission, Certificates, Credential, TlsError};
 use super::transport::Transport;
 use super::websocket::{self, NotUpgraded};
-use super::{Auth, MqttConfig, handshake};
+use super::{Auth, MqttConfig, handshake, sys};
 use crate::{Counters, Fanout};
 
 /// Connections that wait in the system for `accept`; its own limit may be lower.
@@ -40,6 +40,7 @@ const BACKLOG: u32 = 4096;
 pub struct MqttServer {
     listeners: Vec<Listener>,
     config: MqttConfig,
+    sessions: Option<Sessions>,
     certificates: Option<Certificates>,
 }
 
@@ -138,6 +139,7 @@ impl MqttServer {
         let server = Self {
             listeners,
             config,
+            sessions: None,
             certificates,
         };
         let address = server.addresses().mqtt;
@@ -162,6 +164,15 @@ impl MqttServer {
         self.certificates.clone()
     }
 
+    /// With sessions that outlive the process; without this they end with it.
+    #[must_use]
+    pub fn with_sessions(self, sessions: Sessions) -> Self {
+        Self {
+            sessions: Some(sessions),
+            ..self
+        }
+    }
+
     /// Serves until `stop`. Then nothing more is accepted or read, what was read becomes durable and is
     /// acknowledged, and the connections are closed; that takes at most
     /// [`MqttConfig::stop_timeout`] and half a second.
@@ -176,6 +187,9 @@ impl MqttServer {
         clock: fn() -> Timestamp,
         stop: CancellationToken,
     ) {
+        let sessions = self
+            .sessions
+            .unwrap_or_else(|| Sessions::volatile(&self.config, &counters));
         let shared = Arc::new(Shared {
             gate: Gate::new(self.config.limits, Instant::now()),
             certificates: self.certificates,
@@ -186,9 +200,19 @@ impl MqttServer {
             counters,
             clock,
             stop,
-            sessions: Sessions::default(),
+            sessions,
             strangers: Strangers::new(Instant::now()),
         });
+        let mut keepers = JoinSet::new();
+        let (log, fanout, stop) = (shared.log.clone(), shared.fanout.clone(), shared.stop.clone());
+        keepers.spawn(shared.sessions.clone().keep(log, fanout, clock, stop));
+        keepers.spawn(sys::say(
+            shared.fanout.clone(),
+            shared.counters.clone(),
+            shared.sessions.clone(),
+            shared.log.clone(),
+            shared.stop.clone(),
+        ));
         let mut loops = JoinSet::new();
         for listener in self.listeners {
             loops.spawn(accept(listener, Arc::clone(&shared)));
@@ -199,6 +223,14 @@ impl MqttServer {
         while let Some(ended) = loops.join_next().await {
             report(ended);
         }
+        while let Some(ended) = keepers.join_next().await {
+            report(ended);
+        }
+        // Last: what the connections left is in it.
+        shared
+            .sessions
+            .save_apart(&shared.log, &shared.fanout, clock)
+            .await;
     }
 }
 
@@ -234,6 +266,7 @@ async fn accept(listener: Listener, shared: Arc<Shared>) {
             "{} connections did not end in time and are cut",
             connections.len()
         );
+        connections.shutdown().await;
     }
 }
 
@@ -479,11 +512,11 @@ async fn talk(mut stream: impl Transport, arrival: Arrival, chair: Chair, shared
     drop((entrance, certificate));
 }
 
-/// A connection that panicked is a bug of ours, and only its own end.
+/// A task that panicked is a bug of ours, and only its own end.
 fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        error!("a connection's task panicked: {error}");
+        error!("a task of the MQTT front end panicked: {error}");
     }
 }

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use super::acl::Acl;
+use crate::Fanout;
 use crate::fanout::{self, Naming};
 
 const ME: &str = "v1/devices/me/";
@@ -79,11 +81,53 @@ pub(super) fn is_protobuf(normalised: &str) -> bool {
     rest.is_some_and(|(_, rest)| rest.starts_with("protobuf/"))
 }
 
+/// What a client may do: its own topics, and those the configuration grants.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rights<'a> {
+    pub(super) acl: &'a Acl,
+    pub(super) speaker: Speaker<'a>,
+}
+
+/// Whose a topic is, with those that are granted as one's own. An anonymous client (no device) has no own.
+pub(super) fn publishable<'t>(rights: Rights<'_>, topic: &'t str) -> Own<'t> {
+    let Rights { acl, speaker } = rights;
+    match of_speaker(speaker, topic) {
+        Own::Foreign if acl.may_publish(speaker.device, topic) => {
+            Own::Yes(Cow::Borrowed(topic), Naming::Plain)
+        }
+        own => own,
+    }
+}
+
+/// A filter that a client may subscribe, as [`publishable`].
+pub(super) fn subscribable<'t>(rights: Rights<'_>, filter: &'t str) -> Option<(Cow<'t, str>, Naming)> {
+    let Rights { acl, speaker } = rights;
+    match of_speaker(speaker, filter) {
+        // Nothing is ever said in protobuf here; a SUBACK that grants it would be a lie.
+        Own::Yes(filter, _) if is_protobuf(&filter) => None,
+        Own::Yes(filter, naming) => Some((filter, naming)),
+        Own::Foreign if acl.may_subscribe(speaker.device, filter) => {
+            Some((Cow::Borrowed(filter), Naming::Plain))
+        }
+        _ => None,
+    }
+}
+
+fn of_speaker<'t>(speaker: Speaker<'_>, name: &'t str) -> Own<'t> {
+    match speaker.device.is_empty() {
+        true => Own::Foreign,
+        false => own(speaker, name),
+    }
+}
+
 /// Remembers the last topic: a device says the same one again and again.
 #[derive(Default)]
 pub(super) struct LastTopic {
     as_sent: Vec<u8>,
     normalised: String,
+    is_heard: bool,
+    /// Whether somebody wants it, as of a generation of the hub.
+    wanted: Option<(u64, bool)>,
 }
 
 impl LastTopic {
@@ -91,19 +135,41 @@ impl LastTopic {
     pub(super) fn is(&self, topic: &[u8]) -> bool {
         !topic.is_empty() && self.as_sent == topic
     }
-    /// The normalised name of a topic, if it is the device's own and can be published to; otherwise whether
-    /// only its being no gateway stands against it.
-    pub(super) fn own(&mut self, speaker: Speaker<'_>, topic: &[u8]) -> Result<&str, Own<'static>> {
+    /// The normalised name of a topic, if the client may publish there; otherwise whether only its being no
+    /// gateway stands against it.
+    pub(super) fn own(&mut self, rights: Rights<'_>, topic: &[u8]) -> Result<&str, Own<'static>> {
         if !self.is(topic) {
             let text = std::str::from_utf8(topic).map_err(|_| Own::Foreign)?;
-            match own(speaker, text) {
+            match publishable(rights, text) {
                 Own::Yes(normalised, _) => self.normalised = normalised.into_owned(),
                 Own::NotAGateway => return Err(Own::NotAGateway),
                 Own::Foreign => return Err(Own::Foreign),
             }
             self.as_sent = topic.to_vec();
+            self.is_heard = is_heard(&self.normalised);
+            self.wanted = None;
         }
         Ok(&self.normalised)
+    }
+    /// See [`is_heard`].
+    pub(super) fn is_heard(&self) -> bool {
+        self.is_heard
+    }
+    /// Whether anybody would get a message on the last topic.
+    pub(super) fn is_wanted(&mut self, fanout: &Fanout) -> bool {
+        let generation = fanout.generation();
+        match self.wanted {
+            Some((then, wanted)) if then == generation => wanted,
+            _ => {
+                let wanted = fanout.wanted(&self.normalised);
+                self.wanted = Some((generation, wanted));
+                wanted
+            }
+        }
+    }
+    /// The last topic, normalised.
+    pub(super) fn normalised(&self) -> &str {
+        &self.normalised
     }
 }
 
@@ -206,13 +272,18 @@ mod tests {
 
     #[test]
     fn the_last_topic_is_only_a_shortcut() {
+        let acl = Acl::default();
+        let rights = Rights {
+            acl: &acl,
+            speaker: A,
+        };
         let mut last = LastTopic::default();
-        assert_eq!(last.own(A, b"v1/devices/me/telemetry"), Ok("d/A/telemetry"));
-        assert_eq!(last.own(A, b"v1/devices/me/telemetry"), Ok("d/A/telemetry"));
-        assert_eq!(last.own(A, b"d/B/telemetry"), Err(Own::Foreign));
-        assert_eq!(last.own(A, b"v1/gateway/telemetry"), Err(Own::NotAGateway));
-        assert_eq!(last.own(A, b""), Err(Own::Foreign));
-        assert_eq!(last.own(A, b"d/A/\xff"), Err(Own::Foreign));
-        assert_eq!(last.own(A, b"d/A/x"), Ok("d/A/x"));
+        assert_eq!(last.own(rights, b"v1/devices/me/telemetry"), Ok("d/A/telemetry"));
+        assert_eq!(last.own(rights, b"v1/devices/me/telemetry"), Ok("d/A/telemetry"));
+        assert_eq!(last.own(rights, b"d/B/telemetry"), Err(Own::Foreign));
+        assert_eq!(last.own(rights, b"v1/gateway/telemetry"), Err(Own::NotAGateway));
+        assert_eq!(last.own(rights, b""), Err(Own::Foreign));
+        assert_eq!(last.own(rights, b"d/A/\xff"), Err(Own::Foreign));
+        assert_eq!(last.own(rights, b"d/A/x"), Ok("d/A/x"));
     }
 }

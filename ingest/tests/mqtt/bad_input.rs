@@ -46,8 +46,14 @@ async fn packets_that_no_client_may_send_close_their_connection_only() {
         packet(0xa2, &[0]),                       // UNSUBSCRIBE of one byte
         packet(0xa2, &[0, 1, 0, 9, b'a']),        // UNSUBSCRIBE with a filter too long
         packet(0x40, &[]),                        // PUBACK of nothing
-        with_id(0x50, 1),                         // PUBREC to nothing
-        with_id(0x70, 1),                         // PUBCOMP to nothing
+        packet(0x38, &[0, 1, b'a']),              // QoS 0 with DUP
+        packet(0x82, &[0, 0, 0, 1, b'a', 0]),     // SUBSCRIBE with packet id 0
+        packet(0x82, &[0, 1, 0, 1, b'a', 4]),     // SUBSCRIBE with a reserved bit
+        packet(0x82, &[0, 1, 0, 1, 0, 0]),        // SUBSCRIBE with U+0000
+        packet(0xa2, &[0, 0, 0, 1, b'a']),        // UNSUBSCRIBE with packet id 0
+        packet(0xc0, &[0]),                       // PINGREQ with a body
+        packet(0xe0, &[0]),                       // DISCONNECT with a body
+        with_id(0x40, 0),                         // PUBACK of packet id 0
         b"\x30\xff\xff\xff\xff\x01".to_vec(),     // a length of five bytes
         publish("v1/devices/me/+", 0, 0, b"x"),   // wildcard in a topic
         publish("", 0, 0, b"x"),                  // no topic
@@ -114,13 +120,7 @@ async fn a_foreign_topic_is_refused_and_kept_and_reaches_nobody() {
     b.send(&subscribe(1, &[("v1/devices/me/#", 1), ("onemap/v1/B/#", 1)]))
         .await;
     b.expect(0x90, &[0, 1, 1, 1]).await;
-    for topic in [
-        "d/B/telemetry",
-        "onemap/v1/B/readings",
-        "v1/gateway/telemetry",
-        "anything",
-        "$SYS/x",
-    ] {
+    for topic in ["d/B/telemetry", "onemap/v1/B/readings", "anything", "$SYS/x"] {
         let kept = cut_off(
             &server,
             Refusal::ForeignTopic,
@@ -130,6 +130,9 @@ async fn a_foreign_topic_is_refused_and_kept_and_reaches_nobody() {
         assert_eq!(kept.topic, topic);
         assert_eq!(kept.payload, [b'z'; 4096]);
     }
+    let of_gateways = publish("v1/gateway/telemetry", 1, 2, b"z");
+    let kept = cut_off(&server, Refusal::NotAGateway, &of_gateways).await;
+    assert_eq!(kept.topic, "v1/gateway/telemetry");
     b.ping().await;
 }
 

@@ -119,14 +119,31 @@ impl Client {
 
     /// Connects; gives the code of the CONNACK, or `None` when the connection was closed.
     pub(crate) async fn try_connect(address: SocketAddr, connect: &Connect) -> (Self, Option<u8>) {
+        let (client, answer) = Self::ask(address, connect).await;
+        if let Some((is_present, code)) = answer {
+            assert!(!is_present || (code == 0 && !connect.is_clean), "session present");
+        }
+        (client, answer.map(|(_, code)| code))
+    }
+
+    /// Connects and expects to be let in; gives whether a session was present.
+    pub(crate) async fn resume(address: SocketAddr, connect: &Connect) -> (Self, bool) {
+        let (client, answer) = Self::ask(address, connect).await;
+        let (is_present, code) = answer.expect("a CONNACK");
+        assert_eq!(code, 0);
+        (client, is_present)
+    }
+
+    /// Connects; gives session present and code of the CONNACK.
+    async fn ask(address: SocketAddr, connect: &Connect) -> (Self, Option<(bool, u8)>) {
         let mut client = Self::raw(address).await;
         client.send(&connect.bytes()).await;
-        let code = client.packet().await.map(|(first, body)| {
+        let answer = client.packet().await.map(|(first, body)| {
             assert_eq!((first, body.len()), (0x20, 2));
-            assert_eq!(body[0], 0, "session present");
-            body[1]
+            assert!(body[0] < 2, "reserved bits of CONNACK");
+            (body[0] == 1, body[1])
         });
-        (client, code)
+        (client, answer)
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod bad_input;
+mod clauses;
 mod client;
 mod connect;
 mod peers;
 mod publish;
 mod server;
+mod sessions;
 mod stop;
 mod subscribe;

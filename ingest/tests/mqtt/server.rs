@@ -1,11 +1,13 @@
 //! A front end under test and what it journaled.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use onemap_ingest::mqtt::Holder;
+use onemap_ingest::mqtt::{Holder, Sessions};
 use onemap_ingest::{Auth, Counters, Fanout, MqttConfig, MqttServer};
 use onemap_log::{Config, Log};
+use onemap_model::record::Session;
 use onemap_model::{DeviceId, Record, Refusal, Timestamp};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -21,7 +23,8 @@ pub(crate) struct Server {
     pub(crate) counters: Counters,
     pub(crate) stop: CancellationToken,
     pub(crate) running: JoinHandle<()>,
-    _dir: TempDir,
+    has_sessions: bool,
+    dir: TempDir,
 }
 
 /// Device `x` holds the token `token-of-x`; it is a gateway when its name says so.
@@ -61,14 +64,32 @@ impl Server {
     }
 
     pub(crate) async fn with(mqtt: impl FnOnce(&mut MqttConfig), log: impl FnOnce(&mut Config)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut log_config = Config::new(dir.path());
+        Self::open(tempfile::tempdir().unwrap(), false, mqtt, log).await
+    }
+
+    /// With sessions that outlive it.
+    pub(crate) async fn start_with_sessions() -> Self {
+        Self::open(tempfile::tempdir().unwrap(), true, |_| {}, |_| {}).await
+    }
+
+    async fn open(
+        dir: TempDir,
+        has_sessions: bool,
+        mqtt: impl FnOnce(&mut MqttConfig),
+        log: impl FnOnce(&mut Config),
+    ) -> Self {
+        let mut log_config = Config::new(dir.path().join("journal"));
         log(&mut log_config);
         let (log, _) = Log::open(log_config).unwrap();
         let mut config = MqttConfig::new("127.0.0.1:0".parse().unwrap());
         mqtt(&mut config);
-        let (server, address) = MqttServer::bind(config).await.unwrap();
         let (fanout, counters, stop) = (Fanout::new(), Counters::new(), CancellationToken::new());
+        let (mut server, address) = MqttServer::bind(config.clone()).await.unwrap();
+        if has_sessions {
+            let path = dir.path().join("mqtt-sessions");
+            let sessions = Sessions::open(&config, &path, &log, &fanout, &counters).unwrap();
+            server = server.with_sessions(sessions);
+        }
         let running = tokio::spawn(server.run(
             log.clone(),
             Arc::new(Tokens),
@@ -84,8 +105,32 @@ impl Server {
             counters,
             stop,
             running,
-            _dir: dir,
+            has_sessions,
+            dir,
         }
+    }
+
+    pub(crate) fn sessions_file(&self) -> PathBuf {
+        self.dir.path().join("mqtt-sessions")
+    }
+
+    /// The same folder again, after a stop or, without its last words, a kill.
+    pub(crate) async fn restart(self, is_killed: bool) -> Self {
+        self.restart_after(is_killed, |_| {}).await
+    }
+
+    /// As [`Server::restart`]; something happens to the file of sessions meanwhile.
+    pub(crate) async fn restart_after(self, is_killed: bool, between: impl FnOnce(&Path)) -> Self {
+        if is_killed {
+            self.running.abort();
+        } else {
+            self.stop.cancel();
+        }
+        // A task that was aborted says so.
+        let _ = tokio::time::timeout(PATIENCE, self.running).await.unwrap();
+        self.log.close().unwrap();
+        between(&self.dir.path().join("mqtt-sessions"));
+        Self::open(self.dir, self.has_sessions, |_| {}, |_| {}).await
     }
 
     /// Everything durable, in order: frames, and the number of QoS 2 releases.
@@ -101,7 +146,8 @@ impl Server {
                     topic: frame.topic.to_owned(),
                     payload: frame.payload.to_vec(),
                 }),
-                Record::Session(_) => n_released += 1,
+                Record::Session(Session::Released { .. }) => n_released += 1,
+                Record::Session(_) => {}
                 other => panic!("a front end does not write {other:?}"),
             }
         }

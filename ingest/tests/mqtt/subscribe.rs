@@ -23,10 +23,10 @@ async fn a_device_hears_itself_and_the_server_and_no_other_device() {
     ];
     seen.sort_unstable();
     assert_eq!(seen, [0x30, 0x40], "its own message and its PUBACK");
-    a.send(&publish("d/A/attributes", 0, 0, b"of A")).await;
+    a.send(&publish("d/A/claim", 0, 0, b"of A")).await;
     assert_eq!(
         a.message().await,
-        ("v1/devices/me/attributes".into(), b"of A".to_vec())
+        ("v1/devices/me/claim".into(), b"of A".to_vec())
     );
     assert_eq!(server.fanout.publish("d/A/rpc/request/1", "go", 1), 1);
     assert_eq!(
@@ -52,7 +52,7 @@ async fn foreign_and_malformed_filters_are_refused_one_by_one() {
     ];
     client.send(&subscribe(7, &filters)).await;
     client
-        .expect(0x90, &[0, 7, 0x80, 1, 0x80, 1, 0x80, 0x80, 0, 0x80])
+        .expect(0x90, &[0, 7, 0x80, 1, 0x80, 2, 0x80, 0x80, 0, 0x80])
         .await;
     let receipt = br#"{"epoch":1,"ranges":[[1,9]]}"#;
     assert_eq!(

@@ -247,4 +247,5 @@ export const en: Messages = {
   "refusal.queue_full": "Session queue full",
   "refusal.stray_answer": "Answer without a command",
   "refusal.attribute_limit": "Too many or too large attributes",
+  "refusal.retained_full": "No room for retained messages",
 };

@@ -241,6 +241,7 @@ export const zh = {
   "refusal.queue_full": "会话队列已满",
   "refusal.stray_answer": "无主应答",
   "refusal.attribute_limit": "属性超限",
+  "refusal.retained_full": "保留消息已满",
 };
 
 export type Messages = { [K in keyof typeof zh]: string };
