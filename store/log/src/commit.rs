@@ -2,7 +2,9 @@
 //!
 //! It takes all that is pending, writes it behind one mark with one call, syncs, and publishes the
 //! position. While it syncs, the next records gather. It syncs at once when none did; only when records
-//! keep arriving and the last commit was small does it wait a moment for company.
+//! keep arriving and the last commit was small does it wait a moment for company: until as many have come
+//! as were just acknowledged, since a client with a full window answers each acknowledgement with its next
+//! message, and never longer than a third of a sync, so that waiting costs less than it can save.
 
 use std::{
     fs::File,
@@ -122,6 +124,22 @@ pub(crate) struct Committer {
     pub(crate) sync: fn(&File) -> std::io::Result<()>,
 }
 
+/// A commit that is done.
+struct Done {
+    n_records: u64,
+    /// Others arrived meanwhile.
+    busy: bool,
+    /// How long the disk took.
+    sync: Duration,
+}
+
+/// What is worth waiting for before the next commit.
+#[derive(Clone, Copy)]
+struct Company {
+    n_records: u64,
+    longest: Duration,
+}
+
 /// The next thing to do.
 enum Work {
     Commit { first: u64, n_records: u64 },
@@ -164,12 +182,16 @@ impl Committer {
 
     fn commit_all(&mut self) -> Result<(), LogError> {
         let mut buffer = vec![0; MARK_BYTES];
-        let mut wait_for_company = false;
+        let mut company = None;
         loop {
-            match self.next_work(&mut buffer, wait_for_company) {
+            match self.next_work(&mut buffer, company) {
                 Work::Commit { first, n_records } => {
-                    let busy = self.commit(&mut buffer, first, n_records)?;
-                    wait_for_company = busy && buffer.len() < SMALL_COMMIT_BYTES;
+                    let done = self.commit(&mut buffer, first, n_records)?;
+                    let worth_it = done.busy && buffer.len() < SMALL_COMMIT_BYTES;
+                    company = worth_it.then(|| Company {
+                        n_records: done.n_records,
+                        longest: self.shared.config.commit_wait.min(done.sync / 3),
+                    });
                     buffer.truncate(MARK_BYTES);
                     if buffer.capacity() > 4 * self.shared.config.pending_limit().max(SMALL_COMMIT_BYTES) {
                         buffer.shrink_to(self.shared.config.pending_limit());
@@ -182,9 +204,10 @@ impl Committer {
     }
 
     /// Waits for records, perhaps a moment more for company, and swaps them into `buffer`.
-    fn next_work(&self, buffer: &mut Vec<u8>, wait_for_company: bool) -> Work {
+    fn next_work(&self, buffer: &mut Vec<u8>, company: Option<Company>) -> Work {
         let shared = &*self.shared;
         let mut pending = lock(&shared.pending);
+        let was_idle = pending.n_records == 0;
         while pending.n_records == 0 {
             if pending.closing {
                 return Work::End;
@@ -196,18 +219,20 @@ impl Committer {
             pending = wait(&shared.work, pending);
             pending.idle = false;
         }
-        if wait_for_company {
-            let (since, longest) = (Instant::now(), shared.config.commit_wait);
-            while !pending.closing && pending.bytes.len() < SMALL_COMMIT_BYTES && since.elapsed() < longest {
-                let n_before = pending.n_records;
-                pending.gathering = true;
-                let waited = shared.work.wait_timeout(pending, longest / 4);
-                pending = waited.unwrap_or_else(PoisonError::into_inner).0;
-                pending.gathering = false;
-                if pending.n_records == n_before {
+        // Records that came to a log at rest go at once.
+        if let Some(company) = company.filter(|_| !was_idle) {
+            let until = Instant::now() + company.longest;
+            let enough = pending.n_records + company.n_records;
+            pending.gathering = Some(enough);
+            while !pending.closing && pending.n_records < enough && pending.bytes.len() < SMALL_COMMIT_BYTES {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
                     break;
                 }
+                let waited = shared.work.wait_timeout(pending, left);
+                pending = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
+            pending.gathering = None;
         }
         mem::swap(&mut pending.bytes, buffer);
         let n_records = mem::take(&mut pending.n_records);
@@ -221,11 +246,13 @@ impl Committer {
         Work::Commit { first, n_records }
     }
 
-    /// Makes records durable; true when others arrived meanwhile.
-    fn commit(&mut self, buffer: &mut [u8], first: u64, n_records: u64) -> Result<bool, LogError> {
+    /// Makes records durable.
+    fn commit(&mut self, buffer: &mut [u8], first: u64, n_records: u64) -> Result<Done, LogError> {
         self.with_space(|this| this.write(buffer, first))?;
         let active = &mut self.active;
+        let since = Instant::now();
         (self.sync)(&active.file).map_err(LogError::io("sync", &active.path))?;
+        let sync = since.elapsed();
         active.len += buffer.len() as u64;
         active.n_records += n_records;
         active.unsealed = true;
@@ -243,10 +270,15 @@ impl Committer {
         pending.n_committed += n_records;
         let busy = pending.n_records > 0;
         drop(pending);
-        self.shared.progress.notify_all();
-        self.shared.room_for_tasks.notify_waiters();
+        // Those who wait for an acknowledgement first, then those who read the records.
         self.durable.send_replace(last);
-        Ok(busy)
+        self.shared.room_for_tasks.notify_waiters();
+        self.shared.progress.notify_all();
+        Ok(Done {
+            n_records,
+            busy,
+            sync,
+        })
     }
 
     /// Writes one commit, into a new segment when this one is full.

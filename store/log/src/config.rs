@@ -18,7 +18,8 @@ pub struct Config {
     /// Appends wait while this many bytes are waiting for the commit thread. As much again may be on
     /// its way to the disk. Default 8 MiB.
     pub max_pending_bytes: usize,
-    /// How long a commit may wait for company while records keep arriving. Default 2 ms.
+    /// How long a commit may wait for company while records keep arriving; never longer than a third of
+    /// the last sync. Default 2 ms.
     pub commit_wait: Duration,
     /// Whether closed segments are compressed. Default: whether the feature `compress` is built in.
     pub compress: bool,

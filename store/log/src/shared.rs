@@ -54,8 +54,8 @@ pub(crate) struct Pending {
     pub(crate) durable: u64,
     /// The commit thread sleeps until it is notified.
     pub(crate) idle: bool,
-    /// The commit thread waits a moment for company.
-    pub(crate) gathering: bool,
+    /// The commit thread waits a moment for company: until so many records are pending.
+    pub(crate) gathering: Option<u64>,
     pub(crate) rotate: bool,
     pub(crate) closing: bool,
     pub(crate) ended: Option<Ended>,
@@ -92,7 +92,7 @@ impl Pending {
             in_flight: 0,
             durable: last,
             idle: false,
-            gathering: false,
+            gathering: None,
             rotate: false,
             closing: false,
             ended: None,
@@ -151,9 +151,12 @@ impl Shared {
         pending.bytes.extend_from_slice(bytes);
         pending.n_records += n_records;
         pending.next += n_records;
-        if pending.idle || (pending.gathering && pending.bytes.len() >= SMALL_COMMIT_BYTES) {
+        let enough = pending
+            .gathering
+            .is_some_and(|enough| pending.n_records >= enough || pending.bytes.len() >= SMALL_COMMIT_BYTES);
+        if pending.idle || enough {
             pending.idle = false;
-            pending.gathering = false;
+            pending.gathering = None;
             self.work.notify_one();
         }
         Ok(Some(pending.next - 1))
