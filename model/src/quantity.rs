@@ -2,10 +2,10 @@
 //!
 //! Unit conversion happens here and nowhere else.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::OnceLock;
 
+use foldhash::HashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Which day a quantity's rollups and legal statistics use.

@@ -8,9 +8,10 @@
 //! What was expected is not stored: it is computed from the cadence when asked for. Days are kept
 //! packed, a few dozen bytes each, for 40 days.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use foldhash::HashMap;
 use onemap_model::{DeviceId, Reading, Timestamp};
 
 use crate::history::{Kind, Outcome};
@@ -90,6 +91,8 @@ struct Days {
     by_day: BTreeMap<i64, HashMap<DeviceId, Cell>>,
     /// Changed since the last call of [`GapLedger::encode_changed`].
     changed: BTreeSet<i64>,
+    /// The day entered there last, since nearly always the next one is the same.
+    last_changed: Option<i64>,
 }
 
 /// One device's day: as counters while it is written to, else packed.
@@ -133,19 +136,29 @@ impl Days {
         if day > newest {
             self.forget_before(day - N_DAYS_KEPT + 1);
         }
-        self.changed.insert(day);
-        let devices = self.by_day.entry(day).or_default();
-        if !devices.contains_key(device) {
-            devices.insert(device.clone(), Cell::Open(Box::default()));
+        if self.last_changed != Some(day) {
+            self.changed.insert(day);
+            self.last_changed = Some(day);
         }
-        let hours = devices.get_mut(device)?.open();
+        let cell = self.by_day.entry(day).or_default().entry(device.clone());
+        let hours = cell.or_insert_with(|| Cell::Open(Box::default())).open();
         hours.get_mut(hour_of_day(at))
+    }
+
+    fn count(&mut self, (device, at): (&DeviceId, Timestamp), report: &Report) {
+        if let Some(hour) = self.hour(device, at) {
+            hour.received += u32::from(report.first);
+            hour.late += u32::from(report.late);
+            hour.revised += u32::from(report.revised);
+            hour.duplicate += u32::from(!report.news);
+        }
     }
 
     fn forget_before(&mut self, first_kept: i64) {
         let kept = self.by_day.split_off(&first_kept);
         let forgotten = std::mem::replace(&mut self.by_day, kept);
         self.changed.extend(forgotten.into_keys());
+        self.last_changed = None;
     }
 }
 
@@ -159,27 +172,29 @@ impl GapLedger {
     ///
     /// Days more than 40 before the newest are not counted any more.
     pub fn note(&self, readings: &[Reading], outcomes: &[Outcome]) {
-        let mut reports = BTreeMap::<(&DeviceId, Timestamp), Report>::new();
-        for (reading, outcome) in readings.iter().zip(outcomes) {
-            let mut at = reading.measured_at;
-            if !reading.period.is_zero() {
-                at = Timestamp::from_ms(at.ms().saturating_sub(1));
+        let reports = readings.iter().zip(outcomes);
+        let mut reports = reports.map(|(reading, outcome)| (report_of(reading), outcome));
+        let Some((first, outcome)) = reports.next() else {
+            return;
+        };
+        // Nearly every frame is one report; only one with several needs them sorted.
+        let mut report = Report::default();
+        report.take(outcome);
+        let mut others = BTreeMap::<(&DeviceId, Timestamp), Report>::new();
+        for (of, outcome) in reports {
+            if of == first {
+                report.take(outcome);
+            } else {
+                others.entry(of).or_default().take(outcome);
             }
-            let report = reports.entry((&reading.series.device, at)).or_default();
-            report.first |= outcome.first_of_report;
-            report.late |= outcome.first_of_report && outcome.late;
-            report.revised |= outcome.kind == Kind::Revision;
-            report.news |= outcome.kind != Kind::Duplicate;
         }
         let mut days = self.write();
-        for ((device, at), report) in reports {
-            let Some(hour) = days.hour(device, at) else {
-                continue;
-            };
-            hour.received += u32::from(report.first);
-            hour.late += u32::from(report.late);
-            hour.revised += u32::from(report.revised);
-            hour.duplicate += u32::from(!report.news);
+        if others.is_empty() {
+            return days.count(first, &report);
+        }
+        others.insert(first, report);
+        for (of, report) in &others {
+            days.count(*of, report);
         }
     }
 
@@ -250,6 +265,7 @@ impl GapLedger {
     pub fn encode_changed(&self) -> Vec<(String, Vec<u8>)> {
         let mut days = self.write();
         let newest = days.by_day.keys().next_back().copied();
+        days.last_changed = None;
         std::mem::take(&mut days.changed)
             .into_iter()
             .map(|day| {
@@ -325,6 +341,24 @@ struct Report {
     news: bool,
 }
 
+impl Report {
+    fn take(&mut self, outcome: &Outcome) {
+        self.first |= outcome.first_of_report;
+        self.late |= outcome.first_of_report && outcome.late;
+        self.revised |= outcome.kind == Kind::Revision;
+        self.news |= outcome.kind != Kind::Duplicate;
+    }
+}
+
+/// Whose report of which time a reading belongs to.
+fn report_of(reading: &Reading) -> (&DeviceId, Timestamp) {
+    let mut at = reading.measured_at;
+    if !reading.period.is_zero() {
+        at = Timestamp::from_ms(at.ms().saturating_sub(1));
+    }
+    (&reading.series.device, at)
+}
+
 fn hour_of_day(at: Timestamp) -> usize {
     // Adding whole days keeps the hour and cannot leave the range of numbers.
     ((at.ms().rem_euclid(24 * HOUR_MS) + BEIJING_MS) / HOUR_MS % 24) as usize
@@ -381,7 +415,7 @@ fn unpack<'a>(bytes: &mut impl Iterator<Item = &'a u8>) -> Option<Hours> {
 }
 
 fn read_day(mut blob: &[u8]) -> Option<HashMap<DeviceId, Cell>> {
-    let mut devices = HashMap::new();
+    let mut devices = HashMap::default();
     while let Some((len, rest)) = blob.split_first() {
         let (name, rest) = rest.split_at_checked(usize::from(*len))?;
         let device = DeviceId::new(std::str::from_utf8(name).ok()?).ok()?;

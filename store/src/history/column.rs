@@ -210,18 +210,20 @@ fn put_group(out: &mut Vec<u8>, group: &[i64]) {
     let (low, width) = frame(group);
     put_signed(out, low);
     out.push(width as u8);
-    let start = out.len();
-    out.resize(start + (group.len() * width as usize).div_ceil(8), 0);
-    let packed = &mut out[start..];
-    for (i, value) in group.iter().enumerate() {
-        let bit = i * width as usize;
-        let mut rest = u128::from(value.wrapping_sub(low) as u64) << (bit % 8);
-        let mut at = bit / 8;
-        while rest != 0 {
-            packed[at] |= rest as u8;
-            rest >>= 8;
-            at += 1;
+    // Lowest bit first; at most seven bits wait between two values.
+    let (mut waiting, mut n_waiting) = (0u128, 0);
+    out.reserve((group.len() * width as usize).div_ceil(8));
+    for value in group {
+        waiting |= u128::from(value.wrapping_sub(low) as u64) << n_waiting;
+        n_waiting += width;
+        while n_waiting >= 8 {
+            out.push(waiting as u8);
+            waiting >>= 8;
+            n_waiting -= 8;
         }
+    }
+    if n_waiting > 0 {
+        out.push(waiting as u8);
     }
 }
 

@@ -1,8 +1,8 @@
 //! The dictionary of series: a number for each key, given once and never to another.
 
-use std::collections::HashMap;
 use std::fmt;
 
+use foldhash::HashMap;
 use onemap_model::{DeviceId, Quantity, SeriesKey, Timestamp};
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use onemap_model::{Quality, Reading, SeriesKey};
+use onemap_model::{Quality, Reading, SeriesKey, Value};
 
 use super::memory::{Place, unpoisoned};
 use super::point::{Kept, Kind, Outcome, same};
@@ -109,6 +109,9 @@ impl History {
     fn append_one(&self, writer: &mut Writer, reading: &Reading) -> Result<Outcome, HistoryError> {
         let (id, device) = self.series_for(writer, &reading.series);
         let at = reading.measured_at.ms();
+        if let Some(outcome) = self.append_newest(writer, reading, id, device) {
+            return Ok(outcome);
+        }
         let (late, place) = self
             .memory
             .read(id, |series| (series.is_late(at), series.place(at)))
@@ -130,17 +133,15 @@ impl History {
                 None
             }
             Some(shown) => {
-                let earlier = self.earlier(id, &shown)?;
-                let repeats = same(&shown.value, &reading.value)
-                    || earlier.iter().any(|r| same(&r.point.value, &reading.value));
-                if repeats {
+                let (n_earlier, said_earlier) = self.earlier(id, &shown, &reading.value)?;
+                if said_earlier || same(&shown.value, &reading.value) {
                     outcome.kind = Kind::Duplicate;
                     return Ok(outcome);
                 }
                 outcome.kind = Kind::Revision;
                 outcome.quality = outcome.quality.with(Quality::REVISED);
                 Some(Replaced {
-                    ordinal: earlier.len() as u32,
+                    ordinal: n_earlier as u32,
                     point: shown,
                     by: reading.position,
                 })
@@ -164,6 +165,47 @@ impl History {
         self.sizes.unsaved.fetch_add(1, Ordering::Relaxed);
         writer.note_device(device, at);
         Ok(outcome)
+    }
+
+    /// Appends a reading that is newer than all of its series and not older than any of its device: what
+    /// nearly every reading is. It needs no look at what was there, and gives what the long way would.
+    fn append_newest(
+        &self,
+        writer: &mut Writer,
+        reading: &Reading,
+        id: SeriesId,
+        device: DeviceIndex,
+    ) -> Option<Outcome> {
+        let at = reading.measured_at.ms();
+        let device_last = writer.device_last.get(device).copied().flatten();
+        if device_last.is_some_and(|last| at < last) {
+            return None;
+        }
+        let was_clean = self.memory.write(id, |series| {
+            if series.n > 0 && at <= series.last {
+                return None;
+            }
+            let point = Kept {
+                at,
+                received: reading.received_at.ms(),
+                value: reading.value.clone(),
+                quality: reading.quality.0,
+            };
+            series.put(point, true, self.seal_at);
+            Some(!std::mem::replace(&mut series.dirty, true))
+        })?;
+        if was_clean {
+            writer.dirty.push(id);
+        }
+        self.sizes.unsaved.fetch_add(1, Ordering::Relaxed);
+        writer.note_device(device, at);
+        Some(Outcome {
+            series: id,
+            kind: Kind::New,
+            late: false,
+            quality: reading.quality,
+            first_of_report: device_last != Some(at),
+        })
     }
 
     /// The number of a series, given now if it is new.
@@ -200,12 +242,27 @@ impl History {
         Ok(writer.windows.find(id, at).flatten())
     }
 
-    /// The values that `shown` replaced, oldest first. Only a revised point has any.
-    fn earlier(&self, id: SeriesId, shown: &Kept) -> Result<Vec<Replaced>, HistoryError> {
+    /// How many values `shown` replaced, and whether `value` was one of them. Only a revised point has any.
+    fn earlier(&self, id: SeriesId, shown: &Kept, value: &Value) -> Result<(usize, bool), HistoryError> {
         if !shown.is_revised() {
-            return Ok(Vec::new());
+            return Ok((0, false));
         }
         let (first, last) = ((shown.at, 0), (shown.at, u32::MAX));
+        let look = |earlier: &mut dyn Iterator<Item = &Replaced>| {
+            let mut said = false;
+            let n = earlier
+                .inspect(|replaced| said |= same(&replaced.point.value, value))
+                .count();
+            (n, said)
+        };
+        // With the first version at hand none of this time is on disk.
+        let at_hand = self.memory.read(id, |series| {
+            let has_first = series.replaced.contains_key(&first);
+            has_first.then(|| look(&mut series.replaced.range(first..=last).map(|(_, r)| r)))
+        });
+        if let Some(found) = at_hand.flatten() {
+            return Ok(found);
+        }
         let pending: Pending = self
             .memory
             .read(id, |series| {
@@ -213,13 +270,10 @@ impl History {
                 own.map(|(key, replaced)| (*key, replaced.clone())).collect()
             })
             .unwrap_or_default();
-        // With the first version at hand none of this time is on disk.
-        if pending.contains_key(&first) {
-            return Ok(pending.into_values().collect());
-        }
         let snapshot = self.disk.db.snapshot();
         let mut loaded = revisions::load(&self.disk, &snapshot, id, (shown.at, shown.at), &pending)?;
-        Ok(loaded.remove(&shown.at).unwrap_or_default())
+        let loaded = loaded.remove(&shown.at).unwrap_or_default();
+        Ok(look(&mut loaded.iter()))
     }
 
     /// Whether no series of the device has a value for this time yet.

@@ -52,7 +52,7 @@ pub struct Engine {
     /// The same by what they look at; `None` is the device as a whole.
     by_quantity: HashMap<Option<Quantity>, Vec<Arc<Rule>>>,
     devices: Vec<DeviceEntry>,
-    device_index: HashMap<DeviceId, u32>,
+    device_index: foldhash::HashMap<DeviceId, u32>,
     series: Vec<SeriesEntry>,
     timers: Timers,
     /// Series whose condition changed since the last drain.
@@ -82,7 +82,7 @@ impl Engine {
             rules: BTreeMap::new(),
             by_quantity: HashMap::new(),
             devices: Vec::new(),
-            device_index: HashMap::new(),
+            device_index: foldhash::HashMap::default(),
             series: Vec::new(),
             timers: Timers::default(),
             changed: Vec::new(),
