@@ -1,6 +1,6 @@
 # onemap: `make run` shows the demo city, `make test` is what CI runs.
 .DEFAULT_GOAL := help
-.PHONY: help run build screen test proof check bench fuzz need-rust need-node clean-demo
+.PHONY: help run build screen test proof check bench bench-ingest fuzz need-rust need-node clean-demo
 SHELL := /bin/bash
 
 CARGO ?= cargo
@@ -35,6 +35,10 @@ proof: build ## the long proofs: kill rounds, load, soak; resumable, results in 
 
 bench: build ## figures beside real peers, into docs/benchmarks.md's raw results
 	./benches/run.sh
+
+bench-ingest: need-rust ## the front door beside mosquitto and VictoriaMetrics: the table of docs/benchmarks.md, 15 minutes
+	$(CARGO) build --release --locked -p onemap -p onemap-sim -p onemap-ingest --bins --examples
+	python3 benches/ingest.py $(ARGS)
 
 fuzz: need-rust ## fuzz the decoders, bounded time (needs cargo-fuzz)
 	./fuzz/run.sh

@@ -23,10 +23,14 @@ pub(crate) struct Share {
     pub(crate) count: u64,
     /// Messages a second; 0 is no limit.
     pub(crate) rate: f64,
+    /// How long after the start a paced share begins, so that connections do not speak in step.
+    pub(crate) offset: Duration,
     pub(crate) inflight: usize,
     pub(crate) qos: Qos,
     pub(crate) topic: String,
     pub(crate) template: Template,
+    /// The stamp of the first message; every further one is a millisecond later.
+    pub(crate) first_stamp_ms: u64,
 }
 
 /// What came of it.
@@ -180,7 +184,8 @@ impl Connection {
             && self.written == self.outbox.len();
         held_back.then(|| {
             // At least a millisecond ahead: the timer is no finer, and several messages may go at once.
-            let due = start + Duration::from_secs_f64((self.tally.n_sent + 1) as f64 / self.share.rate);
+            let after = Duration::from_secs_f64((self.tally.n_sent + 1) as f64 / self.share.rate);
+            let due = start + self.share.offset + after;
             due.max(Instant::now() + Duration::from_millis(1))
         })
     }
@@ -191,7 +196,8 @@ impl Connection {
             self.written = 0;
         }
         let allowed = if self.share.rate > 0.0 {
-            ((start.elapsed().as_secs_f64() * self.share.rate) as u64).min(self.share.count)
+            let spoken = start.elapsed().saturating_sub(self.share.offset);
+            ((spoken.as_secs_f64() * self.share.rate) as u64).min(self.share.count)
         } else {
             self.share.count
         };
@@ -211,7 +217,10 @@ impl Connection {
                 self.n_waiting += 1;
             }
             self.payload.clear();
-            self.share.template.fill(&mut self.payload, time_ms, seq);
+            let stamp_ms = self.share.first_stamp_ms + seq;
+            self.share
+                .template
+                .fill(&mut self.payload, time_ms, stamp_ms, seq);
             codec::publish(
                 &mut self.outbox,
                 &self.share.topic,

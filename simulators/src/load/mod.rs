@@ -11,7 +11,7 @@ mod template;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::json;
@@ -53,12 +53,15 @@ pub struct LoadArgs {
     /// File with one user name (device token) a line; connections take them in turn
     #[arg(long)]
     pub users: Option<PathBuf>,
-    /// Payload: {t} is the time in ms, {v} a small decimal number, {seq} counts a connection's messages, {conn} the connection
+    /// Payload: {t} is the time in ms, {ts} a time in ms that rises with each message of the connection, {v} a small decimal number, {seq} counts a connection's messages, {conn} the connection
     #[arg(
         long,
         default_value = r#"{"ts":{t},"values":{"temperature":{v},"seq":{seq}}}"#
     )]
     pub template: String,
+    /// The {ts} of each connection's first message, ms since 1970; default so that the last one's is now
+    #[arg(long)]
+    pub first_stamp: Option<u64>,
     /// Process to watch: its CPU time and memory go into the report; may be repeated
     #[arg(long = "pid")]
     pub pids: Vec<u32>,
@@ -93,6 +96,10 @@ pub async fn run(args: LoadArgs, stop: CancellationToken) -> anyhow::Result<()> 
             Some(Arc::new(Mutex::new(BufWriter::new(file))))
         }
     };
+    let now_ms = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis() as u64;
     let mut opening = JoinSet::new();
     for i in 0..args.conns {
         let user = if users.is_empty() {
@@ -100,10 +107,16 @@ pub async fn run(args: LoadArgs, stop: CancellationToken) -> anyhow::Result<()> 
         } else {
             users[i % users.len()].clone()
         };
+        let count = args.count / args.conns as u64 + u64::from((i as u64) < args.count % args.conns as u64);
         let share = Share {
             number: i,
-            count: args.count / args.conns as u64 + u64::from((i as u64) < args.count % args.conns as u64),
+            count,
+            first_stamp_ms: args.first_stamp.unwrap_or(now_ms.saturating_sub(count)),
             rate: args.rate as f64 / args.conns as f64,
+            offset: match args.rate {
+                0 => Duration::ZERO,
+                rate => Duration::from_secs_f64(i as f64 / rate as f64),
+            },
             inflight: args.inflight,
             qos,
             topic: args.topic.replace("{conn}", &i.to_string()),

@@ -3,6 +3,7 @@
 enum Part {
     Text(Vec<u8>),
     Time,
+    Stamp,
     Value,
     Seq,
 }
@@ -11,12 +12,12 @@ enum Part {
 pub(crate) struct Template(Vec<Part>);
 
 impl Template {
-    /// Splits a text at `{t}`, `{v}`, `{seq}` and `{conn}`; every other brace stays.
+    /// Splits a text at `{t}`, `{ts}`, `{v}`, `{seq}` and `{conn}`; every other brace stays.
     pub(crate) fn parse(text: &str, conn: usize) -> Self {
         let text = text.replace("{conn}", &conn.to_string());
         let mut parts = Vec::new();
         let mut rest = text.as_str();
-        let holes = [("{t}", 0), ("{v}", 1), ("{seq}", 2)];
+        let holes = [("{t}", 0), ("{v}", 1), ("{seq}", 2), ("{ts}", 3)];
         while let Some((at, name, which)) = holes
             .iter()
             .filter_map(|(name, which)| Some((rest.find(name)?, *name, *which)))
@@ -26,7 +27,8 @@ impl Template {
             parts.push(match which {
                 0 => Part::Time,
                 1 => Part::Value,
-                _ => Part::Seq,
+                2 => Part::Seq,
+                _ => Part::Stamp,
             });
             rest = &rest[at + name.len()..];
         }
@@ -34,12 +36,13 @@ impl Template {
         Self(parts)
     }
 
-    /// Appends one payload.
-    pub(crate) fn fill(&self, out: &mut Vec<u8>, time_ms: u64, seq: u64) {
+    /// Appends one payload: the time now, a time of this message alone, and its number.
+    pub(crate) fn fill(&self, out: &mut Vec<u8>, time_ms: u64, stamp_ms: u64, seq: u64) {
         for part in &self.0 {
             match part {
                 Part::Text(text) => out.extend_from_slice(text),
                 Part::Time => number(out, time_ms),
+                Part::Stamp => number(out, stamp_ms),
                 Part::Seq => number(out, seq),
                 Part::Value => {
                     number(out, 18 + seq % 7);
@@ -72,13 +75,16 @@ mod tests {
 
     #[test]
     fn holes_are_filled_and_other_braces_stay() {
-        let template = Template::parse(r#"{"ts":{t},"values":{"a":{v},"n":{seq},"c":{conn}}}"#, 12);
+        let template = Template::parse(
+            r#"{"ts":{t},"at":{ts},"values":{"a":{v},"n":{seq},"c":{conn}}}"#,
+            12,
+        );
         let mut out = Vec::new();
-        template.fill(&mut out, 1_795_435_200_123, 1_009);
+        template.fill(&mut out, 1_795_435_200_123, 1_795_435_199_009, 1_009);
         let text = String::from_utf8(out).unwrap();
         assert_eq!(
             text,
-            r#"{"ts":1795435200123,"values":{"a":19.9,"n":1009,"c":12}}"#
+            r#"{"ts":1795435200123,"at":1795435199009,"values":{"a":19.9,"n":1009,"c":12}}"#
         );
         serde_json::from_str::<serde_json::Value>(&text).unwrap();
     }
