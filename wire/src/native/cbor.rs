@@ -57,7 +57,7 @@ pub fn posted(payload: &[u8]) -> Result<(Option<String>, usize), Broken> {
 }
 
 /// Appends what [`super::encode`] says, in CBOR.
-pub fn encode<'a>(epoch: Option<u64>, samples: &[&'a Sample], out: &mut Vec<u8>) {
+pub fn encode(epoch: Option<u64>, samples: &[&Sample], out: &mut Vec<u8>) {
     let mut writer = Writer(out);
     if let Some(epoch) = epoch {
         writer.map(2);
