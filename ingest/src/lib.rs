@@ -2,10 +2,11 @@
 //!
 //! A listener frames, authenticates, authorises and appends to the journal; only when the journal is
 //! durable does the device get its answer. [`mod@admit`] is used by the pipeline behind the journal and is
-//! pure. [`fanout`] carries messages back to devices.
+//! pure. [`fanout`] carries messages back to devices, and [`downlink`] says which commands and when.
 
 pub mod admit;
 pub mod counters;
+pub mod downlink;
 pub mod fanout;
 pub mod mqtt;
 mod trie;

@@ -7,6 +7,7 @@
 pub mod act;
 pub mod alert;
 pub mod attribute;
+pub mod command;
 pub mod crs;
 pub mod device;
 pub mod entity;
@@ -22,6 +23,7 @@ pub mod time;
 pub use act::{Act, Verb};
 pub use alert::{AlertId, Edge, Severity, Transition, TransitionId};
 pub use attribute::AttributeScope;
+pub use command::{Command, CommandRecord, CommandState, CommandStep, Fact, Happened, Order, Over, Via};
 pub use crs::Crs;
 pub use device::{Device, DeviceState, Setting};
 pub use entity::{Entity, EntityCode, EntityKind, Stratum};

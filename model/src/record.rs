@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Act, AttributeScope, Device, DeviceId, DivisionCode, Entity, EntityKind, ProfileId, Refusal, Role,
-    Timestamp,
+    Act, AttributeScope, CommandRecord, Device, DeviceId, DivisionCode, Entity, EntityKind, ProfileId,
+    Refusal, Role, Timestamp,
 };
 
 /// Kind byte of a [`Frame`].
@@ -25,10 +25,12 @@ pub const KIND_FORECAST: u8 = 5;
 pub const KIND_TICK: u8 = 6;
 /// Kind byte of an MQTT session change.
 pub const KIND_SESSION: u8 = 7;
+/// Kind byte of a [`CommandRecord`].
+pub const KIND_COMMAND: u8 = 8;
 
 /// Kinds that are kept beyond the retention of frames, so that a replay of a shortened journal still
-/// starts from the whole register, every rule and every act.
-pub const LASTING_KINDS: &[u8] = &[KIND_REGISTER, KIND_RULE, KIND_ACT];
+/// starts from the whole register, every rule, every act and every command.
+pub const LASTING_KINDS: &[u8] = &[KIND_REGISTER, KIND_RULE, KIND_ACT, KIND_COMMAND];
 
 /// Where bytes came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -375,6 +377,8 @@ pub enum Record<'a> {
     Tick(Timestamp),
     /// An MQTT session change.
     Session(Session),
+    /// A command is ordered, handed over, acknowledged, taken back.
+    Command(CommandRecord),
 }
 
 impl<'a> Record<'a> {
@@ -392,6 +396,7 @@ impl<'a> Record<'a> {
             Record::Act(a) => (KIND_ACT, json(serde_json::to_vec(a))),
             Record::Tick(t) => (KIND_TICK, t.ms().to_le_bytes().to_vec()),
             Record::Session(s) => (KIND_SESSION, json(serde_json::to_vec(s))),
+            Record::Command(c) => (KIND_COMMAND, json(serde_json::to_vec(c))),
         }
     }
 
@@ -411,6 +416,7 @@ impl<'a> Record<'a> {
                 Record::Tick(Timestamp::from_ms(i64::from_le_bytes(ms)))
             }
             KIND_SESSION => Record::Session(serde_json::from_slice(body).map_err(json)?),
+            KIND_COMMAND => Record::Command(serde_json::from_slice(body).map_err(json)?),
             other => return Err(RecordError::Kind(other)),
         })
     }
@@ -424,6 +430,7 @@ impl<'a> Record<'a> {
             Record::Act(a) => Some(a.at),
             Record::Tick(t) => Some(*t),
             Record::Session(_) => None,
+            Record::Command(c) => Some(c.at),
         }
     }
 }
@@ -432,7 +439,7 @@ impl<'a> Record<'a> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{Scope, Verb};
+    use crate::{CommandStep, Order, Scope, Verb};
 
     fn samples() -> Vec<Record<'static>> {
         let at = Timestamp::from_ms(1_763_856_000_123);
@@ -499,6 +506,35 @@ mod tests {
                 device: "d".into(),
                 client: "c".into(),
                 packet_id: 7,
+            }),
+            Record::Command(CommandRecord {
+                at,
+                what: CommandStep::Created(Box::new(Order {
+                    device: DeviceId::new("valve-1").unwrap(),
+                    method: "open".into(),
+                    params: serde_json::json!({"percent": 40.5}),
+                    two_way: true,
+                    expires_at: at,
+                    key: Some("k".into()),
+                    via: crate::Via::Native,
+                    by: Scope::local("x"),
+                })),
+            }),
+            Record::Command(CommandRecord {
+                at,
+                what: CommandStep::Sent {
+                    id: 7,
+                    over: crate::Over::Gateway,
+                    qos: 1,
+                },
+            }),
+            Record::Command(CommandRecord {
+                at,
+                what: CommandStep::Cancelled {
+                    id: 7,
+                    by: Scope::local("x"),
+                    note: "误发".into(),
+                },
             }),
             Record::Session(Session::Subscribed {
                 device: String::new(),

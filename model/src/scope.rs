@@ -12,7 +12,7 @@ pub enum Role {
     Viewer,
     /// Also acknowledges and handles alerts and cases.
     Officer,
-    /// Also runs the desk: shelves alarms, re-admits quarantine.
+    /// Also runs the desk: shelves alarms, re-admits quarantine, commands devices.
     Operator,
     /// Also commands devices.
     Commander,
@@ -47,6 +47,8 @@ pub enum Permission {
     Tokens,
     /// Read the audit trail.
     Audit,
+    /// Send commands to devices and take them back.
+    Command,
 }
 
 impl Role {
@@ -58,7 +60,9 @@ impl Role {
             R::Admin => true,
             R::Viewer => matches!(permission, P::View),
             R::Officer => matches!(permission, P::View | P::HandleAlerts),
-            R::Operator | R::Commander => matches!(permission, P::View | P::HandleAlerts | P::Quarantine),
+            R::Operator | R::Commander => {
+                matches!(permission, P::View | P::HandleAlerts | P::Quarantine | P::Command)
+            }
             R::Integrator => {
                 matches!(
                     permission,
@@ -164,6 +168,7 @@ mod tests {
             Permission::Register,
             Permission::Tokens,
             Permission::Rules,
+            Permission::Command,
         ] {
             assert!(!scope.may(denied), "{denied:?}");
         }

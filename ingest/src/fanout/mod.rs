@@ -165,6 +165,17 @@ impl Fanout {
         wanted
     }
 
+    /// The highest QoS that a subscriber of this topic was granted; `None` when nobody subscribed to it.
+    pub fn granted(&self, topic: &str) -> Option<u8> {
+        let mut granted = None;
+        if self.wanted(topic) {
+            self.read().find(topic, &mut |found: &Subscription| {
+                granted = granted.max(Some(found.qos))
+            });
+        }
+        granted
+    }
+
     /// Changes whenever an answer of [`Fanout::wanted`] may have changed.
     pub(crate) fn generation(&self) -> u64 {
         self.0.generation.load(Ordering::Acquire)

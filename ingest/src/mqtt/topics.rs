@@ -61,16 +61,17 @@ pub(super) fn own<'t>(speaker: Speaker<'_>, name: &'t str) -> Own<'t> {
 }
 
 /// Whether what a device publishes here goes to those who listen there. On the topics that a device and the
-/// server both publish to (its attributes, all of a gateway's) a device must not take its own words for the
-/// server's.
+/// server both publish to (its attributes, its requests and answers, its commands, all of a gateway's) a device
+/// must not take its own words for the server's.
 pub(super) fn is_heard(normalised: &str) -> bool {
     if normalised.starts_with("g/") {
         return false;
     }
-    let rest = normalised
-        .strip_prefix("d/")
-        .and_then(|rest| rest.split_once('/'));
-    rest.is_none_or(|(_, rest)| rest != "attributes")
+    let behind = |prefix: &str| Some(normalised.strip_prefix(prefix)?.split_once('/')?.1);
+    if let Some(rest) = behind("d/") {
+        return rest != "attributes" && !rest.starts_with("rpc/");
+    }
+    behind("onemap/v1/").is_none_or(|rest| rest != "command" && !rest.starts_with("command/"))
 }
 
 /// Whether a normalised name is of the protobuf form, which is not spoken.
@@ -264,7 +265,14 @@ mod tests {
             ("d/A/attributes/request/1", true),
             ("g/G/attributes", false),
             ("g/G/telemetry", false),
+            ("g/G/rpc", false),
+            ("d/A/rpc/request/1", false),
+            ("d/A/rpc/response/1", false),
+            ("d/A/x/rpc/request/1", true),
             ("onemap/v1/A/readings", true),
+            ("onemap/v1/A/command", false),
+            ("onemap/v1/A/command/response", false),
+            ("onemap/v1/A/commands", true),
         ] {
             assert_eq!(is_heard(topic), want, "{topic}");
         }

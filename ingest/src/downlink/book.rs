@@ -1,0 +1,408 @@
+//! The state machine of commands, fed with journal records in their order. Pure.
+//!
+//! Facts may come in any order (a device may answer before its PUBACK is written down, a kill may lose the
+//! note that something was sent). What holds in any order:
+//!
+//! - `executed`, `failed`, `expired` and `cancelled` are never left; later facts are kept beside them.
+//! - `received` ends a one-way command, and only the device's own answer before its expiry moves it on.
+//! - `cancelled` follows on `created` only.
+//! - `expired` comes by record time: at the first record at or after the expiry.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use onemap_model::{
+    Command, CommandRecord, CommandState, CommandStep, DeviceId, Fact, Happened, Order, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How long an ended command is remembered: its idempotency key holds and a late answer finds it.
+pub const REMEMBERED: Duration = Duration::from_secs(86_400);
+/// Most ended commands that are remembered, and most bytes of their parameters and answers; the oldest go first.
+const N_ENDED: usize = 20_000;
+const ENDED_BYTES: usize = 16 << 20;
+/// Outcomes of orders that are remembered for those who ordered.
+const N_OUTCOMES: usize = 10_000;
+
+/// What became of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ordered {
+    /// A new command with this number.
+    New(u64),
+    /// The caller ordered the same under the same key before.
+    Same(u64),
+    /// The caller ordered something else under this key before.
+    KeyTaken(u64),
+}
+
+/// A fact, and the command as it stands after it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The command.
+    pub command: Command,
+    /// The fact.
+    pub fact: Fact,
+}
+
+/// What became of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answered {
+    /// It is a fact.
+    Taken,
+    /// The same answer again (a resend).
+    Repeated,
+    /// No command waits for it, or another device's does.
+    Stray(String),
+}
+
+/// All commands that wait, and those that ended lately.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Book {
+    last: u64,
+    commands: BTreeMap<u64, Command>,
+    /// Late answers that were taken, by command.
+    late: BTreeMap<u64, (bool, Value)>,
+    #[serde(skip)]
+    index: Index,
+    #[serde(skip)]
+    outcomes: BTreeMap<u64, Ordered>,
+    /// Facts since this process began, by name.
+    #[serde(skip)]
+    n_facts: BTreeMap<&'static str, u64>,
+    /// Changed since the last [`Book::unsaved`].
+    #[serde(skip)]
+    is_changed: bool,
+    #[serde(skip)]
+    n_resent: u64,
+    #[serde(skip)]
+    n_repeated: u64,
+}
+
+/// What is found by other means than the number; made again from the commands.
+#[derive(Clone, Debug, Default)]
+struct Index {
+    waiting: BTreeMap<DeviceId, BTreeSet<u64>>,
+    expiries: BTreeSet<(Timestamp, u64)>,
+    ended: BTreeSet<(Timestamp, u64)>,
+    ended_bytes: usize,
+    keys: HashMap<(String, String), u64>,
+}
+
+/// Bytes that a command holds beyond its own size.
+fn weight(command: &Command) -> usize {
+    let length = |value: &Value| match value {
+        Value::Null => 0,
+        Value::String(text) => text.len(),
+        other => other.to_string().len(),
+    };
+    200 + length(&command.order.params) + command.answer.as_ref().map_or(0, length)
+}
+
+impl Index {
+    fn add(&mut self, command: &Command) {
+        if command.is_final() {
+            self.ended.insert((command.state_at, command.id));
+            self.ended_bytes += weight(command);
+        } else {
+            let of_device = self.waiting.entry(command.order.device.clone()).or_default();
+            of_device.insert(command.id);
+            self.expiries.insert((command.order.expires_at, command.id));
+        }
+    }
+    fn remove(&mut self, command: &Command) {
+        if command.is_final() {
+            self.ended.remove(&(command.state_at, command.id));
+            self.ended_bytes -= weight(command);
+            return;
+        }
+        if let Some(of_device) = self.waiting.get_mut(&command.order.device) {
+            of_device.remove(&command.id);
+            if of_device.is_empty() {
+                self.waiting.remove(&command.order.device);
+            }
+        }
+        self.expiries.remove(&(command.order.expires_at, command.id));
+    }
+}
+
+fn key_of(order: &Order) -> Option<(String, String)> {
+    Some((order.by.actor.clone(), order.key.clone()?))
+}
+
+impl Book {
+    /// As JSON, for a checkpoint.
+    pub fn snapshot(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("commands have text keys only")
+    }
+
+    /// As [`Book::snapshot`], unless nothing changed since the last call.
+    pub fn unsaved(&mut self) -> Option<Vec<u8>> {
+        std::mem::take(&mut self.is_changed).then(|| self.snapshot())
+    }
+
+    /// Reads what [`Book::snapshot`] made.
+    ///
+    /// # Errors
+    /// When the bytes are something else.
+    pub fn restore(bytes: &[u8]) -> serde_json::Result<Self> {
+        let mut book: Book = serde_json::from_slice(bytes)?;
+        for command in book.commands.values() {
+            book.index.add(command);
+            if let Some(key) = key_of(&command.order) {
+                book.index.keys.insert(key, command.id);
+            }
+        }
+        Ok(book)
+    }
+
+    /// A command that waits or ended lately.
+    pub fn get(&self, id: u64) -> Option<&Command> {
+        self.commands.get(&id)
+    }
+
+    /// Devices with waiting commands.
+    pub fn devices(&self) -> impl Iterator<Item = &DeviceId> {
+        self.index.waiting.keys()
+    }
+
+    /// Waiting commands of a device in their order.
+    pub fn waiting(&self, device: &str) -> impl Iterator<Item = &Command> {
+        let ids = self.index.waiting.get(device).into_iter().flatten();
+        ids.filter_map(|id| self.commands.get(id))
+    }
+
+    /// How many commands of a device wait.
+    pub fn n_waiting(&self, device: &str) -> usize {
+        self.index.waiting.get(device).map_or(0, BTreeSet::len)
+    }
+
+    /// The command that a caller named so lately.
+    pub fn by_key(&self, actor: &str, key: &str) -> Option<&Command> {
+        let id = self.index.keys.get(&(actor.to_owned(), key.to_owned()))?;
+        self.commands.get(id)
+    }
+
+    /// What became of the order at a journal position; the last ones only.
+    pub fn outcome(&self, position: u64) -> Option<Ordered> {
+        self.outcomes.get(&position).copied()
+    }
+
+    /// Commands that are held, by state; those that ended lately among them.
+    pub fn count(&self) -> BTreeMap<CommandState, u64> {
+        let mut count: BTreeMap<_, _> = CommandState::ALL.iter().map(|s| (*s, 0)).collect();
+        for command in self.commands.values() {
+            *count.entry(command.state).or_default() += 1;
+        }
+        count
+    }
+
+    /// Facts since this process began, by name; how many of the sendings were repeats; how many answers were.
+    pub fn facts(&self) -> (&BTreeMap<&'static str, u64>, u64, u64) {
+        (&self.n_facts, self.n_resent, self.n_repeated)
+    }
+
+    /// Folds a record about a command. `now` is the fold's clock.
+    pub fn step(&mut self, position: u64, now: Timestamp, record: &CommandRecord, changes: &mut Vec<Change>) {
+        self.tick(position, now, changes);
+        match &record.what {
+            CommandStep::Created(order) => self.create(position, now, order, changes),
+            CommandStep::Sent { id, over, qos } => {
+                let (over, qos) = (*over, *qos);
+                self.change(position, now, *id, changes, |command| {
+                    command.attempts += 1;
+                    command.unconfirmed = qos == 0;
+                    if command.state == CommandState::Created {
+                        command.state = CommandState::Sent;
+                    }
+                    let attempt = command.attempts;
+                    Some(Happened::Sent { attempt, over, qos })
+                });
+            }
+            CommandStep::Received { id } => self.change(position, now, *id, changes, |command| {
+                if std::mem::replace(&mut command.received, true) {
+                    return None;
+                }
+                if matches!(command.state, CommandState::Created | CommandState::Sent) {
+                    command.state = CommandState::Received;
+                }
+                Some(Happened::Received)
+            }),
+            CommandStep::Cancelled { id, by, note } => self.change(position, now, *id, changes, |command| {
+                if command.state != CommandState::Created {
+                    return None;
+                }
+                command.state = CommandState::Cancelled;
+                Some(Happened::Cancelled {
+                    by: by.clone(),
+                    note: note.clone(),
+                })
+            }),
+            // A step of a newer version changes nothing here.
+            _ => {}
+        }
+    }
+
+    fn create(&mut self, position: u64, now: Timestamp, order: &Order, changes: &mut Vec<Change>) {
+        let known = order
+            .key
+            .as_ref()
+            .and_then(|key| self.by_key(&order.by.actor, key));
+        let outcome = match known {
+            Some(known) if known.order.is_same(order) => Ordered::Same(known.id),
+            Some(known) => Ordered::KeyTaken(known.id),
+            None => {
+                self.last += 1;
+                Ordered::New(self.last)
+            }
+        };
+        self.outcomes.insert(position, outcome);
+        if self.outcomes.len() > N_OUTCOMES {
+            self.outcomes.pop_first();
+        }
+        let Ordered::New(id) = outcome else { return };
+        if let Some(key) = key_of(order) {
+            self.index.keys.insert(key, id);
+        }
+        let command = Command {
+            id,
+            order: order.clone(),
+            created_at: now,
+            state: CommandState::Created,
+            state_at: now,
+            attempts: 0,
+            received: false,
+            unconfirmed: false,
+            answer: None,
+        };
+        self.index.add(&command);
+        self.commands.insert(id, command);
+        let by = order.by.clone();
+        self.change(position, now, id, changes, |_| Some(Happened::Created { by }));
+    }
+
+    /// Folds the answer of `device` to command `id`: a result, or an error.
+    pub fn answer(
+        &mut self,
+        position: u64,
+        now: Timestamp,
+        device: &str,
+        id: u64,
+        answer: Result<Value, Value>,
+        changes: &mut Vec<Change>,
+    ) -> Answered {
+        self.tick(position, now, changes);
+        let Some(command) = self.commands.get(&id) else {
+            return Answered::Stray(format!("no command {id} waits for an answer"));
+        };
+        if command.order.device.as_str() != device {
+            return Answered::Stray(format!("command {id} is not one of device `{device}`"));
+        }
+        let ok = answer.is_ok();
+        let value = answer.unwrap_or_else(|error| error);
+        match command.state {
+            CommandState::Executed | CommandState::Failed => {
+                if (command.state == CommandState::Executed) != ok || command.answer.as_ref() != Some(&value)
+                {
+                    return Answered::Stray(format!("command {id} was answered otherwise before"));
+                }
+                self.n_repeated += 1;
+                return Answered::Repeated;
+            }
+            CommandState::Expired | CommandState::Cancelled => {}
+            // A one-way command that was received has ended; its time may be over by now.
+            _ if command.order.expires_at <= now => {}
+            CommandState::Created | CommandState::Sent | CommandState::Received => {
+                self.change(position, now, id, changes, |command| {
+                    command.answer = Some(value.clone());
+                    if ok {
+                        command.state = CommandState::Executed;
+                        return Some(Happened::Executed { result: value });
+                    }
+                    command.state = CommandState::Failed;
+                    Some(Happened::Failed { error: value })
+                });
+                return Answered::Taken;
+            }
+        }
+        match self.late.get(&id) {
+            Some(known) if *known == (ok, value.clone()) => {
+                self.n_repeated += 1;
+                Answered::Repeated
+            }
+            Some(_) => Answered::Stray(format!("command {id} was answered otherwise before")),
+            None => {
+                self.late.insert(id, (ok, value.clone()));
+                let late = Happened::LateAnswer { ok, answer: value };
+                self.change(position, now, id, changes, |_| Some(late));
+                Answered::Taken
+            }
+        }
+    }
+
+    /// Ends what has run out by `now`, and forgets what ended long ago.
+    pub fn tick(&mut self, position: u64, now: Timestamp, changes: &mut Vec<Change>) {
+        while let Some((at, id)) = self.index.expiries.first().copied()
+            && at <= now
+        {
+            self.change(position, now, id, changes, |command| {
+                command.state = CommandState::Expired;
+                Some(Happened::Expired)
+            });
+        }
+        while let Some((at, id)) = self.index.ended.first().copied() {
+            let is_old = now.since(at) > REMEMBERED;
+            if !is_old && self.index.ended.len() <= N_ENDED && self.index.ended_bytes <= ENDED_BYTES {
+                break;
+            }
+            if let Some(command) = self.commands.remove(&id) {
+                self.is_changed = true;
+                self.index.remove(&command);
+                self.late.remove(&id);
+                if let Some(key) = key_of(&command.order)
+                    && self.index.keys.get(&key) == Some(&id)
+                {
+                    self.index.keys.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// Changes one command, keeps the indexes right and notes the fact, if it is one.
+    fn change(
+        &mut self,
+        position: u64,
+        now: Timestamp,
+        id: u64,
+        changes: &mut Vec<Change>,
+        deed: impl FnOnce(&mut Command) -> Option<Happened>,
+    ) {
+        let Some(command) = self.commands.get_mut(&id) else {
+            return;
+        };
+        self.is_changed = true;
+        self.index.remove(command);
+        let before = command.state;
+        let happened = deed(command);
+        if command.state != before {
+            command.state_at = now;
+        }
+        self.index.add(command);
+        let Some(happened) = happened else { return };
+        *self.n_facts.entry(happened.name()).or_default() += 1;
+        if matches!(happened, Happened::Sent { attempt: 2.., .. }) {
+            self.n_resent += 1;
+        }
+        changes.push(Change {
+            command: command.clone(),
+            fact: Fact {
+                position,
+                at: now,
+                happened,
+            },
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

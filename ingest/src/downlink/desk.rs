@@ -1,0 +1,119 @@
+//! Where the pipeline, the sender and requests meet over commands.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use onemap_model::{Command, CommandState, Device, Timestamp};
+use tokio::sync::Notify;
+
+use super::{Book, Due, Outbox, Rules};
+
+/// What callers may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Life of a command whose caller states none.
+    pub life: Duration,
+    /// Most commands of one device that wait.
+    pub waiting_per_device: usize,
+}
+
+/// The one copy of all command state in a process.
+#[derive(Debug)]
+pub struct Desk {
+    work: Mutex<Work>,
+    /// Told when commands changed.
+    pub changed: Notify,
+    /// What callers may ask for.
+    pub limits: Limits,
+}
+
+/// What is changed under one lock, so that "sent" and "cancelled" exclude each other.
+#[derive(Debug)]
+pub struct Work {
+    /// What the journal says.
+    pub book: Book,
+    /// What this process has handed over.
+    pub outbox: Outbox,
+    /// Being taken back: not to be sent any more.
+    cancelling: HashSet<u64>,
+}
+
+/// Whether a command may be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It is not sent any more; now the journal is to be told.
+    Yours,
+    /// It was handed to a connection already, or has ended.
+    TooLate(CommandState),
+    /// It ended long ago or never was.
+    Unknown,
+}
+
+impl Desk {
+    /// A desk over what a checkpoint held.
+    pub fn new(book: Book, rules: Rules, limits: Limits) -> Self {
+        Self {
+            work: Mutex::new(Work {
+                book,
+                outbox: Outbox::new(rules),
+                cancelling: HashSet::new(),
+            }),
+            changed: Notify::new(),
+            limits,
+        }
+    }
+
+    /// The state, locked: for short looks only.
+    pub fn work(&self) -> MutexGuard<'_, Work> {
+        // Every change leaves the state whole, so a poisoned lock still guards one.
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
+    /// Keeps a command from being sent, if it was not.
+    pub fn claim(&mut self, id: u64) -> Claim {
+        let Some(command) = self.book.get(id) else {
+            return Claim::Unknown;
+        };
+        match command.state {
+            CommandState::Created if self.outbox.has_sent(id) => Claim::TooLate(CommandState::Sent),
+            CommandState::Created => {
+                self.cancelling.insert(id);
+                Claim::Yours
+            }
+            state => Claim::TooLate(state),
+        }
+    }
+
+    /// The next command for a device that fetches its commands itself; it is marked as handed over, which is
+    /// its receipt too: an answer to a request cannot be asked for again.
+    pub fn fetch(&mut self, device: &str, now: Timestamp) -> Option<Command> {
+        let waits = |command: &&Command| {
+            let id = command.id;
+            let is_settled = command.received || command.unconfirmed || self.outbox.has_sent(id);
+            !is_settled && !self.cancelling.contains(&id) && command.order.expires_at > now
+        };
+        let command = self.book.waiting(device).find(waits)?.clone();
+        self.outbox.fetched(&command);
+        Some(command)
+    }
+
+    /// The journal did not take the cancellation (or it is folded by now).
+    pub fn release(&mut self, id: u64) {
+        self.cancelling.remove(&id);
+    }
+
+    /// Whether a command is being taken back.
+    pub fn is_claimed(&self, id: u64) -> bool {
+        self.cancelling.contains(&id)
+    }
+
+    /// What is due for one device, in the order of its commands; `granted` says which QoS the listeners of
+    /// a normalised topic have.
+    pub fn due(&self, device: &Device, now: Timestamp, granted: &dyn Fn(&str) -> Option<u8>) -> Vec<Due> {
+        self.outbox
+            .due(&self.book, device, now, granted, &self.cancelling)
+    }
+}

@@ -1,0 +1,14 @@
+//! Commands on their way down: which there are, which are due, and what their messages look like.
+//!
+//! [`Book`] is the pure state machine that the pipeline folds journal records into; [`Outbox`] decides, also
+//! without clock or I/O, which waiting commands are to be handed to a connection now; [`message`] makes and
+//! reads the messages. [`Desk`] is where pipeline, sender and requests meet.
+
+mod book;
+mod desk;
+pub mod message;
+mod outbox;
+
+pub use book::{Answered, Book, Change, Ordered, REMEMBERED};
+pub use desk::{Claim, Desk, Limits, Work};
+pub use outbox::{Due, Outbox, Rules};
