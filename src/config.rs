@@ -24,6 +24,7 @@ struct File {
     devices: Devices,
     push: Push,
     line_protocol: LineProtocol,
+    commands: Commands,
 }
 
 /// `[http]`
@@ -123,6 +124,32 @@ impl Default for LineProtocol {
     }
 }
 
+/// `[commands]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Commands {
+    /// Seconds that a command lives whose caller states no expiry. Default 300; at most 30 days.
+    ttl_seconds: u64,
+    /// Commands of one device that wait; one more is refused with 429. Default 100.
+    waiting_per_device: usize,
+    /// Commands of one device that are sent and not acknowledged. Default 8; 1 sends one after the other.
+    in_flight: usize,
+    /// Send again, on a new connection, what was received and not answered. Default false: a device may
+    /// execute twice what it is sent twice.
+    at_least_once: bool,
+}
+
+impl Default for Commands {
+    fn default() -> Self {
+        Self {
+            ttl_seconds: 300,
+            waiting_per_device: 100,
+            in_flight: 8,
+            at_least_once: false,
+        }
+    }
+}
+
 /// The configuration as meant: every value checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -139,6 +166,8 @@ pub(crate) struct Config {
     pub(crate) push_dir: PathBuf,
     pub(crate) line_tags: Vec<String>,
     pub(crate) demo: bool,
+    pub(crate) command_rules: onemap_ingest::downlink::Rules,
+    pub(crate) command_limits: onemap_ingest::downlink::Limits,
 }
 
 impl Config {
@@ -192,7 +221,34 @@ impl File {
             self.line_protocol.device_tags.iter().all(is_plain),
             "[line_protocol] device_tags: names of letters, digits and `-_.`"
         );
+        let Commands {
+            ttl_seconds,
+            waiting_per_device,
+            in_flight,
+            at_least_once,
+        } = self.commands;
+        let life = Duration::from_secs(ttl_seconds);
+        ensure!(
+            ttl_seconds > 0 && life <= onemap_model::command::MAX_LIFE,
+            "[commands] ttl_seconds = {ttl_seconds}: between 1 and 2592000 (30 days)"
+        );
+        ensure!(
+            (1..=10_000).contains(&waiting_per_device),
+            "[commands] waiting_per_device = {waiting_per_device}: between 1 and 10000"
+        );
+        ensure!(
+            (1..=100).contains(&in_flight),
+            "[commands] in_flight = {in_flight}: between 1 and 100"
+        );
         Ok(Config {
+            command_rules: onemap_ingest::downlink::Rules {
+                in_flight,
+                at_least_once,
+            },
+            command_limits: onemap_ingest::downlink::Limits {
+                life,
+                waiting_per_device,
+            },
             http_listen: self.http.listen,
             max_body_bytes: self.http.max_body_bytes,
             mqtt: self.mqtt.check()?,
@@ -238,6 +294,14 @@ mod tests {
         assert!(read("[journal]\nsegment_bytes = 1000\n").is_err());
         assert!(read("[journal]\nmax_bytes = 1000\n").is_err());
         assert!(read("[history]\ncheckpoint_seconds = 0\n").is_err());
+        for commands in [
+            "ttl_seconds = 0",
+            "ttl_seconds = 2592001",
+            "in_flight = 0",
+            "waiting_per_device = 0",
+        ] {
+            assert!(read(&format!("[commands]\n{commands}\n")).is_err(), "{commands}");
+        }
         let config = read("[http]\nlisten = \"[::1]:0\"\n").unwrap();
         assert!(config.http_listen.is_ipv6());
         assert_eq!(config.rules_dir, Path::new("data/rules"));

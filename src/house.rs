@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use onemap_dashboards::auth::Keys;
 use onemap_dashboards::views::{Folders, LoadedRules, Progress, Register, Seen, Views};
 use onemap_ingest::Counters;
+use onemap_ingest::downlink::{Book, Desk};
 use onemap_ingest::fanout::Fanout;
 use onemap_log::{Log, Reader};
 use onemap_model::{Record, Timestamp, record};
@@ -174,6 +175,10 @@ fn assemble(
             "the checkpoint of the rule engine cannot be read by this version; `onemap journal replay --into NEW` makes all projections again",
         )?,
     };
+    let book = match history.extra("commands") {
+        None => Book::default(),
+        Some(bytes) => Book::restore(&bytes).context("the checkpoint of the commands cannot be read")?,
+    };
     let board = restore_board(history.extra("board"))?;
     let now = history
         .extra("now")
@@ -240,6 +245,8 @@ fn assemble(
         changed_conditions: Mutex::default(),
         seen: RwLock::new(seen),
         board: RwLock::new(board),
+        commands: Desk::new(book, config.command_rules, config.command_limits),
+        max_packet_bytes: config.mqtt.max_packet_bytes,
         rules: RwLock::new(rules),
         ledger: ledger_reader,
         acts: Acts::new(log.clone()),

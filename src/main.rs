@@ -1,9 +1,11 @@
 //! `onemap`: the command line. Composes the members; decides nothing.
 
 mod check;
+mod commanding;
 mod config;
 mod demo;
 mod door;
+mod downlink;
 mod files;
 mod house;
 mod pipeline;
@@ -57,6 +59,9 @@ enum Command {
     /// Devices.
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// Commands to devices.
+    #[command(subcommand)]
+    Command(commanding::CommandCommand),
     /// Import files.
     #[command(subcommand)]
     Import(ImportCommand),
@@ -186,6 +191,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 })
                 .await
             })
+        }
+        Command::Command(command) => {
+            let config = load()?;
+            on_runtime(async move { door::with(&config, move |door| command.run(door, json)).await })
         }
         Command::Import(command) => {
             let config = load()?;

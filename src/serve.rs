@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::downlink;
 use crate::files;
 use crate::house::{self, House, Purpose, Running, clock};
 use crate::shipped;
@@ -83,6 +84,7 @@ impl Server {
         let faults = shipped::faults(config)?;
         anyhow::ensure!(faults.is_empty(), "{}", faults.join("\n"));
         let fanout = Fanout::default();
+        let news = fanout.news();
         // Bound first: a taken port is said before the data folder is touched.
         let http = TcpListener::bind(config.http_listen)
             .await
@@ -122,6 +124,8 @@ impl Server {
         let mut tasks: Vec<(&'static str, tokio::task::JoinHandle<Result<()>>)> = Vec::new();
         let certificates = certificates.map(|certificates| (certificates, counters.clone()));
         let auth: Arc<dyn Auth> = Arc::new(Tokens(views.clone()));
+        let sender = downlink::run(views.clone(), fanout.clone(), news, left, stop.clone());
+        tasks.push(("downlink", tokio::spawn(sender)));
         let (log, mqtt_stop) = (views.log.clone(), stop.clone());
         tasks.push((
             "mqtt",

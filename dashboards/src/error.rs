@@ -52,6 +52,14 @@ impl Problem {
     pub(crate) fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
     }
+    /// 408: what was waited for did not come in time.
+    pub(crate) fn timed_out(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "timed_out", detail)
+    }
+    /// 429: the caller's share is used up for now.
+    pub(crate) fn too_many_requests(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail)
+    }
     /// 422: readable, but not right; `errors` lists each fault.
     pub(crate) fn unprocessable(code: &'static str, detail: impl Into<String>, errors: Value) -> Self {
         Self {

@@ -9,6 +9,7 @@ mod error;
 mod openapi;
 mod push;
 mod request;
+pub mod rpc;
 pub mod screen;
 pub mod views;
 
@@ -30,8 +31,8 @@ use views::Views;
 /// The whole HTTP surface.
 pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: CancellationToken) -> Router {
     use api::{
-        alerts, attributes, device_http, devices, entities, quarantine, readings, rules, session, system,
-        write,
+        alerts, attributes, commands, device_http, devices, entities, fetched, quarantine, readings, rules,
+        session, system, write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -59,6 +60,14 @@ pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: Cancella
         .route("/api/v1/alerts/{id}", get(alerts::show))
         .route("/api/v1/alerts/{id}/ack", post(alerts::ack))
         .route("/api/v1/alerts/{id}/close", post(alerts::close))
+        .route(
+            "/api/v1/commands",
+            get(commands::list_commands).post(commands::post),
+        )
+        .route("/api/v1/commands/{id}", get(commands::show))
+        .route("/api/v1/commands/{id}/cancel", post(commands::cancel))
+        .route("/api/rpc/oneway/{device}", post(commands::one_way))
+        .route("/api/rpc/twoway/{device}", post(commands::two_way))
         .route("/api/v1/rules", get(rules::list_rules))
         .route(
             "/api/v1/rules/{file}",
@@ -76,6 +85,8 @@ pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: Cancella
         .route_layer(middleware::from_fn_with_state(views.clone(), auth::require_scope));
     let open = Router::new()
         .route("/api/v1/session", post(session::begin))
+        .route("/api/v1/{token}/rpc", get(fetched::fetch).post(fetched::ask))
+        .route("/api/v1/{token}/rpc/{id}", post(fetched::answer))
         .route("/api/openapi.json", get(openapi::document))
         .route(
             "/push/{source}",

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use onemap_alerts::Board;
 use onemap_ingest::Counters;
+use onemap_ingest::downlink::Desk;
 use onemap_log::Log;
 use onemap_model::{
     AlertId, Device, DeviceId, DivisionCode, ProfileId, Quality, Scope, SeriesKey, Timestamp,
@@ -59,6 +60,8 @@ pub enum Notice {
     Alert(AlertId),
     /// Devices or entities changed.
     Register,
+    /// A command changed.
+    Command(u64),
 }
 
 /// One rule file as loaded.
@@ -115,6 +118,10 @@ pub struct Views {
     pub seen: RwLock<HashMap<DeviceId, Seen>>,
     /// Open and ended alerts.
     pub board: RwLock<Board>,
+    /// Commands that wait or ended lately.
+    pub commands: Desk,
+    /// Largest MQTT packet that a device may send.
+    pub max_packet_bytes: usize,
     /// Rule files by name.
     pub rules: RwLock<BTreeMap<String, LoadedRules>>,
     /// Read-only ledger.

@@ -118,6 +118,7 @@ pub(super) fn fold(fold: &mut Fold<'_>, position: u64, record: Record<'_>) -> Re
         Record::Rule(file) => fold.rules(position, &file),
         Record::Act(act) => fold.act(position, &act),
         Record::Session(_) => {}
+        Record::Command(command) => fold.command(position, &command),
         other => warn!(position, ?other, "a record kind without a fold; skipped"),
     }
     Ok(())
@@ -146,7 +147,10 @@ impl Fold<'_> {
             self.refuse(position, 0, frame, Refusal::UnknownDevice, "");
             return Ok(());
         };
-        if self.about_itself(position, frame, &device) || self.of_gateway(position, frame, &device)? {
+        if self.about_itself(position, frame, &device)
+            || self.of_gateway(position, frame, &device)?
+            || self.upward(position, frame, &device)
+        {
             return Ok(());
         }
         let message = match self.profile(device.profile.as_ref()) {
@@ -278,6 +282,7 @@ impl Fold<'_> {
     }
 
     fn tick(&mut self, position: u64) {
+        self.expire(position);
         let transitions = self.engine.tick(*self.now, position);
         self.judged(transitions);
         let expired = self.views.board.write().expect(POISON).tick(*self.now, position);

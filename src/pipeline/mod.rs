@@ -6,6 +6,7 @@
 //! kill -9 included, changes nothing but the time of delivery.
 
 mod attributes;
+mod commands;
 mod fold;
 mod gateway;
 mod lines;
@@ -276,6 +277,12 @@ impl Pipeline {
             })?
             .transitions
         };
+        let commands: std::collections::BTreeSet<u64> = pending
+            .ledger
+            .commands
+            .iter()
+            .map(|(command, _)| command.id)
+            .collect();
         let alerts: Vec<AlertId> = pending.ledger.transitions.iter().map(|t| t.alert).collect();
         let views = &self.views;
         let (position, now) = (self.position, self.now);
@@ -291,6 +298,12 @@ impl Pipeline {
         // Nobody listening is not an error.
         for alert in alerts {
             let _ = views.notices.send(Notice::Alert(alert));
+        }
+        if !commands.is_empty() {
+            views.commands.changed.notify_one();
+        }
+        for command in commands {
+            let _ = views.notices.send(Notice::Command(command));
         }
         if pending.register_changed {
             let _ = views.notices.send(Notice::Register);
@@ -362,8 +375,10 @@ impl Pipeline {
         let engine = self.engine.snapshot();
         let board = self.views.board.read().expect(POISON).snapshot();
         let gaps = self.views.gaps.encode_changed();
+        let commands = self.views.commands.work().book.unsaved();
         let now = self.now.ms().to_le_bytes();
         let mut extras: Vec<(&str, &[u8])> = vec![("engine", &engine), ("board", &board), ("now", &now)];
+        extras.extend(commands.iter().map(|bytes| ("commands", bytes.as_slice())));
         extras.extend(gaps.iter().map(|(name, blob)| (name.as_str(), blob.as_slice())));
         let refused = refused::encode(&self.views.refused);
         extras.push((refused::NAME, &refused));
@@ -439,6 +454,7 @@ fn is_empty(batch: &LedgerBatch) -> bool {
         && batch.quarantine.is_empty()
         && batch.evidence.is_empty()
         && batch.acts.is_empty()
+        && batch.commands.is_empty()
         && batch.register.is_empty()
         && batch.attributes.is_empty()
 }

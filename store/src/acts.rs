@@ -7,9 +7,12 @@
 use std::time::Duration;
 
 use onemap_log::{Batch, Log, LogError};
+use onemap_model::command::{MAX_KEY_BYTES, MAX_LIFE, MAX_METHOD_BYTES, MAX_PARAMS_BYTES};
 use onemap_model::record::{Register, RuleFile, Stamped};
 use onemap_model::scope::Permission;
-use onemap_model::{Act, DivisionCode, Record, Role, RuleId, Scope, Timestamp, Verb};
+use onemap_model::{
+    Act, CommandRecord, CommandStep, DivisionCode, Record, Role, RuleId, Scope, Timestamp, Verb,
+};
 
 use crate::ledger::{TokenHash, TokenHashError};
 use crate::register::{EntityError, check_entity};
@@ -91,6 +94,12 @@ pub enum ActError {
         #[source]
         source: onemap_model::IdError,
     },
+    /// A command's method, key or parameters are no such thing, or too long.
+    #[error("the command's {what}")]
+    Command {
+        /// Which part, and what is wrong with it.
+        what: String,
+    },
     /// The journal did not take it. Whether a part was kept is not known.
     #[error("the journal did not take it")]
     Journal(#[from] LogError),
@@ -156,6 +165,23 @@ impl Acts {
         self.append([Record::Rule(Stamped { at, by, what: file })]).await
     }
 
+    /// Records that a command is ordered or taken back and waits until it is durable; gives its journal
+    /// position. Whether the device exists and lies inside the scope's division is for the caller to look at
+    /// before. What a device did to a command is no act: the server writes it down itself.
+    ///
+    /// # Errors
+    /// See [`ActError`]; after all but [`ActError::Journal`] nothing was recorded.
+    pub async fn record_command(
+        &self,
+        scope: &Scope,
+        at: Timestamp,
+        what: CommandStep,
+    ) -> Result<u64, ActError> {
+        permit(scope, Permission::Command)?;
+        check_step(at, &what)?;
+        self.append([Record::Command(CommandRecord { at, what })]).await
+    }
+
     async fn append(&self, records: impl IntoIterator<Item = Record<'static>>) -> Result<u64, ActError> {
         let mut batch = Batch::new();
         for record in records {
@@ -200,6 +226,36 @@ fn check_verb(at: Timestamp, verb: &Verb) -> Result<(), ActError> {
         return Err(ActError::Note);
     }
     Ok(())
+}
+
+fn check_step(at: Timestamp, step: &CommandStep) -> Result<(), ActError> {
+    let wrong = |what: String| Err(ActError::Command { what });
+    match step {
+        CommandStep::Created(order) => {
+            let is_name = |text: &str, most: usize| {
+                !text.trim().is_empty() && text.len() <= most && !text.contains(char::is_control)
+            };
+            if !is_name(&order.method, MAX_METHOD_BYTES) {
+                return wrong(format!("method is a name of 1 to {MAX_METHOD_BYTES} bytes"));
+            }
+            if order.key.as_ref().is_some_and(|key| !is_name(key, MAX_KEY_BYTES)) {
+                return wrong(format!("idempotency key is a text of 1 to {MAX_KEY_BYTES} bytes"));
+            }
+            let n = order.params.to_string().len();
+            if n > MAX_PARAMS_BYTES {
+                return wrong(format!(
+                    "parameters have {n} bytes as JSON, at most {MAX_PARAMS_BYTES} are taken"
+                ));
+            }
+            if order.expires_at <= at || order.expires_at > at + MAX_LIFE {
+                return wrong("expiry lies in the future, within 30 days".to_owned());
+            }
+            Ok(())
+        }
+        CommandStep::Cancelled { note, .. } if note.len() > MAX_NOTE => Err(ActError::Note),
+        CommandStep::Cancelled { .. } => Ok(()),
+        _ => Err(ActError::Verb),
+    }
 }
 
 fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), ActError> {

@@ -10,6 +10,7 @@
 mod alarms;
 mod bad_input;
 mod cli;
+mod commands;
 mod corridor;
 mod crash;
 mod demo;

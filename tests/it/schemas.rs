@@ -111,6 +111,15 @@ fn answers_are_as_the_schemas_say() {
         transition["alert_state"] = "open".into();
         check("transition", &transition);
     }
+    let command = server.post(
+        "/api/v1/commands",
+        &json!({"device": "air-1", "method": "ping", "ttl_s": 60}),
+    );
+    check("command", &command);
+    check(
+        "command",
+        &server.get(&format!("/api/v1/commands/{}", command["id"])),
+    );
     let ready = std::fs::read_to_string(server.dir.join("ready.json")).unwrap();
     check("ready", &serde_json::from_str(&ready).unwrap());
     let openapi = server.get("/api/openapi.json");

@@ -2,9 +2,11 @@
 
 pub(crate) mod alerts;
 pub(crate) mod attributes;
+pub(crate) mod commands;
 pub(crate) mod device_http;
 pub(crate) mod devices;
 pub(crate) mod entities;
+pub(crate) mod fetched;
 pub(crate) mod keep;
 pub(crate) mod push;
 pub(crate) mod quarantine;

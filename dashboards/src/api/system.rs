@@ -237,6 +237,43 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         "Series in the dictionary.",
         &one(views.history.stats().series),
     );
+    let (held, facts, n_resent, n_repeated) = {
+        let work = views.commands.work();
+        let (facts, n_resent, n_repeated) = work.book.facts();
+        (work.book.count(), facts.clone(), n_resent, n_repeated)
+    };
+    let held: Vec<_> = held
+        .into_iter()
+        .map(|(state, n)| (format!("{{state=\"{}\"}}", state.name()), n))
+        .collect();
+    metric(
+        "onemap_commands",
+        "gauge",
+        "Commands that wait or ended within a day, by state.",
+        &held,
+    );
+    let facts: Vec<_> = facts
+        .into_iter()
+        .map(|(fact, n)| (format!("{{fact=\"{fact}\"}}"), n))
+        .collect();
+    metric(
+        "onemap_command_facts_total",
+        "counter",
+        "Facts about commands since the start, by name.",
+        &facts,
+    );
+    metric(
+        "onemap_commands_resent_total",
+        "counter",
+        "Commands handed to a connection again.",
+        &one(n_resent),
+    );
+    metric(
+        "onemap_command_answers_repeated_total",
+        "counter",
+        "Answers that came again.",
+        &one(n_repeated),
+    );
     let counts = views.counts(&Scope::local("metrics"));
     metric(
         "onemap_devices",

@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::alerts::alert_json;
+use crate::api::commands::command_json;
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::push::{N_WAITING_EVENTS, event, stream};
@@ -143,6 +144,7 @@ impl Pump {
         series.sort_unstable();
         series.dedup();
         let mut alerts = Vec::new();
+        let mut commands = std::collections::BTreeSet::new();
         let mut register = false;
         loop {
             match self.notices.try_recv() {
@@ -152,6 +154,9 @@ impl Pump {
                     }
                 }
                 Ok(Notice::Register) => register = true,
+                Ok(Notice::Command(id)) => {
+                    commands.insert(id);
+                }
                 Err(broadcast::error::TryRecvError::Lagged(_)) => register = true,
                 Err(_) => break,
             }
@@ -189,6 +194,11 @@ impl Pump {
             for id in &alerts {
                 if let Some(alert) = alert_json(&self.views, &scope, id) {
                     send("alert", alert.to_string());
+                }
+            }
+            for id in &commands {
+                if let Some(command) = command_json(&self.views, &scope, *id) {
+                    send("command", command.to_string());
                 }
             }
             if beat {

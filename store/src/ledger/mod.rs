@@ -5,6 +5,7 @@
 //! nothing: positions at or before the cursor are skipped and ids are unique.
 
 mod attributes;
+mod commands;
 mod quarantine;
 mod reader;
 mod schema;
@@ -14,9 +15,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use onemap_model::record::{Frame, RecordError, Register as Change};
-use onemap_model::{Act, Refusal, Source, Timestamp, Transition};
+use onemap_model::{Act, Command, Fact, Refusal, Source, Timestamp, Transition};
 use rusqlite::{Connection, OptionalExtension, params};
 
+pub use commands::CommandFilter;
 pub use quarantine::{QuarantineFilter, QuarantineTotals, Quarantined};
 pub use reader::{AccessToken, LedgerAct, LedgerReader, LedgerTransition};
 pub use tokens::{TokenHash, TokenHashError, Tokens};
@@ -63,6 +65,8 @@ pub struct LedgerBatch {
     pub evidence: Vec<(u64, Vec<u8>)>,
     /// Journal position and act.
     pub acts: Vec<(u64, Act)>,
+    /// Facts about commands, each with the command as it stands after it, in order.
+    pub commands: Vec<(Command, Fact)>,
     /// Journal position, time and change; only tokens are taken from them.
     pub register: Vec<(u64, Timestamp, Change)>,
     /// Attributes set or gone.
@@ -176,6 +180,7 @@ impl Ledger {
         let connection = sqlite::open(path, &kind)?;
         connection
             .execute_batch(attributes::SCHEMA)
+            .and_then(|()| connection.execute_batch(commands::TABLES))
             .map_err(|e| sqlite::error(path, "add tables to", e))?;
         connection.set_prepared_statement_cache_capacity(32);
         let cursor = schema::meta(&connection, schema::CURSOR).map_err(|e| sqlite::error(path, "read", e))?;
@@ -256,6 +261,9 @@ impl Ledger {
                 act.by.actor,
                 serde_json::to_string(act).expect("acts have text keys only"),
             ])?;
+        }
+        for (command, fact) in batch.commands.iter().filter(|(_, f)| f.position > cursor) {
+            commands::put(&tx, command, fact)?;
         }
         for (position, at, change) in batch.register.iter().filter(|(position, ..)| *position > cursor) {
             tokens::put(&tx, *position, *at, change)?;

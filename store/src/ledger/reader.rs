@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use onemap_model::{Act, AlertId, DeviceId, DivisionCode, Role, Timestamp, Transition};
+use onemap_model::{Act, AlertId, Command, DeviceId, DivisionCode, Fact, Role, Timestamp, Transition};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
+use super::commands::{self, CommandFilter};
 use super::quarantine::{self, QuarantineFilter, QuarantineTotals, Quarantined};
 use super::schema;
 use super::tokens::TokenHash;
@@ -116,6 +117,26 @@ impl LedgerReader {
                 .query_map([alert.to_string()], transition)?
                 .collect()
         })
+    }
+
+    /// At most `limit` commands with numbers under `before`, newest first.
+    pub fn commands(
+        &self,
+        filter: &CommandFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Command>, LedgerError> {
+        self.read(|c| commands::page(c, filter, before, limit))
+    }
+
+    /// One command with the facts of its life in their order.
+    pub fn command(&self, id: u64) -> Result<Option<(Command, Vec<Fact>)>, LedgerError> {
+        self.read(|c| commands::one(c, id))
+    }
+
+    /// How many commands there are.
+    pub fn n_commands(&self) -> Result<u64, LedgerError> {
+        self.read(commands::count)
     }
 
     /// Every transition, oldest first.

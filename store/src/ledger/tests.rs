@@ -119,6 +119,7 @@ fn a_batch_is_read_back_and_a_second_time_changes_nothing() {
         transitions: vec![transition(3, 3, Edge::Raised), transition(5, 3, Edge::Closed)],
         quarantine: vec![entry(4, 0, 4000, b"{"), entry(4, 1, 4000, b"\xff\x00")],
         evidence: vec![(2, frame(2000, b"612.25")), (4, frame(4000, b"{"))],
+        commands: Vec::new(),
         acts: vec![(5, act.clone())],
         register: vec![],
         attributes: vec![],
