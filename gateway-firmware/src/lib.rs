@@ -14,6 +14,7 @@
 //! an error in the log): new values are lost at the source, where the gap is visible, rather than old
 //! ones in silence.
 
+pub mod commands;
 pub mod config;
 pub mod confirmed;
 pub mod line;

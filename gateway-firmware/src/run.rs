@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::commands::Commands;
 use crate::config::{Config, Slave};
 use crate::line::Line;
 use crate::spool::Spool;
@@ -56,7 +57,8 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), stop: CancellationT
     let polling = stop.child_token();
     let publishing = CancellationToken::new();
 
-    let uplink = Uplink::new(&config, spool.clone(), &found, Arc::clone(&counters));
+    let commands = Commands::open(&config.spool_dir)?;
+    let uplink = Uplink::new(&config, spool.clone(), &found, Arc::clone(&counters), commands);
     let mut uplinks = JoinSet::new();
     uplinks.spawn(uplink.run(publishing.clone()));
     let mut lines = JoinSet::new();
@@ -116,6 +118,7 @@ async fn report(counters: &Counters, spool: &Spool) {
     loop {
         ticks.tick().await;
         let per_s = rate.note(bytes(), STATUS_EVERY.as_secs_f64());
+        counters.bytes_per_s.store(per_s as u64, Ordering::Relaxed);
         let status = spool.log.status();
         info!("status {}", counters.line(&status, spool.max_bytes, per_s));
         if status.full {

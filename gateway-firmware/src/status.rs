@@ -38,6 +38,10 @@ pub struct Counters {
     pub connected: AtomicBool,
     /// Everything up to this position is stored by the server.
     pub floor: AtomicU64,
+    /// Bytes a second that the spool takes, as last reported.
+    pub bytes_per_s: AtomicU64,
+    /// Commands that were answered.
+    pub commands: AtomicU64,
 }
 
 /// Adds one.
@@ -88,7 +92,7 @@ impl Counters {
             "timeouts": n(&self.timeouts), "transport_errors": n(&self.transport_errors), "exceptions": n(&self.exceptions),
             "published": n(&self.published), "resent": n(&self.resent),
             "receipts": n(&self.receipts), "foreign_receipts": n(&self.foreign_receipts),
-            "unreadable": n(&self.unreadable), "connects": n(&self.connects),
+            "unreadable": n(&self.unreadable), "connects": n(&self.connects), "commands": n(&self.commands),
         })
     }
 }

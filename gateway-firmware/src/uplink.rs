@@ -7,21 +7,24 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use onemap_log::{LogError, Reader};
+use onemap_model::Timestamp;
 use onemap_wire::native::{self, Receipt};
 use rumqttc::{
     AsyncClient, ConnectReturnCode, Event, EventLoop, MqttOptions, NetworkOptions, Packet, QoS,
     SubscribeReasonCode,
 };
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::commands::{Commands, Deeds};
 use crate::config::Config;
 use crate::confirmed::Confirmed;
 use crate::record::Poll;
@@ -35,6 +38,8 @@ const WINDOW: u64 = 2_000;
 /// it one more never waits.
 const MAX_PUBLISHES: usize = 32;
 const CLIENT_QUEUE: usize = 64;
+/// Old answers to commands published at once; with [`MAX_PUBLISHES`] fewer than the client's queue holds.
+const MAX_ANSWERS: usize = 16;
 /// Readings in one publish, unless one poll alone has more.
 const MAX_READINGS: usize = 1_000;
 /// Largest packet either way.
@@ -80,8 +85,11 @@ pub struct Uplink {
     options: MqttOptions,
     readings_topic: String,
     receipt_topic: String,
+    command_topic: String,
+    answer_topic: String,
     spool: Spool,
     counters: Arc<Counters>,
+    commands: Commands,
     confirmed: Confirmed,
     /// Highest position that may have been published, in this life or an earlier one.
     published_to: u64,
@@ -97,6 +105,8 @@ struct Session {
     /// Highest position sent on this connection since the last rewind.
     sent_to: u64,
     unacknowledged: usize,
+    /// Answers to commands are among what is unacknowledged.
+    has_told: bool,
     last_ack: Instant,
     last_progress: Instant,
     resend_after: Duration,
@@ -104,7 +114,13 @@ struct Session {
 
 impl Uplink {
     /// An uplink for what was found in the spool.
-    pub fn new(config: &Config, spool: Spool, found: &Found, counters: Arc<Counters>) -> Self {
+    pub fn new(
+        config: &Config,
+        spool: Spool,
+        found: &Found,
+        counters: Arc<Counters>,
+        commands: Commands,
+    ) -> Self {
         let device = config.device.as_str();
         let mut options = MqttOptions::new(device, &config.host, config.port);
         options
@@ -118,8 +134,11 @@ impl Uplink {
             options,
             readings_topic: format!("onemap/v1/{device}/readings"),
             receipt_topic: format!("onemap/v1/{device}/receipt"),
+            command_topic: format!("onemap/v1/{device}/command"),
+            answer_topic: format!("onemap/v1/{device}/command/response"),
             spool,
             counters,
+            commands,
             noted_floor: found.confirmed.floor(),
             confirmed: found.confirmed.clone(),
             published_to: found.last,
@@ -207,10 +226,19 @@ impl Uplink {
             held: None,
             sent_to: floor,
             unacknowledged: 0,
+            has_told: false,
             last_ack: now,
             last_progress: now,
             resend_after: RESEND_AFTER.0,
         };
+        // Receipts were granted, so the gateway works; a server without commands is not worth a new
+        // connection. Answers that the last connection may have lost go first.
+        let commanding = session
+            .client
+            .try_subscribe(&self.command_topic, QoS::AtLeastOnce);
+        commanding.map_err(|e| Trouble::Connection(e.to_string()))?;
+        self.commands.begin();
+        self.tell_more(&mut session)?;
         let mut durable = self.spool.log.durable();
         let mut upkeep = tokio::time::interval(UPKEEP);
         loop {
@@ -359,14 +387,65 @@ impl Uplink {
             Happening::Acknowledged => {
                 session.unacknowledged = session.unacknowledged.saturating_sub(1);
                 session.last_ack = Instant::now();
+                if session.unacknowledged == 0 && std::mem::take(&mut session.has_told) {
+                    if let Err(e) = self.commands.told() {
+                        warn!("answers to commands will be published again: {e}");
+                    }
+                    self.tell_more(session)?;
+                }
             }
             Happening::Message { topic, payload } if topic == self.receipt_topic => {
                 self.receipt(session, &payload)
             }
+            Happening::Message { topic, payload } if topic == self.command_topic => {
+                self.command(session, &payload)?;
+            }
             Happening::Message { topic, .. } => debug!("a message on `{topic}` is not for the gateway"),
-            Happening::Connected | Happening::Subscribed(_) => {}
+            Happening::Subscribed(false) => warn!("the server refuses the subscription to commands"),
+            Happening::Connected | Happening::Subscribed(true) => {}
             Happening::Trouble(trouble) => return Err(trouble),
         }
+        Ok(())
+    }
+
+    /// Carries out a command and answers it.
+    fn command(&mut self, session: &mut Session, payload: &[u8]) -> Result<(), Trouble> {
+        let now = Timestamp::from_system(SystemTime::now());
+        let mut own = Own {
+            spool: &self.spool,
+            counters: &self.counters,
+            now,
+        };
+        match self.commands.take(payload, now.ms(), &mut own) {
+            Ok(Some(answer)) => self.tell(session, &answer),
+            Ok(None) => Ok(()),
+            Err(e) => {
+                warn!("a command is not carried out, its file cannot be written: {e}");
+                Ok(())
+            }
+        }
+    }
+
+    /// Publishes answers that the server may not have.
+    fn tell_more(&mut self, session: &mut Session) -> Result<(), Trouble> {
+        for answer in self.commands.untold(MAX_ANSWERS) {
+            self.tell(session, &answer)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&self, session: &mut Session, answer: &Value) -> Result<(), Trouble> {
+        let publishing =
+            session
+                .client
+                .try_publish(&self.answer_topic, QoS::AtLeastOnce, false, answer.to_string());
+        publishing.map_err(|e| Trouble::Connection(e.to_string()))?;
+        if session.unacknowledged == 0 {
+            session.last_ack = Instant::now();
+        }
+        session.unacknowledged += 1;
+        session.has_told = true;
+        count(&self.counters.commands);
         Ok(())
     }
 
@@ -419,6 +498,27 @@ impl Uplink {
             Ok(Ok(())) => {}
             Ok(Err(e)) => warn!("{e:#}"),
             Err(e) => warn!("upkeep of the spool ended badly: {e}"),
+        }
+    }
+}
+
+/// What the gateway itself can do.
+struct Own<'a> {
+    spool: &'a Spool,
+    counters: &'a Counters,
+    now: Timestamp,
+}
+
+impl Deeds for Own<'_> {
+    fn deed(&mut self, method: &str, _params: &Value) -> Result<Value, String> {
+        match method {
+            "ping" => Ok(json!({"pong": true, "time": self.now.ms()})),
+            "getStatus" => {
+                let per_s = self.counters.bytes_per_s.load(Ordering::Relaxed) as f64;
+                let log = self.spool.log.status();
+                Ok(self.counters.line(&log, self.spool.max_bytes, per_s))
+            }
+            _ => Err("not supported".to_owned()),
         }
     }
 }

@@ -117,7 +117,12 @@ async fn serve(mut stream: TcpStream, world: Arc<World>) -> Option<()> {
                     ConnAck::new(code, false).write(&mut answers).ok()?;
                 }
                 Packet::Subscribe(subscribe) => {
-                    receipts_to = Some(subscribe.filters[0].path.clone());
+                    let filter = &subscribe.filters[0].path;
+                    if filter.ends_with("/receipt") {
+                        receipts_to = Some(filter.clone());
+                    } else {
+                        assert_eq!(filter, "onemap/v1/gw-1/command");
+                    }
                     let code = SubscribeReasonCode::Success(QoS::AtLeastOnce);
                     SubAck::new(subscribe.pkid, vec![code]).write(&mut answers).ok()?;
                 }
