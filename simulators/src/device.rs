@@ -1,4 +1,5 @@
-//! A device's life: speak at a cadence, keep what is not acknowledged, reconnect with patience.
+//! A device's life: speak at a cadence, keep what is not acknowledged, reconnect with patience, do as it is
+//! told.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use tracing::{debug, warn};
 
 use crate::mqtt::codec::Qos;
 use crate::mqtt::{Incoming, Link, LinkError, Login, Outbox};
+use crate::obey::{self, Deed, Obedience};
 use crate::prng::{Prng, seed_of};
 
 /// Messages that a device keeps while it is not connected; then the oldest goes.
@@ -31,6 +33,7 @@ pub struct Talker {
 /// Runs a device until `stop`.
 pub async fn talk(mut talker: Talker, stop: CancellationToken) {
     let mut outbox = Outbox::new(KEEPS);
+    let mut obedience = Obedience::default();
     let id = talker.login.client_id.clone();
     let mut prng = Prng::new(id.bytes().fold(7, |seed, byte| seed_of(&[seed, u64::from(byte)])));
     let mut ticks = interval_at(talker.first.into(), talker.every);
@@ -53,7 +56,7 @@ pub async fn talk(mut talker: Talker, stop: CancellationToken) {
         let ended = match connected {
             Ok(link) => {
                 wait = BACK_OFF.0;
-                match serve(link, &mut talker, &mut outbox, &mut ticks, &stop).await {
+                match serve(link, &mut talker, &mut outbox, &mut obedience, &mut ticks, &stop).await {
                     Ok(()) => return,
                     Err(e) => e,
                 }
@@ -84,9 +87,11 @@ async fn serve(
     mut link: Link,
     talker: &mut Talker,
     outbox: &mut Outbox,
+    obedience: &mut Obedience,
     ticks: &mut tokio::time::Interval,
     stop: &CancellationToken,
 ) -> Result<(), LinkError> {
+    link.subscribe(u16::MAX, obey::FILTER).await?;
     for waiting in outbox.all() {
         link.publish(
             &waiting.topic,
@@ -100,6 +105,7 @@ async fn serve(
     }
     let mut pings = tokio::time::interval(talker.login.keep_alive / 2);
     pings.reset();
+    let mut reboots = false;
     loop {
         tokio::select! {
             _ = ticks.tick() => {
@@ -112,16 +118,39 @@ async fn serve(
                 }
             }
             received = link.receive(|packet| match packet {
-                Incoming::PubAck(id) => (Some(id), None),
-                Incoming::Publish { id, .. } => (None, id),
-                _ => (None, None),
+                Incoming::PubAck(id) => (Some(id), None, None),
+                Incoming::Publish { id, topic, payload } => {
+                    (None, id, obedience.take(topic, payload, talker.every))
+                }
+                _ => (None, None, None),
             }) => {
-                let (done, to_acknowledge) = received?;
+                let (done, to_acknowledge, told) = received?;
                 if let Some(id) = done {
                     outbox.acknowledge(id);
                 }
                 if let Some(id) = to_acknowledge {
                     link.acknowledge(id).await?;
+                }
+                if let Some((topic, answer, deed)) = told {
+                    outbox.push(topic, answer.to_string().into_bytes());
+                    for waiting in outbox.unsent() {
+                        link.publish(&waiting.topic, &waiting.payload, Qos::AtLeastOnce, waiting.id, false).await?;
+                        waiting.sent = true;
+                    }
+                    match deed {
+                        Deed::None => {}
+                        Deed::Interval(every) => {
+                            talker.every = every;
+                            *ticks = interval_at(tokio::time::Instant::now() + every, every);
+                            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+                        }
+                        Deed::Reboot => reboots = true,
+                    }
+                }
+                // It has said what it had to say.
+                if reboots && outbox.is_empty() {
+                    link.disconnect().await;
+                    return Err(LinkError::Closed);
                 }
             }
             _ = pings.tick() => link.ping().await?,

@@ -9,5 +9,6 @@ pub mod device;
 pub mod load;
 pub mod modbus;
 pub mod mqtt;
+pub mod obey;
 pub mod prng;
 pub mod replay;

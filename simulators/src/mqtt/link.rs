@@ -113,6 +113,15 @@ impl Link {
         self.flush().await
     }
 
+    /// Subscribes to one filter; the answer comes as [`Incoming::SubAck`].
+    ///
+    /// # Errors
+    /// When the socket does not take it in time.
+    pub async fn subscribe(&mut self, id: u16, filter: &str) -> Result<(), LinkError> {
+        codec::subscribe(&mut self.outbox, id, filter, Qos::AtLeastOnce);
+        self.flush().await
+    }
+
     /// Sends a ping.
     ///
     /// # Errors
