@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use onemap_ingest::MqttConfig;
+use onemap_ingest::admit::AgeLimits;
 use serde::Deserialize;
 
 mod mqtt;
@@ -25,6 +26,27 @@ struct File {
     push: Push,
     line_protocol: LineProtocol,
     commands: Commands,
+    ingest: Ingest,
+}
+
+/// `[ingest]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Ingest {
+    /// Days that a reading may be old when it arrives live; an older one is refused as `too_old`.
+    /// Default 40.
+    live_max_age_days: u32,
+    /// Days that an imported or resent reading may be old. Default 3650.
+    backfill_days: u32,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self {
+            live_max_age_days: 40,
+            backfill_days: 3650,
+        }
+    }
 }
 
 /// `[http]`
@@ -165,6 +187,7 @@ pub(crate) struct Config {
     pub(crate) profiles_dir: PathBuf,
     pub(crate) push_dir: PathBuf,
     pub(crate) line_tags: Vec<String>,
+    pub(crate) ages: AgeLimits,
     pub(crate) demo: bool,
     pub(crate) command_rules: onemap_ingest::downlink::Rules,
     pub(crate) command_limits: onemap_ingest::downlink::Limits,
@@ -240,6 +263,19 @@ impl File {
             (1..=100).contains(&in_flight),
             "[commands] in_flight = {in_flight}: between 1 and 100"
         );
+        let Ingest {
+            live_max_age_days,
+            backfill_days,
+        } = self.ingest;
+        ensure!(
+            live_max_age_days >= 1,
+            "[ingest] live_max_age_days = {live_max_age_days}: at least 1"
+        );
+        ensure!(
+            backfill_days >= live_max_age_days,
+            "[ingest] backfill_days = {backfill_days}: not less than live_max_age_days ({live_max_age_days})"
+        );
+        let days = |n: u32| Duration::from_secs(u64::from(n) * 86_400);
         Ok(Config {
             command_rules: onemap_ingest::downlink::Rules {
                 in_flight,
@@ -248,6 +284,10 @@ impl File {
             command_limits: onemap_ingest::downlink::Limits {
                 life,
                 waiting_per_device,
+            },
+            ages: AgeLimits {
+                live: days(live_max_age_days),
+                backfill: days(backfill_days),
             },
             http_listen: self.http.listen,
             max_body_bytes: self.http.max_body_bytes,
@@ -302,6 +342,10 @@ mod tests {
         ] {
             assert!(read(&format!("[commands]\n{commands}\n")).is_err(), "{commands}");
         }
+        assert!(read("[ingest]\nlive_max_age_days = 0\n").is_err());
+        assert!(read("[ingest]\nbackfill_days = 39\n").is_err());
+        let config = read("[ingest]\nbackfill_days = 41\n").unwrap();
+        assert_eq!(config.ages.backfill, Duration::from_secs(41 * 86_400));
         let config = read("[http]\nlisten = \"[::1]:0\"\n").unwrap();
         assert!(config.http_listen.is_ipv6());
         assert_eq!(config.rules_dir, Path::new("data/rules"));

@@ -16,7 +16,9 @@ use crate::config::Config;
 use crate::serve::Server;
 
 /// Readings of one request.
-const N_READINGS: usize = 2000;
+const N_READINGS: usize = 1000;
+/// Rows of an import that wait for their piece to be full, over all devices.
+const N_WAITING: usize = 100_000;
 /// Entities of one request.
 const N_ENTITIES: usize = 1000;
 
@@ -167,6 +169,15 @@ impl Door {
         answer(path, response)
     }
 
+    fn post_text(&self, path: &str, body: &str) -> Result<Value> {
+        let request = self.agent.post(format!("{}{path}", self.base));
+        let response = request
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", "application/json")
+            .send(body);
+        answer(path, response)
+    }
+
     /// Makes a bearer token.
     pub(crate) fn new_token(
         &self,
@@ -294,41 +305,129 @@ impl Door {
         report(json, n, n_faults)
     }
 
+    /// Sends the file's readings by the backfill lane, in the order of its lines as far as pieces of one
+    /// device allow, and waits for what became of each. A second run stores nothing twice.
     pub(crate) fn import_readings(&self, file: &Path, json: bool) -> Result<ExitCode> {
         let text = read(file)?;
-        let mut by_device: std::collections::BTreeMap<String, Vec<Value>> = std::collections::BTreeMap::new();
-        let (mut n, mut n_faults) = (0, 0);
+        let mut import = Import {
+            door: self,
+            file,
+            waiting: std::collections::BTreeMap::new(),
+            n_waiting: 0,
+            done: Imported::default(),
+        };
         for row in import_readings_csv(&text) {
             match row {
-                Ok(row) => {
-                    n += 1;
-                    let reading = json!({"q": row.quantity, "ch": row.channel, "t": row.at.ms(), "v": row.value, "r": true});
-                    by_device.entry(row.device.to_string()).or_default().push(reading);
-                }
+                Ok(row) => import.add(&row),
                 Err(fault) => {
-                    n_faults += 1;
+                    import.done.faults += 1;
                     eprintln!("{}: {fault}", file.display());
                 }
             }
         }
-        let mut done = 0;
-        for (device, readings) in by_device {
-            for chunk in readings.chunks(N_READINGS) {
-                let posted = self.post("/api/v1/readings", &json!({"device": device, "readings": chunk}));
-                if let Err(refused) = posted {
-                    eprintln!(
-                        "{}: {} rows of `{device}`: {refused:#}",
-                        file.display(),
-                        chunk.len()
-                    );
-                    n_faults += chunk.len();
-                    n -= chunk.len();
-                }
-                done += chunk.len();
-                progress(done, n);
+        import.send_all();
+        let done = import.done;
+        if std::io::stderr().is_terminal() {
+            eprintln!();
+        }
+        if json {
+            println!("{}", done.json());
+        } else {
+            println!(
+                "{} imported ({} new, {} duplicate, {} revised), {} refused",
+                done.new + done.duplicate + done.revised,
+                done.new,
+                done.duplicate,
+                done.revised,
+                done.refused + done.faults
+            );
+        }
+        Ok(if done.refused + done.faults == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+}
+
+/// What became of an import so far.
+#[derive(Clone, Copy, Default)]
+struct Imported {
+    new: u64,
+    duplicate: u64,
+    revised: u64,
+    /// By the server.
+    refused: u64,
+    /// Lines that could not be read.
+    faults: u64,
+}
+
+impl Imported {
+    fn json(&self) -> Value {
+        json!({"imported": self.new + self.duplicate + self.revised, "new": self.new,
+               "duplicate": self.duplicate, "revised": self.revised, "refused": self.refused + self.faults})
+    }
+}
+
+/// An import on its way: rows wait by device until a piece is full.
+struct Import<'a> {
+    door: &'a Door,
+    file: &'a Path,
+    /// By device: rows as JSON, with commas between them, and how many.
+    waiting: std::collections::BTreeMap<String, (String, usize)>,
+    n_waiting: usize,
+    done: Imported,
+}
+
+impl Import<'_> {
+    fn add(&mut self, row: &onemap_store::register::import::ReadingRow) {
+        let (rows, n) = self.waiting.entry(row.device.to_string()).or_default();
+        if *n > 0 {
+            rows.push(',');
+        }
+        let reading = json!({"q": row.quantity, "ch": row.channel, "t": row.at.ms(), "v": row.value});
+        rows.push_str(&reading.to_string());
+        *n += 1;
+        self.n_waiting += 1;
+        if *n == N_READINGS {
+            self.send(row.device.as_str());
+        } else if self.n_waiting >= N_WAITING {
+            self.send_all();
+        }
+    }
+
+    fn send_all(&mut self) {
+        let devices: Vec<String> = self.waiting.keys().cloned().collect();
+        for device in devices {
+            self.send(&device);
+        }
+    }
+
+    fn send(&mut self, device: &str) {
+        let Some((rows, n)) = self.waiting.remove(device) else {
+            return;
+        };
+        self.n_waiting -= n;
+        let body = format!("{{\"device\":{},\"readings\":[{rows}]}}", json!(device));
+        match self.door.post_text("/api/v1/readings/import", &body) {
+            Ok(answer) => {
+                let count = |name: &str| answer["stored"][name].as_u64().unwrap_or(0);
+                self.done.new += count("new");
+                self.done.duplicate += count("duplicate");
+                self.done.revised += count("revised");
+                self.done.refused += count("refused");
+            }
+            Err(refused) => {
+                eprintln!("{}: {n} rows of `{device}`: {refused:#}", self.file.display());
+                self.done.refused += n as u64;
             }
         }
-        report(json, n, n_faults)
+        if std::io::stderr().is_terminal() {
+            eprint!(
+                "\r{} rows",
+                self.done.new + self.done.duplicate + self.done.revised
+            );
+        }
     }
 }
 

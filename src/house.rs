@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use onemap_dashboards::auth::Keys;
-use onemap_dashboards::views::{Folders, LoadedRules, Progress, Register, Seen, Views};
+use onemap_dashboards::views::{Folders, Imports, LoadedRules, Progress, Register, Seen, Views};
 use onemap_ingest::Counters;
+use onemap_ingest::admit::{Watch, cadence_s};
 use onemap_ingest::downlink::{Book, Desk};
 use onemap_ingest::fanout::Fanout;
 use onemap_log::{Log, Reader};
@@ -26,7 +27,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::pipeline::{Parts, Pipeline, locate, refused, restore_board};
+use crate::pipeline::{Parts, Pipeline, WATCH, locate, parse_profile, refused, restore_board};
 
 /// Live notices waiting for the pump; when it is slower, screens are told to fetch again.
 const N_NOTICES: usize = 4096;
@@ -163,6 +164,17 @@ fn assemble(
             register.divisions.insert(device.id.clone(), division);
         }
     }
+    let profiles: HashMap<_, _> = register
+        .view
+        .profiles
+        .iter()
+        .filter_map(|(id, text)| parse_profile(id, text))
+        .collect();
+    for device in &devices {
+        let profile = device.profile.as_ref().and_then(|id| profiles.get(id));
+        let cadence_s = cadence_s(device, profile);
+        register.cadences.insert(device.id.clone(), cadence_s);
+    }
 
     let latest = Latest::rebuild(&history).context("the latest values cannot be read from the history")?;
     let (gaps, damaged) = GapLedger::decode(&history.extras(GapLedger::BLOBS));
@@ -208,7 +220,28 @@ fn assemble(
     let history = Arc::new(history);
     let latest = Arc::new(latest);
     let mut seen: HashMap<_, Seen> = HashMap::new();
-    for (id, value) in latest.snapshot_all() {
+    let watch = match history.extra(WATCH) {
+        // A folder of before: what is latest was heard when it was received.
+        None => None,
+        Some(bytes) => Some(Watch::decode(&bytes).context(
+            "the checkpoint of admission cannot be read by this version; `onemap journal replay --into NEW` makes all projections again",
+        )?),
+    };
+    for (id, watched) in watch.iter().flat_map(Watch::iter) {
+        if let (Some(received_at), Some(measured_at)) = (watched.heard_at(), watched.measured_at()) {
+            let heard = Seen {
+                received_at,
+                measured_at,
+            };
+            seen.insert(id.clone(), heard);
+        }
+    }
+    let of_before = if watch.is_none() {
+        latest.snapshot_all()
+    } else {
+        Vec::new()
+    };
+    for (id, value) in of_before {
         if let Some(key) = history.series_key(id) {
             let entry = seen.entry(key.device.clone()).or_insert(Seen {
                 received_at: value.received_at,
@@ -257,6 +290,9 @@ fn assemble(
         counters: counters.clone(),
         refused: refused::decode(history_refused.as_deref()),
         readings: AtomicU64::new(0),
+        watch: RwLock::new(watch.unwrap_or_default()),
+        imports: Imports::default(),
+        ages: config.ages,
         fault: RwLock::default(),
         ready: AtomicBool::new(false),
         folders: Folders {
@@ -283,6 +319,7 @@ fn assemble(
         fanout,
         position: cursor,
         now,
+        ages: config.ages,
         questions,
     });
     Ok(House {

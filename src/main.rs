@@ -9,6 +9,7 @@ mod downlink;
 mod files;
 mod house;
 mod pipeline;
+mod quarantine;
 mod serve;
 mod shipped;
 
@@ -65,6 +66,9 @@ enum Command {
     /// Import files.
     #[command(subcommand)]
     Import(ImportCommand),
+    /// What was refused, and its way back.
+    #[command(subcommand)]
+    Quarantine(quarantine::QuarantineCommand),
     /// The journal.
     #[command(subcommand)]
     Journal(JournalCommand),
@@ -193,6 +197,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
             })
         }
         Command::Command(command) => {
+            let config = load()?;
+            on_runtime(async move { door::with(&config, move |door| command.run(door, json)).await })
+        }
+        Command::Quarantine(command) => {
             let config = load()?;
             on_runtime(async move { door::with(&config, move |door| command.run(door, json)).await })
         }

@@ -31,8 +31,8 @@ use views::Views;
 /// The whole HTTP surface.
 pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: CancellationToken) -> Router {
     use api::{
-        alerts, attributes, commands, device_http, devices, entities, fetched, quarantine, readings, rules,
-        session, system, write,
+        alerts, attributes, commands, device_http, devices, entities, fetched, import, ledger, quarantine,
+        readings, readmit, rules, session, system, write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -51,8 +51,9 @@ pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: Cancella
         .route("/api/v1/quantities", get(devices::quantities))
         .route("/api/v1/profiles", get(devices::profiles))
         .route("/api/v1/profiles/{id}", put(devices::put_profile))
-        .route("/api/v1/ledger", get(devices::gaps))
+        .route("/api/v1/ledger", get(ledger::show))
         .route("/api/v1/readings", post(readings::post))
+        .route("/api/v1/readings/import", post(import::post))
         .route("/api/v1/latest", get(readings::latest))
         .route("/api/v1/series", get(readings::series))
         .route("/api/v1/series/{id}/values", get(readings::values))
@@ -74,6 +75,12 @@ pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: Cancella
             put(rules::put).merge(delete(rules::delete)),
         )
         .route("/api/v1/quarantine", get(quarantine::list_quarantine))
+        .route("/api/v1/quarantine/counts", get(quarantine::counts))
+        .route("/api/v1/quarantine/readmit", post(readmit::readmit_many))
+        .route("/api/v1/quarantine/discard", post(readmit::discard_many))
+        .route("/api/v1/quarantine/{id}", get(quarantine::show))
+        .route("/api/v1/quarantine/{id}/readmit", post(readmit::readmit_one))
+        .route("/api/v1/quarantine/{id}/discard", post(readmit::discard_one))
         .route("/api/v1/digest", get(system::digest))
         .route("/api/v1/entities", post(entities::post))
         .route("/api/v1/entities/batch", post(entities::batch))

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use onemap_alerts::Board;
 use onemap_ingest::Counters;
+use onemap_ingest::admit::{AgeLimits, Watch};
 use onemap_ingest::downlink::Desk;
 use onemap_log::Log;
 use onemap_model::{
@@ -26,6 +27,9 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::auth::Keys;
 
+/// Detail of a quarantine entry that its listener refused: only its first bytes are kept, so it cannot be
+/// read again.
+pub const BY_THE_LISTENER: &str = "refused by the listener";
 /// Records behind which the answers are no longer called current.
 const N_BEHIND: u64 = 50_000;
 
@@ -82,6 +86,21 @@ pub struct Register {
     pub divisions: HashMap<DeviceId, DivisionCode>,
     /// The map's indexes.
     pub city: CityMap,
+    /// Seconds between each device's reports, from the register or its profile; 0 is not known.
+    pub cadences: HashMap<DeviceId, u32>,
+}
+
+impl Register {
+    /// How long a device or one of its series may be silent before it is stale: three cadences, ten
+    /// minutes when the cadence is not known.
+    pub fn silence_limit(&self, device: &Device) -> std::time::Duration {
+        silence_limit(self.cadence_s(device))
+    }
+    /// Seconds between a device's reports; 0 is not known.
+    pub fn cadence_s(&self, device: &Device) -> u32 {
+        let known = self.cadences.get(device.id.as_str()).copied();
+        known.unwrap_or(device.cadence_s)
+    }
 }
 
 /// Everything requests read.
@@ -140,6 +159,12 @@ pub struct Views {
     pub counters: Counters,
     /// Refusals of the pipeline, by label order of `Refusal::ALL`.
     pub refused: Vec<AtomicU64>,
+    /// What admission remembers: clocks, and when each series was heard.
+    pub watch: RwLock<Watch>,
+    /// What became of imports, for those who wait for it.
+    pub imports: Imports,
+    /// How old readings may be when they arrive.
+    pub ages: AgeLimits,
     /// Readings taken since the start.
     pub readings: AtomicU64,
     /// Set when the pipeline has stopped by a fault; says at which position and why.
@@ -244,10 +269,30 @@ impl Views {
         scope.covers(register.divisions.get(id)).then(|| device.clone())
     }
 
-    /// A device is stale when it has been silent for more than three of its cadences (ten minutes
-    /// when its cadence is not known).
-    pub fn stale(device: &Device, seen: Option<Seen>, now: Timestamp) -> bool {
-        seen.is_some_and(|seen| now.since(seen.received_at) > silence_limit(device))
+    /// A device is stale when it has been silent for longer than its limit
+    /// ([`Register::silence_limit`]).
+    pub fn stale(limit: std::time::Duration, seen: Option<Seen>, now: Timestamp) -> bool {
+        seen.is_some_and(|seen| now.since(seen.received_at) > limit)
+    }
+
+    /// A series is stale when nothing new of it came for longer than its device's limit, whatever else
+    /// the device says: a live gateway never masks a dead sensor. A series whose cadence is not known
+    /// (0) may have nothing to say, and is stale with its device.
+    pub fn series_stale(
+        watch: &Watch,
+        key: &SeriesKey,
+        cadence_s: u32,
+        seen: Option<Seen>,
+        now: Timestamp,
+    ) -> bool {
+        let limit = silence_limit(cadence_s);
+        let own = watch
+            .of(key.device.as_str())
+            .and_then(|device| device.series_heard_at(key.quantity, key.channel));
+        match own {
+            Some(heard_at) if cadence_s > 0 => now.since(heard_at) > limit,
+            _ => Self::stale(limit, seen, now),
+        }
     }
 
     /// Worst state of a device's series: abnormal before unknown before normal; unknown without any.
@@ -290,7 +335,7 @@ impl Views {
                 let series = self.series_of(id);
                 counts.series += series.len();
                 let ids: Vec<SeriesId> = series.into_iter().map(|(id, _)| id).collect();
-                let stale = Self::stale(device, seen.get(id).copied(), now);
+                let stale = Self::stale(register.silence_limit(device), seen.get(id).copied(), now);
                 match Self::shown(self.device_condition(&ids), stale) {
                     Condition::Normal => counts.normal += 1,
                     Condition::Abnormal => counts.abnormal += 1,
@@ -357,9 +402,60 @@ pub struct Counts {
     pub series: usize,
 }
 
-/// How long a device may be silent before its values are stale.
-pub fn silence_limit(device: &Device) -> std::time::Duration {
-    match device.cadence_s {
+/// What became of the readings of one import.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ImportCounts {
+    /// Stored; their time had no value before.
+    pub new: u64,
+    /// Known already, nothing is stored.
+    pub duplicate: u64,
+    /// Stored in place of another value, which is kept too.
+    pub revised: u64,
+    /// Refused by name; they are in the quarantine.
+    pub refused: u64,
+}
+
+/// Imports: one at a time is on its way through the journal, and whoever sent it learns what became of
+/// it. So readings that are measured now wait for at most one piece of an import.
+pub struct Imports {
+    turn: tokio::sync::Semaphore,
+    done: Mutex<BTreeMap<u64, ImportCounts>>,
+}
+
+impl Default for Imports {
+    fn default() -> Self {
+        Self {
+            turn: tokio::sync::Semaphore::new(1),
+            done: Mutex::default(),
+        }
+    }
+}
+
+impl Imports {
+    /// Imports whose outcome is kept for a sender that has not asked yet.
+    const N_KEPT: usize = 256;
+
+    /// Leaves the outcome of the import at a journal position.
+    pub fn put(&self, position: u64, counts: ImportCounts) {
+        let mut done = self.done.lock().expect(POISON);
+        done.insert(position, counts);
+        while done.len() > Self::N_KEPT {
+            done.pop_first();
+        }
+    }
+    /// The outcome of the import at a position, once.
+    pub(crate) fn take(&self, position: u64) -> Option<ImportCounts> {
+        self.done.lock().expect(POISON).remove(&position)
+    }
+    /// Waits for this import's turn.
+    pub(crate) async fn turn(&self) -> tokio::sync::SemaphorePermit<'_> {
+        self.turn.acquire().await.expect("the turn is never closed")
+    }
+}
+
+/// How long a device of a cadence (seconds, 0 is not known) may be silent before its values are stale.
+pub fn silence_limit(cadence_s: u32) -> std::time::Duration {
+    match cadence_s {
         0 => std::time::Duration::from_secs(600),
         s => std::time::Duration::from_secs(u64::from(s) * 3),
     }

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use onemap_ingest::admit;
+use onemap_ingest::admit::{AgeLimits, Arrival, Lane, Watch, admit};
 use onemap_model::{Device, DeviceId, Frame, IdError, ProfileId, Source, Timestamp};
 use onemap_wire::{Profile, decode};
 
@@ -67,9 +67,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         topic: "d/bench-1/telemetry",
         payload: payload.as_bytes(),
     };
-    let take = |frame: &Frame<'_>| {
+    let mut watch = Watch::default();
+    let mut take = |frame: &Frame<'_>| {
         let message = decode(black_box(frame), Some(&profile));
-        admit(message, &device, Some(&profile), frame.received_at, 7)
+        let arrival = Arrival {
+            device: &device,
+            profile: Some(&profile),
+            received_at: frame.received_at,
+            position: 7,
+            lane: Lane::Live,
+            ages: AgeLimits::default(),
+        };
+        admit(message, &arrival, &mut watch)
     };
     for (payload, n) in [(TEN, 10), (ONE, 1)] {
         let admitted = take(&frame(payload));

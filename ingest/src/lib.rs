@@ -1,8 +1,8 @@
 //! Listeners: MQTT front end, admission, fan-out and downlink.
 //!
 //! A listener frames, authenticates, authorises and appends to the journal; only when the journal is
-//! durable does the device get its answer. [`mod@admit`] is used by the pipeline behind the journal and is
-//! pure. [`fanout`] carries messages back to devices, and [`downlink`] says which commands and when.
+//! durable does the device get its answer. [`mod@admit`] is used by the pipeline behind the journal: no
+//! clock, no I/O. [`fanout`] carries messages back to devices, and [`downlink`] says which commands and when.
 
 pub mod admit;
 pub mod counters;
@@ -11,7 +11,7 @@ pub mod fanout;
 pub mod mqtt;
 mod trie;
 
-pub use admit::{Admitted, admit};
+pub use admit::{Admitted, Arrival, Lane, Watch, admit};
 pub use counters::{Counted, Counters};
 pub use fanout::Fanout;
 pub use mqtt::{Auth, MqttConfig, MqttServer};

@@ -41,4 +41,18 @@ pub enum Verb {
         /// The reason.
         note: String,
     },
+    /// Refused frames are read again with the profiles of now; each follows as a record of its own.
+    Readmit {
+        /// Journal positions of the frames when they came first.
+        frames: Vec<u64>,
+        /// Why.
+        note: String,
+    },
+    /// Entries of the quarantine are done with; they stay until their retention ends.
+    Discard {
+        /// Of each the journal position of its frame, and its number among the frame's refusals.
+        entries: Vec<(u64, u32)>,
+        /// Why.
+        note: String,
+    },
 }

@@ -104,10 +104,38 @@ impl Quality {
     pub fn has(self, other: Quality) -> bool {
         self.0 & other.0 == other.0
     }
-    /// Whether a rule may judge by this reading: suspect and calibration values cannot show that
-    /// something is normal or abnormal.
+    /// Marks that depend on the order of arrival or on the clock of the day, not on what was measured:
+    /// readings that come shuffled, twice or late become the same history as ordered ones apart from
+    /// these.
+    pub const OF_ARRIVAL: Quality = Quality(
+        Self::RESENT.0
+            | Self::REVISED.0
+            | Self::STUCK.0
+            | Self::JUMP.0
+            | Self::CLOCK_OFF.0
+            | Self::BACKFILL.0,
+    );
+
+    /// Whether a rule may judge by this reading. Suspect, calibration and jumped values cannot show that
+    /// something is normal or abnormal: a spike of a loose cable must not page, and must not end an alert
+    /// either. A stuck sensor says nothing of the world any more, so what it watches is unknown. A clock
+    /// that is off makes the stamp doubtful and not the value, and a resent value is told apart by its
+    /// age: both are judged.
     pub fn judgeable(self) -> bool {
-        self.0 & (Quality::SUSPECT.0 | Quality::CALIBRATION.0) == 0
+        const NOT: u16 = Quality::SUSPECT.0 | Quality::CALIBRATION.0 | Quality::JUMP.0 | Quality::STUCK.0;
+        self.0 & NOT == 0
+    }
+    /// The mark with a name, as [`Quality::names`] gives them.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES
+            .iter()
+            .find(|(_, known)| *known == name)
+            .map(|(quality, _)| *quality)
+    }
+    /// Without the marks of `other`.
+    #[must_use]
+    pub fn without(self, other: Quality) -> Quality {
+        Quality(self.0 & !other.0)
     }
     /// The names of the set marks.
     pub fn names(self) -> impl Iterator<Item = &'static str> {

@@ -28,6 +28,9 @@ pub const KIND_SESSION: u8 = 7;
 /// Kind byte of a [`CommandRecord`].
 pub const KIND_COMMAND: u8 = 8;
 
+/// Kind byte of a [`Readmission`].
+pub const KIND_READMISSION: u8 = 16;
+
 /// Kinds that are kept beyond the retention of frames, so that a replay of a shortened journal still
 /// starts from the whole register, every rule, every act and every command.
 pub const LASTING_KINDS: &[u8] = &[KIND_REGISTER, KIND_RULE, KIND_ACT, KIND_COMMAND];
@@ -135,12 +138,7 @@ impl<'a> Frame<'a> {
             .and_then(|r| Refusal::ALL.iter().position(|other| *other == r));
         out.push(refused.map_or(0, |i| i as u8 + 1));
         for text in [self.device, self.peer, self.topic] {
-            let mut end = text.len().min(usize::from(u16::MAX));
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            out.extend_from_slice(&(end as u16).to_le_bytes());
-            out.extend_from_slice(&text.as_bytes()[..end]);
+            put_text(out, text);
         }
         out.extend_from_slice(self.payload);
     }
@@ -162,14 +160,8 @@ impl<'a> Frame<'a> {
                     .ok_or(RecordError::Field("refusal"))?,
             ),
         };
-        let mut text = || -> Result<&'a str, RecordError> {
-            let (length, after) = rest.split_at_checked(2).ok_or_else(short)?;
-            let length = usize::from(u16::from_le_bytes([length[0], length[1]]));
-            let (text, after) = after.split_at_checked(length).ok_or_else(short)?;
-            rest = after;
-            std::str::from_utf8(text).map_err(|_| RecordError::Field("text"))
-        };
-        let (device, peer, topic) = (text()?, text()?, text()?);
+        let mut next = || text(&mut rest, short);
+        let (device, peer, topic) = (next()?, next()?, next()?);
         let received_at = Timestamp::from_ms(received_at);
         Ok(Self {
             received_at,
@@ -183,6 +175,24 @@ impl<'a> Frame<'a> {
             payload: rest,
         })
     }
+}
+
+/// A text with its length before it, cut at a character border when it is over 65,535 bytes.
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    let mut end = text.len().min(usize::from(u16::MAX));
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    out.extend_from_slice(&(end as u16).to_le_bytes());
+    out.extend_from_slice(&text.as_bytes()[..end]);
+}
+
+fn text<'a>(rest: &mut &'a [u8], short: impl Fn() -> RecordError) -> Result<&'a str, RecordError> {
+    let (length, after) = rest.split_at_checked(2).ok_or_else(&short)?;
+    let length = usize::from(u16::from_le_bytes([length[0], length[1]]));
+    let (text, after) = after.split_at_checked(length).ok_or_else(&short)?;
+    *rest = after;
+    std::str::from_utf8(text).map_err(|_| RecordError::Field("text"))
 }
 
 /// A change of the register.
@@ -346,6 +356,54 @@ pub struct SessionFilter {
     pub qos: u8,
 }
 
+/// A frame out of the quarantine, to be read again with the profile of now.
+///
+/// The frame is as it came: its receive time, peer, topic and bytes. Before it stands the act
+/// ([`crate::Verb::Readmit`]) of which it is a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readmission<'a> {
+    /// Journal position of the frame when it came first; its quarantine entries are found by it.
+    pub origin: u64,
+    /// When it was taken out of the quarantine.
+    pub at: Timestamp,
+    /// Who wanted it.
+    pub by: &'a str,
+    /// Why.
+    pub note: &'a str,
+    /// The frame.
+    pub frame: Frame<'a>,
+}
+
+impl<'a> Readmission<'a> {
+    /// Appends the body's bytes: origin u64 LE, at i64 LE, who and why each u16 LE length + UTF-8, then the
+    /// frame's body.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.origin.to_le_bytes());
+        out.extend_from_slice(&self.at.ms().to_le_bytes());
+        put_text(out, self.by);
+        put_text(out, self.note);
+        self.frame.encode(out);
+    }
+
+    /// Reads what [`Readmission::encode`] wrote, without copying.
+    ///
+    /// # Errors
+    /// When the body ends early or a field is impossible.
+    pub fn decode(body: &'a [u8]) -> Result<Self, RecordError> {
+        let short = || RecordError::Short(body.len());
+        let (origin, rest) = body.split_first_chunk::<8>().ok_or_else(short)?;
+        let (at, mut rest) = rest.split_first_chunk::<8>().ok_or_else(short)?;
+        let (by, note) = (text(&mut rest, short)?, text(&mut rest, short)?);
+        Ok(Self {
+            origin: u64::from_le_bytes(*origin),
+            at: Timestamp::from_ms(i64::from_le_bytes(*at)),
+            by,
+            note,
+            frame: Frame::decode(rest)?,
+        })
+    }
+}
+
 /// When and by whom a lasting record was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stamped<T> {
@@ -379,6 +437,8 @@ pub enum Record<'a> {
     Session(Session),
     /// A command is ordered, handed over, acknowledged, taken back.
     Command(CommandRecord),
+    /// A frame out of the quarantine.
+    Readmission(Readmission<'a>),
 }
 
 impl<'a> Record<'a> {
@@ -397,6 +457,11 @@ impl<'a> Record<'a> {
             Record::Tick(t) => (KIND_TICK, t.ms().to_le_bytes().to_vec()),
             Record::Session(s) => (KIND_SESSION, json(serde_json::to_vec(s))),
             Record::Command(c) => (KIND_COMMAND, json(serde_json::to_vec(c))),
+            Record::Readmission(again) => {
+                let mut body = Vec::with_capacity(again.frame.payload.len() + 112);
+                again.encode(&mut body);
+                (KIND_READMISSION, body)
+            }
         }
     }
 
@@ -417,6 +482,7 @@ impl<'a> Record<'a> {
             }
             KIND_SESSION => Record::Session(serde_json::from_slice(body).map_err(json)?),
             KIND_COMMAND => Record::Command(serde_json::from_slice(body).map_err(json)?),
+            KIND_READMISSION => Record::Readmission(Readmission::decode(body)?),
             other => return Err(RecordError::Kind(other)),
         })
     }
@@ -431,6 +497,7 @@ impl<'a> Record<'a> {
             Record::Tick(t) => Some(*t),
             Record::Session(_) => None,
             Record::Command(c) => Some(c.at),
+            Record::Readmission(again) => Some(again.at),
         }
     }
 }
@@ -550,6 +617,16 @@ mod tests {
                 client: "c".into(),
                 messages: vec![(1, 10), (65_535, u64::MAX)],
             }),
+            Record::Readmission(Readmission {
+                origin: 17,
+                at,
+                by: "值班员",
+                note: "模型已修正",
+                frame: Frame {
+                    refused: None,
+                    ..frame
+                },
+            }),
         ]
     }
 
@@ -582,7 +659,7 @@ mod tests {
                 // A frame's payload has no length of its own (the log's record has): a cut inside it
                 // is the log's to notice.
                 let read = Record::decode(kind, &body[..cut]);
-                if kind != KIND_FRAME {
+                if kind != KIND_FRAME && kind != KIND_READMISSION {
                     assert!(read.is_err(), "kind {kind} cut at {cut}");
                 }
             }

@@ -87,6 +87,8 @@ refusals! {
     AttributeLimit = "attribute_limit", "属性超限";
     /// A retained message beyond the room for retained messages; it is delivered and not kept on its topic.
     RetainedFull = "retained_full", "保留消息已满";
+    /// A unit in which the quantity is not given.
+    UnknownUnit = "unknown_unit", "未知单位";
 }
 
 impl From<Refusal> for &'static str {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
-use onemap_dashboards::views::{LoadedRules, Seen, Views};
-use onemap_ingest::admit::admit;
+use onemap_dashboards::views::{BY_THE_LISTENER, ImportCounts, LoadedRules, Seen, Views};
+use onemap_ingest::admit::{AgeLimits, Arrival, Lane, admit, cadence_s};
 use onemap_model::record::{self, Register, Stamped};
 use onemap_model::{
-    Device, DeviceId, DivisionCode, EntityKind, Frame, Observation, ProfileId, Reading, Record, Refusal,
-    Source, Timestamp, Transition,
+    Device, DeviceId, DeviceState, DivisionCode, EntityKind, Frame, Observation, ProfileId, Quality, Reading,
+    Record, Refusal, Source, Timestamp, Transition,
 };
 use onemap_rules::{Engine, RuleSet};
 use onemap_store::history::Kind;
@@ -55,7 +55,7 @@ pub(super) struct Reply {
     pub(super) qos: u8,
 }
 
-pub(super) fn parse_profile(id: &ProfileId, text: &str) -> Option<(ProfileId, Profile)> {
+pub(crate) fn parse_profile(id: &ProfileId, text: &str) -> Option<(ProfileId, Profile)> {
     match Profile::parse(id, text) {
         Ok(profile) => Some((id.clone(), profile)),
         Err(reason) => {
@@ -92,6 +92,27 @@ pub(super) struct Fold<'a> {
     pub(super) profiles: &'a mut HashMap<ProfileId, Profile>,
     pub(super) pending: &'a mut Pending,
     pub(super) now: &'a mut Timestamp,
+    pub(super) ages: AgeLimits,
+    /// The way in of the record's frame.
+    pub(super) lane: Lane,
+    pub(super) turn: Turn,
+    pub(super) taken: Taken,
+}
+
+/// What became of one record's frame.
+#[derive(Default)]
+pub(super) struct Taken {
+    pub(super) counts: ImportCounts,
+    /// Filled when a frame comes again.
+    pub(super) refused: Vec<Refused>,
+}
+
+/// How often a frame has been here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    First,
+    /// Out of the quarantine: what it said before is counted already, and what is refused has its entry.
+    Again,
 }
 
 /// What one device said in a frame, or in a part of one.
@@ -117,6 +138,7 @@ pub(super) fn fold(fold: &mut Fold<'_>, position: u64, record: Record<'_>) -> Re
         Record::Register(change) => fold.register(position, &change)?,
         Record::Rule(file) => fold.rules(position, &file),
         Record::Act(act) => fold.act(position, &act),
+        Record::Readmission(again) => fold.readmit(position, &again)?,
         Record::Session(_) => {}
         Record::Command(command) => fold.command(position, &command),
         other => warn!(position, ?other, "a record kind without a fold; skipped"),
@@ -128,13 +150,35 @@ impl Fold<'_> {
     fn frame(&mut self, position: u64, frame: &Frame<'_>) -> Result<()> {
         if let Some(refusal) = frame.refused {
             // Counted by the listener already.
-            self.quarantine(position, 0, frame, refusal, "refused by the listener");
+            self.quarantine(position, 0, frame, refusal, BY_THE_LISTENER);
+            self.miss(frame);
             return Ok(());
         }
         if is_relayed(frame) {
             self.views.counters.relay();
             return Ok(());
         }
+        if frame.source == Source::Import {
+            self.lane = Lane::Backfill;
+        }
+        self.frame_from(position, frame)?;
+        if frame.source == Source::Import {
+            self.views.imports.put(position, self.taken.counts);
+        }
+        Ok(())
+    }
+
+    /// Counts a frame of which something was refused in its device's day; of no device when nobody knows it.
+    fn miss(&self, frame: &Frame<'_>) {
+        if self.turn == Turn::First
+            && let Some(device) = self.device(frame.device)
+        {
+            self.views.gaps.refuse(&device.id, frame.received_at);
+        }
+    }
+
+    /// Finds out who says what in a frame.
+    pub(super) fn frame_from(&mut self, position: u64, frame: &Frame<'_>) -> Result<()> {
         if frame.source == Source::Http {
             if let Some(source) = frame.topic.strip_prefix(PUSH) {
                 return self.pushed(position, frame, source);
@@ -157,6 +201,7 @@ impl Fold<'_> {
             Ok(profile) => onemap_wire::decode(frame, profile),
             Err(missing) => {
                 self.refuse(position, 0, frame, missing.refusal, &missing.detail);
+                self.miss(frame);
                 return Ok(());
             }
         };
@@ -198,9 +243,17 @@ impl Fold<'_> {
                 .extend_from_slice(&message.seqs);
         }
         let profile = said.profile.and_then(|id| self.profiles.get(id));
-        let admitted = admit(message, device, profile, frame.received_at, position);
+        let arrival = Arrival {
+            device,
+            profile,
+            received_at: frame.received_at,
+            position,
+            lane: self.lane,
+            ages: self.ages,
+        };
+        let admitted = admit(message, &arrival, &mut self.views.watch.write().expect(POISON));
         let ordinal = self.refuse_from(said.ordinal, position, said.part, &admitted.refused);
-        if !admitted.refused.is_empty() {
+        if !admitted.refused.is_empty() && self.turn == Turn::First {
             self.views.gaps.refuse(&device.id, frame.received_at);
         }
         if !admitted.readings.is_empty() {
@@ -208,14 +261,13 @@ impl Fold<'_> {
                 let register = self.views.register.read().expect(POISON);
                 register.divisions.get(&device.id).cloned()
             };
-            self.readings(position, frame, device, division, admitted.readings)?;
+            self.readings(frame, device, division, admitted.readings)?;
         }
         Ok(ordinal)
     }
 
     fn readings(
         &mut self,
-        position: u64,
         frame: &Frame<'_>,
         device: &Device,
         division: Option<DivisionCode>,
@@ -228,12 +280,24 @@ impl Fold<'_> {
             .append(&readings)
             .context("the history cannot take readings")?;
         views.latest.apply(&readings, &outcomes);
-        views.gaps.note(&readings, &outcomes);
+        let again = self.turn == Turn::Again;
+        views.gaps.note(&readings, &outcomes, again);
+        let counts = &mut self.taken.counts;
         for (reading, outcome) in readings.iter_mut().zip(&outcomes) {
             reading.quality = outcome.quality;
+            *match outcome.kind {
+                Kind::New | Kind::Late => &mut counts.new,
+                Kind::Duplicate => &mut counts.duplicate,
+                Kind::Revision => &mut counts.revised,
+            } += 1;
         }
+        let is_live = |reading: &Reading| !reading.quality.has(Quality::BACKFILL);
         // What is sent again after an outage, or imported, does not say that the device is heard now.
-        if outcomes.iter().any(|outcome| outcome.kind == Kind::New) {
+        let heard = readings
+            .iter()
+            .zip(&outcomes)
+            .any(|(reading, outcome)| outcome.kind == Kind::New && is_live(reading));
+        if heard {
             let mut seen = views.seen.write().expect(POISON);
             let newest = readings
                 .iter()
@@ -249,7 +313,8 @@ impl Fold<'_> {
         }
         let mut transitions = Vec::new();
         for (reading, outcome) in readings.into_iter().zip(&outcomes) {
-            if outcome.kind == Kind::Duplicate {
+            // What comes by the backfill lane opens, clears and resets nothing.
+            if outcome.kind == Kind::Duplicate || !is_live(&reading) {
                 continue;
             }
             let seen = Observation {
@@ -263,7 +328,7 @@ impl Fold<'_> {
             let mut body = Vec::with_capacity(frame.payload.len() + 96);
             frame.encode(&mut body);
             self.pending.bytes += body.len();
-            self.pending.frames.insert(position, body);
+            self.pending.frames.insert(transitions[0].position, body);
             self.judged(transitions);
         }
         Ok(())
@@ -291,6 +356,9 @@ impl Fold<'_> {
 
     fn act(&mut self, position: u64, act: &onemap_model::Act) {
         self.pending.ledger.acts.push((position, act.clone()));
+        if self.quarantine_act(position, act) {
+            return;
+        }
         let folded = self.views.board.write().expect(POISON).act(position, act);
         match folded {
             Ok(transitions) => {
@@ -371,6 +439,12 @@ impl Fold<'_> {
                     register.city.put_device(device);
                     moved.insert(device.id.clone());
                 }
+                // Its cadence may be another now.
+                Register::Profile { id, .. } => {
+                    let of_it = register.view.devices.values();
+                    let of_it = of_it.filter(|device| device.profile.as_ref() == Some(id));
+                    moved.extend(of_it.map(|device| device.id.clone()));
+                }
                 Register::Entity { entity } => {
                     if let Err(reason) = register.city.put_entity(entity) {
                         warn!(code = %entity.code, %reason, "an entity has no place on the map");
@@ -409,7 +483,8 @@ impl Fold<'_> {
         let mut moved: Vec<_> = moved.into_iter().collect();
         moved.sort();
         for id in moved {
-            self.place(position, &id, matches!(&change.what, Register::Device { .. }));
+            let always = matches!(&change.what, Register::Device { .. } | Register::Profile { .. });
+            self.place(position, &id, always);
         }
         Ok(())
     }
@@ -429,7 +504,14 @@ impl Fold<'_> {
             Some(division) => register.divisions.insert(id.clone(), division.clone()),
             None => register.divisions.remove(id),
         };
+        let profile = device.profile.as_ref().and_then(|id| self.profiles.get(id));
+        let mut device = Device::clone(&device);
+        device.cadence_s = cadence_s(&device, profile);
+        register.cadences.insert(device.id.clone(), device.cadence_s);
         drop(register);
+        self.views
+            .gaps
+            .expect(&device.id, *self.now, expected_every(&device));
         let transitions = self
             .engine
             .set_device(*self.now, position, &device, division.as_ref());
@@ -460,8 +542,7 @@ impl Fold<'_> {
             if n > N_DETAILS {
                 detail.push(&more);
             }
-            self.count(reason, n as u64);
-            self.quarantine(position, ordinal, frame, reason, &detail.join("; "));
+            self.refuse_n(n as u64, (position, ordinal), frame, reason, &detail.join("; "));
         }
         next
     }
@@ -474,8 +555,26 @@ impl Fold<'_> {
         refusal: Refusal,
         detail: &str,
     ) {
-        self.count(refusal, 1);
-        self.quarantine(position, ordinal, frame, refusal, detail);
+        self.refuse_n(1, (position, ordinal), frame, refusal, detail);
+    }
+
+    /// Counts `n` refusals of one reason and keeps the bytes, unless they come out of the quarantine.
+    fn refuse_n(
+        &mut self,
+        n: u64,
+        (position, ordinal): (u64, u32),
+        frame: &Frame<'_>,
+        refusal: Refusal,
+        detail: &str,
+    ) {
+        self.taken.counts.refused += n;
+        match self.turn {
+            Turn::First => {
+                self.count(refusal, n);
+                self.quarantine(position, ordinal, frame, refusal, detail);
+            }
+            Turn::Again => self.taken.refused.push(Refused::new(refusal, detail)),
+        }
     }
 
     fn count(&self, refusal: Refusal, n: u64) {
@@ -498,6 +597,15 @@ impl Fold<'_> {
             detail: detail.to_owned(),
             payload: frame.payload.to_vec(),
         });
+    }
+}
+
+/// Seconds between the reports that are expected of a device, 0 when none are: a device that is not heard
+/// yet, under maintenance or out of use owes nothing.
+fn expected_every(device: &Device) -> u32 {
+    match device.state {
+        DeviceState::Active => device.cadence_s,
+        DeviceState::Provisioned | DeviceState::Maintenance | DeviceState::Retired => 0,
     }
 }
 

@@ -5,10 +5,13 @@
 //! the same judgements. Every projection has a cursor and skips what it has; so a stop at any point,
 //! kill -9 included, changes nothing but the time of delivery.
 
+mod again;
 mod attributes;
 mod commands;
 mod fold;
 mod gateway;
+#[cfg(test)]
+mod law;
 mod lines;
 mod pushed;
 pub(crate) mod refused;
@@ -22,6 +25,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use onemap_alerts::Board;
 use onemap_dashboards::views::{Notice, Views};
+use onemap_ingest::admit::{AgeLimits, Lane};
 use onemap_ingest::fanout::Fanout;
 use onemap_log::Reader;
 use onemap_model::record;
@@ -34,9 +38,11 @@ use onemap_wire::profile::Profile;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-pub(crate) use fold::locate;
-use fold::{Fold, Pending, fold, load_source, parse_profile};
+use fold::{Fold, Pending, Taken, Turn, fold, load_source};
+pub(crate) use fold::{locate, parse_profile};
 
+/// Name of what admission remembers in the checkpoint.
+pub(crate) const WATCH: &str = "admission";
 /// Records folded before the ledger is written and views are told.
 const N_BATCH: usize = 4096;
 /// Payload bytes of refused and judged frames that one batch holds.
@@ -72,6 +78,7 @@ pub(crate) struct Pipeline {
     pending: Pending,
     questions: mpsc::Receiver<oneshot::Sender<serde_json::Value>>,
     reread: Reread,
+    ages: AgeLimits,
     /// Set while the pipeline runs: a write that fails is tried again until this says stop.
     patience: Option<Arc<AtomicBool>>,
 }
@@ -89,6 +96,8 @@ pub(crate) struct Parts {
     pub(crate) fanout: Option<Fanout>,
     pub(crate) position: u64,
     pub(crate) now: Timestamp,
+    /// How old readings may be when they arrive.
+    pub(crate) ages: AgeLimits,
     /// Reads the journal again from a position, for the frames behind transitions.
     pub(crate) reread: Reread,
     /// Requests for digests, answered between two batches.
@@ -108,6 +117,7 @@ impl Pipeline {
             now,
             questions,
             reread,
+            ages,
         } = parts;
         let profiles = {
             let register = views.register.read().expect(POISON);
@@ -139,6 +149,7 @@ impl Pipeline {
             pending: Pending::default(),
             questions,
             reread,
+            ages,
             patience: None,
         };
         pipeline.show_states();
@@ -217,6 +228,10 @@ impl Pipeline {
                         profiles: &mut self.profiles,
                         pending: &mut self.pending,
                         now: &mut self.now,
+                        ages: self.ages,
+                        lane: Lane::Live,
+                        turn: Turn::First,
+                        taken: Taken::default(),
                     },
                     position,
                     record,
@@ -377,7 +392,13 @@ impl Pipeline {
         let gaps = self.views.gaps.encode_changed();
         let commands = self.views.commands.work().book.unsaved();
         let now = self.now.ms().to_le_bytes();
-        let mut extras: Vec<(&str, &[u8])> = vec![("engine", &engine), ("board", &board), ("now", &now)];
+        let watch = self.views.watch.read().expect(POISON).encode();
+        let mut extras: Vec<(&str, &[u8])> = vec![
+            ("engine", &engine),
+            ("board", &board),
+            ("now", &now),
+            (WATCH, &watch),
+        ];
         extras.extend(commands.iter().map(|bytes| ("commands", bytes.as_slice())));
         extras.extend(gaps.iter().map(|(name, blob)| (name.as_str(), blob.as_slice())));
         let refused = refused::encode(&self.views.refused);
@@ -457,6 +478,7 @@ fn is_empty(batch: &LedgerBatch) -> bool {
         && batch.commands.is_empty()
         && batch.register.is_empty()
         && batch.attributes.is_empty()
+        && batch.settled.is_empty()
 }
 
 /// The board of an empty journal.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use onemap_log::{Batch, Log, LogError};
 use onemap_model::command::{MAX_KEY_BYTES, MAX_LIFE, MAX_METHOD_BYTES, MAX_PARAMS_BYTES};
-use onemap_model::record::{Register, RuleFile, Stamped};
+use onemap_model::record::{Frame, KIND_READMISSION, Readmission, Register, RuleFile, Stamped};
 use onemap_model::scope::Permission;
 use onemap_model::{
     Act, CommandRecord, CommandStep, DivisionCode, Record, Role, RuleId, Scope, Timestamp, Verb,
@@ -61,8 +61,8 @@ pub enum ActError {
     /// Acts carry the name of a person.
     #[error("the name is empty or longer than {MAX_NAME} bytes")]
     Name,
-    /// The note is too long.
-    #[error("the note is longer than {MAX_NOTE} bytes")]
+    /// The note is too long, or empty where it must say why.
+    #[error("a note says why, in at most {MAX_NOTE} bytes")]
     Note,
     /// The acknowledgement does not end within the next seven days.
     #[error("an acknowledgement ends later than now and within 7 days")]
@@ -123,6 +123,56 @@ impl Acts {
         check_verb(at, &verb)?;
         let by = scope.clone();
         self.append([Record::Act(Act { at, by, verb })]).await
+    }
+
+    /// Records that frames are taken out of the quarantine, and the frames themselves to be read again;
+    /// gives the journal position of the last. `frames` are whole bodies ([`Frame::encode`]) by the position
+    /// at which they came first.
+    ///
+    /// # Errors
+    /// See [`ActError`]; after all but [`ActError::Journal`] nothing was recorded. A stop in the middle
+    /// leaves the act and the first frames: re-admitting the rest, or all again, stores nothing twice.
+    pub async fn record_readmission(
+        &self,
+        scope: &Scope,
+        at: Timestamp,
+        note: String,
+        frames: Vec<(u64, Vec<u8>)>,
+    ) -> Result<u64, ActError> {
+        let positions = frames.iter().map(|(position, _)| *position).collect();
+        let verb = Verb::Readmit {
+            frames: positions,
+            note,
+        };
+        permit(scope, permission_for(&verb).ok_or(ActError::Verb)?)?;
+        check_verb(at, &verb)?;
+        let Verb::Readmit { note, .. } = &verb else {
+            return Err(ActError::Verb);
+        };
+        let (by, note) = (scope.clone(), note.clone());
+        self.append([Record::Act(Act { at, by, verb })]).await?;
+        let mut batch = Batch::new();
+        let mut last = 0;
+        for (origin, body) in &frames {
+            let Ok(frame) = Frame::decode(body) else { continue };
+            let again = Readmission {
+                origin: *origin,
+                at,
+                by: &scope.actor,
+                note: &note,
+                frame,
+            };
+            batch.try_push(KIND_READMISSION, |out| again.encode(out))?;
+            if batch.bytes() >= PIECE_BYTES {
+                last = self.log.append(&batch).await?;
+                batch.clear();
+            }
+        }
+        if batch.bytes() > 0 {
+            last = self.log.append(&batch).await?;
+        }
+        self.log.wait_durable(last).await?;
+        Ok(last)
     }
 
     /// Records changes of the register in their order and waits until all are durable; gives the journal
@@ -202,6 +252,7 @@ impl Acts {
 fn permission_for(verb: &Verb) -> Option<Permission> {
     match verb {
         Verb::Acknowledge { .. } | Verb::Close { .. } => Some(Permission::HandleAlerts),
+        Verb::Readmit { .. } | Verb::Discard { .. } => Some(Permission::Quarantine),
         _ => None,
     }
 }
@@ -217,6 +268,12 @@ fn check_verb(at: Timestamp, verb: &Verb) -> Result<(), ActError> {
             (name, note)
         }
         Verb::Close { name, note, .. } => (name, note),
+        Verb::Readmit { note, .. } | Verb::Discard { note, .. } => {
+            if note.trim().is_empty() || note.len() > MAX_NOTE {
+                return Err(ActError::Note);
+            }
+            return Ok(());
+        }
         _ => return Ok(()),
     };
     if name.trim().is_empty() || name.len() > MAX_NAME {

@@ -5,13 +5,16 @@
 //! ends in, the end itself included), so what arrives late fills its own hour. Refusals belong to the
 //! hour in which they arrived.
 //!
-//! What was expected is not stored: it is computed from the cadence when asked for. Days are kept
-//! packed, a few dozen bytes each, for 40 days.
+//! What was expected is not stored: it is computed when asked for, from the cadences that the register
+//! gave the device one after another ([`GapLedger::expect`]). Days are kept packed, a few dozen bytes
+//! each, for 40 days.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use foldhash::HashMap;
+use std::time::Duration;
+
 use onemap_model::{DeviceId, Reading, Timestamp};
 
 use crate::history::{Kind, Outcome};
@@ -19,9 +22,14 @@ use crate::history::{Kind, Outcome};
 /// Days that are kept, the newest included.
 pub const N_DAYS_KEPT: i64 = 40;
 /// Kinds of counters.
-const N_COUNTS: usize = 5;
+const N_COUNTS: usize = 7;
 /// Before the day in the name of a blob.
 const BLOB: &str = "gaps/";
+/// The blob of what is expected.
+const EXPECTED: &str = "gaps/expected";
+/// A report that comes later than this after its time is overdue. Twenty minutes is what hydrological
+/// telemetry is built for (a centre has all its stations within them, SL 61).
+pub const IN_TIME: Duration = Duration::from_secs(20 * 60);
 const HOUR_MS: i64 = 3_600_000;
 /// Beijing is eight hours ahead of UTC.
 const BEIJING_MS: i64 = 8 * HOUR_MS;
@@ -37,8 +45,13 @@ pub struct HourCounts {
     pub duplicate: u32,
     /// Reports that changed a value.
     pub revised: u32,
-    /// Frames or readings that were refused.
+    /// Frames of which something was refused.
     pub refused: u32,
+    /// Of the received, how many hold a value that may not be judged by (suspect, jump, stuck,
+    /// calibration).
+    pub doubtful: u32,
+    /// Of the received, how many came later than [`IN_TIME`] after their time.
+    pub overdue: u32,
 }
 
 impl HourCounts {
@@ -49,7 +62,17 @@ impl HourCounts {
             &mut self.duplicate,
             &mut self.revised,
             &mut self.refused,
+            &mut self.doubtful,
+            &mut self.overdue,
         ]
+    }
+
+    /// Adds another hour's counts.
+    pub fn add(&mut self, other: &HourCounts) {
+        let mut other = *other;
+        for (own, other) in self.columns().into_iter().zip(other.columns()) {
+            *own = own.saturating_add(*other);
+        }
     }
 }
 
@@ -69,7 +92,8 @@ pub struct HourRow {
 /// What is expected of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expectation {
-    /// Seconds between its reports; 0 expects nothing.
+    /// Seconds between its reports where the ledger was told nothing of the device
+    /// ([`GapLedger::expect`]); 0 expects nothing.
     pub cadence_s: u32,
     /// When it was registered; `None` expects it for as long as one asks.
     pub since: Option<Timestamp>,
@@ -93,6 +117,10 @@ struct Days {
     changed: BTreeSet<i64>,
     /// The day entered there last, since nearly always the next one is the same.
     last_changed: Option<i64>,
+    /// By device: from when (ms) on it is to report every so many seconds (0 not at all), oldest first.
+    /// What holds first holds for all time before, too.
+    expected: HashMap<DeviceId, Vec<(i64, u32)>>,
+    expected_changed: bool,
 }
 
 /// One device's day: as counters while it is written to, else packed.
@@ -145,15 +173,6 @@ impl Days {
         hours.get_mut(hour_of_day(at))
     }
 
-    fn count(&mut self, (device, at): (&DeviceId, Timestamp), report: &Report) {
-        if let Some(hour) = self.hour(device, at) {
-            hour.received += u32::from(report.first);
-            hour.late += u32::from(report.late);
-            hour.revised += u32::from(report.revised);
-            hour.duplicate += u32::from(!report.news);
-        }
-    }
-
     fn forget_before(&mut self, first_kept: i64) {
         let kept = self.by_day.split_off(&first_kept);
         let forgotten = std::mem::replace(&mut self.by_day, kept);
@@ -168,33 +187,76 @@ impl GapLedger {
         Self::default()
     }
 
-    /// Counts what [`crate::history::History::append`] made of the readings of one frame.
+    /// Counts what [`crate::history::History::append`] made of the readings of one frame. With `again`
+    /// (the frame comes out of the quarantine) what only repeats is not counted: it was counted when the
+    /// frame came first.
     ///
     /// Days more than 40 before the newest are not counted any more.
-    pub fn note(&self, readings: &[Reading], outcomes: &[Outcome]) {
-        let reports = readings.iter().zip(outcomes);
-        let mut reports = reports.map(|(reading, outcome)| (report_of(reading), outcome));
-        let Some((first, outcome)) = reports.next() else {
-            return;
-        };
-        // Nearly every frame is one report; only one with several needs them sorted.
-        let mut report = Report::default();
-        report.take(outcome);
-        let mut others = BTreeMap::<(&DeviceId, Timestamp), Report>::new();
-        for (of, outcome) in reports {
-            if of == first {
-                report.take(outcome);
-            } else {
-                others.entry(of).or_default().take(outcome);
+    pub fn note(&self, readings: &[Reading], outcomes: &[Outcome], again: bool) {
+        let mut reports: Vec<(&DeviceId, Timestamp, Report)> = Vec::with_capacity(1);
+        for (reading, outcome) in readings.iter().zip(outcomes) {
+            let mut at = reading.measured_at;
+            if !reading.period.is_zero() {
+                at = Timestamp::from_ms(at.ms().saturating_sub(1));
+            }
+            let report = Report {
+                first: outcome.first_of_report,
+                late: outcome.first_of_report && outcome.late,
+                revised: outcome.kind == Kind::Revision,
+                news: outcome.kind != Kind::Duplicate,
+                doubtful: !outcome.quality.judgeable(),
+                overdue: reading.received_at.since(reading.measured_at) > IN_TIME,
+            };
+            match reports.last_mut() {
+                // Nearly always a frame is one report.
+                Some((device, last, known)) if *last == at && **device == reading.series.device => {
+                    known.add(&report);
+                }
+                _ => reports.push((&reading.series.device, at, report)),
             }
         }
-        let mut days = self.write();
-        if others.is_empty() {
-            return days.count(first, &report);
+        if reports.len() > 1 {
+            reports.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+            reports.dedup_by(|next, kept| {
+                let same = next.0 == kept.0 && next.1 == kept.1;
+                if same {
+                    kept.2.add(&next.2);
+                }
+                same
+            });
         }
-        others.insert(first, report);
-        for (of, report) in &others {
-            days.count(*of, report);
+        let mut days = self.write();
+        for (device, at, report) in reports {
+            let Some(hour) = days.hour(device, at) else {
+                continue;
+            };
+            hour.received += u32::from(report.first);
+            hour.late += u32::from(report.late);
+            hour.revised += u32::from(report.revised);
+            hour.duplicate += u32::from(!report.news && !again);
+            hour.doubtful += u32::from(report.first && report.doubtful);
+            hour.overdue += u32::from(report.first && report.overdue);
+        }
+    }
+
+    /// Learns that from `at` on a device is to report every `cadence_s` seconds, 0 not at all. What was
+    /// said first of a device holds for the time before, too.
+    pub fn expect(&self, device: &DeviceId, at: Timestamp, cadence_s: u32) {
+        let mut days = self.write();
+        let known = days.expected.get(device.as_str()).and_then(|spans| spans.last());
+        if known.is_some_and(|(_, known)| *known == cadence_s) {
+            return;
+        }
+        days.expected_changed = true;
+        let oldest = at.ms().saturating_sub((N_DAYS_KEPT + 1) * 24 * HOUR_MS);
+        let spans = days.expected.entry(device.clone()).or_default();
+        match spans.last_mut() {
+            Some(last) if last.0 >= at.ms() => last.1 = cadence_s,
+            _ => spans.push((at.ms(), cadence_s)),
+        }
+        // What no kept day can ask for any more.
+        while spans.len() > 1 && spans[1].0 <= oldest {
+            spans.remove(0);
         }
     }
 
@@ -215,19 +277,22 @@ impl GapLedger {
         expectation: &Expectation,
         now: Timestamp,
     ) -> Vec<HourRow> {
-        let hours = self
-            .read()
+        let days = self.read();
+        let hours = days
             .by_day
             .get(&day)
             .and_then(|devices| devices.get(device))
             .map_or_else(Hours::default, Cell::hours);
+        let spans = days.expected.get(device.as_str()).cloned();
+        drop(days);
+        let spans = spans.unwrap_or_else(|| vec![(i64::MIN, expectation.cadence_s)]);
         let midnight = day.saturating_mul(24 * HOUR_MS).saturating_sub(BEIJING_MS);
         (0u8..)
             .zip(hours)
             .map(|(hour, counts)| {
                 let start = midnight.saturating_add(i64::from(hour) * HOUR_MS);
                 let end = start.saturating_add(HOUR_MS);
-                let expected = expectation.within(start, end.min(now.ms()));
+                let expected = expectation.within(&spans, start, end.min(now.ms()));
                 let is_over = now.ms() >= end;
                 HourRow {
                     hour,
@@ -266,6 +331,7 @@ impl GapLedger {
         let mut days = self.write();
         let newest = days.by_day.keys().next_back().copied();
         days.last_changed = None;
+        let expected = std::mem::take(&mut days.expected_changed).then(|| write_expected(&days.expected));
         std::mem::take(&mut days.changed)
             .into_iter()
             .map(|day| {
@@ -286,6 +352,7 @@ impl GapLedger {
                 }
                 (format!("{BLOB}{day}"), blob)
             })
+            .chain(expected.map(|blob| (EXPECTED.to_owned(), blob)))
             .collect()
     }
 
@@ -296,6 +363,13 @@ impl GapLedger {
         let mut days = Days::default();
         let mut damaged = Vec::new();
         for (name, blob) in blobs {
+            if name == EXPECTED {
+                match read_expected(blob) {
+                    Some(expected) => days.expected = expected,
+                    None => damaged.push(name.clone()),
+                }
+                continue;
+            }
             let day = name.strip_prefix(BLOB).and_then(|day| day.parse::<i64>().ok());
             match day.and_then(|day| Some((day, read_day(blob)?))) {
                 Some((day, devices)) => {
@@ -321,14 +395,19 @@ impl GapLedger {
 
 impl Expectation {
     /// Reports expected from `start` to before `end`, both ms.
-    fn within(&self, start: i64, end: i64) -> u32 {
+    fn within(&self, spans: &[(i64, u32)], start: i64, end: i64) -> u32 {
         let start = self.since.map_or(start, |since| start.max(since.ms()));
         let end = self.until.map_or(end, |until| end.min(until.ms()));
-        if end <= start {
-            return 0;
+        let ends = spans.iter().skip(1).map(|(from, _)| *from).chain([i64::MAX]);
+        let mut n: i64 = 0;
+        for (i, ((from, cadence_s), span_end)) in spans.iter().zip(ends).enumerate() {
+            let from = if i == 0 { i64::MIN } else { *from };
+            let length = end.min(span_end).saturating_sub(start.max(from));
+            if length > 0 {
+                n += length.checked_div(i64::from(*cadence_s) * 1000).unwrap_or(0);
+            }
         }
-        let reports = (end - start).checked_div(i64::from(self.cadence_s) * 1000);
-        reports.and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
+        u32::try_from(n).unwrap_or(u32::MAX)
     }
 }
 
@@ -339,24 +418,55 @@ struct Report {
     late: bool,
     revised: bool,
     news: bool,
+    doubtful: bool,
+    overdue: bool,
 }
 
 impl Report {
-    fn take(&mut self, outcome: &Outcome) {
-        self.first |= outcome.first_of_report;
-        self.late |= outcome.first_of_report && outcome.late;
-        self.revised |= outcome.kind == Kind::Revision;
-        self.news |= outcome.kind != Kind::Duplicate;
+    fn add(&mut self, other: &Report) {
+        self.first |= other.first;
+        self.late |= other.late;
+        self.revised |= other.revised;
+        self.news |= other.news;
+        self.doubtful |= other.doubtful;
+        self.overdue |= other.overdue;
     }
 }
 
-/// Whose report of which time a reading belongs to.
-fn report_of(reading: &Reading) -> (&DeviceId, Timestamp) {
-    let mut at = reading.measured_at;
-    if !reading.period.is_zero() {
-        at = Timestamp::from_ms(at.ms().saturating_sub(1));
+/// Of each device its name, how many spans, and these.
+fn write_expected(expected: &HashMap<DeviceId, Vec<(i64, u32)>>) -> Vec<u8> {
+    let mut rows: Vec<_> = expected.iter().collect();
+    rows.sort_by(|a, b| a.0.cmp(b.0));
+    let mut blob = Vec::new();
+    for (device, spans) in rows {
+        // An id has at most 64 bytes.
+        blob.push(device.as_str().len() as u8);
+        blob.extend(device.as_str().as_bytes());
+        put_count(&mut blob, spans.len() as u32);
+        for (from, cadence_s) in spans {
+            blob.extend(from.to_le_bytes());
+            put_count(&mut blob, *cadence_s);
+        }
     }
-    (&reading.series.device, at)
+    blob
+}
+
+fn read_expected(mut blob: &[u8]) -> Option<HashMap<DeviceId, Vec<(i64, u32)>>> {
+    let mut expected = HashMap::default();
+    while let Some((len, rest)) = blob.split_first() {
+        let (name, rest) = rest.split_at_checked(usize::from(*len))?;
+        let device = DeviceId::new(std::str::from_utf8(name).ok()?).ok()?;
+        let mut rest = rest.iter();
+        let mut spans = Vec::new();
+        for _ in 0..read_count(&mut rest)? {
+            let (from, after) = rest.as_slice().split_first_chunk::<8>()?;
+            rest = after.iter();
+            spans.push((i64::from_le_bytes(*from), read_count(&mut rest)?));
+        }
+        expected.insert(device, spans);
+        blob = rest.as_slice();
+    }
+    Some(expected)
 }
 
 fn hour_of_day(at: Timestamp) -> usize {
@@ -486,7 +596,7 @@ mod tests {
         }
         fn says(&self, readings: &[Reading]) {
             self.ledger
-                .note(readings, &self.history.append(readings).unwrap());
+                .note(readings, &self.history.append(readings).unwrap(), false);
         }
         fn hour(&self, hour: usize, now: Timestamp) -> HourRow {
             let device = DeviceId::new("air-1").unwrap();
@@ -521,6 +631,7 @@ mod tests {
             duplicate: 1,
             revised: 1,
             refused: 1,
+            ..HourCounts::default()
         };
         assert_eq!((row.counts, row.expected, row.lost), (want, 12, 1));
         assert_eq!(station.hour(7, time("09:00:00")).lost, 11);
@@ -576,6 +687,52 @@ mod tests {
         };
         let rows = station.ledger.day(&device, now.beijing_day(), &never, now);
         assert!(rows.iter().all(|row| row.expected == 0 && row.lost == 0));
+    }
+
+    #[test]
+    fn what_is_expected_follows_the_register() {
+        let station = Station::new();
+        let device = DeviceId::new("air-1").unwrap();
+        let expect = |hms: &str, cadence_s: u32| station.ledger.expect(&device, time(hms), cadence_s);
+        expect("08:00:00", 300);
+        expect("08:30:00", 60); // faster
+        expect("08:45:00", 60); // the same again
+        expect("09:30:00", 0); // maintenance
+        expect("10:30:00", 300); // back
+        expect("11:15:00", 0); // retired
+        let now = time("23:59:59");
+        let since = Expectation {
+            since: Some(time("07:30:00")),
+            ..EVERY_5_MIN
+        };
+        let hours = |ledger: &GapLedger| -> Vec<u32> {
+            let rows = ledger.day(&device, now.beijing_day(), &since, now);
+            rows.iter().map(|row| row.expected).collect()
+        };
+        assert_eq!(hours(&station.ledger)[6..13], [0, 6, 6 + 30, 30, 6, 3, 0]);
+        let (back, damaged) = GapLedger::decode(&station.ledger.encode_changed());
+        assert!(damaged.is_empty());
+        assert_eq!(hours(&back), hours(&station.ledger));
+        assert!(station.ledger.encode_changed().is_empty());
+    }
+
+    #[test]
+    fn doubtful_and_overdue_reports_are_counted_once_each() {
+        let station = Station::new();
+        let mut suspect = frame("air-1", time("08:00:00"), 1.0, Duration::ZERO);
+        suspect[1].quality = Quality::SUSPECT;
+        station.says(&suspect);
+        let mut overdue = frame("air-1", time("08:05:00"), 1.0, Duration::ZERO);
+        for reading in &mut overdue {
+            reading.received_at = time("08:25:01");
+        }
+        station.says(&overdue);
+        let counts = station.hour(8, time("09:00:00")).counts;
+        assert_eq!((counts.received, counts.doubtful, counts.overdue), (2, 1, 1));
+        // Out of the quarantine: what it said before is no repetition.
+        let outcomes = station.history.append(&suspect).unwrap();
+        station.ledger.note(&suspect, &outcomes, true);
+        assert_eq!(station.hour(8, time("09:00:00")).counts, counts);
     }
 
     #[test]

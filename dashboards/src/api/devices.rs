@@ -8,7 +8,6 @@ use axum::http::StatusCode;
 use onemap_model::record::Register;
 use onemap_model::scope::Permission;
 use onemap_model::{AttributeScope, Device, DeviceId, DivisionCode, ProfileId, Quantity, Scope};
-use onemap_store::gaps::Expectation;
 use onemap_store::ledger::TokenHash;
 use onemap_wire::profile::Profile;
 use serde::Deserialize;
@@ -64,7 +63,14 @@ pub(crate) async fn list_devices(
                 .map(str::to_owned);
             break;
         }
-        items.push(device_json(&views, device, division, seen.get(id).copied()));
+        let cadence_s = register.cadence_s(device);
+        items.push(device_json(
+            &views,
+            device,
+            division,
+            seen.get(id).copied(),
+            cadence_s,
+        ));
     }
     Ok(list(items, next))
 }
@@ -74,34 +80,50 @@ pub(crate) fn device_json(
     device: &Device,
     division: Option<&DivisionCode>,
     seen: Option<Seen>,
+    cadence_s: u32,
 ) -> Value {
-    let series = views.series_of(&device.id);
-    let ids: Vec<_> = series.iter().map(|(id, _)| *id).collect();
-    let rows: Vec<Value> = series
+    let now = views.now();
+    let limit = views::silence_limit(cadence_s);
+    let stale = Views::stale(limit, seen, now);
+    let watch = views.watch.read().expect(POISON);
+    let watched = watch.of(device.id.as_str());
+    let mut conditions = Vec::new();
+    let rows: Vec<Value> = views
+        .series_of(&device.id)
         .iter()
-        .map(|(id, key)| json!({"id": id.0, "quantity": key.quantity, "ch": key.channel}))
+        .map(|(id, key)| {
+            let stale = Views::series_stale(&watch, key, cadence_s, seen, now);
+            let state = Views::shown(views.condition(*id), stale);
+            conditions.push(state);
+            let heard = watched.and_then(|w| w.series_heard_at(key.quantity, key.channel));
+            json!({"id": id.0, "quantity": key.quantity, "ch": key.channel,
+                   "state": condition_name(state), "stale": stale, "last_received": heard})
+        })
         .collect();
-    let stale = Views::stale(device, seen, views.now());
     let fact = |key: &str| {
         let fact = views
             .attributes
             .get(device.id.as_str(), AttributeScope::Fact, key);
         fact.map(|fact| fact.value)
     };
+    let status = Views::shown(views::worst(conditions.into_iter()), stale);
+    let clock = watched.and_then(|w| Some((w.clock().offset()?, w.is_off())));
+    let clock = clock
+        .map(|(offset, off)| json!({"ahead_ms": offset.ahead_ms, "bound_ms": offset.bound_ms, "off": off}));
     json!({
         "id": device.id, "name": device.name, "name_en": device.name_en, "kind": device.kind,
         "profile": device.profile, "position": device.position, "division": division,
         "setting": device.setting, "gateway": device.gateway, "state": device.state,
         "cadence_s": device.cadence_s, "department": device.department, "demo": device.demo,
-        "status": condition_name(Views::shown(views.device_condition(&ids), stale)),
-        "stale": stale,
+        "status": condition_name(status),
+        "stale": stale, "silence_limit_s": limit.as_secs(), "clock": clock,
         "last_received": seen.map(|s| s.received_at), "last_measured": seen.map(|s| s.measured_at),
         "series": rows, "is_gateway": device.is_gateway,
         "connected_through": fact("connected_through"), "claim": fact("claim"),
     })
 }
 
-fn find(views: &Views, scope: &Scope, id: &str) -> Result<Arc<Device>, Problem> {
+pub(crate) fn find(views: &Views, scope: &Scope, id: &str) -> Result<Arc<Device>, Problem> {
     views
         .device(scope, id)
         .ok_or_else(|| Problem::not_found("unknown_device", format!("no device is called `{id}`")))
@@ -113,15 +135,21 @@ pub(crate) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let device = find(&views, caller.require(Permission::View)?, &id)?;
-    let division = views
-        .register
-        .read()
-        .expect(POISON)
-        .divisions
-        .get(&device.id)
-        .cloned();
+    let (division, cadence_s) = {
+        let register = views.register.read().expect(POISON);
+        (
+            register.divisions.get(&device.id).cloned(),
+            register.cadence_s(&device),
+        )
+    };
     let seen = views.seen.read().expect(POISON).get(&device.id).copied();
-    Ok(Json(device_json(&views, &device, division.as_ref(), seen)))
+    Ok(Json(device_json(
+        &views,
+        &device,
+        division.as_ref(),
+        seen,
+        cadence_s,
+    )))
 }
 
 /// Registers a device (or changes it) and gives it a token, which stands in this answer only. A
@@ -268,60 +296,4 @@ pub(crate) async fn put_profile(
         .map_err(act_problem)?;
     views.applied(position).await.map_err(behind)?;
     Ok(Json(json!({"id": id})))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct GapQuery {
-    device: String,
-    day: Option<String>,
-}
-
-/// The gap ledger of one device and Beijing day.
-pub(crate) async fn gaps(
-    State(views): State<Arc<Views>>,
-    caller: Caller,
-    Params(query): Params<GapQuery>,
-) -> Result<Json<Value>, Problem> {
-    let device = find(&views, caller.require(Permission::View)?, &query.device)?;
-    let now = views.now();
-    let day = match &query.day {
-        None => now.beijing_day(),
-        Some(text) => onemap_model::Timestamp::parse(&format!("{text}T00:00:00+08:00"))
-            .map_err(|_| {
-                Problem::bad_request("bad_day", format!("day={text}: a date like 2026-11-23 is needed"))
-            })?
-            .beijing_day(),
-    };
-    // Nothing is expected of a device before its first reading.
-    let since = views
-        .history
-        .series_of(&device.id)
-        .iter()
-        .map(|s| s.first)
-        .min()
-        .unwrap_or(now);
-    let expectation = Expectation {
-        cadence_s: device.cadence_s,
-        since: Some(since),
-        until: None,
-    };
-    let hours: Vec<Value> = views
-        .gaps
-        .day(&device.id, day, &expectation, now)
-        .iter()
-        .map(|row| {
-            let c = row.counts;
-            json!({"hour": row.hour, "expected": row.expected, "received": c.received, "late": c.late,
-                   "duplicate": c.duplicate, "revised": c.revised, "refused": c.refused, "lost": row.lost})
-        })
-        .collect();
-    let date = onemap_model::Timestamp::from_ms(day * 86_400_000 - 8 * 3_600_000).to_string();
-    Ok(list(
-        vec![
-            json!({"device": device.id, "day": &date[..10], "cadence_s": device.cadence_s, "hours": hours,
-                    "silence_limit_s": views::silence_limit(&device).as_secs()}),
-        ],
-        None,
-    ))
 }

@@ -7,16 +7,20 @@ pub(crate) mod device_http;
 pub(crate) mod devices;
 pub(crate) mod entities;
 pub(crate) mod fetched;
+pub(crate) mod import;
 pub(crate) mod keep;
+pub(crate) mod ledger;
 pub(crate) mod push;
 pub(crate) mod quarantine;
 pub(crate) mod readings;
+pub(crate) mod readmit;
 pub(crate) mod rules;
 pub(crate) mod session;
 pub(crate) mod system;
 pub(crate) mod write;
 
 use axum::Json;
+use onemap_model::Timestamp;
 use serde_json::{Value, json};
 
 use crate::error::Problem;
@@ -39,6 +43,16 @@ pub(crate) fn limit(asked: Option<usize>, default: usize) -> Result<usize, Probl
             format!("limit={n}: between 1 and {MAX_LIMIT}"),
         )),
     }
+}
+
+/// A time as RFC 3339 or milliseconds.
+pub(crate) fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
+    if let Ok(ms) = text.parse() {
+        return Ok(Timestamp::from_ms(ms));
+    }
+    // A plus sign that was not escaped arrives as a space.
+    Timestamp::parse(&text.replace(' ', "+"))
+        .map_err(|e| Problem::bad_request("bad_time", format!("{name}: {e}")))
 }
 
 /// A journal that cannot take a record right now.

@@ -1,28 +1,77 @@
-//! The quarantine: what was refused, with its bytes.
+//! The quarantine: what was refused, with its bytes and what became of it.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
-use onemap_model::Refusal;
+use axum::extract::{Path, State};
 use onemap_model::scope::Permission;
-use onemap_store::ledger::QuarantineFilter;
+use onemap_model::{Refusal, Scope, Source, Timestamp};
+use onemap_store::ledger::{LedgerError, QuarantineFilter, QuarantineState, Quarantined};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::api::{limit, list};
+use crate::api::{limit, list, readmit, time};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::Params;
 use crate::views::Views;
 
-#[derive(Deserialize)]
+/// Bytes of a payload that a list shows; one entry by itself shows all.
+const LISTED_BYTES: usize = 4096;
+
+/// Which entries; also what a re-admission chooses by.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Query {
     reason: Option<String>,
     device: Option<String>,
+    source: Option<Source>,
+    topic: Option<String>,
+    text: Option<String>,
+    state: Option<QuarantineState>,
+    from: Option<String>,
+    to: Option<String>,
     limit: Option<usize>,
     after: Option<u64>,
+}
+
+/// A filter of text parameters.
+pub(crate) fn filter(
+    reason: Option<String>,
+    device: Option<String>,
+    from: Option<&str>,
+    to: Option<&str>,
+) -> Result<QuarantineFilter, Problem> {
+    Ok(QuarantineFilter {
+        reason: reason
+            .map(Refusal::try_from)
+            .transpose()
+            .map_err(|e| Problem::bad_request("bad_reason", e))?,
+        device,
+        from: from.map(|t| time("from", t)).transpose()?,
+        to: to.map(|t| time("to", t)).transpose()?,
+        ..QuarantineFilter::default()
+    })
+}
+
+/// Whether a scope may see an entry: those of devices outside its division, and of nobody, are for the
+/// whole city only.
+pub(crate) fn visible(views: &Views, scope: &Scope, row: &Quarantined) -> bool {
+    let register = views.register.read().expect("no holder of this lock panics");
+    scope.division.is_none() || scope.covers(register.divisions.get(row.entry.device.as_str()))
+}
+
+/// Reads the ledger away from the async threads.
+pub(crate) async fn read<T: Send + 'static>(
+    views: &Arc<Views>,
+    read: impl FnOnce(&Views) -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, Problem> {
+    let views = views.clone();
+    tokio::task::spawn_blocking(move || read(&views))
+        .await
+        .map_err(|e| Problem::internal(&e))?
+        .map_err(|e| Problem::internal(&e))
 }
 
 /// Newest first.
@@ -32,40 +81,177 @@ pub(crate) async fn list_quarantine(
     Params(query): Params<Query>,
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.require(Permission::Quarantine)?.clone();
-    let reason = query
-        .reason
-        .map(Refusal::try_from)
-        .transpose()
-        .map_err(|e| Problem::bad_request("bad_reason", e))?;
     let limit = limit(query.limit, 100)?;
-    let reader = views.clone();
-    let rows = tokio::task::spawn_blocking(move || {
-        let filter = QuarantineFilter {
-            reason,
-            device: query.device,
-            ..QuarantineFilter::default()
-        };
-        reader.ledger.quarantine(&filter, query.after, limit + 1)
+    let filter = QuarantineFilter {
+        source: query.source,
+        topic: query.topic,
+        text: query.text,
+        state: query.state,
+        ..filter(
+            query.reason,
+            query.device,
+            query.from.as_deref(),
+            query.to.as_deref(),
+        )?
+    };
+    let after = query.after;
+    let rows = read(&views, move |views| {
+        views.ledger.quarantine(&filter, after, limit + 1)
     })
-    .await
-    .map_err(|e| Problem::internal(&e))?
-    .map_err(|e| Problem::internal(&e))?;
+    .await?;
     let next = (rows.len() > limit).then(|| rows[limit - 1].id.to_string());
-    let register = views.register.read().expect("no holder of this lock panics");
     let items = rows
         .iter()
         .take(limit)
-        .filter(|row| scope.division.is_none() || scope.covers(register.divisions.get(row.entry.device.as_str())))
-        .map(|row| {
-            let entry = &row.entry;
-            let hex: String = entry.payload.iter().take(4096).map(|b| format!("{b:02x}")).collect();
-            json!({
-                "id": row.id, "position": entry.position, "at": entry.at, "reason": entry.reason, "reason_zh": entry.reason.label_zh(),
-                "source": entry.source, "device": entry.device, "peer": entry.peer, "topic": entry.topic,
-                "size": entry.payload.len(), "payload": std::str::from_utf8(&entry.payload).ok(),
-                "payload_hex": hex, "detail": entry.detail,
-            })
-        })
+        .filter(|row| visible(&views, &scope, row))
+        .map(|row| entry_json(row, LISTED_BYTES))
         .collect();
     Ok(list(items, next))
+}
+
+/// One entry with all its bytes.
+pub(crate) async fn show(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<u64>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::Quarantine)?.clone();
+    let row = find(&views, &scope, id).await?;
+    let mut shown = entry_json(&row, usize::MAX);
+    shown["payload_base64"] = base64(&row.entry.payload).into();
+    Ok(Json(shown))
+}
+
+/// The entry with a number, if the scope may see it.
+pub(crate) async fn find(views: &Arc<Views>, scope: &Scope, id: u64) -> Result<Quarantined, Problem> {
+    read(views, move |views| views.ledger.quarantined(id))
+        .await?
+        .filter(|row| visible(views, scope, row))
+        .ok_or_else(|| Problem::not_found("unknown_entry", format!("the quarantine has no entry {id}")))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CountQuery {
+    from: Option<String>,
+    to: Option<String>,
+}
+
+/// How many entries there are by reason and Beijing day.
+pub(crate) async fn counts(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Params(query): Params<CountQuery>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::Quarantine)?;
+    if scope.division.is_some() {
+        return Err(Problem::forbidden("counts are of the whole city"));
+    }
+    let filter = filter(None, None, query.from.as_deref(), query.to.as_deref())?;
+    let rows = read(&views, move |views| {
+        views.ledger.quarantine_counts(filter.from, filter.to)
+    })
+    .await?;
+    let items = rows
+        .iter()
+        .map(|row| {
+            json!({"day": date(row.day), "reason": row.reason, "reason_zh": row.reason.label_zh(),
+                   "n": row.n, "open": row.n_open, "bytes": row.bytes})
+        })
+        .collect();
+    Ok(list(items, None))
+}
+
+/// A Beijing day (days since 1970-01-01) as `2026-11-23`.
+pub(crate) fn date(day: i64) -> String {
+    let midnight = day.saturating_mul(86_400_000).saturating_sub(8 * 3_600_000);
+    Timestamp::from_ms(midnight)
+        .to_string()
+        .chars()
+        .take(10)
+        .collect()
+}
+
+pub(crate) fn entry_json(row: &Quarantined, n_bytes: usize) -> Value {
+    let entry = &row.entry;
+    let mut hex = String::new();
+    for byte in entry.payload.iter().take(n_bytes) {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    let mut shown = json!({
+        "id": row.id, "position": entry.position, "at": entry.at, "reason": entry.reason,
+        "reason_zh": entry.reason.label_zh(), "source": entry.source, "device": entry.device,
+        "peer": entry.peer, "topic": entry.topic, "size": entry.payload.len(),
+        "payload": std::str::from_utf8(&entry.payload).ok(), "payload_hex": hex, "detail": entry.detail,
+        "offset": offset(&entry.detail, &entry.payload),
+        "state": QuarantineState::Open, "readmissible": readmit::readmissible(entry).is_ok(),
+    });
+    if let Some(settled) = &row.settlement {
+        shown["state"] = json!(settled.state);
+        shown["settled"] = json!({
+            "at": settled.at, "by": settled.actor, "note": settled.note, "readings": settled.readings,
+            "reason": settled.reason, "detail": settled.detail,
+        });
+    }
+    shown
+}
+
+/// The byte at which a decoder gave up, where its words say line and column.
+fn offset(detail: &str, payload: &[u8]) -> Option<usize> {
+    let after = |text: &str, word: &str| -> Option<usize> {
+        let rest = &text[text.find(word)? + word.len()..];
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse().ok()
+    };
+    let (line, column) = (after(detail, "line ")?, after(detail, "column ")?);
+    let mut start = 0;
+    for _ in 1..line {
+        start += payload[start..].iter().position(|b| *b == b'\n')? + 1;
+    }
+    Some((start + column.saturating_sub(1)).min(payload.len()))
+}
+
+/// Base64 with padding (RFC 4648 section 4).
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for i in 0..4 {
+            match i <= chunk.len() {
+                true => text.push(char::from(LETTERS[(bits >> (18 - 6 * i) & 63) as usize])),
+                false => text.push('='),
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_the_standard() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
+    }
+
+    #[test]
+    fn the_place_of_a_fault_is_found_in_the_decoder_s_words() {
+        let payload = b"{\n \"a\": x}";
+        assert_eq!(offset("expected value at line 2 column 7", payload), Some(8));
+        assert_eq!(offset("EOF while parsing at line 9 column 1", payload), None);
+        assert_eq!(offset("no quantity is called `x`", payload), None);
+    }
 }

@@ -9,13 +9,13 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
 use onemap_model::scope::Permission;
-use onemap_model::{DivisionCode, Quantity, Refusal, Scope, SeriesKey, Timestamp};
+use onemap_model::{DivisionCode, Quality, Quantity, Refusal, Scope, SeriesKey};
 use onemap_store::history::{Agg, SeriesId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::keep::Arrived;
-use crate::api::{limit, list};
+use crate::api::{limit, list, time};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::{Bbox, Params, parse_step};
@@ -107,6 +107,7 @@ pub(crate) async fn latest(
     let position = views.progress.borrow().applied;
     let register = views.register.read().expect(POISON);
     let seen = views.seen.read().expect(POISON);
+    let watch = views.watch.read().expect(POISON);
     let mut items = Vec::new();
     let mut next = None;
     for (id, latest) in views.latest.snapshot_all() {
@@ -136,7 +137,8 @@ pub(crate) async fn latest(
             next = items.last().map(|last: &Value| last["series"].to_string());
             break;
         }
-        let stale = Views::stale(device, seen.get(&key.device).copied(), now);
+        let heard = seen.get(&key.device).copied();
+        let stale = Views::series_stale(&watch, &key, register.cadence_s(device), heard, now);
         let state = Views::shown(views.condition(id), stale);
         items.push(json!({
             "series": id.0, "device": key.device, "quantity": key.quantity, "ch": key.channel,
@@ -209,15 +211,52 @@ pub(crate) struct ValuesQuery {
     #[serde(default)]
     revisions: bool,
     known_at: Option<String>,
+    quality: Option<String>,
 }
 
-fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
-    if let Ok(ms) = text.parse() {
-        return Ok(Timestamp::from_ms(ms));
+/// Which marks a value may carry to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Marks {
+    Any,
+    /// None that says something about what was measured; late, resent and revised values are good.
+    Good,
+    Judgeable,
+    With(Quality),
+    Without(Quality),
+}
+
+impl Marks {
+    /// `good`, `judgeable`, the name of a mark, or that name after `!`.
+    fn parse(text: Option<&str>) -> Result<Self, Problem> {
+        let named = |name: &str| {
+            Quality::named(name).ok_or_else(|| {
+                Problem::bad_request(
+                    "bad_quality",
+                    format!("quality={name}: use good, judgeable, a mark like suspect, or !suspect"),
+                )
+            })
+        };
+        Ok(match text {
+            None => Self::Any,
+            Some("good") => Self::Good,
+            Some("judgeable") => Self::Judgeable,
+            Some(name) => match name.strip_prefix('!') {
+                Some(name) => Self::Without(named(name)?),
+                None => Self::With(named(name)?),
+            },
+        })
     }
-    // A plus sign that was not escaped arrives as a space.
-    Timestamp::parse(&text.replace(' ', "+"))
-        .map_err(|e| Problem::bad_request("bad_time", format!("{name}: {e}")))
+    fn takes(self, quality: Quality) -> bool {
+        const HARMLESS: Quality =
+            Quality(Quality::RESENT.0 | Quality::REVISED.0 | Quality::BACKFILL.0 | Quality::STAMPED_HERE.0);
+        match self {
+            Self::Any => true,
+            Self::Good => quality.without(HARMLESS) == Quality::GOOD,
+            Self::Judgeable => quality.judgeable(),
+            Self::With(mark) => quality.has(mark),
+            Self::Without(mark) => !quality.has(mark),
+        }
+    }
 }
 
 pub(crate) async fn values(
@@ -250,7 +289,14 @@ pub(crate) async fn values(
     let head = move |items: Vec<Value>, next: Option<String>| {
         Json(json!({"series": info, "from": from, "to": to, "items": items, "next": next}))
     };
+    let marks = Marks::parse(query.quality.as_deref())?;
     if let Some(step) = &query.step {
+        if marks != Marks::Any {
+            return Err(Problem::bad_request(
+                "bad_quality",
+                "quality= chooses single values; a step takes all of them",
+            ));
+        }
         let step = parse_step(step)?;
         let agg = agg(query.agg.as_deref())?;
         if (to - from) / step.as_millis() as i64 > MAX_STEPS {
@@ -281,7 +327,7 @@ pub(crate) async fn values(
         let versions = blocking(views, move |views| views.history.versions(id, from, to)).await?;
         let items: Vec<Value> = versions
             .iter()
-            .filter(|v| known_at.is_none_or(|known_at| v.received_at <= known_at))
+            .filter(|v| known_at.is_none_or(|known_at| v.received_at <= known_at) && marks.takes(v.quality))
             .map(|v| {
                 json!({"t": v.measured_at, "v": v.value, "quality": quality_names(v.quality),
                             "received_at": v.received_at, "position": v.position})
@@ -294,6 +340,9 @@ pub(crate) async fn values(
         let mut last = from;
         let mut more = false;
         let mut take = |point: onemap_store::history::Point| {
+            if !marks.takes(point.quality) {
+                return ControlFlow::Continue(());
+            }
             if items.len() == limit {
                 more = true;
                 return ControlFlow::Break(());

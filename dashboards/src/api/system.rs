@@ -291,6 +291,16 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         "Devices silent for more than three cadences.",
         &one(counts.stale as u64),
     );
+    let clocks_off = {
+        let watch = views.watch.read().expect("no holder of this lock panics");
+        watch.n_clocks_off() as u64
+    };
+    metric(
+        "onemap_devices_clock_off",
+        "gauge",
+        "Devices whose clock is off by more than their profile tolerates.",
+        &one(clocks_off),
+    );
     metric(
         "onemap_alerts_open",
         "gauge",

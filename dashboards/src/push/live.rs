@@ -246,7 +246,7 @@ impl Pump {
         let register = self.views.register.read().expect("no holder of this lock panics");
         let seen = self.views.seen.read().expect("no holder of this lock panics");
         for (id, device) in &register.view.devices {
-            let stale = Views::stale(device, seen.get(id).copied(), now);
+            let stale = Views::stale(register.silence_limit(device), seen.get(id).copied(), now);
             let changed = if stale {
                 self.stale.insert(id.clone())
             } else {

@@ -19,7 +19,10 @@ use onemap_model::{Act, Command, Fact, Refusal, Source, Timestamp, Transition};
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub use commands::CommandFilter;
-pub use quarantine::{QuarantineFilter, QuarantineTotals, Quarantined};
+pub use quarantine::{
+    Became, QuarantineCount, QuarantineFilter, QuarantineState, QuarantineTotals, Quarantined, Settled,
+    Settlement, Which,
+};
 pub use reader::{AccessToken, LedgerAct, LedgerReader, LedgerTransition};
 pub use tokens::{TokenHash, TokenHashError, Tokens};
 
@@ -71,6 +74,8 @@ pub struct LedgerBatch {
     pub register: Vec<(u64, Timestamp, Change)>,
     /// Attributes set or gone.
     pub attributes: Vec<AttributeChange>,
+    /// What became of frames in the quarantine.
+    pub settled: Vec<Settled>,
     /// Name, journal position and bytes of whole states (the rule engine's); the newest position of a
     /// name is kept.
     pub snapshots: Vec<(&'static str, u64, Vec<u8>)>,
@@ -181,6 +186,7 @@ impl Ledger {
         connection
             .execute_batch(attributes::SCHEMA)
             .and_then(|()| connection.execute_batch(commands::TABLES))
+            .and_then(|()| connection.execute_batch(quarantine::STATES))
             .map_err(|e| sqlite::error(path, "add tables to", e))?;
         connection.set_prepared_statement_cache_capacity(32);
         let cursor = schema::meta(&connection, schema::CURSOR).map_err(|e| sqlite::error(path, "read", e))?;
@@ -247,6 +253,9 @@ impl Ledger {
         }
         let entries = batch.quarantine.iter().filter(|entry| entry.position > cursor);
         written.n_evicted = quarantine::put(&tx, entries, &self.config)?;
+        for settled in batch.settled.iter().filter(|settled| settled.record > cursor) {
+            quarantine::settle(&tx, settled)?;
+        }
         for (position, at, body) in evidence {
             tx.prepare_cached("INSERT OR IGNORE INTO evidence (position, at, frame) VALUES (?1, ?2, ?3)")?
                 .execute(params![signed(*position), at.ms(), body])?;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
 use super::commands::{self, CommandFilter};
-use super::quarantine::{self, QuarantineFilter, QuarantineTotals, Quarantined};
+use super::quarantine::{self, QuarantineCount, QuarantineFilter, QuarantineTotals, Quarantined};
 use super::schema;
 use super::tokens::TokenHash;
 use super::{LedgerError, attributes};
@@ -188,6 +188,15 @@ impl LedgerReader {
     /// One quarantine entry.
     pub fn quarantined(&self, id: u64) -> Result<Option<Quarantined>, LedgerError> {
         self.read(|c| quarantine::one(c, id))
+    }
+
+    /// How many quarantine entries there are by reason and Beijing day, newest day first.
+    pub fn quarantine_counts(
+        &self,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    ) -> Result<Vec<QuarantineCount>, LedgerError> {
+        self.read(|c| quarantine::counts(c, from, to))
     }
 
     /// What the quarantine holds and has let go.

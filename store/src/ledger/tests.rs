@@ -123,6 +123,7 @@ fn a_batch_is_read_back_and_a_second_time_changes_nothing() {
         acts: vec![(5, act.clone())],
         register: vec![],
         attributes: vec![],
+        settled: vec![],
         snapshots: vec![("rules", 6, b"state".to_vec())],
     };
     let written = f.ledger.write(&batch).unwrap();
@@ -333,6 +334,7 @@ fn the_quarantine_is_read_by_pages_and_parts() {
         device: Some("air-1".into()),
         from: Some(at(3)),
         to: Some(at(8)),
+        ..QuarantineFilter::default()
     };
     let found = reader.quarantine(&filter, None, 100).unwrap();
     let positions: Vec<_> = found
@@ -342,6 +344,128 @@ fn the_quarantine_is_read_by_pages_and_parts() {
     assert_eq!(positions, [(6, 1), (4, 1)]);
     assert_eq!(reader.quarantined(found[0].id).unwrap().as_ref(), Some(&found[0]));
     assert_eq!(reader.quarantined(0).unwrap(), None);
+}
+
+#[test]
+fn what_became_of_refused_frames_stands_with_their_entries() {
+    let mut f = Fixture::new(LedgerConfig::default());
+    let read = |readings: u64, refused: &[Refusal]| Became::Read {
+        readings,
+        refused: refused.iter().map(|r| (*r, "why".to_owned())).collect(),
+    };
+    let settled = |record: u64, origin: u64, became: Became| Settled {
+        record,
+        origin,
+        which: match became {
+            Became::Discarded => Which::Ordinal(1),
+            Became::Read { .. } => Which::Of {
+                device: entry(origin, 0, 1, b"").device,
+                topic: entry(origin, 0, 1, b"").topic,
+            },
+        },
+        at: at(record as i64),
+        actor: "王".into(),
+        note: "模型已修正".into(),
+        became,
+    };
+    let entries = (1..=4).flat_map(|p| [entry(p, 0, p as i64, b"one\xff"), entry(p, 1, p as i64, b"two")]);
+    let batch = LedgerBatch {
+        cursor: 4,
+        quarantine: entries.collect(),
+        ..LedgerBatch::default()
+    };
+    f.ledger.write(&batch).unwrap();
+    let (first, second) = (entry(1, 0, 1, b"").reason, entry(1, 1, 1, b"").reason);
+    assert_ne!(first, second, "the two entries of a frame have two reasons");
+    let batch = LedgerBatch {
+        cursor: 9,
+        settled: vec![
+            settled(5, 1, read(3, &[])),
+            settled(6, 2, read(1, &[second])),
+            settled(7, 3, read(0, &[Refusal::UnknownProfile])),
+            settled(8, 4, Became::Discarded),
+        ],
+        ..LedgerBatch::default()
+    };
+    f.ledger.write(&batch).unwrap();
+    // A second reading of a frame that is taken, and one of a frame that was not.
+    let again = LedgerBatch {
+        cursor: 11,
+        settled: vec![settled(10, 1, read(0, &[])), settled(11, 3, read(2, &[]))],
+        ..LedgerBatch::default()
+    };
+    f.ledger.write(&again).unwrap();
+    f.ledger.write(&batch).unwrap(); // replayed: nothing goes back
+    let reader = f.reader();
+    let rows = reader
+        .quarantine(&QuarantineFilter::default(), None, 100)
+        .unwrap();
+    let states: Vec<_> = rows
+        .iter()
+        .rev()
+        .map(|row| {
+            let settled = row.settlement.as_ref();
+            settled.map_or((QuarantineState::Open, 0, None), |s| {
+                (s.state, s.readings, s.reason)
+            })
+        })
+        .collect();
+    use QuarantineState::{Discarded, Readmitted, Refused};
+    assert_eq!(
+        states,
+        [
+            (Readmitted, 3, None),
+            (Readmitted, 3, None),
+            (Readmitted, 1, None),
+            (Refused, 1, Some(second)),
+            (Readmitted, 2, None),
+            (Readmitted, 2, None),
+            (QuarantineState::Open, 0, None),
+            (Discarded, 0, None),
+        ]
+    );
+    let n = |filter: QuarantineFilter| reader.quarantine(&filter, None, 100).unwrap().len();
+    let any = QuarantineFilter::default;
+    assert_eq!(
+        n(QuarantineFilter {
+            state: Some(Refused),
+            ..any()
+        }),
+        1
+    );
+    assert_eq!(
+        n(QuarantineFilter {
+            state: Some(QuarantineState::Open),
+            ..any()
+        }),
+        1
+    );
+    assert_eq!(
+        n(QuarantineFilter {
+            text: Some("one".into()),
+            ..any()
+        }),
+        4
+    );
+    assert_eq!(
+        n(QuarantineFilter {
+            text: Some("nothing".into()),
+            ..any()
+        }),
+        0
+    );
+    assert_eq!(
+        n(QuarantineFilter {
+            topic: Some(rows[0].entry.topic.clone()),
+            ..any()
+        }),
+        8
+    );
+    let counts = reader.quarantine_counts(None, None).unwrap();
+    assert_eq!(
+        counts.iter().map(|c| (c.n, c.n_open)).collect::<Vec<_>>(),
+        [(4, 1), (4, 0)]
+    );
 }
 
 #[test]

@@ -184,10 +184,13 @@ impl Engine {
         if !series.has(SEEN) || series.has(SILENT) || device.retired() {
             return NO_DEADLINE;
         }
-        series
-            .heard_at
-            .saturating_add(device.patience_ms())
-            .saturating_add(1)
+        // With a cadence each series owes its own values: a live gateway never masks a dead sensor. One
+        // without may have nothing to say, and is silent with its device.
+        let heard_at = match device.cadence_s {
+            0 => series.heard_at.max(device.heard_at),
+            _ => series.heard_at,
+        };
+        heard_at.saturating_add(device.patience_ms()).saturating_add(1)
     }
 
     /// Does the first thing whose time has come at `at`. A deadline that was put off since is only set

@@ -38,7 +38,8 @@ const DEAF_AFTER_MS: i64 = 10_000;
 /// What it holds to:
 /// - a reading at or before the last one of its series is late: it never raises, clears or resets; so is
 ///   one that is said to be resent and older than the series' patience;
-/// - a series is unknown before its first reading, after three cadences of silence (record time), and
+/// - a series is unknown before its first reading, after three cadences of silence of its own (record
+///   time; without a known cadence after ten minutes of its device), and
 ///   while its last value may not be judged; holds start anew then, an open alert is told `Lost` once;
 /// - readings taken under maintenance are recorded and announce nothing; a device under maintenance
 ///   announces nothing at all, a retired one is withdrawn.

@@ -248,4 +248,5 @@ export const en: Messages = {
   "refusal.stray_answer": "Answer without a command",
   "refusal.attribute_limit": "Too many or too large attributes",
   "refusal.retained_full": "No room for retained messages",
+  "refusal.unknown_unit": "Unknown unit",
 };

@@ -242,6 +242,7 @@ export const zh = {
   "refusal.stray_answer": "无主应答",
   "refusal.attribute_limit": "属性超限",
   "refusal.retained_full": "保留消息已满",
+  "refusal.unknown_unit": "未知单位",
 };
 
 export type Messages = { [K in keyof typeof zh]: string };

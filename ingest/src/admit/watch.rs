@@ -1,0 +1,458 @@
+//! What admission remembers: of each series its last values and when it was heard, of each device its
+//! clock.
+//!
+//! Part of the fold: made of the journal alone, kept in the checkpoint, the same in every replay.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use onemap_model::quantity::Family;
+use onemap_model::{DeviceId, Quality, Quantity, Timestamp};
+
+use super::clock::Clock;
+use super::limits::Limits;
+
+/// Layout of [`Watch::encode`].
+const FORMAT: u8 = 1;
+/// A value is stuck only after it was said this often: two equal values far apart say nothing.
+const N_STUCK: u32 = 3;
+/// A rate is a change within one minute or longer: what happens between two samples of a fast sensor is
+/// not held against its allowance for a minute.
+const MINUTE_MS: i64 = 60_000;
+
+/// What is remembered of all devices.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Watch {
+    devices: HashMap<DeviceId, DeviceWatch>,
+}
+
+/// What is remembered of one device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceWatch {
+    /// When its last live value came.
+    heard_at: i64,
+    /// The newest time it measured at, live.
+    measured_at: i64,
+    pub(super) clock: Clock,
+    /// The clock was off beyond the tolerance at its last message.
+    pub(super) is_off: bool,
+    /// In the order of quantity and channel.
+    series: Vec<SeriesWatch>,
+}
+
+/// What is remembered of one series. Times in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct SeriesWatch {
+    quantity: Quantity,
+    channel: u16,
+    /// When its last new live value came.
+    heard_at: i64,
+    /// Newest measuring time, and the value then (NaN for texts).
+    last_at: i64,
+    last: f64,
+    /// Time of the first of the values that are all like the last, and how many they are.
+    moved_at: i64,
+    n_same: u32,
+    /// The last value that could be judged; NaN before the first.
+    base_at: i64,
+    base: f64,
+}
+
+const NEVER: i64 = i64::MIN;
+
+impl Default for DeviceWatch {
+    fn default() -> Self {
+        Self {
+            heard_at: NEVER,
+            measured_at: NEVER,
+            clock: Clock::default(),
+            is_off: false,
+            series: Vec::new(),
+        }
+    }
+}
+
+impl Watch {
+    /// The memory of one device, made when there is none.
+    pub(super) fn device(&mut self, id: &DeviceId) -> &mut DeviceWatch {
+        if !self.devices.contains_key(id.as_str()) {
+            self.devices.insert(id.clone(), DeviceWatch::default());
+        }
+        self.devices
+            .get_mut(id.as_str())
+            .expect("it was put there in the lines before")
+    }
+
+    /// What is known of a device.
+    pub fn of(&self, id: &str) -> Option<&DeviceWatch> {
+        self.devices.get(id)
+    }
+
+    /// Devices with what is known of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&DeviceId, &DeviceWatch)> {
+        self.devices.iter()
+    }
+
+    /// Devices whose clock is off beyond their tolerance.
+    pub fn n_clocks_off(&self) -> usize {
+        self.devices.values().filter(|device| device.is_off).count()
+    }
+
+    /// Its bytes, for the checkpoint; equal for equal memories.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![FORMAT];
+        let mut devices: Vec<_> = self.devices.iter().collect();
+        devices.sort_by(|a, b| a.0.cmp(b.0));
+        for (id, device) in devices {
+            put_text(&mut out, id.as_str());
+            out.push(u8::from(device.is_off));
+            put_time(&mut out, device.heard_at);
+            put_time(&mut out, device.measured_at);
+            device.clock.encode(&mut out);
+            out.extend_from_slice(&(device.series.len() as u32).to_le_bytes());
+            for s in &device.series {
+                put_text(&mut out, s.quantity.name());
+                out.extend_from_slice(&s.channel.to_le_bytes());
+                out.extend_from_slice(&s.n_same.to_le_bytes());
+                for time in [s.heard_at, s.last_at, s.moved_at, s.base_at] {
+                    put_time(&mut out, time);
+                }
+                out.extend_from_slice(&s.last.to_bits().to_le_bytes());
+                out.extend_from_slice(&s.base.to_bits().to_le_bytes());
+            }
+        }
+        out
+    }
+
+    /// Reads what [`Watch::encode`] wrote; `None` when it is damaged or another version's. A series whose
+    /// quantity is no longer in the dictionary is left out.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (format, mut rest) = bytes.split_first()?;
+        if *format != FORMAT {
+            return None;
+        }
+        let mut watch = Self::default();
+        while !rest.is_empty() {
+            let id = DeviceId::new(text(&mut rest)?).ok()?;
+            let is_off = take::<1>(&mut rest)?[0] != 0;
+            let (heard_at, measured_at) = (time(&mut rest)?, time(&mut rest)?);
+            let clock = Clock::decode(&mut rest)?;
+            let n = u32::from_le_bytes(take(&mut rest)?);
+            let mut series = Vec::new();
+            for _ in 0..n {
+                let quantity = Quantity::named(text(&mut rest)?);
+                let channel = u16::from_le_bytes(take(&mut rest)?);
+                let n_same = u32::from_le_bytes(take(&mut rest)?);
+                let mut times = [0; 4];
+                for slot in &mut times {
+                    *slot = time(&mut rest)?;
+                }
+                let [heard_at, last_at, moved_at, base_at] = times;
+                let last = f64::from_bits(u64::from_le_bytes(take(&mut rest)?));
+                let base = f64::from_bits(u64::from_le_bytes(take(&mut rest)?));
+                series.extend(quantity.map(|quantity| SeriesWatch {
+                    quantity,
+                    channel,
+                    heard_at,
+                    last_at,
+                    last,
+                    moved_at,
+                    n_same,
+                    base_at,
+                    base,
+                }));
+            }
+            // The dictionary may number quantities anew in another version.
+            series.sort_unstable_by_key(SeriesWatch::name);
+            let device = DeviceWatch {
+                heard_at,
+                measured_at,
+                clock,
+                is_off,
+                series,
+            };
+            watch.devices.insert(id, device);
+        }
+        Some(watch)
+    }
+}
+
+impl DeviceWatch {
+    /// When its last live value came.
+    pub fn heard_at(&self) -> Option<Timestamp> {
+        known(self.heard_at)
+    }
+    /// The newest time it measured at, live.
+    pub fn measured_at(&self) -> Option<Timestamp> {
+        known(self.measured_at)
+    }
+    /// Its clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+    /// Its clock was off beyond the tolerance at its last message.
+    pub fn is_off(&self) -> bool {
+        self.is_off
+    }
+    /// When the last new live value of a series came.
+    pub fn series_heard_at(&self, quantity: Quantity, channel: u16) -> Option<Timestamp> {
+        let at = self.find(quantity, channel).ok()?;
+        known(self.series[at].heard_at)
+    }
+
+    fn find(&self, quantity: Quantity, channel: u16) -> Result<usize, usize> {
+        self.series
+            .binary_search_by_key(&(quantity, channel), SeriesWatch::name)
+    }
+
+    /// Takes a live value and says how it moved: the marks of a jump and of a stuck sensor. `quality` are
+    /// its other marks. A value that is not newer than the last says nothing.
+    pub(super) fn note(
+        &mut self,
+        (quantity, channel): (Quantity, u16),
+        (measured_at, received_at): (Timestamp, Timestamp),
+        value: f64,
+        quality: Quality,
+        limits: Option<&Limits>,
+    ) -> Quality {
+        let (at, received) = (measured_at.ms(), received_at.ms());
+        let place = match self.find(quantity, channel) {
+            Ok(place) => place,
+            Err(place) => {
+                let fresh = SeriesWatch::new(quantity, channel);
+                self.series.insert(place, fresh);
+                place
+            }
+        };
+        let series = &mut self.series[place];
+        if at <= series.last_at {
+            return Quality::GOOD;
+        }
+        self.heard_at = self.heard_at.max(received);
+        self.measured_at = self.measured_at.max(at);
+        series.heard_at = series.heard_at.max(received);
+        series.last_at = at;
+        if value == series.last {
+            series.n_same = series.n_same.saturating_add(1);
+        } else {
+            (series.last, series.moved_at, series.n_same) = (value, at, 1);
+        }
+        let mut moves = Quality::GOOD;
+        if let Some(limits) = limits {
+            if series.jumps(at, value, limits.rate_per_min) {
+                moves = moves.with(Quality::JUMP);
+            }
+            if series.is_stuck(at, limits.stuck_after) {
+                moves = moves.with(Quality::STUCK);
+            }
+        }
+        // A stuck value is still where the next change is counted from.
+        if quality.with(moves).without(Quality::STUCK).judgeable() && value.is_finite() {
+            (series.base_at, series.base) = (at, value);
+        }
+        moves
+    }
+}
+
+impl SeriesWatch {
+    fn new(quantity: Quantity, channel: u16) -> Self {
+        Self {
+            quantity,
+            channel,
+            heard_at: NEVER,
+            last_at: NEVER,
+            last: f64::NAN,
+            moved_at: NEVER,
+            n_same: 0,
+            base_at: NEVER,
+            base: f64::NAN,
+        }
+    }
+    fn name(&self) -> (Quantity, u16) {
+        (self.quantity, self.channel)
+    }
+    /// Whether the change since the last value that could be judged is more than its rate allows. So a
+    /// spike is marked and the value after it is not, and a true step is believed once so much time has
+    /// gone by that it could have come about.
+    fn jumps(&self, at: i64, value: f64, rate_per_min: Option<f64>) -> bool {
+        let Some(rate) = rate_per_min else { return false };
+        let minutes = at.saturating_sub(self.base_at).max(MINUTE_MS) as f64 / MINUTE_MS as f64;
+        !self.quantity.is_state() && (value - self.base).abs() > rate * minutes
+    }
+    fn is_stuck(&self, at: i64, stuck_after: Option<Duration>) -> bool {
+        let Some(after) = stuck_after else { return false };
+        let after = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
+        self.n_same >= N_STUCK && at.saturating_sub(self.moved_at) >= after && moves(self.quantity, self.last)
+    }
+}
+
+/// Whether a quantity at this value is bound to move before long. States, counters and totals stand still
+/// for as long as nothing happens, and it may not rain for months.
+fn moves(quantity: Quantity, value: f64) -> bool {
+    const TOTALS: [&str; 2] = ["rain_total", "energy"];
+    const AT_REST: [&str; 8] = [
+        "rain",
+        "evaporation",
+        "flow",
+        "flow_velocity",
+        "wind_speed",
+        "smoke",
+        "power",
+        "current",
+    ];
+    let definition = quantity.definition();
+    let name = definition.name.as_str();
+    !(value.is_nan()
+        || quantity.is_state()
+        || definition.family == Family::Technical
+        || TOTALS.contains(&name)
+        || (value == 0.0 && AT_REST.contains(&name)))
+}
+
+fn known(at: i64) -> Option<Timestamp> {
+    (at != NEVER).then_some(Timestamp::from_ms(at))
+}
+
+/// Names have at most 64 bytes.
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.push(text.len() as u8);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn put_time(out: &mut Vec<u8>, at: i64) {
+    out.extend_from_slice(&at.to_le_bytes());
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*head)
+}
+
+fn time(bytes: &mut &[u8]) -> Option<i64> {
+    take(bytes).map(i64::from_le_bytes)
+}
+
+fn text<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
+    let [length] = take(bytes)?;
+    let (head, rest) = bytes.split_at_checked(usize::from(length))?;
+    *bytes = rest;
+    std::str::from_utf8(head).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const START: i64 = 1_795_392_000_000;
+
+    fn play(quantity: &str, limits: &Limits, values: &[(i64, f64)]) -> Vec<String> {
+        let mut device = DeviceWatch::default();
+        let quantity = Quantity::named(quantity).unwrap();
+        let at = |seconds: i64| Timestamp::from_ms(START + seconds * 1000);
+        let mut marks = Vec::new();
+        for (seconds, value) in values {
+            let times = (at(*seconds), at(*seconds));
+            let moves = device.note((quantity, 0), times, *value, Quality::GOOD, Some(limits));
+            marks.push(moves.names().collect::<Vec<_>>().join("+"));
+        }
+        marks
+    }
+
+    fn rate(rate_per_min: f64) -> Limits {
+        Limits {
+            rate_per_min: Some(rate_per_min),
+            ..Limits::default()
+        }
+    }
+
+    fn stuck(seconds: u64) -> Limits {
+        Limits {
+            stuck_after: Some(Duration::from_secs(seconds)),
+            ..Limits::default()
+        }
+    }
+
+    #[test]
+    fn a_spike_is_a_jump_and_the_value_after_it_is_none() {
+        let level = [(0, 1.0), (60, 1.5), (120, 9.0), (180, 1.6), (240, 2.6)];
+        assert_eq!(
+            play("water_level", &rate(0.5), &level),
+            ["", "", "jump", "", "jump"]
+        );
+        // Exactly the rate is no jump; less than a minute counts as one.
+        assert_eq!(play("water_level", &rate(0.5), &[(0, 1.0), (1, 1.5)]), ["", ""]);
+        assert_eq!(play("manhole_open", &rate(0.5), &[(0, 0.0), (60, 1.0)]), ["", ""]);
+    }
+
+    #[test]
+    fn a_true_step_is_believed_when_enough_time_has_gone_by() {
+        let step: Vec<_> = [(0, 1.0)]
+            .into_iter()
+            .chain((1..=5).map(|i| (i * 60, 3.0)))
+            .collect();
+        assert_eq!(
+            play("water_level", &rate(0.5), &step),
+            ["", "jump", "jump", "jump", "", ""]
+        );
+    }
+
+    #[test]
+    fn late_values_neither_jump_nor_become_what_the_next_is_measured_by() {
+        let values = [(60, 1.0), (0, 50.0), (60, 50.0), (120, 1.2)];
+        assert_eq!(play("water_level", &rate(0.5), &values), ["", "", "", ""]);
+    }
+
+    #[test]
+    fn only_what_is_bound_to_move_gets_stuck() {
+        let same = |value| {
+            [
+                (0, value),
+                (600, value),
+                (1200, value),
+                (1800, value + 0.1),
+                (2400, value),
+            ]
+        };
+        let marks = ["", "", "stuck", "", ""];
+        assert_eq!(play("pm2_5", &stuck(1200), &same(35.0)), marks);
+        assert_eq!(play("rain", &stuck(1200), &same(0.2)), marks);
+        // A river that has run dry is a matter for a rule, a gauge that says so for hours is none.
+        for (quantity, value) in [
+            ("rain", 0.0),
+            ("manhole_open", 1.0),
+            ("counter", 7.0),
+            ("battery", 90.0),
+            ("rain_total", 12.0),
+        ] {
+            assert_eq!(play(quantity, &stuck(1200), &same(value)), [""; 5], "{quantity}");
+        }
+        // Two equal values with an outage between them are none.
+        assert_eq!(play("pm2_5", &stuck(1200), &[(0, 35.0), (9000, 35.0)]), ["", ""]);
+    }
+
+    #[test]
+    fn memory_reads_back_as_written_and_damage_is_told() {
+        let mut watch = Watch::default();
+        for (name, n) in [("b", 3), ("a", 1)] {
+            let device = watch.device(&DeviceId::new(name).unwrap());
+            for i in 0..n {
+                let at = Timestamp::from_ms(START + i);
+                let series = (Quantity::named("pm10").unwrap(), i as u16);
+                device.note(series, (at, at), 5.0, Quality::GOOD, None);
+                device.clock.note(at, at);
+            }
+        }
+        let bytes = watch.encode();
+        assert_eq!(Watch::decode(&bytes).unwrap().encode(), bytes);
+        for cut in 1..bytes.len() {
+            // Cut between two devices it is a shorter memory.
+            assert!(
+                Watch::decode(&bytes[..cut]).is_none_or(|w| w.devices.len() < 2),
+                "{cut}"
+            );
+        }
+        assert_eq!(Watch::decode(&[]), None);
+    }
+}
