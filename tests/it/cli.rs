@@ -108,6 +108,15 @@ fn devices_and_files_come_in_and_faults_are_told_by_line() {
         (&latest["value"], &latest["division"]),
         (&json!(1.27), &json!("630102"))
     );
+    let again = run(dir, &["--json", "import", "readings", csv.to_str().unwrap()]);
+    let again: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(
+        again,
+        json!({"imported": 2, "new": 0, "duplicate": 2, "revised": 0, "refused": 2}),
+        "an import that is run twice stores nothing twice"
+    );
+    assert_eq!(latest["quality"], json!(["resent", "backfill"]));
+    assert_eq!(latest["state"], json!("unknown"), "old data says nothing of now");
     let listed = stdout(&run(dir, &["device", "list"]));
     assert!(
         listed.contains("gauge-1") && listed.contains("630102"),

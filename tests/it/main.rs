@@ -7,6 +7,7 @@
     reason = "tests stop at the first surprise"
 )]
 
+mod admission;
 mod alarms;
 mod bad_input;
 mod cli;
