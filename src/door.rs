@@ -1,6 +1,8 @@
 //! The command line's way in: through the HTTP API, of the running server or of one started for the
 //! moment. So a command and a request can never differ.
 
+mod devices;
+
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,6 +16,8 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::serve::Server;
+
+pub(crate) use devices::{ImportArgs, MaintainArgs};
 
 /// Readings of one request.
 const N_READINGS: usize = 1000;
@@ -223,16 +227,27 @@ impl Door {
     }
 
     fn known(&self, id: &str) -> Result<bool> {
-        let devices = self.get("/api/v1/devices")?;
-        Ok(devices["items"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|d| d["id"] == id))
+        // What cannot be an id is nobody's; the register says why when it is asked to take it.
+        if onemap_model::DeviceId::new(id).is_err() {
+            return Ok(false);
+        }
+        let path = format!("/api/v1/devices/{id}");
+        let response = self
+            .agent
+            .get(format!("{}{path}", self.base))
+            .header("authorization", format!("Bearer {}", self.token))
+            .call();
+        if response.as_ref().is_ok_and(|r| r.status() == 404) {
+            return Ok(false);
+        }
+        answer(&path, response).map(|_| true)
     }
 
-    pub(crate) fn rotate(&self, id: &str, json: bool) -> Result<ExitCode> {
-        let answer = self.post(&format!("/api/v1/devices/{id}/token"), &json!({}))?;
+    pub(crate) fn rotate(&self, id: &str, grace_s: u32, json: bool) -> Result<ExitCode> {
+        let answer = self.post(
+            &format!("/api/v1/devices/{id}/token"),
+            &json!({"grace_s": grace_s}),
+        )?;
         if json {
             println!("{answer}");
         } else {

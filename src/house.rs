@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use onemap_dashboards::auth::Keys;
 use onemap_dashboards::views::{Folders, Imports, LoadedRules, Progress, Register, Seen, Views};
-use onemap_ingest::Counters;
 use onemap_ingest::admit::{Watch, cadence_s};
 use onemap_ingest::downlink::{Book, Desk};
 use onemap_ingest::fanout::Fanout;
+use onemap_ingest::{Counters, Links};
 use onemap_log::{Log, Reader};
 use onemap_model::{Record, Timestamp, record};
 use onemap_rules::Engine;
@@ -27,7 +27,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::pipeline::{Parts, Pipeline, WATCH, locate, parse_profile, refused, restore_board};
+use crate::pipeline::{Adoptions, Parts, Pipeline, WATCH, locate, parse_profile, refused, restore_board};
 
 /// Live notices waiting for the pump; when it is slower, screens are told to fetch again.
 const N_NOTICES: usize = 4096;
@@ -42,6 +42,7 @@ pub(crate) struct House {
     pub(crate) views: Arc<Views>,
     pub(crate) pipeline: Pipeline,
     pub(crate) counters: Counters,
+    pub(crate) adoptions: Adoptions,
 }
 
 fn log_config(config: &Config) -> onemap_log::Config {
@@ -200,6 +201,8 @@ fn assemble(
         });
 
     let keys = Keys::new(Tokens::load(&ledger_reader).context("tokens cannot be read")?);
+    // Those that ended while nobody looked; from now on the pipeline's ticks end them.
+    keys.expire(clock());
     let attributes = ledger_reader.attributes().context("attributes cannot be read")?;
     let attributes = Attributes::new(attributes, ledger.cursor());
     let rules: BTreeMap<String, LoadedRules> = engine
@@ -288,6 +291,9 @@ fn assemble(
         last_transition: watch::channel(last_transition).0,
         notices: broadcast::channel(N_NOTICES).0,
         counters: counters.clone(),
+        links: Links::default(),
+        provision: OnceLock::new(),
+        config_faults: AtomicU64::new(0),
         refused: refused::decode(history_refused.as_deref()),
         readings: AtomicU64::new(0),
         watch: RwLock::new(watch.unwrap_or_default()),
@@ -309,6 +315,7 @@ fn assemble(
         cursor,
         durable, "projections are at their checkpoint; the rest of the journal is folded now"
     );
+    let adoptions = Adoptions::default();
     let pipeline = Pipeline::new(Parts {
         views: views.clone(),
         reader: reader(cursor)?,
@@ -321,11 +328,13 @@ fn assemble(
         now,
         ages: config.ages,
         questions,
+        adoptions: adoptions.clone(),
     });
     Ok(House {
         views,
         pipeline,
         counters,
+        adoptions,
     })
 }
 

@@ -9,7 +9,9 @@ mod downlink;
 mod files;
 mod house;
 mod pipeline;
+mod provision;
 mod quarantine;
+mod registrar;
 mod serve;
 mod shipped;
 
@@ -102,7 +104,31 @@ enum DeviceCommand {
     Token {
         /// The device.
         id: String,
+        /// Seconds that the old token still opens.
+        #[arg(long, default_value_t = 0)]
+        grace_s: u32,
     },
+    /// Register devices from CSV; what is wrong is said line by line, the good lines are taken.
+    Import(door::ImportArgs),
+    /// Show a device: lifecycle, connection, place, gateway and children.
+    Show {
+        /// The device.
+        id: String,
+    },
+    /// Change the stated fields of a device (a JSON merge patch).
+    Patch {
+        /// The device.
+        id: String,
+        /// Like '{"name":"甲","cadence_s":60}'; null takes a field away.
+        patch: String,
+    },
+    /// Take a device out of use: its token ends and its connections are cut.
+    Retire {
+        /// The device.
+        id: String,
+    },
+    /// Put a device under maintenance, or end it.
+    Maintain(door::MaintainArgs),
 }
 
 #[derive(Subcommand)]
@@ -191,7 +217,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 door::with(&config, move |door| match command {
                     DeviceCommand::Add(args) => door.add_device(args, json),
                     DeviceCommand::List => door.list_devices(json),
-                    DeviceCommand::Token { id } => door.rotate(&id, json),
+                    DeviceCommand::Token { id, grace_s } => door.rotate(&id, grace_s, json),
+                    DeviceCommand::Import(args) => door.import_devices(&args, json),
+                    DeviceCommand::Show { id } => door.show_device(&id, json),
+                    DeviceCommand::Patch { id, patch } => door.patch_device(&id, &patch, json),
+                    DeviceCommand::Retire { id } => door.retire_device(&id, json),
+                    DeviceCommand::Maintain(args) => door.maintain_device(&args, json),
                 })
                 .await
             })

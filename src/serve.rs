@@ -11,11 +11,11 @@ use anyhow::{Context, Result};
 use onemap_dashboards::auth::new_token;
 use onemap_dashboards::views::Views;
 use onemap_dashboards::{Hub, pump, router, screen};
-use onemap_ingest::Counters;
 use onemap_ingest::fanout::Fanout;
 use onemap_ingest::mqtt::{Addresses, Auth, Certificates, Holder, MqttServer, Sessions};
+use onemap_ingest::{Counters, Provision};
 use onemap_log::Batch;
-use onemap_model::{DeviceId, Record, Role, Scope, record};
+use onemap_model::{DeviceId, DeviceState, Record, Role, Scope, record};
 use onemap_store::ledger::TokenHash;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -26,7 +26,8 @@ use crate::config::Config;
 use crate::downlink;
 use crate::files;
 use crate::house::{self, House, Purpose, Running, clock};
-use crate::shipped;
+use crate::provision::Provisioner;
+use crate::{registrar, shipped};
 
 /// How long a start waits for the fold of what the last run left before it opens the listeners.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -48,16 +49,20 @@ impl Auth for Tokens {
         let device = ids.find(|id| known(id).is_some())?;
         self.holder(device)
     }
+
+    fn credential(&self, token: &str) -> u64 {
+        TokenHash::of(token).fingerprint()
+    }
 }
 
 impl Tokens {
     fn holder(&self, device: DeviceId) -> Option<Holder> {
         let register = self.0.register.read().ok()?;
-        let is_gateway = register
-            .view
-            .devices
-            .get(&device)
-            .is_some_and(|known| known.is_gateway);
+        let known = register.view.devices.get(&device);
+        if known.is_some_and(|known| known.state == DeviceState::Retired) {
+            return None;
+        }
+        let is_gateway = known.is_some_and(|known| known.is_gateway);
         Some(Holder { device, is_gateway })
     }
 }
@@ -100,6 +105,7 @@ impl Server {
             views,
             pipeline,
             counters,
+            adoptions,
         } = tokio::task::spawn_blocking(move || house::open(&owned, Some(opened), Purpose::Serve))
             .await
             .context("opening the data folder was cut short")??;
@@ -127,6 +133,10 @@ impl Server {
         let sender = downlink::run(views.clone(), fanout.clone(), news, left, stop.clone());
         tasks.push(("downlink", tokio::spawn(sender)));
         let (log, mqtt_stop) = (views.log.clone(), stop.clone());
+        let provisioner: Arc<dyn Provision> = Arc::new(Provisioner::new(views.clone()));
+        // Set once: a server has one.
+        let _ = views.provision.set(provisioner.clone());
+        let mqtt = mqtt.with_links(views.links.clone()).with_provision(provisioner);
         tasks.push((
             "mqtt",
             tokio::spawn(async move {
@@ -153,6 +163,14 @@ impl Server {
             }),
         ));
         tasks.push(("ticks", tokio::spawn(ticks(views.clone(), stop.clone()))));
+        tasks.push((
+            "registrar",
+            tokio::spawn(registrar::run(adoptions, views.clone(), stop.clone())),
+        ));
+        tasks.push((
+            "files",
+            tokio::spawn(shipped::watch(config.clone(), views.clone(), stop.clone())),
+        ));
         tasks.push((
             "retention",
             tokio::spawn(retention(views.clone(), sessions, config.clone(), stop.clone())),
@@ -193,9 +211,7 @@ impl Server {
 
     /// Takes up rules, profiles and certificates as their files are now.
     pub(crate) async fn reload(&self, config: &Config) {
-        if let Err(error) = shipped::load(config, &self.views).await {
-            warn!("rules and profiles stay as they are: {error:#}");
-        }
+        shipped::reload(config, &self.views).await;
         let Some((certificates, counters)) = self.certificates.clone() else {
             return;
         };

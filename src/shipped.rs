@@ -1,8 +1,10 @@
 //! Rule files and device profiles: shipped ones fill an empty folder, and what the folder holds goes
 //! into the journal when it differs from what is loaded.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use onemap_dashboards::views::Views;
@@ -11,7 +13,8 @@ use onemap_model::{ProfileId, Scope};
 use onemap_rules::RuleSet;
 use onemap_wire::profile::Profile;
 use onemap_wire::push::Source;
-use tracing::info;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::house::clock;
@@ -127,6 +130,62 @@ pub(crate) fn faults(config: &Config) -> Result<Vec<String>> {
         }
     }
     Ok(faults)
+}
+
+/// How often the folders are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Takes up rule files and profiles when they change. A fault is logged with its place and counted, and what
+/// was loaded stays until the file changes again.
+pub(crate) async fn watch(config: Config, views: Arc<Views>, stop: CancellationToken) -> Result<()> {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let look = |config: Config| tokio::task::spawn_blocking(move || fingerprint(&config));
+    let mut before = look(config.clone())
+        .await
+        .context("the look at the folders was cut short")?;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = looks.tick() => {}
+        }
+        let now = look(config.clone())
+            .await
+            .context("the look at the folders was cut short")?;
+        if now != before {
+            before = now;
+            reload(&config, &views).await;
+        }
+    }
+}
+
+/// Takes the folders up again; what is wrong with them is logged line by line and counted.
+pub(crate) async fn reload(config: &Config, views: &Arc<Views>) {
+    if let Err(error) = load(config, views).await {
+        let text = format!("{error:#}");
+        for fault in text.lines() {
+            views.config_faults.fetch_add(1, Ordering::Relaxed);
+            warn!("rules and profiles stay as they are: {fault}");
+        }
+    }
+}
+
+/// Names, times and sizes of the folders' files: what a change of a file changes.
+fn fingerprint(config: &Config) -> Vec<(PathBuf, Option<SystemTime>, u64)> {
+    let mut files = Vec::new();
+    for dir in [&config.rules_dir, &config.profiles_dir] {
+        // A folder that cannot be read has no files; the next reload says why.
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()) {
+            if path.extension().is_some_and(|e| e == "yaml" || e == "yml")
+                && let Ok(meta) = path.metadata()
+            {
+                files.push((path, meta.modified().ok(), meta.len()));
+            }
+        }
+    }
+    files.sort();
+    files
 }
 
 /// Records that are folded in a moment; a change behind more of them is not waited for.

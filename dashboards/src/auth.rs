@@ -14,8 +14,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use onemap_model::record::Register as Change;
 use onemap_model::scope::Permission;
-use onemap_model::{DeviceId, Scope, Timestamp};
-use onemap_store::ledger::{TokenHash, Tokens};
+use onemap_model::{DeviceId, ProfileId, Scope, Timestamp};
+use onemap_store::ledger::{Provisioning, TokenHash, Tokens};
 
 use crate::error::Problem;
 use crate::views::Views;
@@ -72,6 +72,30 @@ impl Keys {
     /// The device that holds a token.
     pub fn device(&self, token: &str) -> Option<DeviceId> {
         self.tokens.read().expect(POISON).device(token).cloned()
+    }
+    /// Whether a device's connection that came in by the token of this fingerprint may stay.
+    pub fn opens(&self, device: &DeviceId, fingerprint: u64) -> bool {
+        self.tokens.read().expect(POISON).opens(device, fingerprint)
+    }
+    /// Whether a device has a token.
+    pub fn has_token(&self, device: &DeviceId) -> bool {
+        self.tokens.read().expect(POISON).has_token(device)
+    }
+    /// Ends tokens whose time has come; gives the devices that held them.
+    pub fn expire(&self, now: Timestamp) -> Vec<DeviceId> {
+        self.tokens.write().expect(POISON).expire(now)
+    }
+    /// With what the devices of a profile may register themselves.
+    pub fn provisioning(&self, profile: &ProfileId) -> Option<Provisioning> {
+        self.tokens.read().expect(POISON).provisioning(profile).cloned()
+    }
+    /// The provisioning that a key and its secret open.
+    pub fn provisioned_by(&self, key: &str, secret: &str) -> Option<Provisioning> {
+        self.tokens
+            .read()
+            .expect(POISON)
+            .provisioned_by(key, secret)
+            .cloned()
     }
     /// The scope of a bearer token.
     pub fn access(&self, token: &str) -> Option<Scope> {
@@ -228,7 +252,9 @@ mod tests {
                 at,
                 &Change::DeviceToken {
                     device: device.clone(),
-                    sha256
+                    sha256,
+                    grace_s: 0,
+                    expires: None
                 }
             ));
         };

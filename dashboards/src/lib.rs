@@ -30,6 +30,7 @@ use views::Views;
 
 /// The whole HTTP surface.
 pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: CancellationToken) -> Router {
+    use api::devices::{change, provisioning};
     use api::{
         alerts, attributes, commands, device_http, devices, entities, fetched, import, ledger, quarantine,
         readings, readmit, rules, session, system, write,
@@ -38,15 +39,29 @@ pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: Cancella
         .route("/api/v1/session", get(session::show).delete(session::end))
         .route("/api/v1/tokens", post(session::token))
         .route("/api/v1/system", get(system::show))
-        .route("/api/v1/devices", get(devices::list_devices).post(devices::add))
-        .route("/api/v1/devices/{id}", get(devices::show))
-        .route("/api/v1/devices/{id}/token", post(devices::rotate))
         .route(
             "/api/v1/devices/{id}/attributes",
             get(attributes::show)
                 .put(attributes::put)
                 .patch(attributes::patch)
                 .delete(attributes::delete),
+        )
+        .route("/api/v1/devices", get(devices::list_devices).post(change::add))
+        .route("/api/v1/devices/summary", get(devices::summary))
+        .route("/api/v1/devices/import", post(devices::import::import))
+        .route("/api/v1/devices/{id}", get(devices::show).patch(change::patch))
+        .route(
+            "/api/v1/devices/{id}/token",
+            post(change::rotate).delete(change::revoke),
+        )
+        .route("/api/v1/devices/{id}/maintenance", post(change::maintain))
+        .route("/api/v1/devices/{id}/retire", post(change::retire))
+        .route("/api/v1/devices/{id}/activate", post(change::activate))
+        .route(
+            "/api/v1/profiles/{id}/provisioning",
+            get(provisioning::show)
+                .post(provisioning::open)
+                .delete(provisioning::close),
         )
         .route("/api/v1/quantities", get(devices::quantities))
         .route("/api/v1/profiles", get(devices::profiles))
@@ -94,6 +109,7 @@ pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: Cancella
         .route("/api/v1/session", post(session::begin))
         .route("/api/v1/{token}/rpc", get(fetched::fetch).post(fetched::ask))
         .route("/api/v1/{token}/rpc/{id}", post(fetched::answer))
+        .route("/api/v1/provision", post(provisioning::provision))
         .route("/api/openapi.json", get(openapi::document))
         .route(
             "/push/{source}",

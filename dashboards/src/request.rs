@@ -34,6 +34,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
+/// A JSON body that may be left out.
+pub(crate) struct OptionalBody<T>(pub(crate) Option<T>);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalBody<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|error| Problem::bad_request("bad_body", error.body_text()))?;
+        if bytes.trim_ascii().is_empty() {
+            return Ok(Self(None));
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(value) => Ok(Self(Some(value))),
+            Err(error) => Err(Problem::bad_request("bad_body", error.to_string())),
+        }
+    }
+}
+
 fn root_text(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use onemap_alerts::Board;
-use onemap_ingest::Counters;
 use onemap_ingest::admit::{AgeLimits, Watch};
 use onemap_ingest::downlink::Desk;
+use onemap_ingest::{Counters, Links, Provision};
 use onemap_log::Log;
 use onemap_model::{
     AlertId, Device, DeviceId, DivisionCode, ProfileId, Quality, Scope, SeriesKey, Timestamp,
@@ -157,6 +157,12 @@ pub struct Views {
     pub notices: broadcast::Sender<Notice>,
     /// Counters of the listeners.
     pub counters: Counters,
+    /// Devices that are connected now.
+    pub links: Links,
+    /// Answers devices that register themselves; set when the listeners come up.
+    pub provision: OnceLock<Arc<dyn Provision>>,
+    /// Faults found in rule files and profiles since the start.
+    pub config_faults: AtomicU64,
     /// Refusals of the pipeline, by label order of `Refusal::ALL`.
     pub refused: Vec<AtomicU64>,
     /// What admission remembers: clocks, and when each series was heard.
@@ -285,10 +291,11 @@ impl Views {
         seen: Option<Seen>,
         now: Timestamp,
     ) -> bool {
+        let device = watch.of(key.device.as_str());
+        let own_cadence = device.and_then(|d| d.series_cadence_s(key.quantity, key.channel));
+        let cadence_s = own_cadence.unwrap_or(cadence_s);
         let limit = silence_limit(cadence_s);
-        let own = watch
-            .of(key.device.as_str())
-            .and_then(|device| device.series_heard_at(key.quantity, key.channel));
+        let own = device.and_then(|d| d.series_heard_at(key.quantity, key.channel));
         match own {
             Some(heard_at) if cadence_s > 0 => now.since(heard_at) > limit,
             _ => Self::stale(limit, seen, now),

@@ -109,6 +109,7 @@ fn device() -> Result<Device, IdError> {
         state: onemap_model::DeviceState::Active,
         cadence_s: 60,
         department: String::new(),
+        maintenance: None,
         is_gateway: false,
         adopts: false,
         demo: false,

@@ -8,10 +8,12 @@ pub mod admit;
 pub mod counters;
 pub mod downlink;
 pub mod fanout;
+pub mod links;
 pub mod mqtt;
 mod trie;
 
 pub use admit::{Admitted, Arrival, Lane, Watch, admit};
 pub use counters::{Counted, Counters};
 pub use fanout::Fanout;
-pub use mqtt::{Auth, MqttConfig, MqttServer};
+pub use links::Links;
+pub use mqtt::{Auth, MqttConfig, MqttServer, Provision};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceId, DivisionCode, Position, ProfileId};
+use crate::{DeviceId, DivisionCode, Position, ProfileId, Timestamp};
 
 /// Where in its life a device is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,6 +29,18 @@ pub enum Setting {
     #[default]
     Urban,
     Rural,
+}
+
+/// Until when and why a device is under maintenance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Maintenance {
+    /// When it ends by itself; `None` lasts until somebody ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
 }
 
 /// One device or gateway.
@@ -68,6 +80,9 @@ pub struct Device {
     /// Life-cycle state.
     #[serde(default)]
     pub state: DeviceState,
+    /// Until when and why it is under maintenance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
     /// Seconds between its readings, for silence and the gap ledger; 0 is not known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cadence_s: u32,
@@ -79,6 +94,46 @@ pub struct Device {
     pub demo: bool,
 }
 
+impl Device {
+    /// Its state at a time: a maintenance whose end has come is over, the end itself included.
+    pub fn state_at(&self, now: Timestamp) -> DeviceState {
+        match self.maintenance_ends() {
+            Some(until) if until <= now => DeviceState::Active,
+            _ => self.state,
+        }
+    }
+
+    /// When its maintenance ends by itself; `None` outside maintenance and for one without end.
+    pub fn maintenance_ends(&self) -> Option<Timestamp> {
+        match self.state {
+            DeviceState::Maintenance => self.maintenance.as_ref()?.until,
+            _ => None,
+        }
+    }
+}
+
 fn is_zero(n: &u32) -> bool {
     *n == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_maintenance_ends_by_itself() {
+        let json = r#"{"id":"d","name":"d","kind":"gauge","state":"maintenance"}"#;
+        let mut device: Device = serde_json::from_str(json).expect("a device of before");
+        let at = Timestamp::from_ms;
+        assert_eq!(device.state_at(at(i64::MAX)), DeviceState::Maintenance);
+        device.maintenance = Some(Maintenance {
+            until: Some(at(1000)),
+            note: String::new(),
+        });
+        assert_eq!(device.state_at(at(999)), DeviceState::Maintenance);
+        assert_eq!(device.state_at(at(1000)), DeviceState::Active);
+        device.state = DeviceState::Retired;
+        assert_eq!(device.state_at(at(1000)), DeviceState::Retired);
+        assert_eq!(device.maintenance_ends(), None);
+    }
 }

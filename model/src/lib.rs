@@ -25,7 +25,7 @@ pub use alert::{AlertId, Edge, Severity, Transition, TransitionId};
 pub use attribute::AttributeScope;
 pub use command::{Command, CommandRecord, CommandState, CommandStep, Fact, Happened, Order, Over, Via};
 pub use crs::Crs;
-pub use device::{Device, DeviceState, Setting};
+pub use device::{Device, DeviceState, Maintenance, Setting};
 pub use entity::{Entity, EntityCode, EntityKind, Stratum};
 pub use id::{DeviceId, IdError, ProfileId, RuleId};
 pub use place::{DivisionCode, Position};

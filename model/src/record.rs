@@ -195,6 +195,20 @@ fn text<'a>(rest: &mut &'a [u8], short: impl Fn() -> RecordError) -> Result<&'a 
     std::str::from_utf8(text).map_err(|_| RecordError::Field("text"))
 }
 
+/// Which devices may register themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProvisioningStrategy {
+    /// Those that the register does not know: they are created.
+    New,
+    /// Those that are registered and have no token, each once.
+    Known,
+}
+
+fn no_seconds(n: &u32) -> bool {
+    *n == 0
+}
+
 /// A change of the register.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "register", rename_all = "snake_case")]
@@ -205,12 +219,45 @@ pub enum Register {
         /// The device.
         device: Device,
     },
-    /// A device gets a token (the old one ends).
+    /// A gateway's child that its gateway's own frame made known; takes nothing when a device of this id is
+    /// registered already.
+    Adopted {
+        /// The device.
+        device: Device,
+    },
+    /// A device gets a token; the old one ends, at once or after a grace.
     DeviceToken {
         /// The device.
         device: DeviceId,
         /// SHA-256 of the token, hexadecimal.
         sha256: String,
+        /// Seconds that the former token still opens; 0 ends it at once.
+        #[serde(default, skip_serializing_if = "no_seconds")]
+        grace_s: u32,
+        /// When it ends by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires: Option<Timestamp>,
+    },
+    /// A device's tokens end, also one in its grace.
+    DeviceTokenRevoked {
+        /// The device.
+        device: DeviceId,
+    },
+    /// Devices may register themselves with this profile's key and secret; the former ones end.
+    Provisioning {
+        /// The profile.
+        profile: ProfileId,
+        /// The key, not secret.
+        key: String,
+        /// SHA-256 of the secret, hexadecimal.
+        sha256: String,
+        /// Who may.
+        strategy: ProvisioningStrategy,
+    },
+    /// Devices may no longer register themselves with this profile.
+    ProvisioningEnded {
+        /// The profile.
+        profile: ProfileId,
     },
     /// An entity is new or changed; the whole new state.
     Entity {

@@ -26,6 +26,7 @@ use onemap_wire::profile::Profile;
 use onemap_wire::push::{self, PUSH};
 use tracing::{error, info, warn};
 
+use super::lifecycle::{Maintenances, as_of};
 use super::relayed::is_relayed;
 
 /// Faults that one quarantine entry spells out.
@@ -43,6 +44,8 @@ pub(super) struct Pending {
     pub(super) register_changed: bool,
     /// Messages to devices that follow from this batch; they leave when the batch is in the ledger.
     pub(super) replies: Vec<Reply>,
+    /// Children that gateways made known; the registrar records them.
+    pub(super) adopted: Vec<Device>,
     /// Payload bytes held for quarantine and evidence.
     pub(super) bytes: usize,
 }
@@ -92,6 +95,7 @@ pub(super) struct Fold<'a> {
     pub(super) profiles: &'a mut HashMap<ProfileId, Profile>,
     pub(super) pending: &'a mut Pending,
     pub(super) now: &'a mut Timestamp,
+    pub(super) maintenances: &'a mut Maintenances,
     pub(super) ages: AgeLimits,
     /// The way in of the record's frame.
     pub(super) lane: Lane,
@@ -348,6 +352,7 @@ impl Fold<'_> {
 
     fn tick(&mut self, position: u64) {
         self.expire(position);
+        self.life(position);
         let transitions = self.engine.tick(*self.now, position);
         self.judged(transitions);
         let expired = self.views.board.write().expect(POISON).tick(*self.now, position);
@@ -430,12 +435,17 @@ impl Fold<'_> {
         let mut moved = HashSet::new();
         {
             let mut register = self.views.register.write().expect(POISON);
-            register
+            let altered = register
                 .view
                 .apply(&change.what)
                 .context("the register cannot take a change")?;
             match &change.what {
                 Register::Device { device } => {
+                    register.city.put_device(device);
+                    self.maintenances.note(device, *self.now);
+                    moved.insert(device.id.clone());
+                }
+                Register::Adopted { device } if altered => {
                     register.city.put_device(device);
                     moved.insert(device.id.clone());
                 }
@@ -471,26 +481,22 @@ impl Fold<'_> {
                     self.profiles.remove(id);
                 }
             },
-            Register::DeviceToken { .. } | Register::AccessToken { .. } => {
-                self.views.keys.apply(change.at, &change.what);
-                self.pending
-                    .ledger
-                    .register
-                    .push((position, change.at, change.what.clone()));
-            }
-            _ => {}
+            _ => self.tokens(position, change),
         }
         let mut moved: Vec<_> = moved.into_iter().collect();
         moved.sort();
         for id in moved {
-            let always = matches!(&change.what, Register::Device { .. } | Register::Profile { .. });
+            let always = matches!(
+                &change.what,
+                Register::Device { .. } | Register::Adopted { .. } | Register::Profile { .. }
+            );
             self.place(position, &id, always);
         }
         Ok(())
     }
 
     /// Finds a device's division again and tells the engine when it changed.
-    fn place(&mut self, position: u64, id: &DeviceId, always: bool) {
+    pub(super) fn place(&mut self, position: u64, id: &DeviceId, always: bool) {
         let mut register = self.views.register.write().expect(POISON);
         let Some(device) = register.view.devices.get(id).cloned() else {
             return;
@@ -505,7 +511,7 @@ impl Fold<'_> {
             None => register.divisions.remove(id),
         };
         let profile = device.profile.as_ref().and_then(|id| self.profiles.get(id));
-        let mut device = Device::clone(&device);
+        let mut device = Device::clone(&as_of(&device, *self.now));
         device.cadence_s = cadence_s(&device, profile);
         register.cadences.insert(device.id.clone(), device.cadence_s);
         drop(register);

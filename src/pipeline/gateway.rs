@@ -55,11 +55,10 @@ impl Fold<'_> {
         entry.received_at = entry.received_at.max(at);
     }
 
-    /// The child of a gateway by the name the gateway gives it.
-    pub(super) fn child(&self, gateway: &Device, name: &str) -> Option<Arc<Device>> {
+    /// The child of a gateway by the name the gateway gives it; nobody is adopted.
+    pub(super) fn known_child(&self, gateway: &Device, name: &str) -> Option<Arc<Device>> {
         let register = self.views.register.read().expect(POISON);
-        let child = register.view.devices.get(name)?;
-        (child.gateway.as_ref() == Some(&gateway.id)).then(|| child.clone())
+        register.view.child(gateway.id.as_str(), name).cloned()
     }
 
     /// `{"Device A":…,"Device B":…}`: every part is folded as its child's; an unknown child costs its part.
@@ -78,12 +77,15 @@ impl Fold<'_> {
         // Parts of unknown children are kept together, in the shape they came in.
         let (mut unknown, mut strangers) = (Map::new(), Vec::new());
         for (name, part) in parts {
-            let Some(child) = self.child(gateway, &name) else {
-                strangers.push(stranger(gateway, &name));
-                // What was valid JSON a moment ago still is, but for nesting that is too deep to keep as a value.
-                let part = serde_json::from_str(part.get()).unwrap_or_else(|_| part.get().into());
-                unknown.insert(name, part);
-                continue;
+            let child = match self.child(position, frame.received_at, gateway, &name, None) {
+                Ok(child) => child,
+                Err(refused) => {
+                    strangers.push(refused);
+                    // What was valid JSON a moment ago still is, but for nesting that is too deep to keep as a value.
+                    let part = serde_json::from_str(part.get()).unwrap_or_else(|_| part.get().into());
+                    unknown.insert(name, part);
+                    continue;
+                }
             };
             let payload = part.get().as_bytes();
             let own_topic = format!("d/{}/{topic}", child.id);
@@ -139,10 +141,13 @@ impl Fold<'_> {
         gateway: &Device,
         is_there: bool,
     ) -> Result<(), Refused> {
-        let Connect { device: name, .. } = Connect::decode(frame.payload)?;
-        let child = self
-            .child(gateway, &name)
-            .ok_or_else(|| stranger(gateway, &name))?;
+        let Connect { device: name, kind } = Connect::decode(frame.payload)?;
+        let child = if is_there {
+            self.child(position, frame.received_at, gateway, &name, kind.as_deref())?
+        } else {
+            self.known_child(gateway, &name)
+                .ok_or_else(|| stranger(gateway, &name))?
+        };
         let fact = is_there.then(|| json!({"gateway": gateway.id, "name": name}));
         self.set_fact(position, frame.received_at, &child.id, CONNECTED_THROUGH, fact);
         Ok(())
@@ -151,7 +156,7 @@ impl Fold<'_> {
     fn answer_gateway(&mut self, frame: &Frame<'_>, gateway: &Device) -> Result<(), Refused> {
         let request = AttributesRequest::decode(frame.payload)?;
         let child = self
-            .child(gateway, &request.device)
+            .known_child(gateway, &request.device)
             .ok_or_else(|| stranger(gateway, &request.device))?;
         let scope = if request.client {
             AttributeScope::Client

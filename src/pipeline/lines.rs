@@ -126,7 +126,9 @@ impl Fold<'_> {
             if writer.id.as_str() == name {
                 return Ok(writer.clone());
             }
-            return self.child(writer, name).ok_or_else(|| stranger(writer, name));
+            return self
+                .known_child(writer, name)
+                .ok_or_else(|| stranger(writer, name));
         }
         let unknown = |detail: String| Refused::new(Refusal::UnknownDevice, detail);
         if name.is_empty() {

@@ -7,11 +7,13 @@
 
 mod again;
 mod attributes;
+mod children;
 mod commands;
 mod fold;
 mod gateway;
 #[cfg(test)]
 mod law;
+mod lifecycle;
 mod lines;
 mod pushed;
 pub(crate) mod refused;
@@ -38,8 +40,10 @@ use onemap_wire::profile::Profile;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
+pub(crate) use children::{Adoptions, id_for};
 use fold::{Fold, Pending, Taken, Turn, fold, load_source};
 pub(crate) use fold::{locate, parse_profile};
+use lifecycle::Maintenances;
 
 /// Name of what admission remembers in the checkpoint.
 pub(crate) const WATCH: &str = "admission";
@@ -79,6 +83,8 @@ pub(crate) struct Pipeline {
     questions: mpsc::Receiver<oneshot::Sender<serde_json::Value>>,
     reread: Reread,
     ages: AgeLimits,
+    adoptions: Adoptions,
+    maintenances: Maintenances,
     /// Set while the pipeline runs: a write that fails is tried again until this says stop.
     patience: Option<Arc<AtomicBool>>,
 }
@@ -102,6 +108,8 @@ pub(crate) struct Parts {
     pub(crate) reread: Reread,
     /// Requests for digests, answered between two batches.
     pub(crate) questions: mpsc::Receiver<oneshot::Sender<serde_json::Value>>,
+    /// Where children go that gateways made known.
+    pub(crate) adoptions: Adoptions,
 }
 
 impl Pipeline {
@@ -118,7 +126,9 @@ impl Pipeline {
             questions,
             reread,
             ages,
+            adoptions,
         } = parts;
+        let maintenances = Maintenances::of(&views, now);
         let profiles = {
             let register = views.register.read().expect(POISON);
             register
@@ -150,6 +160,8 @@ impl Pipeline {
             questions,
             reread,
             ages,
+            adoptions,
+            maintenances,
             patience: None,
         };
         pipeline.show_states();
@@ -232,6 +244,7 @@ impl Pipeline {
                         lane: Lane::Live,
                         turn: Turn::First,
                         taken: Taken::default(),
+                        maintenances: &mut self.maintenances,
                     },
                     position,
                     record,
@@ -323,6 +336,7 @@ impl Pipeline {
         if pending.register_changed {
             let _ = views.notices.send(Notice::Register);
         }
+        self.adoptions.push(std::mem::take(&mut pending.adopted));
         if let Some(fanout) = &self.fanout {
             for reply in pending.replies {
                 fanout.publish(&reply.topic, reply.payload, reply.qos);

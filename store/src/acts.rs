@@ -322,13 +322,19 @@ fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), Ac
     };
     permit(scope, needs)?;
     match change {
-        Register::Device { device } => cover(scope, device.division.as_ref()),
+        Register::Device { device } | Register::Adopted { device } => cover(scope, device.division.as_ref()),
         Register::Entity { entity } => {
             check_entity(entity).map_err(|source| ActError::Entity { index, source })?;
             cover(scope, entity.division.as_ref())
         }
         Register::DeviceToken { sha256, .. } => hash(index, sha256),
-        Register::EntityRemoved { .. } | Register::Attributes { .. } => Ok(()),
+        Register::EntityRemoved { .. }
+        | Register::Attributes { .. }
+        | Register::DeviceTokenRevoked { .. } => Ok(()),
+        Register::Provisioning { sha256, .. } => {
+            cover(scope, None)?;
+            hash(index, sha256)
+        }
         Register::AccessToken {
             sha256,
             role,

@@ -15,6 +15,7 @@ mod commands;
 mod corridor;
 mod crash;
 mod demo;
+mod devices;
 mod dialects;
 mod foreign;
 mod gateway;

@@ -3,28 +3,48 @@
 //! ```yaml
 //! version: 1
 //! name: {zh: 一体化水位计, en: Level gauge}
-//! protocol: thingsboard          # thingsboard | native | modbus
+//! protocol: thingsboard          # thingsboard | http | native | modbus
 //! cadence: 60s                   # how often it sends
 //! period: {stamp: end, length: 0s}
+//! timestamp: {path: $.head.time, format: "%Y-%m-%d %H:%M:%S", zone: "+08:00"}   # or ms, s, rfc3339
 //! future_tolerance: 2min
+//! clock_tolerance: 30s           # how far its clock may be off before its readings are marked
 //! sentinels: [-999]              # in addition to -999 and -9999
+//! ignore: [imei]                 # members that hold no reading
 //! keys:
 //!   lvl: {quantity: water_level, unit: cm, channel: 0, scale: 1, offset: 0}
+//!   $.data.pm[*].v:              # a path, see [`Path`]; `[*]` counts the channels on
+//!     quantity: pm2_5
+//!     cadence: 1min              # when it differs from the profile's
+//!     limits: {min: 0, max: 1000, rate_per_min: 200, stuck_after: 6h}
 //! ```
+//!
+//! Limits are in the quantity's canonical unit. A name like `data.pm` is a plain key and a path.
+//! Secrets are never in a profile: the register keeps the hash of a provisioning secret.
 //!
 //! A `modbus` profile has in place of `keys`
 //! `modbus: {unit: 1, poll: 100ms, registers: [{address: 0, type: u16, count: 20, quantity: counter}]}`.
 
-use std::collections::HashMap;
+mod limits;
+mod nested;
+mod path;
+mod stamp;
+mod written;
+
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use onemap_model::{ProfileId, Quantity};
 use serde::Deserialize;
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::Location;
+
+pub use limits::{Expected, Limits};
+pub use path::{Path, PathError, PathMapping};
+pub use stamp::OwnStamp;
 
 use crate::Scaling;
-use crate::duration::Written;
-use crate::modbus::{Order, Read, Register, RegisterMap, Table, WordType};
+use crate::modbus::{Read, RegisterMap};
+use written::ProfileFile;
 
 /// Raw values that mean "no value" whatever the profile says.
 pub const SENTINELS: [f64; 2] = [-999.0, -9999.0];
@@ -47,6 +67,7 @@ pub struct Names {
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Protocol {
     Thingsboard,
+    Http,
     Native,
     Modbus,
 }
@@ -79,6 +100,10 @@ pub struct Mapping {
     pub channel: u16,
     /// From the device's number to the canonical one.
     pub scaling: Scaling,
+    /// How often this key comes, when it is not the profile's cadence.
+    pub cadence: Option<Duration>,
+    /// What is believed of it.
+    pub limits: Limits,
 }
 
 /// A checked profile.
@@ -96,10 +121,19 @@ pub struct Profile {
     pub period: Period,
     /// How far a stamp may be ahead of the receive time.
     pub future_tolerance: Duration,
+    /// How far the device's clock may be off before its readings are marked.
+    pub clock_tolerance: Option<Duration>,
     /// Further raw values that mean "no value".
     pub sentinels: Vec<f64>,
+    /// The stamp that its payloads carry themselves.
+    pub timestamp: Option<OwnStamp>,
+    /// Members of its payloads that hold no reading.
+    pub ignore: HashSet<String>,
     /// Keys that are not dictionary names, or not in the canonical unit.
     pub keys: HashMap<String, Mapping>,
+    /// Paths into nested values, in the order of the file.
+    pub paths: Vec<PathMapping>,
+    series: limits::Series,
     /// Register list of a Modbus slave.
     pub modbus: Option<RegisterMap>,
 }
@@ -150,326 +184,22 @@ impl Profile {
         SENTINELS.contains(&raw) || self.sentinels.contains(&raw)
     }
 
+    /// What is expected of one series; `None` when no key or register speaks of it.
+    pub fn expected(&self, quantity: Quantity, channel: u16) -> Option<&Expected> {
+        self.series.of(quantity, channel)
+    }
+
     /// The requests that read every register of a Modbus profile; empty for other protocols.
     pub fn read_plan(&self) -> Vec<Read> {
         self.modbus.as_ref().map_or_else(Vec::new, RegisterMap::read_plan)
     }
 }
 
-type Wrong = (Location, String);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProfileFile {
-    version: Spanned<u32>,
-    name: Names,
-    protocol: Spanned<Protocol>,
-    #[serde(default)]
-    cadence: Option<Spanned<Written>>,
-    #[serde(default)]
-    period: PeriodFile,
-    #[serde(default)]
-    future_tolerance: Option<Written>,
-    #[serde(default)]
-    sentinels: Vec<Spanned<f64>>,
-    #[serde(default)]
-    keys: HashMap<String, KeyFile>,
-    #[serde(default)]
-    modbus: Option<ModbusFile>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PeriodFile {
-    #[serde(default)]
-    stamp: Stamp,
-    #[serde(default)]
-    length: Option<Written>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyFile {
-    quantity: Spanned<String>,
-    #[serde(default)]
-    unit: Option<Spanned<String>>,
-    #[serde(default)]
-    channel: u16,
-    #[serde(default)]
-    scale: Option<Spanned<f64>>,
-    #[serde(default)]
-    offset: Option<Spanned<f64>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ModbusFile {
-    #[serde(default = "one_unit")]
-    unit: u8,
-    poll: Spanned<Written>,
-    registers: Spanned<Vec<RegisterFile>>,
-}
-
-fn one_unit() -> u8 {
-    1
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RegisterFile {
-    address: Spanned<u16>,
-    #[serde(default)]
-    table: Table,
-    #[serde(default, rename = "type")]
-    word_type: Option<Spanned<WordType>>,
-    #[serde(default)]
-    order: Order,
-    #[serde(default)]
-    count: Option<Spanned<u16>>,
-    quantity: Spanned<String>,
-    #[serde(default)]
-    channel: u16,
-    #[serde(default)]
-    unit: Option<Spanned<String>>,
-    #[serde(default)]
-    scale: Option<Spanned<f64>>,
-    #[serde(default)]
-    offset: Option<Spanned<f64>>,
-}
-
-impl ProfileFile {
-    fn check(self, id: &ProfileId) -> Result<Profile, Wrong> {
-        if self.version.value != 1 {
-            let message = format!(
-                "version {} is not known, this onemap reads version 1",
-                self.version.value
-            );
-            return Err((self.version.referenced, message));
-        }
-        if let Some(cadence) = &self.cadence
-            && cadence.value.0.is_zero()
-        {
-            return Err((cadence.referenced, "a cadence is longer than zero".to_owned()));
-        }
-        let mut sentinels = Vec::with_capacity(self.sentinels.len());
-        for sentinel in &self.sentinels {
-            sentinels.push(finite(sentinel)?);
-        }
-        let mut keys = HashMap::with_capacity(self.keys.len());
-        // In the order of the text, so that the first error is the first in the file.
-        let mut written: Vec<_> = self.keys.into_iter().collect();
-        written.sort_by_key(|(_, key)| (key.quantity.referenced.line(), key.quantity.referenced.column()));
-        for (name, key) in written {
-            let quantity = known(&key.quantity)?;
-            let mapping = Mapping {
-                quantity,
-                channel: key.channel,
-                scaling: scaling(
-                    quantity,
-                    key.unit.as_ref(),
-                    key.scale.as_ref(),
-                    key.offset.as_ref(),
-                )?,
-            };
-            keys.insert(name, mapping);
-        }
-        let is_modbus = self.protocol.value == Protocol::Modbus;
-        let modbus = match self.modbus {
-            Some(modbus) if is_modbus => Some(modbus.check(sentinels.clone())?),
-            None if is_modbus => {
-                let message = "a modbus profile needs a `modbus` section".to_owned();
-                return Err((self.protocol.referenced, message));
-            }
-            Some(modbus) => {
-                let message = "a `modbus` section needs `protocol: modbus`".to_owned();
-                return Err((modbus.registers.referenced, message));
-            }
-            None => None,
-        };
-        Ok(Profile {
-            id: id.clone(),
-            name: self.name,
-            protocol: self.protocol.value,
-            cadence: self.cadence.map(|c| c.value.0),
-            period: Period {
-                stamp: self.period.stamp,
-                length: self.period.length.map_or(Duration::ZERO, |l| l.0),
-            },
-            future_tolerance: self.future_tolerance.map_or(FUTURE_TOLERANCE, |t| t.0),
-            sentinels,
-            keys,
-            modbus,
-        })
-    }
-}
-
-impl ModbusFile {
-    fn check(self, mut sentinels: Vec<f64>) -> Result<RegisterMap, Wrong> {
-        if self.poll.value.0 < Duration::from_millis(10) {
-            return Err((self.poll.referenced, "a poll takes at least 10ms".to_owned()));
-        }
-        if self.registers.value.is_empty() {
-            return Err((self.registers.referenced, "no registers are listed".to_owned()));
-        }
-        let mut checked: Vec<(Location, Register)> = Vec::with_capacity(self.registers.value.len());
-        for register in self.registers.value {
-            let location = register.address.referenced;
-            checked.push((location, register.check()?));
-        }
-        checked.sort_by_key(|(_, r)| (r.table, r.address));
-        for pair in checked.windows(2) {
-            let [(_, before), (location, after)] = pair else {
-                continue;
-            };
-            if before.table == after.table && before.end() > u32::from(after.address) {
-                let message = format!(
-                    "register {} is already read by the list that starts at {}",
-                    after.address, before.address
-                );
-                return Err((*location, message));
-            }
-        }
-        for (i, (location, register)) in checked.iter().enumerate() {
-            let channels = |r: &Register| u32::from(r.channel)..u32::from(r.channel) + u32::from(r.count);
-            let (own, clash) = (channels(register), |other: &Register| {
-                let others = channels(other);
-                other.quantity == register.quantity
-                    && others.start < channels(register).end
-                    && channels(register).start < others.end
-            });
-            if checked[..i].iter().any(|(_, other)| clash(other)) {
-                let message = format!(
-                    "channel {} of {} is already read by another register",
-                    own.start, register.quantity
-                );
-                return Err((*location, message));
-            }
-        }
-        sentinels.extend(SENTINELS);
-        Ok(RegisterMap {
-            unit: self.unit,
-            poll: self.poll.value.0,
-            registers: checked.into_iter().map(|(_, r)| r).collect(),
-            sentinels,
-        })
-    }
-}
-
-impl RegisterFile {
-    fn check(self) -> Result<Register, Wrong> {
-        let default = if self.table.is_bits() {
-            WordType::Bool
-        } else {
-            WordType::U16
-        };
-        let word_type = match &self.word_type {
-            Some(written) if self.table.is_bits() && written.value != WordType::Bool => {
-                return Err((
-                    written.referenced,
-                    "coils and discrete inputs are of type bool".to_owned(),
-                ));
-            }
-            Some(written) => written.value,
-            None => default,
-        };
-        let count = self.count.as_ref().map_or(1, |c| c.value);
-        let count_at = self
-            .count
-            .as_ref()
-            .map_or(self.address.referenced, |c| c.referenced);
-        if count == 0 {
-            return Err((count_at, "a count is at least 1".to_owned()));
-        }
-        if u32::from(self.channel) + u32::from(count) > 65_536 {
-            return Err((count_at, "channels end at 65535".to_owned()));
-        }
-        let quantity = known(&self.quantity)?;
-        let register = Register {
-            table: self.table,
-            address: self.address.value,
-            word_type,
-            order: self.order,
-            count,
-            quantity,
-            channel: self.channel,
-            scaling: scaling(
-                quantity,
-                self.unit.as_ref(),
-                self.scale.as_ref(),
-                self.offset.as_ref(),
-            )?,
-        };
-        if register.end() > 65_536 {
-            return Err((count_at, "addresses end at 65535".to_owned()));
-        }
-        Ok(register)
-    }
-}
-
-fn known(name: &Spanned<String>) -> Result<Quantity, Wrong> {
-    Quantity::named(&name.value).ok_or_else(|| {
-        (
-            name.referenced,
-            format!("no quantity is called `{}` (see /api/v1/quantities)", name.value),
-        )
-    })
-}
-
-fn finite(number: &Spanned<f64>) -> Result<f64, Wrong> {
-    if number.value.is_finite() {
-        Ok(number.value)
-    } else {
-        Err((
-            number.referenced,
-            format!("{} is not a finite number", number.value),
-        ))
-    }
-}
-
-fn scaling(
-    quantity: Quantity,
-    unit: Option<&Spanned<String>>,
-    scale: Option<&Spanned<f64>>,
-    offset: Option<&Spanned<f64>>,
-) -> Result<Scaling, Wrong> {
-    let scale_number = scale.map_or(Ok(1.0), finite)?;
-    if let Some(scale) = scale
-        && scale_number == 0.0
-    {
-        return Err((
-            scale.referenced,
-            "a scale of 0 makes every value the same".to_owned(),
-        ));
-    }
-    let definition = quantity.definition();
-    let unit = match unit {
-        None => None,
-        Some(unit) if unit.value == definition.unit => None,
-        Some(unit) => match definition.units.iter().find(|c| c.unit == unit.value) {
-            Some(conversion) => Some(conversion.unit.as_str()),
-            None => {
-                let mut units = vec![definition.unit.as_str()];
-                units.extend(definition.units.iter().map(|c| c.unit.as_str()));
-                let message = format!(
-                    "{quantity} is not given in `{}`; its units are {}",
-                    unit.value,
-                    units.join(", ")
-                );
-                return Err((unit.referenced, message));
-            }
-        },
-    };
-    Ok(Scaling {
-        scale: scale_number,
-        offset: offset.map_or(Ok(0.0), finite)?,
-        unit,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::modbus::Table;
 
     fn parse(text: &str) -> Result<Profile, ProfileError> {
         Profile::parse(&ProfileId::new("gauge").unwrap(), text)
@@ -524,8 +254,89 @@ mod tests {
     }
 
     #[test]
+    fn keys_may_be_paths_and_state_cadence_and_limits() {
+        let profile = parse(&format!(
+            "{HEAD}protocol: http\ncadence: 60s\nclock_tolerance: 30s\nignore: [imei]\nkeys:\n  $.pm[*]: {{quantity: pm2_5, channel: 2, limits: {{max: 1000}}}}\n  a.b: {{quantity: ph, cadence: 5min, limits: {{min: 0, max: 14, rate_per_min: 2, stuck_after: 6h}}}}\n  t 1: {{quantity: temperature}}\n"
+        ))
+        .unwrap();
+        assert_eq!(profile.paths.len(), 2);
+        let mut keys: Vec<_> = profile.keys.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["a.b", "t 1"]);
+        let expected = |name, channel| profile.expected(Quantity::named(name).unwrap(), channel);
+        let ph = expected("ph", 0).unwrap();
+        assert_eq!(ph.cadence, Some(Duration::from_secs(300)));
+        assert_eq!(
+            ph.limits,
+            Limits {
+                min: Some(0.0),
+                max: Some(14.0),
+                rate_per_min: Some(2.0),
+                stuck_after: Some(Duration::from_secs(6 * 3600)),
+            }
+        );
+        assert_eq!(expected("ph", 1), None);
+        assert_eq!(expected("pm2_5", 1), None);
+        let pm = expected("pm2_5", 9).unwrap();
+        assert_eq!(
+            (pm.cadence, pm.limits.max),
+            (Some(Duration::from_secs(60)), Some(1000.0))
+        );
+        assert_eq!(profile.clock_tolerance, Some(Duration::from_secs(30)));
+    }
+
+    #[test]
     fn errors_name_line_and_column() {
         for (body, line, column, part) in [
+            (
+                "protocol: http\nkeys:\n  $..a: {quantity: ph}\n",
+                5,
+                3,
+                "character 3",
+            ),
+            (
+                "protocol: http\nkeys:\n  a: {quantity: ph, limits: {min: 3, max: 3}}\n",
+                5,
+                43,
+                "smallest",
+            ),
+            (
+                "protocol: http\nkeys:\n  a: {quantity: ph, limits: {rate_per_min: 0}}\n",
+                5,
+                44,
+                "above 0",
+            ),
+            (
+                "protocol: http\nkeys:\n  a: {quantity: ph, limits: {stuck_after: 0s}}\n",
+                5,
+                43,
+                "longer",
+            ),
+            (
+                "protocol: http\nkeys:\n  a: {quantity: ph, limits: {most: 1}}\n",
+                5,
+                30,
+                "most",
+            ),
+            (
+                "protocol: http\nkeys:\n  a: {quantity: ph, cadence: 0s}\n",
+                5,
+                30,
+                "cadence",
+            ),
+            ("protocol: http\nclock_tolerance: 0s\n", 4, 18, "tolerance"),
+            (
+                "protocol: http\nkeys:\n  a: {quantity: ph}\n  b: {quantity: ph, limits: {max: 9}}\n",
+                6,
+                3,
+                "channel 0",
+            ),
+            (
+                "protocol: http\nkeys:\n  a: {quantity: ph}\n  a: {quantity: ph}\n",
+                6,
+                3,
+                "a",
+            ),
             ("protocol: thingsboard\ncolour: red\n", 4, 1, "colour"),
             ("protocol: telex\n", 3, 11, "telex"),
             ("protocol: native\ncadence: soon\n", 4, 10, "soon"),

@@ -21,6 +21,12 @@ use crate::{Message, Profile, Refused, Sample, Scaling};
 
 /// Reads a telemetry payload.
 pub fn telemetry(payload: &[u8], profile: Option<&Profile>) -> Message {
+    if let Some(profile) = profile.filter(|p| p.is_nested()) {
+        return match serde_json::from_slice(payload) {
+            Ok(value) => profile.read(&value),
+            Err(error) => Message::refused(Refusal::BrokenJson, error.to_string()),
+        };
+    }
     let mut message = Message::default();
     let mut json = serde_json::Deserializer::from_slice(payload);
     let read = Telemetry {
@@ -310,7 +316,7 @@ fn sample(key: &str, value: &Scalar<'_>, message: &mut Message, profile: Option<
 }
 
 /// The number in a value; a text counts when it is a number as JSON would write it.
-fn number(key: &str, value: &Scalar<'_>) -> Result<f64, Refused> {
+pub(crate) fn number(key: &str, value: &Scalar<'_>) -> Result<f64, Refused> {
     let is_part = |b: u8| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
     if let Scalar::Text(text) = value
         && text.bytes().all(is_part)

@@ -164,6 +164,7 @@ impl Trial {
             setting: Setting::Urban,
             gateway: None,
             state: DeviceState::Active,
+            maintenance: None,
             cadence_s: self.cadence_s,
             department: String::new(),
             is_gateway: false,

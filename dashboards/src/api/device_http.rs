@@ -55,6 +55,7 @@ async fn keep(
         return Err(Problem::bad_request("broken_json", fault.to_string()));
     }
     arrived.keep(views).await?;
+    views.links.heard(&device, &peer);
     Ok(StatusCode::OK)
 }
 

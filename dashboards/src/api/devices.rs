@@ -1,34 +1,115 @@
 //! Devices, profiles, quantities.
 
+pub(crate) mod change;
+pub(crate) mod import;
+pub(crate) mod provisioning;
+
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use onemap_model::record::Register;
 use onemap_model::scope::Permission;
-use onemap_model::{AttributeScope, Device, DeviceId, DivisionCode, ProfileId, Quantity, Scope};
-use onemap_store::ledger::TokenHash;
+use onemap_model::{
+    AttributeScope, Device, DeviceId, DeviceState, DivisionCode, ProfileId, Quantity, Scope, Timestamp,
+};
 use onemap_wire::profile::Profile;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::{act_problem, behind, limit, list};
-use crate::auth::{Caller, new_token};
+use crate::auth::Caller;
 use crate::error::Problem;
-use crate::request::{Bbox, Body, Params};
+use crate::request::{Bbox, Params};
 use crate::views::{self, Folders, Seen, Views, condition_name};
 
 const POISON: &str = "no holder of this lock panics";
 
+/// Which devices a list or a count is of.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Query {
     division: Option<DivisionCode>,
     kind: Option<String>,
     bbox: Option<String>,
+    /// Lifecycle as shown.
+    state: Option<Lifecycle>,
+    /// normal, abnormal or unknown.
+    status: Option<String>,
+    gateway: Option<String>,
+    profile: Option<String>,
+    /// A part of the id or a name, whatever its case.
+    q: Option<String>,
     limit: Option<usize>,
     after: Option<String>,
+}
+
+impl Query {
+    fn wants(&self, device: &Device, division: Option<&DivisionCode>, bbox: Option<Bbox>) -> bool {
+        let is = |wanted: &Option<String>, own: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| own == Some(wanted))
+        };
+        self.division
+            .as_ref()
+            .is_none_or(|d| division.is_some_and(|own| d.covers(own)))
+            && is(&self.kind, Some(&device.kind))
+            && is(&self.gateway, device.gateway.as_ref().map(DeviceId::as_str))
+            && is(&self.profile, device.profile.as_ref().map(ProfileId::as_str))
+            && bbox.is_none_or(|b| device.position.is_some_and(|p| b.holds(p.lon(), p.lat())))
+            && self.q.as_deref().is_none_or(|q| {
+                let q = q.to_lowercase();
+                let texts = [device.id.as_str(), &device.name, &device.name_en];
+                texts.iter().any(|text| text.to_lowercase().contains(&q))
+            })
+    }
+}
+
+/// Where in its life a device is, as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Lifecycle {
+    /// Registered and never heard.
+    Provisioned,
+    Active,
+    /// Heard once, and silent for longer than its limit.
+    Silent,
+    Maintenance,
+    Retired,
+}
+
+impl Lifecycle {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Provisioned, "provisioned"),
+        (Self::Active, "active"),
+        (Self::Silent, "silent"),
+        (Self::Maintenance, "maintenance"),
+        (Self::Retired, "retired"),
+    ];
+
+    fn of(device: &Device, cadence_s: u32, seen: Option<Seen>, now: Timestamp) -> Self {
+        match device.state_at(now) {
+            DeviceState::Retired => Self::Retired,
+            DeviceState::Maintenance => Self::Maintenance,
+            DeviceState::Active | DeviceState::Provisioned => match seen {
+                None => Self::Provisioned,
+                Some(_) if Views::stale(views::silence_limit(cadence_s), seen, now) => Self::Silent,
+                Some(_) => Self::Active,
+            },
+        }
+    }
+}
+
+/// A device's state as judged and as shown.
+fn status(views: &Views, device: &Device, cadence_s: u32, seen: Option<Seen>) -> &'static str {
+    let now = views.now();
+    let watch = views.watch.read().expect(POISON);
+    let series = views.series_of(&device.id);
+    let shown = series.iter().map(|(id, key)| {
+        let stale = Views::series_stale(&watch, key, cadence_s, seen, now);
+        Views::shown(views.condition(*id), stale)
+    });
+    let stale = Views::stale(views::silence_limit(cadence_s), seen, now);
+    condition_name(Views::shown(views::worst(shown), stale))
 }
 
 pub(crate) async fn list_devices(
@@ -39,20 +120,25 @@ pub(crate) async fn list_devices(
     let scope = caller.require(Permission::View)?;
     let bbox = query.bbox.as_deref().map(Bbox::parse).transpose()?;
     let limit = limit(query.limit, super::MAX_LIMIT)?;
+    let now = views.now();
     let register = views.register.read().expect(POISON);
     let seen = views.seen.read().expect(POISON);
     let mut items = Vec::new();
     let mut next = None;
     for (id, device) in &register.view.devices {
         let division = register.divisions.get(id);
+        let heard = seen.get(id).copied();
+        let cadence_s = register.cadence_s(device);
         let wanted = query.after.as_deref().is_none_or(|after| id.as_str() > after)
             && scope.covers(division)
+            && query.wants(device, division, bbox)
             && query
-                .division
-                .as_ref()
-                .is_none_or(|d| division.is_some_and(|own| d.covers(own)))
-            && query.kind.as_deref().is_none_or(|kind| *device.kind == *kind)
-            && bbox.is_none_or(|b| device.position.is_some_and(|p| b.holds(p.lon(), p.lat())));
+                .state
+                .is_none_or(|state| Lifecycle::of(device, cadence_s, heard, now) == state)
+            && query
+                .status
+                .as_deref()
+                .is_none_or(|wanted| status(&views, device, cadence_s, heard) == wanted);
         if !wanted {
             continue;
         }
@@ -63,16 +149,58 @@ pub(crate) async fn list_devices(
                 .map(str::to_owned);
             break;
         }
-        let cadence_s = register.cadence_s(device);
-        items.push(device_json(
-            &views,
-            device,
-            division,
-            seen.get(id).copied(),
-            cadence_s,
-        ));
+        items.push(device_json(&views, device, division, heard, cadence_s));
     }
     Ok(list(items, next))
+}
+
+/// How many devices are in each lifecycle and status, of those a list with the same parameters holds.
+pub(crate) async fn summary(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Params(query): Params<Query>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::View)?;
+    let bbox = query.bbox.as_deref().map(Bbox::parse).transpose()?;
+    let now = views.now();
+    let register = views.register.read().expect(POISON);
+    let seen = views.seen.read().expect(POISON);
+    let (mut total, mut connected) = (0_usize, 0_usize);
+    let mut lifecycles = Lifecycle::ALL.map(|(state, name)| (state, name, 0_usize));
+    let mut statuses = ["normal", "abnormal", "unknown"].map(|name| (name, 0_usize));
+    for (id, device) in &register.view.devices {
+        let division = register.divisions.get(id);
+        let heard = seen.get(id).copied();
+        let cadence_s = register.cadence_s(device);
+        let state = Lifecycle::of(device, cadence_s, heard, now);
+        let status = status(&views, device, cadence_s, heard);
+        let wanted = scope.covers(division)
+            && query.wants(device, division, bbox)
+            && query.state.is_none_or(|wanted| wanted == state)
+            && query.status.as_deref().is_none_or(|wanted| wanted == status);
+        if !wanted {
+            continue;
+        }
+        total += 1;
+        connected += usize::from(!views.links.of(id.as_str()).is_empty());
+        for (own, _, n) in &mut lifecycles {
+            *n += usize::from(*own == state);
+        }
+        for (own, n) in &mut statuses {
+            *n += usize::from(*own == status);
+        }
+    }
+    let states: serde_json::Map<_, _> = lifecycles
+        .into_iter()
+        .map(|(_, name, n)| (name.to_owned(), n.into()))
+        .collect();
+    let statuses: serde_json::Map<_, _> = statuses
+        .into_iter()
+        .map(|(name, n)| (name.to_owned(), n.into()))
+        .collect();
+    Ok(Json(
+        json!({"total": total, "connected": connected, "state": states, "status": statuses}),
+    ))
 }
 
 pub(crate) fn device_json(
@@ -110,17 +238,27 @@ pub(crate) fn device_json(
     let clock = watched.and_then(|w| Some((w.clock().offset()?, w.is_off())));
     let clock = clock
         .map(|(offset, off)| json!({"ahead_ms": offset.ahead_ms, "bound_ms": offset.bound_ms, "off": off}));
-    json!({
+    let now = views.now();
+    let state = device.state_at(now);
+    let mut shown = json!({
         "id": device.id, "name": device.name, "name_en": device.name_en, "kind": device.kind,
         "profile": device.profile, "position": device.position, "division": division,
-        "setting": device.setting, "gateway": device.gateway, "state": device.state,
+        "setting": device.setting, "gateway": device.gateway, "state": state,
+        "lifecycle": Lifecycle::of(device, cadence_s, seen, now),
         "cadence_s": device.cadence_s, "department": device.department, "demo": device.demo,
         "status": condition_name(status),
         "stale": stale, "silence_limit_s": limit.as_secs(), "clock": clock,
         "last_received": seen.map(|s| s.received_at), "last_measured": seen.map(|s| s.measured_at),
         "series": rows, "is_gateway": device.is_gateway,
         "connected_through": fact("connected_through"), "claim": fact("claim"),
-    })
+    });
+    if device.is_gateway {
+        shown["adopts"] = device.adopts.into();
+    }
+    if state == DeviceState::Maintenance {
+        shown["maintenance"] = json!(device.maintenance);
+    }
+    shown
 }
 
 pub(crate) fn find(views: &Views, scope: &Scope, id: &str) -> Result<Arc<Device>, Problem> {
@@ -134,110 +272,55 @@ pub(crate) async fn show(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let device = find(&views, caller.require(Permission::View)?, &id)?;
-    let (division, cadence_s) = {
+    let scope = caller.require(Permission::View)?;
+    Ok(Json(show_device(&views, scope, &id)?))
+}
+
+/// Everything about one device: also who connects, its children and whether it has a token.
+fn show_device(views: &Views, scope: &Scope, id: &str) -> Result<Value, Problem> {
+    let device = find(views, scope, id)?;
+    let (division, children, cadence_s) = {
         let register = views.register.read().expect(POISON);
+        let children: Vec<_> = register
+            .view
+            .children(id)
+            .into_iter()
+            .filter(|child| scope.covers(register.divisions.get(child)))
+            .collect();
         (
             register.divisions.get(&device.id).cloned(),
+            children,
             register.cadence_s(&device),
         )
     };
     let seen = views.seen.read().expect(POISON).get(&device.id).copied();
-    Ok(Json(device_json(
-        &views,
-        &device,
-        division.as_ref(),
-        seen,
-        cadence_s,
-    )))
+    let mut shown = device_json(views, &device, division.as_ref(), seen, cadence_s);
+    let connections: Vec<Value> = views
+        .links
+        .of(id)
+        .iter()
+        .map(|c| json!({"client_id": &*c.client_id, "peer": &*c.peer, "since": c.since}))
+        .collect();
+    let gateway = device.gateway.as_ref();
+    shown["connected"] = (!connections.is_empty()).into();
+    shown["gateway_connected"] = json!(gateway.map(|g| !views.links.of(g.as_str()).is_empty()));
+    shown["connections"] = connections.into();
+    shown["last_peer"] = json!(views.links.last_peer(id).as_deref());
+    shown["firmware"] = json!(firmware(views, &device.id));
+    shown["has_token"] = views.keys.has_token(&device.id).into();
+    shown["children"] = json!(children);
+    Ok(shown)
 }
 
-/// Registers a device (or changes it) and gives it a token, which stands in this answer only. A
-/// changed device keeps its token.
-pub(crate) async fn add(
-    State(views): State<Arc<Views>>,
-    caller: Caller,
-    Body(device): Body<Device>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
-    let scope = caller.require(Permission::Register)?;
-    let known = {
-        let register = views.register.read().expect(POISON);
-        if let Some(profile) = &device.profile
-            && !register.view.profiles.contains_key(profile.as_str())
-        {
-            return Err(Problem::bad_request(
-                "unknown_profile",
-                format!("no profile is called `{profile}`"),
-            ));
-        }
-        let located = device
-            .division
-            .clone()
-            .or_else(|| device.position.and_then(|p| register.city.locate(&p)));
-        let former = register.view.devices.contains_key(device.id.as_str());
-        if !scope.covers(located.as_ref())
-            || (former && !scope.covers(register.divisions.get(device.id.as_str())))
-        {
-            return Err(Problem::forbidden("the device does not stand in your division"));
-        }
-        former
-    };
-    if device.name.trim().is_empty() || device.kind.trim().is_empty() {
-        return Err(Problem::bad_request(
-            "bad_device",
-            "a device needs a name and a kind",
-        ));
-    }
-    let mut changes = vec![Register::Device {
-        device: device.clone(),
-    }];
-    let mut token = None;
-    if !known {
-        let text = new_token().map_err(|e| Problem::internal(&e))?;
-        changes.push(Register::DeviceToken {
-            device: device.id.clone(),
-            sha256: TokenHash::of(&text).to_string(),
-        });
-        token = Some(text);
-    }
-    let position = views
-        .acts
-        .record_register(scope, views.now(), changes)
-        .await
-        .map_err(act_problem)?;
-    views.applied(position).await.map_err(behind)?;
-    let status = if known {
-        StatusCode::OK
-    } else {
-        StatusCode::CREATED
-    };
-    let mut answer = json!({"device": device});
-    if let Some(token) = token {
-        answer["token"] = token.into();
-    }
-    Ok((status, Json(answer)))
-}
+/// Client attributes by which devices say their firmware, the surest first.
+const FIRMWARE: [&str; 4] = ["current_fw_version", "fw_version", "firmware", "fw"];
 
-/// A new token for a device; the old one ends at once.
-pub(crate) async fn rotate(
-    State(views): State<Arc<Views>>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
-    let scope = caller.require(Permission::Register)?;
-    let device: DeviceId = find(&views, scope, &id)?.id.clone();
-    let token = new_token().map_err(|e| Problem::internal(&e))?;
-    let change = Register::DeviceToken {
-        device,
-        sha256: TokenHash::of(&token).to_string(),
-    };
-    let position = views
-        .acts
-        .record_register(scope, views.now(), vec![change])
-        .await
-        .map_err(act_problem)?;
-    views.applied(position).await.map_err(behind)?;
-    Ok((StatusCode::CREATED, Json(json!({"token": token}))))
+fn firmware(views: &Views, device: &DeviceId) -> Option<Value> {
+    let say = |key| views.attributes.get(device.as_str(), AttributeScope::Client, key);
+    FIRMWARE
+        .into_iter()
+        .find_map(say)
+        .map(|attribute| attribute.value)
 }
 
 pub(crate) async fn quantities(caller: Caller) -> Result<Json<Value>, Problem> {

@@ -130,6 +130,12 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         &refused,
     );
     metric(
+        "onemap_config_faults_total",
+        "counter",
+        "Faults found in changed rule files and profiles; the former ones stay.",
+        &one(views.config_faults.load(Ordering::Relaxed)),
+    );
+    metric(
         "onemap_readings_total",
         "counter",
         "Readings admitted since the start.",

@@ -1,21 +1,7 @@
 //! What a profile believes of a key's values.
 
-use std::time::Duration;
-
 use onemap_model::Quantity;
-
-/// How a key's values may be and move; what is left out is not limited.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Limits {
-    /// Smallest value that can be true, in the canonical unit; over the dictionary's.
-    pub min: Option<f64>,
-    /// Largest value that can be true, in the canonical unit; over the dictionary's.
-    pub max: Option<f64>,
-    /// Largest change within a minute.
-    pub rate_per_min: Option<f64>,
-    /// A value that has not moved for this long is stuck.
-    pub stuck_after: Option<Duration>,
-}
+use onemap_wire::profile::Limits;
 
 /// Whether a number lies in the plausible range, borders inside: the profile's where it has one, else the
 /// dictionary's. A state code is plausible when it has a name.

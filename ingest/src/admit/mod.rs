@@ -13,11 +13,10 @@ use std::time::Duration;
 use onemap_model::{
     Device, DeviceState, Quality, Reading, Refusal, SeriesKey, Timestamp, Value, time::YEAR_2000,
 };
-use onemap_wire::profile::{FUTURE_TOLERANCE, Period, SENTINELS, Stamp};
+use onemap_wire::profile::{Expected, FUTURE_TOLERANCE, Limits, Period, SENTINELS, Stamp};
 use onemap_wire::{Message, Profile, Refused, Sample};
 
 pub use clock::{Clock, Offset};
-pub use limits::Limits;
 pub use watch::{DeviceWatch, Watch};
 
 /// How far a device's clock may be off, either way, unless its profile says otherwise.
@@ -131,8 +130,9 @@ pub fn admit(message: Message, arrival: &Arrival<'_>, watch: &mut Watch) -> Admi
         s => Duration::from_secs(u64::from(s) * 3),
     };
     for sample in message.samples {
-        let limits = arrival.limits(&sample);
-        match arrival.reading(sample, limits.as_ref(), patience) {
+        let expected = arrival.expected(&sample);
+        let limits = expected.as_ref().map(|expected| &expected.limits);
+        match arrival.reading(sample, limits, patience) {
             Ok(mut reading) => {
                 if clock_off && !reading.quality.has(Quality::STAMPED_HERE) {
                     reading.quality = reading.quality.with(Quality::CLOCK_OFF);
@@ -141,7 +141,7 @@ pub fn admit(message: Message, arrival: &Arrival<'_>, watch: &mut Watch) -> Admi
                     let series = (reading.series.quantity, reading.series.channel);
                     let times = (reading.measured_at, reading.received_at);
                     let number = reading.value.number().unwrap_or(f64::NAN);
-                    let moves = watched.note(series, times, number, reading.quality, limits.as_ref());
+                    let moves = watched.note(series, times, number, reading.quality, expected.as_ref());
                     reading.quality = reading.quality.with(moves);
                 }
                 admitted.readings.push(reading);
@@ -167,12 +167,13 @@ impl Arrival<'_> {
     }
 
     fn clock_tolerance(&self) -> Duration {
-        CLOCK_TOLERANCE
+        let own = self.profile.and_then(|profile| profile.clock_tolerance);
+        own.unwrap_or(CLOCK_TOLERANCE)
     }
 
-    /// What the profile believes of a sample's key.
-    fn limits(&self, _sample: &Sample) -> Option<Limits> {
-        None
+    /// What the profile expects of a sample's series.
+    fn expected(&self, sample: &Sample) -> Option<Expected> {
+        self.profile?.expected(sample.quantity, sample.channel).copied()
     }
 
     fn reading(
@@ -215,7 +216,7 @@ impl Arrival<'_> {
             );
             return Err(Refused::new(Refusal::TooOld, detail));
         }
-        if self.device.state == DeviceState::Maintenance {
+        if self.device.state_at(self.received_at) == DeviceState::Maintenance {
             quality = quality.with(Quality::MAINTENANCE);
         }
         Ok(Reading {
@@ -317,6 +318,7 @@ mod tests {
             state,
             cadence_s: 0,
             department: String::new(),
+            maintenance: None,
             is_gateway: false,
             adopts: false,
             demo: false,

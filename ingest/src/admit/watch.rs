@@ -9,8 +9,9 @@ use std::time::Duration;
 use onemap_model::quantity::Family;
 use onemap_model::{DeviceId, Quality, Quantity, Timestamp};
 
+use onemap_wire::profile::Expected;
+
 use super::clock::Clock;
-use super::limits::Limits;
 
 /// Layout of [`Watch::encode`].
 const FORMAT: u8 = 1;
@@ -47,6 +48,8 @@ struct SeriesWatch {
     channel: u16,
     /// When its last new live value came.
     heard_at: i64,
+    /// Seconds between its values where its profile's key says so; 0 is not said.
+    cadence_s: u32,
     /// Newest measuring time, and the value then (NaN for texts).
     last_at: i64,
     last: f64,
@@ -114,6 +117,7 @@ impl Watch {
                 put_text(&mut out, s.quantity.name());
                 out.extend_from_slice(&s.channel.to_le_bytes());
                 out.extend_from_slice(&s.n_same.to_le_bytes());
+                out.extend_from_slice(&s.cadence_s.to_le_bytes());
                 for time in [s.heard_at, s.last_at, s.moved_at, s.base_at] {
                     put_time(&mut out, time);
                 }
@@ -143,6 +147,7 @@ impl Watch {
                 let quantity = Quantity::named(text(&mut rest)?);
                 let channel = u16::from_le_bytes(take(&mut rest)?);
                 let n_same = u32::from_le_bytes(take(&mut rest)?);
+                let cadence_s = u32::from_le_bytes(take(&mut rest)?);
                 let mut times = [0; 4];
                 for slot in &mut times {
                     *slot = time(&mut rest)?;
@@ -154,6 +159,7 @@ impl Watch {
                     quantity,
                     channel,
                     heard_at,
+                    cadence_s,
                     last_at,
                     last,
                     moved_at,
@@ -200,6 +206,12 @@ impl DeviceWatch {
         known(self.series[at].heard_at)
     }
 
+    /// Seconds between the values of a series, where its profile's key says so.
+    pub fn series_cadence_s(&self, quantity: Quantity, channel: u16) -> Option<u32> {
+        let at = self.find(quantity, channel).ok()?;
+        Some(self.series[at].cadence_s).filter(|s| *s > 0)
+    }
+
     fn find(&self, quantity: Quantity, channel: u16) -> Result<usize, usize> {
         self.series
             .binary_search_by_key(&(quantity, channel), SeriesWatch::name)
@@ -213,7 +225,7 @@ impl DeviceWatch {
         (measured_at, received_at): (Timestamp, Timestamp),
         value: f64,
         quality: Quality,
-        limits: Option<&Limits>,
+        expected: Option<&Expected>,
     ) -> Quality {
         let (at, received) = (measured_at.ms(), received_at.ms());
         let place = match self.find(quantity, channel) {
@@ -238,7 +250,9 @@ impl DeviceWatch {
             (series.last, series.moved_at, series.n_same) = (value, at, 1);
         }
         let mut moves = Quality::GOOD;
-        if let Some(limits) = limits {
+        if let Some(Expected { cadence, limits }) = expected {
+            let seconds = cadence.unwrap_or_default().as_millis().div_ceil(1000);
+            series.cadence_s = u32::try_from(seconds).unwrap_or(u32::MAX);
             if series.jumps(at, value, limits.rate_per_min) {
                 moves = moves.with(Quality::JUMP);
             }
@@ -260,6 +274,7 @@ impl SeriesWatch {
             quantity,
             channel,
             heard_at: NEVER,
+            cadence_s: 0,
             last_at: NEVER,
             last: f64::NAN,
             moved_at: NEVER,
@@ -351,14 +366,20 @@ mod tests {
         let mut device = DeviceWatch::default();
         let quantity = Quantity::named(quantity).unwrap();
         let at = |seconds: i64| Timestamp::from_ms(START + seconds * 1000);
+        let expected = Expected {
+            limits: *limits,
+            ..Expected::default()
+        };
         let mut marks = Vec::new();
         for (seconds, value) in values {
             let times = (at(*seconds), at(*seconds));
-            let moves = device.note((quantity, 0), times, *value, Quality::GOOD, Some(limits));
+            let moves = device.note((quantity, 0), times, *value, Quality::GOOD, Some(&expected));
             marks.push(moves.names().collect::<Vec<_>>().join("+"));
         }
         marks
     }
+
+    use onemap_wire::profile::Limits;
 
     fn rate(rate_per_min: f64) -> Limits {
         Limits {

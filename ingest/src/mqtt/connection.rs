@@ -33,6 +33,7 @@ use super::topics::{self, LastTopic};
 use super::transport::{Transport, Violation};
 use crate::counters::Connected;
 use crate::fanout::{Incoming, Naming, Resend};
+use crate::links::Link;
 
 /// Smallest and largest read.
 const CHUNK: (usize, usize) = (2 << 10, 64 << 10);
@@ -48,6 +49,8 @@ pub(super) struct Connection {
     peer: String,
     will: Option<Will>,
     place: Place,
+    /// None of an anonymous client.
+    link: Option<Link>,
     _connected: Connected,
     _seat: Seat,
     /// Cancelled when the client's certificate is denied.
@@ -134,6 +137,8 @@ enum End {
     Gone,
     Silent,
     Replaced,
+    /// Its token ended or its device is retired.
+    Cut,
     Stopped,
     Refused(Refusal, String),
     SlowReader,
@@ -169,6 +174,9 @@ impl Connection {
             |limits| join(&shared.fanout, limits, not_for_it),
             shared.clock,
         );
+        if let Some(link) = &hello.link {
+            link.ends_by(&place.replaced);
+        }
         let silence = match hello.keep_alive_s {
             0 => shared.config.idle_limit,
             seconds => Duration::from_millis(u64::from(seconds) * 1500),
@@ -179,6 +187,7 @@ impl Connection {
             peer,
             will: hello.will,
             place,
+            link: hello.link,
             _connected: shared.counters.connected(),
             _seat: hello.seat,
             denied,
@@ -244,11 +253,14 @@ impl Connection {
         let spare = self.buffer.capacity() - self.buffer.len();
         tokio::select! {
             () = self.shared.stop.cancelled() => Err(End::Stopped),
-            () = self.place.replaced.cancelled() => Err(End::Replaced),
             () = cancelled(self.denied.as_ref()) => {
                 let detail = "its certificate is denied now".to_owned();
                 Err(End::Refused(Refusal::DeniedCertificate, detail))
             }
+            () = self.place.replaced.cancelled() => Err(match self.link.as_ref().is_some_and(Link::is_cut) {
+                true => End::Cut,
+                false => End::Replaced,
+            }),
             changed = self.durable.changed(), if !self.marks.is_empty() => match changed {
                 Ok(()) => {
                     self.acknowledge();
@@ -529,6 +541,7 @@ impl Connection {
             End::Stopped => debug!(device.id = %device, peer, "`{device}` is let go, the server stops"),
             End::Silent => info!(device.id = %device, peer, "`{device}` was silent for too long"),
             End::Replaced => info!(device.id = %device, peer, "`{device}` connected again"),
+            End::Cut => info!(device.id = %device, peer, "`{device}` is cut off: it may no longer be here"),
             End::Refused(refusal, detail) => {
                 self.shared.counters.refuse(*refusal);
                 warn!(device.id = %device, peer, reason = refusal.label(), "`{device}` is cut off: {detail}");

@@ -14,10 +14,12 @@ use tracing::{debug, warn};
 use super::Holder;
 use super::gate::{Entrance, NoSeat, Seat};
 use super::packet::{self, Bad, Connect, Cut, SentWill};
+use super::provision::PROVISION;
 use super::server::Shared;
 use super::tls::{Admission, Credential};
 use super::topics::{self, Own, Rights, Speaker};
 use super::transport::{Transport, Violation};
+use crate::links::{self, Link};
 use crate::trie::is_topic;
 
 /// Largest CONNECT that is read before anybody is authenticated.
@@ -27,10 +29,20 @@ const MAX_CLIENT_ID_BYTES: usize = 1024;
 /// Bytes of a refused packet that are kept.
 pub(super) const KEPT_BYTES: usize = 4096;
 
+/// Who may come in, and as what.
+pub(super) enum Greeting {
+    /// An authenticated device.
+    Device(Box<Hello>),
+    /// A client that asks to be registered; what came behind its CONNECT already.
+    Provision(Vec<u8>),
+}
+
 /// A client that may come in.
 pub(super) struct Hello {
     /// Empty for an anonymous client.
     pub(super) device: Arc<str>,
+    /// None of an anonymous client.
+    pub(super) link: Option<Link>,
     pub(super) is_gateway: bool,
     /// As sent; made up when the client left it empty.
     pub(super) client_id: String,
@@ -70,10 +82,10 @@ struct No {
 }
 
 /// What is journaled of the refused bytes.
-struct Kept {
-    device: Option<Arc<str>>,
-    topic: String,
-    payload: Vec<u8>,
+pub(super) struct Kept {
+    pub(super) device: Option<Arc<str>>,
+    pub(super) topic: String,
+    pub(super) payload: Vec<u8>,
 }
 
 impl No {
@@ -102,7 +114,11 @@ pub(super) fn shown(packet: &[u8]) -> &[u8] {
 
 /// Reads the CONNECT and decides. `None`: the client was told and the refusal is counted and kept.
 /// CONNACK 0 is not written here.
-pub(super) async fn greet(stream: &mut impl Transport, shared: &Shared, arrival: &Arrival) -> Option<Hello> {
+pub(super) async fn greet(
+    stream: &mut impl Transport,
+    shared: &Shared,
+    arrival: &Arrival,
+) -> Option<Greeting> {
     let peer = arrival.peer.as_str();
     let deadline = Instant::now() + shared.config.handshake_timeout;
     let mut buffer = Vec::with_capacity(512);
@@ -126,7 +142,7 @@ pub(super) async fn greet(stream: &mut impl Transport, shared: &Shared, arrival:
         Err(_) => Err(No::to_stranger(None, "CONNECT did not come in time", &buffer)),
     };
     match judged {
-        Ok(hello) => Some(hello),
+        Ok(greeting) => Some(greeting),
         Err(no) => {
             refuse(stream, shared, peer, no).await;
             None
@@ -162,7 +178,7 @@ async fn read_connect(stream: &mut impl Transport, buffer: &mut Vec<u8>) -> Resu
     }
 }
 
-fn judge(shared: &Shared, arrival: &Arrival, buffer: &[u8]) -> Result<Hello, No> {
+fn judge(shared: &Shared, arrival: &Arrival, buffer: &[u8]) -> Result<Greeting, No> {
     let peer = arrival.peer.as_str();
     let malformed = |detail: &str| No::to_stranger(None, detail, buffer);
     let Ok(Cut::Connect(connect, length)) = packet::cut(buffer, MAX_CONNECT_BYTES) else {
@@ -187,7 +203,10 @@ fn judge(shared: &Shared, arrival: &Arrival, buffer: &[u8]) -> Result<Hello, No>
     } = *connect;
     let certificate = arrival.certificate.as_ref().map(|(credential, _)| credential);
     let token = user_name.as_deref().unwrap_or_default();
-    let holder = authenticate(shared, certificate, token)?;
+    if shared.provision.is_some() && token == PROVISION {
+        return Ok(Greeting::Provision(buffer[length..].to_vec()));
+    }
+    let (holder, link) = enter(shared, certificate, token, &client_id, peer)?;
     let known = holder.as_ref().map(|holder| &holder.device);
     let seat = shared.gate.sit(known).map_err(|none| {
         let limits = shared.config.limits;
@@ -223,8 +242,9 @@ fn judge(shared: &Shared, arrival: &Arrival, buffer: &[u8]) -> Result<Hello, No>
     } else {
         client_id
     };
-    Ok(Hello {
+    Ok(Greeting::Device(Box::new(Hello {
         device,
+        link,
         is_gateway,
         client_id,
         is_clean,
@@ -232,7 +252,40 @@ fn judge(shared: &Shared, arrival: &Arrival, buffer: &[u8]) -> Result<Hello, No>
         will,
         rest: buffer[length..].to_vec(),
         seat,
-    })
+    })))
+}
+
+/// Authenticates and enters the link; then looks again, so that a token which ends at the same time is
+/// either refused here or cut there.
+fn enter(
+    shared: &Shared,
+    certificate: Option<&Credential>,
+    token: &str,
+    client_id: &str,
+    peer: &str,
+) -> Result<(Option<Holder>, Option<Link>), No> {
+    let Some(holder) = authenticate(shared, certificate, token)? else {
+        return Ok((None, None));
+    };
+    let credential = match token {
+        "" => 0,
+        token => shared.auth.credential(token),
+    };
+    let shown = links::Connection {
+        client_id: client_id.into(),
+        peer: peer.into(),
+        since: (shared.clock)(),
+    };
+    let link = shared.links.enter(&holder.device, credential, shown);
+    if authenticate(shared, certificate, token)?.is_none_or(|again| again.device != holder.device) {
+        return Err(No {
+            code: Some(ConnectReturnCode::BadUserNamePassword),
+            refusal: Refusal::WrongToken,
+            detail: "the token went to another device just now".to_owned(),
+            kept: None,
+        });
+    }
+    Ok((Some(holder), Some(link)))
 }
 
 /// The name that is kept with refused bytes; an anonymous client is a stranger.
@@ -367,7 +420,7 @@ async fn refuse(stream: &mut impl Transport, shared: &Shared, peer: &str, no: No
     drain(stream).await;
 }
 
-async fn keep(shared: &Shared, peer: &str, refusal: Refusal, kept: &Kept) {
+pub(super) async fn keep(shared: &Shared, peer: &str, refusal: Refusal, kept: &Kept) {
     let frame = Frame {
         received_at: (shared.clock)(),
         source: Source::Mqtt,

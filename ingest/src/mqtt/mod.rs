@@ -12,6 +12,7 @@ mod gate;
 mod handshake;
 mod keep;
 mod packet;
+mod provision;
 mod room;
 mod server;
 mod session;
@@ -32,6 +33,7 @@ use onemap_model::DeviceId;
 pub use acl::{Acl, AclEntry, Who};
 pub use certificate::Identity;
 pub use deny::{DenyError, DenyList};
+pub use provision::Provision;
 pub use server::{Addresses, BindError, MqttServer};
 pub use session::Sessions;
 pub use tls::{Certificates, TlsError};
@@ -53,6 +55,13 @@ pub trait Auth: Send + Sync {
     /// The device that one of these names of a verified client certificate is the id of; the first that is.
     /// Called once a connection, on the runtime: must not block.
     fn certificate(&self, names: &[String]) -> Option<Holder>;
+
+    /// What tells this token from the device's others, to end its connections when it ends; 0 is none of
+    /// them, and its connections end with the device only.
+    fn credential(&self, token: &str) -> u64 {
+        let _ = token;
+        0
+    }
 }
 
 /// How many may come in; 0 stands for no limit where it is allowed.

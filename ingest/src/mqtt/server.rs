@@ -22,15 +22,15 @@ use tracing::{debug, error, info, warn};
 
 use super::connection::Connection;
 use super::gate::{Entrance, Gate};
-use super::handshake::{Arrival, drain};
+use super::handshake::{Arrival, Greeting, drain};
 use super::room::{Chair, Room};
 use super::session::Sessions;
 use super::strangers::Strangers;
 use super::tls::{Admission, Certificates, Credential, TlsError};
 use super::transport::Transport;
 use super::websocket::{self, NotUpgraded};
-use super::{Auth, MqttConfig, handshake, sys};
-use crate::{Counters, Fanout};
+use super::{Auth, MqttConfig, Provision, handshake, provision, sys};
+use crate::{Counters, Fanout, Links};
 
 /// Connections that wait in the system for `accept`; its own limit may be lower.
 const BACKLOG: u32 = 4096;
@@ -42,6 +42,8 @@ pub struct MqttServer {
     config: MqttConfig,
     sessions: Option<Sessions>,
     certificates: Option<Certificates>,
+    links: Links,
+    provision: Option<Arc<dyn Provision>>,
 }
 
 #[derive(Debug)]
@@ -109,6 +111,8 @@ pub(super) struct Shared {
     pub(super) strangers: Strangers,
     pub(super) gate: Gate,
     certificates: Option<Certificates>,
+    pub(super) links: Links,
+    pub(super) provision: Option<Arc<dyn Provision>>,
 }
 
 impl MqttServer {
@@ -141,6 +145,8 @@ impl MqttServer {
             config,
             sessions: None,
             certificates,
+            links: Links::default(),
+            provision: None,
         };
         let address = server.addresses().mqtt;
         Ok((server, address))
@@ -173,6 +179,20 @@ impl MqttServer {
         }
     }
 
+    /// Shows its connections there, and lets them be cut from there.
+    #[must_use]
+    pub fn with_links(mut self, links: Links) -> Self {
+        self.links = links;
+        self
+    }
+
+    /// Lets in clients of user name `provision`, for what this answers; without it nobody holds that name.
+    #[must_use]
+    pub fn with_provision(mut self, provision: Arc<dyn Provision>) -> Self {
+        self.provision = Some(provision);
+        self
+    }
+
     /// Serves until `stop`. Then nothing more is accepted or read, what was read becomes durable and is
     /// acknowledged, and the connections are closed; that takes at most
     /// [`MqttConfig::stop_timeout`] and half a second.
@@ -202,6 +222,8 @@ impl MqttServer {
             stop,
             sessions,
             strangers: Strangers::new(Instant::now()),
+            links: self.links,
+            provision: self.provision,
         });
         let mut keepers = JoinSet::new();
         let (log, fanout, stop) = (shared.log.clone(), shared.fanout.clone(), shared.stop.clone());
@@ -508,7 +530,10 @@ async fn talk(mut stream: impl Transport, arrival: Arrival, chair: Chair, shared
         certificate,
     } = arrival;
     let denied = certificate.as_ref().map(|(_, admission)| admission.cut.clone());
-    Connection::new(shared, hello, peer, denied).run(stream).await;
+    match hello {
+        Greeting::Device(hello) => Connection::new(shared, *hello, peer, denied).run(stream).await,
+        Greeting::Provision(rest) => provision::serve(&mut stream, &shared, &peer, rest).await,
+    }
     drop((entrance, certificate));
 }
 

@@ -112,6 +112,7 @@ fn device(kind: StationKind, i: usize, site: Site, names: &mut HashMap<String, u
         },
         gateway: None,
         state: DeviceState::Active,
+        maintenance: None,
         cadence_s: kind.cadence_s(),
         department: kind.department().to_owned(),
         is_gateway: false,

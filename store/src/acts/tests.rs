@@ -237,6 +237,8 @@ fn what_a_role_may_not_do_leaves_no_record() {
     let bad_hash = Register::DeviceToken {
         device: DeviceId::new("d").unwrap(),
         sha256: "secret itself".into(),
+        grace_s: 0,
+        expires: None,
     };
     assert!(matches!(
         change(Role::Integrator, None, bad_hash),

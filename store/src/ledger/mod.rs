@@ -24,7 +24,7 @@ pub use quarantine::{
     Settlement, Which,
 };
 pub use reader::{AccessToken, LedgerAct, LedgerReader, LedgerTransition};
-pub use tokens::{TokenHash, TokenHashError, Tokens};
+pub use tokens::{Provisioning, TokenHash, TokenHashError, Tokens};
 
 use crate::attributes::AttributeChange;
 use crate::sqlite::{self, FileError, signed, unsigned};
@@ -189,6 +189,9 @@ impl Ledger {
             .and_then(|()| connection.execute_batch(quarantine::STATES))
             .map_err(|e| sqlite::error(path, "add tables to", e))?;
         connection.set_prepared_statement_cache_capacity(32);
+        connection
+            .execute_batch(schema::LATER_TABLES)
+            .map_err(|e| sqlite::error(path, "add tables to", e))?;
         let cursor = schema::meta(&connection, schema::CURSOR).map_err(|e| sqlite::error(path, "read", e))?;
         Ok(Self {
             path: path.to_owned(),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use onemap_model::record::ProvisioningStrategy;
 use onemap_model::{Act, AlertId, Command, DeviceId, DivisionCode, Fact, Role, Timestamp, Transition};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
@@ -10,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::commands::{self, CommandFilter};
 use super::quarantine::{self, QuarantineCount, QuarantineFilter, QuarantineTotals, Quarantined};
 use super::schema;
-use super::tokens::TokenHash;
+use super::tokens::{Provisioning, TokenHash};
 use super::{LedgerError, attributes};
 use crate::attributes::AttributeChange;
 use crate::canonical;
@@ -243,6 +244,41 @@ impl LedgerReader {
     /// Every attribute of every device.
     pub fn attributes(&self) -> Result<Vec<AttributeChange>, LedgerError> {
         self.read(attributes::all)
+    }
+
+    /// Device tokens that end by themselves, soonest first.
+    pub fn device_token_ends(&self) -> Result<Vec<(DeviceId, TokenHash, Timestamp)>, LedgerError> {
+        self.read(|c| {
+            c.prepare_cached("SELECT device, sha256, ends FROM device_token_ends ORDER BY ends, sha256")?
+                .query_map([], |row| {
+                    Ok((parsed(row, 0)?, hash(row, 1)?, Timestamp::from_ms(row.get(2)?)))
+                })?
+                .collect()
+        })
+    }
+
+    /// With what devices may register themselves, by profile.
+    pub fn provisioning(&self) -> Result<Vec<Provisioning>, LedgerError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT profile, key, sha256, strategy, created FROM provisioning ORDER BY profile",
+            )?
+            .query_map([], |row| {
+                let strategy: String = row.get(3)?;
+                Ok(Provisioning {
+                    profile: parsed(row, 0)?,
+                    key: row.get(1)?,
+                    sha256: hash(row, 2)?,
+                    strategy: match strategy.as_str() {
+                        "new" => ProvisioningStrategy::New,
+                        "known" => ProvisioningStrategy::Known,
+                        _ => return Err(unreadable(3, "a strategy is new or known".into())),
+                    },
+                    created: Timestamp::from_ms(row.get(4)?),
+                })
+            })?
+            .collect()
+        })
     }
 
     /// Every access token, revoked ones too, in the order in which they were made.

@@ -34,6 +34,16 @@ CREATE TABLE device_tokens (
 CREATE TABLE snapshots (name TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL, bytes BLOB NOT NULL);
 ";
 
+/// Tables that came after the first version: a file of before gets them when it is opened.
+pub(crate) const LATER_TABLES: &str = "
+CREATE TABLE IF NOT EXISTS device_token_ends (
+    sha256 BLOB NOT NULL PRIMARY KEY, device TEXT NOT NULL, ends INTEGER NOT NULL,
+    position INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS provisioning (
+    profile TEXT NOT NULL PRIMARY KEY, key TEXT NOT NULL, sha256 BLOB NOT NULL, strategy TEXT NOT NULL,
+    created INTEGER NOT NULL, position INTEGER NOT NULL) WITHOUT ROWID;
+";
+
 /// Removes frames that arrived before ?1, except those behind an alert that has not ended before ?1 and
 /// those of a quarantine entry.
 pub(crate) const RETAIN_EVIDENCE: &str = "

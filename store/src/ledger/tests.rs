@@ -531,6 +531,8 @@ fn tokens_are_known_by_their_hash_only() {
     let device = |name: &str, token: &str| Change::DeviceToken {
         device: DeviceId::new(name).unwrap(),
         sha256: TokenHash::of(token).to_string(),
+        grace_s: 0,
+        expires: None,
     };
     let access = |name: &str, token: &str, role| Change::AccessToken {
         name: name.into(),
@@ -547,6 +549,8 @@ fn tokens_are_known_by_their_hash_only() {
         Change::DeviceToken {
             device: DeviceId::new("c").unwrap(),
             sha256: "not a hash".into(),
+            grace_s: 0,
+            expires: None,
         },
     ];
     let mut live = Tokens::default();

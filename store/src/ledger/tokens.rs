@@ -1,12 +1,13 @@
 //! Who holds which token. Only SHA-256 hashes are kept; a token itself is shown once and never stored.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
-use onemap_model::record::Register as Change;
-use onemap_model::{DeviceId, Scope, Timestamp};
-use rusqlite::{Connection, params};
+use onemap_model::record::{ProvisioningStrategy, Register as Change};
+use onemap_model::{DeviceId, DeviceState, ProfileId, Scope, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _};
 use sha2::{Digest, Sha256};
 
 use super::LedgerError;
@@ -32,6 +33,11 @@ impl TokenHash {
     /// The bytes.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+    /// Its first eight bytes, never 0: tells a device's tokens apart and opens nothing.
+    pub fn fingerprint(&self) -> u64 {
+        let (first, _) = self.0.split_at(8);
+        u64::from_le_bytes(first.try_into().expect("eight bytes")).max(1)
     }
     pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
@@ -71,11 +77,33 @@ impl fmt::Debug for TokenHash {
 pub struct Tokens {
     by_hash: HashMap<TokenHash, DeviceId>,
     by_device: HashMap<DeviceId, TokenHash>,
+    /// The token before the current one, while its grace lasts.
+    former: HashMap<DeviceId, TokenHash>,
+    /// Of tokens that end by themselves, soonest first.
+    ends: BTreeSet<(Timestamp, TokenHash)>,
     access: HashMap<TokenHash, AccessToken>,
+    /// By profile.
+    provisioning: HashMap<ProfileId, Provisioning>,
+}
+
+/// With what devices may register themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provisioning {
+    /// The profile they get.
+    pub profile: ProfileId,
+    /// Which secret is meant; not secret itself.
+    pub key: String,
+    /// Hash of the secret.
+    pub sha256: TokenHash,
+    /// Who may.
+    pub strategy: ProvisioningStrategy,
+    /// Since when.
+    pub created: Timestamp,
 }
 
 impl Tokens {
-    /// Reads every valid token from the ledger.
+    /// Reads every valid token from the ledger. Those whose end has come are in it until the next
+    /// [`expire`](Self::expire).
     ///
     /// # Errors
     /// When the ledger cannot be read.
@@ -84,18 +112,84 @@ impl Tokens {
         for (device, hash) in ledger.device_tokens()? {
             tokens.put_device(device, hash);
         }
+        for (device, hash, ends) in ledger.device_token_ends()? {
+            tokens.ends.insert((ends, hash));
+            if tokens.by_device.get(&device) != Some(&hash) && !tokens.by_hash.contains_key(&hash) {
+                tokens.by_hash.insert(hash, device.clone());
+                tokens.former.insert(device, hash);
+            }
+        }
         for token in ledger.access_tokens()? {
             tokens.access.insert(token.sha256, token);
         }
         tokens.access.retain(|_, token| token.revoked.is_none());
+        for provisioning in ledger.provisioning()? {
+            tokens
+                .provisioning
+                .insert(provisioning.profile.clone(), provisioning);
+        }
         Ok(tokens)
     }
 
-    /// Applies one change; says whether it was a token's.
+    /// Applies one change; says whether it was a token's. A retired device's tokens end.
     pub fn apply(&mut self, at: Timestamp, change: &Change) -> bool {
         match (change, hash_of(change)) {
-            (Change::DeviceToken { device, .. }, Some(hash)) => {
+            (
+                Change::DeviceToken {
+                    device,
+                    grace_s,
+                    expires,
+                    ..
+                },
+                Some(hash),
+            ) => {
+                self.end_former(device);
+                let before = self.by_device.get(device).copied();
+                if let Some(before) = before {
+                    self.ends.retain(|(_, ended)| *ended != before);
+                }
                 self.put_device(device.clone(), hash);
+                if let Some(before) = before.filter(|b| *grace_s > 0 && *b != hash)
+                    && !self.by_hash.contains_key(&before)
+                {
+                    self.by_hash.insert(before, device.clone());
+                    self.former.insert(device.clone(), before);
+                    self.ends.insert((grace_end(at, *grace_s), before));
+                }
+                if let Some(expires) = expires {
+                    self.ends.insert((*expires, hash));
+                }
+                true
+            }
+            (Change::DeviceTokenRevoked { device }, _) => {
+                self.revoke(device);
+                true
+            }
+            (Change::Device { device }, _) if device.state == DeviceState::Retired => {
+                self.revoke(&device.id);
+                true
+            }
+            (
+                Change::Provisioning {
+                    profile,
+                    key,
+                    strategy,
+                    ..
+                },
+                Some(sha256),
+            ) => {
+                let provisioning = Provisioning {
+                    profile: profile.clone(),
+                    key: key.clone(),
+                    sha256,
+                    strategy: *strategy,
+                    created: at,
+                };
+                self.provisioning.insert(profile.clone(), provisioning);
+                true
+            }
+            (Change::ProvisioningEnded { profile }, _) => {
+                self.provisioning.remove(profile);
                 true
             }
             (
@@ -119,9 +213,53 @@ impl Tokens {
         }
     }
 
+    /// Lets tokens go whose end has come, the end itself included; gives the devices that held them.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<DeviceId> {
+        let mut devices = Vec::new();
+        while let Some((end, hash)) = self.ends.first().copied()
+            && end <= now
+        {
+            self.ends.pop_first();
+            let Some(device) = self.by_hash.remove(&hash) else {
+                continue;
+            };
+            if self.by_device.get(&device) == Some(&hash) {
+                self.by_device.remove(&device);
+            }
+            if self.former.get(&device) == Some(&hash) {
+                self.former.remove(&device);
+            }
+            devices.push(device);
+        }
+        devices
+    }
+
     /// The device that holds a token.
     pub fn device(&self, token: &str) -> Option<&DeviceId> {
         self.by_hash.get(&TokenHash::of(token))
+    }
+
+    /// Whether a device's connection that came in by this token may stay.
+    pub fn opens(&self, device: &DeviceId, fingerprint: u64) -> bool {
+        let mut held = self
+            .by_device
+            .get(device)
+            .into_iter()
+            .chain(self.former.get(device));
+        held.any(|hash| hash.fingerprint() == fingerprint && self.by_hash.get(hash) == Some(device))
+    }
+
+    /// The provisioning of a profile.
+    pub fn provisioning(&self, profile: &ProfileId) -> Option<&Provisioning> {
+        self.provisioning.get(profile)
+    }
+
+    /// The provisioning that a key and its secret open.
+    pub fn provisioned_by(&self, key: &str, secret: &str) -> Option<&Provisioning> {
+        let sha256 = TokenHash::of(secret);
+        self.provisioning
+            .values()
+            .find(|p| p.key == key && p.sha256 == sha256)
     }
 
     /// What the holder of an access token may see and do.
@@ -142,53 +280,144 @@ impl Tokens {
 
     /// A device's former token ends. A token that two devices were given belongs to the later one.
     fn put_device(&mut self, device: DeviceId, hash: TokenHash) {
-        if let Some(former) = self.by_device.insert(device.clone(), hash)
-            && self.by_hash.get(&former) == Some(&device)
-        {
-            self.by_hash.remove(&former);
+        if let Some(former) = self.by_device.insert(device.clone(), hash) {
+            self.close(&device, former);
         }
         self.by_hash.insert(hash, device);
     }
+
+    fn revoke(&mut self, device: &DeviceId) {
+        self.end_former(device);
+        if let Some(hash) = self.by_device.remove(device) {
+            self.close(device, hash);
+        }
+    }
+
+    fn end_former(&mut self, device: &DeviceId) {
+        if let Some(hash) = self.former.remove(device) {
+            self.close(device, hash);
+        }
+    }
+
+    fn close(&mut self, device: &DeviceId, hash: TokenHash) {
+        if self.by_hash.get(&hash) == Some(device) {
+            self.by_hash.remove(&hash);
+            self.ends.retain(|(_, ended)| *ended != hash);
+        }
+    }
+}
+
+fn grace_end(at: Timestamp, grace_s: u32) -> Timestamp {
+    at + Duration::from_secs(grace_s.into())
 }
 
 /// The hash in a token's change; `None` for other changes and for a text that is no hash, which opens
 /// nothing.
 fn hash_of(change: &Change) -> Option<TokenHash> {
     match change {
-        Change::DeviceToken { sha256, .. } | Change::AccessToken { sha256, .. } => sha256.parse().ok(),
+        Change::DeviceToken { sha256, .. }
+        | Change::AccessToken { sha256, .. }
+        | Change::Provisioning { sha256, .. } => sha256.parse().ok(),
         _ => None,
     }
 }
 
 /// Writes a token's change; others are not the ledger's.
 pub(crate) fn put(tx: &Connection, position: u64, at: Timestamp, change: &Change) -> rusqlite::Result<()> {
-    let Some(hash) = hash_of(change) else {
-        return Ok(());
+    let run =
+        |sql: &str, values: &[&dyn rusqlite::ToSql]| tx.prepare_cached(sql)?.execute(values).map(|_| ());
+    let revoke = |device: &DeviceId| {
+        run("DELETE FROM device_tokens WHERE device = ?1", &[&device.as_str()])?;
+        run(
+            "DELETE FROM device_token_ends WHERE device = ?1",
+            &[&device.as_str()],
+        )
     };
-    match change {
-        Change::DeviceToken { device, .. } => tx
-            .prepare_cached(
+    match (change, hash_of(change)) {
+        (Change::DeviceTokenRevoked { device }, _) => revoke(device),
+        (Change::Device { device }, _) if device.state == DeviceState::Retired => revoke(&device.id),
+        (
+            Change::DeviceToken {
+                device,
+                grace_s,
+                expires,
+                ..
+            },
+            Some(hash),
+        ) => {
+            let before: Option<[u8; 32]> = tx
+                .prepare_cached("SELECT sha256 FROM device_tokens WHERE device = ?1")?
+                .query_row([device.as_str()], |row| row.get(0))
+                .optional()?;
+            run(
+                "DELETE FROM device_token_ends WHERE device = ?1",
+                &[&device.as_str()],
+            )?;
+            let end = "INSERT OR REPLACE INTO device_token_ends (sha256, device, ends, position) VALUES (?1, ?2, ?3, ?4)";
+            if let Some(before) = before.filter(|b| *grace_s > 0 && *b != hash.0) {
+                let ends = grace_end(at, *grace_s).ms();
+                run(end, &[&before, &device.as_str(), &ends, &signed(position)])?;
+            }
+            if let Some(expires) = expires {
+                run(
+                    end,
+                    &[&hash.0, &device.as_str(), &expires.ms(), &signed(position)],
+                )?;
+            }
+            run(
                 "INSERT OR REPLACE INTO device_tokens (device, sha256, created, position) VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .execute(params![device.as_str(), hash.0, at.ms(), signed(position)])?,
-        Change::AccessToken {
-            name, role, division, ..
-        } => tx
-            .prepare_cached(
-                "INSERT OR REPLACE INTO access_tokens (sha256, name, role, division, created, revoked, position)
+                &[&device.as_str(), &hash.0, &at.ms(), &signed(position)],
+            )
+        }
+        (
+            Change::AccessToken {
+                name, role, division, ..
+            },
+            Some(hash),
+        ) => run(
+            "INSERT OR REPLACE INTO access_tokens (sha256, name, role, division, created, revoked, position)
                  VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6)",
-            )?
-            .execute(params![
-                hash.0,
+            &[
+                &hash.0,
                 name,
-                role.name(),
-                division.as_ref().map(|d| d.as_str()),
-                at.ms(),
-                signed(position)
-            ])?,
-        _ => 0,
-    };
-    Ok(())
+                &role.name(),
+                &division.as_ref().map(|d| d.as_str()),
+                &at.ms(),
+                &signed(position),
+            ],
+        ),
+        (
+            Change::Provisioning {
+                profile,
+                key,
+                strategy,
+                ..
+            },
+            Some(hash),
+        ) => {
+            let strategy = match strategy {
+                ProvisioningStrategy::New => "new",
+                ProvisioningStrategy::Known => "known",
+            };
+            run(
+                "INSERT OR REPLACE INTO provisioning (profile, key, sha256, strategy, created, position)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                &[
+                    &profile.as_str(),
+                    key,
+                    &hash.0,
+                    &strategy,
+                    &at.ms(),
+                    &signed(position),
+                ],
+            )
+        }
+        (Change::ProvisioningEnded { profile }, _) => run(
+            "DELETE FROM provisioning WHERE profile = ?1",
+            &[&profile.as_str()],
+        ),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -218,6 +447,8 @@ mod tests {
         let give = |name: &str, token: &str| Change::DeviceToken {
             device: device(name),
             sha256: TokenHash::of(token).to_string(),
+            grace_s: 0,
+            expires: None,
         };
         let at = Timestamp::from_ms(0);
         let mut tokens = Tokens::default();
@@ -231,8 +462,88 @@ mod tests {
         let broken = Change::DeviceToken {
             device: device("c"),
             sha256: "no hash".into(),
+            grace_s: 0,
+            expires: None,
         };
         assert!(!tokens.apply(at, &broken));
         assert!(!tokens.has_token(&device("c")));
+    }
+
+    fn rotate(token: &str, grace_s: u32, expires: Option<i64>) -> Change {
+        Change::DeviceToken {
+            device: DeviceId::new("a").unwrap(),
+            sha256: TokenHash::of(token).to_string(),
+            grace_s,
+            expires: expires.map(Timestamp::from_ms),
+        }
+    }
+
+    #[test]
+    fn a_grace_keeps_the_former_token_for_its_time() {
+        let (a, at) = (DeviceId::new("a").unwrap(), Timestamp::from_ms);
+        let mut tokens = Tokens::default();
+        tokens.apply(at(0), &rotate("one", 0, None));
+        tokens.apply(at(0), &rotate("two", 10, None));
+        let fingerprint = |token: &str| TokenHash::of(token).fingerprint();
+        for token in ["one", "two"] {
+            assert_eq!(tokens.device(token), Some(&a));
+            assert!(tokens.opens(&a, fingerprint(token)));
+        }
+        assert!(!tokens.opens(&a, fingerprint("three")));
+        assert_eq!(tokens.expire(at(9_999)), []);
+        assert_eq!(tokens.expire(at(10_000)), [a.clone()]);
+        assert_eq!((tokens.device("one"), tokens.device("two")), (None, Some(&a)));
+        assert!(!tokens.opens(&a, fingerprint("one")));
+        // A rotation without grace ends the one in grace too.
+        tokens.apply(at(20_000), &rotate("three", 10, None));
+        tokens.apply(at(20_000), &rotate("four", 0, None));
+        assert_eq!((tokens.device("two"), tokens.device("three")), (None, None));
+        assert_eq!(tokens.expire(at(99_000)), []);
+    }
+
+    #[test]
+    fn an_end_a_revocation_and_a_retirement_close() {
+        let (a, at) = (DeviceId::new("a").unwrap(), Timestamp::from_ms);
+        let mut tokens = Tokens::default();
+        tokens.apply(at(0), &rotate("one", 0, Some(5)));
+        assert_eq!(tokens.expire(at(5)), [a.clone()]);
+        assert!(!tokens.has_token(&a) && tokens.device("one").is_none());
+        tokens.apply(at(6), &rotate("two", 0, None));
+        tokens.apply(at(6), &rotate("three", 60, None));
+        assert!(tokens.apply(at(7), &Change::DeviceTokenRevoked { device: a.clone() }));
+        assert_eq!((tokens.device("two"), tokens.device("three")), (None, None));
+        tokens.apply(at(8), &rotate("four", 0, None));
+        let mut device: onemap_model::Device =
+            serde_json::from_str(r#"{"id":"a","name":"a","kind":"gauge"}"#).unwrap();
+        assert!(!tokens.apply(
+            at(9),
+            &Change::Device {
+                device: device.clone()
+            }
+        ));
+        device.state = DeviceState::Retired;
+        assert!(tokens.apply(at(9), &Change::Device { device }));
+        assert_eq!(tokens.device("four"), None);
+    }
+
+    #[test]
+    fn provisioning_opens_by_key_and_secret() {
+        let profile = ProfileId::new("p").unwrap();
+        let mut tokens = Tokens::default();
+        let made = Change::Provisioning {
+            profile: profile.clone(),
+            key: "k".into(),
+            sha256: TokenHash::of("secret").to_string(),
+            strategy: ProvisioningStrategy::Known,
+        };
+        assert!(tokens.apply(Timestamp::from_ms(0), &made));
+        assert_eq!(
+            tokens.provisioned_by("k", "secret").map(|p| &p.profile),
+            Some(&profile)
+        );
+        assert_eq!(tokens.provisioned_by("k", "other"), None);
+        assert_eq!(tokens.provisioned_by("other", "secret"), None);
+        tokens.apply(Timestamp::from_ms(1), &Change::ProvisioningEnded { profile });
+        assert_eq!(tokens.provisioned_by("k", "secret"), None);
     }
 }

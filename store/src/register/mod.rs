@@ -37,6 +37,7 @@ pub struct Register {
 
 enum Waiting {
     Device(Box<Device>),
+    Adopted(Box<Device>),
     Entity(Box<Entity>, Geometry),
     EntityRemoved(EntityKind, String),
     Profile(ProfileId, String),
@@ -138,6 +139,7 @@ impl Register {
         }
         let waiting = match change {
             Change::Device { device } => Waiting::Device(Box::new(device.clone())),
+            Change::Adopted { device } => Waiting::Adopted(Box::new(device.clone())),
             Change::Entity { entity } => {
                 let geometry = entity::checked(entity);
                 let geometry = geometry.map_err(|source| RegisterError::Entity { position, source })?;
@@ -151,6 +153,15 @@ impl Register {
         };
         self.waiting.push((rows::Change { position, at }, waiting));
         Ok(Applied::Waiting)
+    }
+
+    /// Takes a child that a gateway's frame at `position` made known, if no device of its id is there. Several
+    /// may come of one frame; one from a frame that the file is past already is not taken again.
+    pub fn adopt(&mut self, position: u64, at: Timestamp, device: &Device) {
+        if position > self.cursor && position >= self.last() {
+            let waiting = Waiting::Adopted(Box::new(device.clone()));
+            self.waiting.push((rows::Change { position, at }, waiting));
+        }
     }
 
     /// Writes the waiting changes and the cursor in one transaction, with an fsync. Does nothing when there
@@ -184,6 +195,7 @@ impl Register {
         for (change, waiting) in &self.waiting {
             match waiting {
                 Waiting::Device(device) => rows::put_device(&tx, *change, device)?,
+                Waiting::Adopted(device) => rows::put_device_if_new(&tx, *change, device)?,
                 Waiting::Entity(entity, geometry) => rows::put_entity(&tx, *change, entity, geometry)?,
                 Waiting::EntityRemoved(kind, code) => rows::remove_entity(&tx, *change, kind, code)?,
                 Waiting::Profile(id, text) => rows::put_profile(&tx, *change, id, text)?,
@@ -217,7 +229,7 @@ impl Register {
         let mut view = RegisterView::default();
         for device in rows::devices(&self.connection).map_err(read)? {
             let device = device.map_err(bad)?;
-            view.devices.insert(device.id.clone(), Arc::new(device));
+            view.put_device(Arc::new(device));
         }
         for entity in rows::entities(&self.connection).map_err(read)? {
             let entity = entity.map_err(bad)?;

@@ -35,13 +35,13 @@ pub(crate) fn put_device(tx: &Connection, change: Change, device: &Device) -> ru
     });
     tx.prepare_cached(
         "INSERT INTO devices (geom, id, name, name_en, kind, profile, division, setting, gateway, state,
-             cadence_s, department, demo, is_gateway, adopts, changed_at, position)
+             cadence_s, department, demo, is_gateway, adopts, maintenance, changed_at, position)
          VALUES (:geom, :id, :name, :name_en, :kind, :profile, :division, :setting, :gateway, :state,
-             :cadence_s, :department, :demo, :is_gateway, :adopts, :changed_at, :position)
+             :cadence_s, :department, :demo, :is_gateway, :adopts, :maintenance, :changed_at, :position)
          ON CONFLICT (id) DO UPDATE SET geom = :geom, name = :name, name_en = :name_en, kind = :kind,
              profile = :profile, division = :division, setting = :setting, gateway = :gateway, state = :state,
              cadence_s = :cadence_s, department = :department, demo = :demo,
-             is_gateway = :is_gateway, adopts = :adopts, changed_at = :changed_at,
+             is_gateway = :is_gateway, adopts = :adopts, maintenance = :maintenance, changed_at = :changed_at,
              position = :position",
     )?
     .execute(named_params! {
@@ -60,10 +60,22 @@ pub(crate) fn put_device(tx: &Connection, change: Change, device: &Device) -> ru
         ":demo": device.demo,
         ":is_gateway": device.is_gateway,
         ":adopts": device.adopts,
+        ":maintenance": device.maintenance.as_ref().map(|m| serde_json::to_string(m).expect("its keys are texts")),
         ":changed_at": utc_text(change.at),
         ":position": signed(change.position),
     })?;
     touch(tx, "devices", change.at, point.as_ref())
+}
+
+pub(crate) fn put_device_if_new(tx: &Connection, change: Change, device: &Device) -> rusqlite::Result<()> {
+    let is_known = tx
+        .prepare_cached("SELECT 1 FROM devices WHERE id = ?1")?
+        .exists([device.id.as_str()])?;
+    if is_known {
+        Ok(())
+    } else {
+        put_device(tx, change, device)
+    }
 }
 
 pub(crate) fn put_entity(
@@ -200,6 +212,7 @@ pub(crate) fn devices(connection: &Connection) -> Rows<Device> {
         let (setting, state) = (text("setting")?, text("state")?);
         let (profile, division, gateway) =
             (optional("profile")?, optional("division")?, optional("gateway")?);
+        let maintenance = optional("maintenance")?;
         let (cadence_s, demo) = (row.get("cadence_s")?, row.get("demo")?);
         let (is_gateway, adopts) = (row.get("is_gateway")?, row.get("adopts")?);
         let device = || {
@@ -218,6 +231,10 @@ pub(crate) fn devices(connection: &Connection) -> Rows<Device> {
                 setting: from_word(setting).ok_or_else(|| bad("setting"))?,
                 gateway: parsed(gateway).ok_or_else(|| bad("gateway"))?,
                 state: from_word(state).ok_or_else(|| bad("state"))?,
+                maintenance: match maintenance {
+                    None => None,
+                    Some(json) => serde_json::from_str(&json).map_err(|_| bad("maintenance"))?,
+                },
                 is_gateway,
                 adopts,
                 cadence_s,

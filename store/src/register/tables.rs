@@ -123,13 +123,15 @@ CREATE TABLE devices (
     profile TEXT, division TEXT, setting TEXT NOT NULL, gateway TEXT, state TEXT NOT NULL,
     cadence_s INTEGER NOT NULL, department TEXT NOT NULL, demo BOOLEAN NOT NULL,
     changed_at DATETIME NOT NULL, position INTEGER NOT NULL,
-    is_gateway BOOLEAN NOT NULL DEFAULT 0, adopts BOOLEAN NOT NULL DEFAULT 0);
+    is_gateway BOOLEAN NOT NULL DEFAULT 0, adopts BOOLEAN NOT NULL DEFAULT 0,
+    maintenance TEXT);
 ";
 
 /// Columns that came after the first version: a file of before gets them when it is opened.
 pub(crate) const LATER_COLUMNS: &[(&str, &str, &str)] = &[
     ("devices", "is_gateway", "BOOLEAN NOT NULL DEFAULT 0"),
     ("devices", "adopts", "BOOLEAN NOT NULL DEFAULT 0"),
+    ("devices", "maintenance", "TEXT"),
 ];
 
 /// Push sources; the table came after the first version and is made at every open. Attributes of the package,

@@ -28,6 +28,7 @@ fn device(id: &str) -> Change {
         setting: Setting::Urban,
         gateway: None,
         state: DeviceState::Active,
+        maintenance: None,
         cadence_s: 0,
         department: String::new(),
         is_gateway: false,
@@ -50,6 +51,7 @@ fn full_device(id: &str) -> Change {
             setting: Setting::Rural,
             gateway: Some(DeviceId::new("gw-1").unwrap()),
             state: DeviceState::Maintenance,
+            maintenance: None,
             cadence_s: 60,
             department: "生态环境局".into(),
             is_gateway: false,
@@ -215,6 +217,8 @@ fn secrets_and_persons_never_enter_the_file() {
     let token = Change::DeviceToken {
         device: DeviceId::new("d1").unwrap(),
         sha256: hash.clone(),
+        grace_s: 0,
+        expires: None,
     };
     assert_eq!(register.apply(1, at(1), &token).unwrap(), Applied::Elsewhere);
     let access = Change::AccessToken {

@@ -1,10 +1,10 @@
 //! The register in memory: what requests, admission and the map read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use onemap_model::record::Register as Change;
-use onemap_model::{Device, DeviceId, Entity, EntityCode, EntityKind, ProfileId};
+use onemap_model::{Device, DeviceId, DeviceState, Entity, EntityCode, EntityKind, ProfileId};
 use sha2::{Digest, Sha256};
 
 use super::entity::{EntityError, KINDS, checked};
@@ -26,6 +26,8 @@ pub struct RegisterView {
     pub profiles: BTreeMap<ProfileId, Arc<str>>,
     /// Push sources (YAML, without their secrets).
     pub sources: BTreeMap<ProfileId, Arc<str>>,
+    /// Gateway, then id or name, to the children called so.
+    children: HashMap<DeviceId, HashMap<String, BTreeSet<DeviceId>>>,
 }
 
 impl RegisterView {
@@ -36,7 +38,10 @@ impl RegisterView {
     /// the register's file either.
     pub fn apply(&mut self, change: &Change) -> Result<bool, EntityError> {
         Ok(match change {
-            Change::Device { device } => put(&mut self.devices, device.id.clone(), device.clone().into()),
+            Change::Device { device } => self.put_device(device.clone().into()),
+            Change::Adopted { device } => {
+                !self.devices.contains_key(&device.id) && self.put_device(device.clone().into())
+            }
             Change::Profile { id, text } => put(&mut self.profiles, id.clone(), text.as_str().into()),
             Change::Entity { entity } => {
                 let entity = normal(entity, &checked(entity)?);
@@ -55,6 +60,57 @@ impl RegisterView {
             // Tokens, attributes, and kinds of change that came after this version.
             _ => false,
         })
+    }
+
+    /// Puts a device as it is; says whether that altered anything.
+    pub(crate) fn put_device(&mut self, device: Arc<Device>) -> bool {
+        if let Some(before) = self.devices.get(&device.id).cloned()
+            && (&before.gateway, &before.name) != (&device.gateway, &device.name)
+            && let Some(gateway) = &before.gateway
+            && let Some(named) = self.children.get_mut(gateway)
+        {
+            for name in [before.id.as_str(), &before.name] {
+                if let Some(ids) = named.get_mut(name) {
+                    ids.remove(&before.id);
+                    if ids.is_empty() {
+                        named.remove(name);
+                    }
+                }
+            }
+        }
+        if let Some(gateway) = &device.gateway {
+            let named = self.children.entry(gateway.clone()).or_default();
+            for name in [device.id.as_str(), &device.name] {
+                named
+                    .entry(name.to_owned())
+                    .or_default()
+                    .insert(device.id.clone());
+            }
+        }
+        put(&mut self.devices, device.id.clone(), device)
+    }
+
+    /// The device that a gateway calls by this name: one whose gateway it is and whose id or, after that,
+    /// name this is; of several the one with the smallest id. Retired ones are not found.
+    pub fn child(&self, gateway: &str, name: &str) -> Option<&Arc<Device>> {
+        let living = |id: &DeviceId| {
+            let device = self.devices.get(id)?;
+            (device.state != DeviceState::Retired).then_some(device)
+        };
+        let ids = self.children.get(gateway)?.get(name)?;
+        let by_id = ids.get(name).and_then(living);
+        by_id.or_else(|| ids.iter().find_map(living))
+    }
+
+    /// The devices whose gateway this is, retired ones too, by id.
+    pub fn children(&self, gateway: &str) -> BTreeSet<DeviceId> {
+        let named = self.children.get(gateway).into_iter().flat_map(HashMap::values);
+        named.flatten().cloned().collect()
+    }
+
+    /// How many names a gateway's children answer to: at least as many as it has children.
+    pub fn n_children_names(&self, gateway: &str) -> usize {
+        self.children.get(gateway).map_or(0, HashMap::len)
     }
 
     /// The entities of a code, whatever their kind; a code is unique only with its kind.
@@ -110,6 +166,52 @@ mod tests {
         }
     }
 
+    fn device(json: &str) -> Device {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn children_are_found_by_id_and_name_of_their_gateway() {
+        let mut view = RegisterView::default();
+        let apply = |view: &mut RegisterView, json: &str| {
+            let device = device(json);
+            view.apply(&Change::Device { device }).unwrap()
+        };
+        apply(&mut view, r#"{"id":"c1","name":"甲","kind":"k","gateway":"g"}"#);
+        apply(&mut view, r#"{"id":"c2","name":"c1","kind":"k","gateway":"g"}"#);
+        apply(&mut view, r#"{"id":"c3","name":"alone","kind":"k"}"#);
+        let find = |view: &RegisterView, gateway: &str, name: &str| {
+            view.child(gateway, name)
+                .map(|d| d.id.to_string())
+                .unwrap_or_default()
+        };
+        assert_eq!(find(&view, "g", "c1"), "c1", "an id before a name");
+        assert_eq!(find(&view, "g", "甲"), "c1");
+        assert_eq!(find(&view, "g", "c2"), "c2");
+        assert_eq!(find(&view, "g", "alone"), "");
+        assert_eq!(find(&view, "h", "c1"), "");
+        apply(
+            &mut view,
+            r#"{"id":"c1","name":"甲","kind":"k","gateway":"g","state":"retired"}"#,
+        );
+        assert_eq!(find(&view, "g", "甲"), "");
+        assert_eq!(find(&view, "g", "c1"), "c2", "a retired one hides nobody");
+        apply(&mut view, r#"{"id":"c2","name":"c1","kind":"k","gateway":"h"}"#);
+        assert_eq!(
+            (find(&view, "g", "c1"), find(&view, "h", "c1")),
+            (String::new(), "c2".into())
+        );
+        let adopted = Change::Adopted {
+            device: device(r#"{"id":"c2","name":"other","kind":"k","gateway":"g"}"#),
+        };
+        assert_eq!(
+            view.apply(&adopted),
+            Ok(false),
+            "a registered device is not adopted"
+        );
+        assert_eq!(view.devices["c2"].name, "c1");
+    }
+
     #[test]
     fn the_view_follows_the_changes() {
         let mut view = RegisterView::default();
@@ -142,6 +244,8 @@ mod tests {
         let token = Change::DeviceToken {
             device: DeviceId::new("d").unwrap(),
             sha256: "00".repeat(32),
+            grace_s: 0,
+            expires: None,
         };
         assert_eq!(view.apply(&token), Ok(false));
         assert_eq!(view.digest(), one);

@@ -156,6 +156,7 @@ impl Player {
             setting: Default::default(),
             gateway: None,
             state,
+            maintenance: None,
             cadence_s: self.cadence_s,
             department: String::new(),
             is_gateway: false,

@@ -4,6 +4,7 @@
 //! read. The coordinate system of the file is declared in [`Mapping`], never guessed.
 
 mod csv;
+mod devices_csv;
 mod entities_csv;
 mod field;
 mod geojson;
@@ -16,6 +17,7 @@ use std::fmt;
 use onemap_model::{Crs, DivisionCode, Entity, EntityCode, EntityKind, Stratum, Timestamp};
 use serde_json::{Map, Value};
 
+pub use devices_csv::{DeviceFault, DeviceRow, import_devices_csv};
 pub use entities_csv::import_csv;
 pub use field::{Field, FieldError};
 pub use geojson::import_geojson;

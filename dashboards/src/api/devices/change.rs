@@ -1,0 +1,393 @@
+//! Devices are registered, changed, maintained, retired.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use onemap_model::record::Register;
+use onemap_model::scope::Permission;
+use onemap_model::{Device, DeviceState, Maintenance, Scope, Timestamp};
+use onemap_store::ledger::TokenHash;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{POISON, find, show_device};
+use crate::api::{act_problem, behind};
+use crate::auth::{Caller, new_token};
+use crate::error::Problem;
+use crate::request::{Body, OptionalBody};
+use crate::views::{self, Views};
+
+/// Longest maintenance.
+const MAX_MAINTENANCE: Duration = Duration::from_secs(366 * 86_400);
+/// Longest note, in bytes.
+const MAX_NOTE: usize = 1000;
+
+/// Why the register does not take a device: a field and what is wrong with it.
+pub(super) struct Unsound {
+    pub(super) field: &'static str,
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    pub(super) is_forbidden: bool,
+}
+
+impl From<Unsound> for Problem {
+    fn from(unsound: Unsound) -> Self {
+        match unsound.is_forbidden {
+            true => Problem::forbidden(unsound.message),
+            false => Problem::bad_request(unsound.code, unsound.message),
+        }
+    }
+}
+
+/// Whether the scope may put this device and the register can hold it. Of a scope with a division, a device
+/// that states none gets the one it stands in, so that the record itself says that it was inside. `also` knows
+/// gateways that are not in the register yet.
+pub(super) fn sound(
+    register: &views::Register,
+    scope: &Scope,
+    device: &mut Device,
+    also: &dyn Fn(&str) -> bool,
+) -> Result<(), Unsound> {
+    let bad = |field, code, message: String| {
+        Err(Unsound {
+            field,
+            code,
+            message,
+            is_forbidden: false,
+        })
+    };
+    if device.name.trim().is_empty() || device.kind.trim().is_empty() {
+        return bad(
+            "name",
+            "bad_device",
+            "a device needs a name and a kind".to_owned(),
+        );
+    }
+    if let Some(profile) = &device.profile
+        && !register.view.profiles.contains_key(profile.as_str())
+    {
+        return bad(
+            "profile",
+            "unknown_profile",
+            format!("no profile is called `{profile}`"),
+        );
+    }
+    if let Some(gateway) = &device.gateway {
+        let known = register.view.devices.get(gateway);
+        if *gateway == device.id || device.is_gateway {
+            let message = "a gateway is nobody's child".to_owned();
+            return bad("gateway", "bad_gateway", message);
+        }
+        if !known.is_some_and(|g| g.is_gateway) && !also(gateway.as_str()) {
+            let message = format!("no gateway is called `{gateway}` (is_gateway must be set on it)");
+            return bad("gateway", "unknown_gateway", message);
+        }
+    }
+    if device.adopts && !device.is_gateway {
+        return bad("adopts", "bad_gateway", "only a gateway adopts".to_owned());
+    }
+    let located = device
+        .division
+        .clone()
+        .or_else(|| device.position.and_then(|p| register.city.locate(&p)));
+    let is_known = register.view.devices.contains_key(&device.id);
+    let was_outside = is_known && !scope.covers(register.divisions.get(&device.id));
+    if !scope.covers(located.as_ref()) || was_outside {
+        return Err(Unsound {
+            field: "division",
+            code: "forbidden",
+            message: "the device does not stand in your division".to_owned(),
+            is_forbidden: true,
+        });
+    }
+    if scope.division.is_some() {
+        device.division = located;
+    }
+    Ok(())
+}
+
+async fn record(views: &Views, scope: &Scope, changes: Vec<Register>) -> Result<(), Problem> {
+    let recorded = views.acts.record_register(scope, views.now(), changes).await;
+    let position = recorded.map_err(act_problem)?;
+    views.applied(position).await.map_err(behind)
+}
+
+/// Registers a device (or changes it) and gives it a token, which stands in this answer only. A
+/// changed device keeps its token.
+pub(crate) async fn add(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Body(mut device): Body<Device>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let scope = caller.require(Permission::Register)?;
+    let known = {
+        let register = views.register.read().expect(POISON);
+        sound(&register, scope, &mut device, &|_| false)?;
+        register.view.devices.contains_key(&device.id)
+    };
+    let mut changes = vec![Register::Device {
+        device: device.clone(),
+    }];
+    let mut token = None;
+    if !known && device.state != DeviceState::Retired {
+        let text = new_token().map_err(|e| Problem::internal(&e))?;
+        changes.push(Register::DeviceToken {
+            device: device.id.clone(),
+            sha256: TokenHash::of(&text).to_string(),
+            grace_s: 0,
+            expires: None,
+        });
+        token = Some(text);
+    }
+    record(&views, scope, changes).await?;
+    let status = if known {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    let mut answer = json!({"device": device});
+    if let Some(token) = token {
+        answer["token"] = token.into();
+    }
+    Ok((status, Json(answer)))
+}
+
+/// RFC 7396: members replace, `null` removes, objects are merged.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in patch {
+        match value {
+            Value::Null => {
+                target.as_object_mut().map(|members| members.remove(key));
+            }
+            value => merge(&mut target[key], value),
+        }
+    }
+}
+
+/// Changes the stated fields of a device.
+pub(crate) async fn patch(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(patch): Body<Value>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::Register)?;
+    if !patch.is_object() {
+        return Err(Problem::bad_request(
+            "bad_body",
+            "a merge patch of a device is an object",
+        ));
+    }
+    change(&views, scope, &id, |device| {
+        let mut whole = serde_json::to_value(&*device).map_err(|e| Problem::internal(&e))?;
+        merge(&mut whole, &patch);
+        let patched: Device =
+            serde_json::from_value(whole).map_err(|e| Problem::bad_request("bad_device", e.to_string()))?;
+        if patched.id != device.id {
+            return Err(Problem::bad_request("bad_device", "a device's id stays"));
+        }
+        *device = patched;
+        if device.state != DeviceState::Maintenance {
+            device.maintenance = None;
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MaintenanceBody {
+    #[serde(default)]
+    until: Option<Timestamp>,
+    #[serde(default)]
+    note: String,
+}
+
+/// Puts a device under maintenance: its readings are kept and marked, its alarms not paged.
+pub(crate) async fn maintain(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    OptionalBody(body): OptionalBody<MaintenanceBody>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::Register)?;
+    let now = views.now();
+    let (until, note) = body.map_or((None, String::new()), |b| (b.until, b.note));
+    if until.is_some_and(|until| until <= now || until > now + MAX_MAINTENANCE) {
+        return Err(Problem::bad_request(
+            "bad_until",
+            "`until` lies ahead, at most a year",
+        ));
+    }
+    if note.len() > MAX_NOTE {
+        return Err(Problem::bad_request(
+            "bad_note",
+            format!("a note has at most {MAX_NOTE} bytes"),
+        ));
+    }
+    change(&views, scope, &id, |device| {
+        not_retired(device)?;
+        device.state = DeviceState::Maintenance;
+        device.maintenance = Some(Maintenance { until, note });
+        Ok(())
+    })
+    .await
+}
+
+/// Takes a device out of use: it is refused by name, its connection is cut and its token ends.
+pub(crate) async fn retire(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::Register)?;
+    change(&views, scope, &id, |device| {
+        device.state = DeviceState::Retired;
+        device.maintenance = None;
+        Ok(())
+    })
+    .await
+}
+
+/// Takes a device into use again. One that was retired has no token until it is given a new one.
+pub(crate) async fn activate(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::Register)?;
+    change(&views, scope, &id, |device| {
+        device.state = DeviceState::Active;
+        device.maintenance = None;
+        Ok(())
+    })
+    .await
+}
+
+fn not_retired(device: &Device) -> Result<(), Problem> {
+    match device.state {
+        DeviceState::Retired => Err(Problem::conflict(
+            "retired",
+            format!("`{}` is retired; activate it first", device.id),
+        )),
+        _ => Ok(()),
+    }
+}
+
+async fn change(
+    views: &Views,
+    scope: &Scope,
+    id: &str,
+    how: impl FnOnce(&mut Device) -> Result<(), Problem>,
+) -> Result<Json<Value>, Problem> {
+    let before = find(views, scope, id)?;
+    let mut device = Device::clone(&before);
+    how(&mut device)?;
+    sound(&views.register.read().expect(POISON), scope, &mut device, &|_| {
+        false
+    })?;
+    if device != *before {
+        record(views, scope, vec![Register::Device { device }]).await?;
+    }
+    Ok(Json(show_device(views, scope, id)?))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rotation {
+    /// Seconds that the former token still opens.
+    #[serde(default)]
+    grace_s: u32,
+    /// When the new one ends by itself.
+    #[serde(default)]
+    expires: Option<Timestamp>,
+}
+
+/// Longest grace of a former token: a month.
+const MAX_GRACE_S: u32 = 31 * 86_400;
+
+/// A new token for a device; the old one ends at once or after its grace, and its connections with it.
+pub(crate) async fn rotate(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    OptionalBody(body): OptionalBody<Rotation>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let scope = caller.require(Permission::Register)?;
+    let device = find(&views, scope, &id)?;
+    not_retired(&device)?;
+    let Rotation { grace_s, expires } = body.unwrap_or_default();
+    if grace_s > MAX_GRACE_S {
+        return Err(Problem::bad_request(
+            "bad_grace",
+            format!("a grace has at most {MAX_GRACE_S} s"),
+        ));
+    }
+    if expires.is_some_and(|expires| expires <= views.now()) {
+        return Err(Problem::bad_request("bad_expires", "`expires` lies ahead"));
+    }
+    let token = new_token().map_err(|e| Problem::internal(&e))?;
+    let change = Register::DeviceToken {
+        device: device.id.clone(),
+        sha256: TokenHash::of(&token).to_string(),
+        grace_s,
+        expires,
+    };
+    record(&views, scope, vec![change]).await?;
+    let answer = json!({"token": token, "grace_s": grace_s, "expires": expires});
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// Ends a device's tokens and cuts its connections.
+pub(crate) async fn revoke(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let scope = caller.require(Permission::Register)?;
+    let device = find(&views, scope, &id)?.id.clone();
+    record(&views, scope, vec![Register::DeviceTokenRevoked { device }]).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_is_merged_as_the_standard_says() {
+        // RFC 7396, appendix A.
+        for (target, patch, want) in [
+            (json!({"a":"b"}), json!({"a":"c"}), json!({"a":"c"})),
+            (json!({"a":"b"}), json!({"b":"c"}), json!({"a":"b","b":"c"})),
+            (json!({"a":"b","b":"c"}), json!({"a":null}), json!({"b":"c"})),
+            (
+                json!({"a":{"b":"c"}}),
+                json!({"a":{"b":"d","c":null}}),
+                json!({"a":{"b":"d"}}),
+            ),
+            (json!({"a":[1]}), json!({"a":[2]}), json!({"a":[2]})),
+            (json!({"e":null}), json!({"a":1}), json!({"e":null,"a":1})),
+            (
+                json!({}),
+                json!({"a":{"bb":{"ccc":null}}}),
+                json!({"a":{"bb":{}}}),
+            ),
+        ] {
+            let mut merged = target.clone();
+            merge(&mut merged, &patch);
+            assert_eq!(merged, want, "{target} {patch}");
+        }
+    }
+}

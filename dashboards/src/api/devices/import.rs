@@ -1,0 +1,136 @@
+//! Many devices at once, from CSV.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use onemap_model::Device;
+use onemap_model::record::Register;
+use onemap_model::scope::Permission;
+use onemap_store::ledger::TokenHash;
+use onemap_store::register::import::{DeviceFault, DeviceRow, import_devices_csv};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::POISON;
+use super::change::sound;
+use crate::api::act_problem;
+use crate::auth::{Caller, new_token};
+use crate::error::Problem;
+use crate::request::Params;
+use crate::views::{self, Views};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Query {
+    /// Everything is checked and nothing is recorded.
+    #[serde(default)]
+    dry_run: bool,
+    /// Devices that are known get what their line says; without it such a line is a fault.
+    #[serde(default)]
+    replace: bool,
+}
+
+/// Takes the good lines and names the bad ones by line and column. New devices get a token, which stands in
+/// this answer only; a known one keeps its own unless its line states one.
+pub(crate) async fn import(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Params(query): Params<Query>,
+    text: String,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::Register)?;
+    let rows = import_devices_csv(&text);
+    let (mut changes, mut tokens, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut n_new, mut n_changed) = (0_usize, 0_usize);
+    {
+        let register = views.register.read().expect(POISON);
+        let gateways: HashSet<String> = rows
+            .iter()
+            .flatten()
+            .filter(|row| row.fields.get("is_gateway") == Some(&Value::Bool(true)))
+            .map(|row| row.id.to_string())
+            .collect();
+        let mut given = HashSet::new();
+        for row in rows {
+            let checked = row.and_then(|row| {
+                let (line, id, token) = (row.line, row.id.clone(), row.token.clone());
+                let (mut device, is_known) = device(&register, row, query.replace)?;
+                sound(&register, scope, &mut device, &|id| gateways.contains(id))
+                    .map_err(|e| DeviceFault::new(line, e.field, e.message))?;
+                if let Some(token) = &token {
+                    let holder = views.keys.device(token);
+                    if holder.is_some_and(|holder| holder != id) || !given.insert(token.clone()) {
+                        return Err(DeviceFault::new(line, "token", "another device holds this token"));
+                    }
+                }
+                Ok((device, is_known, token))
+            });
+            let (device, is_known, token) = match checked {
+                Ok(checked) => checked,
+                Err(fault) => {
+                    faults
+                        .push(json!({"line": fault.line, "column": fault.column, "message": fault.message}));
+                    continue;
+                }
+            };
+            let id = device.id.clone();
+            changes.push(Register::Device { device });
+            n_changed += usize::from(is_known);
+            n_new += usize::from(!is_known);
+            let token = match (token, is_known) {
+                (None, true) => continue,
+                (Some(token), _) => token,
+                (None, false) => {
+                    let token = new_token().map_err(|e| Problem::internal(&e))?;
+                    tokens.push(json!({"id": id, "token": token}));
+                    token
+                }
+            };
+            changes.push(Register::DeviceToken {
+                device: id,
+                sha256: TokenHash::of(&token).to_string(),
+                grace_s: 0,
+                expires: None,
+            });
+        }
+    }
+    let mut is_applied = true;
+    if !query.dry_run && !changes.is_empty() {
+        let recorded = views.acts.record_register(scope, views.now(), changes).await;
+        let position = recorded.map_err(act_problem)?;
+        // The tokens stand in this answer only, so it comes even when the pipeline is behind.
+        is_applied = views.applied(position).await.is_ok();
+    }
+    if query.dry_run {
+        tokens.clear();
+    }
+    Ok(Json(json!({
+        "imported": n_new, "changed": n_changed, "refused": faults.len(), "errors": faults,
+        "tokens": tokens, "dry_run": query.dry_run, "applied": is_applied && !query.dry_run,
+    })))
+}
+
+/// The device that a line makes, and whether it is known already.
+fn device(
+    register: &views::Register,
+    row: DeviceRow,
+    may_replace: bool,
+) -> Result<(Device, bool), DeviceFault> {
+    let known = register.view.devices.get(&row.id);
+    if known.is_some() && !may_replace {
+        let message = format!("`{}` is registered already; replace changes it", row.id);
+        return Err(DeviceFault::new(row.line, "id", message));
+    }
+    let fault = |e: serde_json::Error| DeviceFault::new(row.line, "", e.to_string());
+    let mut whole = match known {
+        Some(known) => serde_json::to_value(&**known).map_err(fault)?,
+        None => json!({"id": row.id, "name": row.id, "kind": "device"}),
+    };
+    for (key, value) in &row.fields {
+        whole[key] = value.clone();
+    }
+    let device = serde_json::from_value(whole).map_err(fault)?;
+    Ok((device, known.is_some()))
+}
