@@ -321,7 +321,9 @@ impl<S: Transport> AsyncWrite for WebSocket<S> {
 
 fn of_frames(error: tokio_tungstenite::tungstenite::Error) -> io::Error {
     use tokio_tungstenite::tungstenite::Error;
+    use tokio_tungstenite::tungstenite::error::ProtocolError;
     match error {
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => io::ErrorKind::UnexpectedEof.into(),
         Error::Io(error) => error,
         error @ (Error::Capacity(_) | Error::Protocol(_) | Error::Utf8(_)) => Violation {
             what: format!("WebSocket: {error}"),

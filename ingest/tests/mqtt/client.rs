@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::server::PATIENCE;
 
-pub(crate) struct Client {
-    stream: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    stream: S,
 }
 
 /// How to say CONNECT.
@@ -103,7 +103,7 @@ pub(crate) fn subscribe(packet_id: u16, filters: &[(&str, u8)]) -> Vec<u8> {
 
 pub(crate) const TELEMETRY: &str = "v1/devices/me/telemetry";
 
-impl Client {
+impl Client<TcpStream> {
     pub(crate) async fn raw(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
@@ -119,25 +119,32 @@ impl Client {
 
     /// Connects; gives the code of the CONNACK, or `None` when the connection was closed.
     pub(crate) async fn try_connect(address: SocketAddr, connect: &Connect) -> (Self, Option<u8>) {
-        let (client, answer) = Self::ask(address, connect).await;
+        Self::over(Self::raw(address).await.stream, connect).await
+    }
+
+    /// Connects and expects to be let in; gives whether a session was present.
+    pub(crate) async fn resume(address: SocketAddr, connect: &Connect) -> (Self, bool) {
+        let (client, answer) = Self::ask(Self::raw(address).await.stream, connect).await;
+        let (is_present, code) = answer.expect("a CONNACK");
+        assert_eq!(code, 0);
+        (client, is_present)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// Connects over a stream; gives the code of the CONNACK, or `None` when the connection was closed.
+    pub(crate) async fn over(stream: S, connect: &Connect) -> (Self, Option<u8>) {
+        let (client, answer) = Self::ask(stream, connect).await;
         if let Some((is_present, code)) = answer {
             assert!(!is_present || (code == 0 && !connect.is_clean), "session present");
         }
         (client, answer.map(|(_, code)| code))
     }
 
-    /// Connects and expects to be let in; gives whether a session was present.
-    pub(crate) async fn resume(address: SocketAddr, connect: &Connect) -> (Self, bool) {
-        let (client, answer) = Self::ask(address, connect).await;
-        let (is_present, code) = answer.expect("a CONNACK");
-        assert_eq!(code, 0);
-        (client, is_present)
-    }
-
     /// Connects; gives session present and code of the CONNACK.
-    async fn ask(address: SocketAddr, connect: &Connect) -> (Self, Option<(bool, u8)>) {
-        let mut client = Self::raw(address).await;
-        client.send(&connect.bytes()).await;
+    async fn ask(stream: S, connect: &Connect) -> (Self, Option<(bool, u8)>) {
+        let mut client = Self { stream };
+        client.try_send(&connect.bytes()).await;
         let answer = client.packet().await.map(|(first, body)| {
             assert_eq!((first, body.len()), (0x20, 2));
             assert!(body[0] < 2, "reserved bits of CONNACK");
@@ -218,7 +225,7 @@ impl Client {
         (topic, rest.to_vec())
     }
 
-    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+    pub(crate) fn stream(&mut self) -> &mut S {
         &mut self.stream
     }
 }

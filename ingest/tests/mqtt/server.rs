@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use onemap_ingest::mqtt::{Holder, Sessions};
+use onemap_ingest::mqtt::{Addresses, Certificates, Holder, Sessions};
 use onemap_ingest::{Auth, Counters, Fanout, MqttConfig, MqttServer};
 use onemap_log::{Config, Log};
 use onemap_model::record::Session;
@@ -18,6 +18,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Server {
     pub(crate) address: std::net::SocketAddr,
+    pub(crate) addresses: Addresses,
+    pub(crate) certificates: Option<Certificates>,
     pub(crate) log: Log,
     pub(crate) fanout: Fanout,
     pub(crate) counters: Counters,
@@ -85,6 +87,7 @@ impl Server {
         mqtt(&mut config);
         let (fanout, counters, stop) = (Fanout::new(), Counters::new(), CancellationToken::new());
         let (mut server, address) = MqttServer::bind(config.clone()).await.unwrap();
+        let (addresses, certificates) = (server.addresses(), server.certificates());
         if has_sessions {
             let path = dir.path().join("mqtt-sessions");
             let sessions = Sessions::open(&config, &path, &log, &fanout, &counters).unwrap();
@@ -100,6 +103,8 @@ impl Server {
         ));
         Self {
             address,
+            addresses,
+            certificates,
             log,
             fanout,
             counters,
