@@ -76,6 +76,9 @@ struct Journal {
     segment_bytes: u64,
     /// Bytes of the whole journal on disk; at this size sockets are no longer read. Default 20 GiB.
     max_bytes: u64,
+    /// Bytes of the disk that the journal leaves free, so that what makes room for it can still be written;
+    /// with fewer free nothing is acknowledged until there are. Default 64 MiB.
+    reserve_bytes: u64,
     /// Hours that raw frames are kept after every projection has them. Default 168.
     keep_hours: u64,
 }
@@ -85,6 +88,7 @@ impl Default for Journal {
         Self {
             segment_bytes: 64 << 20,
             max_bytes: 20 << 30,
+            reserve_bytes: 64 << 20,
             keep_hours: 168,
         }
     }
@@ -181,6 +185,7 @@ pub(crate) struct Config {
     pub(crate) mqtt: MqttConfig,
     pub(crate) segment_bytes: u64,
     pub(crate) journal_max_bytes: u64,
+    pub(crate) journal_reserve_bytes: u64,
     pub(crate) journal_keep: Duration,
     pub(crate) checkpoint_every: Duration,
     pub(crate) rules_dir: PathBuf,
@@ -218,6 +223,7 @@ impl File {
         let Journal {
             segment_bytes,
             max_bytes,
+            reserve_bytes,
             keep_hours,
         } = self.journal;
         ensure!(
@@ -294,6 +300,7 @@ impl File {
             mqtt: self.mqtt.check()?,
             segment_bytes,
             journal_max_bytes: max_bytes,
+            journal_reserve_bytes: reserve_bytes,
             journal_keep: Duration::from_secs(keep_hours * 3600),
             checkpoint_every: Duration::from_secs(self.history.checkpoint_seconds),
             rules_dir: self.alerts.rules.unwrap_or_else(|| data_dir.join("rules")),

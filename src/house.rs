@@ -27,7 +27,9 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::pipeline::{Adoptions, Parts, Pipeline, WATCH, locate, parse_profile, refused, restore_board};
+use crate::pipeline::{
+    Adoptions, Parts, Pipeline, Room, WATCH, locate, parse_profile, refused, restore_board,
+};
 
 /// Live notices waiting for the pump; when it is slower, screens are told to fetch again.
 const N_NOTICES: usize = 4096;
@@ -49,6 +51,7 @@ fn log_config(config: &Config) -> onemap_log::Config {
     let mut log = onemap_log::Config::new(config.data_dir.join("journal"));
     log.segment_bytes = config.segment_bytes;
     log.max_bytes = Some(config.journal_max_bytes);
+    log.reserve_bytes = config.journal_reserve_bytes;
     log.compress = true;
     log.lasting_kinds = record::LASTING_KINDS;
     log
@@ -329,6 +332,10 @@ fn assemble(
         ages: config.ages,
         questions,
         adoptions: adoptions.clone(),
+        room: Room {
+            dir: config.data_dir.clone(),
+            least_bytes: config.journal_reserve_bytes / 4,
+        },
     });
     Ok(House {
         views,

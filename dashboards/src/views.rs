@@ -369,11 +369,12 @@ impl Views {
         if let Some(failed) = log.failed {
             why.push(format!("the journal has failed: {failed}"));
         }
-        if log.full {
-            why.push(
-                "the journal's disk or size limit is full; sockets are not read until there is room"
-                    .to_owned(),
-            );
+        if let Some(refused) = log.refused {
+            why.push(format!(
+                "the journal's disk takes nothing, nothing is acknowledged until it does: {refused}"
+            ));
+        } else if log.full {
+            why.push("the journal is at its size limit; sockets are not read until there is room".to_owned());
         }
         let behind = log.durable.saturating_sub(self.progress.borrow().applied);
         if behind > N_BEHIND {

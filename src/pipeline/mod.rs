@@ -18,6 +18,7 @@ mod lines;
 mod pushed;
 pub(crate) mod refused;
 mod relayed;
+mod room;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub(crate) use children::{Adoptions, id_for};
 use fold::{Fold, Pending, Taken, Turn, fold, load_source};
 pub(crate) use fold::{locate, parse_profile};
 use lifecycle::Maintenances;
+pub(crate) use room::Room;
 
 /// Name of what admission remembers in the checkpoint.
 pub(crate) const WATCH: &str = "admission";
@@ -85,6 +87,7 @@ pub(crate) struct Pipeline {
     ages: AgeLimits,
     adoptions: Adoptions,
     maintenances: Maintenances,
+    room: Room,
     /// Set while the pipeline runs: a write that fails is tried again until this says stop.
     patience: Option<Arc<AtomicBool>>,
 }
@@ -106,6 +109,8 @@ pub(crate) struct Parts {
     pub(crate) ages: AgeLimits,
     /// Reads the journal again from a position, for the frames behind transitions.
     pub(crate) reread: Reread,
+    /// The disk that checkpoints are written to.
+    pub(crate) room: Room,
     /// Requests for digests, answered between two batches.
     pub(crate) questions: mpsc::Receiver<oneshot::Sender<serde_json::Value>>,
     /// Where children go that gateways made known.
@@ -127,6 +132,7 @@ impl Pipeline {
             reread,
             ages,
             adoptions,
+            room,
         } = parts;
         let maintenances = Maintenances::of(&views, now);
         let profiles = {
@@ -162,6 +168,7 @@ impl Pipeline {
             ages,
             adoptions,
             maintenances,
+            room,
             patience: None,
         };
         pipeline.show_states();
@@ -401,6 +408,7 @@ impl Pipeline {
     /// Makes everything up to here durable: history with engine, board, latest and gap ledger in one
     /// batch; then the register's file, which may lag behind but never lead.
     pub(crate) fn checkpoint(&mut self) -> Result<()> {
+        self.persist("a checkpoint is made", |own| own.room.check())?;
         let engine = self.engine.snapshot();
         let board = self.views.board.read().expect(POISON).snapshot();
         let gaps = self.views.gaps.encode_changed();

@@ -17,6 +17,7 @@ mod crash;
 mod demo;
 mod devices;
 mod dialects;
+mod disk;
 mod foreign;
 mod gateway;
 mod readme;

@@ -139,6 +139,11 @@ impl Server {
 
     /// Starts on a folder that holds `onemap.toml`.
     pub fn start_in(dir: &Path) -> Self {
+        Self::start_with(dir, |_| {})
+    }
+
+    /// Starts with something more said to the command.
+    pub fn start_with(dir: &Path, more: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(binary("onemap"));
         command
             .arg("--data-dir")
@@ -147,6 +152,7 @@ impl Server {
             .arg(dir.join("onemap.toml"))
             .arg("serve");
         command.env("ONEMAP_LOG", "warn");
+        more(&mut command);
         let process = Process::start(command);
         let line = process
             .line(Duration::from_secs(30))

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -248,7 +248,10 @@ impl Committer {
 
     /// Makes records durable.
     fn commit(&mut self, buffer: &mut [u8], first: u64, n_records: u64) -> Result<Done, LogError> {
-        self.with_space(|this| this.write(buffer, first))?;
+        self.with_space(|this| {
+            this.leave_reserve()?;
+            this.write(buffer, first)
+        })?;
         let active = &mut self.active;
         let since = Instant::now();
         (self.sync)(&active.file).map_err(LogError::io("sync", &active.path))?;
@@ -281,6 +284,22 @@ impl Committer {
         })
     }
 
+    /// Others on this disk need room too, those that make room for this log among them.
+    fn leave_reserve(&self) -> Result<(), LogError> {
+        let reserve = self.shared.config.reserve_bytes;
+        if reserve == 0 {
+            return Ok(());
+        }
+        let (file, path) = (&self.active.file, &self.active.path);
+        let disk = fstatvfs(file).map_err(|errno| LogError::io("see the room for", path)(errno.into()))?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < reserve {
+            let left = format!("fewer than the {reserve} bytes that stay free for others are left");
+            let full = std::io::Error::new(std::io::ErrorKind::StorageFull, left);
+            return Err(LogError::io("write", path)(full));
+        }
+        Ok(())
+    }
+
     /// Writes one commit, into a new segment when this one is full.
     fn write(&mut self, buffer: &mut [u8], first: u64) -> Result<(), LogError> {
         let (n_bytes, limit) = (buffer.len() as u64, self.shared.config.segment_limit());
@@ -309,29 +328,31 @@ impl Committer {
         Ok(())
     }
 
-    /// Does something that takes disk space, again and again while there is none. Appends go on until
-    /// the pending buffer is full, then they wait.
+    /// Does something that the disk may refuse, again and again while it is full or read-only. Nothing of it
+    /// is durable or acknowledged before it is done, and each attempt writes the same bytes to the same
+    /// place. Appends go on until the pending buffer is full, then they wait.
     fn with_space(&mut self, mut act: impl FnMut(&mut Self) -> Result<(), LogError>) -> Result<(), LogError> {
         let mut was_full = false;
         loop {
             match act(self) {
-                Err(error) if error.is_no_space() => {
+                Err(error) if error.may_pass() => {
                     let mut pending = lock(&self.shared.pending);
                     if pending.closing {
                         return Err(error);
                     }
+                    let why = error.chain();
                     if !mem::replace(&mut was_full, true) {
                         let dir = self.shared.config.dir.display();
-                        warn!(log.dir = %dir, "the disk of {dir} is full; records wait: {}", error.chain());
+                        warn!(log.dir = %dir, "the disk of {dir} takes nothing; records wait: {why}");
                     }
-                    pending.disk_full = true;
+                    pending.disk_full = Some(why.into());
                     drop(self.shared.work.wait_timeout(pending, FULL_DISK_RETRY));
                 }
                 result => {
                     if was_full {
                         let dir = self.shared.config.dir.display();
                         info!(log.dir = %dir, "the disk of {dir} takes records again");
-                        lock(&self.shared.pending).disk_full = false;
+                        lock(&self.shared.pending).disk_full = None;
                     }
                     return result;
                 }
@@ -348,10 +369,13 @@ impl Committer {
                     self.active.len += MARK_BYTES as u64;
                     (self.sync)(&self.active.file).map_err(LogError::io("sync", &self.active.path))?;
                 }
-                Err(error) if error.is_no_space() => {} // the mark is a hint; all records are durable
+                Err(error) if error.may_pass() => {} // the mark is a hint; all records are durable
                 Err(error) => return Err(error),
             }
         }
-        self.active.finish()
+        match self.active.finish() {
+            Err(error) if error.may_pass() => Ok(()), // what was set aside stays so
+            result => result,
+        }
     }
 }

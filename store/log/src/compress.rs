@@ -44,7 +44,7 @@ pub(crate) fn run(shared: &Shared) {
         };
         drop(catalog);
         let error = pack(shared, &segment).err();
-        let full = error.as_ref().is_some_and(LogError::is_no_space);
+        let full = error.as_ref().is_some_and(LogError::may_pass);
         if let Some(error) = &error {
             let why = error.chain();
             match full {

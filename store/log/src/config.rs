@@ -15,6 +15,9 @@ pub struct Config {
     /// fit, and go on after a release. `carry.log` is not counted, since nothing could free it.
     /// Default none.
     pub max_bytes: Option<u64>,
+    /// Bytes that stay free on the disk for what else is written there; commits wait while there are
+    /// fewer. Default 0.
+    pub reserve_bytes: u64,
     /// Appends wait while this many bytes are waiting for the commit thread. As much again may be on
     /// its way to the disk. Default 8 MiB.
     pub max_pending_bytes: usize,
@@ -35,6 +38,7 @@ impl Config {
             dir: dir.into(),
             segment_bytes: 64 << 20,
             max_bytes: None,
+            reserve_bytes: 0,
             max_pending_bytes: 8 << 20,
             commit_wait: Duration::from_millis(2),
             compress: cfg!(feature = "compress"),

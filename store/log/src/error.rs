@@ -93,14 +93,14 @@ impl LogError {
         move |source| Self::Io { doing, path, source }
     }
 
-    /// True when the disk or a quota is full: a state that may pass.
-    pub(crate) fn is_no_space(&self) -> bool {
+    /// True when the disk or a quota is full, or the disk is read-only: a state that may pass.
+    pub(crate) fn may_pass(&self) -> bool {
         let Self::Io { source, .. } = self else {
             return false;
         };
         matches!(
             source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem
         )
     }
 

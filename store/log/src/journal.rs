@@ -58,6 +58,8 @@ pub struct Status {
     pub pack_error: Option<String>,
     /// The disk, or the size cap, has no room for what is waiting.
     pub full: bool,
+    /// Why the disk takes nothing at the moment; what waits is tried again.
+    pub refused: Option<String>,
     /// Commits since the log was opened; each is one write and one sync.
     pub n_commits: u64,
     /// Records made durable since the log was opened.
@@ -273,7 +275,8 @@ impl Log {
                 _ => None,
             },
             pack_error,
-            full: pending.disk_full || pending.cap_full,
+            full: pending.disk_full.is_some() || pending.cap_full,
+            refused: pending.disk_full.as_deref().map(str::to_owned),
             n_commits: pending.n_commits,
             n_records: pending.n_committed,
         }

@@ -59,8 +59,8 @@ pub(crate) struct Pending {
     pub(crate) rotate: bool,
     pub(crate) closing: bool,
     pub(crate) ended: Option<Ended>,
-    /// The disk refused bytes and they are tried again.
-    pub(crate) disk_full: bool,
+    /// Why the disk refused bytes, which are tried again.
+    pub(crate) disk_full: Option<Arc<str>>,
     /// A batch did not fit under the size cap: all wait until something is removed or compressed.
     pub(crate) cap_full: bool,
     pub(crate) n_commits: u64,
@@ -96,7 +96,7 @@ impl Pending {
             rotate: false,
             closing: false,
             ended: None,
-            disk_full: false,
+            disk_full: None,
             cap_full: false,
             n_commits: 0,
             n_committed: 0,

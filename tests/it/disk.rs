@@ -1,0 +1,399 @@
+//! A disk that is full or read-only: nothing unsafe is acknowledged, nobody is thrown out, and it goes on
+//! by itself.
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::server::{CONFIG, Server, wait_for};
+
+/// Bytes of the small disk.
+const N_DISK: u64 = 160 << 20;
+/// What the journal leaves free of it.
+const N_RESERVE: u64 = 48 << 20;
+
+/// A small disk; taken away with its holder.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// `None`, loudly, where mounting is not allowed.
+    fn mount() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={N_DISK}"), "onemap-test"])
+            .arg(dir.path())
+            .output()
+            .is_ok_and(|done| done.status.success());
+        if !mounted {
+            eprintln!("SKIPPED: a tmpfs cannot be mounted here (that needs root)");
+            return None;
+        }
+        Some(Self(dir))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    assert!(body.len() < 16_384);
+    let mut bytes = vec![first, (body.len() % 128) as u8 | 0x80, (body.len() / 128) as u8];
+    bytes.extend(body);
+    bytes
+}
+
+fn text(text: &str) -> Vec<u8> {
+    let mut bytes = (text.len() as u16).to_be_bytes().to_vec();
+    bytes.extend(text.as_bytes());
+    bytes
+}
+
+/// A device that publishes one reading after the other on one connection, and remembers what was acknowledged.
+struct Device {
+    stop: Arc<AtomicBool>,
+    acked: Arc<Mutex<BTreeSet<u64>>>,
+    n_ended: Arc<AtomicU64>,
+    running: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Device {
+    fn start(port: u16, token: &str, padding: usize) -> Self {
+        let (stop, n_ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let acked: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
+        let mut connect = b"\x00\x04MQTT\x04\x82\x00\x3c".to_vec();
+        connect.extend(text("disk"));
+        connect.extend(text(token));
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        stream.write_all(&packet(0x10, &connect)).unwrap();
+        let mut connack = [0; 4];
+        std::thread::sleep(Duration::from_millis(50));
+        stream.read_exact(&mut connack).unwrap();
+        assert_eq!(connack, [0x20, 2, 0, 0]);
+        let device = (stop.clone(), acked.clone(), n_ended.clone());
+        let running = std::thread::spawn(move || publish(stream, padding, &device.0, &device.1, &device.2));
+        Self {
+            stop,
+            acked,
+            n_ended,
+            running: Some(running),
+        }
+    }
+
+    fn n_acked(&self) -> usize {
+        self.acked.lock().unwrap().len()
+    }
+
+    /// Ends it; gives what was acknowledged.
+    fn end(mut self) -> BTreeSet<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.running.take().unwrap().join().unwrap();
+        self.acked.lock().unwrap().clone()
+    }
+}
+
+/// One at a time: the next one leaves when the last is acknowledged.
+fn publish(
+    mut stream: TcpStream,
+    padding: usize,
+    stop: &AtomicBool,
+    acked: &Mutex<BTreeSet<u64>>,
+    n_ended: &AtomicU64,
+) {
+    // Ten minutes back, so that all of it lies before now and within what is shown without asking for more.
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let started = now.as_millis() as u64 - 600_000;
+    for seq in 1..60_000u64 {
+        let payload = format!(
+            "{{\"ts\":{},\"values\":{{\"seq\":{seq}}}}}{}",
+            started + seq * 10,
+            " ".repeat(padding)
+        );
+        let mut body = text("v1/devices/me/telemetry");
+        body.extend((seq as u16).to_be_bytes());
+        body.extend(payload.as_bytes());
+        if stream.write_all(&packet(0x32, &body)).is_err() {
+            break;
+        }
+        let mut ack = Vec::new();
+        while ack.len() < 4 {
+            let mut byte = [0; 4];
+            match stream.read(&mut byte) {
+                Ok(0) => {
+                    n_ended.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+                Ok(n) => ack.extend(&byte[..n]),
+                Err(_) if stop.load(Ordering::Relaxed) => return,
+                Err(_) => {}
+            }
+        }
+        assert_eq!(ack[..2], [0x40, 2]);
+        assert_eq!(u16::from_be_bytes([ack[2], ack[3]]), seq as u16);
+        acked.lock().unwrap().insert(seq);
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+    n_ended.fetch_add(1, Ordering::Relaxed);
+}
+
+fn not_ready(server: &Server) -> Option<String> {
+    let (status, body) = server.request("GET", "/health/ready", None);
+    (status == 503).then(|| body["why"].to_string())
+}
+
+/// While the disk takes nothing: no acknowledgement, no connection lost, everything else answers.
+fn is_refused_and_harmless(server: &Server, devices: &[Device], why: &[&str]) {
+    let said = wait_for("a word of the disk", Duration::from_secs(60), || {
+        not_ready(server).filter(|said| why.iter().any(|word| said.contains(word)))
+    });
+    println!("said: {said}");
+    // What was on its way has had its answer; then there is none.
+    std::thread::sleep(Duration::from_millis(500));
+    let before: Vec<_> = devices.iter().map(Device::n_acked).collect();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(3) {
+        for path in [
+            "/health/live",
+            "/metrics",
+            "/api/v1/system",
+            "/api/v1/latest",
+            "/api/v1/alerts",
+        ] {
+            let asked = Instant::now();
+            assert_eq!(server.request("GET", path, None).0, 200, "{path}");
+            assert!(
+                asked.elapsed() < Duration::from_secs(5),
+                "{path}: {:?}",
+                asked.elapsed()
+            );
+        }
+    }
+    let after: Vec<_> = devices.iter().map(Device::n_acked).collect();
+    assert_eq!(before, after, "acknowledged while the disk takes nothing");
+    assert!(
+        devices.iter().all(|d| d.n_ended.load(Ordering::Relaxed) == 0),
+        "a device was cut off"
+    );
+}
+
+fn goes_on(server: &Server, devices: &[Device]) {
+    let before: Vec<_> = devices.iter().map(Device::n_acked).collect();
+    wait_for("acknowledgements again", Duration::from_secs(60), || {
+        let all = devices.iter().zip(&before).all(|(d, n)| d.n_acked() > n + 20);
+        all.then_some(())
+    });
+    wait_for("readiness", Duration::from_secs(60), || {
+        not_ready(server).is_none().then_some(())
+    });
+}
+
+/// Every acknowledged reading is served once.
+fn all_stored(server: &Server, names: &[String], acked: &[BTreeSet<u64>]) {
+    server.caught_up();
+    for (name, acked) in names.iter().zip(acked) {
+        assert!(acked.len() > 100, "{name} had {} acknowledgements", acked.len());
+        let id = server.latest(name, "seq").unwrap()["series"].as_u64().unwrap();
+        let all = server.get(&format!("/api/v1/series/{id}/values?revisions=true"));
+        let mut stored: Vec<u64> = all["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["v"].as_f64().unwrap() as u64)
+            .collect();
+        stored.sort_unstable();
+        let n = stored.len();
+        stored.dedup();
+        assert_eq!(stored.len(), n, "a reading of {name} stands twice");
+        let stored: BTreeSet<u64> = stored.into_iter().collect();
+        let missing: Vec<_> = acked.difference(&stored).collect();
+        assert!(
+            missing.is_empty(),
+            "{name}: {} of {} acknowledged are not stored, such as {:?}",
+            missing.len(),
+            acked.len(),
+            missing[0]
+        );
+    }
+}
+
+fn devices(server: &Server, padding: usize) -> (Vec<String>, Vec<Device>) {
+    let names: Vec<String> = (0..4).map(|i| format!("disk-{i}")).collect();
+    let devices = names
+        .iter()
+        .map(|name| Device::start(server.mqtt_port, &server.add_device(name, &json!({})), padding))
+        .collect();
+    (names, devices)
+}
+
+#[test]
+fn a_full_disk_stops_acknowledgements_and_nothing_else() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let dir = disk.path().join("data");
+    std::fs::create_dir_all(dir.join("rules")).unwrap();
+    // Room for the journal's own limit is not the question here.
+    let config = format!(
+        "{CONFIG}[journal]\nreserve_bytes = {N_RESERVE}\nsegment_bytes = 8388608\nmax_bytes = 10737418240\n"
+    );
+    std::fs::write(dir.join("onemap.toml"), config).unwrap();
+    let server = Server::start_in(&dir);
+    let (names, devices) = devices(&server, 8_000);
+    wait_for("the first acknowledgements", Duration::from_secs(60), || {
+        devices.iter().all(|d| d.n_acked() > 50).then_some(())
+    });
+    // Somebody else takes the disk, far into the reserve: packing closed segments cannot make up for it.
+    let ballast = disk.path().join("ballast");
+    let room = rustix::fs::statvfs(disk.path()).unwrap();
+    let n_ballast = (room.f_bavail * room.f_frsize).saturating_sub(N_RESERVE / 3);
+    std::fs::write(&ballast, vec![0; n_ballast as usize]).unwrap();
+    is_refused_and_harmless(&server, &devices, &["disk"]);
+    std::fs::remove_file(&ballast).unwrap();
+    goes_on(&server, &devices);
+    // Once more, down to the last byte.
+    let room = rustix::fs::statvfs(disk.path()).unwrap();
+    std::fs::write(&ballast, vec![0; (room.f_bavail * room.f_frsize) as usize]).unwrap_or_default();
+    is_refused_and_harmless(&server, &devices, &["disk"]);
+    std::fs::remove_file(&ballast).unwrap();
+    goes_on(&server, &devices);
+
+    let acked: Vec<_> = devices.into_iter().map(Device::end).collect();
+    all_stored(&server, &names, &acked);
+    let server = server.kill_and_restart();
+    all_stored(&server, &names, &acked);
+}
+
+/// Makes every write below a folder fail as on a read-only disk while a file is there. The kernel itself
+/// refuses `mount -o remount,ro` as long as a file is open for writing, and makes a file system read-only
+/// under a writer only after an error of the device; what the server then sees is this.
+const READ_ONLY: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+static int below(const char *path) {
+    const char *dir = getenv("READ_ONLY_DIR"), *flag = getenv("READ_ONLY_FLAG");
+    return dir && flag && path && !strncmp(path, dir, strlen(dir)) && !access(flag, F_OK);
+}
+static int refused(int fd) {
+    char link[64], path[4096];
+    if (fd < 3) return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    if (n <= 0) return 0;
+    path[n] = 0;
+    return below(path);
+}
+#define GUARD(fd) if (refused(fd)) { errno = EROFS; return -1; }
+#define REAL(name) __typeof__(&name) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
+ssize_t pwrite64(int fd, const void *b, size_t n, off64_t at) { REAL(pwrite64); GUARD(fd) return real(fd, b, n, at); }
+ssize_t pwrite(int fd, const void *b, size_t n, off_t at) { REAL(pwrite); GUARD(fd) return real(fd, b, n, at); }
+ssize_t write(int fd, const void *b, size_t n) { REAL(write); GUARD(fd) return real(fd, b, n); }
+int ftruncate64(int fd, off64_t n) { REAL(ftruncate64); GUARD(fd) return real(fd, n); }
+int ftruncate(int fd, off_t n) { REAL(ftruncate); GUARD(fd) return real(fd, n); }
+int open64(const char *path, int flags, ...) {
+    REAL(open64);
+    va_list list; va_start(list, flags); mode_t mode = va_arg(list, mode_t); va_end(list);
+    if ((flags & (O_WRONLY | O_RDWR | O_CREAT)) && below(path)) { errno = EROFS; return -1; }
+    return real(path, flags, mode);
+}
+"#;
+
+fn shim(dir: &Path) -> Option<PathBuf> {
+    crate::server::peer("cc")?;
+    let (source, library) = (dir.join("read_only.c"), dir.join("read_only.so"));
+    std::fs::write(&source, READ_ONLY).unwrap();
+    let made = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .arg("-ldl")
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Some(library)
+}
+
+#[test]
+fn a_read_only_disk_is_waited_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(library) = shim(folder.path()) else {
+        return;
+    };
+    let dir = folder.path().join("data");
+    std::fs::create_dir_all(dir.join("rules")).unwrap();
+    std::fs::write(dir.join("onemap.toml"), CONFIG).unwrap();
+    let flag = folder.path().join("read-only");
+    let server = Server::start_with(&dir, |command| {
+        command
+            .env("LD_PRELOAD", &library)
+            .env("READ_ONLY_DIR", &dir)
+            .env("READ_ONLY_FLAG", &flag);
+    });
+    let (names, devices) = devices(&server, 0);
+    wait_for("the first acknowledgements", Duration::from_secs(60), || {
+        devices.iter().all(|d| d.n_acked() > 100).then_some(())
+    });
+    for _ in 0..2 {
+        std::fs::write(&flag, "").unwrap();
+        is_refused_and_harmless(&server, &devices, &["Read-only file system"]);
+        std::fs::remove_file(&flag).unwrap();
+        goes_on(&server, &devices);
+    }
+    let acked: Vec<_> = devices.into_iter().map(Device::end).collect();
+    all_stored(&server, &names, &acked);
+    let server = server.kill_and_restart();
+    all_stored(&server, &names, &acked);
+}
+
+#[test]
+fn a_disk_cannot_be_made_read_only_under_the_server() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let dir = disk.path().join("data");
+    std::fs::create_dir_all(dir.join("rules")).unwrap();
+    std::fs::write(dir.join("onemap.toml"), CONFIG).unwrap();
+    let remount = |how: &str| {
+        let done = Command::new("mount").args(["-o", how]).arg(disk.path()).output();
+        done.unwrap().status.success()
+    };
+    let mut server = Server::start_in(&dir);
+    assert!(!remount("remount,ro"), "the journal is open for writing");
+    assert_eq!(not_ready(&server), None);
+    server.stop();
+    // Without a server it can, and a start says what is wrong.
+    assert!(remount("remount,ro"));
+    let started = Command::new(crate::server::binary("onemap"))
+        .arg("--data-dir")
+        .arg(&dir)
+        .arg("--config")
+        .arg(dir.join("onemap.toml"))
+        .arg("serve")
+        .output()
+        .unwrap();
+    assert!(!started.status.success());
+    let said = String::from_utf8_lossy(&started.stderr);
+    assert!(said.contains("Read-only file system"), "{said}");
+    assert!(remount("remount,rw"));
+    drop(Server::start_in(&dir));
+}
