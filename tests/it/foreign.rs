@@ -1,4 +1,4 @@
-//! Clients we did not write: what they send is served, what people set reaches them.
+//! Clients we did not write: their telemetry comes in, a command reaches them, their answer comes back.
 //!
 //! Each is a short program under `tests/peers/` on a client library as its registry has it
 //! (`tests/peers/install.sh` puts them into `target/peers`). It says one JSON line a step.
@@ -99,6 +99,48 @@ fn all_are_kept(server: &Server, device: &str, newest_ms: i64) {
     assert_eq!(kept, [19.5, 20.25, 21.75]);
 }
 
+/// Orders something of a device.
+fn order(server: &Server, device: &str) -> u64 {
+    let order = json!({"device": device, "method": "open", "params": {"percent": 40}, "ttl_s": 120});
+    server.post("/api/v1/commands", &order)["id"].as_u64().unwrap()
+}
+
+/// The command ends as executed with this result, and its facts are those of one that went straight through.
+fn is_executed(server: &Server, id: u64, result: &Value) {
+    let ended = wait_for("the command's end", Duration::from_secs(30), || {
+        let command = server.get(&format!("/api/v1/commands/{id}"));
+        (command["final"] == true).then_some(command)
+    });
+    assert_eq!(ended["state"], "executed", "{ended}");
+    assert_eq!(ended["result"], *result, "{ended}");
+    let facts: Vec<&str> = ended["facts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|f| f["fact"].as_str())
+        .collect();
+    assert_eq!(facts.first(), Some(&"created"), "{ended}");
+    assert!(facts.contains(&"sent") && facts.contains(&"executed"), "{ended}");
+}
+
+/// A device's client that is ready gets a command and answers it.
+fn obeys(server: &Server, device: &str, client: Client, result: &Value) {
+    let id = order(server, device);
+    let heard = client.hear("command");
+    assert_eq!(heard["method"], "open", "{heard}");
+    assert_eq!(heard["params"]["percent"], 40, "{heard}");
+    assert_eq!(
+        heard["topic"],
+        format!("v1/devices/me/rpc/request/{id}"),
+        "{heard}"
+    );
+    assert_eq!(heard["qos"], 1, "{heard}");
+    assert_eq!(heard["retain"], false, "{heard}");
+    client.hear("answered");
+    is_executed(server, id, result);
+    client.ends_well();
+}
+
 #[test]
 fn mosquitto_clients() {
     if peer("mosquitto_pub").is_none() || peer("mosquitto_sub").is_none() {
@@ -118,6 +160,46 @@ fn mosquitto_clients() {
         assert!(sent.status.success(), "{sent:?}");
     }
     all_are_kept(&server, "d", newest);
+
+    let mut listening = Command::new("mosquitto_sub");
+    listening
+        .args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-u",
+            &token,
+            "-q",
+            "1",
+            "-C",
+            "1",
+            "-W",
+            "60",
+        ])
+        .args([
+            "-t",
+            "v1/devices/me/rpc/request/+",
+            "-F",
+            "{\"topic\":\"%t\",\"qos\":%q,\"payload\":%p}",
+        ]);
+    // It says nothing when it is subscribed: the command waits for it.
+    let listening = Process::start(listening);
+    let id = order(&server, "d");
+    let line = listening.line(STEP).expect("mosquitto_sub prints the command");
+    let heard: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(heard["topic"], format!("v1/devices/me/rpc/request/{id}"));
+    assert_eq!(
+        heard["payload"],
+        json!({"method": "open", "params": {"percent": 40}})
+    );
+    let answered = server.publish(
+        &token,
+        &format!("v1/devices/me/rpc/response/{id}"),
+        r#"{"done":true}"#,
+    );
+    assert!(answered.status.success(), "{answered:?}");
+    is_executed(&server, id, &json!({"done": true}));
 }
 
 #[test]
@@ -133,6 +215,7 @@ fn paho_mqtt() {
     };
     client.hear("ready");
     all_are_kept(&server, "d", newest);
+    obeys(&server, "d", client, &answer);
 }
 
 fn mqtt_js(server: &Server, url: &str) {
@@ -144,6 +227,7 @@ fn mqtt_js(server: &Server, url: &str) {
     };
     client.hear("ready");
     all_are_kept(server, "d", newest);
+    obeys(server, "d", client, &answer);
 }
 
 #[test]
@@ -200,6 +284,15 @@ fn thingsboard_device(environment: &str) {
     );
     assert_eq!(status, 200, "{changed}");
     assert_eq!(client.hear("shared")["content"], json!({"mode": "night"}));
+    let id = order(&server, "d");
+    let heard = client.hear("command");
+    assert_eq!(
+        (&heard["method"], &heard["params"]),
+        (&json!("open"), &json!({"percent": 40}))
+    );
+    client.hear("answered");
+    is_executed(&server, id, &answer);
+    client.ends_well();
 }
 
 #[test]
@@ -210,6 +303,45 @@ fn thingsboard_s_newest_library_as_a_device() {
 #[test]
 fn thingsboard_s_mqtt_3_1_1_library_as_a_device() {
     thingsboard_device("thingsboard-mqtt311");
+}
+
+/// A gateway on a ThingsBoard library: a child it connects is registered, heard and commanded.
+fn thingsboard_gateway(environment: &str) {
+    let server = Server::new();
+    let token = server.add_device("gw", &json!({"is_gateway": true, "adopts": true}));
+    let (newest, answer) = (now_ms(), json!({"done": true}));
+    let task = json!({
+        "port": server.mqtt_port, "token": token, "child": "Pump-7", "type": "pump",
+        "telemetry": {"ts": newest, "values": {"temperature": 12.5}},
+        "attributes": {"serial": "P7"}, "answer": answer,
+    });
+    let Some(client) = Client::python(environment, "thingsboard_gateway.py", &task) else {
+        return;
+    };
+    client.hear("ready");
+    shows(&server, "Pump-7", "temperature", Some(newest), &json!(12.5));
+    let child = server.get("/api/v1/devices/Pump-7");
+    assert_eq!(child["gateway"], "gw", "{child}");
+    let held = server.get("/api/v1/devices/Pump-7/attributes");
+    assert_eq!(held["client"]["serial"]["value"], "P7", "{held}");
+    let id = order(&server, "Pump-7");
+    let heard = client.hear("command");
+    assert_eq!(heard["device"], "Pump-7", "{heard}");
+    assert_eq!(heard["data"]["method"], "open", "{heard}");
+    assert_eq!(heard["data"]["params"], json!({"percent": 40}), "{heard}");
+    client.hear("answered");
+    is_executed(&server, id, &answer);
+    client.ends_well();
+}
+
+#[test]
+fn thingsboard_s_newest_library_as_a_gateway() {
+    thingsboard_gateway("thingsboard");
+}
+
+#[test]
+fn thingsboard_s_mqtt_3_1_1_library_as_a_gateway() {
+    thingsboard_gateway("thingsboard-mqtt311");
 }
 
 #[test]

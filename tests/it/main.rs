@@ -10,6 +10,7 @@
 mod admission;
 mod alarms;
 mod bad_input;
+mod chaos;
 mod cli;
 mod commands;
 mod corridor;

@@ -9,7 +9,7 @@ import sys
 
 from tb_gateway_mqtt import TBGatewayMqttClient
 
-from thingsboard_version import comes_in, speaks_3_1_1
+from thingsboard_version import comes_in, is_acknowledged, speaks_3_1_1
 
 WAIT_S = 60
 
@@ -33,7 +33,7 @@ def main():
     say("ready")
     content = commands.get(timeout=WAIT_S)
     say("command", **content)
-    client.gw_send_rpc_reply(content["device"], content["data"]["id"], task["answer"]).get()
+    is_acknowledged(client.gw_send_rpc_reply(content["device"], content["data"]["id"], task["answer"]))
     say("answered")
     client.gw_disconnect_device(child)
     client.disconnect()

@@ -15,3 +15,8 @@ def comes_in(client, limit_s):
     while not client.is_connected():
         assert time.monotonic() < end, "the server let nobody in"
         time.sleep(0.01)
+
+
+def is_acknowledged(sent):
+    """Waits for the PUBACK; some calls give the library's own object, in 1.4 some paho's."""
+    sent.get() if hasattr(sent, "get") else sent.wait_for_publish(30)
