@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """kill -9 of the server at random moments of MQTT load: nothing acknowledged is missing, nothing stands twice.
 
-One data folder takes every round, so recoveries stack. In a round a generator sends on 1 to 50 connections, one
-round in three as fast as it is acknowledged (QoS 1, now and then QoS 2), and writes down every acknowledged `connection:sequence`; 0.3 to
-3 s later the server is killed; in a third of the rounds it is killed once or twice more while it starts. When
-it has caught up, every acknowledged number is looked for in the history, in every version of every time.
-Beside the generator a QoS 2 sender on paho-mqtt lives through all kills with one session: each of its messages must
-be stored, and the ledger must have counted none of them twice. At the end the windows of all rounds are read again.
+One data folder takes every round, so recoveries stack. In a round a generator sends on 1 to 50 connections, in
+one of ten as fast as it is acknowledged (QoS 1, now and then QoS 2), and writes down every acknowledged
+`connection:sequence`; 0.3 to 3 s later the server is killed; now and then it is killed once or twice more while it
+starts. When it has caught up, every acknowledged number is looked for in the history, in every version of every
+time.
+Beside the generator QoS 2 senders live through all kills with one session each: every message of theirs must be
+stored, and the ledger must have counted none of them twice. At the end the windows of all rounds are read again.
 
 Each round's result goes into WORK/rounds.jsonl; a second run goes on after the last one there. The
 generator is `onemap-sim load`; LOAD_COMMAND names another with the same options (`--port --conns --qos
@@ -18,7 +19,6 @@ import hashlib
 import json
 import os
 import pathlib
-import queue
 import random
 import shlex
 import shutil
@@ -26,63 +26,17 @@ import subprocess
 import sys
 import time
 
-import paho.mqtt.client as mqtt
-
-from outside import BIN, ROOT, Server, free_port, now_ms, size_mib, until
+from exactly_once import ExactSender
+from outside import BIN, ROOT, Server, free_port, now_ms, size_mib
 
 TEMPLATE = '{"ts":{t},"values":{"temperature":{v},"seq":{seq}}}'
 N_DEVICES = 50
-#: Messages a second of two rounds in three; the others go as fast as they are acknowledged.
+#: Messages a second of nine rounds in ten; the others go as fast as they are acknowledged.
 RATE = 20_000
 MAX_RSS_MIB = 1024
 MAX_DISK_MIB = 12 * 1024
-#: Messages a second of the QoS 2 sender, and how many may be under way.
-EXACT_RATE, EXACT_WINDOW = 100, 20
-
-
-class ExactSender:
-    """A QoS 2 device that survives the server: paho sends again what was not completed."""
-
-    def __init__(self, device, token, port):
-        self.device = device
-        self.sent, self.done = 0, set()
-        self.number_of = {}
-        self.first_ms = now_ms()
-        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=device, clean_session=False,
-                                  protocol=mqtt.MQTTv311)
-        self.client.username_pw_set(token)
-        self.client.max_inflight_messages_set(EXACT_WINDOW)
-        self.client.reconnect_delay_set(min_delay=1, max_delay=1)
-        # Told by paho's own thread; only our thread knows which message a packet id stands for.
-        self.told = queue.SimpleQueue()
-        self.client.on_publish = lambda _c, _d, packet_id, *_: self.told.put(packet_id)
-        self.client.connect("127.0.0.1", port)
-        self.client.loop_start()
-
-    def send(self):
-        """One message, unless too many are under way. Its time is its own: no two share a millisecond."""
-        self.listen()
-        if self.sent - len(self.done) >= EXACT_WINDOW:
-            return
-        reading = {"ts": self.first_ms + self.sent, "values": {"seq": self.sent}}
-        handed = self.client.publish("v1/devices/me/telemetry", json.dumps(reading), qos=2)
-        self.number_of[handed.mid] = self.sent
-        self.sent += 1
-
-    def listen(self):
-        while not self.told.empty():
-            self.done.add(self.number_of.pop(self.told.get()))
-
-    def send_for(self, seconds):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.send()
-            time.sleep(1 / EXACT_RATE)
-
-    def finish(self):
-        until("the end of every QoS 2 message", 60, lambda: self.listen() or len(self.done) == self.sent)
-        self.client.disconnect()
-        self.client.loop_stop()
+#: QoS 2 senders that live through every kill.
+N_EXACT = 4
 
 
 def start_load(port, users, acklog, conns, qos, rate):
@@ -142,8 +96,8 @@ class Proof:
         if not tokens.exists():
             tokens.write_text(json.dumps([self.server.add_device(f"load-{i}") for i in range(N_DEVICES)]))
         self.tokens = json.loads(tokens.read_text())
-        self.exact_name = f"exact-{now_ms()}"
-        self.exact = ExactSender(self.exact_name, self.server.add_device(self.exact_name), self.port)
+        names = [f"exact-{now_ms()}-{i}" for i in range(N_EXACT)]
+        self.exact = [ExactSender(name, self.server.add_device(name), self.port) for name in names]
 
     def rounds(self):
         lines = self.results.read_text().splitlines() if self.results.exists() else []
@@ -153,7 +107,7 @@ class Proof:
         chance = random.Random(f"{self.seed}/{number}")
         conns, qos = chance.choice([1, 8, 20, 50]), chance.choice([1, 1, 1, 2])
         after_s = chance.uniform(0.3, 3.0)
-        rate = chance.choice([0, RATE, RATE])
+        rate = chance.choice([0] + 9 * [RATE])
         early = [chance.uniform(0.02, 1.0) for _ in range(chance.choice([0, 0, 1, 2]) if number % 3 == 0 else 0)]
         users, acklog = self.work / "users.txt", self.work / "acked.txt"
         users.write_text("\n".join(self.tokens[:conns]) + "\n")
@@ -162,7 +116,9 @@ class Proof:
         time.sleep(0.002)
         first_ms = now_ms()
         generator = start_load(self.port, users, acklog, conns, qos, rate)
-        self.exact.send_for(after_s)
+        for sender in self.exact:
+            sender.sending.set()
+        time.sleep(after_s)
         rss, behind = self.server.rss_mib(), self.server.lag()
         self.server.kill()
         try:
@@ -171,6 +127,8 @@ class Proof:
             generator.terminate()
             generator.wait()
         last_ms = now_ms()
+        for sender in self.exact:
+            sender.sending.clear()
         for moment in early:
             server = Server(self.data, wait=False)
             time.sleep(moment)
@@ -203,12 +161,26 @@ class Proof:
         return result
 
     def exactly(self):
-        """How the QoS 2 sender stands."""
-        self.exact.listen()
-        done = set(self.exact.done)
-        kept = stored(self.server, self.exact_name, self.exact.first_ms, self.exact.first_ms + self.exact.sent + 1)
-        return {"exact_done": len(done), "exact_missing": len(done - set(kept)),
-                "exact_twice": len(kept) - len(set(kept)) + counted_twice(self.server, self.exact_name, self.exact.first_ms)}
+        """How the QoS 2 senders stand."""
+        stand = {"exact_done": 0, "exact_missing": 0, "exact_twice": 0, "exact_lost_sessions": 0}
+        for sender in self.exact:
+            done = set(sender.done)
+            kept = stored(self.server, sender.device, sender.first_ms, sender.first_ms + sender.sent + 1)
+            stand["exact_done"] += len(done)
+            stand["exact_missing"] += len(done - set(kept))
+            stand["exact_twice"] += len(kept) - len(set(kept))
+            stand["exact_twice"] += counted_twice(self.server, sender.device, sender.first_ms)
+            stand["exact_lost_sessions"] += sender.n_lost_sessions
+        return stand
+
+    def finish(self):
+        for sender in self.exact:
+            sender.ended.set()
+        for sender in self.exact:
+            sender.join(60)
+            if len(sender.done) != sender.sent:
+                sys.exit(f"{sender.device} sent {sender.sent}, {len(sender.done)} were completed")
+        self.server.caught_up()
 
     def again(self, results):
         """Rounds whose window does not read as it did right after them."""
@@ -221,7 +193,7 @@ class Proof:
         return changed
 
 
-BAD = ("missing", "twice", "counted_twice", "exact_missing", "exact_twice")
+BAD = ("missing", "twice", "counted_twice", "exact_missing", "exact_twice", "exact_lost_sessions")
 
 
 def line(r):
@@ -255,17 +227,14 @@ def main():
                 sys.exit(f"round {number} fails: {result}")
             if size_mib(work) > MAX_DISK_MIB:
                 sys.exit(f"the folder is over {MAX_DISK_MIB} MiB")
-        proof.exact.finish()
-        proof.server.caught_up()
+        proof.finish()
         results = proof.rounds()
         last, changed = proof.exactly(), proof.again(results)
-        if last["exact_done"] != proof.exact.sent:
-            sys.exit(f"the QoS 2 sender sent {proof.exact.sent}, {last['exact_done']} were completed")
         total = {
             "rounds": len(results), "kills": len(results) + sum(r["killed_again_at_start"] for r in results),
             **{key: sum(r[key] for r in results) for key in ("acknowledged", "stored", "missing", "twice")},
             "counted_twice": max(r["counted_twice"] for r in results),
-            "qos2_sender": last, "rounds_that_read_otherwise_at_the_end": changed,
+            "qos2_senders": last, "rounds_that_read_otherwise_at_the_end": changed,
             "peak_rss_mib": max(r["rss_mib"] for r in results),
             "journal_mib": round(size_mib(proof.data / "journal")), "history_mib": round(size_mib(proof.data / "history")),
         }
