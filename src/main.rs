@@ -49,6 +49,7 @@ struct Common {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::enum_variant_names, reason = "`onemap command` is one of them")]
 enum Command {
     /// Run the server.
     Serve,

@@ -82,6 +82,10 @@ struct Node<S> {
 enum Children<S> {
     None,
     One(Box<(Box<str>, Node<S>)>),
+    #[expect(
+        clippy::box_collection,
+        reason = "most nodes have one child or none; a boxed map keeps them small"
+    )]
     Many(Box<HashMap<Box<str>, Node<S>>>),
 }
 

@@ -82,7 +82,7 @@ impl Client {
     }
 
     /// Waits until the server has closed the connection.
-    fn is_cut(mut self) {
+    fn expect_cut(mut self) {
         let started = Instant::now();
         let mut scrap = [0; 64];
         loop {
@@ -272,7 +272,7 @@ fn a_device_lives_from_provisioned_to_retired() {
         server.post("/api/v1/devices/d/retire", &json!({}))["lifecycle"],
         "retired"
     );
-    client.is_cut();
+    client.expect_cut();
     assert_eq!(Client::connect(&server, &token).1, 4, "its token has ended");
     let (status, _) = server.request("POST", "/api/v1/devices/d/token", None);
     assert_eq!(status, 409);
@@ -299,7 +299,7 @@ fn a_token_s_end_cuts_its_connections() {
             .to_owned()
     };
     let two = rotate(json!({}));
-    first.is_cut();
+    first.expect_cut();
     assert_eq!(Client::connect(&server, &one).1, 4);
 
     let (mut second, _) = Client::connect(&server, &two);
@@ -317,7 +317,7 @@ fn a_token_s_end_cuts_its_connections() {
     assert!(third.is_open(), "the new one is untouched by the old one's end");
     let (status, _) = server.request("DELETE", "/api/v1/devices/d/token", None);
     assert_eq!(status, 204);
-    third.is_cut();
+    third.expect_cut();
     assert_eq!(Client::connect(&server, &three).1, 4);
 }
 

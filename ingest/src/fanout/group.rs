@@ -8,10 +8,13 @@ use super::{Delivery, Incoming, Naming, Queue};
 
 /// The groups by name, filter and naming.
 #[derive(Debug, Default)]
-pub(super) struct Groups(Mutex<HashMap<(Box<str>, Box<str>, Naming), Arc<Group>>>);
+pub(super) struct Groups(Mutex<ByName>);
+
+/// By group, filter and naming.
+type ByName = HashMap<(Box<str>, Box<str>, Naming), Arc<Group>>;
 
 impl Groups {
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Box<str>, Box<str>, Naming), Arc<Group>>> {
+    fn lock(&self) -> MutexGuard<'_, ByName> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

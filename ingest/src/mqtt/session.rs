@@ -380,6 +380,7 @@ pub(super) fn join(fanout: &Fanout, limits: Option<Arc<Limits>>, denied: Arc<[Bo
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::fanout::Naming;
 
