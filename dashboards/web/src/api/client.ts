@@ -1,7 +1,9 @@
 // Requests to the server this page came from. Every failure is an ApiError with the server's own words.
 import type {
   Alert,
+  CommandItem,
   Device,
+  DeviceDetail,
   Entity,
   LatestItem,
   LedgerDay,
@@ -91,6 +93,9 @@ export const api = {
   system: () => request<SystemState>("/api/v1/system"),
   quantities: () => pages<QuantityEntry>("/api/v1/quantities", {}, 10_000),
   devices: () => pages<Device>("/api/v1/devices", {}, 50_000),
+  device: (id: string) => request<DeviceDetail>(`/api/v1/devices/${enc(id)}`),
+  commandsOf: (device: string) =>
+    request<Page<CommandItem>>(query("/api/v1/commands", { device, limit: 5 })).then((page) => page.items),
   latest: () => pages<LatestItem>("/api/v1/latest", {}, 200_000),
   latestOf: (device: string) => pages<LatestItem>("/api/v1/latest", { device }, 1_000),
   openAlerts: (most: number) => pages<Alert>("/api/v1/alerts", { state: "open", limit: 1_000 }, most),
@@ -100,6 +105,8 @@ export const api = {
   close: (id: string, act: { name: string; note: string }) =>
     post<Alert>(`/api/v1/alerts/${enc(id)}/close`, act),
   ledger: (device: string, day: string) => pages<LedgerDay>("/api/v1/ledger", { device, day }, 10),
+  readmit: (id: number | string, note: string) => post<unknown>(`/api/v1/quarantine/${id}/readmit`, { note }),
+  discard: (id: number | string, note: string) => post<unknown>(`/api/v1/quarantine/${id}/discard`, { note }),
   quarantine: () => pages<QuarantineItem>("/api/v1/quarantine", {}, 200),
   seriesOf: (device: string, quantity: string) =>
     pages<SeriesInfo>("/api/v1/series", { device, quantity }, 100),

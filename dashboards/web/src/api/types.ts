@@ -50,6 +50,40 @@ export type Device = {
   last_received: string | null;
   last_measured: string | null;
   series: SeriesRef[];
+  lifecycle?: Lifecycle;
+  is_gateway?: boolean;
+  maintenance?: { until?: string | null; note?: string } | null;
+  /** How far the device's clock is ahead of the server's; null while it is not known. */
+  clock?: { ahead_ms: number; bound_ms: number; off: boolean } | null;
+};
+
+export type Lifecycle = "provisioned" | "active" | "silent" | "maintenance" | "retired";
+
+/** What only the answer about one device holds. */
+export type DeviceDetail = Device & {
+  connected: boolean;
+  gateway_connected: boolean | null;
+  connections: { client_id: string; peer: string; since: string }[];
+  last_peer: string | null;
+  firmware: string | number | null;
+  children: string[];
+};
+
+export type CommandState = "created" | "sent" | "received" | "executed" | "failed" | "expired" | "cancelled";
+
+export type CommandItem = {
+  id: number;
+  device: string;
+  method: string;
+  state: CommandState;
+  state_zh: string;
+  state_en: string;
+  final: boolean;
+  created_at: string;
+  expires_at: string;
+  state_at: string;
+  attempts: number;
+  by: { actor: string; role: string };
 };
 
 export type QuantityEntry = {
@@ -126,6 +160,9 @@ export type QuarantineItem = {
   payload: string | null;
   payload_hex: string;
   detail: string;
+  state?: "open" | "readmitted" | "refused" | "discarded";
+  readmissible?: boolean;
+  settled?: { by: string; note: string; readings?: number | null } | null;
 };
 
 export type SeriesInfo = { id: number; first: string | null; last: string | null };

@@ -1,7 +1,15 @@
 // Everything about one device: state, alarms with their evidence, latest readings, course, today's ledger.
 import { useEffect, useState } from "preact/hooks";
 import { api } from "../api/client";
-import type { Alert, Device, LatestItem, LedgerDay, SeriesRef } from "../api/types";
+import type {
+  Alert,
+  CommandItem,
+  Device,
+  DeviceDetail,
+  LatestItem,
+  LedgerDay,
+  SeriesRef,
+} from "../api/types";
 import { langOf, named, nameOf, pick, t } from "../i18n";
 import { age, beijingDay, decimal, span, stamp, whole } from "../i18n/format";
 import {
@@ -21,6 +29,7 @@ import { Course } from "./course";
 import { Icon, KindGlyph, SeverityBadge, StateBadge, StateMark } from "./marks";
 
 const LEDGER_EVERY_MS = 30_000;
+const DETAIL_EVERY_MS = 10_000;
 
 export function DeviceDrawer() {
   const id = selectedDevice.value;
@@ -56,6 +65,7 @@ export function DeviceDrawer() {
 
 function Details({ device }: { device: Device }) {
   void valuesVersion.value;
+  const { detail, commands } = useDetail(device.id);
   const lost = contact.value === "lost";
   const name = nameOf(device);
   const own = openAlerts.value.filter((alert) => alert.series.device === device.id);
@@ -101,7 +111,7 @@ function Details({ device }: { device: Device }) {
         ) : device.stale ? (
           <p class="drawer-why state-stale">{t("device.stale_reason")}</p>
         ) : null}
-        <Facts device={device} />
+        <Facts device={device} detail={detail} />
         {own.length > 0 ? (
           <section aria-label={t("device.alarms")}>
             {own.map((alert) => (
@@ -111,15 +121,88 @@ function Details({ device }: { device: Device }) {
         ) : null}
         <Readings device={device} series={series} chosen={chosen} />
         {chosen ? <Course key={chosen.id} device={device} series={chosen} /> : null}
+        <Commands commands={commands} />
         <Ledger device={device} />
       </section>
     </>
   );
 }
 
-function Facts({ device }: { device: Device }) {
+/** What the list of devices does not hold: who connects, firmware, children; and the latest commands. */
+function useDetail(id: string): { detail: DeviceDetail | null; commands: CommandItem[] } {
+  const [detail, setDetail] = useState<DeviceDetail | null>(null);
+  const [commands, setCommands] = useState<CommandItem[]>([]);
+  useEffect(() => {
+    let over = false;
+    const load = () => {
+      // The last answer stays while the server is away; the banner tells of contact.
+      api.device(id).then(
+        (found) => over || setDetail(found),
+        () => undefined,
+      );
+      api.commandsOf(id).then(
+        (found) => over || setCommands(found),
+        () => undefined,
+      );
+    };
+    load();
+    const again = setInterval(load, DETAIL_EVERY_MS);
+    return () => {
+      over = true;
+      clearInterval(again);
+    };
+  }, [id]);
+  return { detail, commands };
+}
+
+function connectionText(detail: DeviceDetail | null): string | null {
+  if (detail === null) return null;
+  const newest = detail.connections.at(-1);
+  if (newest) return t("device.connected_since", { time: stamp(Date.parse(newest.since), now.value) });
+  if (detail.gateway_connected) return t("device.connected_through");
+  return t("device.not_connected");
+}
+
+function clockText(device: Device): string | null {
+  const clock = device.clock;
+  if (!clock || Math.abs(clock.ahead_ms) < 1000) return null;
+  const by = span(Math.abs(clock.ahead_ms));
+  return t(clock.ahead_ms > 0 ? "device.clock_ahead" : "device.clock_behind", { span: by });
+}
+
+function Commands({ commands }: { commands: readonly CommandItem[] }) {
+  if (commands.length === 0) return null;
+  return (
+    <section class="commands" data-testid="commands">
+      <h3>{t("device.commands")}</h3>
+      <ul>
+        {commands.map((command) => (
+          <li key={command.id} class={`command is-${command.state}`}>
+            <code>{command.method}</code>
+            <b>{pick({ zh: command.state_zh, en: command.state_en })}</b>
+            <small>
+              {t("device.command_by", {
+                actor: command.by.actor,
+                time: stamp(Date.parse(command.state_at), now.value),
+              })}
+            </small>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function Facts({ device, detail }: { device: Device; detail: DeviceDetail | null }) {
   const at = device.position;
+  const until = device.maintenance?.until;
   const facts: [string, string | null | undefined][] = [
+    [t("device.lifecycle"), detail?.lifecycle ? t(`lifecycle.${detail.lifecycle}`) : null],
+    [t("device.connection"), connectionText(detail)],
+    [t("device.maintenance_until"), until ? stamp(Date.parse(until), now.value) : null],
+    [t("device.firmware"), detail?.firmware == null ? null : String(detail.firmware)],
+    [t("device.clock"), clockText(detail ?? device)],
+    [t("device.children"), detail && detail.children.length > 0 ? whole(detail.children.length) : null],
     [t("device.kind"), named("kind", device.kind)],
     [t("device.division"), placeName(device.division ?? null)],
     [t("device.setting"), t(`device.${device.setting}`)],

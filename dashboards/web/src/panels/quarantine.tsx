@@ -116,6 +116,41 @@ function Drawer() {
   );
 }
 
+/** What becomes of an entry: read again with the profile of now, or done with. */
+function Acts({ item }: { item: QuarantineItem }) {
+  const [trouble, setTrouble] = useState<string | null>(null);
+  const [done, setDone] = useState(false);
+  const act = (work: (id: number | string, note: string) => Promise<unknown>) => () => {
+    setTrouble(null);
+    work(item.id, t("quarantine.note")).then(
+      () => setDone(true),
+      (error) => setTrouble(error instanceof Error ? error.message : String(error)),
+    );
+  };
+  if (item.state && item.state !== "open") {
+    return (
+      <p class="refused-settled">
+        <span class="tag">{t(`quarantine.state_${item.state}`)}</span> {item.settled?.by} {item.settled?.note}
+      </p>
+    );
+  }
+  return (
+    <div class="evidence-acts">
+      <button type="button" disabled={done || item.readmissible === false} onClick={act(api.readmit)}>
+        {t("quarantine.readmit")}
+      </button>
+      <button type="button" class="quiet" disabled={done} onClick={act(api.discard)}>
+        {t("quarantine.discard")}
+      </button>
+      {trouble ? (
+        <p class="trouble" role="alert">
+          {t("quarantine.act_failed", { why: trouble })}
+        </p>
+      ) : null}
+    </div>
+  );
+}
+
 function Refused({ item }: { item: QuarantineItem }) {
   const facts: [string, string | null][] = [
     [t("quarantine.device"), item.device],
@@ -148,6 +183,7 @@ function Refused({ item }: { item: QuarantineItem }) {
         </figcaption>
         <pre>{bytes.length > SHOWN_CHARS ? `${bytes.slice(0, SHOWN_CHARS)}…` : bytes}</pre>
       </figure>
+      <Acts item={item} />
     </li>
   );
 }
