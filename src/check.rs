@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use onemap_ingest::mqtt::Certificates;
 use onemap_log::Reader;
 use onemap_model::{Record, record};
 use serde_json::json;
@@ -13,16 +14,21 @@ use crate::{door, house, shipped};
 
 /// Rules and profiles with their own tests. The configuration itself was read already.
 pub(crate) fn check(config: &Config, json: bool) -> Result<ExitCode> {
-    shipped::fill_folders(config)?;
-    let faults = shipped::faults(config)?;
+    let mut faults = shipped::faults(config)?;
+    if let Some(tls) = config.mqtt.tls.clone()
+        && let Err(fault) = Certificates::load(tls)
+    {
+        let cause = std::error::Error::source(&fault).map(|cause| format!(": {cause}"));
+        faults.push(format!("[mqtt.tls]: {fault}{}", cause.unwrap_or_default()));
+    }
     if json {
-        println!("{}", json!({"ok": faults.is_empty(), "faults": faults}));
+        crate::say!("{}", json!({"ok": faults.is_empty(), "faults": faults}));
     } else {
         for fault in &faults {
-            println!("{fault}");
+            crate::say!("{fault}");
         }
         if faults.is_empty() {
-            println!("configuration, rules and profiles are in order");
+            crate::say!("configuration, rules and profiles are in order");
         }
     }
     Ok(if faults.is_empty() {
@@ -35,12 +41,12 @@ pub(crate) fn check(config: &Config, json: bool) -> Result<ExitCode> {
 /// Digests of a stopped folder (after folding the rest of its journal), or of a running server.
 pub(crate) fn digest(config: &Config) -> Result<ExitCode> {
     if let Some(remote) = door::running(config)? {
-        println!("{}", remote.get("/api/v1/digest")?);
+        crate::say!("{}", remote.get("/api/v1/digest")?);
         return Ok(ExitCode::SUCCESS);
     }
     let mut house = house::open(config, None, house::Purpose::Look)?;
     house.pipeline.run_to_end()?;
-    println!(
+    crate::say!(
         "{}",
         serde_json::to_string(&house.pipeline.digest()?).context("digests are text")?
     );
@@ -81,7 +87,7 @@ pub(crate) fn stat(config: &Config) -> Result<ExitCode> {
         .iter()
         .map(|(name, kind)| ((*name).to_owned(), kinds[usize::from(*kind)].into()))
         .collect();
-    println!(
+    crate::say!(
         "{}",
         json!({"first": first, "last": last, "body_bytes": bytes, "from": from, "to": to, "records": counts})
     );
@@ -95,7 +101,7 @@ pub(crate) fn replay(config: &Config, into: &Path) -> Result<ExitCode> {
     let folded = house.pipeline.run_to_end()?;
     let seconds = started.elapsed().as_secs_f64();
     let digest = house.pipeline.digest()?;
-    println!(
+    crate::say!(
         "{}",
         json!({"records": folded, "seconds": seconds, "digest": digest})
     );

@@ -84,7 +84,7 @@ impl CommandCommand {
                 }
                 let answer = door.get(&path)?;
                 if json {
-                    println!("{answer}");
+                    crate::say!("{answer}");
                     return Ok(ExitCode::SUCCESS);
                 }
                 answer["items"].as_array().into_iter().flatten().for_each(line);
@@ -119,9 +119,9 @@ fn send(door: &Door, args: SendArgs, json: bool) -> Result<ExitCode> {
     let mut command = door.post("/api/v1/commands", &order)?;
     if !args.wait {
         if json {
-            println!("{command}");
+            crate::say!("{command}");
         } else {
-            println!("{}", command["id"]);
+            crate::say!("{}", command["id"]);
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -141,7 +141,7 @@ fn send(door: &Door, args: SendArgs, json: bool) -> Result<ExitCode> {
 
 fn line(command: &Value) {
     let text = |key: &str| command[key].as_str().unwrap_or("-");
-    println!(
+    crate::say!(
         "{:>8} {:<24} {:<20} {:<10} {} {}",
         command["id"],
         text("device"),
@@ -154,7 +154,7 @@ fn line(command: &Value) {
 
 fn show(command: &Value, json: bool) -> Result<ExitCode> {
     if json {
-        println!("{command}");
+        crate::say!("{command}");
         return Ok(ExitCode::SUCCESS);
     }
     line(command);
@@ -176,7 +176,7 @@ fn show(command: &Value, json: bool) -> Result<ExitCode> {
             Some(map) if !map.is_empty() => more.to_string(),
             _ => String::new(),
         };
-        println!("         {at} {name} {more}");
+        crate::say!("         {at} {name} {more}");
     }
     Ok(ExitCode::SUCCESS)
 }

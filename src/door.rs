@@ -62,6 +62,15 @@ pub(crate) struct DeviceArgs {
     /// Seconds between its readings.
     #[arg(long, default_value_t = 0)]
     cadence_s: u32,
+    /// The gateway that speaks for it.
+    #[arg(long)]
+    gateway: Option<String>,
+    /// It speaks for other devices, on the gateway topics `v1/gateway/…`.
+    #[arg(long)]
+    is_gateway: bool,
+    /// A gateway whose unknown children are registered when they first speak.
+    #[arg(long, requires = "is_gateway")]
+    adopts: bool,
     /// Replace a device that is known already with what is said here; its token stays.
     #[arg(long)]
     replace: bool,
@@ -211,13 +220,20 @@ impl Door {
             "id": args.id, "name": args.name.unwrap_or_else(|| args.id.clone()), "name_en": args.name_en,
             "kind": args.kind, "profile": args.profile, "division": args.division, "cadence_s": args.cadence_s,
         });
+        if let Some(gateway) = args.gateway {
+            device["gateway"] = gateway.into();
+        }
+        if args.is_gateway {
+            device["is_gateway"] = true.into();
+            device["adopts"] = args.adopts.into();
+        }
         if let (Some(lon), Some(lat)) = (args.lon, args.lat) {
             device["position"] = json!({"lon": lon, "lat": lat});
         }
         let answer = self.post("/api/v1/devices", &device)?;
         match (json, answer["token"].as_str()) {
-            (true, _) => println!("{answer}"),
-            (false, Some(token)) => println!("{token}"),
+            (true, _) => crate::say!("{answer}"),
+            (false, Some(token)) => crate::say!("{token}"),
             (false, None) => eprintln!(
                 "device `{}` was known and is changed; its token stays (onemap device token ID makes a new one)",
                 args.id
@@ -249,9 +265,9 @@ impl Door {
             &json!({"grace_s": grace_s}),
         )?;
         if json {
-            println!("{answer}");
+            crate::say!("{answer}");
         } else {
-            println!("{}", answer["token"].as_str().unwrap_or_default());
+            crate::say!("{}", answer["token"].as_str().unwrap_or_default());
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -259,12 +275,12 @@ impl Door {
     pub(crate) fn list_devices(&self, json: bool) -> Result<ExitCode> {
         let answer = self.get("/api/v1/devices")?;
         if json {
-            println!("{answer}");
+            crate::say!("{answer}");
             return Ok(ExitCode::SUCCESS);
         }
         for device in answer["items"].as_array().into_iter().flatten() {
             let text = |key: &str| device[key].as_str().unwrap_or("-");
-            println!(
+            crate::say!(
                 "{:<24} {:<16} {:<10} {:<9}{} {}",
                 text("id"),
                 text("kind"),
@@ -346,9 +362,9 @@ impl Door {
             eprintln!();
         }
         if json {
-            println!("{}", done.json());
+            crate::say!("{}", done.json());
         } else {
-            println!(
+            crate::say!(
                 "{} imported ({} new, {} duplicate, {} revised), {} refused",
                 done.new + done.duplicate + done.revised,
                 done.new,
@@ -465,9 +481,9 @@ fn progress(done: usize, of: usize) {
 
 fn report(json: bool, n: usize, n_faults: usize) -> Result<ExitCode> {
     if json {
-        println!("{}", json!({"imported": n, "refused": n_faults}));
+        crate::say!("{}", json!({"imported": n, "refused": n_faults}));
     } else {
-        println!("{n} imported, {n_faults} refused");
+        crate::say!("{n} imported, {n_faults} refused");
     }
     Ok(if n_faults == 0 {
         ExitCode::SUCCESS

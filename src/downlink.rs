@@ -13,10 +13,13 @@ use onemap_dashboards::views::Views;
 use onemap_ingest::fanout::{Fanout, News};
 use onemap_log::Batch;
 use onemap_model::record::KIND_COMMAND;
-use onemap_model::{CommandRecord, CommandStep, DeviceId, Record};
+use onemap_model::{CommandRecord, CommandStep, Device, DeviceId, Over, Record};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+
+use crate::pipeline::name_at_gateway;
 
 /// How often every waiting command is looked at, whatever was or was not told.
 const ROUND: Duration = Duration::from_secs(1);
@@ -175,7 +178,11 @@ impl Sender {
             let mut work = views.commands.work();
             for due in work.due(&device, now, &|topic| self.fanout.granted(topic)) {
                 let (id, over, qos) = (due.id, due.over, due.qos);
-                if self.fanout.publish_tracked(&due.topic, due.payload.clone(), id) == 0 {
+                let payload = match over {
+                    Over::Gateway => under_its_name(&views, &device, due.payload.clone()),
+                    _ => due.payload.clone(),
+                };
+                if self.fanout.publish_tracked(&due.topic, payload, id) == 0 {
                     continue;
                 }
                 debug!(device.id = %device.id, command = id, ?over, "command {id} is handed to `{}`", device.id);
@@ -190,4 +197,16 @@ impl Sender {
         let (_, body) = Record::Command(CommandRecord { at, what }).encode();
         self.batch.push(KIND_COMMAND, |out| out.extend_from_slice(&body));
     }
+}
+
+/// A gateway knows its child by the name it says itself, which need not be the register's id.
+fn under_its_name(views: &Views, device: &Device, payload: Vec<u8>) -> Vec<u8> {
+    let Some(name) = name_at_gateway(views, device) else {
+        return payload;
+    };
+    let Ok(mut message) = serde_json::from_slice::<Value>(&payload) else {
+        return payload;
+    };
+    message["device"] = name.into();
+    message.to_string().into_bytes()
 }

@@ -15,7 +15,13 @@ mod registrar;
 mod serve;
 mod shipped;
 
-use std::io::IsTerminal as _;
+/// Prints a line to standard output. A reader that has gone away (`| head`) ends the command without a word.
+macro_rules! say {
+    ($($text:tt)*) => { crate::print_line(format_args!($($text)*)) };
+}
+pub(crate) use say;
+
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -128,6 +134,11 @@ enum DeviceCommand {
         /// The device.
         id: String,
     },
+    /// Take a device back into use.
+    Activate {
+        /// The device.
+        id: String,
+    },
     /// Put a device under maintenance, or end it.
     Maintain(door::MaintainArgs),
 }
@@ -206,7 +217,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             let config = load()?;
             on_runtime(async move {
                 door::with(&config, move |door| {
-                    println!("{}", door.new_token(role, division.as_ref(), name.as_deref())?);
+                    crate::say!("{}", door.new_token(role, division.as_ref(), name.as_deref())?);
                     Ok(ExitCode::SUCCESS)
                 })
                 .await
@@ -223,6 +234,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
                     DeviceCommand::Show { id } => door.show_device(&id, json),
                     DeviceCommand::Patch { id, patch } => door.patch_device(&id, &patch, json),
                     DeviceCommand::Retire { id } => door.retire_device(&id, json),
+                    DeviceCommand::Activate { id } => door.activate_device(&id, json),
                     DeviceCommand::Maintain(args) => door.maintain_device(&args, json),
                 })
                 .await
@@ -258,4 +270,16 @@ fn on_runtime<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     // Tasks that hold a client's socket may linger; they hold nothing that is not durable.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     done
+}
+
+/// What [`say!`] does.
+fn print_line(text: std::fmt::Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}") {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        eprintln!("onemap: standard output cannot be written: {error}");
+        std::process::exit(1);
+    }
 }

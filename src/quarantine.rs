@@ -117,11 +117,11 @@ fn list(door: &Door, args: &ListArgs, json: bool) -> Result<ExitCode> {
     }
     let answer = door.get(&path)?;
     if json {
-        println!("{answer}");
+        crate::say!("{answer}");
         return Ok(ExitCode::SUCCESS);
     }
     for entry in answer["items"].as_array().into_iter().flatten() {
-        println!("{}", line(entry));
+        crate::say!("{}", line(entry));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -142,10 +142,10 @@ fn line(entry: &Value) -> String {
 fn show(door: &Door, id: u64, json: bool) -> Result<ExitCode> {
     let entry = door.get(&format!("/api/v1/quarantine/{id}"))?;
     if json {
-        println!("{entry}");
+        crate::say!("{entry}");
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{}", line(&entry));
+    crate::say!("{}", line(&entry));
     for key in [
         "peer",
         "topic",
@@ -155,11 +155,11 @@ fn show(door: &Door, id: u64, json: bool) -> Result<ExitCode> {
         "readmissible",
         "settled",
     ] {
-        println!("{key:>12}: {}", entry[key]);
+        crate::say!("{key:>12}: {}", entry[key]);
     }
     match entry["payload"].as_str() {
-        Some(text) => println!("{text}"),
-        None => println!("{}", entry["payload_hex"].as_str().unwrap_or_default()),
+        Some(text) => crate::say!("{text}"),
+        None => crate::say!("{}", entry["payload_hex"].as_str().unwrap_or_default()),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -187,7 +187,7 @@ fn order(door: &Door, verb: &str, choice: ChoiceArgs, json: bool) -> Result<Exit
     }
     let answer = door.post(&format!("/api/v1/quarantine/{verb}"), &body)?;
     if json {
-        println!("{answer}");
+        crate::say!("{answer}");
     } else {
         report(&answer).context("the server's answer is not readable")?;
     }
@@ -205,14 +205,16 @@ fn report(answer: &Value) -> Option<()> {
     for item in answer["items"].as_array()? {
         let (id, settled) = (&item["id"], &item["settled"]);
         match item["state"].as_str() {
-            _ if dry_run => println!("{id}: {} readings, refused {}", item["readings"], item["refused"]),
-            Some("readmitted") => println!("{id}: readmitted, {} readings", settled["readings"]),
-            Some("refused") => println!("{id}: still refused, {} {}", settled["reason"], settled["detail"]),
-            state => println!("{id}: {}", state.unwrap_or("gone")),
+            _ if dry_run => crate::say!("{id}: {} readings, refused {}", item["readings"], item["refused"]),
+            Some("readmitted") => crate::say!("{id}: readmitted, {} readings", settled["readings"]),
+            Some("refused") => {
+                crate::say!("{id}: still refused, {} {}", settled["reason"], settled["detail"])
+            }
+            state => crate::say!("{id}: {}", state.unwrap_or("gone")),
         }
     }
     for item in answer["not_readmissible"].as_array().into_iter().flatten() {
-        println!("{}: cannot be read again: {}", item["id"], item["why"].as_str()?);
+        crate::say!("{}: cannot be read again: {}", item["id"], item["why"].as_str()?);
     }
     Some(())
 }

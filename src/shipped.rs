@@ -38,6 +38,9 @@ pub(crate) struct YamlFile {
 /// Reads the `*.yaml` files of a folder, by name.
 pub(crate) fn read_dir(dir: &Path) -> Result<Vec<YamlFile>> {
     let mut files = Vec::new();
+    if !dir.exists() {
+        return Ok(files);
+    }
     for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
         let path = entry
             .with_context(|| format!("cannot read {}", dir.display()))?
@@ -79,6 +82,12 @@ pub(crate) fn fill_folders(config: &Config) -> Result<()> {
 /// Every fault in the folders' files, as `path:line:column: message`.
 pub(crate) fn faults(config: &Config) -> Result<Vec<String>> {
     let mut faults = Vec::new();
+    // A start fills the folders of a new data folder; a configured one that is not there is a mistyped path.
+    for dir in [&config.rules_dir, &config.profiles_dir, &config.push_dir] {
+        if !dir.exists() && !dir.starts_with(&config.data_dir) {
+            faults.push(format!("{}: there is no such folder", dir.display()));
+        }
+    }
     let mut owners: std::collections::HashMap<String, String> = std::collections::HashMap::new();
     for file in read_dir(&config.rules_dir)? {
         let at = file.path.display();

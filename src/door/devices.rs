@@ -125,7 +125,7 @@ impl Door {
         }
         let n_refused = errors.len();
         if json {
-            println!(
+            crate::say!(
                 "{}",
                 json!({"imported": n_new, "changed": n_changed, "refused": n_refused, "errors": errors,
                        "tokens": tokens, "dry_run": args.dry_run})
@@ -136,7 +136,7 @@ impl Door {
             } else {
                 "imported"
             };
-            println!("{n_new} {verb}, {n_changed} changed, {n_refused} refused");
+            crate::say!("{n_new} {verb}, {n_changed} changed, {n_refused} refused");
         }
         Ok(if n_refused == 0 {
             ExitCode::SUCCESS
@@ -161,9 +161,19 @@ impl Door {
         shown(&device, json)
     }
 
+    pub(crate) fn activate_device(&self, id: &str, json: bool) -> Result<ExitCode> {
+        let device = self.post(&format!("/api/v1/devices/{id}/activate"), &json!({}))?;
+        shown(&device, json)
+    }
+
     pub(crate) fn maintain_device(&self, args: &MaintainArgs, json: bool) -> Result<ExitCode> {
         let id = &args.id;
         let device = if args.end {
+            if self.get(&format!("/api/v1/devices/{id}"))?["state"] == "retired" {
+                bail!(
+                    "device `{id}` is retired, not under maintenance; `onemap device activate {id}` takes it back"
+                );
+            }
             self.post(&format!("/api/v1/devices/{id}/activate"), &json!({}))?
         } else {
             let body = json!({"until": args.until, "note": args.note});
@@ -192,16 +202,16 @@ impl Door {
 
 fn shown(device: &Value, json: bool) -> Result<ExitCode> {
     if json {
-        println!("{device}");
+        crate::say!("{device}");
         return Ok(ExitCode::SUCCESS);
     }
     for (key, value) in device.as_object().into_iter().flatten() {
         match value {
             Value::Null => {}
             Value::String(text) if text.is_empty() => {}
-            Value::String(text) => println!("{key:<18} {text}"),
+            Value::String(text) => crate::say!("{key:<18} {text}"),
             Value::Array(items) if items.is_empty() => {}
-            value => println!("{key:<18} {value}"),
+            value => crate::say!("{key:<18} {value}"),
         }
     }
     Ok(ExitCode::SUCCESS)

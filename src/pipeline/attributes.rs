@@ -8,6 +8,7 @@ use onemap_wire::message::Refused;
 use onemap_wire::thingsboard::attributes::{Claim, Wanted, attributes};
 use serde_json::{Map, Value, json};
 
+use super::children::name_at_gateway;
 use super::fold::{Fold, Reply};
 
 /// Fact: the gateway a child is connected through, `{"gateway":…,"name":…}`.
@@ -148,9 +149,9 @@ impl Fold<'_> {
             Some((text("gateway")?, text("name")?))
         });
         let owner = || {
-            let register = self.views.register.read().ok()?;
-            let gateway = register.view.devices.get(device)?.gateway.clone()?;
-            Some((gateway.to_string(), device.to_string()))
+            let known = self.views.register.read().ok()?.view.devices.get(device)?.clone();
+            let name = name_at_gateway(self.views, &known).unwrap_or_else(|| device.to_string());
+            Some((known.gateway.as_ref()?.to_string(), name))
         };
         if let Some((gateway, name)) = connected.or_else(owner) {
             say(

@@ -5,13 +5,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use onemap_dashboards::views::Views;
 use onemap_model::record::Register;
-use onemap_model::{Device, DeviceId, DeviceState, Refusal, Timestamp};
+use onemap_model::{AttributeScope, Device, DeviceId, DeviceState, Refusal, Timestamp};
 use onemap_store::ledger::TokenHash;
 use onemap_wire::Refused;
 use tokio::sync::Notify;
 use tracing::info;
 
+use super::attributes::CONNECTED_THROUGH;
 use super::fold::Fold;
 
 /// Names that a gateway's children may have: what a faulty or hostile gateway can fill the register with.
@@ -79,6 +81,22 @@ pub(crate) fn id_for(name: &str, within: &str) -> DeviceId {
     let hash = TokenHash::of(&format!("{within}\n{name}")).to_string();
     let id = format!("{text}-{}", &hash[..8]);
     DeviceId::new(&id).expect("at most 57 bytes of letters, digits and the marks of an id")
+}
+
+/// The name by which a child's gateway knows it, when it is not the id: what the gateway connected it as, else
+/// the name it was adopted under.
+pub(crate) fn name_at_gateway(views: &Views, device: &Device) -> Option<String> {
+    let gateway = device.gateway.as_ref()?;
+    let fact = views
+        .attributes
+        .get(device.id.as_str(), AttributeScope::Fact, CONNECTED_THROUGH);
+    let connected = fact.and_then(|fact| {
+        let text = |name: &str| Some(fact.value[name].as_str()?.to_owned());
+        (text("gateway")? == gateway.as_str()).then(|| text("name"))?
+    });
+    connected
+        .or_else(|| (id_for(&device.name, gateway.as_str()) == device.id).then(|| device.name.clone()))
+        .filter(|name| *name != device.id.as_str())
 }
 
 impl Fold<'_> {

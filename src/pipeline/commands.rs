@@ -56,6 +56,8 @@ impl Fold<'_> {
                 id,
                 answer,
             }) => {
+                let child = self.child_id(&of, frame.device);
+                let of = child.unwrap_or(of);
                 if of != frame.device && !self.is_child(&of, frame.device) {
                     let detail = format!("`{of}` is no child of gateway `{}`", frame.device);
                     self.refuse(position, 0, frame, Refusal::StrayAnswer, &detail);
@@ -77,6 +79,15 @@ impl Fold<'_> {
             Ok(Upward::Request { n, method, .. }) => self.reply(frame, device, n, &method),
         }
         true
+    }
+
+    /// The id of a gateway's child that it calls so.
+    fn child_id(&self, name: &str, gateway: &str) -> Option<String> {
+        let register = self.views.register.read().expect(POISON);
+        register
+            .view
+            .child(gateway, name)
+            .map(|child| child.id.to_string())
     }
 
     fn is_child(&self, device: &str, gateway: &str) -> bool {

@@ -41,7 +41,7 @@ use onemap_wire::profile::Profile;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-pub(crate) use children::{Adoptions, id_for};
+pub(crate) use children::{Adoptions, id_for, name_at_gateway};
 use fold::{Fold, Pending, Taken, Turn, fold, load_source};
 pub(crate) use fold::{locate, parse_profile};
 use lifecycle::Maintenances;

@@ -130,14 +130,19 @@ fn answers_are_as_the_schemas_say() {
         .keys()
         .filter(|p| !p.contains('{'))
     {
-        if openapi["paths"][path]["get"].is_object() && !path.contains("live") && !path.contains("feeds") {
+        if openapi["paths"][path]["get"].is_object()
+            && !path.contains("live")
+            && !path.contains("feeds")
+            && path != "/query"
+        {
             let path = if path == "/api/v1/ledger" {
                 "/api/v1/ledger?device=air-1"
             } else {
                 path
             };
             let (status, answer) = server.request("GET", path, None);
-            assert_eq!(status, 200, "{path}: {answer}");
+            let want = if path == "/ping" { 204 } else { 200 };
+            assert_eq!(status, want, "{path}: {answer}");
         }
     }
 }

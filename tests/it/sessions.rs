@@ -82,14 +82,14 @@ fn sessions_and_retained_messages_outlive_a_kill() {
     let topic = |word: &str| format!("v1/devices/me/{word}");
     let (mut desk, is_present) = Client::resume(&server, &token, "desk");
     assert!(!is_present);
-    desk.subscribe(&topic("rpc/+"), 2);
+    desk.subscribe(&topic("note/+"), 2);
     drop(desk);
     let (mut pump, _) = Client::resume(&server, &token, "pump");
     let n_rounds = 3u16;
     for round in 0..n_rounds {
         let id = round * 10 + 1;
-        pump.publish(&topic("rpc/1"), 1, false, id, &format!("one of {round}"));
-        pump.publish(&topic("rpc/2"), 2, false, id + 1, &format!("two of {round}"));
+        pump.publish(&topic("note/1"), 1, false, id, &format!("one of {round}"));
+        pump.publish(&topic("note/2"), 2, false, id + 1, &format!("two of {round}"));
         pump.publish(&topic("state"), 1, true, id + 2, &format!("state {round}"));
         // Acknowledged, so it has to be there, whenever the snapshot was written.
         server = server.kill_and_restart();
@@ -98,7 +98,7 @@ fn sessions_and_retained_messages_outlive_a_kill() {
         pump = next;
         // The QoS 2 publish is known to the server: the resend and its release are answered.
         let body = [
-            &text(&topic("rpc/2"))[..],
+            &text(&topic("note/2"))[..],
             &(id + 1).to_be_bytes(),
             format!("two of {round}").as_bytes(),
         ]

@@ -325,6 +325,9 @@ pub(crate) async fn show(
     let limit = Duration::from_secs(wait_s).min(LONGEST_WAIT);
     if let Ok(number) = id.parse() {
         wait_for(&views, number, limit, &stop, Command::is_final).await;
+        // What has ended is in the ledger when its batch is; an answer that is behind is still an answer.
+        let durable = *views.log.durable().borrow();
+        let _ = views.applied(durable).await;
     }
     story(&views, scope, &id).await.map(Json)
 }

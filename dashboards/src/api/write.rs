@@ -118,7 +118,10 @@ fn tokens<'a>(headers: &'a HeaderMap, asked: &'a Asked) -> Vec<String> {
     tokens
 }
 
-#[expect(clippy::result_large_err, reason = "an answer is made once a request and moved once")]
+#[expect(
+    clippy::result_large_err,
+    reason = "an answer is made once a request and moved once"
+)]
 fn writer(views: &Views, headers: &HeaderMap, asked: &Asked, dialect: Dialect) -> Result<Writer, Response> {
     for token in tokens(headers, asked) {
         if let Some(id) = views.keys.device(&token) {

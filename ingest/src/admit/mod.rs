@@ -24,6 +24,9 @@ pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
 /// Silence after which a series of a device whose cadence is not known is silent.
 const UNKNOWN_PATIENCE: Duration = Duration::from_secs(600);
 
+/// Live readings that are older, and older than three cadences, are a backlog even when nothing says so.
+const OLD_NEWS: Duration = Duration::from_secs(86_400);
+
 /// What became of one message.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Admitted {
@@ -198,10 +201,13 @@ impl Arrival<'_> {
         };
         let age = self.received_at.since(measured_at);
         let backfill = self.lane == Lane::Backfill;
-        if sample.resent || backfill {
+        // A device that comes back with its backlog does not always say so. A clock may be off by minutes or
+        // hours and still be judged; what is a day old is told late, whatever the clock.
+        let is_backlog = !sample.resent && age > patience.max(OLD_NEWS);
+        if sample.resent || backfill || is_backlog {
             quality = quality.with(Quality::RESENT);
         }
-        if backfill || (sample.resent && age > patience) {
+        if backfill || is_backlog || (sample.resent && age > patience) {
             quality = quality.with(Quality::BACKFILL);
         }
         let oldest = match sample.resent || backfill {

@@ -740,10 +740,10 @@ async fn mqtt_4_5_0_1_messages_of_qos_1_and_2_reach_every_session_that_subscribe
 async fn mqtt_4_6_0_2_to_6_answers_and_messages_keep_their_order() {
     let server = Server::start().await;
     let mut client = Client::connect(server.address, &kept("A")).await;
-    listen(&mut client, "v1/devices/me/rpc/+", 2).await;
+    listen(&mut client, "v1/devices/me/note/+", 2).await;
     let mut bytes = Vec::new();
     for id in 1..=300u16 {
-        bytes.extend(publish("v1/devices/me/rpc/1", 2, id, id.to_string().as_bytes()));
+        bytes.extend(publish("v1/devices/me/note/1", 2, id, id.to_string().as_bytes()));
     }
     client.send(&bytes).await;
     let (mut next_answer, mut next_message) = (1u16, 1u16);

@@ -26,7 +26,7 @@ async fn a_session_is_the_same_after_a_restart_with_and_without_its_last_snapsho
     for is_killed in [true, false] {
         let server = Server::start_with_sessions().await;
         let mut client = Client::connect(server.address, &kept("A", "c")).await;
-        let filters = [("v1/devices/me/rpc/+", 2), ("v1/devices/me/gone", 1)];
+        let filters = [("v1/devices/me/note/+", 2), ("v1/devices/me/gone", 1)];
         client.send(&subscribe(1, &filters)).await;
         client.expect(0x90, &[0, 1, 2, 1]).await;
         let gone_filter = crate::client::text("v1/devices/me/gone");
@@ -41,7 +41,7 @@ async fn a_session_is_the_same_after_a_restart_with_and_without_its_last_snapsho
         let mut ids = Vec::new();
         for i in 0..4u16 {
             let qos = if i == 3 { 1 } else { 2 };
-            let topic = format!("v1/devices/me/rpc/{i}");
+            let topic = format!("v1/devices/me/note/{i}");
             other
                 .send(&publish(&topic, qos, 10 + i, i.to_string().as_bytes()))
                 .await;
@@ -61,7 +61,7 @@ async fn a_session_is_the_same_after_a_restart_with_and_without_its_last_snapsho
         // And one that comes while it is away, retained.
         drop(client);
         until("it to be away", || server.counters.counted().connections == 1).await;
-        let mut retained = publish("v1/devices/me/rpc/9", 1, 20, b"away");
+        let mut retained = publish("v1/devices/me/note/9", 1, 20, b"away");
         retained[0] |= 1;
         other.send(&retained).await;
         other.expect_id(0x40, 20).await;
@@ -84,7 +84,7 @@ async fn a_session_is_the_same_after_a_restart_with_and_without_its_last_snapsho
         let (topic, payload) = client.message().await;
         assert_eq!(
             (topic.as_str(), &payload[..]),
-            ("v1/devices/me/rpc/9", &b"away"[..])
+            ("v1/devices/me/note/9", &b"away"[..])
         );
         client.ping().await;
         // The inbound one is known: the resend is answered and not kept again.
@@ -97,7 +97,7 @@ async fn a_session_is_the_same_after_a_restart_with_and_without_its_last_snapsho
         assert_eq!(server.fanout.publish("d/A/gone", "x", 1), 0);
         // What is retained is there for others.
         let mut late = Client::connect(server.address, &kept("A", "late")).await;
-        late.send(&subscribe(1, &[("v1/devices/me/rpc/9", 1)])).await;
+        late.send(&subscribe(1, &[("v1/devices/me/note/9", 1)])).await;
         late.expect(0x90, &[0, 1, 1]).await;
         assert_eq!(late.message().await.1, b"away");
         // A clean session ends it for good.
@@ -119,7 +119,7 @@ async fn a_session_is_the_same_after_a_restart_with_and_without_its_last_snapsho
 async fn a_damaged_snapshot_is_set_aside_and_the_journal_is_enough() {
     let server = Server::start_with_sessions().await;
     let mut client = Client::connect(server.address, &kept("A", "c")).await;
-    client.send(&subscribe(1, &[("v1/devices/me/rpc/+", 1)])).await;
+    client.send(&subscribe(1, &[("v1/devices/me/note/+", 1)])).await;
     client.expect(0x90, &[0, 1, 1]).await;
     drop(client);
     gone(&server).await;
@@ -132,7 +132,7 @@ async fn a_damaged_snapshot_is_set_aside_and_the_journal_is_enough() {
     assert!(path.with_extension("damaged").exists());
     let (mut client, is_present) = Client::resume(server.address, &kept("A", "c")).await;
     assert!(is_present);
-    assert_eq!(server.fanout.publish("d/A/rpc/1", "x", 1), 1);
+    assert_eq!(server.fanout.publish("d/A/note/1", "x", 1), 1);
     assert_eq!(client.message().await.1, b"x");
 }
 
@@ -140,12 +140,12 @@ async fn a_damaged_snapshot_is_set_aside_and_the_journal_is_enough() {
 async fn a_queue_that_is_full_keeps_the_newest_and_is_counted() {
     let server = Server::with(|config| config.max_queued_messages = 10, |_| {}).await;
     let mut client = Client::connect(server.address, &kept("A", "c")).await;
-    client.send(&subscribe(1, &[("v1/devices/me/rpc/+", 1)])).await;
+    client.send(&subscribe(1, &[("v1/devices/me/note/+", 1)])).await;
     client.expect(0x90, &[0, 1, 1]).await;
     drop(client);
     gone(&server).await;
     for i in 0..25 {
-        server.fanout.publish("d/A/rpc/1", i.to_string(), 1);
+        server.fanout.publish("d/A/note/1", i.to_string(), 1);
     }
     assert_eq!(server.counters.refused(Refusal::QueueFull), 15);
     let mut client = Client::connect(server.address, &kept("A", "c")).await;
@@ -162,12 +162,12 @@ async fn a_member_of_a_group_that_leaves_hands_on_what_it_did_not_acknowledge() 
         client_id: client_id.into(),
         ..Connect::of("A")
     };
-    let filter = "$share/desk/v1/devices/me/rpc/+";
+    let filter = "$share/desk/v1/devices/me/note/+";
     let mut one = Client::connect(server.address, &name("one")).await;
     one.send(&subscribe(1, &[(filter, 1)])).await;
     one.expect(0x90, &[0, 1, 1]).await;
     for i in 0..3 {
-        assert_eq!(server.fanout.publish("d/A/rpc/1", i.to_string(), 1), 1);
+        assert_eq!(server.fanout.publish("d/A/note/1", i.to_string(), 1), 1);
         assert_eq!(one.packet().await.unwrap().0, 0x32);
     }
     let mut two = Client::connect(server.address, &name("two")).await;
