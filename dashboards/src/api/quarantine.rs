@@ -20,6 +20,11 @@ use crate::views::Views;
 /// Bytes of a payload that a list shows; one entry by itself shows all.
 const LISTED_BYTES: usize = 4096;
 
+/// Entries that a list holds in memory with all their bytes.
+const READ_ROWS: usize = 16;
+/// Bytes of an answer after which a page ends.
+const PAGE_BYTES: usize = 4 << 20;
+
 /// Which entries; also what a re-admission chooses by.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,18 +100,41 @@ pub(crate) async fn list_quarantine(
         )?
     };
     let after = query.after;
-    let rows = read(&views, move |views| {
-        views.ledger.quarantine(&filter, after, limit + 1)
-    })
-    .await?;
-    let next = (rows.len() > limit).then(|| rows[limit - 1].id.to_string());
-    let items = rows
-        .iter()
-        .take(limit)
-        .filter(|row| visible(&views, &scope, row))
-        .map(|row| entry_json(row, LISTED_BYTES))
-        .collect();
-    Ok(list(items, next))
+    let (items, next) = read(&views, move |views| page(views, &scope, &filter, after, limit)).await?;
+    Ok(list(items, next.map(|id| id.to_string())))
+}
+
+/// Items and where the next page begins. Entries are read a few at a time, because each may be as large as a
+/// frame, and the page ends early when its answer is large.
+fn page(
+    views: &Views,
+    scope: &Scope,
+    filter: &QuarantineFilter,
+    mut after: Option<u64>,
+    limit: usize,
+) -> Result<(Vec<Value>, Option<u64>), LedgerError> {
+    let (mut items, mut n_seen, mut n_bytes) = (Vec::new(), 0, 0);
+    loop {
+        // One more than is shown says whether there is a next page.
+        let n_asked = READ_ROWS.min(limit + 1 - n_seen);
+        let rows = views.ledger.quarantine(filter, after, n_asked)?;
+        let is_last = rows.len() < n_asked;
+        for row in rows {
+            if n_seen == limit || n_bytes > PAGE_BYTES {
+                return Ok((items, after));
+            }
+            n_seen += 1;
+            after = Some(row.id);
+            if visible(views, scope, &row) {
+                let shown = entry_json(&row, LISTED_BYTES);
+                n_bytes += shown.to_string().len();
+                items.push(shown);
+            }
+        }
+        if is_last {
+            return Ok((items, None));
+        }
+    }
 }
 
 /// One entry with all its bytes.
@@ -183,7 +211,7 @@ pub(crate) fn entry_json(row: &Quarantined, n_bytes: usize) -> Value {
         "id": row.id, "position": entry.position, "at": entry.at, "reason": entry.reason,
         "reason_zh": entry.reason.label_zh(), "source": entry.source, "device": entry.device,
         "peer": entry.peer, "topic": entry.topic, "size": entry.payload.len(),
-        "payload": std::str::from_utf8(&entry.payload).ok(), "payload_hex": hex, "detail": entry.detail,
+        "payload": text(&entry.payload, n_bytes), "payload_hex": hex, "detail": entry.detail,
         "offset": offset(&entry.detail, &entry.payload),
         "state": QuarantineState::Open, "readmissible": readmit::readmissible(entry).is_ok(),
     });
@@ -195,6 +223,16 @@ pub(crate) fn entry_json(row: &Quarantined, n_bytes: usize) -> Value {
         });
     }
     shown
+}
+
+/// The first bytes of a payload that is text, cut between two characters.
+fn text(payload: &[u8], n_bytes: usize) -> Option<&str> {
+    let whole = std::str::from_utf8(payload).ok()?;
+    let mut end = whole.len().min(n_bytes);
+    while !whole.is_char_boundary(end) {
+        end -= 1;
+    }
+    Some(&whole[..end])
 }
 
 /// The byte at which a decoder gave up, where its words say line and column.
@@ -245,6 +283,14 @@ mod tests {
             assert_eq!(base64(bytes.as_bytes()), text);
         }
         assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(text("西宁".as_bytes(), 4), Some("西"));
+        assert_eq!(text("西宁".as_bytes(), 6), Some("西宁"));
+        assert_eq!(text("ab".as_bytes(), usize::MAX), Some("ab"));
+        assert_eq!(text(&[0xff], 4), None);
     }
 
     #[test]
