@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use onemap_dashboards::limits::Limits;
 use onemap_ingest::MqttConfig;
 use onemap_ingest::admit::AgeLimits;
 use serde::Deserialize;
@@ -57,6 +58,15 @@ struct Http {
     listen: SocketAddr,
     /// Largest request body in bytes, imports included. Default 64 MiB.
     max_body_bytes: usize,
+    /// Connections at once; one more is answered with 503. Default 2000, and at most a quarter of the
+    /// limit of open files.
+    max_connections: usize,
+    /// Seconds for a request's head, and that a connection stays without a request. Default 10.
+    header_timeout: u64,
+    /// Seconds for a request's body, and one more for each 64 KiB of it. Default 30.
+    body_timeout: u64,
+    /// Bytes of all bodies in flight; over it requests are answered with 503. Default 256 MiB.
+    max_bodies_bytes: usize,
 }
 
 impl Default for Http {
@@ -64,7 +74,45 @@ impl Default for Http {
         Self {
             listen: ([127, 0, 0, 1], 8080).into(),
             max_body_bytes: 64 << 20,
+            max_connections: 2000,
+            header_timeout: 10,
+            body_timeout: 30,
+            max_bodies_bytes: 256 << 20,
         }
+    }
+}
+
+impl Http {
+    fn limits(&self) -> Result<Limits> {
+        let Http {
+            max_body_bytes,
+            max_connections,
+            header_timeout,
+            body_timeout,
+            max_bodies_bytes,
+            ..
+        } = *self;
+        ensure!(
+            (1..=1_000_000).contains(&max_connections),
+            "[http] max_connections = {max_connections}: between 1 and 1000000"
+        );
+        for (name, seconds) in [("header_timeout", header_timeout), ("body_timeout", body_timeout)] {
+            ensure!(
+                (1..=3600).contains(&seconds),
+                "[http] {name} = {seconds}: between 1 and 3600 seconds"
+            );
+        }
+        ensure!(
+            max_bodies_bytes >= max_body_bytes,
+            "[http] max_bodies_bytes = {max_bodies_bytes}: not less than max_body_bytes ({max_body_bytes})"
+        );
+        Ok(Limits {
+            connections: max_connections,
+            header_timeout: Duration::from_secs(header_timeout),
+            body_timeout: Duration::from_secs(body_timeout),
+            body_bytes: max_body_bytes,
+            all_bodies_bytes: max_bodies_bytes,
+        })
     }
 }
 
@@ -181,7 +229,7 @@ impl Default for Commands {
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) http_listen: SocketAddr,
-    pub(crate) max_body_bytes: usize,
+    pub(crate) http_limits: Limits,
     pub(crate) mqtt: MqttConfig,
     pub(crate) segment_bytes: u64,
     pub(crate) journal_max_bytes: u64,
@@ -296,7 +344,7 @@ impl File {
                 backfill: days(backfill_days),
             },
             http_listen: self.http.listen,
-            max_body_bytes: self.http.max_body_bytes,
+            http_limits: self.http.limits()?,
             mqtt: self.mqtt.check()?,
             segment_bytes,
             journal_max_bytes: max_bytes,
@@ -341,6 +389,14 @@ mod tests {
         assert!(read("[journal]\nsegment_bytes = 1000\n").is_err());
         assert!(read("[journal]\nmax_bytes = 1000\n").is_err());
         assert!(read("[history]\ncheckpoint_seconds = 0\n").is_err());
+        for http in [
+            "max_connections = 0",
+            "header_timeout = 0",
+            "body_timeout = 0",
+            "max_bodies_bytes = 1000",
+        ] {
+            assert!(read(&format!("[http]\n{http}\n")).is_err(), "{http}");
+        }
         for commands in [
             "ttl_seconds = 0",
             "ttl_seconds = 2592001",

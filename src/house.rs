@@ -294,6 +294,7 @@ fn assemble(
         last_transition: watch::channel(last_transition).0,
         notices: broadcast::channel(N_NOTICES).0,
         counters: counters.clone(),
+        http: Arc::default(),
         links: Links::default(),
         provision: OnceLock::new(),
         config_faults: AtomicU64::new(0),

@@ -94,7 +94,7 @@ impl Server {
         let http = TcpListener::bind(config.http_listen)
             .await
             .with_context(|| format!("[http] listen = \"{}\" cannot be bound", config.http_listen))?;
-        let mqtt_config = files::fitted(&config.mqtt);
+        let (mqtt_config, http_limits) = files::fitted(&config.mqtt, config.http_limits);
         let (mqtt, _) = MqttServer::bind(mqtt_config)
             .await
             .context("[mqtt] cannot be served")?;
@@ -144,14 +144,13 @@ impl Server {
                 Ok(())
             }),
         ));
-        let app = router(views.clone(), hub.clone(), config.max_body_bytes, stop.clone());
-        let http_stop = stop.clone();
+        let app = router(views.clone(), hub.clone(), http_limits, stop.clone());
+        let (http_stop, gauges) = (stop.clone(), views.http.clone());
         tasks.push((
             "http",
             tokio::spawn(async move {
-                onemap_dashboards::serve(http, app, http_stop)
-                    .await
-                    .context("the HTTP listener failed")
+                onemap_dashboards::serve(http, app, http_limits, gauges, http_stop).await;
+                Ok(())
             }),
         ));
         let (pumped, pump_stop) = (views.clone(), stop.clone());

@@ -24,6 +24,12 @@ impl Problem {
             extra: None,
         }
     }
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
     /// 400: a parameter or body that cannot be read.
     pub(crate) fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, detail)

@@ -6,6 +6,7 @@
 mod api;
 pub mod auth;
 mod error;
+pub mod limits;
 mod openapi;
 mod push;
 mod request;
@@ -13,7 +14,6 @@ pub mod rpc;
 pub mod screen;
 pub mod views;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request};
@@ -25,11 +25,15 @@ use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use limits::{Bounds, Gauges, Limits};
 pub use push::live::{Hub, pump};
 use views::Views;
 
+/// Largest body of what anybody may ask.
+const SMALL_BODY: usize = 64 << 10;
+
 /// The whole HTTP surface.
-pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: CancellationToken) -> Router {
+pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationToken) -> Router {
     use api::devices::{change, provisioning};
     use api::{
         alerts, attributes, commands, device_http, devices, entities, fetched, import, ledger, quarantine,
@@ -106,10 +110,19 @@ pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: Cancella
         .route("/tiles/{file}", get(entities::tilejson))
         .route_layer(middleware::from_fn_with_state(views.clone(), auth::require_scope));
     let open = Router::new()
-        .route("/api/v1/session", post(session::begin))
-        .route("/api/v1/{token}/rpc", get(fetched::fetch).post(fetched::ask))
-        .route("/api/v1/{token}/rpc/{id}", post(fetched::answer))
-        .route("/api/v1/provision", post(provisioning::provision))
+        .route("/api/v1/session", sized(post(session::begin), SMALL_BODY))
+        .route(
+            "/api/v1/{token}/rpc",
+            sized(get(fetched::fetch).post(fetched::ask), device_http::MAX_BODY),
+        )
+        .route(
+            "/api/v1/{token}/rpc/{id}",
+            sized(post(fetched::answer), device_http::MAX_BODY),
+        )
+        .route(
+            "/api/v1/provision",
+            sized(post(provisioning::provision), SMALL_BODY),
+        )
         .route("/api/openapi.json", get(openapi::document))
         .route(
             "/push/{source}",
@@ -117,7 +130,7 @@ pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: Cancella
         )
         .route("/api/v2/write", sized(post(write::v2), write::MAX_BODY))
         .route("/write", sized(post(write::v1), write::MAX_BODY))
-        .route("/query", get(write::query).post(write::query))
+        .route("/query", sized(get(write::query).post(write::query), SMALL_BODY))
         .route("/ping", get(write::ping).post(write::ping))
         .route("/health", get(write::health))
         .route(
@@ -139,9 +152,14 @@ pub fn router(views: Arc<Views>, hub: Hub, max_body_bytes: usize, stop: Cancella
         .route("/health/ready", get(system::ready))
         .route("/metrics", get(system::metrics))
         .fallback(fallback);
+    let bounds = Bounds {
+        limits,
+        gauges: views.http.clone(),
+    };
     guarded
         .merge(open)
-        .layer(DefaultBodyLimit::max(max_body_bytes))
+        .layer(DefaultBodyLimit::max(limits.body_bytes))
+        .layer(middleware::from_fn_with_state(bounds, limits::bound))
         .layer(Extension(hub))
         .layer(Extension(stop))
         .layer(middleware::from_fn(secure))
@@ -190,12 +208,12 @@ async fn secure(request: Request, next: Next) -> Response {
 }
 
 /// Serves until `stop`; then streams end and open requests are answered.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    gauges: Arc<Gauges>,
+    stop: CancellationToken,
+) {
+    limits::serve(listener, router, Bounds { limits, gauges }, stop).await;
 }

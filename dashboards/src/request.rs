@@ -2,6 +2,7 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -16,6 +17,33 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
         Query::<T>::try_from_uri(&parts.uri)
             .map(|Query(value)| Self(value))
             .map_err(|error| Problem::bad_request("bad_parameter", root_text(&error)))
+    }
+}
+
+/// A body that is not read yet: first the caller is looked at.
+pub(crate) struct Unread(Request);
+
+impl<S: Sync> FromRequest<S> for Unread {
+    type Rejection = std::convert::Infallible;
+    async fn from_request(request: Request, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(request))
+    }
+}
+
+impl Unread {
+    /// Reads it, within the route's limit.
+    pub(crate) async fn read(self) -> Result<Bytes, Problem> {
+        Bytes::from_request(self.0, &()).await.map_err(|error| {
+            if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                return Problem::too_large(error.body_text());
+            }
+            Problem::bad_request("bad_body", error.body_text())
+        })
+    }
+    /// Reads it as JSON.
+    pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T, Problem> {
+        let bytes = self.read().await?;
+        serde_json::from_slice(&bytes).map_err(|error| Problem::bad_request("bad_body", error.to_string()))
     }
 }
 

@@ -157,6 +157,8 @@ pub struct Views {
     pub notices: broadcast::Sender<Notice>,
     /// Counters of the listeners.
     pub counters: Counters,
+    /// Connections and bodies of HTTP.
+    pub http: Arc<crate::limits::Gauges>,
     /// Devices that are connected now.
     pub links: Links,
     /// Answers devices that register themselves; set when the listeners come up.

@@ -21,6 +21,7 @@ mod dialects;
 mod disk;
 mod foreign;
 mod gateway;
+mod http_limits;
 mod readme;
 mod replay;
 mod schemas;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
 use onemap_model::{AttributeScope, DeviceId, Refusal};
@@ -17,7 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::api::keep::Arrived;
 use crate::error::Problem;
-use crate::request::Params;
+use crate::request::{Params, Unread};
 use crate::views::Views;
 
 /// How long an answer waits for what was said just before it.
@@ -40,9 +39,15 @@ async fn keep(
     peer: std::net::SocketAddr,
     token: &str,
     word: &str,
-    body: &[u8],
+    body: Unread,
 ) -> Result<StatusCode, Problem> {
+    // Before the body is read: who holds no token fills no memory.
     let device = holder(views, token)?;
+    let body = body.read().await?;
+    let body = match &body[..] {
+        b"" if word == "claim" => b"{}",
+        body => body,
+    };
     let (peer, topic) = (peer.to_string(), format!("d/{device}/{word}"));
     let arrived = Arrived {
         device: device.as_str(),
@@ -64,9 +69,9 @@ pub(crate) async fn telemetry(
     State(views): State<Arc<Views>>,
     ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
     Path(token): Path<String>,
-    body: Bytes,
+    body: Unread,
 ) -> Result<StatusCode, Problem> {
-    keep(&views, peer, &token, "telemetry", &body).await
+    keep(&views, peer, &token, "telemetry", body).await
 }
 
 /// Client attributes; 200 once they are durable.
@@ -74,9 +79,9 @@ pub(crate) async fn post_attributes(
     State(views): State<Arc<Views>>,
     ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
     Path(token): Path<String>,
-    body: Bytes,
+    body: Unread,
 ) -> Result<StatusCode, Problem> {
-    keep(&views, peer, &token, "attributes", &body).await
+    keep(&views, peer, &token, "attributes", body).await
 }
 
 /// A request to be claimed; 200 once it is durable.
@@ -84,9 +89,8 @@ pub(crate) async fn claim(
     State(views): State<Arc<Views>>,
     ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
     Path(token): Path<String>,
-    body: Bytes,
+    body: Unread,
 ) -> Result<StatusCode, Problem> {
-    let body = if body.is_empty() { &b"{}"[..] } else { &body };
     keep(&views, peer, &token, "claim", body).await
 }
 

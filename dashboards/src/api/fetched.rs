@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -20,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::device_http;
 use crate::api::keep::Arrived;
 use crate::error::Problem;
-use crate::request::{Body, Params};
+use crate::request::{Params, Unread};
 use crate::rpc;
 use crate::views::{Notice, Views};
 
@@ -115,9 +114,10 @@ pub(crate) async fn answer(
     State(views): State<Arc<Views>>,
     ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
     Path((token, id)): Path<(String, u64)>,
-    body: Bytes,
+    body: Unread,
 ) -> Result<StatusCode, Problem> {
     let device = holder(&views, &token)?;
+    let body = body.read().await?;
     let (peer, topic) = (peer.to_string(), format!("d/{}/rpc/response/{id}", device.id));
     let arrived = Arrived {
         device: device.id.as_str(),
@@ -138,8 +138,9 @@ pub(crate) struct Question {
 pub(crate) async fn ask(
     State(views): State<Arc<Views>>,
     Path(token): Path<String>,
-    Body(question): Body<Question>,
+    body: Unread,
 ) -> Result<Json<Value>, Problem> {
     let device = holder(&views, &token)?;
+    let question: Question = body.json().await?;
     Ok(Json(rpc::answer(&views, &device, &question.method)))
 }

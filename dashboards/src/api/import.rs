@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{ConnectInfo, State};
 use onemap_log::Batch;
 use onemap_model::record::KIND_FRAME;
@@ -16,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::auth::Caller;
 use crate::error::Problem;
+use crate::request::Unread;
 use crate::views::Views;
 
 /// Records that the pipeline may be behind before an import waits for it.
@@ -42,9 +42,10 @@ pub(crate) async fn post(
     State(views): State<Arc<Views>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     caller: Caller,
-    body: Bytes,
+    body: Unread,
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.require(Permission::WriteReadings)?;
+    let body = body.read().await?;
     let posted: Posted<'_> =
         serde_json::from_slice(&body).map_err(|fault| Problem::bad_request("bad_body", fault.to_string()))?;
     let n = posted.readings.len();

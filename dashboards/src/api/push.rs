@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +18,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::api::keep::Arrived;
 use crate::error::Problem;
+use crate::request::Unread;
 use crate::views::Views;
 
 /// Largest body of one call.
@@ -151,8 +151,20 @@ pub(crate) async fn post(
     Path(name): Path<String>,
     Query(query): Query<HashMap<String, String>>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Unread,
 ) -> Result<Response, Problem> {
+    // A source that is not there, or a secret in the head that is not its own, is told before the body is
+    // read; a signature needs the body.
+    let source = source(&views, &name)?;
+    if let Check::Header { .. } | Check::Basic { .. } = &source.check {
+        let shown = Shown {
+            headers: &headers,
+            query: &query,
+            body: b"",
+        };
+        checked(&views, &name, &shown).await?;
+    }
+    let body = body.read().await?;
     let shown = Shown {
         headers: &headers,
         query: &query,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
 use onemap_model::scope::Permission;
@@ -18,7 +17,7 @@ use crate::api::keep::Arrived;
 use crate::api::{limit, list, time};
 use crate::auth::Caller;
 use crate::error::Problem;
-use crate::request::{Bbox, Params, parse_step};
+use crate::request::{Bbox, Params, Unread, parse_step};
 use crate::views::{Views, condition_name, quality_names};
 
 const POISON: &str = "no holder of this lock panics";
@@ -54,9 +53,10 @@ pub(crate) async fn post(
     State(views): State<Arc<Views>>,
     ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
     caller: Caller,
-    body: Bytes,
+    body: Unread,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = caller.require(Permission::WriteReadings)?;
+    let body = body.read().await?;
     let peer = peer.to_string();
     let mut arrived = Arrived {
         device: "",

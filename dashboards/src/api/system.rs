@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::extract::State;
@@ -206,6 +206,38 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         "counter",
         "MQTT publishes on topics of no device, journaled and passed on.",
         &one(counted.relayed),
+    );
+    let http = &views.http;
+    let read = |n: &AtomicU64| one(n.load(Ordering::Relaxed));
+    metric(
+        "onemap_http_connections",
+        "gauge",
+        "HTTP connections that are open now.",
+        &read(&http.connections),
+    );
+    metric(
+        "onemap_http_connections_refused_total",
+        "counter",
+        "HTTP connections over [http] max_connections.",
+        &read(&http.refused),
+    );
+    metric(
+        "onemap_http_bodies_late_total",
+        "counter",
+        "Requests answered with 408 because their body did not arrive in time.",
+        &read(&http.late_bodies),
+    );
+    metric(
+        "onemap_http_bodies_refused_total",
+        "counter",
+        "Requests answered with 503 because of [http] max_bodies_bytes.",
+        &read(&http.bodies_over_budget),
+    );
+    metric(
+        "onemap_http_body_bytes",
+        "gauge",
+        "Bytes of request bodies in flight.",
+        &one(http.body_bytes.load(Ordering::Relaxed) as u64),
     );
     metric(
         "onemap_journal_bytes",

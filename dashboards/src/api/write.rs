@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 use crate::api::keep::Arrived;
 use crate::error::Problem;
+use crate::request::Unread;
 use crate::views::Views;
 
 /// Largest body, before and after it is unpacked.
@@ -67,6 +68,14 @@ impl Dialect {
         let basic = HeaderValue::from_static("Token");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
         response
+    }
+    /// A body that could not be read.
+    fn unread(self, problem: &Problem) -> Response {
+        let code = match problem.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => "request too large",
+            _ => "invalid",
+        };
+        self.fail(problem.status(), code, problem.detail(), None)
     }
     fn unavailable(self) -> Response {
         let message = "the journal cannot take it now; nothing was kept, try again";
@@ -148,7 +157,7 @@ pub(crate) async fn v2(
     ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Unread,
 ) -> Response {
     taken(write(&views, peer, &asked, &headers, body, Dialect::V2).await)
 }
@@ -159,7 +168,7 @@ pub(crate) async fn v1(
     ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Unread,
 ) -> Response {
     taken(write(&views, peer, &asked, &headers, body, Dialect::V1).await)
 }
@@ -176,12 +185,14 @@ async fn write(
     peer: std::net::SocketAddr,
     asked: &Asked,
     headers: &HeaderMap,
-    body: Bytes,
+    body: Unread,
     dialect: Dialect,
 ) -> Result<(), Response> {
+    // Before the body is read: who holds no token fills no memory.
     let writer = writer(views, headers, asked, dialect)?;
     let precision = Precision::named(&asked.precision)
         .ok_or_else(|| dialect.invalid(&format!("precision `{}` is not known", asked.precision)))?;
+    let body = body.read().await.map_err(|problem| dialect.unread(&problem))?;
     let peer = peer.to_string();
     let (device, division) = match &writer {
         Writer::Device(device) => (device.id.as_str(), None),
@@ -340,14 +351,18 @@ pub(crate) async fn query(
     State(views): State<Arc<Views>>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Unread,
 ) -> Response {
     if let Err(response) = writer(&views, &headers, &asked, Dialect::V1) {
         return response;
     }
-    let statement = asked
-        .q
-        .unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned());
+    let statement = match asked.q {
+        Some(statement) => statement,
+        None => match body.read().await {
+            Ok(body) => String::from_utf8_lossy(&body).into_owned(),
+            Err(problem) => return Dialect::V1.unread(&problem),
+        },
+    };
     let statement = statement.trim_start_matches("q=").replace(['+', '"'], " ");
     let mut words = statement.split_whitespace().map(str::to_ascii_uppercase);
     if (words.next().as_deref(), words.next().as_deref()) == (Some("CREATE"), Some("DATABASE")) {

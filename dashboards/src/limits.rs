@@ -1,0 +1,415 @@
+//! What one HTTP server bears: connections, the time of their heads and bodies, bytes of bodies in flight.
+//!
+//! Without limits a few hundred silent peers take every file descriptor and every byte.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Problem;
+
+/// Bytes of a body that buy one second more.
+const BYTES_PER_SECOND: u64 = 64 << 10;
+/// Bytes of a request's head, and of one read.
+const HEAD_BYTES: usize = 64 << 10;
+/// Connections over the limit that are still answered: health and metrics as ever, all else with 503.
+const N_SPARE: usize = 32;
+/// How long a spare connection may take for its head.
+const SPARE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a connection that is closed may still send what nobody reads, so that its peer sees the answer
+/// and no reset.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long open requests may take after the stop.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// `[http]`, as far as it bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: usize,
+    /// Time for a request's head, and of a connection without a request.
+    pub header_timeout: Duration,
+    /// Time for a request's body, and a second more for each 64 KiB of it.
+    pub body_timeout: Duration,
+    /// Largest body of one request.
+    pub body_bytes: usize,
+    /// Bytes of all bodies that are being received or worked on.
+    pub all_bodies_bytes: usize,
+}
+
+/// What `/metrics` says of connections and bodies.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    pub(crate) connections: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) late_bodies: AtomicU64,
+    pub(crate) bodies_over_budget: AtomicU64,
+    pub(crate) body_bytes: AtomicUsize,
+}
+
+/// Limits and what is used of them.
+#[derive(Clone)]
+pub(crate) struct Bounds {
+    pub(crate) limits: Limits,
+    pub(crate) gauges: Arc<Gauges>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+enum Verdict {
+    Fine,
+    Late,
+    OverBudget,
+}
+
+/// Bytes held by one request; given back when it is answered.
+struct Held {
+    gauges: Arc<Gauges>,
+    bytes: AtomicUsize,
+    verdict: AtomicUsize,
+}
+
+impl Held {
+    /// Takes `n` bytes of the budget, or none.
+    fn take(&self, n: usize, budget: usize) -> bool {
+        let all = &self.gauges.body_bytes;
+        if all.fetch_add(n, Ordering::Relaxed).saturating_add(n) > budget {
+            all.fetch_sub(n, Ordering::Relaxed);
+            return false;
+        }
+        self.bytes.fetch_add(n, Ordering::Relaxed);
+        true
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        self.gauges.body_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A body with a deadline that moves with what came, and within the budget of all bodies.
+struct Bounded {
+    body: Body,
+    limits: Limits,
+    held: Arc<Held>,
+    n_bytes: u64,
+    /// Set when the body is first asked for: who never reads it waits for nothing.
+    began: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl Bounded {
+    fn fail<T>(&self, verdict: Verdict, text: &str) -> Poll<Option<Result<T, axum::Error>>> {
+        self.held.verdict.store(verdict as usize, Ordering::Relaxed);
+        Poll::Ready(Some(Err(axum::Error::new(io::Error::other(text.to_owned())))))
+    }
+}
+
+impl HttpBody for Bounded {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            this.n_bytes += data.len() as u64;
+            if !this.held.take(data.len(), this.limits.all_bodies_bytes) {
+                return this.fail(Verdict::OverBudget, "too many bodies are in flight");
+            }
+        }
+        if polled.is_ready() {
+            return polled;
+        }
+        let limit = this.limits.body_timeout;
+        let (start, sleep) = this.began.get_or_insert_with(|| {
+            let start = Instant::now();
+            (start, Box::pin(tokio::time::sleep_until(start + limit)))
+        });
+        let deadline = *start + limit + Duration::from_secs(this.n_bytes / BYTES_PER_SECOND);
+        if sleep.deadline() != deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        ready!(sleep.as_mut().poll(cx));
+        this.fail(Verdict::Late, "the body did not arrive in time")
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Bounds a request's body; what the handler made of a body that was cut is replaced by the reason.
+pub(crate) async fn bound(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let held = Arc::new(Held {
+        gauges: bounds.gauges.clone(),
+        bytes: AtomicUsize::new(0),
+        verdict: AtomicUsize::new(Verdict::Fine as usize),
+    });
+    let request = request.map(|body| {
+        Body::new(Bounded {
+            body,
+            limits: bounds.limits,
+            held: held.clone(),
+            n_bytes: 0,
+            began: None,
+        })
+    });
+    let response = next.run(request).await;
+    let (counter, problem) = match held.verdict.load(Ordering::Relaxed) {
+        v if v == Verdict::Late as usize => (
+            &bounds.gauges.late_bodies,
+            Problem::timed_out("the request's body did not arrive in time"),
+        ),
+        v if v == Verdict::OverBudget as usize => (
+            &bounds.gauges.bodies_over_budget,
+            Problem::unavailable("the bodies of all requests are more than the server holds now; try again"),
+        ),
+        _ => return response,
+    };
+    counter.fetch_add(1, Ordering::Relaxed);
+    closing(problem.into_response())
+}
+
+fn closing(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Counts a connection while it is open.
+struct Open {
+    gauges: Arc<Gauges>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn new(gauges: &Arc<Gauges>, permit: OwnedSemaphorePermit) -> Self {
+        gauges.connections.fetch_add(1, Ordering::Relaxed);
+        Self {
+            gauges: gauges.clone(),
+            _permit: permit,
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.gauges.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A socket that is closed gently: a peer that still sends would lose the answer to a reset.
+struct Gentle(Option<(TcpStream, Open)>);
+
+impl Gentle {
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        match &mut self.0 {
+            Some((stream, _)) => Ok(Pin::new(stream)),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl Drop for Gentle {
+    fn drop(&mut self) {
+        let (Some((mut stream, open)), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        runtime.spawn(async move {
+            let drained = async {
+                // A peer that is gone needs no farewell.
+                let _ = stream.shutdown().await;
+                let mut unread = vec![0; 16 << 10];
+                while stream.read(&mut unread).await.is_ok_and(|n| n > 0) {}
+            };
+            let _ = tokio::time::timeout(LINGER, drained).await;
+            drop(open);
+        });
+    }
+}
+
+impl AsyncRead for Gentle {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream()?.poll_read(cx, out)
+    }
+}
+
+impl AsyncWrite for Gentle {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream()?.poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_shutdown(cx)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream()?.poll_write_vectored(cx, slices)
+    }
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
+/// One connection to its end.
+async fn connection(
+    socket: Gentle,
+    peer: SocketAddr,
+    router: Router,
+    is_spare: bool,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let path = request.uri().path();
+        let answered = !is_spare || path.starts_with("/health") || path == "/metrics";
+        let answer = answered.then(|| router.call(request));
+        async move {
+            let response = match answer {
+                Some(answer) => answer.await?,
+                None => Problem::unavailable("the server has as many connections as it takes; try again")
+                    .into_response(),
+            };
+            Ok::<_, Infallible>(if is_spare { closing(response) } else { response })
+        }
+    });
+    let header_timeout = match is_spare {
+        true => SPARE_TIMEOUT.min(limits.header_timeout),
+        false => limits.header_timeout,
+    };
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .keep_alive(!is_spare)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut serving = pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            match tokio::time::timeout(LAST_ANSWERS, serving).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, "an HTTP connection ended: {error}");
+    }
+}
+
+/// Serves until `stop`; then streams end and open requests are answered.
+pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: CancellationToken) {
+    let Bounds { limits, gauges } = bounds;
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let spare = Arc::new(Semaphore::new(N_SPARE));
+    // Ends when the last connection has dropped its sender.
+    let (working, mut all_ended) = mpsc::channel::<Infallible>(1);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_the_peer(&error) => continue,
+            Err(error) => {
+                tracing::warn!("no HTTP connection can be accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                continue;
+            }
+        };
+        let (permit, is_spare) = match places.clone().try_acquire_owned() {
+            Ok(permit) => (Some(permit), false),
+            Err(_) => {
+                gauges.refused.fetch_add(1, Ordering::Relaxed);
+                (spare.clone().try_acquire_owned().ok(), true)
+            }
+        };
+        let Some(permit) = permit else {
+            refuse(stream);
+            continue;
+        };
+        let socket = Gentle(Some((stream, Open::new(&gauges, permit))));
+        let (router, stop, working) = (router.clone(), stop.clone(), working.clone());
+        tokio::spawn(async move {
+            connection(socket, peer, router, is_spare, limits, stop).await;
+            drop(working);
+        });
+    }
+    drop((listener, working));
+    // Nothing is ever sent.
+    let _ = all_ended.recv().await;
+}
+
+fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
+
+/// Says 503 without waiting for anything, and closes.
+fn refuse(stream: TcpStream) {
+    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\nconnection: close\r\n\
+        content-length: 0\r\n\r\n";
+    // A peer that cannot take it now goes without.
+    if let Ok(mut stream) = stream.into_std() {
+        let _ = io::Write::write(&mut stream, ANSWER);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+    }
+}
