@@ -205,6 +205,9 @@ fn report(answer: &Value) -> Option<()> {
     for item in answer["items"].as_array()? {
         let (id, settled) = (&item["id"], &item["settled"]);
         match item["state"].as_str() {
+            _ if dry_run && item["tried"] == false => {
+                crate::say!("{id}: not tried: {}", item["why"].as_str().unwrap_or_default())
+            }
             _ if dry_run => crate::say!("{id}: {} readings, refused {}", item["readings"], item["refused"]),
             Some("readmitted") => crate::say!("{id}: readmitted, {} readings", settled["readings"]),
             Some("refused") => {

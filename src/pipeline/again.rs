@@ -18,6 +18,10 @@ impl Fold<'_> {
         (self.lane, self.turn) = (Lane::Backfill, Turn::Again);
         self.frame_from(position, &again.frame)?;
         let taken = std::mem::take(&mut self.taken);
+        if again.frame.payload.is_empty() {
+            // Of an entry without bytes nothing can come; it stays as it is.
+            return Ok(());
+        }
         let refused = taken.refused.into_iter().take(N_FAULTS);
         self.pending.ledger.settled.push(Settled {
             record: position,
@@ -25,6 +29,7 @@ impl Fold<'_> {
             which: Which::Of {
                 device: again.frame.device.to_owned(),
                 topic: again.frame.topic.to_owned(),
+                payload: again.frame.payload.to_vec(),
             },
             at: again.at,
             actor: again.by.to_owned(),

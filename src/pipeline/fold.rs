@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
 use onemap_dashboards::views::{BY_THE_LISTENER, ImportCounts, LoadedRules, Seen, Views};
-use onemap_ingest::admit::{AgeLimits, Arrival, Lane, admit, cadence_s};
+use onemap_ingest::admit::{Admitted, AgeLimits, Arrival, Lane, admit, cadence_s};
 use onemap_model::record::{self, Register, Stamped};
 use onemap_model::{
     Device, DeviceId, DeviceState, DivisionCode, EntityKind, Frame, Observation, ProfileId, Quality, Reading,
@@ -237,6 +237,14 @@ impl Fold<'_> {
 
     /// Admits and folds what one device said; gives the number of the frame's next refusal.
     pub(super) fn said(&mut self, position: u64, said: &Said<'_>, message: Message) -> Result<u32> {
+        let admitted = self.admitted(position, said, message);
+        let ordinal = self.refuse_from(said.ordinal, position, said.part, &admitted.refused);
+        self.take(said, admitted)?;
+        Ok(ordinal)
+    }
+
+    /// Admits what one device said.
+    pub(super) fn admitted(&mut self, position: u64, said: &Said<'_>, message: Message) -> Admitted {
         let Said { frame, device, .. } = *said;
         if !message.seqs.is_empty() {
             let key = (device.id.clone(), message.epoch.unwrap_or(0), message.is_cbor);
@@ -255,8 +263,12 @@ impl Fold<'_> {
             lane: self.lane,
             ages: self.ages,
         };
-        let admitted = admit(message, &arrival, &mut self.views.watch.write().expect(POISON));
-        let ordinal = self.refuse_from(said.ordinal, position, said.part, &admitted.refused);
+        admit(message, &arrival, &mut self.views.watch.write().expect(POISON))
+    }
+
+    /// Folds what was admitted, and counts what was not in the device's day.
+    pub(super) fn take(&mut self, said: &Said<'_>, admitted: Admitted) -> Result<()> {
+        let Said { frame, device, .. } = *said;
         if !admitted.refused.is_empty() && self.turn == Turn::First {
             self.views.gaps.refuse(&device.id, frame.received_at);
         }
@@ -267,7 +279,7 @@ impl Fold<'_> {
             };
             self.readings(frame, device, division, admitted.readings)?;
         }
-        Ok(ordinal)
+        Ok(())
     }
 
     fn readings(
@@ -542,15 +554,25 @@ impl Fold<'_> {
         let next = first + reasons.len() as u32;
         for (ordinal, reason) in (first..).zip(reasons) {
             let of_it = || refused.iter().filter(|r| r.refusal == reason);
-            let n = of_it().count();
-            let mut detail: Vec<&str> = of_it().take(N_DETAILS).map(|r| r.detail.as_str()).collect();
-            let more = format!("and {} more", n.saturating_sub(N_DETAILS));
-            if n > N_DETAILS {
-                detail.push(&more);
-            }
-            self.refuse_n(n as u64, (position, ordinal), frame, reason, &detail.join("; "));
+            let details: Vec<&str> = of_it().map(|r| r.detail.as_str()).collect();
+            self.refuse_all((position, ordinal), frame, reason, &details);
         }
         next
+    }
+
+    /// Counts the refusals of one reason and makes one entry of them, which spells out the first few.
+    pub(super) fn refuse_all(
+        &mut self,
+        place: (u64, u32),
+        frame: &Frame<'_>,
+        reason: Refusal,
+        details: &[&str],
+    ) {
+        let mut said = details[..details.len().min(N_DETAILS)].join("; ");
+        if details.len() > N_DETAILS {
+            said.push_str(&format!("; and {} more", details.len() - N_DETAILS));
+        }
+        self.refuse_n(details.len() as u64, place, frame, reason, &said);
     }
 
     pub(super) fn refuse(

@@ -1,27 +1,48 @@
 //! Line protocol whose lines name their devices: each line goes to its own.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::Result;
 use onemap_model::{Device, DivisionCode, Frame, Refusal};
 use onemap_wire::Message;
-use onemap_wire::line::{Line, Params, Reader};
+use onemap_wire::line::{Line, Params, Place, Reader};
 use onemap_wire::message::Refused;
 
 use super::fold::{Fold, Said};
 use super::gateway::stranger;
 
 const POISON: &str = "no holder of this lock panics";
-/// Bytes of refused lines that one entry of the quarantine keeps; the journal has all of them.
+/// Bytes of refused lines in one entry of the quarantine; more make more entries. A longer line is one by itself.
 const KEPT_BYTES: usize = 64 << 10;
 
 /// The lines of one device.
 struct Part {
     device: Arc<Device>,
     message: Message,
-    /// Lines of which something was refused.
-    kept: Vec<u8>,
+    lines: Vec<Place>,
+    /// For each sample and each refusal of the message, which of the lines it is of.
+    of_samples: Vec<usize>,
+    of_refused: Vec<usize>,
+}
+
+impl Part {
+    fn of(device: Arc<Device>) -> Self {
+        Self {
+            device,
+            message: Message::default(),
+            lines: Vec::new(),
+            of_samples: Vec::new(),
+            of_refused: Vec::new(),
+        }
+    }
+}
+
+/// A line, or something of it, that is refused.
+struct Fault {
+    why: Refused,
+    range: Range<usize>,
 }
 
 impl Fold<'_> {
@@ -38,15 +59,16 @@ impl Fold<'_> {
         };
         let mut parts: Vec<Part> = Vec::new();
         let mut known: HashMap<String, Result<usize, Refused>> = HashMap::new();
-        let (mut refused, mut kept) = (Vec::new(), Vec::new());
+        let mut faults = Vec::new();
         let mut reader = Reader::new(frame.payload);
         while let Some((place, line)) = reader.next_line() {
-            let bytes = &frame.payload[place.range.clone()];
             let line = match line {
                 Ok(line) => line,
                 Err(bad) => {
-                    refused.push(Refused::new(Refusal::BrokenLine, bad.to_string()));
-                    keep(&mut kept, bytes);
+                    faults.push(Fault {
+                        why: Refused::new(Refusal::BrokenLine, bad.to_string()),
+                        range: place.range,
+                    });
                     continue;
                 }
             };
@@ -57,11 +79,7 @@ impl Fold<'_> {
                     let found = self.line_device(name, params, writer.as_ref()).map(|device| {
                         let at = parts.iter().position(|part| part.device.id == device.id);
                         at.unwrap_or_else(|| {
-                            parts.push(Part {
-                                device,
-                                message: Message::default(),
-                                kept: Vec::new(),
-                            });
+                            parts.push(Part::of(device));
                             parts.len() - 1
                         })
                     });
@@ -73,46 +91,120 @@ impl Fold<'_> {
             let found = found.and_then(|at| Ok((at, profile(&at)?)));
             match found {
                 Ok((at, profile)) => {
-                    let Part { message, kept, .. } = &mut parts[at];
-                    let n_refused = message.refused.len();
-                    line.add_to(message, place.number, params.precision, profile);
-                    if message.refused.len() > n_refused {
-                        keep(kept, bytes);
-                    }
+                    let part = &mut parts[at];
+                    line.add_to(&mut part.message, place.number, params.precision, profile);
+                    let line = part.lines.len();
+                    part.of_samples.resize(part.message.samples.len(), line);
+                    part.of_refused.resize(part.message.refused.len(), line);
+                    part.lines.push(place);
                 }
                 Err(why) => {
                     let detail = format!("line {}: {}", place.number, why.detail);
-                    refused.push(Refused::new(why.refusal, detail));
-                    keep(&mut kept, bytes);
+                    faults.push(Fault {
+                        why: Refused::new(why.refusal, detail),
+                        range: place.range,
+                    });
                 }
             }
         }
-        let part = Frame {
-            payload: &kept,
-            ..*frame
-        };
-        let mut ordinal = self.refuse_from(0, position, &part, &refused);
-        for Part {
-            device,
-            message,
-            kept,
-        } in parts
-        {
-            let part = Frame {
+        let mut ordinal = self.refuse_lines(0, position, frame, &faults);
+        for part in parts {
+            let Part {
+                device,
+                message,
+                lines,
+                of_samples,
+                of_refused,
+            } = part;
+            let own = Frame {
                 device: device.id.as_str(),
-                payload: &kept,
                 ..*frame
             };
             let said = Said {
                 frame,
-                part: &part,
+                part: &own,
                 device: &device,
                 profile: device.profile.as_ref(),
                 ordinal,
             };
-            ordinal = self.said(position, &said, message)?;
+            let admitted = self.admitted(position, &said, message);
+            let n_read = of_refused.len();
+            let mut faults = Vec::with_capacity(admitted.refused.len());
+            for (i, why) in admitted.refused.iter().enumerate() {
+                let of_sample = i
+                    .checked_sub(n_read)
+                    .and_then(|i| admitted.refused_samples.get(i));
+                let line = match of_sample {
+                    Some(sample) => of_samples.get(*sample),
+                    None => of_refused.get(i),
+                };
+                match line {
+                    Some(line) => {
+                        let Place { number, range } = &lines[*line];
+                        let detail = match of_sample {
+                            Some(_) => format!("line {number}: {}", why.detail),
+                            None => why.detail.clone(),
+                        };
+                        faults.push(Fault {
+                            why: Refused::new(why.refusal, detail),
+                            range: range.clone(),
+                        });
+                    }
+                    // The device is refused, and with it each of its lines.
+                    None => faults.extend(lines.iter().map(|Place { number, range }| Fault {
+                        why: Refused::new(
+                            why.refusal,
+                            format!("line {number}: {} is {}", device.id, why.refusal.label()),
+                        ),
+                        range: range.clone(),
+                    })),
+                }
+            }
+            ordinal = self.refuse_lines(ordinal, position, &own, &faults);
+            self.take(&said, admitted)?;
         }
         Ok(())
+    }
+
+    /// Keeps refused lines of one sender: of each reason its lines in their order, in entries of bounded size.
+    /// `frame` holds the whole body; gives the number of the frame's next refusal.
+    fn refuse_lines(&mut self, first: u32, position: u64, frame: &Frame<'_>, faults: &[Fault]) -> u32 {
+        let mut reasons: Vec<Refusal> = Vec::new();
+        for Fault { why, .. } in faults {
+            if !reasons.contains(&why.refusal) {
+                reasons.push(why.refusal);
+            }
+        }
+        let mut ordinal = first;
+        for reason in reasons {
+            let mut of_it: Vec<&Fault> = faults.iter().filter(|f| f.why.refusal == reason).collect();
+            of_it.sort_by_key(|fault| fault.range.start);
+            let mut rest = of_it.as_slice();
+            while let Some(start) = rest.first() {
+                let (mut payload, mut details) = (Vec::new(), Vec::new());
+                let mut last = None;
+                for fault in rest {
+                    let bytes = &frame.payload[fault.range.clone()];
+                    if last != Some(fault.range.start) {
+                        if fault.range.start != start.range.start && payload.len() + bytes.len() > KEPT_BYTES
+                        {
+                            break;
+                        }
+                        payload.extend_from_slice(bytes);
+                        last = Some(fault.range.start);
+                    }
+                    details.push(fault.why.detail.as_str());
+                }
+                let entry = Frame {
+                    payload: &payload,
+                    ..*frame
+                };
+                self.refuse_all((position, ordinal), &entry, reason, &details);
+                ordinal += 1;
+                rest = &rest[details.len()..];
+            }
+        }
+        ordinal
     }
 
     /// The device of a line, if the writer may write for it.
@@ -163,11 +255,5 @@ fn name_of<'l>(line: &'l Line<'_>, params: &Params<'_>, writer: Option<&'l Devic
         None => tagged().unwrap_or_default(),
         Some(writer) if writer.is_gateway => tagged().unwrap_or(writer.id.as_str()),
         Some(writer) => writer.id.as_str(),
-    }
-}
-
-fn keep(kept: &mut Vec<u8>, bytes: &[u8]) {
-    if kept.len() + bytes.len() <= KEPT_BYTES {
-        kept.extend_from_slice(bytes);
     }
 }

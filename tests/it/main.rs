@@ -22,6 +22,7 @@ mod disk;
 mod foreign;
 mod gateway;
 mod http_limits;
+mod kept;
 mod readme;
 mod replay;
 mod schemas;

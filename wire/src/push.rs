@@ -34,6 +34,21 @@ pub use source::SourceError;
 
 /// Path before the source's name.
 pub const PUSH: &str = "/push/";
+/// The topic under which one message of a call is kept: the source and the platform's time.
+pub fn part_topic(source: &str, at: Option<Timestamp>) -> String {
+    let at = at.map(|at| at.ms().to_string()).unwrap_or_default();
+    format!("{PUSH}{source}?at={at}")
+}
+
+/// The source and the platform's time of a topic of [`part_topic`]; `None` for any other.
+pub fn of_part_topic(topic: &str) -> Option<(&str, Option<Timestamp>)> {
+    let (source, at) = topic.strip_prefix(PUSH)?.split_once("?at=")?;
+    match at {
+        "" => Some((source, None)),
+        at => Some((source, Some(Timestamp::from_ms(at.parse().ok()?)))),
+    }
+}
+
 /// Most messages of one call.
 pub const MAX_MESSAGES: usize = 10_000;
 

@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use onemap_model::scope::Permission;
 use onemap_model::{Refusal, Scope, Source, Timestamp};
 use onemap_store::ledger::{LedgerError, QuarantineFilter, QuarantineState, Quarantined};
+use onemap_wire::line;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -207,12 +208,18 @@ pub(crate) fn entry_json(row: &Quarantined, n_bytes: usize) -> Value {
         // Writing to a String cannot fail.
         let _ = write!(hex, "{byte:02x}");
     }
+    // A line's number is that of the body it came in; the first that is spelled out is the first that is kept.
+    let place = match line::Params::of_topic(&entry.topic) {
+        Some(_) => number_after(&entry.detail, "column ")
+            .map(|column| column.saturating_sub(1).min(entry.payload.len())),
+        None => offset(&entry.detail, &entry.payload),
+    };
     let mut shown = json!({
         "id": row.id, "position": entry.position, "at": entry.at, "reason": entry.reason,
         "reason_zh": entry.reason.label_zh(), "source": entry.source, "device": entry.device,
         "peer": entry.peer, "topic": entry.topic, "size": entry.payload.len(),
         "payload": text(&entry.payload, n_bytes), "payload_hex": hex, "detail": entry.detail,
-        "offset": offset(&entry.detail, &entry.payload),
+        "offset": place,
         "state": QuarantineState::Open, "readmissible": readmit::readmissible(entry).is_ok(),
     });
     if let Some(settled) = &row.settlement {
@@ -235,14 +242,15 @@ fn text(payload: &[u8], n_bytes: usize) -> Option<&str> {
     Some(&whole[..end])
 }
 
+fn number_after(text: &str, word: &str) -> Option<usize> {
+    let rest = &text[text.find(word)? + word.len()..];
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
 /// The byte at which a decoder gave up, where its words say line and column.
 fn offset(detail: &str, payload: &[u8]) -> Option<usize> {
-    let after = |text: &str, word: &str| -> Option<usize> {
-        let rest = &text[text.find(word)? + word.len()..];
-        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-        digits.parse().ok()
-    };
-    let (line, column) = (after(detail, "line ")?, after(detail, "column ")?);
+    let (line, column) = (number_after(detail, "line ")?, number_after(detail, "column ")?);
     let mut start = 0;
     for _ in 1..line {
         start += payload[start..].iter().position(|b| *b == b'\n')? + 1;

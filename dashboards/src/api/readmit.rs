@@ -1,7 +1,7 @@
 //! The quarantine's way back: entries are read again with the profiles of now, or someone is done with
 //! them. Both are acts in the journal; the entries stay for the audit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use axum::Json;
@@ -11,8 +11,8 @@ use onemap_model::scope::Permission;
 use onemap_model::{Frame, Scope, Verb};
 use onemap_store::ledger::{QuarantineEntry, QuarantineFilter, QuarantineState, Quarantined};
 use onemap_wire::Profile;
-use onemap_wire::line::Params;
-use onemap_wire::push::PUSH;
+use onemap_wire::line::{self, Params};
+use onemap_wire::push::{self, PUSH};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -57,6 +57,9 @@ pub(crate) struct Many {
 pub(crate) fn readmissible(entry: &QuarantineEntry) -> Result<(), &'static str> {
     if entry.detail == BY_THE_LISTENER {
         return Err("the listener refused it; only its first 4 KiB are kept, so it cannot be read again");
+    }
+    if entry.payload.is_empty() {
+        return Err("none of its bytes are kept, so there is nothing to read again");
     }
     if entry.device.is_empty() && !names_its_devices(&entry.topic) {
         return Err("nobody was authenticated, so it is no device's");
@@ -193,19 +196,19 @@ async fn readmit(
             json!({"dry_run": true, "items": items, "not_readmissible": left_out}),
         ));
     }
-    // The entries of one frame and device are one frame again.
-    let mut frames: BTreeMap<(u64, &str, &str), Vec<u8>> = BTreeMap::new();
-    for row in &rows {
-        let entry = &row.entry;
-        frames
-            .entry((entry.position, &entry.device, &entry.topic))
-            .or_insert_with(|| {
-                let mut body = Vec::new();
-                frame(entry).encode(&mut body);
-                body
-            });
-    }
-    let frames: Vec<(u64, Vec<u8>)> = frames.into_iter().map(|((p, ..), body)| (p, body)).collect();
+    // Entries of one frame that hold the same bytes are one frame again.
+    let mut known = HashSet::new();
+    let frames: Vec<(u64, Vec<u8>)> = rows
+        .iter()
+        .map(|row| &row.entry)
+        .filter(|entry| known.insert((entry.position, &entry.device, &entry.topic, &entry.payload)))
+        .map(|entry| {
+            let mut body = Vec::new();
+            frame(entry).encode(&mut body);
+            (entry.position, body)
+        })
+        .collect();
+    drop(known);
     if !frames.is_empty() {
         let position = views
             .acts
@@ -297,15 +300,30 @@ impl Profiles {
     fn trial(&mut self, views: &Views, row: &Quarantined) -> Value {
         let register = views.register.read().expect(POISON);
         let frame = frame(&row.entry);
-        let refused = |reason: &str| json!({"id": row.id, "readings": 0, "refused": [{"reason": reason}]});
-        if frame.topic.starts_with("g/") || names_its_devices(frame.topic) {
-            let detail = "what speaks for several devices is not tried beforehand";
-            return json!({"id": row.id, "readings": null, "refused": [], "detail": detail});
+        let refused = |reason: &str| json!({"id": row.id, "tried": true, "readings": 0, "refused": [{"reason": reason}]});
+        let part = push::of_part_topic(frame.topic);
+        let lines = Params::of_topic(frame.topic);
+        let device = register.view.devices.get(frame.device);
+        let names_devices = frame.topic.starts_with("g/")
+            || (frame.topic.starts_with(PUSH) && part.is_none())
+            || (lines.is_some() && (frame.device.is_empty() || device.is_some_and(|d| d.is_gateway)));
+        if names_devices {
+            let why =
+                "it may speak for several devices; what would become of it shows only when it is readmitted";
+            return json!({"id": row.id, "tried": false, "why": why, "readings": null, "refused": null});
         }
-        let Some(device) = register.view.devices.get(frame.device) else {
+        let Some(device) = device else {
             return refused("unknown_device");
         };
-        let profile = match &device.profile {
+        let source = match part {
+            None => None,
+            Some((id, _)) => match views.sources.read().expect(POISON).get(id) {
+                Some(source) => Some(source.clone()),
+                None => return refused("unknown_source"),
+            },
+        };
+        let of_source = source.as_ref().and_then(|source| source.profile.as_ref());
+        let profile = match of_source.or(device.profile.as_ref()) {
             None => None,
             Some(id) => {
                 let parsed = self.read.entry(id.to_string()).or_insert_with(|| {
@@ -318,7 +336,18 @@ impl Profiles {
                 }
             }
         };
-        let message = onemap_wire::decode(&frame, profile);
+        let message = match (part, lines) {
+            (Some((_, at)), _) => {
+                let pushed = push::Pushed {
+                    device: frame.device.to_owned(),
+                    at,
+                    payload: frame.payload.to_vec(),
+                };
+                pushed.decode(profile)
+            }
+            (None, Some(params)) => line::decode(frame.payload, params.precision, profile),
+            (None, None) => onemap_wire::decode(&frame, profile),
+        };
         let arrival = Arrival {
             device,
             profile,
@@ -334,6 +363,6 @@ impl Profiles {
             .take(8)
             .map(|r| json!({"reason": r.refusal, "detail": r.detail}))
             .collect();
-        json!({"id": row.id, "readings": admitted.readings.len(), "refused": faults})
+        json!({"id": row.id, "tried": true, "readings": admitted.readings.len(), "refused": faults})
     }
 }

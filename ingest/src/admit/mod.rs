@@ -34,6 +34,9 @@ pub struct Admitted {
     pub readings: Vec<Reading>,
     /// Not taken: first what the decoder refused, then what is refused here.
     pub refused: Vec<Refused>,
+    /// For each that is refused here, in the same order, the number of its sample in the message; none when the
+    /// device is refused whole.
+    pub refused_samples: Vec<usize>,
 }
 
 /// Which way readings come in.
@@ -112,6 +115,7 @@ pub fn admit(message: Message, arrival: &Arrival<'_>, watch: &mut Watch) -> Admi
     let mut admitted = Admitted {
         readings: Vec::with_capacity(message.samples.len()),
         refused: message.refused,
+        refused_samples: Vec::new(),
     };
     let device = arrival.device;
     if device.state == DeviceState::Retired {
@@ -132,7 +136,7 @@ pub fn admit(message: Message, arrival: &Arrival<'_>, watch: &mut Watch) -> Admi
         0 => UNKNOWN_PATIENCE,
         s => Duration::from_secs(u64::from(s) * 3),
     };
-    for sample in message.samples {
+    for (number, sample) in message.samples.into_iter().enumerate() {
         let expected = arrival.expected(&sample);
         let limits = expected.as_ref().map(|expected| &expected.limits);
         match arrival.reading(sample, limits, patience) {
@@ -149,7 +153,10 @@ pub fn admit(message: Message, arrival: &Arrival<'_>, watch: &mut Watch) -> Admi
                 }
                 admitted.readings.push(reading);
             }
-            Err(refused) => admitted.refused.push(refused),
+            Err(refused) => {
+                admitted.refused.push(refused);
+                admitted.refused_samples.push(number);
+            }
         }
     }
     admitted

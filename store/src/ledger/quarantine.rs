@@ -89,13 +89,15 @@ pub struct Settlement {
 pub enum Which {
     /// The one with this number.
     Ordinal(u32),
-    /// Those that hold the part of this device on this topic: a frame of a gateway may have been refused
-    /// for several of its children.
+    /// Those that hold exactly these bytes of this device on this topic: a frame may have been refused for
+    /// several devices, and a body of many lines in several entries.
     Of {
         /// The device.
         device: String,
         /// The topic.
         topic: String,
+        /// What was read again.
+        payload: Vec<u8>,
     },
 }
 
@@ -357,18 +359,24 @@ pub(crate) fn counts(
 /// Writes what became of the entries of one frame. What a later record says stands over what an earlier
 /// one said, and an entry that is readmitted stays so: reading it once more gives nothing new.
 pub(crate) fn settle(tx: &Connection, settled: &Settled) -> rusqlite::Result<()> {
-    let (ordinal, device, topic) = match &settled.which {
-        Which::Ordinal(ordinal) => (Some(*ordinal), None, None),
-        Which::Of { device, topic } => (None, Some(device), Some(topic)),
+    let (ordinal, device, topic, payload) = match &settled.which {
+        Which::Ordinal(ordinal) => (Some(*ordinal), None, None, None),
+        Which::Of {
+            device,
+            topic,
+            payload,
+        } => (None, Some(device), Some(topic), Some(payload)),
     };
     let entries: Vec<(u32, String)> = tx
         .prepare_cached(
             "SELECT ordinal, reason FROM quarantine WHERE position = ?1 AND ordinal = coalesce(?2, ordinal)
-             AND device = coalesce(?3, device) AND topic = coalesce(?4, topic)",
+             AND device = coalesce(?3, device) AND topic = coalesce(?4, topic)
+             AND (?5 IS NULL OR (length(payload) = length(?5) AND payload = ?5))",
         )?
-        .query_map(params![signed(settled.origin), ordinal, device, topic], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?
+        .query_map(
+            params![signed(settled.origin), ordinal, device, topic, payload],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?
         .collect::<rusqlite::Result<_>>()?;
     for (ordinal, reason) in entries {
         let (state, readings, refusal) = match &settled.became {

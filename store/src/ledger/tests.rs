@@ -361,6 +361,7 @@ fn what_became_of_refused_frames_stands_with_their_entries() {
             Became::Read { .. } => Which::Of {
                 device: entry(origin, 0, 1, b"").device,
                 topic: entry(origin, 0, 1, b"").topic,
+                payload: b"one\xff".to_vec(),
             },
         },
         at: at(record as i64),
@@ -368,7 +369,12 @@ fn what_became_of_refused_frames_stands_with_their_entries() {
         note: "模型已修正".into(),
         became,
     };
-    let entries = (1..=4).flat_map(|p| [entry(p, 0, p as i64, b"one\xff"), entry(p, 1, p as i64, b"two")]);
+    let entries = (1..=4).flat_map(|p| {
+        [
+            entry(p, 0, p as i64, b"one\xff"),
+            entry(p, 1, p as i64, b"one\xff"),
+        ]
+    });
     let batch = LedgerBatch {
         cursor: 4,
         quarantine: entries.collect(),
