@@ -255,3 +255,50 @@ fn a_pushed_message_comes_back_with_the_platform_s_time() {
     let latest = server.latest("nb-2", "temperature").unwrap();
     assert_eq!(latest["measured_at"], json!(stamp));
 }
+
+#[test]
+fn two_children_of_a_gateway_have_two_names() {
+    let server = Server::new();
+    server.add_device("gw", &json!({"is_gateway": true}));
+    server.add_device("gw-2", &json!({"is_gateway": true}));
+    server.add_device("c1", &json!({"gateway": "gw", "name": "水泵"}));
+    let add = |id: &str, gateway: &str, name: &str| {
+        let device = json!({"id": id, "name": name, "kind": "pump", "gateway": gateway}).to_string();
+        let (status, answer) = server.request("POST", "/api/v1/devices", Some(&device));
+        (status, answer["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let taken = (409, "child_name_taken".to_owned());
+    assert_eq!(add("c2", "gw", "水泵"), taken, "the same name");
+    assert_eq!(add("c2", "gw", "c1"), taken, "another's id");
+    assert_eq!(add("c2", "gw-2", "水泵").0, 201, "another gateway");
+    assert_eq!(add("c3", "gw", "三号").0, 201);
+    let patch = |id: &str, what: Value| {
+        let path = format!("/api/v1/devices/{id}");
+        let (status, answer) = server.request("PATCH", &path, Some(&what.to_string()));
+        (status, answer["code"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(patch("c3", json!({"name": "水泵"})), taken);
+    assert_eq!(patch("c2", json!({"gateway": "gw"})), taken);
+    assert_eq!(patch("c3", json!({"kind": "valve"})).0, 200);
+
+    // A file is checked against the register and against itself.
+    let csv = "id,name,gateway\nd1,水泵,gw\nd2,四号,gw\nd3,四号,gw\nd4,d2,gw\nd5,四号,gw-2\n";
+    let (status, answer) = server.request("POST", "/api/v1/devices/import", Some(csv));
+    let lines: Vec<_> = answer["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["line"].clone())
+        .collect();
+    assert_eq!((status, json!(lines)), (200, json!([2, 4, 5])), "{answer}");
+    assert_eq!(answer["errors"][0]["column"], "name");
+
+    // A retired one gives its name free, and does not get it back while another has it.
+    assert_eq!(
+        server.request("POST", "/api/v1/devices/c1/retire", Some("{}")).0,
+        200
+    );
+    assert_eq!(add("c6", "gw", "水泵").0, 201);
+    let (status, answer) = server.request("POST", "/api/v1/devices/c1/activate", Some("{}"));
+    assert_eq!((status, &answer["code"]), (409, &json!("child_name_taken")));
+}

@@ -342,8 +342,7 @@ fn speaks_for(views: &Views, gateway: &Device, name: &str) -> bool {
     let Ok(register) = views.register.read() else {
         return false;
     };
-    let device = register.view.devices.get(name);
-    name == gateway.id.as_str() || device.is_some_and(|child| child.gateway.as_ref() == Some(&gateway.id))
+    name == gateway.id.as_str() || register.view.child(gateway.id.as_str(), name).is_some()
 }
 
 /// `/query` of 1.x: clients make their database before they write; anything else is not answered here.

@@ -102,6 +102,19 @@ impl RegisterView {
         by_id.or_else(|| ids.iter().find_map(living))
     }
 
+    /// Another living child of a device's gateway that answers to this one's id or name already, and to which.
+    pub fn namesake<'d>(&self, device: &'d Device) -> Option<(&'d str, &Arc<Device>)> {
+        let named = self.children.get(device.gateway.as_ref()?)?;
+        let is_other = |id: &&DeviceId| {
+            let living = |other: &Arc<Device>| other.state != DeviceState::Retired;
+            **id != device.id && self.devices.get(*id).is_some_and(living)
+        };
+        [device.id.as_str(), &device.name].into_iter().find_map(|name| {
+            let id = named.get(name)?.iter().find(is_other)?;
+            Some((name, self.devices.get(id)?))
+        })
+    }
+
     /// The devices whose gateway this is, retired ones too, by id.
     pub fn children(&self, gateway: &str) -> BTreeSet<DeviceId> {
         let named = self.children.get(gateway).into_iter().flat_map(HashMap::values);

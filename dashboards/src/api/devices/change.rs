@@ -25,6 +25,9 @@ const MAX_MAINTENANCE: Duration = Duration::from_secs(366 * 86_400);
 /// Longest note, in bytes.
 const MAX_NOTE: usize = 1000;
 
+/// A gateway would not know which of two of its children is meant.
+pub(super) const NAME_TAKEN: &str = "child_name_taken";
+
 /// Why the register does not take a device: a field and what is wrong with it.
 pub(super) struct Unsound {
     pub(super) field: &'static str,
@@ -35,9 +38,10 @@ pub(super) struct Unsound {
 
 impl From<Unsound> for Problem {
     fn from(unsound: Unsound) -> Self {
-        match unsound.is_forbidden {
-            true => Problem::forbidden(unsound.message),
-            false => Problem::bad_request(unsound.code, unsound.message),
+        match (unsound.is_forbidden, unsound.code) {
+            (true, _) => Problem::forbidden(unsound.message),
+            (false, NAME_TAKEN) => Problem::conflict(NAME_TAKEN, unsound.message),
+            (false, code) => Problem::bad_request(code, unsound.message),
         }
     }
 }
@@ -85,6 +89,21 @@ pub(super) fn sound(
             let message = format!("no gateway is called `{gateway}` (is_gateway must be set on it)");
             return bad("gateway", "unknown_gateway", message);
         }
+    }
+    // What stands in the register already may be changed otherwise.
+    let is_as_before = register.view.devices.get(&device.id).is_some_and(|before| {
+        before.state != DeviceState::Retired
+            && (&before.gateway, &before.name) == (&device.gateway, &device.name)
+    });
+    if device.state != DeviceState::Retired
+        && !is_as_before
+        && let Some((name, other)) = register.view.namesake(device)
+    {
+        let message = format!(
+            "`{}` answers to `{name}` at its gateway already; two children of one gateway need two names",
+            other.id
+        );
+        return bad("name", NAME_TAKEN, message);
     }
     if device.adopts && !device.is_gateway {
         return bad("adopts", "bad_gateway", "only a gateway adopts".to_owned());

@@ -1,13 +1,13 @@
 //! Many devices at once, from CSV.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use onemap_model::Device;
 use onemap_model::record::Register;
 use onemap_model::scope::Permission;
+use onemap_model::{Device, DeviceId, DeviceState};
 use onemap_store::ledger::TokenHash;
 use onemap_store::register::import::{DeviceFault, DeviceRow, import_devices_csv};
 use serde::Deserialize;
@@ -53,16 +53,37 @@ pub(crate) async fn import(
             .map(|row| row.id.to_string())
             .collect();
         let mut given = HashSet::new();
+        // Gateway and name to the child of this file that answers to it.
+        let mut named: HashMap<(DeviceId, String), DeviceId> = HashMap::new();
         for row in rows {
             let checked = row.and_then(|row| {
                 let (line, id, token) = (row.line, row.id.clone(), row.token.clone());
                 let (mut device, is_known) = device(&register, row, query.replace)?;
                 sound(&register, scope, &mut device, &|id| gateways.contains(id))
                     .map_err(|e| DeviceFault::new(line, e.field, e.message))?;
+                let names = [device.id.as_str(), &device.name];
+                let gateway = device
+                    .gateway
+                    .as_ref()
+                    .filter(|_| device.state != DeviceState::Retired);
+                for name in gateway.iter().flat_map(|_| names) {
+                    let key = gateway.map(|gateway| (gateway.clone(), name.to_owned()));
+                    let other = key.and_then(|key| named.get(&key)).filter(|other| **other != id);
+                    if let Some(other) = other {
+                        let message =
+                            format!("`{other}` of this file answers to `{name}` at the same gateway");
+                        return Err(DeviceFault::new(line, "name", message));
+                    }
+                }
                 if let Some(token) = &token {
                     let holder = views.keys.device(token);
                     if holder.is_some_and(|holder| holder != id) || !given.insert(token.clone()) {
                         return Err(DeviceFault::new(line, "token", "another device holds this token"));
+                    }
+                }
+                if let Some(gateway) = gateway {
+                    for name in names {
+                        named.insert((gateway.clone(), name.to_owned()), id.clone());
                     }
                 }
                 Ok((device, is_known, token))
