@@ -106,6 +106,14 @@ impl Sender {
                     // Its window has room again.
                     devices.extend(device);
                 }
+                News::Dropped(id) => {
+                    let mut work = self.views.commands.work();
+                    if work.outbox.dropped(id) {
+                        // The device may be back already.
+                        devices.extend(work.book.get(id).map(|command| command.order.device.clone()));
+                        n_listeners += 1;
+                    }
+                }
                 News::Listening(filter) => {
                     if let Some(holders) = self.views.commands.work().outbox.listening(&filter) {
                         n_listeners += 1;

@@ -297,6 +297,7 @@ fn assemble(
         http: Arc::default(),
         links: Links::default(),
         provision: OnceLock::new(),
+        changing: tokio::sync::Mutex::default(),
         config_faults: AtomicU64::new(0),
         refused: refused::decode(history_refused.as_deref()),
         readings: AtomicU64::new(0),

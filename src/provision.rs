@@ -16,7 +16,6 @@ use onemap_model::record::{KIND_FRAME, ProvisioningStrategy, Register};
 use onemap_model::{Device, DeviceState, Frame, Refusal, Scope, Source};
 use onemap_store::ledger::TokenHash;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use crate::house::clock;
@@ -35,9 +34,6 @@ const KEPT_BYTES: usize = 4096;
 /// The front ends' way to registration.
 pub(crate) struct Provisioner {
     views: Arc<Views>,
-    /// One request after the other: two for one name must not both find it free. Waiting ones are bounded
-    /// by the connections and by the limits above.
-    turn: Mutex<()>,
     heard: StdMutex<Heard>,
 }
 
@@ -69,7 +65,6 @@ impl Provisioner {
         };
         Self {
             views,
-            turn: Mutex::default(),
             heard: StdMutex::new(heard),
         }
     }
@@ -151,7 +146,7 @@ impl Provisioner {
             .filter(|_| !secret.is_empty())
             .ok_or_else(|| bad("`provisionDeviceKey` and `provisionDeviceSecret` open nothing"))?;
 
-        let _turn = self.turn.lock().await;
+        let _turn = self.views.changing.lock().await;
         let profile = &provisioning.profile;
         let id = id_for(name, profile.as_str());
         let known = {

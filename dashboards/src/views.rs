@@ -163,6 +163,9 @@ pub struct Views {
     pub links: Links,
     /// Answers devices that register themselves; set when the listeners come up.
     pub provision: OnceLock<Arc<dyn Provision>>,
+    /// Held by who changes a device from what it reads of it until the change is folded, so that two changes at
+    /// the same time do not undo one another.
+    pub changing: tokio::sync::Mutex<()>,
     /// Faults found in rule files and profiles since the start.
     pub config_faults: AtomicU64,
     /// Refusals of the pipeline, by label order of `Refusal::ALL`.

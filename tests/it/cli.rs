@@ -132,8 +132,10 @@ fn check_names_file_line_and_column() {
     let dir = folder.path();
     assert!(
         stdout(&run(dir, &["check"])).contains("in order"),
-        "what is shipped is in order"
+        "an empty folder is in order"
     );
+    assert!(!dir.join("profiles").exists(), "a check makes nothing");
+    std::fs::create_dir(dir.join("profiles")).unwrap();
     let profile = dir.join("profiles/mine.yaml");
     std::fs::write(
         &profile,

@@ -249,6 +249,36 @@ fn a_kill_at_any_step_sends_again_until_it_is_received_and_never_after() {
 }
 
 #[test]
+fn subscribing_again_on_a_living_connection_repeats_nothing() {
+    let server = Server::new();
+    let token = server.add_device("valve", &json!({}));
+    let ids: Vec<u64> = (0..3)
+        .map(|i| order(&server, "valve", &format!("open{i}"), &json!({"two_way": false})))
+        .collect();
+    // The filter thrice, a wider one beside it, and nothing acknowledged in between.
+    let device = Device::connect(
+        &server,
+        &token,
+        &[REQUESTS, "v1/devices/me/rpc/#", REQUESTS, REQUESTS],
+    );
+    let held: Vec<Publish> = ids.iter().map(|_| device.next()).collect();
+    assert_eq!(held.iter().map(|p| read(p).0).collect::<Vec<_>>(), ids);
+    device
+        .client
+        .subscribe("v1/devices/me/rpc/+/+", QoS::AtLeastOnce)
+        .unwrap();
+    held.iter()
+        .for_each(|publish| device.client.ack(publish).unwrap());
+    for id in &ids {
+        let sent = facts(&server, *id, "received").matches("sent").count();
+        assert_eq!(sent, 1, "command {id} went once");
+    }
+    // What was sent behind them is the next that comes.
+    let last = order(&server, "valve", "last", &json!({}));
+    assert_eq!(device.request().0, last);
+}
+
+#[test]
 fn what_expired_or_was_taken_back_is_never_delivered() {
     let server = Server::new();
     let token = server.add_device("lamp", &json!({}));

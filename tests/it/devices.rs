@@ -637,3 +637,31 @@ fn an_officer_of_one_division_neither_sees_nor_changes_another() {
         "nobody touched it"
     );
 }
+
+#[test]
+fn changes_at_the_same_time_undo_nothing() {
+    let server = Server::new();
+    server.add_device("d", &json!({}));
+    let (base, token) = (server.http.clone(), server.token.clone());
+    for round in 0..10 {
+        let patch = |body: Value| {
+            let body = body.to_string();
+            let (status, answer) = request(&base, &token, "PATCH", "/api/v1/devices/d", Some(&body));
+            assert_eq!(status, 200, "{answer}");
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| patch(json!({"name": format!("甲 {round}")})));
+            scope.spawn(|| patch(json!({"cadence_s": 60 + round})));
+            scope.spawn(|| patch(json!({"department": format!("部门 {round}")})));
+        });
+        let device = server.get("/api/v1/devices/d");
+        assert_eq!(
+            (&device["name"], &device["cadence_s"], &device["department"]),
+            (
+                &json!(format!("甲 {round}")),
+                &json!(60 + round),
+                &json!(format!("部门 {round}"))
+            )
+        );
+    }
+}

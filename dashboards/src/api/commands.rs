@@ -111,7 +111,7 @@ async fn order(views: &Arc<Views>, order: Order) -> Result<(Command, bool), Prob
         let known = order
             .key
             .as_ref()
-            .and_then(|key| work.book.by_key(&order.by.actor, key));
+            .and_then(|key| work.book.by_key(&order.by, key));
         match known {
             Some(known) if known.order.is_same(&order) => return Ok((known.clone(), false)),
             Some(known) => return Err(taken(known.id)),

@@ -55,6 +55,10 @@ pub(crate) async fn fetch(
     let mut notices = views.notices.subscribe();
     let waiting = async {
         loop {
+            // The token may have ended while it waited.
+            if !holder(&views, &token).is_ok_and(|now| now.id == device.id) {
+                return None;
+            }
             let next = views.commands.work().fetch(device.id.as_str(), views.now());
             if next.is_some() {
                 return next;
@@ -76,6 +80,7 @@ pub(crate) async fn fetch(
         () = stop.cancelled() => None,
     };
     let Some(command) = command else {
+        holder(&views, &token)?;
         return Err(Problem::timed_out("no command waits"));
     };
     let (at, id, over) = (views.now(), command.id, Over::Http);

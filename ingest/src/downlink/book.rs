@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use onemap_model::{
-    Command, CommandRecord, CommandState, CommandStep, DeviceId, Fact, Happened, Order, Timestamp,
+    Command, CommandRecord, CommandState, CommandStep, DeviceId, Fact, Happened, Order, Scope, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -127,7 +127,13 @@ impl Index {
 }
 
 fn key_of(order: &Order) -> Option<(String, String)> {
-    Some((order.by.actor.clone(), order.key.clone()?))
+    Some((caller(&order.by), order.key.clone()?))
+}
+
+/// Who a key belongs to: callers of one name and different rights are different callers.
+fn caller(by: &Scope) -> String {
+    let division = by.division.as_ref().map_or("", |division| division.as_str());
+    format!("{}\n{}\n{division}", by.actor, by.role.name())
 }
 
 impl Book {
@@ -178,8 +184,8 @@ impl Book {
     }
 
     /// The command that a caller named so lately.
-    pub fn by_key(&self, actor: &str, key: &str) -> Option<&Command> {
-        let id = self.index.keys.get(&(actor.to_owned(), key.to_owned()))?;
+    pub fn by_key(&self, by: &Scope, key: &str) -> Option<&Command> {
+        let id = self.index.keys.get(&(caller(by), key.to_owned()))?;
         self.commands.get(id)
     }
 
@@ -244,10 +250,7 @@ impl Book {
     }
 
     fn create(&mut self, position: u64, now: Timestamp, order: &Order, changes: &mut Vec<Change>) {
-        let known = order
-            .key
-            .as_ref()
-            .and_then(|key| self.by_key(&order.by.actor, key));
+        let known = order.key.as_ref().and_then(|key| self.by_key(&order.by, key));
         let outcome = match known {
             Some(known) if known.order.is_same(order) => Ordered::Same(known.id),
             Some(known) => Ordered::KeyTaken(known.id),

@@ -1,8 +1,9 @@
 //! Which waiting commands are to be handed to a connection now. Pure: who listens and what time it is are
 //! arguments; what was handed over in this process is its only memory.
 //!
-//! A command goes to a connection once. When the device listens anew (it came back, or the server did), it
-//! goes again while it is not known to have been received; then only its answer is waited for. A valve
+//! A command goes to a connection once, however often the device subscribes on it. When that connection has ended
+//! (or the server has) and the device listens, it goes again while it is not known to have been received; then
+//! only its answer is waited for. A valve
 //! that opens twice is worse than a lamp that stays dark, so "received" and "confirms nothing" (QoS 0) end
 //! the repeats unless [`Rules::at_least_once`] says otherwise.
 
@@ -46,8 +47,27 @@ pub struct Outbox {
     rules: Rules,
     /// How often somebody began to listen at a door.
     listened: HashMap<Door, u64>,
-    /// By command: through which door, in which of its times, whether the receipt was told.
-    sent: HashMap<u64, (Door, u64, bool)>,
+    /// By command.
+    sent: HashMap<u64, Sent>,
+}
+
+/// One command that was handed over.
+#[derive(Debug)]
+struct Sent {
+    door: Door,
+    /// In which of the door's times.
+    time: u64,
+    /// The receipt was told.
+    told: bool,
+    /// No receipt will come.
+    is_unconfirmed: bool,
+}
+
+impl Sent {
+    /// A connection holds it and will confirm it.
+    fn is_held(&self) -> bool {
+        !self.told && !self.is_unconfirmed
+    }
 }
 
 impl Outbox {
@@ -75,9 +95,18 @@ impl Outbox {
     /// The receiver acknowledged the message; gives whether that is news.
     pub fn confirmed(&mut self, id: u64) -> bool {
         match self.sent.get_mut(&id) {
-            Some((_, _, told)) => !std::mem::replace(told, true),
+            Some(sent) => !std::mem::replace(&mut sent.told, true),
             None => false,
         }
+    }
+
+    /// No connection holds the message any more; gives whether its command may have to go again.
+    pub fn dropped(&mut self, id: u64) -> bool {
+        let lost = self.sent.get(&id).is_some_and(Sent::is_held);
+        if lost {
+            self.sent.remove(&id);
+        }
+        lost
     }
 
     /// Whether this process handed the command over.
@@ -88,7 +117,13 @@ impl Outbox {
     /// Notes that the device fetched a command.
     pub(super) fn fetched(&mut self, command: &Command) {
         let door = (Over::Http, command.order.device.clone());
-        self.sent.insert(command.id, (door, 0, true));
+        let sent = Sent {
+            door,
+            time: 0,
+            told: true,
+            is_unconfirmed: false,
+        };
+        self.sent.insert(command.id, sent);
     }
 
     /// What was fetched did not leave after all.
@@ -99,7 +134,13 @@ impl Outbox {
     /// Notes that a message was handed over.
     pub fn note(&mut self, due: &Due) {
         let time = self.time(&due.door);
-        self.sent.insert(due.id, (due.door.clone(), time, false));
+        let sent = Sent {
+            door: due.door.clone(),
+            time,
+            told: false,
+            is_unconfirmed: due.qos == 0,
+        };
+        self.sent.insert(due.id, sent);
     }
 
     /// Forgets commands that no longer wait.
@@ -112,11 +153,9 @@ impl Outbox {
         self.listened.get(door).copied().unwrap_or(0)
     }
 
-    /// Whether the command is on its way on the present connection.
+    /// Whether a connection holds the command.
     fn is_under_way(&self, id: u64) -> bool {
-        self.sent
-            .get(&id)
-            .is_some_and(|(door, time, told)| !told && self.time(door) == *time)
+        self.sent.get(&id).is_some_and(Sent::is_held)
     }
 
     fn may_go(&self, command: &Command, now: Timestamp) -> bool {
@@ -124,9 +163,9 @@ impl Outbox {
             return false;
         }
         let told = match self.sent.get(&command.id) {
-            // Once on one connection, whatever comes.
-            Some((door, time, _)) if self.time(door) == *time => return false,
-            Some((_, _, told)) => *told,
+            // A connection holds it, or nobody listened since.
+            Some(sent) if sent.is_held() || self.time(&sent.door) == sent.time => return false,
+            Some(_) => true,
             None => false,
         };
         let is_settled = told || command.received || command.unconfirmed;

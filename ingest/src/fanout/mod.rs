@@ -13,7 +13,7 @@ mod naming;
 mod queue;
 mod retained;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
@@ -62,6 +62,9 @@ const NEWS: usize = 65_536;
 pub enum News {
     /// The subscriber acknowledged the message with this ticket.
     Confirmed(u64),
+    /// Nobody holds the message with this ticket any more: its connections have ended, or it was of QoS 0 and
+    /// is written. Follows a `Confirmed`, too.
+    Dropped(u64),
     /// Somebody began to listen on this normalised filter (`d/{device}/rpc/request/+`).
     Listening(String),
 }
@@ -106,6 +109,24 @@ impl PartialEq for Subscription {
     }
 }
 
+/// A tracked message, held by every queue and window that it stands in. When the last lets go of it, its sender
+/// hears.
+#[derive(Debug)]
+pub struct Ticket {
+    /// What the sender calls the message.
+    pub number: u64,
+    hub: Fanout,
+    is_silent: AtomicBool,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.is_silent.load(Ordering::Acquire) {
+            self.hub.tell(News::Dropped(self.number));
+        }
+    }
+}
+
 /// One message on its way to one subscriber.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -118,7 +139,7 @@ pub struct Delivery {
     /// It was on its topic before the subscription.
     pub retain: bool,
     /// What the sender calls it, when it wants to hear of the acknowledgement.
-    pub ticket: Option<u64>,
+    pub ticket: Option<Arc<Ticket>>,
     /// Journal position of its frame; 0 when the server itself sent it.
     pub(crate) position: u64,
     /// The shared subscription it came by.
@@ -126,12 +147,12 @@ pub struct Delivery {
 }
 
 /// A message as it comes in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Incoming<'a> {
     pub(crate) topic: &'a str,
     pub(crate) payload: &'a Bytes,
     pub(crate) qos: u8,
-    pub(crate) ticket: Option<u64>,
+    pub(crate) ticket: Option<Arc<Ticket>>,
     pub(crate) position: u64,
     /// It is read from the journal again: what a queue has already is not put there twice.
     pub(crate) is_replay: bool,
@@ -203,14 +224,22 @@ impl Fanout {
     /// subscription of QoS 0 takes the message and confirms nothing. A session that is away does not get it,
     /// and it is not sent again to one that left before it confirmed: its sender keeps it.
     pub fn publish_tracked(&self, topic: &str, payload: impl Into<Bytes>, ticket: u64) -> usize {
-        self.send(&Incoming {
+        let ticket = Arc::new(Ticket {
+            number: ticket,
+            hub: self.clone(),
+            is_silent: AtomicBool::new(false),
+        });
+        let n_taken = self.send(&Incoming {
             topic,
             payload: &payload.into(),
             qos: 1,
-            ticket: Some(ticket),
+            ticket: Some(Arc::clone(&ticket)),
             position: 0,
             is_replay: false,
-        })
+        });
+        // Who hears that nobody took it needs no news of it.
+        ticket.is_silent.store(n_taken == 0, Ordering::Release);
+        n_taken
     }
 
     /// Puts a message on its topic for later subscribers, or with an empty payload takes away what is there;
@@ -242,8 +271,8 @@ impl Fanout {
         self.0.n_news_lost.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn confirm(&self, ticket: u64) {
-        self.tell(News::Confirmed(ticket));
+    pub(crate) fn confirm(&self, ticket: &Ticket) {
+        self.tell(News::Confirmed(ticket.number));
     }
 
     fn tell(&self, news: News) {
@@ -280,7 +309,7 @@ impl Fanout {
                 payload: message.payload.clone(),
                 qos: message.qos.min(granted).min(2),
                 retain: false,
-                ticket: message.ticket,
+                ticket: message.ticket.clone(),
                 position: message.position,
                 group: None,
             };

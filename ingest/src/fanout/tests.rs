@@ -40,11 +40,20 @@ fn tracked_messages_bring_news() {
     let device = hub.join();
     device.subscribe("d/A/rpc/request/+", 1, Naming::Me).unwrap();
     assert_eq!(hub.publish_tracked("d/A/rpc/request/1", "x", 7), 1);
-    assert_eq!(device.take().unwrap().ticket, Some(7));
-    hub.confirm(7);
+    let taken = device.take().unwrap();
+    let ticket = taken.ticket.clone().unwrap();
+    assert_eq!(ticket.number, 7);
+    hub.confirm(&ticket);
     let listening = News::Listening("d/A/rpc/request/+".into());
     assert_eq!(news.try_recv(), Ok(listening));
     assert_eq!(news.try_recv(), Ok(News::Confirmed(7)));
+    drop(taken);
+    assert!(news.try_recv().is_err(), "one still holds it");
+    drop(ticket);
+    assert_eq!(news.try_recv(), Ok(News::Dropped(7)));
+    // Nobody took it: its sender was told by the number.
+    assert_eq!(hub.publish_tracked("d/B/rpc/request/1", "x", 8), 0);
+    assert!(news.try_recv().is_err());
 }
 
 #[test]

@@ -142,6 +142,7 @@ pub(crate) async fn add(
     Body(mut device): Body<Device>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = caller.require(Permission::Register)?;
+    let _turn = views.changing.lock().await;
     let known = {
         let register = views.register.read().expect(POISON);
         sound(&register, scope, &mut device, &|_| false)?;
@@ -310,6 +311,7 @@ async fn change(
     id: &str,
     how: impl FnOnce(&mut Device) -> Result<(), Problem>,
 ) -> Result<Json<Value>, Problem> {
+    let _turn = views.changing.lock().await;
     let before = find(views, scope, id)?;
     let mut device = Device::clone(&before);
     how(&mut device)?;
@@ -344,6 +346,7 @@ pub(crate) async fn rotate(
     OptionalBody(body): OptionalBody<Rotation>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = caller.require(Permission::Register)?;
+    let _turn = views.changing.lock().await;
     let device = find(&views, scope, &id)?;
     not_retired(&device)?;
     let Rotation { grace_s, expires } = body.unwrap_or_default();
@@ -375,6 +378,7 @@ pub(crate) async fn revoke(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let scope = caller.require(Permission::Register)?;
+    let _turn = views.changing.lock().await;
     let device = find(&views, scope, &id)?.id.clone();
     record(&views, scope, vec![Register::DeviceTokenRevoked { device }]).await?;
     Ok(StatusCode::NO_CONTENT)

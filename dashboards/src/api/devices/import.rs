@@ -42,6 +42,7 @@ pub(crate) async fn import(
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.require(Permission::Register)?;
     let rows = import_devices_csv(&text);
+    let _turn = views.changing.lock().await;
     let (mut changes, mut tokens, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     let (mut n_new, mut n_changed) = (0_usize, 0_usize);
     {

@@ -307,7 +307,13 @@ fn a_command_goes_once_a_connection_until_it_is_received() {
     assert_eq!(due(&outbox, &play.book, 0, Some(1)), [(3, Over::Rpc)]);
     // It comes back: 2 was never acknowledged, 1 was (even though the journal does not say so yet).
     let v = DeviceId::new("v").unwrap();
-    assert_eq!(outbox.listening("d/v/rpc/request/+"), Some(vec![v]));
+    assert_eq!(outbox.listening("d/v/rpc/request/+"), Some(vec![v.clone()]));
+    assert_eq!(
+        due(&outbox, &play.book, 0, Some(1)),
+        [(3, Over::Rpc)],
+        "a second subscription on a living connection repeats nothing"
+    );
+    assert!(outbox.dropped(2) && !outbox.dropped(2) && !outbox.dropped(1));
     assert_eq!(
         due(&outbox, &play.book, 0, Some(1)),
         [(2, Over::Rpc), (3, Over::Rpc)]

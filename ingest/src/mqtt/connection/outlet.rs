@@ -139,7 +139,7 @@ impl Connection {
             return;
         };
         if let Some(ticket) = delivery.ticket {
-            self.shared.fanout.confirm(ticket);
+            self.shared.fanout.confirm(&ticket);
         } else if !self.place.session.is_clean {
             self.answers.delivered.push((packet_id, delivery.position));
         }
