@@ -150,9 +150,8 @@ pub(crate) async fn watch(config: Config, views: Arc<Views>, stop: CancellationT
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let look = |config: Config| tokio::task::spawn_blocking(move || fingerprint(&config));
-    let mut before = look(config.clone())
-        .await
-        .context("the look at the folders was cut short")?;
+    // What changed between the start's reading and the first look is taken up at that look.
+    let mut before = Vec::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
