@@ -451,7 +451,7 @@ fn what_became_of_refused_frames_stands_with_their_entries() {
             text: Some("one".into()),
             ..any()
         }),
-        4
+        8
     );
     assert_eq!(
         n(QuarantineFilter {

@@ -77,6 +77,9 @@ impl RegisterView {
                     }
                 }
             }
+            if named.is_empty() {
+                self.children.remove(gateway);
+            }
         }
         if let Some(gateway) = &device.gateway {
             let named = self.children.entry(gateway.clone()).or_default();
