@@ -16,7 +16,15 @@ bin=${ONEMAP_BIN:-target/debug}
 
 work=$(mktemp -d)
 server=""
-trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
+# The server's folder goes when the server has gone: until then it writes there.
+end() {
+    if [ -n "$server" ]; then
+        kill "$server" 2>/dev/null || true
+        wait "$server" 2>/dev/null || true
+    fi
+    rm -rf "$work"
+}
+trap end EXIT
 # The committed configuration on free ports.
 sed -E 's/^(listen *= *"[^"]*):[0-9]+"/\1:0"/' config/conformance.toml > "$work/conformance.toml"
 "$bin/onemap" --data-dir "$work/data" --config "$work/conformance.toml" serve > "$work/ready" &
