@@ -29,6 +29,10 @@ use crate::{
 
 /// Bytes reserved ahead of the end of the active segment.
 const PREALLOCATE_BYTES: u64 = 8 << 20;
+/// Zeros written ahead of small commits. A sync of bytes that replace others need not change what the
+/// file system knows of the file: on ext4 it takes two thirds of the time, and less of the processor.
+const ZEROED_BYTES: u64 = 512 << 10;
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// How often a full disk is tried again. A release tries at once.
 const FULL_DISK_RETRY: Duration = Duration::from_millis(500);
 
@@ -43,6 +47,8 @@ pub(crate) struct Active {
     len: u64,
     /// Bytes the file system has set aside; none when it cannot.
     allocated: Option<u64>,
+    /// Where the file ends: zeros stand behind `len`.
+    zeroed: u64,
     /// Its last commit has no mark behind it yet.
     unsealed: bool,
 }
@@ -66,6 +72,7 @@ impl Active {
             n_records,
             len,
             allocated: Some(len),
+            zeroed: len,
             unsealed: n_records > 0,
         }
     }
@@ -82,6 +89,13 @@ impl Active {
     /// Sets room aside, so that a sync need not allocate. Only a wish: the write decides.
     fn reserve(&mut self, n_bytes: u64, limit: u64) {
         let end = self.len + n_bytes;
+        self.allocate(end, limit);
+        if n_bytes < SMALL_COMMIT_BYTES as u64 && self.zeroed < end {
+            self.zero(end, limit);
+        }
+    }
+
+    fn allocate(&mut self, end: u64, limit: u64) {
         let Some(allocated) = self.allocated.filter(|allocated| *allocated < end) else {
             return;
         };
@@ -94,23 +108,42 @@ impl Active {
         }
     }
 
+    /// Writes zeros ahead, durable with the next sync. What cannot be written is left.
+    fn zero(&mut self, end: u64, limit: u64) {
+        self.zeroed = self.zeroed.max(self.len);
+        let goal = end.max((self.len + ZEROED_BYTES).min(limit));
+        while self.zeroed < goal {
+            let n_bytes = (goal - self.zeroed).min(ZEROS.len() as u64);
+            match self.file.write_at(&ZEROS[..n_bytes as usize], self.zeroed) {
+                Ok(n_bytes) if n_bytes > 0 => self.zeroed += n_bytes as u64,
+                _ => return,
+            }
+        }
+    }
+
     /// Writes behind the end; on failure the file is as it was.
     fn write(&mut self, bytes: &[u8]) -> Result<(), LogError> {
         if let Err(source) = self.file.write_all_at(bytes, self.len) {
             self.file
                 .set_len(self.len)
                 .map_err(LogError::io("cut", &self.path))?;
-            self.allocated = self.allocated.map(|_| self.len);
+            self.forget_room();
             return Err(LogError::io("write", &self.path)(source));
         }
         Ok(())
     }
 
-    /// Gives back what was set aside and not used.
-    fn finish(&mut self) -> Result<(), LogError> {
+    /// The file was cut to its records.
+    fn forget_room(&mut self) {
         self.allocated = self.allocated.map(|_| self.len);
-        self.file
-            .set_len(self.len)
+        self.zeroed = self.len;
+    }
+
+    /// Gives back what was set aside and not used, durably: a closed segment ends with its last record.
+    fn finish(&mut self) -> Result<(), LogError> {
+        self.forget_room();
+        let cut = self.file.set_len(self.len);
+        cut.and_then(|()| self.file.sync_all())
             .map_err(LogError::io("cut", &self.path))
     }
 }

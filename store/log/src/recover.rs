@@ -3,12 +3,12 @@
 //! Only the last segment can have a torn end, since the next one is created after everything before
 //! is synced. Its bad bytes are a torn tail when no mark stands behind them: then they belong to the
 //! one commit that was never acknowledged. A mark behind them proves that they were once durable, and
-//! the log refuses to open. Closed segments are checked when they are read.
+//! the log refuses to open. Zeros up to the end of the file are room that was set aside and not used.
+//! Closed segments are checked when they are read.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -20,7 +20,7 @@ use crate::{
     carry::Carry,
     catalog::{Catalog, Segment},
     commit::Active,
-    feed::{Feed, Step},
+    feed::{Feed, Step, read_up_to},
     segment::{self, Form, HEADER_BYTES, Header},
 };
 
@@ -213,8 +213,13 @@ fn open_active(dir: &Path, segment: &Segment) -> Result<(Active, Places, Option<
         }
     };
     let (at_byte, n_records) = (feed.at_byte(), feed.next - segment.base);
+    let end = end_of_bytes(&file, at_byte).map_err(LogError::io("read", &path))?;
     let torn = match what {
         None => None,
+        Some(_) if end == at_byte => {
+            file.set_len(at_byte).map_err(LogError::io("cut", &path))?;
+            None
+        }
         Some(what) if feed.has_mark_behind(at_byte)? => return Err(feed.corrupt(what)),
         Some(_) => Some(cut(dir, &path, &file, at_byte, n_records, feed.next - 1)?),
     };
@@ -224,7 +229,23 @@ fn open_active(dir: &Path, segment: &Segment) -> Result<(Active, Places, Option<
     Ok((active, places, torn))
 }
 
-/// Saves what stands behind `at_byte` beside the file, durably, and then cuts it away.
+/// Where the last byte behind `at_byte` stands that is not zero.
+fn end_of_bytes(file: &File, at_byte: u64) -> io::Result<u64> {
+    let (mut at, mut end) = (at_byte, at_byte);
+    let mut bytes = vec![0; 256 << 10];
+    loop {
+        let got = read_up_to(file, &mut bytes, at)?;
+        if let Some(last) = bytes[..got].iter().rposition(|byte| *byte != 0) {
+            end = at + last as u64 + 1;
+        }
+        at += got as u64;
+        if got < bytes.len() {
+            return Ok(end);
+        }
+    }
+}
+
+/// Saves what stands behind `at_byte`, without the zeros at its end, beside the file, durably, and then cuts it away.
 pub(crate) fn cut(
     dir: &Path,
     path: &Path,
@@ -248,10 +269,12 @@ pub(crate) fn cut(
             }
         })
         .expect("one of four thousand million names is free")?;
+    let lost = end_of_bytes(file, at_byte).map_err(LogError::io("read", path))? - at_byte;
     let mut lost_bytes = 0;
     let mut bytes = vec![0; 256 << 10];
-    loop {
-        let got = file.read_at(&mut bytes, at_byte + lost_bytes);
+    while lost_bytes < lost {
+        let want = (lost - lost_bytes).min(bytes.len() as u64) as usize;
+        let got = read_up_to(file, &mut bytes[..want], at_byte + lost_bytes);
         let got = got.map_err(LogError::io("read", path))?;
         if got == 0 {
             break;

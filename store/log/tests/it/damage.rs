@@ -14,9 +14,17 @@ fn three_commits() -> (Vec<u8>, usize) {
     let dir = TempDir::new().unwrap();
     let (log, _) = Log::open(config(dir.path())).unwrap();
     fill(&log, 1..=2);
-    let two = fs::read(dir.path().join(SEGMENT)).unwrap().len();
+    let two = written(&dir).len();
     fill(&log, 3..=3);
-    (fs::read(dir.path().join(SEGMENT)).unwrap(), two)
+    (written(&dir), two)
+}
+
+/// The segment without the room that is set aside behind it.
+fn written(dir: &TempDir) -> Vec<u8> {
+    let mut bytes = fs::read(dir.path().join(SEGMENT)).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    bytes.truncate(end);
+    bytes
 }
 
 fn folder_with(segment: &[u8]) -> (TempDir, PathBuf) {
@@ -26,9 +34,21 @@ fn folder_with(segment: &[u8]) -> (TempDir, PathBuf) {
     (dir, path)
 }
 
-/// Opens a log with a bad third commit: two records stay, the rest is saved, the log goes on.
+/// Opens a log with a bad third commit, as it is and with room set aside behind it.
 fn assert_torn(bytes: &[u8], two: usize, mark: usize, what: &str) {
+    assert_torn_as_it_is(bytes, two, mark, what);
+    // A mark ends with seven zeros: cut inside them and with room behind it is whole.
+    if !(two + mark - 7..two + mark).contains(&bytes.len()) {
+        let with_room = [bytes, &[0; 300_000]].concat();
+        assert_torn_as_it_is(&with_room, two, mark, &format!("{what}, room behind"));
+    }
+}
+
+/// Two records stay, the rest of the bytes up to the last that is not zero is saved, the log goes on.
+fn assert_torn_as_it_is(bytes: &[u8], two: usize, mark: usize, what: &str) {
     let (dir, _) = folder_with(bytes);
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let written = &bytes[..end];
     // A reader from outside takes the tail for the end.
     assert_eq!(
         read_all(&mut Reader::open_dir(dir.path(), 0).unwrap()),
@@ -46,10 +66,10 @@ fn assert_torn(bytes: &[u8], two: usize, mark: usize, what: &str) {
     assert_eq!((torn.records_kept, torn.last_kept), (2, 2), "{what}");
     assert_eq!(
         fs::read(&torn.saved_as).unwrap(),
-        &bytes[torn.at_byte as usize..],
+        &written[torn.at_byte as usize..],
         "{what}"
     );
-    assert_eq!(torn.lost_bytes as usize, bytes.len() - torn.at_byte as usize);
+    assert_eq!(torn.lost_bytes as usize, written.len() - torn.at_byte as usize);
 
     fill(&log, 3..=4);
     log.close().unwrap();
@@ -83,9 +103,32 @@ fn a_power_cut_that_left_zeros_or_holes_in_the_last_commit_is_a_torn_tail() {
         flipped[at] ^= 0x10;
         assert_torn(&flipped, two, 25, &format!("byte {at} flipped"));
     }
-    let mut zeros = whole[..two].to_vec();
-    zeros.resize(two + 10_000, 0);
-    assert_torn(&zeros, two, 25, "zeros");
+    for hole in [two..two + 25, two + 25..two + 40, two + 10..whole.len() - 1] {
+        let mut holed = whole.clone();
+        holed[hole.clone()].fill(0);
+        assert_torn(&holed, two, 25, &format!("hole {hole:?}"));
+    }
+}
+
+#[test]
+fn zeros_behind_the_last_commit_are_room_and_no_tear() {
+    let (whole, two) = three_commits();
+    for (bytes, last) in [(&whole[..two], 2), (&whole[..two + 25], 2), (&whole[..], 3)] {
+        for n_zeros in [1, 8, 9, 5000, 700_000] {
+            let (dir, path) = folder_with(&[bytes, &vec![0; n_zeros]].concat());
+            let mut outside = Reader::open_dir(dir.path(), 0).unwrap();
+            assert_eq!(read_all(&mut outside), numbered(1..=last));
+            let (log, recovery) = Log::open(config(dir.path())).unwrap();
+            assert_eq!((recovery.last, recovery.torn), (last, None), "{n_zeros} zeros");
+            assert_eq!(fs::metadata(&path).unwrap().len(), bytes.len() as u64);
+            // The reader that saw the room goes on when it fills.
+            fill(&log, last + 1..=last + 2);
+            assert_eq!(read_all(&mut outside), numbered(last + 1..=last + 2));
+            log.rotate();
+            fill(&log, last + 3..=last + 3);
+            assert_eq!(read_all(&mut outside), numbered(last + 3..=last + 3));
+        }
+    }
 }
 
 #[test]
@@ -105,7 +148,7 @@ fn records_of_the_torn_commit_before_the_tear_are_kept() {
     let three = batch(&[(1, b"one"), (1, b"two"), (1, b"three")]);
     log.append_blocking(&three).unwrap();
     log.wait_durable_blocking(3).unwrap();
-    let bytes = fs::read(dir.path().join(SEGMENT)).unwrap();
+    let bytes = written(&dir);
     let (dir, _) = folder_with(&bytes[..bytes.len() - 1]);
     let (log, recovery) = Log::open(config(dir.path())).unwrap();
     assert_eq!(recovery.last, 2);
