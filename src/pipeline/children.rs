@@ -192,7 +192,7 @@ impl Fold<'_> {
     /// Puts a child on the map and tells the engine.
     fn make_known(&mut self, position: u64, child: &Device) {
         {
-            let mut register = self.views.register.write().expect(POISON);
+            let mut register = self.known.forgetting(self.views);
             let change = Register::Adopted {
                 device: child.clone(),
             };

@@ -26,6 +26,7 @@ use onemap_wire::profile::Profile;
 use onemap_wire::push::{self, PUSH};
 use tracing::{error, info, warn};
 
+use super::known::KnownDevices;
 use super::lifecycle::{Maintenances, as_of};
 use super::relayed::is_relayed;
 
@@ -93,6 +94,7 @@ pub(super) struct Fold<'a> {
     pub(super) register: &'a mut RegisterFile,
     pub(super) engine: &'a mut Engine,
     pub(super) profiles: &'a mut HashMap<ProfileId, Profile>,
+    pub(super) known: &'a mut KnownDevices,
     pub(super) pending: &'a mut Pending,
     pub(super) now: &'a mut Timestamp,
     pub(super) maintenances: &'a mut Maintenances,
@@ -173,7 +175,7 @@ impl Fold<'_> {
     }
 
     /// Counts a frame of which something was refused in its device's day; of no device when nobody knows it.
-    fn miss(&self, frame: &Frame<'_>) {
+    fn miss(&mut self, frame: &Frame<'_>) {
         if self.turn == Turn::First
             && let Some(device) = self.device(frame.device)
         {
@@ -221,9 +223,8 @@ impl Fold<'_> {
     }
 
     /// A registered device.
-    pub(super) fn device(&self, id: &str) -> Option<Arc<Device>> {
-        let register = self.views.register.read().expect(POISON);
-        register.view.devices.get(id).cloned()
+    pub(super) fn device(&mut self, id: &str) -> Option<Arc<Device>> {
+        self.known.find(self.views, id).map(|(device, _)| device)
     }
 
     /// A loaded profile; without an id there is none, and none is needed.
@@ -273,10 +274,8 @@ impl Fold<'_> {
             self.views.gaps.refuse(&device.id, frame.received_at);
         }
         if !admitted.readings.is_empty() {
-            let division = {
-                let register = self.views.register.read().expect(POISON);
-                register.divisions.get(&device.id).cloned()
-            };
+            let known = self.known.find(self.views, device.id.as_str());
+            let division = known.and_then(|(_, division)| division);
             self.readings(frame, device, division, admitted.readings)?;
         }
         Ok(())
@@ -446,7 +445,7 @@ impl Fold<'_> {
         }
         let mut moved = HashSet::new();
         {
-            let mut register = self.views.register.write().expect(POISON);
+            let mut register = self.known.forgetting(self.views);
             let altered = register
                 .view
                 .apply(&change.what)
@@ -509,7 +508,7 @@ impl Fold<'_> {
 
     /// Finds a device's division again and tells the engine when it changed.
     pub(super) fn place(&mut self, position: u64, id: &DeviceId, always: bool) {
-        let mut register = self.views.register.write().expect(POISON);
+        let mut register = self.known.forgetting(self.views);
         let Some(device) = register.view.devices.get(id).cloned() else {
             return;
         };

@@ -11,6 +11,7 @@ mod children;
 mod commands;
 mod fold;
 mod gateway;
+mod known;
 #[cfg(test)]
 mod law;
 mod lifecycle;
@@ -44,6 +45,7 @@ use tracing::{error, info, warn};
 pub(crate) use children::{Adoptions, id_for, name_at_gateway};
 use fold::{Fold, Pending, Taken, Turn, fold, load_source};
 pub(crate) use fold::{locate, parse_profile};
+use known::KnownDevices;
 use lifecycle::Maintenances;
 pub(crate) use room::Room;
 
@@ -60,6 +62,11 @@ const N_CHECKPOINT: u64 = 500_000;
 /// Frames fetched from the journal as evidence in one batch, beyond those of the batch itself.
 const N_FETCHED_EVIDENCE: usize = 64;
 
+/// A batch smaller than this is one of a trickle: the next one is left to gather for [`GATHER`]. The first
+/// record after a rest is folded at once.
+const N_TRICKLE: usize = 1024;
+/// Costs nobody anything that can be seen, and saves a wake-up and a batch for every commit of the journal.
+const GATHER: Duration = Duration::from_millis(3);
 /// How long an idle pipeline waits before it looks for an order to stop.
 const IDLE: Duration = Duration::from_millis(100);
 
@@ -73,6 +80,7 @@ pub(crate) struct Pipeline {
     ledger: Ledger,
     engine: Engine,
     profiles: HashMap<ProfileId, Profile>,
+    known: KnownDevices,
     fanout: Option<Fanout>,
     /// Last position folded.
     position: u64,
@@ -157,6 +165,7 @@ impl Pipeline {
             ledger,
             engine,
             profiles,
+            known: KnownDevices::default(),
             fanout,
             position,
             now,
@@ -200,6 +209,9 @@ impl Pipeline {
                 let _ = answer.send(serde_json::to_value(&digest).context("digests are text")?);
             }
             if n > 0 {
+                if n < N_TRICKLE {
+                    std::thread::sleep(GATHER);
+                }
                 continue;
             }
             if stop.load(Ordering::Acquire) {
@@ -245,6 +257,7 @@ impl Pipeline {
                         register: &mut self.register,
                         engine: &mut self.engine,
                         profiles: &mut self.profiles,
+                        known: &mut self.known,
                         pending: &mut self.pending,
                         now: &mut self.now,
                         ages: self.ages,

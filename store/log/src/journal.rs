@@ -93,6 +93,7 @@ impl Log {
         let shared = Arc::new(Shared {
             pending: Mutex::new(Pending::new(recovery.last)),
             work: Condvar::new(),
+            arrived: AtomicBool::new(false),
             progress: Condvar::new(),
             room_for_tasks: Notify::new(),
             disk_bytes: AtomicU64::new(opened.catalog.total_bytes()),

@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) pending: Mutex<Pending>,
     /// Wakes the commit thread.
     pub(crate) work: Condvar,
+    /// Set with every append; the commit thread looks at it before it sleeps.
+    pub(crate) arrived: AtomicBool,
     /// Wakes threads that wait for room or for a durable position; tasks wait on `room_for_tasks`.
     pub(crate) progress: Condvar,
     pub(crate) room_for_tasks: Notify,
@@ -151,6 +153,7 @@ impl Shared {
         pending.bytes.extend_from_slice(bytes);
         pending.n_records += n_records;
         pending.next += n_records;
+        self.arrived.store(true, Ordering::Release);
         let enough = pending
             .gathering
             .is_some_and(|enough| pending.n_records >= enough || pending.bytes.len() >= SMALL_COMMIT_BYTES);
