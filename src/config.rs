@@ -65,6 +65,8 @@ struct Http {
     header_timeout: u64,
     /// Seconds for a request's body, and one more for each 64 KiB of it. Default 30.
     body_timeout: u64,
+    /// Seconds that a peer may take nothing of its answer, and one more for each 4 KiB that it takes. Default 30.
+    answer_timeout: u64,
     /// Bytes of all bodies in flight; over it requests are answered with 503. Default 256 MiB.
     max_bodies_bytes: usize,
 }
@@ -77,6 +79,7 @@ impl Default for Http {
             max_connections: 2000,
             header_timeout: 10,
             body_timeout: 30,
+            answer_timeout: 30,
             max_bodies_bytes: 256 << 20,
         }
     }
@@ -89,6 +92,7 @@ impl Http {
             max_connections,
             header_timeout,
             body_timeout,
+            answer_timeout,
             max_bodies_bytes,
             ..
         } = *self;
@@ -96,7 +100,11 @@ impl Http {
             (1..=1_000_000).contains(&max_connections),
             "[http] max_connections = {max_connections}: between 1 and 1000000"
         );
-        for (name, seconds) in [("header_timeout", header_timeout), ("body_timeout", body_timeout)] {
+        for (name, seconds) in [
+            ("header_timeout", header_timeout),
+            ("body_timeout", body_timeout),
+            ("answer_timeout", answer_timeout),
+        ] {
             ensure!(
                 (1..=3600).contains(&seconds),
                 "[http] {name} = {seconds}: between 1 and 3600 seconds"
@@ -110,6 +118,7 @@ impl Http {
             connections: max_connections,
             header_timeout: Duration::from_secs(header_timeout),
             body_timeout: Duration::from_secs(body_timeout),
+            answer_timeout: Duration::from_secs(answer_timeout),
             body_bytes: max_body_bytes,
             all_bodies_bytes: max_bodies_bytes,
         })
@@ -393,6 +402,7 @@ mod tests {
             "max_connections = 0",
             "header_timeout = 0",
             "body_timeout = 0",
+            "answer_timeout = 0",
             "max_bodies_bytes = 1000",
         ] {
             assert!(read(&format!("[http]\n{http}\n")).is_err(), "{http}");

@@ -32,6 +32,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Problem;
 
+/// Bytes of an answer that buy one second more to a peer that takes them slowly: less than of a body, because a
+/// desk behind a poor line still reads.
+const ANSWER_BYTES_PER_SECOND: u64 = 4 << 10;
 /// Bytes of a body that buy one second more.
 const BYTES_PER_SECOND: u64 = 64 << 10;
 /// Bytes of a request's head, and of one read.
@@ -55,6 +58,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Time for a request's body, and a second more for each 64 KiB of it.
     pub body_timeout: Duration,
+    /// Time that a peer may take nothing of its answer, and a second more for each 4 KiB that it takes.
+    pub answer_timeout: Duration,
     /// Largest body of one request.
     pub body_bytes: usize,
     /// Bytes of all bodies that are being received or worked on.
@@ -67,6 +72,7 @@ pub struct Gauges {
     pub(crate) connections: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) late_bodies: AtomicU64,
+    pub(crate) untaken_answers: AtomicU64,
     pub(crate) bodies_over_budget: AtomicU64,
     pub(crate) body_bytes: AtomicUsize,
 }
@@ -237,24 +243,87 @@ impl Drop for Open {
     }
 }
 
-/// A socket that is closed gently: a peer that still sends would lose the answer to a reset.
-struct Gentle(Option<(TcpStream, Open)>);
+/// Since when a peer does not take what it is told, and the bytes it took since.
+struct Waiting {
+    since: Instant,
+    n_bytes: u64,
+    sleep: Pin<Box<Sleep>>,
+}
+
+/// A socket that is closed gently, because a peer that still sends would lose the answer to a reset; and at once
+/// when its peer does not take what is written: a stream or a long poll that says nothing waits for nobody.
+struct Gentle {
+    open: Option<(TcpStream, Open)>,
+    answer_timeout: Duration,
+    waiting: Option<Waiting>,
+    is_cut: bool,
+}
 
 impl Gentle {
+    fn new(stream: TcpStream, open: Open, answer_timeout: Duration) -> Self {
+        Self {
+            open: Some((stream, open)),
+            answer_timeout,
+            waiting: None,
+            is_cut: false,
+        }
+    }
+
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        match &mut self.0 {
+        match &mut self.open {
             Some((stream, _)) => Ok(Pin::new(stream)),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
+    }
+
+    /// What a write came to, or the end of a peer that has not taken enough in its time.
+    fn taken(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = written {
+            if let (Some(waiting), Ok(n)) = (&mut self.waiting, &written) {
+                waiting.n_bytes += *n as u64;
+            }
+            return Poll::Ready(written);
+        }
+        let limit = self.answer_timeout;
+        let waiting = self.waiting.get_or_insert_with(|| {
+            let since = Instant::now();
+            Waiting {
+                since,
+                n_bytes: 0,
+                sleep: Box::pin(tokio::time::sleep_until(since + limit)),
+            }
+        });
+        let deadline = waiting.since + limit + Duration::from_secs(waiting.n_bytes / ANSWER_BYTES_PER_SECOND);
+        if waiting.sleep.deadline() != deadline {
+            waiting.sleep.as_mut().reset(deadline);
+        }
+        ready!(waiting.sleep.as_mut().poll(cx));
+        if !self.is_cut {
+            self.is_cut = true;
+            if let Some((_, open)) = &self.open {
+                open.gauges.untaken_answers.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the peer does not take its answer",
+        )))
     }
 }
 
 impl Drop for Gentle {
     fn drop(&mut self) {
-        let (Some((mut stream, open)), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current())
+        let (Some((mut stream, open)), Ok(runtime)) =
+            (self.open.take(), tokio::runtime::Handle::try_current())
         else {
             return;
         };
+        if self.is_cut {
+            // A reset: what it did not take leaves the kernel's memory too. Where that cannot be, the close
+            // takes longer and is a close still.
+            let _ = stream.set_zero_linger();
+            return;
+        }
         runtime.spawn(async move {
             let drained = async {
                 // A peer that is gone needs no farewell.
@@ -280,9 +349,12 @@ impl AsyncRead for Gentle {
 
 impl AsyncWrite for Gentle {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write(cx, bytes)
+        let written = self.stream()?.poll_write(cx, bytes);
+        self.taken(cx, written)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Asked for when everything that was to be written is: the peer is not behind.
+        self.waiting = None;
         self.stream()?.poll_flush(cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -293,7 +365,8 @@ impl AsyncWrite for Gentle {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write_vectored(cx, slices)
+        let written = self.stream()?.poll_write_vectored(cx, slices);
+        self.taken(cx, written)
     }
     fn is_write_vectored(&self) -> bool {
         true
@@ -383,7 +456,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
             refuse(stream);
             continue;
         };
-        let socket = Gentle(Some((stream, Open::new(&gauges, permit))));
+        let socket = Gentle::new(stream, Open::new(&gauges, permit), limits.answer_timeout);
         let (router, stop, working) = (router.clone(), stop.clone(), working.clone());
         tokio::spawn(async move {
             connection(socket, peer, router, is_spare, limits, stop).await;
@@ -411,5 +484,142 @@ fn refuse(stream: TcpStream) {
     if let Ok(mut stream) = stream.into_std() {
         let _ = io::Write::write(&mut stream, ANSWER);
         let _ = stream.shutdown(std::net::Shutdown::Write);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use axum::routing::get;
+
+    const TIMEOUT: Duration = Duration::from_millis(300);
+    /// More than the kernel's buffers of both sides hold.
+    const N_LARGE: usize = 64 << 20;
+    const IN_TIME: Duration = Duration::from_secs(30);
+
+    struct Running {
+        address: SocketAddr,
+        gauges: Arc<Gauges>,
+        stop: tokio_util::sync::DropGuard,
+    }
+
+    async fn running(router: Router) -> Running {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = Limits {
+            connections: 10,
+            header_timeout: IN_TIME,
+            body_timeout: IN_TIME,
+            answer_timeout: TIMEOUT,
+            body_bytes: 1 << 20,
+            all_bodies_bytes: 1 << 20,
+        };
+        let (gauges, stop) = (Arc::<Gauges>::default(), CancellationToken::new());
+        let bounds = Bounds {
+            limits,
+            gauges: gauges.clone(),
+        };
+        tokio::spawn(serve(listener, router, bounds, stop.clone()));
+        Running {
+            address,
+            gauges,
+            stop: stop.drop_guard(),
+        }
+    }
+
+    impl Running {
+        async fn ask(&self, path: &str) -> TcpStream {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream
+        }
+
+        /// Waits until every connection has ended.
+        async fn ended(&self) {
+            let all = async {
+                while self.gauges.connections.load(Ordering::Relaxed) > 0 {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(IN_TIME, all)
+                .await
+                .expect("the connection ends");
+        }
+
+        fn n_untaken(&self) -> u64 {
+            self.gauges.untaken_answers.load(Ordering::Relaxed)
+        }
+    }
+
+    async fn to_the_end(stream: &mut TcpStream) -> io::Result<usize> {
+        let (mut bytes, mut n_all) = (vec![0; 1 << 20], 0);
+        loop {
+            match stream.read(&mut bytes).await? {
+                0 => return Ok(n_all),
+                n => n_all += n,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_never_reads_its_answer_is_cut() {
+        let large = || async { vec![b'x'; N_LARGE] };
+        let running = running(Router::new().route("/large", get(large))).await;
+        let mut silent = running.ask("/large").await;
+        silent.readable().await.unwrap();
+        running.ended().await;
+        assert_eq!(running.n_untaken(), 1);
+        let rest = tokio::time::timeout(IN_TIME, to_the_end(&mut silent))
+            .await
+            .unwrap();
+        assert!(rest.as_ref().map_or(true, |n| *n < N_LARGE), "{rest:?}");
+        // Who reads has it all.
+        let mut reader = running.ask("/large").await;
+        assert!(to_the_end(&mut reader).await.unwrap() > N_LARGE);
+        assert_eq!(running.n_untaken(), 1);
+        drop(running.stop);
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_cut_only_when_its_bytes_are_not_taken() {
+        let (quiet, events) = mpsc::channel::<Result<Bytes, Infallible>>(1);
+        let events = Arc::new(std::sync::Mutex::new(Some(events)));
+        let said = move || {
+            let events = events.lock().unwrap().take().unwrap();
+            async { Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(events)) }
+        };
+        let endless = || async {
+            Body::from_stream(tokio_stream::iter(std::iter::repeat_with(|| {
+                Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 4096]))
+            })))
+        };
+        let router = Router::new()
+            .route("/quiet", get(said))
+            .route("/endless", get(endless));
+        let running = running(router).await;
+        let mut watching = running.ask("/quiet").await;
+        let deaf = running.ask("/endless").await;
+        let cut = async {
+            while running.n_untaken() == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(IN_TIME, cut)
+            .await
+            .expect("the deaf stream is cut");
+        // The quiet one is older, and said nothing in all that time.
+        quiet.send(Ok(Bytes::from_static(b"news"))).await.unwrap();
+        drop(quiet);
+        let mut text = Vec::new();
+        watching.read_to_end(&mut text).await.unwrap();
+        assert!(
+            text.windows(4).any(|four| four == b"news"),
+            "{}",
+            String::from_utf8_lossy(&text)
+        );
+        assert_eq!(running.n_untaken(), 1);
+        drop((deaf, running.stop));
     }
 }

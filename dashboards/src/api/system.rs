@@ -234,6 +234,12 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         &read(&http.bodies_over_budget),
     );
     metric(
+        "onemap_http_answers_untaken_total",
+        "counter",
+        "Connections cut because their peer did not take its answer within [http] answer_timeout.",
+        &read(&http.untaken_answers),
+    );
+    metric(
         "onemap_http_body_bytes",
         "gauge",
         "Bytes of request bodies in flight.",
