@@ -13,6 +13,8 @@ pub(crate) struct Problem {
     code: &'static str,
     detail: String,
     extra: Option<(&'static str, Value)>,
+    /// What a 401 asks for.
+    scheme: &'static str,
 }
 
 impl Problem {
@@ -22,6 +24,7 @@ impl Problem {
             code,
             detail: detail.into(),
             extra: None,
+            scheme: "Bearer",
         }
     }
     pub(crate) fn status(&self) -> StatusCode {
@@ -41,6 +44,14 @@ impl Problem {
             "unauthorized",
             "a valid bearer token or session is needed (onemap token create --role viewer)",
         )
+    }
+    /// 401 at a door that takes another credential than the API's: `detail` says which and where, `scheme` names it
+    /// in the head.
+    pub(crate) fn wrong_credential(scheme: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            scheme,
+            ..Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+        }
     }
     /// 403: known, but not allowed.
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
@@ -106,6 +117,7 @@ impl IntoResponse for Problem {
         if let Some((name, value)) = self.extra {
             body[name] = value;
         }
+        let scheme = self.scheme;
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(
@@ -113,7 +125,7 @@ impl IntoResponse for Problem {
             HeaderValue::from_static("application/problem+json"),
         );
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));

@@ -420,7 +420,12 @@ fn a_device_may_speak_http_with_its_token_in_the_path() {
     );
     assert_eq!(quarantined(&server, "broken_json")["topic"], "d/d/telemetry");
     for wrong in ["/api/v1/nobody/telemetry", "/api/v1/x/attributes"] {
-        assert_eq!(send(&server, "POST", wrong, &[], b"{}").0, 401, "{wrong}");
+        let (status, text) = send(&server, "POST", wrong, &[], b"{}");
+        assert_eq!(status, 401, "{wrong}");
+        assert!(
+            text.contains("设备令牌") && text.contains("in the path") && !text.contains("bearer"),
+            "{text}"
+        );
     }
     // Names beside it still answer as themselves.
     assert_eq!(server.request("GET", "/api/v1/devices/telemetry", None).0, 404);
@@ -467,9 +472,11 @@ fn an_operator_s_platform_pushes_with_its_signature() {
             .unwrap()
     };
     let before = unknown();
-    assert_eq!(
-        send(&server, "POST", "/push/ctwing", &[("x-signature", "00")], body).0,
-        401
+    let (status, text) = send(&server, "POST", "/push/ctwing", &[("x-signature", "00")], body);
+    assert_eq!(status, 401);
+    assert!(
+        text.contains("请求头 x-signature") && text.contains("HMAC-SHA256") && !text.contains("bearer"),
+        "{text}"
     );
     assert_eq!(send(&server, "POST", "/push/nobody", &[], body).0, 404);
     assert_eq!(unknown(), before + 2);

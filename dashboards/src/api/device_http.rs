@@ -30,8 +30,18 @@ pub(crate) fn holder(views: &Views, token: &str) -> Result<DeviceId, Problem> {
     let device = (token.len() <= 256).then(|| views.keys.device(token)).flatten();
     device.ok_or_else(|| {
         views.counters.refuse(Refusal::WrongToken);
-        Problem::unauthorized()
+        nobody()
     })
+}
+
+/// The answer to a token that no device holds.
+pub(crate) fn nobody() -> Problem {
+    Problem::wrong_credential(
+        "DeviceToken",
+        "路径中应为设备令牌 /api/v1/{设备令牌}/…，此令牌无效；不使用 Authorization 请求头。A device's token is expected in \
+         the path, /api/v1/{device token}/…, and no device holds this one; the Authorization header is not looked at \
+         (onemap device token ID makes a new one)",
+    )
 }
 
 async fn keep(

@@ -141,7 +141,58 @@ async fn checked(views: &Views, name: &str, shown: &Shown<'_>) -> Result<Arc<Sou
     }
     views.counters.refuse(Refusal::UnknownSource);
     tracing::warn!(source = %source.id, "a call to push source `{}` does not show its secret", source.id);
-    Err(Problem::unauthorized())
+    Err(expected(&source.check))
+}
+
+/// The answer to a call without its proof: what is expected and where, and nothing of the secret.
+fn expected(check: &Check) -> Problem {
+    let (scheme, zh, en) = match check {
+        Check::Header { header } => (
+            "PushSecret",
+            format!("应在请求头 {header} 中携带该推送源的密钥"),
+            format!("the source's secret is expected in the header {header}"),
+        ),
+        Check::Basic { .. } => (
+            "Basic realm=\"push\"",
+            "应在请求头 Authorization 中以 Basic 方式携带该推送源的用户名和密钥".to_owned(),
+            "the source's user name and secret are expected as Basic credentials in the header Authorization"
+                .to_owned(),
+        ),
+        Check::Hmac {
+            hash,
+            header,
+            is_hex,
+            prefix,
+        } => {
+            let hash = match hash {
+                Hash::Sha256 => "HMAC-SHA256",
+                Hash::Sha1 => "HMAC-SHA1",
+            };
+            let written = if *is_hex { "hex" } else { "base64" };
+            (
+                "PushSignature",
+                format!(
+                    "应在请求头 {header} 中携带以该推送源密钥对请求体计算的 {hash} 签名，写作 {prefix}<{written}>"
+                ),
+                format!(
+                    "the body's {hash} signature by the source's secret is expected in the header {header}, written \
+                     {prefix}<{written}>"
+                ),
+            )
+        }
+        Check::OneNet => (
+            "PushSignature",
+            "请求体（GET 时为查询参数）中的 signature 应为 base64(MD5(密钥 + nonce + msg))".to_owned(),
+            "base64(MD5(secret + nonce + msg)) is expected as `signature` in the body, of a GET in the query"
+                .to_owned(),
+        ),
+    };
+    Problem::wrong_credential(
+        scheme,
+        format!(
+            "{zh}，未提供或不符。{en}, and is missing or not right; access tokens and device tokens open nothing here"
+        ),
+    )
 }
 
 /// Keeps a call; answered as the platform expects once it is durable.
@@ -237,6 +288,53 @@ mod tests {
             body,
         };
         shown.is_of(check, b"Jefe")
+    }
+
+    #[test]
+    fn a_refused_call_is_told_what_is_expected_and_where() {
+        let hmac = Check::Hmac {
+            hash: Hash::Sha256,
+            header: "x-sign".to_owned(),
+            is_hex: true,
+            prefix: "sha256=".to_owned(),
+        };
+        let header = Check::Header {
+            header: "x-token".to_owned(),
+        };
+        let basic = Check::Basic {
+            user: "platform".to_owned(),
+        };
+        for (check, scheme, said) in [
+            (
+                &header,
+                "PushSecret",
+                &["请求头 x-token", "the header x-token"][..],
+            ),
+            (
+                &basic,
+                "Basic realm=\"push\"",
+                &["Authorization 中以 Basic", "Basic credentials"],
+            ),
+            (
+                &hmac,
+                "PushSignature",
+                &["请求头 x-sign", "HMAC-SHA256", "sha256=<hex>"],
+            ),
+            (
+                &Check::OneNet,
+                "PushSignature",
+                &["查询参数", "MD5(secret + nonce + msg)"],
+            ),
+        ] {
+            let problem = expected(check);
+            for part in said {
+                assert!(problem.detail().contains(part), "{part}: {}", problem.detail());
+            }
+            assert!(!problem.detail().contains("platform"), "{}", problem.detail());
+            let response = problem.into_response();
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+            assert_eq!(response.headers()[header::WWW_AUTHENTICATE], scheme);
+        }
     }
 
     #[test]
