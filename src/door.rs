@@ -182,6 +182,14 @@ impl Door {
         answer(path, response)
     }
 
+    fn delete(&self, path: &str) -> Result<Value> {
+        let request = self.agent.delete(format!("{}{path}", self.base));
+        let response = request
+            .header("authorization", format!("Bearer {}", self.token))
+            .call();
+        answer(path, response)
+    }
+
     fn post_text(&self, path: &str, body: &str) -> Result<Value> {
         let request = self.agent.post(format!("{}{path}", self.base));
         let response = request
@@ -204,6 +212,33 @@ impl Door {
             .as_str()
             .map(str::to_owned)
             .context("the server's answer holds no token")
+    }
+
+    pub(crate) fn list_tokens(&self, json: bool) -> Result<ExitCode> {
+        let answer = self.get("/api/v1/tokens")?;
+        if json {
+            crate::say!("{answer}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        for token in answer["items"].as_array().into_iter().flatten() {
+            let text = |key: &str| token[key].as_str().unwrap_or("-");
+            crate::say!(
+                "{} {:<14} {:<12} {} {}",
+                text("id"),
+                text("role"),
+                text("division"),
+                text("created"),
+                text("name")
+            );
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    pub(crate) fn revoke_token(&self, id: &str) -> Result<ExitCode> {
+        let is_id = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric());
+        anyhow::ensure!(is_id, "`{id}` is not a token's id (onemap token list)");
+        self.delete(&format!("/api/v1/tokens/{id}"))?;
+        Ok(ExitCode::SUCCESS)
     }
 
     /// Registers a device; its token alone goes to standard output.

@@ -99,6 +99,13 @@ enum TokenCommand {
         #[arg(long)]
         name: Option<String>,
     },
+    /// List the tokens that open, by id; their texts are nowhere.
+    List,
+    /// End a token, the sessions that it opened and their live streams.
+    Revoke {
+        /// Its id, as `onemap token list` shows it.
+        id: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -213,12 +220,16 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Digest => check::digest(&load()?),
         Command::Journal(JournalCommand::Stat) => check::stat(&load()?),
         Command::Journal(JournalCommand::Replay { into }) => check::replay(&load()?, &into),
-        Command::Token(TokenCommand::Create { role, division, name }) => {
+        Command::Token(command) => {
             let config = load()?;
             on_runtime(async move {
-                door::with(&config, move |door| {
-                    crate::say!("{}", door.new_token(role, division.as_ref(), name.as_deref())?);
-                    Ok(ExitCode::SUCCESS)
+                door::with(&config, move |door| match command {
+                    TokenCommand::Create { role, division, name } => {
+                        crate::say!("{}", door.new_token(role, division.as_ref(), name.as_deref())?);
+                        Ok(ExitCode::SUCCESS)
+                    }
+                    TokenCommand::List => door.list_tokens(json),
+                    TokenCommand::Revoke { id } => door.revoke_token(&id),
                 })
                 .await
             })

@@ -15,7 +15,8 @@ use axum::response::Response;
 use onemap_model::record::Register as Change;
 use onemap_model::scope::Permission;
 use onemap_model::{DeviceId, ProfileId, Scope, Timestamp};
-use onemap_store::ledger::{Provisioning, TokenHash, Tokens};
+use onemap_store::ledger::{AccessToken, Provisioning, TokenHash, Tokens};
+use tokio::sync::watch;
 
 use crate::error::Problem;
 use crate::views::Views;
@@ -40,20 +41,36 @@ pub fn new_token() -> Result<String, getrandom::Error> {
 pub struct Keys {
     tokens: RwLock<Tokens>,
     sessions: RwLock<HashMap<TokenHash, Session>>,
+    /// Changes when a token or session may have ended.
+    ends: watch::Sender<()>,
+}
+
+/// By what a request was let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// An access token.
+    Token(TokenHash),
+    /// A session.
+    Session(TokenHash),
 }
 
 struct Session {
+    /// The access token that opened it: it ends with that.
+    token: TokenHash,
     scope: Scope,
     began: Timestamp,
     used: Timestamp,
 }
 
-/// A session ends this long after its last request …
+/// A session ends this long after its last request, which an open stream is …
 const SESSION_IDLE: Duration = Duration::from_secs(12 * 3600);
 /// … and this long after its start in any case.
 const SESSION_WHOLE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Sessions held at once; the least recently used one goes first.
 const N_SESSIONS: usize = 1000;
+
+/// How often a stream looks whether its session's time has come.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 const POISON: &str = "no holder of this lock panics";
 
@@ -63,11 +80,20 @@ impl Keys {
         Self {
             tokens: RwLock::new(tokens),
             sessions: RwLock::default(),
+            ends: watch::Sender::default(),
         }
     }
     /// Takes a register change; says whether it concerned tokens.
     pub fn apply(&self, at: Timestamp, change: &Change) -> bool {
-        self.tokens.write().expect(POISON).apply(at, change)
+        let concerned = self.tokens.write().expect(POISON).apply(at, change);
+        if concerned {
+            self.ends.send_replace(());
+        }
+        concerned
+    }
+    /// Wakes when a token or session may have ended.
+    pub(crate) fn ends(&self) -> watch::Receiver<()> {
+        self.ends.subscribe()
     }
     /// The device that holds a token.
     pub fn device(&self, token: &str) -> Option<DeviceId> {
@@ -83,7 +109,11 @@ impl Keys {
     }
     /// Ends tokens whose time has come; gives the devices that held them.
     pub fn expire(&self, now: Timestamp) -> Vec<DeviceId> {
-        self.tokens.write().expect(POISON).expire(now)
+        let ended = self.tokens.write().expect(POISON).expire(now);
+        if !ended.is_empty() {
+            self.ends.send_replace(());
+        }
+        ended
     }
     /// With what the devices of a profile may register themselves.
     pub fn provisioning(&self, profile: &ProfileId) -> Option<Provisioning> {
@@ -101,35 +131,51 @@ impl Keys {
     pub fn access(&self, token: &str) -> Option<Scope> {
         self.tokens.read().expect(POISON).scope(token)
     }
-    /// Starts a session; returns its secret id.
+    /// Every access token that opens, oldest first.
+    pub fn access_tokens(&self) -> Vec<AccessToken> {
+        let tokens = self.tokens.read().expect(POISON);
+        let mut all: Vec<_> = tokens.access_tokens().cloned().collect();
+        all.sort_by_key(|token| (token.created, token.sha256));
+        all
+    }
+    /// Starts a session by an access token; returns its secret id, or `None` for a token nobody holds.
     ///
     /// # Errors
     /// When the operating system gives no randomness.
-    pub fn begin(&self, scope: Scope, now: Timestamp) -> Result<String, getrandom::Error> {
+    pub fn begin(&self, token: &str, now: Timestamp) -> Result<Option<String>, getrandom::Error> {
+        let Some(scope) = self.access(token) else {
+            return Ok(None);
+        };
         let id = new_token()?;
         let mut sessions = self.sessions.write().expect(POISON);
         if sessions.len() >= N_SESSIONS
             && let Some(oldest) = sessions.iter().min_by_key(|(_, s)| s.used).map(|(hash, _)| *hash)
         {
             sessions.remove(&oldest);
+            self.ends.send_replace(());
         }
         sessions.insert(
             TokenHash::of(&id),
             Session {
+                token: TokenHash::of(token),
                 scope,
                 began: now,
                 used: now,
             },
         );
-        Ok(id)
+        Ok(Some(id))
     }
     /// The scope of a living session.
     pub fn session(&self, id: &str, now: Timestamp) -> Option<Scope> {
+        self.used(&TokenHash::of(id), now)
+    }
+    fn used(&self, id: &TokenHash, now: Timestamp) -> Option<Scope> {
         let mut sessions = self.sessions.write().expect(POISON);
-        let hash = TokenHash::of(id);
-        let session = sessions.get_mut(&hash)?;
-        if now.since(session.used) > SESSION_IDLE || now.since(session.began) > SESSION_WHOLE {
-            sessions.remove(&hash);
+        let session = sessions.get_mut(id)?;
+        let is_over = now.since(session.used) > SESSION_IDLE || now.since(session.began) > SESSION_WHOLE;
+        let token = session.token;
+        if is_over || self.tokens.read().expect(POISON).access(&token).is_none() {
+            sessions.remove(id);
             return None;
         }
         session.used = now;
@@ -138,6 +184,14 @@ impl Keys {
     /// Ends a session.
     pub fn end(&self, id: &str) {
         self.sessions.write().expect(POISON).remove(&TokenHash::of(id));
+        self.ends.send_replace(());
+    }
+    /// Whether what let a request in still does; that counts as a use.
+    fn holds(&self, pass: Pass, now: Timestamp) -> bool {
+        match pass {
+            Pass::Token(token) => self.tokens.read().expect(POISON).access(&token).is_some(),
+            Pass::Session(id) => self.used(&id, now).is_some(),
+        }
     }
 }
 
@@ -151,14 +205,27 @@ pub(crate) fn session_cookie(headers: &HeaderMap) -> Option<&str> {
         .find_map(|pair| pair.trim().strip_prefix("onemap_session="))
 }
 
-fn scope_of(views: &Views, method: &Method, headers: &HeaderMap) -> Result<Scope, Problem> {
+/// Ends when what let a stream in no longer does.
+pub(crate) async fn ended(views: &Views, pass: Pass) {
+    let mut ends = views.keys.ends();
+    while views.keys.holds(pass, views.now()) {
+        tokio::select! {
+            changed = ends.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+fn scope_of(views: &Views, method: &Method, headers: &HeaderMap) -> Result<(Scope, Pass), Problem> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let token = value
             .to_str()
             .ok()
             .and_then(|v| v.strip_prefix("Bearer "))
             .ok_or_else(Problem::unauthorized)?;
-        return views.keys.access(token.trim()).ok_or_else(Problem::unauthorized);
+        let token = token.trim();
+        let scope = views.keys.access(token).ok_or_else(Problem::unauthorized)?;
+        return Ok((scope, Pass::Token(TokenHash::of(token))));
     }
     let id = session_cookie(headers).ok_or_else(Problem::unauthorized)?;
     let scope = views
@@ -168,7 +235,7 @@ fn scope_of(views: &Views, method: &Method, headers: &HeaderMap) -> Result<Scope
     if !(method == Method::GET || method == Method::HEAD) {
         same_origin(headers)?;
     }
-    Ok(scope)
+    Ok((scope, Pass::Session(TokenHash::of(id))))
 }
 
 /// A cookie is sent by browsers on their own; so a changing request with one must come from our own
@@ -196,8 +263,9 @@ pub(crate) async fn require_scope(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let scope = scope_of(&views, request.method(), request.headers())?;
+    let (scope, pass) = scope_of(&views, request.method(), request.headers())?;
     request.extensions_mut().insert(scope);
+    request.extensions_mut().insert(pass);
     Ok(next.run(request).await)
 }
 
@@ -265,14 +333,46 @@ mod tests {
         assert_eq!(keys.device("two"), Some(device.clone()));
     }
 
+    /// Keys with one access token.
+    fn keys(token: &str) -> Keys {
+        let keys = Keys::default();
+        let change = Change::AccessToken {
+            name: "x".into(),
+            sha256: TokenHash::of(token).to_string(),
+            role: onemap_model::Role::Viewer,
+            division: None,
+        };
+        assert!(keys.apply(Timestamp::from_ms(0), &change));
+        keys
+    }
+
+    #[test]
+    fn a_session_ends_with_the_token_that_opened_it() {
+        let (keys, now) = (keys("one"), Timestamp::from_ms(1_763_856_000_000));
+        assert_eq!(keys.begin("two", now).unwrap(), None);
+        let id = keys.begin("one", now).unwrap().unwrap();
+        let session = Pass::Session(TokenHash::of(&id));
+        let token = Pass::Token(TokenHash::of("one"));
+        assert!(keys.holds(session, now) && keys.holds(token, now));
+        let woken = keys.ends();
+        let revoked = Change::AccessTokenRevoked {
+            sha256: TokenHash::of("one").to_string(),
+        };
+        assert!(keys.apply(now, &revoked));
+        assert!(woken.has_changed().unwrap());
+        assert!(!keys.holds(session, now) && !keys.holds(token, now));
+        assert_eq!(keys.access("one"), None);
+        assert_eq!(keys.session(&id, now), None);
+    }
+
     #[test]
     fn sessions_end_idle_and_in_any_case() {
-        let keys = Keys::default();
+        let keys = keys("one");
         let start = Timestamp::from_ms(1_763_856_000_000);
-        let id = keys.begin(Scope::local("x"), start).unwrap();
+        let id = keys.begin("one", start).unwrap().unwrap();
         assert!(keys.session(&id, start + SESSION_IDLE).is_some());
         assert!(keys.session(&id, start + SESSION_IDLE * 3).is_none());
-        let id = keys.begin(Scope::local("x"), start).unwrap();
+        let id = keys.begin("one", start).unwrap().unwrap();
         let mut now = start;
         while now.since(start) <= SESSION_WHOLE {
             assert!(keys.session(&id, now).is_some());

@@ -41,7 +41,8 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
-        .route("/api/v1/tokens", post(session::token))
+        .route("/api/v1/tokens", get(session::tokens).post(session::token))
+        .route("/api/v1/tokens/{id}", delete(session::revoke))
         .route("/api/v1/system", get(system::show))
         .route(
             "/api/v1/devices/{id}/attributes",

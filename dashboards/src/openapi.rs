@@ -33,6 +33,20 @@ const OPERATIONS: &[Operation] = &[
     ),
     Operation(
         "get",
+        "/api/v1/tokens",
+        "Bearer tokens that open, by id, without their texts.",
+        &[],
+        &[200, 403],
+    ),
+    Operation(
+        "delete",
+        "/api/v1/tokens/{id}",
+        "End a bearer token, the sessions that it opened and their live streams.",
+        &[],
+        &[204, 403, 404],
+    ),
+    Operation(
+        "get",
         "/api/v1/system",
         "State of the system: journal, cursors, counts, refusals.",
         &[],

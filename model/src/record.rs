@@ -310,6 +310,11 @@ pub enum Register {
         #[serde(default)]
         division: Option<DivisionCode>,
     },
+    /// A bearer token ends, and the sessions that it opened.
+    AccessTokenRevoked {
+        /// SHA-256 of the token, hexadecimal.
+        sha256: String,
+    },
 }
 
 /// A file of rules, new, changed or (empty text) removed.

@@ -317,7 +317,7 @@ fn check_step(at: Timestamp, step: &CommandStep) -> Result<(), ActError> {
 
 fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), ActError> {
     let needs = match change {
-        Register::AccessToken { .. } => Permission::Tokens,
+        Register::AccessToken { .. } | Register::AccessTokenRevoked { .. } => Permission::Tokens,
         _ => Permission::Register,
     };
     permit(scope, needs)?;
@@ -327,7 +327,7 @@ fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), Ac
             check_entity(entity).map_err(|source| ActError::Entity { index, source })?;
             cover(scope, entity.division.as_ref())
         }
-        Register::DeviceToken { sha256, .. } => hash(index, sha256),
+        Register::DeviceToken { sha256, .. } | Register::AccessTokenRevoked { sha256 } => hash(index, sha256),
         Register::EntityRemoved { .. }
         | Register::Attributes { .. }
         | Register::DeviceTokenRevoked { .. } => Ok(()),

@@ -7,6 +7,7 @@
     reason = "tests stop at the first surprise"
 )]
 
+mod access;
 mod admission;
 mod alarms;
 mod bad_input;

@@ -33,7 +33,7 @@ fn holder(views: &Views, token: &str) -> Result<Arc<Device>, Problem> {
     let device = register.view.devices.get(id.as_str()).cloned();
     device
         .filter(|device| device.state != DeviceState::Retired)
-        .ok_or_else(Problem::unauthorized)
+        .ok_or_else(device_http::nobody)
 }
 
 #[derive(Deserialize)]
@@ -52,7 +52,7 @@ pub(crate) async fn fetch(
 ) -> Result<Response, Problem> {
     let device = holder(&views, &token)?;
     let limit = Duration::from_millis(poll.timeout.unwrap_or(0)).min(LONGEST_POLL);
-    let mut notices = views.notices.subscribe();
+    let (mut notices, mut ends) = (views.notices.subscribe(), views.keys.ends());
     let waiting = async {
         loop {
             // The token may have ended while it waited.
@@ -64,7 +64,11 @@ pub(crate) async fn fetch(
                 return next;
             }
             loop {
-                match notices.recv().await {
+                let notice = tokio::select! {
+                    notice = notices.recv() => notice,
+                    _ = ends.changed() => break,
+                };
+                match notice {
                     Ok(Notice::Command(_)) => break,
                     Ok(_) => {}
                     Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => break,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use onemap_model::DivisionCode;
@@ -13,7 +13,7 @@ use onemap_store::ledger::TokenHash;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::api::{act_problem, behind};
+use crate::api::{act_problem, behind, list};
 use crate::auth::{Caller, new_token, session_cookie};
 use crate::error::Problem;
 use crate::request::Body;
@@ -29,14 +29,11 @@ pub(crate) async fn begin(
     State(views): State<Arc<Views>>,
     Body(login): Body<Login>,
 ) -> Result<Response, Problem> {
-    let scope = views
-        .keys
-        .access(login.token.trim())
-        .ok_or_else(Problem::unauthorized)?;
     let id = views
         .keys
-        .begin(scope, views.now())
-        .map_err(|e| Problem::internal(&e))?;
+        .begin(login.token.trim(), views.now())
+        .map_err(|e| Problem::internal(&e))?
+        .ok_or_else(Problem::unauthorized)?;
     let cookie = format!("onemap_session={id}; HttpOnly; SameSite=Strict; Path=/");
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
@@ -82,9 +79,10 @@ pub(crate) async fn token(
         ));
     }
     let text = new_token().map_err(|e| Problem::internal(&e))?;
+    let sha256 = TokenHash::of(&text);
     let change = Register::AccessToken {
         name: new.name.unwrap_or_else(|| new.role.name().to_owned()),
-        sha256: TokenHash::of(&text).to_string(),
+        sha256: sha256.to_string(),
         role: new.role,
         division: new.division,
     };
@@ -94,5 +92,65 @@ pub(crate) async fn token(
         .await
         .map_err(act_problem)?;
     views.applied(position).await.map_err(behind)?;
-    Ok((StatusCode::CREATED, Json(json!({"token": text}))))
+    Ok((
+        StatusCode::CREATED,
+        Json(json!({"token": text, "id": id_of(&sha256)})),
+    ))
+}
+
+/// Hexadecimal digits of a token's id: the first of its hash, which open nothing.
+const N_ID_DIGITS: usize = 16;
+
+fn id_of(sha256: &TokenHash) -> String {
+    let mut digits = sha256.to_string();
+    digits.truncate(N_ID_DIGITS);
+    digits
+}
+
+/// Bearer tokens that open, without their texts.
+pub(crate) async fn tokens(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::Tokens)?;
+    let all = views.keys.access_tokens();
+    let seen = all.iter().filter(|token| scope.covers(token.division.as_ref()));
+    let items = seen
+        .map(|token| {
+            json!({
+                "id": id_of(&token.sha256), "name": token.name, "role": token.role,
+                "division": token.division, "created": token.created,
+            })
+        })
+        .collect();
+    Ok(list(items, None))
+}
+
+/// Ends a bearer token, the sessions that it opened and their streams.
+pub(crate) async fn revoke(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let scope = caller.require(Permission::Tokens)?;
+    let all = views.keys.access_tokens();
+    let found = all
+        .iter()
+        .find(|token| scope.covers(token.division.as_ref()) && id_of(&token.sha256) == id);
+    let token = found.ok_or_else(|| {
+        Problem::not_found(
+            "unknown_token",
+            "no access token of this id opens (onemap token list)",
+        )
+    })?;
+    if token.role == Role::Admin && scope.role != Role::Admin {
+        return Err(Problem::forbidden("an admin token is ended by an admin only"));
+    }
+    let change = Register::AccessTokenRevoked {
+        sha256: token.sha256.to_string(),
+    };
+    let position = views
+        .acts
+        .record_register(scope, views.now(), vec![change])
+        .await
+        .map_err(act_problem)?;
+    views.applied(position).await.map_err(behind)?;
+    Ok(StatusCode::NO_CONTENT)
 }

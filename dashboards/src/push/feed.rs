@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Caller;
+use crate::auth::{self, Caller, Pass};
 use crate::error::Problem;
 use crate::push::{N_WAITING_EVENTS, event, stream};
 use crate::request::Params;
@@ -38,6 +38,7 @@ pub(crate) struct Query {
 pub(crate) async fn alerts(
     State(views): State<Arc<Views>>,
     axum::Extension(stop): axum::Extension<CancellationToken>,
+    axum::Extension(pass): axum::Extension<Pass>,
     caller: Caller,
     Params(query): Params<Query>,
     headers: HeaderMap,
@@ -53,6 +54,7 @@ pub(crate) async fn alerts(
     tokio::spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
+            () = auth::ended(&views, pass) => {}
             () = feed(&views, &scope, resumed, &sender) => {}
         }
     });

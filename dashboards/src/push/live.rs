@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::alerts::alert_json;
 use crate::api::commands::command_json;
-use crate::auth::Caller;
+use crate::auth::{self, Caller, Pass};
 use crate::error::Problem;
 use crate::push::{N_WAITING_EVENTS, event, stream};
 use crate::views::{Counts, Notice, Views, condition_code};
@@ -61,33 +61,46 @@ pub(crate) async fn live(
     State(views): State<Arc<Views>>,
     axum::Extension(stop): axum::Extension<CancellationToken>,
     axum::Extension(hub): axum::Extension<Hub>,
+    axum::Extension(pass): axum::Extension<Pass>,
     caller: Caller,
 ) -> Result<Response, Problem> {
     let scope = caller.require(Permission::View)?.clone();
     let (sender, receiver) = mpsc::channel::<Result<Bytes, Infallible>>(N_WAITING_EVENTS);
-    let mut topic = hub.join(scope.division.clone());
+    let topic = hub.join(scope.division.clone());
     tokio::spawn(async move {
-        let hello =
-            json!({"t": views.now().ms(), "version": env!("CARGO_PKG_VERSION"), "instance": views.instance});
-        let mut next = event("hello", None, &hello.to_string());
-        loop {
-            match tokio::time::timeout(STALLED, sender.send(Ok(next))).await {
-                Ok(Ok(())) => {}
-                _ => return,
-            }
-            let received = tokio::select! {
-                () = stop.cancelled() => return,
-                () = sender.closed() => return,
-                received = topic.recv() => received,
-            };
-            next = match received {
-                Ok(bytes) => bytes,
-                Err(broadcast::error::RecvError::Lagged(_)) => event("resync", None, "{}"),
-                Err(broadcast::error::RecvError::Closed) => return,
-            };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = auth::ended(&views, pass) => {}
+            () = pass_on(&views, topic, &sender) => {}
         }
     });
     Ok(stream(receiver))
+}
+
+/// Hands a topic's events to one reader until it is gone or takes nothing.
+async fn pass_on(
+    views: &Views,
+    mut topic: broadcast::Receiver<Bytes>,
+    sender: &mpsc::Sender<Result<Bytes, Infallible>>,
+) {
+    let hello =
+        json!({"t": views.now().ms(), "version": env!("CARGO_PKG_VERSION"), "instance": views.instance});
+    let mut next = event("hello", None, &hello.to_string());
+    loop {
+        match tokio::time::timeout(STALLED, sender.send(Ok(next))).await {
+            Ok(Ok(())) => {}
+            _ => return,
+        }
+        let received = tokio::select! {
+            () = sender.closed() => return,
+            received = topic.recv() => received,
+        };
+        next = match received {
+            Ok(bytes) => bytes,
+            Err(broadcast::error::RecvError::Lagged(_)) => event("resync", None, "{}"),
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+    }
 }
 
 /// What the pump remembers between two rounds.

@@ -552,6 +552,10 @@ fn tokens_are_known_by_their_hash_only() {
         device("a", "device-secret-3"),
         access("desk", "access-secret-1", Role::Officer),
         access("desk", "access-secret-2", Role::Viewer),
+        access("desk", "access-secret-3", Role::Officer),
+        Change::AccessTokenRevoked {
+            sha256: TokenHash::of("access-secret-3").to_string(),
+        },
         Change::DeviceToken {
             device: DeviceId::new("c").unwrap(),
             sha256: "not a hash".into(),
@@ -566,7 +570,7 @@ fn tokens_are_known_by_their_hash_only() {
         register.push((position, at(position as i64), change));
     }
     let batch = LedgerBatch {
-        cursor: 6,
+        cursor: 8,
         register,
         ..LedgerBatch::default()
     };
@@ -583,8 +587,17 @@ fn tokens_are_known_by_their_hash_only() {
         assert_eq!((scope.actor.as_str(), scope.role), ("desk", Role::Officer));
         assert_eq!(scope.division.unwrap().as_str(), "630102");
         assert_eq!(tokens.scope("access-secret-2").unwrap().role, Role::Viewer);
+        assert_eq!(tokens.scope("access-secret-3"), None, "it was revoked");
         assert_eq!(tokens.scope("access-secret-9"), None);
     }
+    let ends: Vec<_> = f
+        .reader()
+        .access_tokens()
+        .unwrap()
+        .iter()
+        .map(|t| t.revoked)
+        .collect();
+    assert_eq!(ends, [None, None, Some(at(7))]);
     drop(f.ledger);
     let bytes = std::fs::read(f.dir.path().join("ledger.sqlite")).unwrap();
     assert!(!bytes.windows(6).any(|w| w == b"secret"));

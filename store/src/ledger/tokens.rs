@@ -209,6 +209,10 @@ impl Tokens {
                 self.access.insert(sha256, token);
                 true
             }
+            (Change::AccessTokenRevoked { .. }, Some(sha256)) => {
+                self.access.remove(&sha256);
+                true
+            }
             _ => false,
         }
     }
@@ -273,6 +277,16 @@ impl Tokens {
         })
     }
 
+    /// The access token of a hash.
+    pub fn access(&self, sha256: &TokenHash) -> Option<&AccessToken> {
+        self.access.get(sha256)
+    }
+
+    /// Every access token that opens, in no order.
+    pub fn access_tokens(&self) -> impl Iterator<Item = &AccessToken> {
+        self.access.values()
+    }
+
     /// Whether a device has a token.
     pub fn has_token(&self, device: &DeviceId) -> bool {
         self.by_device.contains_key(device)
@@ -317,6 +331,7 @@ fn hash_of(change: &Change) -> Option<TokenHash> {
     match change {
         Change::DeviceToken { sha256, .. }
         | Change::AccessToken { sha256, .. }
+        | Change::AccessTokenRevoked { sha256 }
         | Change::Provisioning { sha256, .. } => sha256.parse().ok(),
         _ => None,
     }
@@ -385,6 +400,11 @@ pub(crate) fn put(tx: &Connection, position: u64, at: Timestamp, change: &Change
                 &at.ms(),
                 &signed(position),
             ],
+        ),
+        // The first end counts; a token that was never made leaves nothing.
+        (Change::AccessTokenRevoked { .. }, Some(hash)) => run(
+            "UPDATE access_tokens SET revoked = ?2 WHERE sha256 = ?1 AND revoked IS NULL",
+            &[&hash.0, &at.ms()],
         ),
         (
             Change::Provisioning {
