@@ -256,7 +256,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads `path` (defaults when `None`) for a data folder.
+    /// Reads `path` (defaults when `None`) for a data folder. Relative paths in the file start at its own folder.
     pub(crate) fn load(path: Option<&Path>, data_dir: &Path) -> Result<Self> {
         let file = match path {
             None => File::default(),
@@ -271,12 +271,17 @@ impl Config {
                 })?
             }
         };
-        file.check(data_dir)
+        let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
+        file.check(data_dir, folder)
     }
 }
 
 impl File {
-    fn check(self, data_dir: &Path) -> Result<Config> {
+    fn check(self, data_dir: &Path, folder: &Path) -> Result<Config> {
+        let dir = |written: Option<PathBuf>, default: &str| match written {
+            Some(written) => folder.join(written),
+            None => data_dir.join(default),
+        };
         let Journal {
             segment_bytes,
             max_bytes,
@@ -354,15 +359,15 @@ impl File {
             },
             http_listen: self.http.listen,
             http_limits: self.http.limits()?,
-            mqtt: self.mqtt.check()?,
+            mqtt: self.mqtt.check(folder)?,
             segment_bytes,
             journal_max_bytes: max_bytes,
             journal_reserve_bytes: reserve_bytes,
             journal_keep: Duration::from_secs(keep_hours * 3600),
             checkpoint_every: Duration::from_secs(self.history.checkpoint_seconds),
-            rules_dir: self.alerts.rules.unwrap_or_else(|| data_dir.join("rules")),
-            profiles_dir: self.devices.profiles.unwrap_or_else(|| data_dir.join("profiles")),
-            push_dir: self.push.sources.unwrap_or_else(|| data_dir.join("push")),
+            rules_dir: dir(self.alerts.rules, "rules"),
+            profiles_dir: dir(self.devices.profiles, "profiles"),
+            push_dir: dir(self.push.sources, "push"),
             line_tags: self.line_protocol.device_tags,
             data_dir: data_dir.to_owned(),
             demo: false,
@@ -422,6 +427,32 @@ mod tests {
         let config = read("[http]\nlisten = \"[::1]:0\"\n").unwrap();
         assert!(config.http_listen.is_ipv6());
         assert_eq!(config.rules_dir, Path::new("data/rules"));
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_file_s_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("onemap.toml");
+        let text = "[alerts]\nrules = \"r\"\n[devices]\nprofiles = \"../p\"\n[push]\nsources = \"/etc/push\"\n\
+            [mqtt.tls]\ncert_file = \"tls/c\"\nkey_file = \"/k\"\nclient_ca_file = \"ca\"\nclient_auth = \"required\"\n\
+            deny_file = \"deny\"\n";
+        std::fs::write(&path, text).unwrap();
+        let config = Config::load(Some(&path), Path::new("data")).unwrap();
+        let here = |name: &str| dir.path().join(name);
+        assert_eq!(config.rules_dir, here("r"));
+        assert_eq!(config.profiles_dir, here("../p"));
+        assert_eq!(config.push_dir, Path::new("/etc/push"));
+        let tls = config.mqtt.tls.unwrap();
+        assert_eq!(
+            (tls.cert_file, tls.key_file),
+            (here("tls/c"), PathBuf::from("/k"))
+        );
+        assert_eq!(
+            (tls.client_ca_file, tls.deny_file),
+            (Some(here("ca")), Some(here("deny")))
+        );
+        // What the command line names starts where the command was given.
+        assert_eq!(config.data_dir, Path::new("data"));
     }
 
     #[test]

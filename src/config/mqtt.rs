@@ -1,7 +1,7 @@
 //! `[mqtt]`, `[[mqtt.acl]]`, `[mqtt.tls]`, `[mqtt.websocket]`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -191,7 +191,8 @@ struct WebSocket {
 }
 
 impl Mqtt {
-    pub(super) fn check(self) -> Result<MqttConfig> {
+    /// Relative paths start at `folder`.
+    pub(super) fn check(self, folder: &Path) -> Result<MqttConfig> {
         ensure!(self.max_connections > 0, "[mqtt] max_connections: at least 1");
         ensure!(self.max_strangers > 0, "[mqtt] max_strangers: at least 1");
         ensure!(
@@ -229,7 +230,7 @@ impl Mqtt {
             .tls
             .as_ref()
             .map_or_else(handshakes, |tls| tls.max_handshakes);
-        let tls = self.tls.map(Tls::check).transpose()?;
+        let tls = self.tls.map(|tls| tls.check(folder)).transpose()?;
         if let Some(websocket) = &self.websocket {
             ensure!(
                 !websocket.tls || tls.is_some(),
@@ -273,7 +274,7 @@ impl Mqtt {
 }
 
 impl Tls {
-    fn check(self) -> Result<TlsConfig> {
+    fn check(self, folder: &Path) -> Result<TlsConfig> {
         ensure!(
             (1..=300).contains(&self.handshake_timeout),
             "[mqtt.tls] handshake_timeout = {}: between 1 and 300 seconds",
@@ -295,11 +296,11 @@ impl Tls {
         );
         Ok(TlsConfig {
             listen: self.listen,
-            cert_file: self.cert_file,
-            key_file: self.key_file,
-            client_ca_file: self.client_ca_file,
+            cert_file: folder.join(self.cert_file),
+            key_file: folder.join(self.key_file),
+            client_ca_file: self.client_ca_file.map(|file| folder.join(file)),
             client_auth,
-            deny_file: self.deny_file,
+            deny_file: self.deny_file.map(|file| folder.join(file)),
             handshake_timeout: Duration::from_secs(self.handshake_timeout),
         })
     }
@@ -311,7 +312,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<MqttConfig> {
-        toml::from_str::<Mqtt>(text)?.check()
+        toml::from_str::<Mqtt>(text)?.check(Path::new(""))
     }
 
     #[test]
@@ -327,7 +328,7 @@ mod tests {
         let text = include_str!("../../config/conformance.toml");
         let file: toml::Table = toml::from_str(text).unwrap();
         let mqtt: Mqtt = file["mqtt"].clone().try_into().unwrap();
-        let config = mqtt.check().unwrap();
+        let config = mqtt.check(Path::new("")).unwrap();
         assert!(config.allow_anonymous);
         assert!(!read("").unwrap().allow_anonymous);
     }
