@@ -1,26 +1,26 @@
 //! Commands that look at a data folder: `check`, `digest`, `journal stat`, `journal replay`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use onemap_ingest::mqtt::Certificates;
 use onemap_log::Reader;
-use onemap_model::{Record, record};
+use onemap_model::{DeviceId, Record, record};
+use onemap_store::register::Names;
 use serde_json::json;
 
 use crate::config::Config;
 use crate::{door, house, shipped};
 
-/// Rules and profiles with their own tests. The configuration itself was read already.
-pub(crate) fn check(config: &Config, json: bool) -> Result<ExitCode> {
-    let mut faults = shipped::faults(config)?;
-    if let Some(tls) = config.mqtt.tls.clone()
-        && let Err(fault) = Certificates::load(tls)
-    {
-        let cause = std::error::Error::source(&fault).map(|cause| format!(": {cause}"));
-        faults.push(format!("[mqtt.tls]: {fault}{}", cause.unwrap_or_default()));
-    }
+/// The configuration, rules and profiles with their own tests, push sources and what they name.
+pub(crate) fn check(config: Result<Config>, json: bool) -> Result<ExitCode> {
+    let faults = match &config {
+        Ok(config) => all_faults(config),
+        // Nothing else can be looked at without it.
+        Err(error) => vec![format!("{error:#}")],
+    };
     if json {
         crate::say!("{}", json!({"ok": faults.is_empty(), "faults": faults}));
     } else {
@@ -36,6 +36,50 @@ pub(crate) fn check(config: &Config, json: bool) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn all_faults(config: &Config) -> Vec<String> {
+    let mut faults = shipped::faults(config);
+    let path = config.data_dir.join("register.gpkg");
+    // A folder that no server has opened yet knows no device, and its configuration is written first.
+    let known = match path.exists().then(|| Names::read(&path)) {
+        None => None,
+        Some(Ok(names)) => Some(names),
+        Some(Err(error)) => {
+            faults.push(format!("{:#}", anyhow::Error::from(error)));
+            None
+        }
+    };
+    let nothing = BTreeSet::new();
+    let profiles = known.as_ref().map_or(&nothing, |known| &known.profiles);
+    faults.extend(shipped::doubts(config, profiles));
+    if let Some(known) = &known {
+        let named = config
+            .acl_devices
+            .iter()
+            .filter_map(|name| DeviceId::new(name).ok());
+        faults.extend(
+            named
+                .filter(|id| !known.devices.contains(id) && !is_known_now(config, id))
+                .map(|id| {
+                    let who = format!("[[mqtt.acl]] who = \"device:{id}\"");
+                    config.placed(&format!("{who}: no device is called `{id}`"))
+                }),
+        );
+    }
+    if let Some(tls) = config.mqtt.tls.clone()
+        && let Err(fault) = Certificates::load(tls)
+    {
+        let cause = std::error::Error::source(&fault).map(|cause| format!(": {cause}"));
+        faults.push(config.placed(&format!("[mqtt.tls]: {fault}{}", cause.unwrap_or_default())));
+    }
+    faults
+}
+
+/// Whether the running server knows a device; the register's file is a little behind it.
+fn is_known_now(config: &Config, id: &DeviceId) -> bool {
+    let door = door::running(config).ok().flatten();
+    door.is_some_and(|door| door.get(&format!("/api/v1/devices/{id}")).is_ok())
 }
 
 /// Digests of a stopped folder (after folding the rest of its journal), or of a running server.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -240,6 +241,10 @@ pub(crate) struct Config {
     pub(crate) http_listen: SocketAddr,
     pub(crate) http_limits: Limits,
     pub(crate) mqtt: MqttConfig,
+    /// Devices that `[[mqtt.acl]]` names.
+    pub(crate) acl_devices: Vec<String>,
+    /// The file, to say where something stands in it.
+    pub(crate) written: Option<Arc<Written>>,
     pub(crate) segment_bytes: u64,
     pub(crate) journal_max_bytes: u64,
     pub(crate) journal_reserve_bytes: u64,
@@ -255,24 +260,95 @@ pub(crate) struct Config {
     pub(crate) command_limits: onemap_ingest::downlink::Limits,
 }
 
+/// The file as it stands.
+#[derive(Debug)]
+pub(crate) struct Written {
+    path: PathBuf,
+    text: String,
+}
+
+impl Written {
+    fn placed(&self, fault: &str) -> String {
+        let path = self.path.display();
+        match self.line(fault) {
+            Some(line) => format!("{path}:{line}: {fault}"),
+            None => format!("{path}: {fault}"),
+        }
+    }
+
+    /// The line of the key that a fault begins with, that of its section when it names no key, `None` when the
+    /// section is written in some other way than by its head.
+    fn line(&self, fault: &str) -> Option<usize> {
+        let head_end = match fault.starts_with("[[") {
+            true => fault.find("]]")? + 2,
+            false => fault.strip_prefix('[')?.find(']')? + 2,
+        };
+        let (head, rest) = fault.split_at(head_end);
+        let key = rest
+            .trim_start()
+            .split([' ', ':', ','])
+            .next()
+            .unwrap_or_default();
+        // `[[mqtt.acl]] who = "device:x"`: of several entries the one that says so.
+        let value = rest.split('"').nth(1);
+        let mut section = None;
+        let mut found = None;
+        let mut is_inside = false;
+        for (line, text) in (1..).zip(self.text.lines()) {
+            let text = text.trim();
+            if text.starts_with('[') {
+                is_inside = text.split('#').next().is_some_and(|text| text.trim() == head);
+                if is_inside && section.is_none() {
+                    section = Some(line);
+                }
+                continue;
+            }
+            let is_key = text.split_once('=').is_some_and(|(name, _)| name.trim() == key);
+            if is_inside && is_key {
+                if value.is_none_or(|value| text.contains(&format!("\"{value}\""))) {
+                    return Some(line);
+                }
+                found = found.or(Some(line));
+            }
+        }
+        found.or(section)
+    }
+}
+
 impl Config {
     /// Reads `path` (defaults when `None`) for a data folder. Relative paths in the file start at its own folder.
     pub(crate) fn load(path: Option<&Path>, data_dir: &Path) -> Result<Self> {
-        let file = match path {
-            None => File::default(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-                toml::from_str(&text).map_err(|error| {
-                    let line = error
-                        .span()
-                        .map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-                    anyhow::anyhow!("{}:{line}: {}", path.display(), error.message())
-                })?
-            }
+        let Some(path) = path else {
+            return File::default().check(data_dir, Path::new(""));
         };
-        let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
-        file.check(data_dir, folder)
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        let file: File = toml::from_str(&text).map_err(|error| {
+            let line = error
+                .span()
+                .map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            anyhow::anyhow!("{}:{line}: {}", path.display(), error.message())
+        })?;
+        let written = Arc::new(Written {
+            path: path.to_owned(),
+            text,
+        });
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let config = file
+            .check(data_dir, folder)
+            .map_err(|error| anyhow::anyhow!(written.placed(&format!("{error:#}"))))?;
+        Ok(Self {
+            written: Some(written),
+            ..config
+        })
+    }
+
+    /// A fault that begins with its `[section] key`, with file and line before it where they are known.
+    pub(crate) fn placed(&self, fault: &str) -> String {
+        match &self.written {
+            Some(written) => written.placed(fault),
+            None => fault.to_owned(),
+        }
     }
 }
 
@@ -359,6 +435,8 @@ impl File {
             },
             http_listen: self.http.listen,
             http_limits: self.http.limits()?,
+            acl_devices: self.mqtt.acl_devices(),
+            written: None,
             mqtt: self.mqtt.check(folder)?,
             segment_bytes,
             journal_max_bytes: max_bytes,
@@ -427,6 +505,41 @@ mod tests {
         let config = read("[http]\nlisten = \"[::1]:0\"\n").unwrap();
         assert!(config.http_listen.is_ipv6());
         assert_eq!(config.rules_dir, Path::new("data/rules"));
+    }
+
+    #[test]
+    fn what_cannot_work_is_said_with_its_line() {
+        for (text, line, said) in [
+            (
+                "[http]\n\nlisten = \"[::1]:0\"\nbody_timeout = 0\n",
+                4,
+                "body_timeout = 0",
+            ),
+            (
+                "[mqtt]\nlisten = \"[::1]:0\"\n\n[journal] # large\nsegment_bytes = 1\n",
+                5,
+                "segment_bytes",
+            ),
+            (
+                "[[mqtt.acl]]\nwho = \"devices\"\n[[mqtt.acl]]\nwho = \"robots\"\n",
+                4,
+                "robots",
+            ),
+            (
+                "[mqtt.tls]\ncert_file = \"c\"\nkey_file = \"k\"\nhandshake_timeout = 0\n",
+                4,
+                "handshake",
+            ),
+            ("[http]\nbody_timeout = 3\nbody_timeout = 4\n", 3, "duplicate"),
+        ] {
+            let error = format!("{:#}", read(text).unwrap_err());
+            assert!(
+                error.contains(&format!("onemap.toml:{line}: ")) && error.contains(said),
+                "{error}"
+            );
+        }
+        let error = format!("{:#}", read("http = {body_timeout = 0}\n").unwrap_err());
+        assert!(error.contains("onemap.toml: [http]"), "{error}");
     }
 
     #[test]

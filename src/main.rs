@@ -216,7 +216,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             ))
             .map(|()| ExitCode::SUCCESS)
         }
-        Command::Check => check::check(&load()?, json),
+        Command::Check => check::check(load(), json),
         Command::Digest => check::digest(&load()?),
         Command::Journal(JournalCommand::Stat) => check::stat(&load()?),
         Command::Journal(JournalCommand::Replay { into }) => check::replay(&load()?, &into),

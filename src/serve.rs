@@ -86,7 +86,7 @@ impl Server {
     pub(crate) async fn start(config: &Config) -> Result<Self> {
         // Said before anything is opened: a fault in a rule or profile file.
         shipped::fill_folders(config)?;
-        let faults = shipped::faults(config)?;
+        let faults = shipped::faults(config);
         anyhow::ensure!(faults.is_empty(), "{}", faults.join("\n"));
         let fanout = Fanout::default();
         let news = fanout.news();

@@ -1,6 +1,7 @@
 //! Rule files and device profiles: shipped ones fill an empty folder, and what the folder holds goes
 //! into the journal when it differs from what is loaded.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,10 +10,10 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use onemap_dashboards::views::Views;
 use onemap_model::record::{Register, RuleFile};
-use onemap_model::{ProfileId, Scope};
+use onemap_model::{ProfileId, RuleId, Scope};
 use onemap_rules::RuleSet;
 use onemap_wire::profile::Profile;
-use onemap_wire::push::Source;
+use onemap_wire::push::{SecretAt, Source};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -41,23 +42,35 @@ pub(crate) fn read_dir(dir: &Path) -> Result<Vec<YamlFile>> {
     if !dir.exists() {
         return Ok(files);
     }
+    for path in yaml_files(dir)? {
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let name = stem(&path);
+        files.push(YamlFile { name, path, text });
+    }
+    Ok(files)
+}
+
+/// Paths of a folder's YAML files, by name.
+fn yaml_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
         let path = entry
             .with_context(|| format!("cannot read {}", dir.display()))?
             .path();
-        if path.extension().is_none_or(|e| e != "yaml" && e != "yml") {
-            continue;
+        if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+            paths.push(path);
         }
-        let name = path
-            .file_stem()
-            .map(|s| s.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        files.push(YamlFile { name, path, text });
     }
-    files.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(files)
+    paths.sort_by_cached_key(|path| (stem(path), path.clone()));
+    Ok(paths)
+}
+
+/// What a file is called, without its extension.
+fn stem(path: &Path) -> String {
+    path.file_stem()
+        .map(|s| s.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 fn fill(dir: &Path, shipped: &[(&str, &str)]) -> Result<()> {
@@ -79,8 +92,52 @@ pub(crate) fn fill_folders(config: &Config) -> Result<()> {
     fill(&config.push_dir, &[])
 }
 
-/// Every fault in the folders' files, as `path:line:column: message`.
-pub(crate) fn faults(config: &Config) -> Result<Vec<String>> {
+/// The YAML files of a folder that can be read, by name; what stands in the way of others goes to `faults`.
+fn readable(dir: &Path, faults: &mut Vec<String>) -> Vec<YamlFile> {
+    let mut files: Vec<YamlFile> = Vec::new();
+    if !dir.exists() {
+        return files;
+    }
+    let paths = match yaml_files(dir) {
+        Ok(paths) => paths,
+        Err(error) => {
+            faults.push(format!("{error:#}"));
+            return files;
+        }
+    };
+    for path in paths {
+        let at = path.display();
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                faults.push(format!("{at}: cannot be read: {error}"));
+                continue;
+            }
+        };
+        let text = match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let line = 1 + good.iter().filter(|b| **b == b'\n').count();
+                faults.push(format!("{at}:{line}:1: the file is not UTF-8"));
+                continue;
+            }
+        };
+        let name = stem(&path);
+        if let Some(other) = files.last().filter(|other| other.name == name) {
+            faults.push(format!(
+                "{at}:1:1: `{name}` stands in {} already: one name, one file",
+                other.path.display()
+            ));
+            continue;
+        }
+        files.push(YamlFile { name, path, text });
+    }
+    files
+}
+
+/// Every fault in the folders' files that stops a start, as `path:line:column: message`.
+pub(crate) fn faults(config: &Config) -> Vec<String> {
     let mut faults = Vec::new();
     // A start fills the folders of a new data folder; a configured one that is not there is a mistyped path.
     for dir in [&config.rules_dir, &config.profiles_dir, &config.push_dir] {
@@ -89,8 +146,11 @@ pub(crate) fn faults(config: &Config) -> Result<Vec<String>> {
         }
     }
     let mut owners: std::collections::HashMap<String, String> = std::collections::HashMap::new();
-    for file in read_dir(&config.rules_dir)? {
+    for file in readable(&config.rules_dir, &mut faults) {
         let at = file.path.display();
+        if let Err(e) = RuleId::new(&file.name) {
+            faults.push(format!("{at}:1:1: the file's name: {e}"));
+        }
         match RuleSet::parse(&file.name, &file.text) {
             Err(errors) => faults.extend(
                 errors
@@ -108,7 +168,8 @@ pub(crate) fn faults(config: &Config) -> Result<Vec<String>> {
                 for rule in set.rules() {
                     if let Some(other) = owners.insert(rule.id.to_string(), file.name.clone()) {
                         faults.push(format!(
-                            "{at}:1:1: rule `{}` stands in {other}.yaml already",
+                            "{at}:{}:1: rule `{}` stands in {other}.yaml already",
+                            line_of_id(&file.text, rule.id.as_str()),
                             rule.id
                         ));
                     }
@@ -116,7 +177,7 @@ pub(crate) fn faults(config: &Config) -> Result<Vec<String>> {
             }
         }
     }
-    for file in read_dir(&config.profiles_dir)? {
+    for file in readable(&config.profiles_dir, &mut faults) {
         let at = file.path.display();
         match ProfileId::new(&file.name) {
             Err(e) => faults.push(format!("{at}:1:1: the file's name: {e}")),
@@ -127,7 +188,7 @@ pub(crate) fn faults(config: &Config) -> Result<Vec<String>> {
             }
         }
     }
-    for file in read_dir(&config.push_dir)? {
+    for file in readable(&config.push_dir, &mut faults) {
         let at = file.path.display();
         match ProfileId::new(&file.name) {
             Err(e) => faults.push(format!("{at}:1:1: the file's name: {e}")),
@@ -138,7 +199,56 @@ pub(crate) fn faults(config: &Config) -> Result<Vec<String>> {
             }
         }
     }
-    Ok(faults)
+    faults
+}
+
+/// The line of a rule's id in its file; 1 where it is written in some other way.
+fn line_of_id(text: &str, id: &str) -> usize {
+    let is_of = |line: &str| {
+        let written = line.trim_start_matches([' ', '-']).strip_prefix("id:")?;
+        let written = written.split(" #").next()?.trim().trim_matches(['"', '\'']);
+        (written == id).then_some(())
+    };
+    let found = text.lines().position(|line| is_of(line).is_some());
+    found.map_or(1, |n| n + 1)
+}
+
+/// What is surely not meant in files that are sound: a source whose calls are all refused for want of a secret, or
+/// whose messages nothing maps. A start goes on and says so: the secret may still come, it is read at each call.
+pub(crate) fn doubts(config: &Config, known: &BTreeSet<ProfileId>) -> Vec<String> {
+    let mut doubts = Vec::new();
+    // Files that cannot be read are faults and named there.
+    let profiles = readable(&config.profiles_dir, &mut Vec::new());
+    for file in readable(&config.push_dir, &mut Vec::new()) {
+        let at = file.path.display();
+        let Some(source) = ProfileId::new(&file.name)
+            .ok()
+            .and_then(|id| Source::parse(&id, &file.text).ok())
+        else {
+            continue;
+        };
+        let (secret_line, profile_line) = source.lines;
+        if let SecretAt::File(name) = &source.secret {
+            let wrong = match std::fs::read(config.push_dir.join(name)) {
+                Err(error) => Some(format!("cannot be read: {error}")),
+                Ok(bytes) if bytes.trim_ascii().is_empty() => Some("is empty".to_owned()),
+                Ok(_) => None,
+            };
+            if let Some(wrong) = wrong {
+                doubts.push(format!("{at}:{secret_line}:1: the secret_file `{name}` {wrong}"));
+            }
+        }
+        if let Some(profile) = &source.profile
+            && !known.contains(profile)
+            && !profiles.iter().any(|file| file.name == profile.as_str())
+        {
+            let dir = config.profiles_dir.display();
+            doubts.push(format!(
+                "{at}:{profile_line}:1: there is no profile `{profile}` in {dir}"
+            ));
+        }
+    }
+    doubts
 }
 
 /// How often the folders are looked at.
@@ -203,9 +313,16 @@ const N_SOON: u64 = 10_000;
 /// With any fault nothing is taken.
 pub(crate) async fn load(config: &Config, views: &Arc<Views>) -> Result<()> {
     fill_folders(config)?;
-    let faults = faults(config)?;
+    let faults = faults(config);
     if !faults.is_empty() {
         bail!("{}", faults.join("\n"));
+    }
+    let known: BTreeSet<ProfileId> = {
+        let register = views.register.read().expect("no holder of this lock panics");
+        register.view.profiles.keys().cloned().collect()
+    };
+    for doubt in doubts(config, &known) {
+        warn!("{doubt}");
     }
     let scope = Scope::local("local");
     let mut last = 0;

@@ -191,6 +191,14 @@ struct WebSocket {
 }
 
 impl Mqtt {
+    /// Devices that entries of `acl` name.
+    pub(super) fn acl_devices(&self) -> Vec<String> {
+        let named = self
+            .acl
+            .iter()
+            .filter_map(|entry| entry.who.strip_prefix("device:"));
+        named.map(str::to_owned).collect()
+    }
     /// Relative paths start at `folder`.
     pub(super) fn check(self, folder: &Path) -> Result<MqttConfig> {
         ensure!(self.max_connections > 0, "[mqtt] max_connections: at least 1");

@@ -155,3 +155,162 @@ fn check_names_file_line_and_column() {
     );
     assert!(String::from_utf8_lossy(&refused.stderr).contains("mine.yaml:4:"));
 }
+
+const SOURCE: &str = "version: 1
+name: {zh: 电信 AEP, en: CTWing AEP}
+check: {kind: header, header: X-Token}
+secret_file: aep.secret
+device: $.deviceId
+payload: {path: $.payload}
+profile: nb-level
+";
+
+const PROFILE: &str = "version: 1\nname: {zh: 液位, en: level}\nprotocol: http\n";
+
+/// What `check` says, line by line, with the folder left out; it ends with 1.
+fn faults(dir: &std::path::Path) -> Vec<String> {
+    let config = dir.join("onemap.toml");
+    let checked = run(dir, &["check", "--config", config.to_str().unwrap()]);
+    assert!(!checked.status.success(), "{checked:?}");
+    let said = String::from_utf8(checked.stdout).unwrap();
+    let folder = format!("{}/", dir.display());
+    said.lines().map(|line| line.replace(&folder, "")).collect()
+}
+
+#[test]
+fn check_finds_what_a_file_names_and_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    for sub in ["push", "profiles", "rules"] {
+        std::fs::create_dir(dir.join(sub)).unwrap();
+    }
+    std::fs::write(dir.join("onemap.toml"), CONFIG).unwrap();
+    std::fs::write(dir.join("push/aep.yaml"), SOURCE).unwrap();
+    let said = faults(dir);
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(
+        said[0].starts_with("push/aep.yaml:4:") && said[0].contains("aep.secret"),
+        "{said:?}"
+    );
+    assert!(
+        said[1].starts_with("push/aep.yaml:7:") && said[1].contains("nb-level"),
+        "{said:?}"
+    );
+    std::fs::write(dir.join("push/aep.secret"), " \n").unwrap();
+    std::fs::write(dir.join("profiles/nb-level.yaml"), PROFILE).unwrap();
+    let said = faults(dir);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].ends_with("`aep.secret` is empty"), "{said:?}");
+    std::fs::write(dir.join("push/aep.secret"), "s").unwrap();
+
+    // Devices are known once a server has run here.
+    let config = dir.join("onemap.toml");
+    let with_acl =
+        format!("{CONFIG}[[mqtt.acl]]\nwho = \"devices\"\n[[mqtt.acl]]\nwho = \"device:pump-9\"\n");
+    std::fs::write(&config, &with_acl).unwrap();
+    let check = || run(dir, &["check", "--config", config.to_str().unwrap()]);
+    assert!(
+        check().status.success(),
+        "nobody has said yet which devices there are"
+    );
+    let server = Server::start_in(dir);
+    server.add_device("pump-1", &json!({}));
+    let said = faults(dir);
+    let line = 1 + with_acl.lines().position(|l| l.contains("pump-9")).unwrap();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].starts_with(&format!("onemap.toml:{line}: ")) && said[0].contains("`pump-9`"),
+        "{said:?}"
+    );
+    server.add_device("pump-9", &json!({}));
+    assert!(check().status.success(), "the running server knows it");
+}
+
+#[test]
+fn check_finds_what_stands_twice_and_what_stops_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    for sub in ["push", "profiles", "rules"] {
+        std::fs::create_dir(dir.join(sub)).unwrap();
+    }
+    let config = dir.join("onemap.toml");
+    std::fs::write(&config, CONFIG).unwrap();
+    let dust = crate::alarms::DUST;
+    let write = |name: &str, text: &[u8]| std::fs::write(dir.join(name), text).unwrap();
+    write("rules/dust.yaml", dust.as_bytes());
+    write("rules/more.yaml", dust.as_bytes());
+    write(
+        "rules/key.yaml",
+        dust.replace("pm10-dust", "b")
+            .replace("    for: 2s\n", "    for: 2s\n    for: 3s\n")
+            .as_bytes(),
+    );
+    write("rules/bad name.yaml", dust.replace("pm10-dust", "c").as_bytes());
+    write("profiles/level.yaml", PROFILE.as_bytes());
+    write("profiles/level.yml", PROFILE.as_bytes());
+    write(
+        "profiles/key.yaml",
+        format!("{PROFILE}protocol: http\n").as_bytes(),
+    );
+    write(
+        "push/key.yaml",
+        SOURCE.replace("device:", "device: $.a\ndevice:").as_bytes(),
+    );
+    write("push/latin.yaml", b"version: 1\nname: {zh: \xe9}\n");
+    std::fs::create_dir(dir.join("push/folder.yaml")).unwrap();
+    let said = faults(dir);
+    for (place, what) in [
+        ("rules/more.yaml:4:", "pm10-dust"),
+        ("rules/key.yaml:10:", "for"),
+        ("rules/bad name.yaml:1:", "name"),
+        ("profiles/level.yml:1:", "level.yaml"),
+        ("profiles/key.yaml:4:", "protocol"),
+        ("push/key.yaml:6:", "device"),
+        ("push/latin.yaml:2:", "UTF-8"),
+        ("push/folder.yaml: ", "cannot be read"),
+    ] {
+        assert!(
+            said.iter()
+                .any(|line| line.starts_with(place) && line.contains(what)),
+            "{place} {what}: {said:#?}"
+        );
+    }
+    assert_eq!(said.len(), 8, "{said:#?}");
+    // A start says the same, and does not happen.
+    let started = run(dir, &["serve", "--config", config.to_str().unwrap()]);
+    assert!(!started.status.success());
+    let said = String::from_utf8(started.stderr).unwrap();
+    assert!(
+        said.contains("level.yml:1:") && said.contains("latin.yaml:2:"),
+        "{said}"
+    );
+
+    // A configuration that cannot be used is said where programs read, too.
+    std::fs::write(&config, format!("{CONFIG}[http]\nlisten = \"[::1]:0\"\n")).unwrap();
+    let checked = run(dir, &["--json", "check", "--config", config.to_str().unwrap()]);
+    assert!(!checked.status.success());
+    let said: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
+    let line = 1 + CONFIG.lines().count();
+    let fault = said["faults"][0].as_str().unwrap();
+    assert!(
+        said["ok"] == false && fault.contains(&format!("onemap.toml:{line}: ")),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_reader_that_has_gone_away_ends_a_command_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = Command::new(binary("onemap"))
+        .arg("--data-dir")
+        .arg(folder.path())
+        .arg("check")
+        .stdout(writer)
+        .stderr(std::process::Stdio::piped())
+        .output()
+        .unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+}

@@ -140,6 +140,8 @@ pub struct Source {
     encoding: Encoding,
     /// Profile in place of the device's own.
     pub profile: Option<ProfileId>,
+    /// Lines of the file that name the secret and the profile (0 without one), for who checks them.
+    pub lines: (u64, u64),
     /// What a call is answered with.
     pub answer: Answer,
 }

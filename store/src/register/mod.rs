@@ -12,11 +12,12 @@ mod rows;
 mod tables;
 mod view;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use onemap_model::record::Register as Change;
-use onemap_model::{Device, Entity, EntityKind, ProfileId, Timestamp};
+use onemap_model::{Device, DeviceId, Entity, EntityKind, ProfileId, Timestamp};
 use rusqlite::Connection;
 
 pub use entity::{EntityError, check_entity};
@@ -79,6 +80,46 @@ pub enum RegisterError {
         /// Position of the last waiting change.
         position: u64,
     },
+}
+
+/// Names that a file holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Its devices.
+    pub devices: BTreeSet<DeviceId>,
+    /// Its profiles.
+    pub profiles: BTreeSet<ProfileId>,
+}
+
+impl Names {
+    /// Reads the names of a file that is there, changing nothing in it. A running server commits to it every few
+    /// seconds, so what is newer is not among them.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(path: &Path) -> Result<Self, RegisterError> {
+        let connection = sqlite::open_to_read(path)?;
+        let read = |source| sqlite::error(path, "read", source);
+        let all = |query: &str| -> rusqlite::Result<Vec<String>> {
+            connection
+                .prepare(query)?
+                .query_map([], |row| row.get(0))?
+                .collect()
+        };
+        // An id that is none was not written by onemap; the start that reads the file whole says so.
+        Ok(Self {
+            devices: all("SELECT id FROM devices")
+                .map_err(read)?
+                .iter()
+                .filter_map(|id| DeviceId::new(id).ok())
+                .collect(),
+            profiles: all("SELECT id FROM profiles")
+                .map_err(read)?
+                .iter()
+                .filter_map(|id| ProfileId::new(id).ok())
+                .collect(),
+        })
+    }
 }
 
 impl Register {

@@ -144,6 +144,8 @@ impl SourceFile {
             return Err((self.version.referenced, message));
         }
         let kind = self.check.kind.referenced;
+        let secret_line = self.secret_file.as_ref().map(|file| file.referenced.line());
+        let profile_line = self.profile.as_ref().map(|profile| profile.referenced.line());
         let secret = match (self.secret_file, self.secret_env) {
             (Some(file), None) => {
                 if file.value.is_empty() || file.value.contains(['/', '\\']) || file.value.starts_with('.') {
@@ -185,6 +187,7 @@ impl SourceFile {
             payload: path(&self.payload.path)?,
             encoding: self.payload.encoding,
             profile,
+            lines: (secret_line.unwrap_or(0), profile_line.unwrap_or(0)),
             answer: self.answer.meant()?,
         })
     }
