@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::server::{Process, Server, wait_for};
+use crate::server::{Process, Server, request, wait_for};
 
 pub const DUST: &str = "
 version: 1
@@ -212,4 +212,36 @@ fn a_viewer_of_one_district_sees_and_does_only_his_own() {
             "{method} {path}"
         );
     }
+}
+
+#[test]
+fn a_day_old_backlog_is_kept_and_told_to_nobody_as_news() {
+    let at_once = DUST.replace("    for: 2s\n", "");
+    let server = Server::with_rules(&[("dust", &at_once)]);
+    let token = server.add_device("air-1", &json!({"cadence_s": 60}));
+    server.add_device("air-2", &json!({"cadence_s": 60}));
+    let stream = feed(&server, None);
+    let now = onemap_model::Timestamp::from_system(std::time::SystemTime::now()).ms();
+    // The device does not say that it is late.
+    let old = now - 25 * 3_600_000;
+    let path = format!("/api/v1/{token}/telemetry");
+    let telemetry = json!({"ts": old, "values": {"pm10": 400.0}}).to_string();
+    assert_eq!(request(&server.http, "", "POST", &path, Some(&telemetry)).0, 200);
+    post(&server, "air-2", "pm10", 300.0);
+    let raised = next_transition(&stream);
+    assert_eq!(
+        (&raised["edge"], &raised["series"]["device"]),
+        (&json!("raised"), &json!("air-2")),
+        "the older value came first and is no news"
+    );
+    let latest = server.latest("air-1", "pm10").unwrap();
+    assert_eq!(
+        (&latest["value"], &latest["quality"], &latest["state"]),
+        (&json!(400.0), &json!(["resent", "backfill"]), &json!("unknown"))
+    );
+    let alerts = server.get("/api/v1/alerts?state=open");
+    assert_eq!(alerts["items"].as_array().unwrap().len(), 1, "{alerts}");
+    // The same value now is news.
+    post(&server, "air-1", "pm10", 400.0);
+    assert_eq!(next_transition(&stream)["series"]["device"], "air-1");
 }

@@ -595,3 +595,86 @@ fn the_command_line_orders_lists_and_takes_back() {
     let (code, shown) = onemap(&["send", "lamp", "off", "{", "--wait"]);
     assert!(code == 1 && shown.contains("not JSON"), "{shown}");
 }
+
+#[test]
+fn a_key_is_its_caller_s_own() {
+    let server = Server::new();
+    server.add_device("valve", &json!({"division": "630102"}));
+    let token = |name: &str, role: &str, division: Option<&str>| {
+        let body = json!({"name": name, "role": role, "division": division});
+        server.post("/api/v1/tokens", &body)["token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let post = |token: &str, params: u64| {
+        let body = json!({"device": "valve", "method": "open", "params": params, "idempotency_key": "k-1"});
+        let (status, answer) = request(
+            &server.http,
+            token,
+            "POST",
+            "/api/v1/commands",
+            Some(&body.to_string()),
+        );
+        (status, answer["id"].as_u64())
+    };
+    let desk = token("desk", "commander", Some("630102"));
+    let (status, first) = post(&desk, 1);
+    assert_eq!(status, 201);
+    let mut ids = vec![first];
+    // Another order under the same key, of callers that differ in one thing.
+    for (n, (name, role, division)) in (2..).zip([
+        ("wall", "commander", Some("630102")),
+        ("desk", "operator", Some("630102")),
+        ("desk", "commander", None),
+    ]) {
+        let (status, id) = post(&token(name, role, division), n);
+        assert_eq!(status, 201, "{name} {role} {division:?}");
+        assert!(!ids.contains(&id), "{ids:?} {id:?}");
+        ids.push(id);
+    }
+    // A token is not the caller: who he is stays when he gets a new one.
+    let renewed = token("desk", "commander", Some("630102"));
+    assert_eq!(post(&renewed, 1), (200, first));
+    assert_eq!(post(&renewed, 9).0, 409);
+    let server = server.kill_and_restart();
+    let body =
+        json!({"device": "valve", "method": "open", "params": 1, "idempotency_key": "k-1"}).to_string();
+    let (status, answer) = request(&server.http, &desk, "POST", "/api/v1/commands", Some(&body));
+    assert_eq!((status, answer["id"].as_u64()), (200, first));
+}
+
+#[test]
+fn a_gateway_hears_of_a_child_by_the_name_it_uses_itself() {
+    let server = Server::new();
+    let token = server.add_device("gw", &json!({"is_gateway": true, "adopts": true}));
+    server.add_device("c1", &json!({"gateway": "gw", "name": "水泵"}));
+    server.add_device("c2", &json!({"gateway": "gw", "name": "二号"}));
+    let gateway = Device::connect(&server, &token, &["v1/gateway/rpc"]);
+    gateway.say("v1/gateway/connect", &json!({"device": "水泵"}));
+    gateway.say("v1/gateway/telemetry", &json!({"Pump 3": [{"temperature": 3}]}));
+    let children = || server.get("/api/v1/devices/gw")["children"].clone();
+    let adopted = wait_for("the adopted child", LIMIT, || {
+        let all = children();
+        let mut ids = all.as_array()?.iter().filter_map(Value::as_str);
+        ids.find(|id| !["c1", "c2"].contains(id)).map(str::to_owned)
+    });
+    assert_ne!(adopted, "Pump 3", "a blank cannot be in an id");
+    server.caught_up();
+    // By the name it connected, by the name it was adopted under, and by the id where it has said neither.
+    for (child, name) in [("c1", "水泵"), (adopted.as_str(), "Pump 3"), ("c2", "c2")] {
+        let id = order(&server, child, "read", &json!({}));
+        let publish = gateway.next();
+        gateway.client.ack(&publish).unwrap();
+        let message: Value = serde_json::from_slice(&publish.payload).unwrap();
+        assert_eq!(
+            (&message["device"], &message["data"]["id"]),
+            (&json!(name), &json!(id))
+        );
+        gateway.say(
+            "v1/gateway/rpc",
+            &json!({"device": name, "id": id, "data": {"v": 1}}),
+        );
+        facts(&server, id, "executed");
+    }
+}

@@ -302,3 +302,47 @@ fn two_children_of_a_gateway_have_two_names() {
     let (status, answer) = server.request("POST", "/api/v1/devices/c1/activate", Some("{}"));
     assert_eq!((status, &answer["code"]), (409, &json!("child_name_taken")));
 }
+
+#[test]
+fn a_page_of_the_quarantine_ends_when_it_is_large() {
+    const N_ENTRIES: usize = 420;
+    /// The bound of a page, and one entry's size over it.
+    const MOST_BYTES: usize = (4 << 20) + (32 << 10);
+    let server = Server::new();
+    let token = server.add_device("d", &json!({}));
+    // As much of each as is kept, and all of them more than a page holds.
+    let broken = format!("{{\"{}", "x".repeat(6000));
+    let path = format!("/api/v1/{token}/telemetry");
+    for _ in 0..N_ENTRIES {
+        assert_eq!(send(&server, &path, ("accept", "*/*"), &broken).0, 400);
+    }
+    server.caught_up();
+    let (mut seen, mut sizes, mut after) = (BTreeSet::new(), Vec::new(), None::<String>);
+    loop {
+        let after_it = after.map_or(String::new(), |after| format!("&after={after}"));
+        let page = server.get(&format!(
+            "/api/v1/quarantine?reason=broken_json&limit=1000{after_it}"
+        ));
+        let items = page["items"].as_array().unwrap();
+        let n_bytes: usize = items.iter().map(|item| item.to_string().len()).sum();
+        assert!(n_bytes <= MOST_BYTES, "{n_bytes}");
+        for item in items {
+            assert_eq!(
+                item["size"], 4096,
+                "what a listener refuses is kept to this length"
+            );
+            assert_eq!(item["payload"].as_str().unwrap().len(), 4096);
+            assert!(seen.insert(item["id"].as_u64().unwrap()), "twice: {}", item["id"]);
+        }
+        sizes.push(items.len());
+        match page["next"].as_str() {
+            Some(next) => after = Some(next.to_owned()),
+            None => break,
+        }
+    }
+    assert_eq!(seen.len(), N_ENTRIES, "{sizes:?}");
+    assert!(sizes.len() > 1 && sizes[0] > 100, "{sizes:?}");
+    let (status, problem) = server.request("GET", "/api/v1/quarantine?limit=100001", None);
+    assert_eq!((status, &problem["code"]), (400, &json!("bad_limit")));
+    assert_eq!(server.request("GET", "/api/v1/quarantine?limit=0", None).0, 400);
+}

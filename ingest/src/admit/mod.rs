@@ -534,6 +534,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_a_day_old_is_a_backlog_and_no_news() {
+        let day_ms = 86_400_000;
+        let slow = profile("cadence: 12h\n");
+        for (age_ms, profile, is_backlog) in [
+            (0, None, false),
+            (day_ms, None, false),
+            (day_ms + 1, None, true),
+            (3 * day_ms, None, true),
+            // Who speaks twice a day is late after three of its cadences only.
+            (day_ms + 1, Some(&slow), false),
+            (day_ms * 3 / 2 + 1, Some(&slow), true),
+        ] {
+            let reading = admit_one(at(sample("pm10", 50.0), -age_ms), profile).unwrap();
+            for mark in [Quality::BACKFILL, Quality::RESENT] {
+                assert_eq!(reading.quality.has(mark), is_backlog, "{age_ms} ms old: {mark:?}");
+            }
+        }
+    }
+
+    #[test]
     fn resent_data_is_backfill_once_it_is_older_than_three_cadences() {
         let minutely = profile("cadence: 60s\n");
         for (seconds, profile, backfill) in [
