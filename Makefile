@@ -40,7 +40,7 @@ bench-ingest: need-rust ## the front door beside mosquitto and VictoriaMetrics: 
 	$(CARGO) build --release --locked -p onemap -p onemap-sim -p onemap-ingest --bins --examples
 	python3 benches/ingest.py $(ARGS)
 
-fuzz: need-rust ## fuzz the decoders, bounded time (needs cargo-fuzz)
+fuzz: need-rust ## fuzz the decoders, a minute each (needs cargo-fuzz and a C++ compiler; fuzz/README.md)
 	./fuzz/run.sh
 
 need-rust:
