@@ -1,5 +1,6 @@
 //! `onemap`: the command line. Composes the members; decides nothing.
 
+mod care;
 mod check;
 mod commanding;
 mod config;

@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::care;
 use crate::config::Config;
 use crate::downlink;
 use crate::files;
@@ -174,6 +175,7 @@ impl Server {
             "retention",
             tokio::spawn(retention(views.clone(), sessions, config.clone(), stop.clone())),
         ));
+        tasks.push(("care", tokio::spawn(care::run(views.clone(), stop.clone()))));
         views.ready.store(true, Ordering::Release);
         let data_dir = config.data_dir.clone();
         Ok(Self {

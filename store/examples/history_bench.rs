@@ -131,6 +131,21 @@ fn main() {
         stats.chunks
     );
 
+    let (started, busy) = (Instant::now(), cpu_of_this_thread());
+    let cared = history
+        .care(Timestamp::from_ms(START + 3 * 86_400_000), &|| false)
+        .unwrap();
+    let mut caring = Spent::default();
+    caring.add(started, busy);
+    let stats = history.stats();
+    println!("care of the day    {}", caring.each(n_points));
+    println!(
+        "in chunks then     {:.2} bytes a point, {} chunks for {}",
+        stats.chunk_bytes as f64 / stats.points as f64,
+        cared.chunks_after,
+        cared.chunks_before
+    );
+
     let (from, to) = (
         Timestamp::from_ms(START),
         Timestamp::from_ms(START + 2 * 86_400_000),

@@ -4,10 +4,12 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use onemap_model::{DeviceId, Quality, Quantity, Reading, SeriesKey, Timestamp, Value};
-use onemap_store::history::{History, HistoryConfig};
+use onemap_store::history::{Agg, History, HistoryConfig};
 
 const FOLDER: &str = "HISTORY_KILL_FOLDER";
 const N_ROUNDS: u64 = 6;
@@ -52,6 +54,29 @@ fn record(position: u64) -> Vec<Reading> {
         .collect()
 }
 
+fn day_after(position: u64) -> Timestamp {
+    let start = 1_790_000_000_000;
+    Timestamp::from_ms(start + (position / N_DEVICES) as i64 * 60_000 + 27 * 3_600_000)
+}
+
+/// Points of every series by the hour, as its rollups or its points say.
+fn by_hour(history: &History) -> Vec<(u64, Option<f64>, Option<f64>)> {
+    let (from, to) = (
+        Timestamp::from_ms(1_789_200_000_000),
+        Timestamp::from_ms(1_789_200_000_000 + 60 * 86_400_000),
+    );
+    let hour = Duration::from_secs(3600);
+    let steps = history.all_series().into_iter().flat_map(|series| {
+        let ask = |agg| history.downsample(series.id, from, to, hour, agg).unwrap();
+        let (max, min) = (ask(Agg::Max), ask(Agg::Min));
+        max.into_iter()
+            .zip(min)
+            .map(|(max, min)| (max.n, max.value, min.value))
+            .collect::<Vec<_>>()
+    });
+    steps.collect()
+}
+
 fn play(history: &History, positions: std::ops::RangeInclusive<u64>) {
     for position in positions {
         history.append(&record(position)).unwrap();
@@ -65,10 +90,21 @@ fn child() {
     let Some(dir) = std::env::var_os(FOLDER) else {
         return;
     };
-    let history = open(Path::new(&dir));
+    let history = Arc::new(open(Path::new(&dir)));
     println!("cursor {}", history.cursor());
+    let at = Arc::new(AtomicU64::new(history.cursor()));
+    let (cared, its_at) = (history.clone(), at.clone());
+    std::thread::spawn(move || {
+        loop {
+            // As if the day were over already: most of what comes is late for a cared-for day.
+            cared
+                .care(day_after(its_at.load(Ordering::Relaxed)), &|| false)
+                .unwrap();
+        }
+    });
     for position in history.cursor() + 1.. {
         history.append(&record(position)).unwrap();
+        at.store(position, Ordering::Relaxed);
         if position % 97 == 0 {
             history
                 .checkpoint(position, &[("position", &position.to_le_bytes())])
@@ -127,6 +163,13 @@ fn after_a_kill_history_is_its_last_checkpoint_and_replay_makes_it_whole() {
             unbroken.digest().unwrap(),
             "round {round}, replayed"
         );
+        assert_eq!(
+            by_hour(&history),
+            by_hour(&unbroken),
+            "round {round}, by the hour"
+        );
+        history.care(day_after(cursor + 150), &|| false).unwrap();
+        assert_eq!(by_hour(&history), by_hour(&unbroken), "round {round}, cared for");
         assert_eq!(history.stats().damaged, 0);
         position = cursor + 150;
     }

@@ -71,11 +71,7 @@ impl History {
                 batch.insert(&self.disk.meta, name, row);
             }
         }
-        let mut row = Vec::new();
-        for number in [cursor, sizes.n_chunks, sizes.chunk_bytes] {
-            put_unsigned(&mut row, number);
-        }
-        batch.insert(&self.disk.meta, CURSOR, chunk::seal(CURSOR, row));
+        put_cursor(&self.disk, &mut batch, cursor, &sizes);
         batch.commit().map_err(HistoryError::writing)?;
 
         for saved in saved {
@@ -83,6 +79,7 @@ impl History {
                 series.next_seq = saved.next_seq;
                 series.sealed = Vec::new();
                 series.replaced.clear();
+                series.stale.clear();
                 series.dirty = false;
                 if saved.folded {
                     series.late = Run::default();
@@ -146,6 +143,11 @@ impl History {
             let (key, row) = replaced.encode(id);
             batch.insert(&self.disk.revisions, key, row);
         }
+        for day in &series.stale {
+            let key = key(id.0, *day, 0);
+            batch.remove(&self.disk.rollups, key);
+            batch.insert(&self.disk.due, key, []);
+        }
         let kept_late = if folded {
             Run::default()
         } else {
@@ -197,9 +199,18 @@ impl History {
 }
 
 /// Number and bytes of chunks, as a batch will leave them.
-struct NewSizes {
-    n_chunks: u64,
-    chunk_bytes: u64,
+pub(super) struct NewSizes {
+    pub(super) n_chunks: u64,
+    pub(super) chunk_bytes: u64,
+}
+
+/// Puts the cursor and the sizes into a batch that changes them.
+pub(super) fn put_cursor(disk: &Disk, batch: &mut OwnedWriteBatch, cursor: u64, sizes: &NewSizes) {
+    let mut row = Vec::new();
+    for number in [cursor, sizes.n_chunks, sizes.chunk_bytes] {
+        put_unsigned(&mut row, number);
+    }
+    batch.insert(&disk.meta, CURSOR, chunk::seal(CURSOR, row));
 }
 
 /// Cursor, number and bytes of chunks as the last checkpoint left them; zero before the first.

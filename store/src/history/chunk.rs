@@ -6,12 +6,14 @@
 
 use onemap_model::{Quality, Value};
 
-use super::block::{as_decimals, decode, encode, from_decimal};
+use super::block::{as_decimals, decode, encode, encode_dense, from_decimal};
 use super::column::{Input, put_signed, put_unsigned};
 use super::point::Kept;
 
-/// The only codec so far: columns of [`super::column`].
+/// Columns of [`super::column`].
 const COLUMNS: u8 = 1;
+/// The same columns in the least room: a chunk of a closed day.
+const DENSE: u8 = 2;
 /// Header numbers are written as floating point, not as decimals.
 const AS_FLOATS: u8 = 255;
 /// Length of a partition.
@@ -75,6 +77,8 @@ pub(super) struct Header {
     pub(super) n: u64,
     pub(super) n_flagged: u64,
     pub(super) numbers: Option<Numbers>,
+    /// Packed in the least room.
+    pub(super) is_dense: bool,
 }
 
 /// What a chunk says about those of its points that are numbers.
@@ -127,12 +131,21 @@ impl Numbers {
 
 /// Packs points of one partition as a row to be stored under `key`.
 pub(super) fn pack(key: &[u8], points: &[Kept]) -> Vec<u8> {
+    pack_with(key, points, COLUMNS, encode)
+}
+
+/// Packs points of one partition in the least room.
+pub(super) fn pack_dense(key: &[u8], points: &[Kept]) -> Vec<u8> {
+    pack_with(key, points, DENSE, encode_dense)
+}
+
+fn pack_with(key: &[u8], points: &[Kept], codec: u8, encode: fn(&[Kept]) -> Vec<u8>) -> Vec<u8> {
     let (first, last) = match points {
         [first, .., last] => (first.at, last.at),
         [only] => (only.at, only.at),
         [] => (0, 0),
     };
-    let mut row = vec![COLUMNS];
+    let mut row = vec![codec];
     put_unsigned(&mut row, last.wrapping_sub(first) as u64);
     put_unsigned(&mut row, points.len() as u64);
     put_unsigned(&mut row, points.iter().filter(|p| is_flagged(p)).count() as u64);
@@ -175,9 +188,11 @@ fn put_numbers(row: &mut Vec<u8>, numbers: &Numbers, points: &[Kept]) {
 pub(super) fn open<'a>(key: &[u8], row: &'a [u8]) -> Option<(Header, &'a [u8])> {
     let (_, first, _) = read_key(key)?;
     let mut input = Input(unseal(key, row)?);
-    if input.byte()? != COLUMNS {
-        return None;
-    }
+    let is_dense = match input.byte()? {
+        COLUMNS => false,
+        DENSE => true,
+        _ => return None,
+    };
     let last = first.wrapping_add(input.unsigned()? as i64);
     let n = input.unsigned()?;
     let n_flagged = input.unsigned()?;
@@ -191,6 +206,7 @@ pub(super) fn open<'a>(key: &[u8], row: &'a [u8]) -> Option<(Header, &'a [u8])> 
         n,
         n_flagged,
         numbers,
+        is_dense,
     };
     (last >= first).then_some((header, input.0))
 }
@@ -248,6 +264,8 @@ mod tests {
         for values in [&[2.5, -1.5, 7.0][..], &[0.1 + 0.2, 1e300, -1e300][..]] {
             let points = points_of(values);
             let key = key(7, 0, 3);
+            let row = pack_dense(&key, &points);
+            assert!(open(&key, &row).unwrap().0.is_dense);
             let row = pack(&key, &points);
             let (header, block) = open(&key, &row).unwrap();
             assert_eq!((header.first, header.last, header.n), (0, 2000, 3));

@@ -2,7 +2,12 @@
 //!
 //! A column keeps its first value and, of the rest, either the distance from it, the step from one
 //! to the next, or what is left over from a straight line, in groups of 64 that share a smallest
-//! value and a bit width. All arithmetic wraps, so every `i64` comes back as it was.
+//! value and a bit width; where only a few differ from the first, those few. Columns that are written
+//! once for long are packed by pco where that takes less. All arithmetic wraps, so every `i64` comes
+//! back as it was.
+
+use pco::ChunkConfig;
+use pco::standalone::{simple_compress, simple_decompress};
 
 /// Values that share one bit width.
 const GROUP: usize = 64;
@@ -13,8 +18,17 @@ const MAX_VALUES: usize = 1 << 20;
 const FLAT: u8 = 0;
 const STEPS: u8 = 1;
 const LINE: u8 = 2;
+const FEW: u8 = 3;
 /// Differences are whole thousands (seconds in milliseconds).
 const THOUSANDS: u8 = 4;
+/// What would be in groups is packed by pco.
+const BY_PCO: u8 = 8;
+/// Of so many values at most one differs from the first in a column of few.
+const N_OF_FEW: usize = 12;
+/// Level of pco: above it, chunks of a day take more time and no less room.
+const PCO_LEVEL: usize = 4;
+/// Fewer values than these are not worth what pco says about a chunk.
+const N_BY_PCO: usize = 192;
 
 /// Appends an unsigned number, seven bits a byte.
 pub(super) fn put_unsigned(out: &mut Vec<u8>, mut number: u64) {
@@ -119,16 +133,32 @@ impl Shape {
 
 /// Appends a column; its length is for the caller to keep.
 pub(super) fn put_column(out: &mut Vec<u8>, values: &[i64]) {
+    put(out, values, false);
+}
+
+/// Appends a column in the least room, at ten times the work.
+pub(super) fn put_column_dense(out: &mut Vec<u8>, values: &[i64]) {
+    put(out, values, true);
+}
+
+fn put(out: &mut Vec<u8>, values: &[i64], is_dense: bool) {
     let Some((&base, rest)) = values.split_first() else {
         return;
     };
     let mut flat: Vec<i64> = rest.iter().map(|v| v.wrapping_sub(base)).collect();
-    let is_constant = flat.iter().all(|v| *v == 0);
-    let thousands = !is_constant && flat.iter().all(|v| v % 1000 == 0);
+    let n_other = flat.iter().filter(|v| **v != 0).count();
+    let thousands = n_other > 0 && flat.iter().all(|v| v % 1000 == 0);
     if thousands {
         flat.iter_mut().for_each(|v| *v /= 1000);
     }
-    let shape = if is_constant {
+    let scale = if thousands { THOUSANDS } else { 0 };
+    if n_other > 0 && n_other <= flat.len() / N_OF_FEW {
+        out.push(FEW | scale);
+        put_signed(out, base);
+        put_few(out, &flat, n_other);
+        return;
+    }
+    let shape = if n_other == 0 {
         Shape::Flat
     } else {
         // The usual step keeps a gap from bending the line, the mean step keeps jitter from doing so.
@@ -143,20 +173,58 @@ pub(super) fn put_column(out: &mut Vec<u8>, values: &[i64]) {
         .min_by_key(|shape| shape.packed_bits(&flat))
         .expect("there are four shapes")
     };
+    let mut grouped = Vec::new();
+    put_shape(&mut grouped, shape, scale, base);
+    shape.groups(&flat, |group| put_group(&mut grouped, group));
+    if is_dense && n_other > 0 && flat.len() >= N_BY_PCO {
+        // Steps are found by pco itself.
+        let shape = match shape {
+            Shape::Steps => Shape::Flat,
+            other => other,
+        };
+        let mut by_pco = Vec::new();
+        put_shape(&mut by_pco, shape, scale | BY_PCO, base);
+        if put_by_pco(&mut by_pco, shape, &flat).is_some() && by_pco.len() < grouped.len() {
+            grouped = by_pco;
+        }
+    }
+    out.extend(grouped);
+}
+
+fn put_shape(out: &mut Vec<u8>, shape: Shape, marks: u8, base: i64) {
     let code = match shape {
         Shape::Flat => FLAT,
         Shape::Steps => STEPS,
         Shape::Line(_) => LINE,
     };
-    out.push(code | if thousands { THOUSANDS } else { 0 });
+    out.push(code | marks);
     put_signed(out, base);
     if let Shape::Line(slope) = shape {
         put_signed(out, slope);
     }
-    shape.groups(&flat, |group| put_group(out, group));
 }
 
-/// Reads a column of `n` values written by [`put_column`].
+fn put_few(out: &mut Vec<u8>, flat: &[i64], n_other: usize) {
+    put_unsigned(out, n_other as u64);
+    let mut next = 0;
+    for (i, value) in flat.iter().enumerate().filter(|(_, v)| **v != 0) {
+        put_unsigned(out, (i - next) as u64);
+        put_signed(out, *value);
+        next = i + 1;
+    }
+}
+
+fn put_by_pco(out: &mut Vec<u8>, shape: Shape, flat: &[i64]) -> Option<()> {
+    let mut values = Vec::with_capacity(flat.len());
+    shape.groups(flat, |group| values.extend_from_slice(group));
+    let config = ChunkConfig::default().with_compression_level(PCO_LEVEL);
+    let packed = simple_compress(&values, &config).ok()?;
+    put_unsigned(out, packed.len() as u64);
+    out.extend(packed);
+    Some(())
+}
+
+/// Reads a column of `n` values written by [`put_column`] or [`put_column_dense`].
 pub(super) fn read_column(input: &mut Input<'_>, n: usize) -> Option<Vec<i64>> {
     if n == 0 {
         return Some(Vec::new());
@@ -170,21 +238,53 @@ pub(super) fn read_column(input: &mut Input<'_>, n: usize) -> Option<Vec<i64>> {
     let scale = if shape & THOUSANDS != 0 { 1000 } else { 1 };
     let mut values = Vec::with_capacity(n);
     values.push(base);
-    while values.len() < n {
-        read_group(input, (n - values.len()).min(GROUP), &mut values)?;
-    }
-    let mut before = 0i64;
-    for (i, value) in values.iter_mut().enumerate().skip(1) {
-        match shape & 3 {
-            FLAT => {}
-            STEPS => *value = value.wrapping_add(before),
-            LINE => *value = value.wrapping_add(slope.wrapping_mul(i as i64)),
-            _ => return None,
+    match shape & (3 | BY_PCO) {
+        FLAT | STEPS | LINE => {
+            while values.len() < n {
+                read_group(input, (n - values.len()).min(GROUP), &mut values)?;
+            }
         }
-        before = *value;
+        FEW => read_few(input, n, &mut values)?,
+        _ => {
+            let n_bytes = usize::try_from(input.unsigned()?).ok()?;
+            let rest: Vec<i64> = simple_decompress(input.bytes(n_bytes)?).ok()?;
+            values.extend(rest);
+            if values.len() != n {
+                return None;
+            }
+        }
+    }
+    let rest = &mut values[1..];
+    match shape & 3 {
+        STEPS => {
+            let mut before = 0i64;
+            for value in rest.iter_mut() {
+                before = value.wrapping_add(before);
+                *value = before;
+            }
+        }
+        LINE => {
+            for (value, i) in rest.iter_mut().zip(1..) {
+                *value = value.wrapping_add(slope.wrapping_mul(i));
+            }
+        }
+        _ => {}
+    }
+    for value in rest {
         *value = base.wrapping_add(value.wrapping_mul(scale));
     }
     Some(values)
+}
+
+fn read_few(input: &mut Input<'_>, n: usize, values: &mut Vec<i64>) -> Option<()> {
+    values.resize(n, 0);
+    let mut next = 1usize;
+    for _ in 0..input.count()? {
+        let i = next.checked_add(usize::try_from(input.unsigned()?).ok()?)?;
+        *values.get_mut(i)? = input.signed()?;
+        next = i + 1;
+    }
+    Some(())
 }
 
 /// The median of some of the steps, evenly spread.
@@ -238,6 +338,12 @@ fn read_group(input: &mut Input<'_>, n: usize, values: &mut Vec<i64>) -> Option<
         values.resize(values.len() + n, low);
         return Some(());
     }
+    if n == GROUP && width <= MAX_UNROLLED {
+        let mut group = [0i64; GROUP];
+        unroll(packed, width, &mut group);
+        values.extend(group.iter().map(|v| low.wrapping_add(*v)));
+        return Some(());
+    }
     let mask = u64::MAX >> (64 - width);
     for i in 0..n {
         let (byte, shift) = (i * width / 8, i * width % 8);
@@ -252,6 +358,40 @@ fn read_group(input: &mut Input<'_>, n: usize, values: &mut Vec<i64>) -> Option<
         values.push(low.wrapping_add((bits & mask) as i64));
     }
     Some(())
+}
+
+/// Widest values of a full group that are unpacked by code made for their width.
+const MAX_UNROLLED: usize = 32;
+
+/// Unpacks a full group of values of `W` bits: every shift is known when this is compiled.
+fn unroll_width<const W: usize>(packed: &[u8], group: &mut [i64; GROUP]) {
+    let mut words = [0u64; MAX_UNROLLED + 1];
+    for (word, bytes) in words.iter_mut().zip(packed.chunks_exact(8)) {
+        *word = u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+    }
+    let mask = u64::MAX >> (64 - W);
+    for (i, value) in group.iter_mut().enumerate() {
+        let (word, shift) = (i * W / 64, i * W % 64);
+        let low = words[word] >> shift;
+        let high = if shift == 0 {
+            0
+        } else {
+            words[word + 1] << (64 - shift)
+        };
+        *value = ((low | high) & mask) as i64;
+    }
+}
+
+fn unroll(packed: &[u8], width: usize, group: &mut [i64; GROUP]) {
+    macro_rules! widths {
+        ($($w:literal)*) => {
+            match width {
+                $($w => unroll_width::<$w>(packed, group),)*
+                _ => {}
+            }
+        };
+    }
+    widths!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
 }
 
 #[cfg(test)]
@@ -295,7 +435,47 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_few_that_differ_cost_little() {
+        let mut marks = vec![0i64; 1440];
+        for i in [3, 700, 1439] {
+            marks[i] = 4;
+        }
+        assert!(packed(&marks).len() <= 14, "{}", packed(&marks).len());
+        assert_eq!(read_column(&mut Input(&packed(&marks)), 1440), Some(marks));
+    }
+
+    #[test]
+    fn every_width_comes_back() {
+        for width in 1..=63 {
+            let values: Vec<i64> = (0..200i64)
+                .map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64) & (i64::MAX >> (63 - width)))
+                .collect();
+            assert_eq!(
+                read_column(&mut Input(&packed(&values)), 200),
+                Some(values),
+                "{width} bits"
+            );
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_packed_densely_comes_back(
+            values in prop_oneof![
+                prop::collection::vec(any::<i64>(), 0..400),
+                prop::collection::vec(-50i64..50, 150..900),
+                prop::collection::vec((-9i64..9).prop_map(|v| v * 1000), 150..900),
+                prop::collection::vec(prop_oneof![40 => Just(7i64), 1 => any::<i64>()], 0..900),
+            ]
+        ) {
+            let mut bytes = Vec::new();
+            put_column_dense(&mut bytes, &values);
+            let mut input = Input(&bytes);
+            prop_assert_eq!(read_column(&mut input, values.len()), Some(values));
+            prop_assert!(input.0.is_empty());
+        }
+
         #[test]
         fn what_is_packed_comes_back(
             values in prop_oneof![

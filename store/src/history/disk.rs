@@ -6,6 +6,8 @@
 //! | `heads` | number | extent, packed head and late run |
 //! | `c<partition>` | number, first time, sequence | chunk |
 //! | `revisions` | number, time, ordinal | replaced value |
+//! | `rollups` | number, Beijing day | its hours |
+//! | `due` | number, Beijing day | empty: care is due again |
 //! | `meta` | name | format, cursor, extras |
 //!
 //! Every row ends with a CRC-32 over key and row. Keyspaces are never cleared, only dropped whole,
@@ -23,8 +25,11 @@ use super::chunk::{self, Header, key, partition_of, partition_range};
 use super::memory::unpoisoned;
 use super::{HistoryConfig, HistoryError, SeriesId};
 
-/// Layout that this program writes.
-pub(super) const FORMAT: u64 = 1;
+/// Layout that this program writes: 2 has closed days in the least room, rollups, and columns that 1 does
+/// not know.
+pub(super) const FORMAT: u64 = 2;
+/// Oldest layout that this program reads; it becomes [`FORMAT`] when it is opened.
+pub(super) const OLDEST_FORMAT: u64 = 1;
 /// The engine's write-ahead log is cut back at this size; it bounds the time to reopen.
 const LOG_BYTES: u64 = 128 << 20;
 /// Memory of one keyspace before it is written out.
@@ -35,6 +40,8 @@ pub(super) struct Disk {
     pub(super) series: Keyspace,
     pub(super) heads: Keyspace,
     pub(super) revisions: Keyspace,
+    pub(super) rollups: Keyspace,
+    pub(super) due: Keyspace,
     pub(super) meta: Keyspace,
     partitions: RwLock<BTreeMap<i64, Keyspace>>,
     damaged: AtomicU64,
@@ -93,6 +100,8 @@ impl Disk {
             series: keyspace("series")?,
             heads: keyspace("heads")?,
             revisions: keyspace("revisions")?,
+            rollups: keyspace("rollups")?,
+            due: keyspace("due")?,
             meta: keyspace("meta")?,
             partitions: RwLock::new(partitions),
             damaged: AtomicU64::new(0),
@@ -114,6 +123,16 @@ impl Disk {
     }
     pub(super) fn partition(&self, partition: i64) -> Option<Keyspace> {
         unpoisoned(self.partitions.read()).get(&partition).cloned()
+    }
+    /// The partitions that may hold points of `from..=to`, ascending.
+    pub(super) fn partitions(&self, (from, to): (i64, i64)) -> Vec<(i64, Keyspace)> {
+        if from > to {
+            return Vec::new();
+        }
+        unpoisoned(self.partitions.read())
+            .range(partition_of(from)..=partition_of(to))
+            .map(|(p, keyspace)| (*p, keyspace.clone()))
+            .collect()
     }
     pub(super) fn n_partitions(&self) -> u64 {
         unpoisoned(self.partitions.read()).len() as u64
@@ -147,15 +166,7 @@ impl Disk {
         series: SeriesId,
         (from, to): (i64, i64),
     ) -> impl Iterator<Item = Result<Chunk, HistoryError>> + 'a {
-        let partitions: Vec<(i64, Keyspace)> = if from > to {
-            Vec::new()
-        } else {
-            unpoisoned(self.partitions.read())
-                .range(partition_of(from)..=partition_of(to))
-                .map(|(p, keyspace)| (*p, keyspace.clone()))
-                .collect()
-        };
-        partitions
+        self.partitions((from, to))
             .into_iter()
             .flat_map(move |(partition, keyspace)| {
                 let (start, end) = partition_range(partition);

@@ -4,7 +4,7 @@ use fjall::{Readable, Snapshot};
 use onemap_model::SeriesKey;
 
 use super::chunk::{self, key, read_key};
-use super::disk::{Disk, FORMAT};
+use super::disk::{Disk, FORMAT, OLDEST_FORMAT};
 use super::memory::Series;
 use super::series::parse_key;
 use super::{HistoryError, SeriesId};
@@ -13,19 +13,20 @@ use super::{HistoryError, SeriesId};
 const FORMAT_ROW: &[u8] = b"format";
 
 impl Disk {
-    /// Checks the number of the layout, and writes it into a new database.
+    /// Checks the number of the layout, and writes it into a new database or one of an older layout: from
+    /// then on older programs refuse it.
     pub(super) fn check_format(&self) -> Result<(), HistoryError> {
-        match self.meta.get(FORMAT_ROW).map_err(HistoryError::reading)? {
-            None => self
-                .meta
-                .insert(FORMAT_ROW, FORMAT.to_le_bytes())
-                .map_err(HistoryError::writing),
-            Some(row) => match <[u8; 8]>::try_from(row.as_ref()).map(u64::from_le_bytes) {
-                Ok(FORMAT) => Ok(()),
-                Ok(found) => Err(HistoryError::Format { found }),
-                Err(_) => Err(HistoryError::Format { found: 0 }),
-            },
+        if let Some(row) = self.meta.get(FORMAT_ROW).map_err(HistoryError::reading)? {
+            match <[u8; 8]>::try_from(row.as_ref()).map(u64::from_le_bytes) {
+                Ok(FORMAT) => return Ok(()),
+                Ok(OLDEST_FORMAT..FORMAT) => {}
+                Ok(found) => return Err(HistoryError::Format { found }),
+                Err(_) => return Err(HistoryError::Format { found: 0 }),
+            }
         }
+        self.meta
+            .insert(FORMAT_ROW, FORMAT.to_le_bytes())
+            .map_err(HistoryError::writing)
     }
 
     /// Every series with its number; without a name when its quantity is not known any more.

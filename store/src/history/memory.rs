@@ -5,6 +5,7 @@
 //! for a time at or below the frontier goes to the *late* run, which readers lay over everything
 //! older and which a checkpoint folds into the chunks it belongs to.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LockResult, PoisonError, RwLock};
 
 use super::SeriesId;
@@ -12,6 +13,7 @@ use super::chunk::partition_of;
 use super::column::{Input, put_signed, put_unsigned};
 use super::point::Kept;
 use super::revisions::Pending;
+use super::rollup::day_of;
 use super::run::Run;
 
 /// When a head is sealed.
@@ -46,6 +48,10 @@ pub(super) struct Series {
     pub(super) late: Run,
     /// Values replaced since the last checkpoint, by time and ordinal.
     pub(super) replaced: Pending,
+    /// Cared-for days that something was put into since the last checkpoint.
+    pub(super) stale: BTreeSet<i64>,
+    /// Counts what was put into cared-for days since opening, so that care sees whether something was.
+    pub(super) n_stale: u32,
     /// Changed since the last checkpoint.
     pub(super) dirty: bool,
 }
@@ -76,9 +82,14 @@ impl Series {
         }
     }
 
-    /// Puts a point where it belongs; `fresh` when its time had no value.
-    pub(super) fn put(&mut self, point: Kept, fresh: bool, seal_at: SealAt) {
+    /// Puts a point where it belongs; `fresh` when its time had no value. Days before `cared_to` may have
+    /// rollups.
+    pub(super) fn put(&mut self, point: Kept, fresh: bool, seal_at: SealAt, cared_to: i64) {
         let at = point.at;
+        if at < cared_to {
+            self.stale.insert(day_of(at));
+            self.n_stale = self.n_stale.wrapping_add(1);
+        }
         if fresh {
             self.first = if self.n == 0 { at } else { self.first.min(at) };
             self.last = if self.n == 0 { at } else { self.last.max(at) };

@@ -11,6 +11,7 @@
 //! journal has them).
 
 mod block;
+mod care;
 mod checkpoint;
 mod chunk;
 mod column;
@@ -22,6 +23,7 @@ mod point;
 mod query;
 mod read;
 mod revisions;
+mod rollup;
 mod run;
 mod series;
 #[cfg(test)]
@@ -29,12 +31,13 @@ mod tests;
 mod write;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, RwLock};
 use std::time::Duration;
 
 use onemap_model::{DeviceId, SeriesKey, Timestamp};
 
+pub use care::Cared;
 use disk::Disk;
 use memory::{Memory, SealAt, unpoisoned};
 pub use point::{Agg, HistoryStats, Kind, Outcome, Point, Step, Version};
@@ -83,7 +86,11 @@ pub enum HistoryError {
         source: fjall::Error,
     },
     /// The database was written by another version.
-    #[error("history has layout {found}, this program reads {}", disk::FORMAT)]
+    #[error(
+        "history has layout {found}, this program reads {} to {}: a newer program wrote it; use that, or remove its folder and let it be made again from the journal",
+        disk::OLDEST_FORMAT,
+        disk::FORMAT
+    )]
     Format {
         /// The layout found.
         found: u64,
@@ -127,6 +134,10 @@ pub struct History {
     sizes: Sizes,
     seal_at: SealAt,
     fold_at: usize,
+    /// Times before this belong to days that may have rollups.
+    cared_to: AtomicI64,
+    /// Held while care is given.
+    caring: Mutex<()>,
 }
 
 impl History {
@@ -144,6 +155,7 @@ impl History {
         for (id, key) in disk.load_series()? {
             dictionary.enter(id, key);
         }
+        let cared_to = care::read_extent(&disk)?.map_or(i64::MIN, |extent| extent.end());
         let memory = Memory::default();
         let mut writer = Writer::default();
         for (id, key) in dictionary.iter() {
@@ -170,6 +182,8 @@ impl History {
                 n_points_by_span: config.chunk_points.div_ceil(4).max(1),
             },
             fold_at: config.late_points.max(1),
+            cared_to: cared_to.into(),
+            caring: Mutex::default(),
         })
     }
 

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use onemap_model::Timestamp;
 
-use super::chunk::{Numbers, is_flagged};
+use fjall::Readable;
+
+use super::chunk::{Numbers, is_flagged, key, read_key, unseal};
 use super::point::{Agg, Kept, Point, Step, Version};
 use super::read::{Part, View};
+use super::rollup::{Day, HOUR_MS, can_answer, day_of, day_range};
 use super::{History, HistoryError, SeriesId, revisions};
 
 /// Most steps one answer may have.
@@ -110,8 +113,8 @@ impl History {
     ///
     /// A point belongs to the step that its `measured_at` lies in; a period that ends exactly where a
     /// step begins is therefore counted there, so legal hourly and daily means are not made with this.
-    /// Where a whole chunk lies in one step its header is enough; a mean can differ from the sum of
-    /// its points in the last bits of a float.
+    /// Where a whole chunk lies in one step its header is enough, and of closed days the rollup where the
+    /// steps are whole hours; a mean can differ from the sum of its points in the last bits of a float.
     ///
     /// # Errors
     /// [`HistoryError::Steps`] for a step below one millisecond or more than a million steps; else as
@@ -141,29 +144,20 @@ impl History {
         let index = |at: i64| (at.abs_diff(first) / step_ms) as usize;
         let mut filled = vec![Filled::default(); n_steps as usize];
         if let Some(view) = View::of(&self.disk, &self.memory, id) {
-            view.walk(
-                &self.disk,
-                (first, last),
-                &|from, to| index(from) == index(to),
-                &mut |part| match part {
-                    Part::Whole(header) => {
-                        let filled = &mut filled[index(header.first)];
-                        filled.n += header.n;
-                        filled.n_flagged += header.n_flagged;
-                        filled.append(header.numbers.as_ref());
-                        ControlFlow::Continue(())
-                    }
-                    Part::Points(points) => {
-                        for point in points {
-                            let filled = &mut filled[index(point.at)];
-                            filled.n += 1;
-                            filled.n_flagged += u64::from(is_flagged(point));
-                            filled.append(point.value.number().map(Numbers::one).as_ref());
-                        }
-                        ControlFlow::Continue(())
-                    }
-                },
-            )?;
+            let rollups = match can_answer(agg, first, step_ms) {
+                true => self.rollups(&view, (first, last))?,
+                false => Vec::new(),
+            };
+            let mut from = first;
+            for (day, rollup) in rollups {
+                let (day_first, day_last) = day_range(day);
+                self.fill(&view, (from, day_first - 1), &index, &mut filled)?;
+                for (hour, at) in rollup.hours.iter().zip((day_first..).step_by(HOUR_MS as usize)) {
+                    filled[index(at)].add(hour.n, hour.n_flagged, hour.numbers.as_ref());
+                }
+                from = day_last + 1;
+            }
+            self.fill(&view, (from, last), &index, &mut filled)?;
         }
         let starts = (0..n_steps).map(|i| first.saturating_add_unsigned(i.saturating_mul(step_ms)));
         Ok(starts
@@ -178,6 +172,59 @@ impl History {
     }
 }
 
+impl History {
+    /// Fills steps from what chunks and memory hold of a range.
+    fn fill(
+        &self,
+        view: &View,
+        range: (i64, i64),
+        index: &dyn Fn(i64) -> usize,
+        filled: &mut [Filled],
+    ) -> Result<(), HistoryError> {
+        view.walk(
+            &self.disk,
+            range,
+            &|from, to| index(from) == index(to),
+            &mut |part| {
+                match part {
+                    Part::Whole(header) => {
+                        filled[index(header.first)].add(header.n, header.n_flagged, header.numbers.as_ref());
+                    }
+                    Part::Points(points) => {
+                        for point in points {
+                            let numbers = point.value.number().map(Numbers::one);
+                            filled[index(point.at)].add(1, u64::from(is_flagged(point)), numbers.as_ref());
+                        }
+                    }
+                }
+                ControlFlow::Continue(())
+            },
+        )
+    }
+
+    /// The rollups of days that lie wholly in a range and that nothing was put into since.
+    fn rollups(&self, view: &View, (first, last): (i64, i64)) -> Result<Vec<(i64, Day)>, HistoryError> {
+        let mut days = Vec::new();
+        let (mut from, mut to) = (day_of(first), day_of(last));
+        from += i64::from(day_range(from).0 < first);
+        to -= i64::from(day_range(to).1 > last);
+        if from > to {
+            return Ok(days);
+        }
+        let rows = key(view.id.0, from, 0)..=key(view.id.0, to, 0);
+        for row in view.snapshot.range(&self.disk.rollups, rows) {
+            let (key, row) = row.into_inner().map_err(HistoryError::reading)?;
+            let day = read_key(&key).map(|(_, day, _)| day);
+            match (day, unseal(&key, &row).and_then(Day::decode)) {
+                (Some(day), Some(rollup)) if !view.stale.contains(&day) => days.push((day, rollup)),
+                (Some(_), Some(_)) => {}
+                _ => self.disk.report_damage("rollup", &key),
+            }
+        }
+        Ok(days)
+    }
+}
+
 /// What a step holds.
 #[derive(Clone, Default)]
 struct Filled {
@@ -187,6 +234,11 @@ struct Filled {
 }
 
 impl Filled {
+    fn add(&mut self, n: u64, n_flagged: u64, numbers: Option<&Numbers>) {
+        self.n += n;
+        self.n_flagged += n_flagged;
+        self.append(numbers);
+    }
     fn append(&mut self, newer: Option<&Numbers>) {
         match (&mut self.numbers, newer) {
             (Some(numbers), Some(newer)) => numbers.append(newer),

@@ -4,6 +4,7 @@
 //! snapshot of the database. Memory is never behind that snapshot, so where both have a time, the
 //! one from memory counts. Nothing is locked while a view is read.
 
+use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -23,6 +24,9 @@ pub(super) struct View {
     pub(super) id: SeriesId,
     pub(super) snapshot: Snapshot,
     pub(super) replaced: Pending,
+    /// Days whose rollup on disk does not hold all there is.
+    pub(super) stale: BTreeSet<i64>,
+    pub(super) n_stale: u32,
     sealed: Vec<Arc<Run>>,
     head: Run,
     late: Run,
@@ -73,6 +77,8 @@ impl View {
             id,
             snapshot: disk.db.snapshot(),
             replaced: series.replaced.clone(),
+            stale: series.stale.clone(),
+            n_stale: series.n_stale,
             sealed: series.sealed.clone(),
             head: series.head.clone(),
             late: series.late.clone(),

@@ -146,7 +146,7 @@ impl Oracle {
             let all: Vec<Version> = within.iter().flat_map(|v| v.iter().cloned()).collect();
             assert_eq!(history.versions(id, t(from), t(to)).unwrap(), all, "{key}");
 
-            for step_ms in [700, 60_000, 3_600_000] {
+            for step_ms in [700, 60_000, 3_600_000, 86_400_000] {
                 if (to - from) / step_ms < 5000 {
                     check_steps(history, id, (from, to), step_ms, &shown);
                 }
@@ -213,6 +213,10 @@ enum Happening {
     Checkpoint,
     /// The process dies: everything after the last checkpoint is read from the journal again.
     Crash,
+    /// Nothing comes for some hours.
+    Silence(i64),
+    /// Closed days are cared for, at this many hours from now.
+    Care(i64),
 }
 
 /// Times near the clock, far back, and across the border of a partition.
@@ -230,6 +234,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         20 => prop::collection::vec(one, 1..12).prop_map(Happening::Frame),
         3 => Just(Happening::Checkpoint),
         1 => Just(Happening::Crash),
+        2 => (1i64..60).prop_map(Happening::Silence),
+        3 => (0i64..40).prop_map(Happening::Care),
     ]
 }
 
@@ -280,6 +286,12 @@ proptest! {
                     history.checkpoint(journal.len() as u64, &[("n", &mark)]).unwrap();
                     noted = Some((journal.len(), mark.to_vec()));
                 }
+                Happening::Silence(hours) => clock += hours * 3_600_000,
+                Happening::Care(hours) => {
+                    let until = std::cell::Cell::new(1 + hours % 5);
+                    let is_over = || until.replace(until.get() - 1) <= 0;
+                    history.care(t(clock + hours * 3_600_000), &is_over).unwrap();
+                }
                 Happening::Crash => {
                     drop(history);
                     history = open(dir.path());
@@ -296,7 +308,12 @@ proptest! {
         let from = START + from * 1000;
         for history in [&history, &unbroken] {
             oracle.check(history, from, from + len * 1000, known_at);
-            oracle.check(history, START - 1_000_000_000, START + 1_000_000_000, known_at);
+            oracle.check(history, START - 1_000_000_000, clock + 1_000_000, known_at);
+            // Whole hours and days of Beijing, where rollups answer.
+            let hour = (from / 3_600_000 - 30) * 3_600_000;
+            let day = rollup::day_range(rollup::day_of(START) - 9).0;
+            oracle.check(history, hour, hour + 2_000 * 3_600_000, known_at);
+            oracle.check(history, day, clock + 1, known_at);
         }
         prop_assert_eq!(history.digest().unwrap(), unbroken.digest().unwrap());
         let before = history.digest().unwrap();
@@ -308,6 +325,91 @@ proptest! {
         assert_no_overlap(&history);
         prop_assert_eq!(history.stats().damaged, 0);
     }
+}
+
+#[test]
+fn a_closed_day_takes_less_room_and_answers_by_its_hours() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = History::open(dir.path(), HistoryConfig::default()).unwrap();
+    let (midnight, _) = rollup::day_range(rollup::day_of(START));
+    let mut shown = 0.0;
+    for minute in 0..3 * 1440i64 {
+        let at = midnight + minute * 60_000 + (minute * 7919 % 2000);
+        shown = 20.0 + (minute * 37 % 101) as f64 / 10.0;
+        history
+            .append(&[number(0, at, shown, minute as u64 + 1)])
+            .unwrap();
+    }
+    history.checkpoint(3 * 1440, &[]).unwrap();
+    let id = history.series_id(&series(0)).unwrap();
+    let range = (t(midnight), t(midnight + 3 * 86_400_000));
+    let ask = |agg, hours: u64| {
+        history
+            .downsample(id, range.0, range.1, Duration::from_secs(hours * 3600), agg)
+            .unwrap()
+    };
+    let (before, digest) = (history.stats(), history.digest().unwrap());
+    let by_hour = [Agg::Mean, Agg::Max, Agg::Count].map(|agg| ask(agg, 1));
+
+    // The third day closes two hours after its end.
+    let end = midnight + 3 * 86_400_000;
+    let cared = history.care(t(end + 3_600_000), &|| false).unwrap();
+    assert_eq!(cared.days, 2);
+    let cared = history.care(t(end + 2 * 3_600_000), &|| false).unwrap();
+    assert_eq!(cared.days, 1);
+    assert_eq!(history.care(t(end + 3 * 3_600_000), &|| false).unwrap().days, 0);
+
+    let after = history.stats();
+    assert!(
+        after.chunks < before.chunks && after.chunk_bytes < before.chunk_bytes,
+        "{before:?} {after:?}"
+    );
+    assert_eq!(history.digest().unwrap(), digest);
+    let close = |a: &[Step], b: &[Step]| {
+        a.iter().zip(b).all(|(a, b)| {
+            (a.start, a.n, a.n_flagged) == (b.start, b.n, b.n_flagged)
+                && (a.value.unwrap_or(-1.0) - b.value.unwrap_or(-1.0)).abs() < 1e-9
+        })
+    };
+    for (agg, before) in [Agg::Mean, Agg::Max, Agg::Count].into_iter().zip(&by_hour) {
+        assert!(close(&ask(agg, 1), before), "{agg:?}");
+    }
+    assert_eq!(
+        ask(Agg::Count, 24).iter().map(|s| s.n).collect::<Vec<u64>>(),
+        [1440; 3]
+    );
+    assert_eq!(ask(Agg::Last, 72)[0].value, Some(shown));
+
+    // What comes late for it is seen at once, before and after a checkpoint and the next care.
+    let late = midnight + 86_400_000 + 30;
+    history.append(&[number(0, late, 900.0, 5000)]).unwrap();
+    for round in 0..3 {
+        assert_eq!(ask(Agg::Max, 24)[1].value, Some(900.0), "round {round}");
+        assert_eq!(ask(Agg::Count, 24)[1].n, 1441, "round {round}");
+        match round {
+            0 => history.checkpoint(5000, &[]).unwrap(),
+            _ => assert_eq!(
+                history.care(t(end + 4 * 3_600_000), &|| false).unwrap().days,
+                1 - (round as u64 - 1)
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_history_of_the_layout_before_is_taken_over_and_older_programs_refuse_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    history.append(&[number(0, START, 1.5, 1)]).unwrap();
+    history.checkpoint(1, &[]).unwrap();
+    history.disk.meta.insert("format", 1u64.to_le_bytes()).unwrap();
+    drop(history);
+    let history = open(dir.path());
+    assert_eq!(history.all_series()[0].n, 1);
+    assert_eq!(
+        history.disk.meta.get("format").unwrap().unwrap().as_ref(),
+        disk::FORMAT.to_le_bytes()
+    );
 }
 
 fn assert_no_overlap(history: &History) {

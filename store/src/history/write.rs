@@ -156,7 +156,7 @@ impl History {
         let fresh = replaced.is_none();
         let was_clean = self.memory.write(id, |series| {
             series.replaced.extend(replaced.map(|r| ((at, r.ordinal), r)));
-            series.put(point, fresh, self.seal_at);
+            series.put(point, fresh, self.seal_at, self.cared_to());
             !std::mem::replace(&mut series.dirty, true)
         });
         if was_clean {
@@ -191,7 +191,7 @@ impl History {
                 value: reading.value.clone(),
                 quality: reading.quality.0,
             };
-            series.put(point, true, self.seal_at);
+            series.put(point, true, self.seal_at, self.cared_to());
             Some(!std::mem::replace(&mut series.dirty, true))
         })?;
         if was_clean {
