@@ -1,14 +1,20 @@
 //! Telemetry of profiles with paths or an own stamp. It is read whole, because a path may begin anywhere;
 //! profiles of plain keys never come here.
 
+use std::collections::HashSet;
+
 use onemap_model::{Quantity, Refusal, Timestamp, Value as Measured};
 use serde_json::Value;
 
+use super::path::Met;
 use super::{Mapping, Profile};
 use crate::message::quoted;
 use crate::scalar::Scalar;
 use crate::thingsboard::number;
 use crate::{Message, Refused, Sample, Scaling};
+
+/// Paths and keys that a detail names.
+const N_NAMED: usize = 8;
 
 impl Profile {
     /// Whether its payloads are read whole: it has paths or an own stamp.
@@ -22,6 +28,10 @@ impl Profile {
         match payload {
             // A path like `$[0].v` takes the array itself as one record.
             Value::Array(records) if !self.takes_arrays() => {
+                if records.is_empty() {
+                    let text = "telemetry is an array without a record";
+                    message.refused.push(Refused::new(Refusal::WrongShape, text));
+                }
                 for record in records {
                     self.read_framed(record, &mut message);
                 }
@@ -61,13 +71,23 @@ impl Profile {
     /// around the record; without it the record's own counts, and without that the time of receipt.
     ///
     /// Members that a path or the stamp begins in, and those under `ignore`, are not asked for a meaning.
-    /// Any other is refused by name, and the rest is kept.
+    /// Any other is refused by name, and the rest is kept. A path that is not there is normal, one that
+    /// meets another shape is refused, and so is a record in which nothing at all has a meaning, unless the
+    /// profile ignores every member of it.
     pub fn read_record(&self, record: &Value, stamp: Option<Timestamp>, message: &mut Message) {
         if !matches!(record, Value::Object(_) | Value::Array(_)) {
             let text = "telemetry is an object or an array of objects";
             message.refused.push(Refused::new(Refusal::WrongShape, text));
             return;
         }
+        if let (None, Some(own)) = (stamp, &self.timestamp)
+            && let Some(blocked) = own.path.blocked(record)
+        {
+            let detail = format!("{}, so these values have no time", own.path.way(&blocked));
+            message.refused.push(Refused::new(Refusal::WrongShape, detail));
+            return;
+        }
+        let said_before = message.samples.len() + message.refused.len();
         let own = self
             .timestamp
             .as_ref()
@@ -106,17 +126,40 @@ impl Profile {
             }
         }
         for found in &self.paths {
-            found.path.each(record, &mut |index, value| {
-                take(
-                    found.path.as_str(),
-                    value,
-                    &found.mapping,
-                    index,
-                    measured_at,
-                    message,
-                );
+            let key = found.path.as_str();
+            found.path.meet(record, &mut |met| match met {
+                Met::Value(index, value) => take(key, value, &found.mapping, index, measured_at, message),
+                Met::Blocked(blocked) => message
+                    .refused
+                    .push(Refused::new(Refusal::WrongShape, found.path.way(&blocked))),
             });
         }
+        if message.samples.len() + message.refused.len() == said_before && !self.ignores_all(record) {
+            let detail = format!("nothing that the profile maps is in it: {}", self.mapped());
+            message.refused.push(Refused::new(Refusal::WrongShape, detail));
+        }
+    }
+
+    /// Whether a record has members, and the profile says of each that it holds no reading.
+    fn ignores_all(&self, record: &Value) -> bool {
+        let mut members = record.as_object().into_iter().flatten().peekable();
+        members.peek().is_some() && members.all(|(key, _)| self.ignore.contains(key))
+    }
+
+    /// The first paths and keys that have a meaning, for a detail.
+    fn mapped(&self) -> String {
+        let mut keys: Vec<&str> = self.keys.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        let mut names: Vec<&str> = self.paths.iter().map(|p| p.path.as_str()).chain(keys).collect();
+        let mut seen = HashSet::new();
+        names.retain(|name| seen.insert(*name));
+        let more = names.len().saturating_sub(N_NAMED);
+        names.truncate(N_NAMED);
+        let mut named: Vec<String> = names.iter().map(|name| format!("`{}`", quoted(name))).collect();
+        if more > 0 {
+            named.push(format!("{more} more"));
+        }
+        named.join(", ")
     }
 
     fn has_root(&self, key: &str) -> bool {
@@ -233,14 +276,72 @@ mod tests {
             ),
             (r#"{"ts":1.5,"values":{"T":1}}"#, "wrong_shape"),
             ("3", "wrong_shape"),
-            ("[3,{}]", "wrong_shape"),
-            ("{}", ""),
+            ("[3,{}]", "wrong_shape wrong_shape"),
+            ("{}", "wrong_shape"),
+            ("[]", "wrong_shape"),
+            // A member that the profile ignores is no reading, and no fault.
+            (r#"{"imei":"86"}"#, ""),
+            (r#"{"imei":"86","data":{"other":9}}"#, "wrong_shape"),
+            (r#"{"head":{"time":5},"data":{}}"#, "wrong_shape"),
+            (
+                r#"{"T":32,"data":"none"}"#,
+                "temperature#0=32 wrong_shape wrong_shape",
+            ),
+            (
+                r#"{"data":{"hum":40,"pm":[7,{"v":1}]}}"#,
+                "pm2_5#2=1 humidity#0=40 wrong_shape",
+            ),
+            (r#"{"data":{"hum":40,"pm":{"v":1}}}"#, "humidity#0=40 wrong_shape"),
+            (r#"{"data":{"hum":40,"pm":[]}}"#, "humidity#0=40"),
+            (r#"{"head":5,"T":32}"#, "wrong_shape"),
+            (
+                r#"[{"T":32},{"head":{"time":5}}]"#,
+                "temperature#0=32 wrong_shape",
+            ),
         ] {
             assert_eq!(read(PROFILE, payload), want, "{payload}");
         }
         let list =
             "version: 1\nname: {zh: 甲, en: A}\nprotocol: thingsboard\nkeys:\n  '$[1].v': {quantity: ph}\n";
         assert_eq!(read(list, r#"[{"v":1},{"v":2}]"#), "ph#0=2");
+    }
+
+    #[test]
+    fn a_path_that_meets_another_shape_is_named_with_its_place() {
+        let profile = Profile::parse(&ProfileId::new("p").unwrap(), PROFILE).unwrap();
+        let details = |payload: &str| {
+            let message = profile.read(&serde_json::from_str(payload).unwrap());
+            let details: Vec<String> = message.refused.into_iter().map(|r| r.detail).collect();
+            details.join("; ")
+        };
+        for (payload, want) in [
+            (
+                r#"{"T":1,"data":{"pm":[{"v":1},"x"]}}"#,
+                "path `$.data.pm[*].v` meets the text `x` at `$.data.pm[1]`, where an object is needed",
+            ),
+            (
+                r#"{"T":1,"data":{"pm":null}}"#,
+                "path `$.data.pm[*].v` meets null at `$.data.pm`, where an array is needed",
+            ),
+            (
+                r#"{"T":1,"head":[1]}"#,
+                "path `$.head.time` meets an array at `$.head`, where an object is needed, so these values have no time",
+            ),
+            (
+                r#"{"data":{"hum":{"v":1}}}"#,
+                "`data.hum` is an object or array, not one value",
+            ),
+            (
+                r#"{"data":{"hum":"wet"}}"#,
+                "`data.hum` is the text `wet`, not a number",
+            ),
+            (
+                r#"{"data":{}}"#,
+                "nothing that the profile maps is in it: `$.data.pm[*].v`, `data.hum`, `T`",
+            ),
+        ] {
+            assert_eq!(details(payload), want, "{payload}");
+        }
     }
 
     proptest::proptest! {

@@ -16,6 +16,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::Mapping;
+use crate::message::quoted;
 
 /// Most steps of a path.
 const MAX_STEPS: usize = 32;
@@ -42,6 +43,25 @@ pub struct PathMapping {
     pub path: Path,
     /// What it means; with `[*]` its channel is that of the first element.
     pub mapping: Mapping,
+}
+
+/// What a path comes to.
+pub(super) enum Met<'v> {
+    /// A value it names, with its index in the array of `[*]`.
+    Value(usize, &'v Value),
+    /// Something of another shape.
+    Blocked(Blocked<'v>),
+}
+
+/// Where a path goes no further, although something stands there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blocked<'v> {
+    /// Steps that were taken.
+    depth: usize,
+    /// The index in the array of `[*]`, 0 before it.
+    index: usize,
+    /// What stands there.
+    value: &'v Value,
 }
 
 /// Why a text is no path: what, and before which byte.
@@ -154,7 +174,56 @@ impl Path {
     /// Shows every value it names with its index in the array of `[*]`, 0 without one. What is not there
     /// is not shown, and shifts no index.
     pub fn each<'v>(&self, value: &'v Value, show: &mut dyn FnMut(usize, &'v Value)) {
-        walk(&self.steps, value, 0, show);
+        self.meet(value, &mut |met| {
+            if let Met::Value(index, value) = met {
+                show(index, value);
+            }
+        });
+    }
+
+    /// Shows every value it names, and where it ends before its end because something of another shape
+    /// stands there. What is simply absent is not shown.
+    pub(super) fn meet<'v>(&self, value: &'v Value, show: &mut dyn FnMut(Met<'v>)) {
+        walk(&self.steps, 0, value, 0, show);
+    }
+
+    /// Whether something of another shape stands in its way.
+    pub(super) fn blocked<'v>(&self, value: &'v Value) -> Option<Blocked<'v>> {
+        let mut first = None;
+        self.meet(value, &mut |met| {
+            if let (None, Met::Blocked(blocked)) = (&first, met) {
+                first = Some(blocked);
+            }
+        });
+        first
+    }
+
+    /// Says what stands in the way, where, and what the path needs there.
+    pub(super) fn way(&self, blocked: &Blocked<'_>) -> String {
+        let mut place = String::from("$");
+        for step in &self.steps[..blocked.depth] {
+            match step {
+                Step::Member(name) => place.push_str(&format!(".{}", quoted(name))),
+                Step::Element(at) => place.push_str(&format!("[{at}]")),
+                Step::Each => place.push_str(&format!("[{}]", blocked.index)),
+            }
+        }
+        let needed = match self.steps.get(blocked.depth) {
+            Some(Step::Element(_) | Step::Each) => "an array",
+            Some(Step::Member(_)) | None => "an object",
+        };
+        let met = match blocked.value {
+            Value::Null => "null".to_owned(),
+            Value::Bool(b) => format!("`{b}`"),
+            Value::Number(n) => format!("the number {n}"),
+            Value::String(text) => format!("the text `{}`", quoted(text)),
+            Value::Array(_) => "an array".to_owned(),
+            Value::Object(_) => "an object".to_owned(),
+        };
+        format!(
+            "path `{}` meets {met} at `{place}`, where {needed} is needed",
+            quoted(&self.text)
+        )
     }
 
     /// The first value it names.
@@ -171,14 +240,14 @@ impl fmt::Display for Path {
     }
 }
 
-fn walk<'v>(steps: &[Step], value: &'v Value, index: usize, show: &mut dyn FnMut(usize, &'v Value)) {
-    let Some((step, rest)) = steps.split_first() else {
-        return show(index, value);
+fn walk<'v>(steps: &[Step], depth: usize, value: &'v Value, index: usize, show: &mut dyn FnMut(Met<'v>)) {
+    let Some(step) = steps.get(depth) else {
+        return show(Met::Value(index, value));
     };
     match (step, value) {
         (Step::Member(name), Value::Object(members)) => {
             if let Some(value) = members.get(name) {
-                walk(rest, value, index, show);
+                walk(steps, depth + 1, value, index, show);
             }
         }
         (Step::Element(at), Value::Array(elements)) => {
@@ -189,15 +258,15 @@ fn walk<'v>(steps: &[Step], value: &'v Value, index: usize, show: &mut dyn FnMut
                     .and_then(|back| elements.len().checked_sub(back)),
             };
             if let Some(value) = at.and_then(|at| elements.get(at)) {
-                walk(rest, value, index, show);
+                walk(steps, depth + 1, value, index, show);
             }
         }
         (Step::Each, Value::Array(elements)) => {
             for (index, value) in elements.iter().enumerate() {
-                walk(rest, value, index, show);
+                walk(steps, depth + 1, value, index, show);
             }
         }
-        _ => {}
+        _ => show(Met::Blocked(Blocked { depth, index, value })),
     }
 }
 
