@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use onemap_model::{DivisionCode, Role};
-use onemap_store::register::import::{Mapping, import_csv, import_geojson, import_readings_csv};
+use onemap_store::register::import::{ImportPlace, Mapping, import_csv, import_geojson, import_readings_csv};
 use serde_json::{Value, json};
 
 use crate::config::Config;
@@ -23,6 +23,8 @@ pub(crate) use devices::{ImportArgs, MaintainArgs};
 const N_READINGS: usize = 1000;
 /// Rows of an import that wait for their piece to be full, over all devices.
 const N_WAITING: usize = 100_000;
+/// Refused lines of an import that are told one by one.
+const N_ERRORS: usize = 100;
 /// Entities of one request.
 const N_ENTITIES: usize = 1000;
 
@@ -387,7 +389,11 @@ impl Door {
                 Ok(row) => import.add(&row),
                 Err(fault) => {
                     import.done.faults += 1;
-                    eprintln!("{}: {fault}", file.display());
+                    let line = match fault.place {
+                        ImportPlace::Line(line) => line,
+                        ImportPlace::Feature(_) => 0,
+                    };
+                    import.refused(line, "broken_line", &fault.message);
                 }
             }
         }
@@ -395,6 +401,13 @@ impl Door {
         let done = import.done;
         if std::io::stderr().is_terminal() {
             eprintln!();
+        }
+        if done.n_untold() > 0 {
+            eprintln!(
+                "{}: {} more lines were refused; /api/v1/quarantine has what the server refused",
+                file.display(),
+                done.n_untold()
+            );
         }
         if json {
             crate::say!("{}", done.json());
@@ -417,7 +430,7 @@ impl Door {
 }
 
 /// What became of an import so far.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Imported {
     new: u64,
     duplicate: u64,
@@ -426,12 +439,20 @@ struct Imported {
     refused: u64,
     /// Lines that could not be read.
     faults: u64,
+    /// The first lines that were refused, as `--json` says them.
+    errors: Vec<Value>,
 }
 
 impl Imported {
     fn json(&self) -> Value {
         json!({"imported": self.new + self.duplicate + self.revised, "new": self.new,
-               "duplicate": self.duplicate, "revised": self.revised, "refused": self.refused + self.faults})
+               "duplicate": self.duplicate, "revised": self.revised, "refused": self.refused + self.faults,
+               "errors": self.errors, "errors_left_off": self.n_untold()})
+    }
+
+    /// Refused lines that `errors` does not name.
+    fn n_untold(&self) -> u64 {
+        (self.refused + self.faults).saturating_sub(self.errors.len() as u64)
     }
 }
 
@@ -439,26 +460,43 @@ impl Imported {
 struct Import<'a> {
     door: &'a Door,
     file: &'a Path,
-    /// By device: rows as JSON, with commas between them, and how many.
-    waiting: std::collections::BTreeMap<String, (String, usize)>,
+    /// By device: rows as JSON, with commas between them, and their lines.
+    waiting: std::collections::BTreeMap<String, (String, Vec<usize>)>,
     n_waiting: usize,
     done: Imported,
 }
 
 impl Import<'_> {
     fn add(&mut self, row: &onemap_store::register::import::ReadingRow) {
-        let (rows, n) = self.waiting.entry(row.device.to_string()).or_default();
-        if *n > 0 {
+        let (rows, lines) = self.waiting.entry(row.device.to_string()).or_default();
+        if !lines.is_empty() {
             rows.push(',');
         }
         let reading = json!({"q": row.quantity, "ch": row.channel, "t": row.at.ms(), "v": row.value});
         rows.push_str(&reading.to_string());
-        *n += 1;
+        lines.push(row.line);
         self.n_waiting += 1;
-        if *n == N_READINGS {
+        if lines.len() == N_READINGS {
             self.send(row.device.as_str());
         } else if self.n_waiting >= N_WAITING {
             self.send_all();
+        }
+    }
+
+    /// Says that a line was refused and why; of many only the first.
+    fn refused(&mut self, line: usize, reason: &str, message: &str) {
+        if self.done.errors.len() >= N_ERRORS {
+            return;
+        }
+        eprintln!("{}: line {line}: {reason}: {message}", self.file.display());
+        self.done
+            .errors
+            .push(json!({"line": line, "reason": reason, "message": message}));
+    }
+
+    fn all_refused(&mut self, lines: &[usize], reason: &str, message: &str) {
+        for line in lines.iter().take(N_ERRORS) {
+            self.refused(*line, reason, message);
         }
     }
 
@@ -470,22 +508,33 @@ impl Import<'_> {
     }
 
     fn send(&mut self, device: &str) {
-        let Some((rows, n)) = self.waiting.remove(device) else {
+        let Some((rows, lines)) = self.waiting.remove(device) else {
             return;
         };
-        self.n_waiting -= n;
+        self.n_waiting -= lines.len();
         let body = format!("{{\"device\":{},\"readings\":[{rows}]}}", json!(device));
         match self.door.post_text("/api/v1/readings/import", &body) {
             Ok(answer) => {
                 let count = |name: &str| answer["stored"][name].as_u64().unwrap_or(0);
-                self.done.new += count("new");
-                self.done.duplicate += count("duplicate");
-                self.done.revised += count("revised");
-                self.done.refused += count("refused");
+                let [new, duplicate, revised] = ["new", "duplicate", "revised"].map(count);
+                self.done.new += new;
+                self.done.duplicate += duplicate;
+                self.done.revised += revised;
+                // Of rows and not of faults: a retired device is refused with all its rows at once.
+                self.done.refused += (lines.len() as u64).saturating_sub(new + duplicate + revised);
+                for error in answer["errors"].as_array().into_iter().flatten() {
+                    let reason = error["reason"].as_str().unwrap_or_default();
+                    let message = error["message"].as_str().unwrap_or_default();
+                    let row = error["row"].as_u64().and_then(|row| usize::try_from(row).ok());
+                    match row.and_then(|row| lines.get(row.checked_sub(1)?)) {
+                        Some(line) => self.refused(*line, reason, message),
+                        None => self.all_refused(&lines, reason, message),
+                    }
+                }
             }
             Err(refused) => {
-                eprintln!("{}: {n} rows of `{device}`: {refused:#}", self.file.display());
-                self.done.refused += n as u64;
+                self.done.refused += lines.len() as u64;
+                self.all_refused(&lines, "not_taken", &format!("`{device}`: {refused:#}"));
             }
         }
         if std::io::stderr().is_terminal() {

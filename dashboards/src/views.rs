@@ -428,11 +428,50 @@ pub struct ImportCounts {
     pub refused: u64,
 }
 
+/// One row of an import that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct RefusedRow {
+    /// From 1; `None` when all of them were refused for this one reason.
+    pub row: Option<u32>,
+    /// Why, by name.
+    pub reason: onemap_model::Refusal,
+    /// What exactly.
+    pub message: String,
+}
+
+/// What the sender of an import learns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ImportOutcome {
+    /// How many of its readings came to what.
+    pub stored: ImportCounts,
+    /// The first rows that were refused, at most [`ImportOutcome::N_ERRORS`].
+    pub errors: Vec<RefusedRow>,
+    /// Refusals that `errors` has no room for.
+    pub errors_left_off: usize,
+}
+
+impl ImportOutcome {
+    /// Most refused rows that one answer spells out.
+    pub const N_ERRORS: usize = 100;
+
+    /// Of what was refused only the first rows are spelt out, in their order.
+    pub fn new(stored: ImportCounts, mut errors: Vec<RefusedRow>) -> Self {
+        errors.sort_by_key(|error| error.row);
+        let errors_left_off = errors.len().saturating_sub(Self::N_ERRORS);
+        errors.truncate(Self::N_ERRORS);
+        Self {
+            stored,
+            errors,
+            errors_left_off,
+        }
+    }
+}
+
 /// Imports: one at a time is on its way through the journal, and whoever sent it learns what became of
 /// it. So readings that are measured now wait for at most one piece of an import.
 pub struct Imports {
     turn: tokio::sync::Semaphore,
-    done: Mutex<BTreeMap<u64, ImportCounts>>,
+    done: Mutex<BTreeMap<u64, ImportOutcome>>,
 }
 
 impl Default for Imports {
@@ -449,15 +488,15 @@ impl Imports {
     const N_KEPT: usize = 256;
 
     /// Leaves the outcome of the import at a journal position.
-    pub fn put(&self, position: u64, counts: ImportCounts) {
+    pub fn put(&self, position: u64, outcome: ImportOutcome) {
         let mut done = self.done.lock().expect(POISON);
-        done.insert(position, counts);
+        done.insert(position, outcome);
         while done.len() > Self::N_KEPT {
             done.pop_first();
         }
     }
     /// The outcome of the import at a position, once.
-    pub(crate) fn take(&self, position: u64) -> Option<ImportCounts> {
+    pub(crate) fn take(&self, position: u64) -> Option<ImportOutcome> {
         self.done.lock().expect(POISON).remove(&position)
     }
     /// Waits for this import's turn.

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
-use onemap_dashboards::views::{BY_THE_LISTENER, ImportCounts, LoadedRules, Seen, Views};
+use onemap_dashboards::views::{
+    BY_THE_LISTENER, ImportCounts, ImportOutcome, LoadedRules, RefusedRow, Seen, Views,
+};
 use onemap_ingest::admit::{Admitted, AgeLimits, Arrival, Lane, admit, cadence_s};
 use onemap_model::record::{self, Register, Stamped};
 use onemap_model::{
@@ -26,6 +28,7 @@ use onemap_wire::profile::Profile;
 use onemap_wire::push::{self, PUSH};
 use tracing::{error, info, warn};
 
+use super::imported::refused_rows;
 use super::known::KnownDevices;
 use super::lifecycle::{Maintenances, as_of};
 use super::relayed::is_relayed;
@@ -111,6 +114,8 @@ pub(super) struct Taken {
     pub(super) counts: ImportCounts,
     /// Filled when a frame comes again.
     pub(super) refused: Vec<Refused>,
+    /// Filled when it is an import.
+    pub(super) rows: Vec<RefusedRow>,
 }
 
 /// How often a frame has been here.
@@ -169,7 +174,8 @@ impl Fold<'_> {
         }
         self.frame_from(position, frame)?;
         if frame.source == Source::Import {
-            self.views.imports.put(position, self.taken.counts);
+            let Taken { counts, rows, .. } = std::mem::take(&mut self.taken);
+            self.views.imports.put(position, ImportOutcome::new(counts, rows));
         }
         Ok(())
     }
@@ -249,6 +255,9 @@ impl Fold<'_> {
         let Said { frame, device, .. } = *said;
         if !message.seqs.is_empty() {
             let key = (device.id.clone(), message.epoch.unwrap_or(0), message.is_cbor);
+        if said.frame.source == Source::Import {
+            self.taken.rows.extend(refused_rows(&admitted));
+        }
             self.pending
                 .receipts
                 .entry(key)
@@ -592,6 +601,13 @@ impl Fold<'_> {
         (position, ordinal): (u64, u32),
         frame: &Frame<'_>,
         refusal: Refusal,
+        if frame.source == Source::Import {
+            self.taken.rows.push(RefusedRow {
+                row: None,
+                reason: refusal,
+                message: detail.to_owned(),
+            });
+        }
         detail: &str,
     ) {
         self.taken.counts.refused += n;

@@ -11,6 +11,7 @@ mod children;
 mod commands;
 mod fold;
 mod gateway;
+mod imported;
 mod known;
 #[cfg(test)]
 mod law;

@@ -91,15 +91,20 @@ fn devices_and_files_come_in_and_faults_are_told_by_line() {
     let csv = dir.join("levels.csv");
     std::fs::write(
         &csv,
-        "device,quantity,time,value\ngauge-1,water_level,2026-11-01T08:00:00+08:00,1.25\ngauge-1,water_level,2026-11-01T08:05:00+08:00,1.27\ngauge-1,flux,2026-11-01T08:05:00+08:00,1\ngauge-1,water_level,yesterday,1\n",
+        "device,quantity,time,value\ngauge-1,water_level,2026-11-01T08:00:00+08:00,1.25\ngauge-1,water_level,2026-11-01T08:05:00+08:00,1.27\ngauge-1,flux,2026-11-01T08:05:00+08:00,1\ngauge-1,water_level,yesterday,1\ngauge-1,water_level,2026-11-01T08:10:00+08:00,-999\nnobody,water_level,2026-11-01T08:10:00+08:00,1\n",
     )
     .unwrap();
     let imported = run(dir, &["import", "readings", csv.to_str().unwrap()]);
     let said = String::from_utf8_lossy(&imported.stderr);
-    assert!(
-        said.contains("levels.csv: line 4:") && said.contains("levels.csv: line 5:"),
-        "{said}"
-    );
+    for line in [
+        "levels.csv: line 4: broken_line:",
+        "levels.csv: line 5: broken_line:",
+        "levels.csv: line 6: sentinel: water_level is -999",
+        "levels.csv: line 7: not_taken: `nobody`",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert!(!said.contains("line 2") && !said.contains("line 3"), "{said}");
     std::fs::write(dir.join("onemap.toml"), CONFIG).unwrap();
     let server = Server::start_in(dir);
     server.caught_up();
@@ -110,10 +115,32 @@ fn devices_and_files_come_in_and_faults_are_told_by_line() {
     );
     let again = run(dir, &["--json", "import", "readings", csv.to_str().unwrap()]);
     let again: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    let counts = [
+        "imported",
+        "new",
+        "duplicate",
+        "revised",
+        "refused",
+        "errors_left_off",
+    ];
     assert_eq!(
-        again,
-        json!({"imported": 2, "new": 0, "duplicate": 2, "revised": 0, "refused": 2}),
+        counts.map(|name| again[name].as_u64().unwrap()),
+        [2, 0, 2, 0, 4, 0],
         "an import that is run twice stores nothing twice"
+    );
+    let errors = again["errors"].as_array().unwrap();
+    let lines: Vec<_> = errors
+        .iter()
+        .map(|e| (e["line"].as_u64().unwrap(), e["reason"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            (4, "broken_line"),
+            (5, "broken_line"),
+            (6, "sentinel"),
+            (7, "not_taken")
+        ]
     );
     assert_eq!(latest["quality"], json!(["resent", "backfill"]));
     assert_eq!(latest["state"], json!("unknown"), "old data says nothing of now");

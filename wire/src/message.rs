@@ -78,6 +78,8 @@ pub struct Refused {
     pub refusal: Refusal,
     /// What exactly, for the one who repairs it; at most a few hundred characters.
     pub detail: String,
+    /// Which of the payload's rows, from 0, where it is a list of native readings and it is one row's fault.
+    pub row: Option<u32>,
 }
 
 impl Refused {
@@ -89,6 +91,7 @@ impl Refused {
         Self {
             refusal,
             detail: detail.into(),
+            row: None,
         }
     }
 }

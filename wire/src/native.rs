@@ -172,8 +172,15 @@ impl<'de> Visitor<'de> for Payload<'_> {
         f.write_str("native readings")
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(One(&mut *self.0))?.is_some() {}
-        Ok(())
+        let mut row = 0;
+        loop {
+            let before = self.0.refused.len();
+            if seq.next_element_seed(One(&mut *self.0))?.is_none() {
+                return Ok(());
+            }
+            of_row(self.0, before, row);
+            row += 1;
+        }
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut has_readings = false;
@@ -204,6 +211,13 @@ impl<'de> Visitor<'de> for Payload<'_> {
         Ok(())
     }
     wrong_shapes!("readings are an array, or an object with `readings`");
+}
+
+/// Says of what was refused since there were `before` refusals, which row it is about.
+fn of_row(message: &mut Message, before: usize, row: u32) {
+    for refused in &mut message.refused[before..] {
+        refused.row = Some(row);
+    }
 }
 
 /// The array under `readings`.
@@ -442,6 +456,17 @@ mod tests {
             assert_eq!(labels(&message), [want], "{payload}");
             assert!(message.samples.is_empty(), "{payload}");
         }
+    }
+
+    #[test]
+    fn what_is_refused_says_its_row() {
+        let json = br#"[{"q":"ph","v":7},{"q":"ph"},7,{"q":"ph","v":7},{"q":"colour","v":7}]"#;
+        let rows = |message: Message| -> Vec<_> { message.refused.iter().map(|r| r.row).collect() };
+        assert_eq!(rows(decode(json)), [Some(1), Some(2), Some(4)]);
+        // [7, {"q":"ph","v":7}, {}]
+        let cbor = b"\x83\x07\xa2\x61q\x62ph\x61v\x07\xa0";
+        assert_eq!(rows(decode(cbor)), [Some(0), Some(2)]);
+        assert_eq!(rows(decode(b"{}")), [None]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::Unread;
-use crate::views::Views;
+use crate::views::{ImportOutcome, Views};
 
 /// Records that the pipeline may be behind before an import waits for it.
 const N_LAG: u64 = 2_000;
@@ -34,7 +34,7 @@ struct Posted<'a> {
 }
 
 /// Takes old readings, in the shape of `POST /api/v1/readings`, and answers when they are stored with
-/// what became of them. They page nobody and do not make their device look alive.
+/// what became of them, row by row where they were refused. They page nobody and do not make their device look alive.
 ///
 /// Live data comes first: one import at a time is on its way, and it waits while the pipeline is behind.
 /// The same request again stores nothing twice.
@@ -87,10 +87,16 @@ pub(crate) async fn post(
             "record {position} is kept and not stored yet; the same request again stores nothing twice"
         )));
     }
-    let counts = views.imports.take(position);
-    Ok(Json(
-        json!({"position": position, "readings": n, "stored": counts}),
-    ))
+    // It is there: only a stop between the two takes it away, and the same request tells it again.
+    let ImportOutcome {
+        stored,
+        errors,
+        errors_left_off,
+    } = views.imports.take(position).unwrap_or_default();
+    Ok(Json(json!({
+        "position": position, "readings": n, "stored": stored,
+        "errors": errors, "errors_left_off": errors_left_off,
+    })))
 }
 
 /// Waits while the pipeline is further behind than live readings should be.

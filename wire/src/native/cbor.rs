@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use onemap_model::{Refusal, Value};
 
-use super::{Fields, Receipt};
+use super::{Fields, Receipt, of_row};
 use crate::cbor::{Broken, Item, Left, Reader, Writer};
 use crate::scalar::Scalar;
 use crate::{Message, Refused, Sample};
@@ -179,15 +179,18 @@ fn read(reader: &mut Reader<'_>, message: &mut Message) -> Result<(), Broken> {
 }
 
 fn readings(reader: &mut Reader<'_>, mut left: Left, message: &mut Message) -> Result<(), Broken> {
+    let mut row = 0;
     while reader.more(&mut left) {
-        let item = reader.item()?;
-        let Item::Map(left) = item else {
-            reader.skip(&item, 2)?;
-            wrong(message, "a reading is a map");
-            continue;
-        };
-        let fields = fields(reader, left)?;
-        fields.push(message);
+        let before = message.refused.len();
+        match reader.item()? {
+            Item::Map(left) => fields(reader, left)?.push(message),
+            item => {
+                reader.skip(&item, 2)?;
+                wrong(message, "a reading is a map");
+            }
+        }
+        of_row(message, before, row);
+        row += 1;
     }
     Ok(())
 }
