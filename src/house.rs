@@ -182,6 +182,14 @@ fn assemble(
 
     let latest = Latest::rebuild(&history).context("the latest values cannot be read from the history")?;
     let (gaps, damaged) = GapLedger::decode(&history.extras(GapLedger::BLOBS));
+    if !gaps.knows_heard() {
+        // A folder of before, where what was first known of a device was when it was first heard.
+        let mut series = history.all_series();
+        series.sort_by_key(|series| series.first);
+        for series in series {
+            gaps.hear(&series.key.device, series.first);
+        }
+    }
     if !damaged.is_empty() {
         warn!(days = ?damaged, "days of the gap ledger are damaged and left out");
     }

@@ -6,7 +6,8 @@
 //! hour in which they arrived.
 //!
 //! What was expected is not stored: it is computed when asked for, from the cadences that the register
-//! gave the device one after another ([`GapLedger::expect`]). Days are kept packed, a few dozen bytes
+//! gave the device one after another ([`GapLedger::expect`]), since the first live report
+//! ([`GapLedger::heard`]): old data that is imported or resent, or one stamp of weeks ago, opens nothing. Days are kept packed, a few dozen bytes
 //! each, for 40 days.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use foldhash::HashMap;
 use std::time::Duration;
 
-use onemap_model::{DeviceId, Reading, Timestamp};
+use onemap_model::{DeviceId, Quality, Reading, Timestamp};
 
 use crate::history::{Kind, Outcome};
 
@@ -27,6 +28,10 @@ const N_COUNTS: usize = 7;
 const BLOB: &str = "gaps/";
 /// The blob of what is expected.
 const EXPECTED: &str = "gaps/expected";
+/// The blob of when each device was first heard.
+const HEARD: &str = "gaps/heard";
+/// Its first byte.
+const HEARD_FORM: u8 = 1;
 /// A report that comes later than this after its time is overdue. Twenty minutes is what hydrological
 /// telemetry is built for (a centre has all its stations within them, SL 61).
 pub const IN_TIME: Duration = Duration::from_secs(20 * 60);
@@ -95,7 +100,7 @@ pub struct Expectation {
     /// Seconds between its reports where the ledger was told nothing of the device
     /// ([`GapLedger::expect`]); 0 expects nothing.
     pub cadence_s: u32,
-    /// When it was registered; `None` expects it for as long as one asks.
+    /// When it was first heard; `None` expects it for as long as one asks.
     pub since: Option<Timestamp>,
     /// When it was retired.
     pub until: Option<Timestamp>,
@@ -104,7 +109,6 @@ pub struct Expectation {
 type Hours = [HourCounts; 24];
 
 /// The gap ledger. One writer, any number of readers; share it in an `Arc`.
-#[derive(Default)]
 pub struct GapLedger {
     days: RwLock<Days>,
 }
@@ -121,6 +125,11 @@ struct Days {
     /// What holds first holds for all time before, too.
     expected: HashMap<DeviceId, Vec<(i64, u32)>>,
     expected_changed: bool,
+    /// By device: the time (ms) of its first live report.
+    heard: HashMap<DeviceId, i64>,
+    /// Its blob was there: a folder of before has none.
+    has_heard: bool,
+    heard_changed: bool,
 }
 
 /// One device's day: as counters while it is written to, else packed.
@@ -173,6 +182,13 @@ impl Days {
         hours.get_mut(hour_of_day(at))
     }
 
+    fn hear(&mut self, device: &DeviceId, at: Timestamp) {
+        if !self.heard.contains_key(device) {
+            self.heard.insert(device.clone(), at.ms());
+            self.heard_changed = true;
+        }
+    }
+
     fn forget_before(&mut self, first_kept: i64) {
         let kept = self.by_day.split_off(&first_kept);
         let forgotten = std::mem::replace(&mut self.by_day, kept);
@@ -181,10 +197,16 @@ impl Days {
     }
 }
 
+impl Default for GapLedger {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl GapLedger {
     /// An empty ledger.
     pub fn new() -> Self {
-        Self::default()
+        Self::decode(&[]).0
     }
 
     /// Counts what [`crate::history::History::append`] made of the readings of one frame. With `again`
@@ -194,10 +216,16 @@ impl GapLedger {
     /// Days more than 40 before the newest are not counted any more.
     pub fn note(&self, readings: &[Reading], outcomes: &[Outcome], again: bool) {
         let mut reports: Vec<(&DeviceId, Timestamp, Report)> = Vec::with_capacity(1);
+        let mut first_live: Option<(&DeviceId, Timestamp)> = None;
         for (reading, outcome) in readings.iter().zip(outcomes) {
             let mut at = reading.measured_at;
             if !reading.period.is_zero() {
                 at = Timestamp::from_ms(at.ms().saturating_sub(1));
+            }
+            if !reading.quality.has(Quality::BACKFILL) {
+                let device = &reading.series.device;
+                let earlier = first_live.filter(|(known, at)| *known == device && *at <= reading.measured_at);
+                first_live = earlier.or(Some((device, reading.measured_at)));
             }
             let report = Report {
                 first: outcome.first_of_report,
@@ -226,6 +254,9 @@ impl GapLedger {
             });
         }
         let mut days = self.write();
+        if let Some((device, at)) = first_live {
+            days.hear(device, at);
+        }
         for (device, at, report) in reports {
             let Some(hour) = days.hour(device, at) else {
                 continue;
@@ -258,6 +289,22 @@ impl GapLedger {
         while spans.len() > 1 && spans[1].0 <= oldest {
             spans.remove(0);
         }
+    }
+
+    /// When a device was first heard: the time of the first report that came live. It stays what it is,
+    /// whatever is stamped before it later. A folder of before does not know it.
+    pub fn heard(&self, device: &DeviceId) -> Option<Timestamp> {
+        self.read().heard.get(device).copied().map(Timestamp::from_ms)
+    }
+
+    /// Whether it was kept when devices were first heard: a folder of before has nothing of it.
+    pub fn knows_heard(&self) -> bool {
+        self.read().has_heard
+    }
+
+    /// Learns when a device was first heard, unless it knows.
+    pub fn hear(&self, device: &DeviceId, at: Timestamp) {
+        self.write().hear(device, at);
     }
 
     /// Counts a refusal that arrived at `received_at`.
@@ -332,6 +379,7 @@ impl GapLedger {
         let newest = days.by_day.keys().next_back().copied();
         days.last_changed = None;
         let expected = std::mem::take(&mut days.expected_changed).then(|| write_expected(&days.expected));
+        let heard = std::mem::take(&mut days.heard_changed).then(|| write_heard(&days.heard));
         std::mem::take(&mut days.changed)
             .into_iter()
             .map(|day| {
@@ -353,6 +401,7 @@ impl GapLedger {
                 (format!("{BLOB}{day}"), blob)
             })
             .chain(expected.map(|blob| (EXPECTED.to_owned(), blob)))
+            .chain(heard.map(|blob| (HEARD.to_owned(), blob)))
             .collect()
     }
 
@@ -370,6 +419,13 @@ impl GapLedger {
                 }
                 continue;
             }
+            if name == HEARD {
+                match read_heard(blob) {
+                    Some(heard) => (days.heard, days.has_heard) = (heard, true),
+                    None => damaged.push(name.clone()),
+                }
+                continue;
+            }
             let day = name.strip_prefix(BLOB).and_then(|day| day.parse::<i64>().ok());
             match day.and_then(|day| Some((day, read_day(blob)?))) {
                 Some((day, devices)) => {
@@ -378,6 +434,7 @@ impl GapLedger {
                 None => damaged.push(name.clone()),
             }
         }
+        days.heard_changed = !days.has_heard;
         let days = RwLock::new(days);
         (Self { days }, damaged)
     }
@@ -469,6 +526,34 @@ fn read_expected(mut blob: &[u8]) -> Option<HashMap<DeviceId, Vec<(i64, u32)>>> 
     Some(expected)
 }
 
+/// Of each device its name and when it was first heard.
+fn write_heard(heard: &HashMap<DeviceId, i64>) -> Vec<u8> {
+    let mut rows: Vec<_> = heard.iter().collect();
+    rows.sort_by(|a, b| a.0.cmp(b.0));
+    // An empty blob is one that is not kept.
+    let mut blob = vec![HEARD_FORM];
+    for (device, at) in rows {
+        // An id has at most 64 bytes.
+        blob.push(device.as_str().len() as u8);
+        blob.extend(device.as_str().as_bytes());
+        blob.extend(at.to_le_bytes());
+    }
+    blob
+}
+
+fn read_heard(blob: &[u8]) -> Option<HashMap<DeviceId, i64>> {
+    let mut blob = blob.strip_prefix(&[HEARD_FORM])?;
+    let mut heard = HashMap::default();
+    while let Some((len, rest)) = blob.split_first() {
+        let (name, rest) = rest.split_at_checked(usize::from(*len))?;
+        let device = DeviceId::new(std::str::from_utf8(name).ok()?).ok()?;
+        let (at, rest) = rest.split_first_chunk::<8>()?;
+        heard.insert(device, i64::from_le_bytes(*at));
+        blob = rest;
+    }
+    Some(heard)
+}
+
 fn hour_of_day(at: Timestamp) -> usize {
     // Adding whole days keeps the hour and cannot leave the range of numbers.
     ((at.ms().rem_euclid(24 * HOUR_MS) + BEIJING_MS) / HOUR_MS % 24) as usize
@@ -542,7 +627,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::time::Duration;
 
-    use onemap_model::{Quality, Quantity, SeriesKey, Value};
+    use onemap_model::{Quantity, SeriesKey, Value};
 
     use super::*;
     use crate::history::{History, HistoryConfig};
@@ -717,6 +802,46 @@ mod tests {
     }
 
     #[test]
+    fn a_device_is_heard_at_its_first_live_report_whatever_is_stamped_before_it() {
+        let station = Station::new();
+        let device = DeviceId::new("air-1").unwrap();
+        let weeks_ago = time("08:00:00") + Duration::ZERO;
+        let now = weeks_ago + Duration::from_secs(21 * 86_400);
+        let says = |at: Timestamp, quality: Quality| {
+            let mut readings = frame("air-1", at, 1.0, Duration::ZERO);
+            for reading in &mut readings {
+                (reading.quality, reading.received_at) = (quality, now);
+            }
+            station.says(&readings);
+        };
+        // Imported, or a stamp of weeks ago: kept and counted, and it says nothing of what was owed.
+        says(weeks_ago, Quality::RESENT.with(Quality::BACKFILL));
+        assert_eq!(station.ledger.heard(&device), None);
+        says(now, Quality::GOOD);
+        says(weeks_ago + Duration::from_secs(86_400), Quality::BACKFILL);
+        says(weeks_ago + Duration::from_secs(20 * 86_400), Quality::GOOD);
+        assert_eq!(station.ledger.heard(&device), Some(now));
+        let row = |ledger: &GapLedger, at: Timestamp, hour: usize| {
+            let since = Expectation {
+                since: ledger.heard(&device),
+                ..EVERY_5_MIN
+            };
+            let later = now + Duration::from_secs(86_400);
+            let row = ledger.day(&device, at.beijing_day(), &since, later)[hour];
+            (row.counts.received, row.expected, row.lost)
+        };
+        let (back, damaged) = GapLedger::decode(&station.ledger.encode_changed());
+        assert!(damaged.is_empty() && back.knows_heard());
+        for ledger in [&station.ledger, &back] {
+            assert_eq!(row(ledger, weeks_ago, 8), (1, 0, 0));
+            assert_eq!(row(ledger, weeks_ago, 9), (0, 0, 0));
+            assert_eq!(row(ledger, now, 7), (0, 0, 0));
+            assert_eq!(row(ledger, now, 8), (1, 12, 11));
+        }
+        assert!(station.ledger.encode_changed().is_empty());
+    }
+
+    #[test]
     fn doubtful_and_overdue_reports_are_counted_once_each() {
         let station = Station::new();
         let mut suspect = frame("air-1", time("08:00:00"), 1.0, Duration::ZERO);
@@ -755,6 +880,7 @@ mod tests {
         ));
         let changed = station.ledger.encode_changed();
         assert_eq!(changed.len(), 1, "only the day that changed is written again");
+        assert!(changed[0].0.ends_with(char::is_numeric));
 
         let mut kept: BTreeMap<String, Vec<u8>> = blobs.into_iter().chain(changed).collect();
         kept.retain(|_, blob| !blob.is_empty());

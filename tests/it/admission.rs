@@ -124,9 +124,13 @@ fn the_ledger_equals_the_count_of_one_who_drops_delays_repeats_and_corrupts() {
     let mut server = Server::new();
     let token = server.add_device("chaos", &json!({"cadence_s": 10}));
     let now = Timestamp::from_system(std::time::SystemTime::now()).ms();
-    // Yesterday in Beijing, 08:30 to 11:00: across two borders of an hour.
-    let midnight = (now + 8 * HOUR_MS) / DAY_MS * DAY_MS - 8 * HOUR_MS - DAY_MS;
-    let (start, end) = (midnight + 17 * HOUR_MS / 2, midnight + 11 * HOUR_MS);
+    // The last two and a half whole hours of one Beijing day: across two borders of an hour.
+    let today = (now + 8 * HOUR_MS) / DAY_MS * DAY_MS - 8 * HOUR_MS;
+    let end = match (now - today) / HOUR_MS {
+        0..4 => today,
+        hour => today + hour * HOUR_MS,
+    };
+    let start = end - 5 * HOUR_MS / 2;
     let mut dice = Dice(0x9e37_79b9);
     let mut book = Book::default();
     let mut publisher = Publisher::connect(server.mqtt_port, &token);
@@ -172,14 +176,14 @@ fn the_ledger_equals_the_count_of_one_who_drops_delays_repeats_and_corrupts() {
     }
     server.caught_up();
     let shown = hours_of(&server, "chaos", start);
-    for (hour, expected) in [(8, 180), (9, 360), (10, 360)] {
-        let mut count = book.hours[&(midnight / HOUR_MS + hour)];
+    for (hour, expected) in [(3, 180), (2, 360), (1, 360)].map(|(ago, n)| (end / HOUR_MS - ago, n)) {
+        let mut count = book.hours[&hour];
         assert!(
             count.late > 5 && count.duplicate > 5 && count.revised > 2,
             "{count:?}"
         );
         count.lost = expected - count.received;
-        let row = &shown[hour as usize];
+        let row = &shown[((hour + 8) % 24) as usize];
         let n = |name: &str| row[name].as_u64().unwrap();
         let ledger = Count {
             received: n("received"),

@@ -164,12 +164,11 @@ fn days(query: &Query, now: Timestamp) -> Result<std::ops::RangeInclusive<i64>, 
     Ok(from..=to)
 }
 
-/// The 24 hours of a device's day. Nothing is expected of it before its first reading.
+/// The 24 hours of a device's day. Nothing is expected of it before it was first heard live.
 fn rows_of(views: &Views, device: &Device, cadence_s: u32, day: i64, now: Timestamp) -> Vec<HourRow> {
-    let first = views.history.series_of(&device.id).iter().map(|s| s.first).min();
     let expectation = Expectation {
         cadence_s,
-        since: Some(first.unwrap_or(now)),
+        since: Some(views.gaps.heard(&device.id).unwrap_or(now)),
         until: None,
     };
     views.gaps.day(&device.id, day, &expectation, now)
