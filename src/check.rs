@@ -126,6 +126,7 @@ pub(crate) fn stat(config: &Config) -> Result<ExitCode> {
         ("forecast", record::KIND_FORECAST),
         ("tick", record::KIND_TICK),
         ("session", record::KIND_SESSION),
+        ("refused", record::KIND_REFUSED),
     ];
     let counts: serde_json::Map<String, serde_json::Value> = names
         .iter()

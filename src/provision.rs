@@ -12,7 +12,7 @@ use onemap_dashboards::auth::new_token;
 use onemap_dashboards::views::Views;
 use onemap_ingest::Provision;
 use onemap_log::Batch;
-use onemap_model::record::{KIND_FRAME, ProvisioningStrategy, Register};
+use onemap_model::record::{KIND_REFUSED, ProvisioningStrategy, RefusedFrame, Register};
 use onemap_model::{Device, DeviceState, Frame, Refusal, Scope, Source};
 use onemap_store::ledger::TokenHash;
 use serde_json::{Value, json};
@@ -115,7 +115,7 @@ impl Provisioner {
                     "a device was not registered: {detail}"
                 );
                 if refusal != Refusal::RateLimited {
-                    self.keep(request, refusal, source, peer).await;
+                    self.keep(request, (refusal, &detail), source, peer).await;
                 }
                 let status = if refusal == Refusal::BadProvisioning {
                     "FAILURE"
@@ -195,7 +195,7 @@ impl Provisioner {
     }
 
     /// Keeps a refused request without its secret.
-    async fn keep(&self, request: &[u8], refusal: Refusal, source: Source, peer: &str) {
+    async fn keep(&self, request: &[u8], (refusal, detail): (Refusal, &str), source: Source, peer: &str) {
         let payload = match serde_json::from_slice::<Value>(request) {
             Ok(Value::Object(mut members)) => {
                 for secret in ["provisionDeviceSecret", "token", "password", "hash"] {
@@ -220,7 +220,7 @@ impl Provisioner {
             payload: &payload[..payload.len().min(KEPT_BYTES)],
         };
         let mut batch = Batch::new();
-        batch.push(KIND_FRAME, |out| frame.encode(out));
+        batch.push(KIND_REFUSED, |out| RefusedFrame { detail, frame }.encode(out));
         if let Err(error) = self.views.log.append(&batch).await {
             warn!(peer, "a refused request was not kept: {error}");
         }

@@ -27,8 +27,8 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::auth::Keys;
 
-/// Detail of a quarantine entry that its listener refused: only its first bytes are kept, so it cannot be
-/// read again.
+/// How the detail of a quarantine entry begins that its listener refused; behind `: ` it says what exactly, but
+/// for journals of before. Only its first bytes are kept, so it cannot be read again.
 pub const BY_THE_LISTENER: &str = "refused by the listener";
 /// Records behind which the answers are no longer called current.
 const N_BEHIND: u64 = 50_000;

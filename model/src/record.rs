@@ -30,6 +30,8 @@ pub const KIND_COMMAND: u8 = 8;
 
 /// Kind byte of a [`Readmission`].
 pub const KIND_READMISSION: u8 = 16;
+/// Kind byte of a [`RefusedFrame`].
+pub const KIND_REFUSED: u8 = 17;
 
 /// Kinds that are kept beyond the retention of frames, so that a replay of a shortened journal still
 /// starts from the whole register, every rule, every act and every command.
@@ -456,6 +458,38 @@ impl<'a> Readmission<'a> {
     }
 }
 
+/// A frame that its listener refused, and what exactly was wrong with it: nobody finds that out again from the
+/// few bytes that are kept. Journals of before have such frames without it, as [`Frame`]s with a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedFrame<'a> {
+    /// What exactly.
+    pub detail: &'a str,
+    /// The frame, its refusal in it.
+    pub frame: Frame<'a>,
+}
+
+impl<'a> RefusedFrame<'a> {
+    /// Appends the body's bytes: the detail as u16 LE length + UTF-8, then the frame's body.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_text(out, self.detail);
+        self.frame.encode(out);
+    }
+
+    /// Reads what [`RefusedFrame::encode`] wrote, without copying.
+    ///
+    /// # Errors
+    /// When the body ends early or a field is impossible.
+    pub fn decode(body: &'a [u8]) -> Result<Self, RecordError> {
+        let mut rest = body;
+        let detail = text(&mut rest, || RecordError::Short(body.len()))?;
+        let frame = Frame::decode(rest)?;
+        match frame.refused {
+            Some(_) => Ok(Self { detail, frame }),
+            None => Err(RecordError::Field("refusal")),
+        }
+    }
+}
+
 /// When and by whom a lasting record was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stamped<T> {
@@ -491,6 +525,8 @@ pub enum Record<'a> {
     Command(CommandRecord),
     /// A frame out of the quarantine.
     Readmission(Readmission<'a>),
+    /// Bytes that the listener refused.
+    Refused(RefusedFrame<'a>),
 }
 
 impl<'a> Record<'a> {
@@ -514,6 +550,11 @@ impl<'a> Record<'a> {
                 again.encode(&mut body);
                 (KIND_READMISSION, body)
             }
+            Record::Refused(refused) => {
+                let mut body = Vec::with_capacity(refused.frame.payload.len() + 160);
+                refused.encode(&mut body);
+                (KIND_REFUSED, body)
+            }
         }
     }
 
@@ -535,6 +576,7 @@ impl<'a> Record<'a> {
             KIND_SESSION => Record::Session(serde_json::from_slice(body).map_err(json)?),
             KIND_COMMAND => Record::Command(serde_json::from_slice(body).map_err(json)?),
             KIND_READMISSION => Record::Readmission(Readmission::decode(body)?),
+            KIND_REFUSED => Record::Refused(RefusedFrame::decode(body)?),
             other => return Err(RecordError::Kind(other)),
         })
     }
@@ -550,6 +592,7 @@ impl<'a> Record<'a> {
             Record::Session(_) => None,
             Record::Command(c) => Some(c.at),
             Record::Readmission(again) => Some(again.at),
+            Record::Refused(refused) => Some(refused.frame.received_at),
         }
     }
 }
@@ -589,6 +632,10 @@ mod tests {
         };
         vec![
             Record::Frame(frame),
+            Record::Refused(RefusedFrame {
+                detail: "一个 9000 字节的报文",
+                frame,
+            }),
             Record::Frame(Frame {
                 refused: None,
                 payload: b"",
@@ -711,7 +758,7 @@ mod tests {
                 // A frame's payload has no length of its own (the log's record has): a cut inside it
                 // is the log's to notice.
                 let read = Record::decode(kind, &body[..cut]);
-                if kind != KIND_FRAME && kind != KIND_READMISSION {
+                if ![KIND_FRAME, KIND_READMISSION, KIND_REFUSED].contains(&kind) {
                     assert!(read.is_err(), "kind {kind} cut at {cut}");
                 }
             }

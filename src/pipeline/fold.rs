@@ -145,6 +145,7 @@ pub(super) fn fold(fold: &mut Fold<'_>, position: u64, record: Record<'_>) -> Re
     }
     match record {
         Record::Frame(frame) => fold.frame(position, &frame)?,
+        Record::Refused(refused) => fold.refused_there(position, &refused.frame, refused.detail),
         Record::Tick(_) => fold.tick(position),
         Record::Register(change) => fold.register(position, &change)?,
         Record::Rule(file) => fold.rules(position, &file),
@@ -159,10 +160,8 @@ pub(super) fn fold(fold: &mut Fold<'_>, position: u64, record: Record<'_>) -> Re
 
 impl Fold<'_> {
     fn frame(&mut self, position: u64, frame: &Frame<'_>) -> Result<()> {
-        if let Some(refusal) = frame.refused {
-            // Counted by the listener already.
-            self.quarantine(position, 0, frame, refusal, BY_THE_LISTENER);
-            self.miss(frame);
+        if frame.refused.is_some() {
+            self.refused_there(position, frame, "");
             return Ok(());
         }
         if is_relayed(frame) {
@@ -178,6 +177,17 @@ impl Fold<'_> {
             self.views.imports.put(position, ImportOutcome::new(counts, rows));
         }
         Ok(())
+    }
+
+    /// Keeps what the listener refused; it counted it already.
+    fn refused_there(&mut self, position: u64, frame: &Frame<'_>, detail: &str) {
+        let Some(refusal) = frame.refused else { return };
+        let detail = match detail {
+            "" => BY_THE_LISTENER.to_owned(),
+            detail => format!("{BY_THE_LISTENER}: {detail}"),
+        };
+        self.quarantine(position, 0, frame, refusal, &detail);
+        self.miss(frame);
     }
 
     /// Counts a frame of which something was refused in its device's day; of no device when nobody knows it.
@@ -245,6 +255,9 @@ impl Fold<'_> {
     /// Admits and folds what one device said; gives the number of the frame's next refusal.
     pub(super) fn said(&mut self, position: u64, said: &Said<'_>, message: Message) -> Result<u32> {
         let admitted = self.admitted(position, said, message);
+        if said.frame.source == Source::Import {
+            self.taken.rows.extend(refused_rows(&admitted));
+        }
         let ordinal = self.refuse_from(said.ordinal, position, said.part, &admitted.refused);
         self.take(said, admitted)?;
         Ok(ordinal)
@@ -255,9 +268,6 @@ impl Fold<'_> {
         let Said { frame, device, .. } = *said;
         if !message.seqs.is_empty() {
             let key = (device.id.clone(), message.epoch.unwrap_or(0), message.is_cbor);
-        if said.frame.source == Source::Import {
-            self.taken.rows.extend(refused_rows(&admitted));
-        }
             self.pending
                 .receipts
                 .entry(key)
@@ -591,6 +601,13 @@ impl Fold<'_> {
         refusal: Refusal,
         detail: &str,
     ) {
+        if frame.source == Source::Import {
+            self.taken.rows.push(RefusedRow {
+                row: None,
+                reason: refusal,
+                message: detail.to_owned(),
+            });
+        }
         self.refuse_n(1, (position, ordinal), frame, refusal, detail);
     }
 
@@ -601,13 +618,6 @@ impl Fold<'_> {
         (position, ordinal): (u64, u32),
         frame: &Frame<'_>,
         refusal: Refusal,
-        if frame.source == Source::Import {
-            self.taken.rows.push(RefusedRow {
-                row: None,
-                reason: refusal,
-                message: detail.to_owned(),
-            });
-        }
         detail: &str,
     ) {
         self.taken.counts.refused += n;

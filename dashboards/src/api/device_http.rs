@@ -66,8 +66,9 @@ async fn keep(
         payload: body,
     };
     if let Err(fault) = serde_json::from_slice::<IgnoredAny>(body) {
-        arrived.refuse(views, Refusal::BrokenJson).await?;
-        return Err(Problem::bad_request("broken_json", fault.to_string()));
+        let detail = fault.to_string();
+        arrived.refuse(views, Refusal::BrokenJson, &detail).await?;
+        return Err(Problem::bad_request("broken_json", detail));
     }
     arrived.keep(views).await?;
     views.links.heard(&device, &peer);

@@ -1,7 +1,7 @@
 //! Frames that come in by HTTP: answered when the journal has them durably.
 
 use onemap_log::Batch;
-use onemap_model::record::KIND_FRAME;
+use onemap_model::record::{KIND_FRAME, KIND_REFUSED, RefusedFrame};
 use onemap_model::{Frame, Refusal, Source};
 
 use crate::error::Problem;
@@ -57,12 +57,12 @@ impl<'a> Arrived<'a> {
     }
 
     /// Counts a refusal at the door and keeps the first bytes of what was refused.
-    pub(crate) async fn refuse(&self, views: &Views, refusal: Refusal) -> Result<(), Problem> {
+    pub(crate) async fn refuse(&self, views: &Views, refusal: Refusal, detail: &str) -> Result<(), Problem> {
         views.counters.refuse(refusal);
         let kept = &self.payload[..self.payload.len().min(KEPT_BYTES)];
         let frame = self.frame(views, Some(refusal), kept);
         let mut batch = Batch::new();
-        batch.push(KIND_FRAME, |out| frame.encode(out));
+        batch.push(KIND_REFUSED, |out| RefusedFrame { detail, frame }.encode(out));
         views
             .log
             .append(&batch)

@@ -68,7 +68,7 @@ pub(crate) async fn post(
     let (device, n_readings) = match posted(&body) {
         Ok(posted) => posted,
         Err((refusal, detail)) => {
-            arrived.refuse(&views, refusal).await?;
+            arrived.refuse(&views, refusal, &detail).await?;
             return Err(Problem::bad_request("bad_body", detail));
         }
     };

@@ -55,7 +55,7 @@ pub(crate) struct Many {
 /// # Errors
 /// Why it cannot.
 pub(crate) fn readmissible(entry: &QuarantineEntry) -> Result<(), &'static str> {
-    if entry.detail == BY_THE_LISTENER {
+    if entry.detail.starts_with(BY_THE_LISTENER) {
         return Err("the listener refused it; only its first 4 KiB are kept, so it cannot be read again");
     }
     if entry.payload.is_empty() {

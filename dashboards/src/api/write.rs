@@ -219,7 +219,7 @@ async fn write(
                     StatusCode::PAYLOAD_TOO_LARGE => Refusal::OverSize,
                     _ => Refusal::BrokenLine,
                 };
-                let kept = arrived.refuse(views, refusal).await;
+                let kept = arrived.refuse(views, refusal, message).await;
                 kept.map_err(|_| dialect.unavailable())?;
                 return Err(dialect.fail(status, "invalid", message, None));
             }

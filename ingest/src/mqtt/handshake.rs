@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use onemap_log::Batch;
-use onemap_model::record::KIND_FRAME;
+use onemap_model::record::{KIND_REFUSED, RefusedFrame};
 use onemap_model::{DeviceId, Frame, Refusal, Source};
 use rumqttd::protocol::{ConnAck, ConnectReturnCode, Packet};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -223,8 +223,9 @@ fn judge(shared: &Shared, arrival: &Arrival, buffer: &[u8]) -> Result<Greeting, 
             code: Some(ConnectReturnCode::ClientIdentifierNotValid),
             refusal: Refusal::MalformedPacket,
             detail: format!(
-                "`{device}` has a client id of {} bytes, clean session {is_clean}",
-                client_id.len()
+                "CONNECT with a client id of {} bytes and clean session {}; it has 1 to {MAX_CLIENT_ID_BYTES}, or none with clean session 1",
+                client_id.len(),
+                u8::from(is_clean)
             ),
             kept: Some(Kept {
                 device: some(&device),
@@ -369,7 +370,10 @@ fn own_will(shared: &Shared, device: &Arc<str>, is_gateway: bool, will: SentWill
         _ => Err(No {
             code: Some(ConnectReturnCode::NotAuthorized),
             refusal: Refusal::ForeignTopic,
-            detail: format!("the will of `{device}` is for a topic that is not its own"),
+            detail: format!(
+                "the will is for `{}`, which is not the device's own",
+                topics::shown(&will.topic)
+            ),
             kept: Some(Kept {
                 device: some(device),
                 payload: will.payload[..will.payload.len().min(KEPT_BYTES)].to_vec(),
@@ -412,7 +416,7 @@ async fn refuse(stream: &mut impl Transport, shared: &Shared, peer: &str, no: No
             no.detail
         );
         if let Some(kept) = no.kept {
-            keep(shared, peer, no.refusal, &kept).await;
+            keep(shared, peer, (no.refusal, &no.detail), &kept).await;
         }
     }
     // It may be gone already, or not read its end.
@@ -420,7 +424,8 @@ async fn refuse(stream: &mut impl Transport, shared: &Shared, peer: &str, no: No
     drain(stream).await;
 }
 
-pub(super) async fn keep(shared: &Shared, peer: &str, refusal: Refusal, kept: &Kept) {
+/// Journals the beginning of what was refused, with what was wrong with it.
+pub(super) async fn keep(shared: &Shared, peer: &str, (refusal, detail): (Refusal, &str), kept: &Kept) {
     let frame = Frame {
         received_at: (shared.clock)(),
         source: Source::Mqtt,
@@ -433,7 +438,7 @@ pub(super) async fn keep(shared: &Shared, peer: &str, refusal: Refusal, kept: &K
         payload: &kept.payload,
     };
     let mut batch = Batch::new();
-    batch.push(KIND_FRAME, |out| frame.encode(out));
+    batch.push(KIND_REFUSED, |out| RefusedFrame { detail, frame }.encode(out));
     tokio::select! {
         appended = shared.log.append(&batch) => if let Err(error) = appended {
             warn!(peer, "refused bytes were not kept: {error}");

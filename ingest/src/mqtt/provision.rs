@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use super::handshake::{KEPT_BYTES, Kept, drain, keep};
 use super::packet::{self, Ack, Cut, Head};
 use super::server::Shared;
+use super::topics;
 use super::transport::Transport;
 
 /// The user name.
@@ -97,7 +98,11 @@ impl Client {
                     if publish.topic != REQUEST.as_bytes() {
                         let topic = String::from_utf8_lossy(publish.topic).into_owned();
                         let kept = publish.payload[..publish.payload.len().min(KEPT_BYTES)].to_vec();
-                        refuse(shared, peer, Refusal::ForeignTopic, topic, kept).await;
+                        let detail = format!(
+                            "publish to `{}`; a client that asks to be registered publishes to `{REQUEST}` only",
+                            topics::shown(&topic)
+                        );
+                        refuse(shared, peer, (Refusal::ForeignTopic, &detail), topic, kept).await;
                         return None;
                     }
                     let ack = match publish.qos {
@@ -115,7 +120,8 @@ impl Client {
                 Err(bad) => {
                     debug!(peer, "a provisioning client is cut off: {bad}");
                     // It may hold a secret, so nothing of it is kept.
-                    refuse(shared, peer, Refusal::MalformedPacket, String::new(), Vec::new()).await;
+                    let why = (Refusal::MalformedPacket, &*bad.to_string());
+                    refuse(shared, peer, why, String::new(), Vec::new()).await;
                     return None;
                 }
             };
@@ -123,7 +129,9 @@ impl Client {
             if let Some((payload, ack)) = request {
                 self.n_requests += 1;
                 if self.n_requests > N_REQUESTS {
-                    refuse(shared, peer, Refusal::RateLimited, REQUEST.to_owned(), Vec::new()).await;
+                    let detail = format!("more than {N_REQUESTS} requests on one connection");
+                    let why = (Refusal::RateLimited, &*detail);
+                    refuse(shared, peer, why, REQUEST.to_owned(), Vec::new()).await;
                     return None;
                 }
                 let answer = match &shared.provision {
@@ -174,17 +182,22 @@ impl Client {
     }
 }
 
-async fn refuse(shared: &Shared, peer: &str, refusal: Refusal, topic: String, payload: Vec<u8>) {
+async fn refuse(shared: &Shared, peer: &str, why: (Refusal, &str), topic: String, payload: Vec<u8>) {
+    let (refusal, detail) = why;
     shared.counters.refuse(refusal);
     if !shared.strangers.may_keep(std::time::Instant::now()) {
         shared.counters.not_kept();
         return;
     }
-    warn!(peer, reason = refusal.label(), "a provisioning client is cut off");
+    warn!(
+        peer,
+        reason = refusal.label(),
+        "a provisioning client is cut off: {detail}"
+    );
     let kept = Kept {
         device: None,
         topic,
         payload,
     };
-    keep(shared, peer, refusal, &kept).await;
+    keep(shared, peer, why, &kept).await;
 }

@@ -60,6 +60,11 @@ pub(super) fn own<'t>(speaker: Speaker<'_>, name: &'t str) -> Own<'t> {
     }
 }
 
+/// A topic as its sender wrote it, for a detail: its beginning, control characters escaped.
+pub(super) fn shown(topic: &str) -> String {
+    topic.chars().take(128).flat_map(char::escape_debug).collect()
+}
+
 /// Whether what a device publishes here goes to those who listen there. On the topics that a device and the
 /// server both publish to (its attributes, its requests and answers, its commands, all of a gateway's) a device
 /// must not take its own words for the server's.

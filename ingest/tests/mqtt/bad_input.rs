@@ -129,6 +129,8 @@ async fn a_foreign_topic_is_refused_and_kept_and_reaches_nobody() {
         .await;
         assert_eq!(kept.topic, topic);
         assert_eq!(kept.payload, [b'z'; 4096]);
+        let detail = format!("publish to `{topic}`, which is not the device's own");
+        assert_eq!(kept.detail, detail);
     }
     let of_gateways = publish("v1/gateway/telemetry", 1, 2, b"z");
     let kept = cut_off(&server, Refusal::NotAGateway, &of_gateways).await;
@@ -144,6 +146,11 @@ async fn an_over_size_packet_is_refused_before_it_is_read() {
     let kept = cut_off(&server, Refusal::OverSize, &bytes).await;
     assert_eq!(kept.payload, bytes[..4096]);
     assert_eq!(kept.topic, TELEMETRY);
+    assert!(
+        kept.detail.ends_with("is over the limit of 262144"),
+        "{}",
+        kept.detail
+    );
     // The largest that is taken.
     let mut client = Client::connect(server.address, &Connect::of("A")).await;
     let room = (256 << 10) - 2 - TELEMETRY.len() - 2;
@@ -160,6 +167,7 @@ async fn a_connection_that_ends_inside_a_packet_leaves_what_came() {
     drop(client);
     let kept = server.refused(Refusal::MalformedPacket).await;
     assert_eq!(kept.payload, bytes[..bytes.len() - 3]);
+    assert_eq!(kept.detail, "the connection ended inside a packet");
     assert_eq!(server.counters.refused(Refusal::MalformedPacket), 1);
 }
 

@@ -41,6 +41,11 @@ async fn other_versions_are_told_so() {
     }
     let kept = server.refused(Refusal::MalformedPacket).await;
     assert!(
+        kept.detail.ends_with("only MQTT 3.1.1 is spoken here"),
+        "{}",
+        kept.detail
+    );
+    assert!(
         !kept.payload.windows(5).any(|w| w == b"token"),
         "no secret is kept"
     );
@@ -206,5 +211,9 @@ async fn the_will_is_published_when_the_connection_breaks_and_only_then() {
     assert_eq!(
         (kept.device.as_str(), kept.topic.as_str()),
         ("C", "v1/devices/B/telemetry")
+    );
+    assert_eq!(
+        kept.detail,
+        "the will is for `v1/devices/B/telemetry`, which is not the device's own"
     );
 }

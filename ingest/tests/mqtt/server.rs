@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use onemap_ingest::mqtt::{Addresses, Certificates, Holder, Sessions};
 use onemap_ingest::{Auth, Counters, Fanout, MqttConfig, MqttServer};
 use onemap_log::{Config, Log};
-use onemap_model::record::Session;
+use onemap_model::record::{RefusedFrame, Session};
 use onemap_model::{DeviceId, Record, Refusal, Timestamp};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -55,6 +55,8 @@ fn clock() -> Timestamp {
 pub(crate) struct Kept {
     pub(crate) position: u64,
     pub(crate) refused: Option<Refusal>,
+    /// What the front end said of it.
+    pub(crate) detail: String,
     pub(crate) device: String,
     pub(crate) topic: String,
     pub(crate) payload: Vec<u8>,
@@ -147,6 +149,15 @@ impl Server {
                 Record::Frame(frame) => frames.push(Kept {
                     position: entry.position,
                     refused: frame.refused,
+                    detail: String::new(),
+                    device: frame.device.to_owned(),
+                    topic: frame.topic.to_owned(),
+                    payload: frame.payload.to_vec(),
+                }),
+                Record::Refused(RefusedFrame { detail, frame }) => frames.push(Kept {
+                    position: entry.position,
+                    refused: frame.refused,
+                    detail: detail.to_owned(),
                     device: frame.device.to_owned(),
                     topic: frame.topic.to_owned(),
                     payload: frame.payload.to_vec(),

@@ -1,7 +1,7 @@
 //! Packets of a client into what is staged for the journal and what is answered at once.
 
 use bytes::Bytes;
-use onemap_model::record::{KIND_FRAME, Session as Change, SessionFilter};
+use onemap_model::record::{KIND_FRAME, KIND_REFUSED, RefusedFrame, Session as Change, SessionFilter};
 use onemap_model::{Frame, Refusal, Source, Timestamp};
 use rumqttd::protocol::{
     Packet, PingResp, QoS, SubAck, Subscribe, SubscribeReasonCode, UnsubAck, Unsubscribe,
@@ -91,12 +91,15 @@ impl Connection {
                 let topic = String::from_utf8_lossy(publish.topic);
                 let kept = &publish.payload[..publish.payload.len().min(KEPT_BYTES)];
                 let frame = frame(&topic, Some(refusal), kept);
-                self.batch.push(KIND_FRAME, |out| frame.encode(out));
-                let topic: String = topic.chars().take(128).collect();
-                return Err(Wrong::Foreign(
-                    refusal,
-                    format!("publish to `{topic}`, which is {why}"),
-                ));
+                let detail = format!("publish to `{}`, which is {why}", topics::shown(&topic));
+                self.batch.push(KIND_REFUSED, |out| {
+                    RefusedFrame {
+                        detail: &detail,
+                        frame,
+                    }
+                    .encode(out);
+                });
+                return Err(Wrong::Foreign(refusal, detail));
             }
         };
         let ack = match publish.qos {
@@ -318,11 +321,20 @@ impl Connection {
             }
         }
         let topic = packet::topic_of_beginning(&self.buffer).map(str::to_owned);
-        self.stage_refused(refusal_of(bad), topic);
+        self.stage_because(refusal_of(bad), topic, &bad.to_string());
     }
 
-    /// Stages the front of the buffer as a refused frame.
+    /// Stages the front of the buffer as a refused frame, where the buffer itself shows what is wrong.
     pub(super) fn stage_refused(&mut self, refusal: Refusal, topic: Option<String>) {
+        let detail = match packet::cut(&self.buffer, self.shared.config.max_packet_bytes) {
+            Err(bad) => bad.to_string(),
+            Ok(Cut::More(_)) => "the connection ended inside a packet".to_owned(),
+            Ok(_) => "bytes between two packets that are none".to_owned(),
+        };
+        self.stage_because(refusal, topic, &detail);
+    }
+
+    fn stage_because(&mut self, refusal: Refusal, topic: Option<String>, detail: &str) {
         let frame = Frame {
             received_at: (self.shared.clock)(),
             source: Source::Mqtt,
@@ -334,7 +346,8 @@ impl Connection {
             topic: topic.as_deref().unwrap_or_default(),
             payload: shown(&self.buffer),
         };
-        self.batch.push(KIND_FRAME, |out| frame.encode(out));
+        self.batch
+            .push(KIND_REFUSED, |out| RefusedFrame { detail, frame }.encode(out));
     }
 }
 
