@@ -117,10 +117,9 @@ impl Provisioner {
                 if refusal != Refusal::RateLimited {
                     self.keep(request, (refusal, &detail), source, peer).await;
                 }
-                let status = if refusal == Refusal::BadProvisioning {
-                    "FAILURE"
-                } else {
-                    "NOT_FOUND"
+                let status = match refusal {
+                    Refusal::BadProvisioning | Refusal::Retired | Refusal::Revoked => "FAILURE",
+                    _ => "NOT_FOUND",
                 };
                 json!({"status": "FAILURE", "provisionDeviceStatus": status, "errorMsg": detail})
             }
@@ -157,6 +156,22 @@ impl Provisioner {
                 .map_err(|_| bad("the register cannot be read"))?;
             register.view.devices.get(&id).cloned()
         };
+        // Who was put out by a person is let in by a person.
+        if known
+            .as_ref()
+            .is_some_and(|known| known.state == DeviceState::Retired)
+        {
+            return Err(No(
+                Refusal::Retired,
+                format!("`{id}` is retired; somebody has to activate it first"),
+            ));
+        }
+        if keys.is_revoked(&id) {
+            return Err(No(
+                Refusal::Revoked,
+                format!("the tokens of `{id}` were revoked; somebody has to activate it first"),
+            ));
+        }
         let mut changes = Vec::new();
         match (provisioning.strategy, known) {
             (ProvisioningStrategy::New, Some(_)) => {
@@ -166,9 +181,7 @@ impl Provisioner {
                 device: new_device(id.clone(), name, profile.clone()),
             }),
             (ProvisioningStrategy::Known, Some(device))
-                if device.profile.as_ref() == Some(profile)
-                    && device.state != DeviceState::Retired
-                    && !keys.has_token(&id) => {}
+                if device.profile.as_ref() == Some(profile) && !keys.has_token(&id) => {}
             (ProvisioningStrategy::Known, _) => {
                 return Err(bad(format!(
                     "no device `{id}` of this profile waits for its token"

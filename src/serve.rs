@@ -60,7 +60,8 @@ impl Tokens {
     fn holder(&self, device: DeviceId) -> Option<Holder> {
         let register = self.0.register.read().ok()?;
         let known = register.view.devices.get(&device);
-        if known.is_some_and(|known| known.state == DeviceState::Retired) {
+        let is_retired = known.is_some_and(|known| known.state == DeviceState::Retired);
+        if is_retired || self.0.keys.is_revoked(&device) {
             return None;
         }
         let is_gateway = known.is_some_and(|known| known.is_gateway);
@@ -397,4 +398,51 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
     file.write_all(text.as_bytes())
         .with_context(|| format!("cannot write {}", part.display()))?;
     std::fs::rename(&part, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use onemap_model::Timestamp;
+    use onemap_model::record::Register;
+
+    use super::*;
+
+    #[test]
+    fn a_revoked_device_s_certificate_opens_nothing_until_it_is_admitted() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::load(None, &dir.path().join("data")).unwrap();
+        let house = house::open(&config, None, Purpose::Serve).unwrap();
+        let views = Arc::clone(&house.views);
+        let id = DeviceId::new("gauge-1").unwrap();
+        let device: onemap_model::Device =
+            serde_json::from_value(json!({"id": id, "name": "甲", "kind": "river_gauge"})).unwrap();
+        let put = |change: Register| {
+            views.register.write().unwrap().view.apply(&change).unwrap();
+            views.keys.apply(Timestamp::from_ms(1), &change);
+        };
+        let tokens = Tokens(Arc::clone(&views));
+        let opens = || tokens.certificate(&["gauge-1".to_owned()]).is_some();
+        assert!(!opens(), "nobody knows it");
+        put(Register::Device {
+            device: device.clone(),
+        });
+        assert!(opens());
+        put(Register::DeviceTokenRevoked { device: id.clone() });
+        assert!(!opens());
+        // What else is changed of it does not let it in.
+        put(Register::Device {
+            device: device.clone(),
+        });
+        assert!(!opens());
+        put(Register::DeviceAdmitted { device: id });
+        assert!(opens());
+        put(Register::Device {
+            device: onemap_model::Device {
+                state: DeviceState::Retired,
+                ..device
+            },
+        });
+        assert!(!opens());
+    }
 }

@@ -107,6 +107,10 @@ impl Keys {
     pub fn has_token(&self, device: &DeviceId) -> bool {
         self.tokens.read().expect(POISON).has_token(device)
     }
+    /// Whether a device's tokens were revoked, so that nothing lets it in until it is admitted again.
+    pub fn is_revoked(&self, device: &DeviceId) -> bool {
+        self.tokens.read().expect(POISON).is_revoked(device)
+    }
     /// Ends tokens whose time has come; gives the devices that held them.
     pub fn expire(&self, now: Timestamp) -> Vec<DeviceId> {
         let ended = self.tokens.write().expect(POISON).expire(now);

@@ -240,8 +240,14 @@ pub enum Register {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires: Option<Timestamp>,
     },
-    /// A device's tokens end, also one in its grace.
+    /// A device's tokens end, also one in its grace, and nothing else (a certificate, a profile's key) lets it
+    /// in until it is admitted or given a token.
     DeviceTokenRevoked {
+        /// The device.
+        device: DeviceId,
+    },
+    /// A device whose tokens were revoked may come in again.
+    DeviceAdmitted {
         /// The device.
         device: DeviceId,
     },

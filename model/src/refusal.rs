@@ -89,6 +89,8 @@ refusals! {
     RetainedFull = "retained_full", "保留消息已满";
     /// A unit in which the quantity is not given.
     UnknownUnit = "unknown_unit", "未知单位";
+    /// A device whose tokens were revoked asks to be let in by other means.
+    Revoked = "revoked", "凭证已吊销";
 }
 
 impl From<Refusal> for &'static str {

@@ -88,14 +88,14 @@ impl Fold<'_> {
     }
 }
 
-/// Cuts the connections of a device that is retired, or whose token has ended.
+/// Cuts the connections of a device that is retired or revoked, or those whose token has ended.
 fn enforce(views: &Views, id: &DeviceId) {
-    let is_retired = {
+    let is_out = views.keys.is_revoked(id) || {
         let register = views.register.read().expect(POISON);
         let device = register.view.devices.get(id);
         device.is_none_or(|d| d.state == DeviceState::Retired)
     };
-    let n = if is_retired {
+    let n = if is_out {
         views.links.cut(id.as_str())
     } else {
         views

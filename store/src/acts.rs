@@ -330,7 +330,8 @@ fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), Ac
         Register::DeviceToken { sha256, .. } | Register::AccessTokenRevoked { sha256 } => hash(index, sha256),
         Register::EntityRemoved { .. }
         | Register::Attributes { .. }
-        | Register::DeviceTokenRevoked { .. } => Ok(()),
+        | Register::DeviceTokenRevoked { .. }
+        | Register::DeviceAdmitted { .. } => Ok(()),
         Register::Provisioning { sha256, .. } => {
             cover(scope, None)?;
             hash(index, sha256)

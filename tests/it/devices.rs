@@ -446,6 +446,21 @@ fn devices_register_themselves_with_a_profile_s_secret() {
         "it has a token"
     );
     server.request("DELETE", "/api/v1/devices/known-1/token", None);
+    assert_eq!(device(&server, "known-1")["revoked"], true);
+    let revoked = post(&ask(&opened, "known-1", None));
+    assert_eq!(revoked["status"], "FAILURE");
+    assert!(text(&revoked, "errorMsg").contains("were revoked"), "{revoked}");
+    assert_eq!(refused(&server, "revoked"), 1);
+    let retired = server.post("/api/v1/devices/known-1/retire", &json!({}));
+    assert_eq!(retired["lifecycle"], "retired");
+    let retired = post(&ask(&opened, "known-1", None));
+    assert!(text(&retired, "errorMsg").contains("is retired"), "{retired}");
+    assert_eq!(refused(&server, "retired"), 1);
+    let active = server.post("/api/v1/devices/known-1/activate", &json!({}));
+    assert_eq!(
+        (&active["lifecycle"], &active["revoked"]),
+        (&json!("provisioned"), &json!(false))
+    );
     assert_eq!(post(&ask(&opened, "known-1", None))["status"], "SUCCESS");
     assert_eq!(post(&ask(&opened, "known-1", None))["status"], "FAILURE", "once");
     assert_eq!(

@@ -308,6 +308,7 @@ fn show_device(views: &Views, scope: &Scope, id: &str) -> Result<Value, Problem>
     shown["last_peer"] = json!(views.links.last_peer(id).as_deref());
     shown["firmware"] = json!(firmware(views, &device.id));
     shown["has_token"] = views.keys.has_token(&device.id).into();
+    shown["revoked"] = views.keys.is_revoked(&device.id).into();
     shown["children"] = json!(children);
     Ok(shown)
 }

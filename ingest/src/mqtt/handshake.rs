@@ -313,7 +313,7 @@ fn authenticate(
             Some(credential) => Some(shared.auth.certificate(&credential.identity.names).ok_or_else(
                 || {
                     let detail = format!(
-                        "no device is named by its certificate {:?}",
+                        "no device that may come in is named by its certificate {:?}",
                         credential.identity.names
                     );
                     no(

@@ -257,6 +257,15 @@ impl LedgerReader {
         })
     }
 
+    /// The devices whose tokens were revoked, and that were not admitted or given a token since.
+    pub fn revoked_devices(&self) -> Result<Vec<DeviceId>, LedgerError> {
+        self.read(|c| {
+            c.prepare_cached("SELECT device FROM device_revocations ORDER BY device")?
+                .query_map([], |row| parsed(row, 0))?
+                .collect()
+        })
+    }
+
     /// With what devices may register themselves, by profile.
     pub fn provisioning(&self) -> Result<Vec<Provisioning>, LedgerError> {
         self.read(|c| {

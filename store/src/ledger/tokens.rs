@@ -1,6 +1,6 @@
 //! Who holds which token. Only SHA-256 hashes are kept; a token itself is shown once and never stored.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -82,6 +82,8 @@ pub struct Tokens {
     /// Of tokens that end by themselves, soonest first.
     ends: BTreeSet<(Timestamp, TokenHash)>,
     access: HashMap<TokenHash, AccessToken>,
+    /// Devices that nothing lets in until they are admitted or given a token.
+    revoked: HashSet<DeviceId>,
     /// By profile.
     provisioning: HashMap<ProfileId, Provisioning>,
 }
@@ -119,6 +121,7 @@ impl Tokens {
                 tokens.former.insert(device, hash);
             }
         }
+        tokens.revoked.extend(ledger.revoked_devices()?);
         for token in ledger.access_tokens()? {
             tokens.access.insert(token.sha256, token);
         }
@@ -143,6 +146,7 @@ impl Tokens {
                 },
                 Some(hash),
             ) => {
+                self.revoked.remove(device);
                 self.end_former(device);
                 let before = self.by_device.get(device).copied();
                 if let Some(before) = before {
@@ -163,6 +167,11 @@ impl Tokens {
             }
             (Change::DeviceTokenRevoked { device }, _) => {
                 self.revoke(device);
+                self.revoked.insert(device.clone());
+                true
+            }
+            (Change::DeviceAdmitted { device }, _) => {
+                self.revoked.remove(device);
                 true
             }
             (Change::Device { device }, _) if device.state == DeviceState::Retired => {
@@ -292,6 +301,11 @@ impl Tokens {
         self.by_device.contains_key(device)
     }
 
+    /// Whether a device's tokens were revoked, and it was neither admitted nor given a token since.
+    pub fn is_revoked(&self, device: &DeviceId) -> bool {
+        self.revoked.contains(device)
+    }
+
     /// A device's former token ends. A token that two devices were given belongs to the later one.
     fn put_device(&mut self, device: DeviceId, hash: TokenHash) {
         if let Some(former) = self.by_device.insert(device.clone(), hash) {
@@ -348,8 +362,21 @@ pub(crate) fn put(tx: &Connection, position: u64, at: Timestamp, change: &Change
             &[&device.as_str()],
         )
     };
+    let admit = |device: &DeviceId| {
+        run(
+            "DELETE FROM device_revocations WHERE device = ?1",
+            &[&device.as_str()],
+        )
+    };
     match (change, hash_of(change)) {
-        (Change::DeviceTokenRevoked { device }, _) => revoke(device),
+        (Change::DeviceTokenRevoked { device }, _) => {
+            revoke(device)?;
+            run(
+                "INSERT OR REPLACE INTO device_revocations (device, position) VALUES (?1, ?2)",
+                &[&device.as_str(), &signed(position)],
+            )
+        }
+        (Change::DeviceAdmitted { device }, _) => admit(device),
         (Change::Device { device }, _) if device.state == DeviceState::Retired => revoke(&device.id),
         (
             Change::DeviceToken {
@@ -360,6 +387,7 @@ pub(crate) fn put(tx: &Connection, position: u64, at: Timestamp, change: &Change
             },
             Some(hash),
         ) => {
+            admit(device)?;
             let before: Option<[u8; 32]> = tx
                 .prepare_cached("SELECT sha256 FROM device_tokens WHERE device = ?1")?
                 .query_row([device.as_str()], |row| row.get(0))
@@ -532,7 +560,13 @@ mod tests {
         tokens.apply(at(6), &rotate("three", 60, None));
         assert!(tokens.apply(at(7), &Change::DeviceTokenRevoked { device: a.clone() }));
         assert_eq!((tokens.device("two"), tokens.device("three")), (None, None));
+        // Nothing lets it in until somebody does.
+        assert!(tokens.is_revoked(&a));
+        assert!(tokens.apply(at(7), &Change::DeviceAdmitted { device: a.clone() }));
+        assert!(!tokens.is_revoked(&a));
+        tokens.apply(at(7), &Change::DeviceTokenRevoked { device: a.clone() });
         tokens.apply(at(8), &rotate("four", 0, None));
+        assert!(!tokens.is_revoked(&a));
         let mut device: onemap_model::Device =
             serde_json::from_str(r#"{"id":"a","name":"a","kind":"gauge"}"#).unwrap();
         assert!(!tokens.apply(

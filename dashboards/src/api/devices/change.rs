@@ -220,7 +220,7 @@ pub(crate) async fn patch(
         if device.state != DeviceState::Maintenance {
             device.maintenance = None;
         }
-        Ok(())
+        Ok(None)
     })
     .await
 }
@@ -260,7 +260,7 @@ pub(crate) async fn maintain(
         not_retired(device)?;
         device.state = DeviceState::Maintenance;
         device.maintenance = Some(Maintenance { until, note });
-        Ok(())
+        Ok(None)
     })
     .await
 }
@@ -271,26 +271,33 @@ pub(crate) async fn retire(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let scope = caller.require(Permission::Register)?;
-    change(&views, scope, &id, |device| {
-        device.state = DeviceState::Retired;
-        device.maintenance = None;
-        Ok(())
-    })
-    .await
+    put_state(&views, &caller, &id, DeviceState::Retired).await
 }
 
-/// Takes a device into use again. One that was retired has no token until it is given a new one.
+/// Takes a device into use again: maintenance, retirement and revocation end. One that was retired or revoked
+/// has no token until it is given a new one.
 pub(crate) async fn activate(
     State(views): State<Arc<Views>>,
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
+    put_state(&views, &caller, &id, DeviceState::Active).await
+}
+
+async fn put_state(
+    views: &Views,
+    caller: &Caller,
+    id: &str,
+    state: DeviceState,
+) -> Result<Json<Value>, Problem> {
     let scope = caller.require(Permission::Register)?;
-    change(&views, scope, &id, |device| {
-        device.state = DeviceState::Active;
+    change(views, scope, id, |device| {
+        device.state = state;
         device.maintenance = None;
-        Ok(())
+        let is_revoked = state == DeviceState::Active && views.keys.is_revoked(&device.id);
+        Ok(is_revoked.then(|| Register::DeviceAdmitted {
+            device: device.id.clone(),
+        }))
     })
     .await
 }
@@ -305,21 +312,24 @@ fn not_retired(device: &Device) -> Result<(), Problem> {
     }
 }
 
+/// Changes a device; `how` may give a change that goes with it.
 async fn change(
     views: &Views,
     scope: &Scope,
     id: &str,
-    how: impl FnOnce(&mut Device) -> Result<(), Problem>,
+    how: impl FnOnce(&mut Device) -> Result<Option<Register>, Problem>,
 ) -> Result<Json<Value>, Problem> {
     let _turn = views.changing.lock().await;
     let before = find(views, scope, id)?;
     let mut device = Device::clone(&before);
-    how(&mut device)?;
+    let more = how(&mut device)?;
     sound(&views.register.read().expect(POISON), scope, &mut device, &|_| {
         false
     })?;
-    if device != *before {
-        record(views, scope, vec![Register::Device { device }]).await?;
+    let altered = (device != *before).then_some(Register::Device { device });
+    let changes: Vec<Register> = altered.into_iter().chain(more).collect();
+    if !changes.is_empty() {
+        record(views, scope, changes).await?;
     }
     Ok(Json(show_device(views, scope, id)?))
 }
@@ -371,7 +381,8 @@ pub(crate) async fn rotate(
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
-/// Ends a device's tokens and cuts its connections.
+/// Ends a device's tokens and cuts its connections; its certificate opens nothing either until it is activated or
+/// given a token.
 pub(crate) async fn revoke(
     State(views): State<Arc<Views>>,
     caller: Caller,
