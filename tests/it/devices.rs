@@ -591,6 +591,8 @@ fn an_officer_of_one_division_neither_sees_nor_changes_another() {
     assert_eq!(status, 200);
     server.add_device("own", &json!({"division": "630102"}));
     server.add_device("far", &json!({"division": "630103"}));
+    server.add_device("gw-own", &json!({"division": "630102", "is_gateway": true}));
+    server.add_device("gw-far", &json!({"division": "630103", "is_gateway": true}));
     let token = |role: &str| {
         let body = json!({"role": role, "division": "630102", "name": role});
         server.post("/api/v1/tokens", &body)["token"]
@@ -612,6 +614,21 @@ fn an_officer_of_one_division_neither_sees_nor_changes_another() {
             403,
             403,
         ),
+        (
+            "PATCH",
+            "/api/v1/devices/own",
+            r#"{"gateway":"gw-far"}"#,
+            403,
+            403,
+        ),
+        (
+            "PATCH",
+            "/api/v1/devices/own",
+            r#"{"gateway":"gw-own"}"#,
+            200,
+            403,
+        ),
+        ("PATCH", "/api/v1/devices/own", r#"{"gateway":null}"#, 200, 403),
         ("PATCH", "/api/v1/devices/far", r#"{"name":"x"}"#, 404, 403),
         ("POST", "/api/v1/devices/own/maintenance", "{}", 200, 403),
         ("POST", "/api/v1/devices/far/maintenance", "{}", 404, 403),
@@ -643,9 +660,18 @@ fn an_officer_of_one_division_neither_sees_nor_changes_another() {
         .iter()
         .map(|d| d["id"].as_str().unwrap())
         .collect();
-    assert_eq!(ids, ["mine", "own"]);
+    assert_eq!(ids, ["gw-own", "mine", "own"]);
     let (_, summary) = request(&server.http, &officer, "GET", "/api/v1/devices/summary", None);
-    assert_eq!(summary["total"], 2);
+    assert_eq!(summary["total"], 3);
+    let child = json!({"id": "child", "name": "子", "kind": "k", "division": "630102", "gateway": "gw-far"});
+    let (status, problem) = request(
+        &server.http,
+        &integrator,
+        "POST",
+        "/api/v1/devices",
+        Some(&child.to_string()),
+    );
+    assert_eq!((status, &problem["code"]), (403, &json!("foreign_gateway")));
     assert_eq!(
         device(&server, "far")["lifecycle"],
         "provisioned",

@@ -39,7 +39,7 @@ pub(super) struct Unsound {
 impl From<Unsound> for Problem {
     fn from(unsound: Unsound) -> Self {
         match (unsound.is_forbidden, unsound.code) {
-            (true, _) => Problem::forbidden(unsound.message),
+            (true, code) => Problem::forbidden_by(code, unsound.message),
             (false, NAME_TAKEN) => Problem::conflict(NAME_TAKEN, unsound.message),
             (false, code) => Problem::bad_request(code, unsound.message),
         }
@@ -88,6 +88,17 @@ pub(super) fn sound(
         if !known.is_some_and(|g| g.is_gateway) && !also(gateway.as_str()) {
             let message = format!("no gateway is called `{gateway}` (is_gateway must be set on it)");
             return bad("gateway", "unknown_gateway", message);
+        }
+        // Who speaks for a device may say anything in its name and hears its commands.
+        let before = register.view.devices.get(&device.id);
+        let is_new = before.is_none_or(|before| before.gateway.as_ref() != Some(gateway));
+        if is_new && known.is_some() && !scope.covers(register.divisions.get(gateway)) {
+            return Err(Unsound {
+                field: "gateway",
+                code: "foreign_gateway",
+                message: format!("gateway `{gateway}` does not stand in your division"),
+                is_forbidden: true,
+            });
         }
     }
     // What stands in the register already may be changed otherwise.
