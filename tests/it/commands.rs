@@ -8,7 +8,7 @@ use onemap_store::ledger::{CommandFilter, LedgerReader};
 use rumqttc::{Client, Event, MqttOptions, Packet, Publish, QoS};
 use serde_json::{Value, json};
 
-use crate::server::{Server, binary, request, wait_for};
+use crate::server::{CONFIG, Server, binary, request, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const REQUESTS: &str = "v1/devices/me/rpc/request/+";
@@ -677,4 +677,42 @@ fn a_gateway_hears_of_a_child_by_the_name_it_uses_itself() {
         );
         facts(&server, id, "executed");
     }
+}
+
+#[test]
+fn orders_at_the_same_moment_do_not_pass_the_limit_together() {
+    const MOST: usize = 5;
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!("[commands]\nwaiting_per_device = {MOST}\n");
+    std::fs::write(folder.path().join("onemap.toml"), format!("{CONFIG}{config}")).unwrap();
+    let server = Server::start_in(folder.path());
+    server.add_device("v", &json!({"kind": "valve"}));
+    let start = std::sync::Barrier::new(24);
+    let answers: Vec<(u16, Value)> = std::thread::scope(|scope| {
+        let post = |_| {
+            scope.spawn(|| {
+                let body = json!({"device": "v", "method": "open"}).to_string();
+                start.wait();
+                request(
+                    &server.http,
+                    &server.token,
+                    "POST",
+                    "/api/v1/commands",
+                    Some(&body),
+                )
+            })
+        };
+        let threads: Vec<_> = (0..24).map(post).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let n_taken = answers.iter().filter(|(status, _)| *status == 201).count();
+    assert_eq!(n_taken, MOST, "{answers:?}");
+    for (status, problem) in answers.iter().filter(|(status, _)| *status != 201) {
+        assert_eq!((*status, &problem["code"]), (429, &json!("too_many_waiting")));
+    }
+    // A place that is free again is given again.
+    let first = answers.iter().find(|(status, _)| *status == 201).unwrap();
+    let path = format!("/api/v1/commands/{}/cancel", first.1["id"]);
+    assert_eq!(server.request("POST", &path, Some("{}")).0, 200);
+    order(&server, "v", "open", &json!({}));
 }

@@ -10,10 +10,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use onemap_ingest::downlink::{Claim, Ordered};
 use onemap_model::scope::Permission;
-use onemap_model::{Command, CommandState, CommandStep, Device, DeviceState, Order, Scope, Timestamp, Via};
+use onemap_model::{
+    Command, CommandState, CommandStep, Device, DeviceId, DeviceState, Order, Scope, Timestamp, Via,
+};
 use onemap_store::ledger::CommandFilter;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{act_problem, behind, limit, list};
@@ -98,6 +101,18 @@ fn device(views: &Views, scope: &Scope, id: &str) -> Result<Arc<Device>, Problem
     Ok(device)
 }
 
+/// The place of an order that the book does not know yet, given back when dropped.
+struct Place {
+    views: Arc<Views>,
+    device: DeviceId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.views.commands.work().ordered(&self.device);
+    }
+}
+
 /// Orders a command; gives it and whether it is new.
 async fn order(views: &Arc<Views>, order: Order) -> Result<(Command, bool), Problem> {
     let taken = |id| {
@@ -106,8 +121,9 @@ async fn order(views: &Arc<Views>, order: Order) -> Result<(Command, bool), Prob
             format!("the key was used for another order (command {id})"),
         )
     };
+    let device = order.device.clone();
     {
-        let work = views.commands.work();
+        let mut work = views.commands.work();
         let known = order
             .key
             .as_ref()
@@ -118,20 +134,38 @@ async fn order(views: &Arc<Views>, order: Order) -> Result<(Command, bool), Prob
             None => {}
         }
         let most = views.commands.limits.waiting_per_device;
-        if work.book.n_waiting(order.device.as_str()) >= most {
+        if !work.order(&device, most) {
             return Err(Problem::too_many_requests(
                 "too_many_waiting",
                 format!("{most} commands wait for device `{}` already", order.device),
             ));
         }
     }
-    let scope = order.by.clone();
-    let position = views
-        .acts
-        .record_command(&scope, views.now(), CommandStep::Created(Box::new(order)))
+    let place = Place {
+        views: Arc::clone(views),
+        device,
+    };
+    let (recorded, position) = oneshot::channel();
+    // In a task of its own: a caller that goes away meanwhile gives back no place that is still needed.
+    let ordering = tokio::spawn(async move {
+        let Place { views, .. } = &place;
+        let scope = order.by.clone();
+        let step = CommandStep::Created(Box::new(order));
+        let position = views.acts.record_command(&scope, views.now(), step).await;
+        let at = position.as_ref().ok().copied();
+        // Whoever asked may have gone.
+        let _ = recorded.send(position);
+        if let Some(at) = at {
+            views.applied_whenever(at).await;
+        }
+    });
+    let position = position
         .await
+        .map_err(|_| Problem::unavailable("the server stops"))?
         .map_err(act_problem)?;
     views.applied(position).await.map_err(behind)?;
+    // The book knows it; its place is given back before anybody is told. A stop may end the task.
+    let _ = ordering.await;
     let work = views.commands.work();
     let found = match work.book.outcome(position) {
         Some(Ordered::New(id)) => work.book.get(id).map(|command| (command.clone(), true)),

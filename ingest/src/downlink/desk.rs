@@ -1,10 +1,10 @@
 //! Where the pipeline, the sender and requests meet over commands.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use onemap_model::{Command, CommandState, Device, Timestamp};
+use onemap_model::{Command, CommandState, Device, DeviceId, Timestamp};
 use tokio::sync::Notify;
 
 use super::{Book, Due, Outbox, Rules};
@@ -37,6 +37,8 @@ pub struct Work {
     pub outbox: Outbox,
     /// Being taken back: not to be sent any more.
     cancelling: HashSet<u64>,
+    /// By device: orders on their way through the journal, which the book does not know yet.
+    ordering: HashMap<DeviceId, usize>,
 }
 
 /// Whether a command may be taken back.
@@ -58,6 +60,7 @@ impl Desk {
                 book,
                 outbox: Outbox::new(rules),
                 cancelling: HashSet::new(),
+                ordering: HashMap::new(),
             }),
             changed: Notify::new(),
             limits,
@@ -72,6 +75,28 @@ impl Desk {
 }
 
 impl Work {
+    /// Takes a place for one more waiting command of a device, unless `most` wait or are on their way. Looking
+    /// and taking are one step, so that orders at the same moment do not pass the limit together. The place is
+    /// given back by [`ordered`](Self::ordered).
+    pub fn order(&mut self, device: &DeviceId, most: usize) -> bool {
+        let n_ordering = self.ordering.get(device).copied().unwrap_or(0);
+        let has_room = self.book.n_waiting(device.as_str()) + n_ordering < most;
+        if has_room {
+            self.ordering.insert(device.clone(), n_ordering + 1);
+        }
+        has_room
+    }
+
+    /// An order came to its end: the book knows it, or the journal did not take it.
+    pub fn ordered(&mut self, device: &DeviceId) {
+        if let Some(n) = self.ordering.get_mut(device) {
+            *n -= 1;
+            if *n == 0 {
+                self.ordering.remove(device);
+            }
+        }
+    }
+
     /// Keeps a command from being sent, if it was not.
     pub fn claim(&mut self, id: u64) -> Claim {
         let Some(command) = self.book.get(id) else {
