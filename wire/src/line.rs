@@ -21,6 +21,7 @@ use std::ops::Range;
 use onemap_model::{Quantity, Refusal, Timestamp, Value};
 
 use crate::message::quoted;
+use crate::scalar::boolean;
 use crate::{Message, Profile, Refused, Sample, Scaling};
 
 pub use params::{Params, Precision};
@@ -228,7 +229,13 @@ impl Line<'_> {
                 Field::Float(n) => *n,
                 Field::Int(n) => *n as f64,
                 Field::Unsigned(n) => *n as f64,
-                Field::Bool(b) => f64::from(u8::from(*b)),
+                Field::Bool(b) => match boolean(key, quantity, *b) {
+                    Ok(number) => number,
+                    Err(Refused { refusal, detail, .. }) => {
+                        refuse(refusal, detail);
+                        continue;
+                    }
+                },
                 Field::Text(text) => {
                     let detail = format!("`{}` is the text `{}`, not a number", quoted(key), quoted(text));
                     refuse(Refusal::NotANumber, detail);

@@ -372,7 +372,7 @@ impl<'a> Fields<'a> {
             .v
             .as_ref()
             .ok_or_else(|| wrong("a reading has its value under `v`"))?
-            .number("v")?;
+            .number("v", quantity)?;
         Ok(Sample {
             quantity,
             channel,
@@ -435,6 +435,7 @@ mod tests {
             (r#"[{"q":1,"v":1}]"#, "wrong_shape"),
             (r#"[{"q":"ph"}]"#, "wrong_shape"),
             (r#"[{"q":"ph","v":"7"}]"#, "not_a_number"),
+            (r#"[{"q":"ph","v":true}]"#, "not_a_number"),
             (r#"[{"q":"ph","v":[7]}]"#, "wrong_shape"),
             (r#"[{"q":"ph","v":7,"ch":-1}]"#, "wrong_shape"),
             (r#"[{"q":"ph","v":7,"ch":65536}]"#, "wrong_shape"),

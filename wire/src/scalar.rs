@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use onemap_model::Refusal;
+use onemap_model::{Quantity, Refusal};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::message::{Refused, quoted};
@@ -23,8 +23,9 @@ pub(crate) enum Scalar<'a> {
 }
 
 impl Scalar<'_> {
-    /// The number in it, booleans as 0 and 1; else the refusal that says what it is.
-    pub(crate) fn number(&self, key: &str) -> Result<f64, Refused> {
+    /// The number in it; else the refusal that says what it is. A boolean is a state's 0 or 1 and no number
+    /// of anything else.
+    pub(crate) fn number(&self, key: &str, quantity: Quantity) -> Result<f64, Refused> {
         let not_a_number = |what: fmt::Arguments<'_>| {
             Err(Refused::new(
                 Refusal::NotANumber,
@@ -36,7 +37,7 @@ impl Scalar<'_> {
             Scalar::Large(n) => Ok(*n as f64),
             Scalar::Float(n) if n.is_finite() => Ok(*n),
             Scalar::Float(n) => not_a_number(format_args!("{n}")),
-            Scalar::Bool(b) => Ok(f64::from(u8::from(*b))),
+            Scalar::Bool(b) => boolean(key, quantity, *b),
             Scalar::Null => not_a_number(format_args!("null")),
             Scalar::Text(text) => not_a_number(format_args!("the text `{}`", quoted(text))),
             Scalar::Nested => Err(Refused::new(
@@ -64,6 +65,15 @@ impl Scalar<'_> {
             _ => None,
         }
     }
+}
+
+/// 0 or 1 of a quantity whose values are states, [`Quantity::is_state`].
+pub(crate) fn boolean(key: &str, quantity: Quantity, value: bool) -> Result<f64, Refused> {
+    if quantity.is_state() {
+        return Ok(f64::from(u8::from(value)));
+    }
+    let detail = format!("`{}` is {value}, and {quantity} is no state", quoted(key));
+    Err(Refused::new(Refusal::NotANumber, detail))
 }
 
 impl<'de> Deserialize<'de> for Scalar<'de> {

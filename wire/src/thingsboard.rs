@@ -2,7 +2,7 @@
 //!
 //! Shapes: `{k:v}`, `[{k:v},…]`, `{"ts":ms,"values":{k:v}}` and arrays of that. The payload is read in
 //! one pass into samples; a value that cannot be read is refused by name and the others are kept.
-//! Values are numbers, texts that are one (`"21.5"`, as ThingsBoard reads them), and booleans as 0 and 1.
+//! Values are numbers, texts that are one (`"21.5"`, as ThingsBoard reads them), and booleans as 0 and 1 of a state.
 
 pub mod attributes;
 pub mod gateway;
@@ -301,7 +301,7 @@ fn sample(key: &str, value: &Scalar<'_>, message: &mut Message, profile: Option<
         ));
         return;
     };
-    match number(key, value) {
+    match number(key, value, quantity) {
         Ok(number) => message.samples.push(Sample {
             quantity,
             channel,
@@ -316,7 +316,7 @@ fn sample(key: &str, value: &Scalar<'_>, message: &mut Message, profile: Option<
 }
 
 /// The number in a value; a text counts when it is a number as JSON would write it.
-pub(crate) fn number(key: &str, value: &Scalar<'_>) -> Result<f64, Refused> {
+pub(crate) fn number(key: &str, value: &Scalar<'_>, quantity: Quantity) -> Result<f64, Refused> {
     let is_part = |b: u8| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
     if let Scalar::Text(text) = value
         && text.bytes().all(is_part)
@@ -325,7 +325,7 @@ pub(crate) fn number(key: &str, value: &Scalar<'_>) -> Result<f64, Refused> {
     {
         return Ok(number);
     }
-    value.number(key)
+    value.number(key, quantity)
 }
 
 #[cfg(test)]
@@ -356,6 +356,10 @@ mod tests {
             (
                 r#"{"temperature":21.5,"switch":true}"#,
                 "temperature#0=21.5 switch#0=1",
+            ),
+            (
+                r#"{"temperature":true,"switch":false}"#,
+                "switch#0=0 not_a_number",
             ),
             (
                 r#"[{"temperature":1},{"humidity":2}]"#,

@@ -213,7 +213,7 @@ fn take(
         Value::String(text) => Scalar::Text(text.as_str().into()),
         Value::Object(_) | Value::Array(_) => Scalar::Nested,
     };
-    match number(key, &scalar) {
+    match number(key, &scalar, mapping.quantity) {
         Ok(number) => message.samples.push(Sample {
             quantity: mapping.quantity,
             channel,
@@ -272,7 +272,7 @@ mod tests {
             (r#"{"head":{"time":"soon"},"T":1}"#, "wrong_shape"),
             (
                 r#"{"T":1,"colour":2,"data":{"hum":"wet","pm":[{"v":null},{"v":[1]},{"v":true}]}}"#,
-                "temperature#0=1 pm2_5#3=1 unknown_quantity not_a_number wrong_shape not_a_number",
+                "temperature#0=1 unknown_quantity not_a_number wrong_shape not_a_number not_a_number",
             ),
             (r#"{"ts":1.5,"values":{"T":1}}"#, "wrong_shape"),
             ("3", "wrong_shape"),
