@@ -13,8 +13,7 @@ use onemap_dashboards::views::Views;
 use onemap_ingest::fanout::{Fanout, News};
 use onemap_log::Batch;
 use onemap_model::record::KIND_COMMAND;
-use onemap_model::{CommandRecord, CommandStep, Device, DeviceId, Over, Record};
-use serde_json::Value;
+use onemap_model::{CommandRecord, CommandStep, DeviceId, Record};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -183,14 +182,14 @@ impl Sender {
                 continue;
             };
             let now = views.now();
+            // A gateway knows its child by the name it says itself, which need not be the register's id.
+            let name = name_at_gateway(&views, &device);
             let mut work = views.commands.work();
-            for due in work.due(&device, now, &|topic| self.fanout.granted(topic)) {
+            for due in work.due((&device, name.as_deref()), now, &|topic| {
+                self.fanout.granted(topic)
+            }) {
                 let (id, over, qos) = (due.id, due.over, due.qos);
-                let payload = match over {
-                    Over::Gateway => under_its_name(&views, &device, due.payload.clone()),
-                    _ => due.payload.clone(),
-                };
-                if self.fanout.publish_tracked(&due.topic, payload, id) == 0 {
+                if self.fanout.publish_tracked(&due.topic, due.payload.clone(), id) == 0 {
                     continue;
                 }
                 debug!(device.id = %device.id, command = id, ?over, "command {id} is handed to `{}`", device.id);
@@ -205,16 +204,4 @@ impl Sender {
         let (_, body) = Record::Command(CommandRecord { at, what }).encode();
         self.batch.push(KIND_COMMAND, |out| out.extend_from_slice(&body));
     }
-}
-
-/// A gateway knows its child by the name it says itself, which need not be the register's id.
-fn under_its_name(views: &Views, device: &Device, payload: Vec<u8>) -> Vec<u8> {
-    let Some(name) = name_at_gateway(views, device) else {
-        return payload;
-    };
-    let Ok(mut message) = serde_json::from_slice::<Value>(&payload) else {
-        return payload;
-    };
-    message["device"] = name.into();
-    message.to_string().into_bytes()
 }

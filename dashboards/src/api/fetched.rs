@@ -100,7 +100,7 @@ pub(crate) async fn fetch(
         views.commands.work().outbox.unsend(id);
         return Err(error);
     }
-    let payload = message::payload(over, &command);
+    let payload = message::payload(over, &command, None);
     Ok(([(axum::http::header::CONTENT_TYPE, "application/json")], payload).into_response())
 }
 

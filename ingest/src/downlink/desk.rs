@@ -135,10 +135,39 @@ impl Work {
         self.cancelling.contains(&id)
     }
 
-    /// What is due for one device, in the order of its commands; `granted` says which QoS the listeners of
-    /// a normalised topic have.
-    pub fn due(&self, device: &Device, now: Timestamp, granted: &dyn Fn(&str) -> Option<u8>) -> Vec<Due> {
-        self.outbox
-            .due(&self.book, device, now, granted, &self.cancelling)
+    /// What is due for one device, in the order of its commands; with it stands what its gateway calls it, when
+    /// that is not its id. `granted` says which QoS the listeners of a normalised topic have.
+    pub fn due(
+        &self,
+        named: (&Device, Option<&str>),
+        now: Timestamp,
+        granted: &dyn Fn(&str) -> Option<u8>,
+    ) -> Vec<Due> {
+        self.outbox.due(&self.book, named, now, granted, &self.cancelling)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn orders_on_their_way_take_places_too() {
+        let limits = Limits {
+            life: Duration::from_secs(60),
+            waiting_per_device: 2,
+        };
+        let rules = Rules {
+            in_flight: 1,
+            at_least_once: false,
+        };
+        let desk = Desk::new(Book::default(), rules, limits);
+        let device = |id: &str| DeviceId::new(id).unwrap();
+        let order = |id: &str| desk.work().order(&device(id), limits.waiting_per_device);
+        assert!(order("v") && order("v") && !order("v"));
+        assert!(order("w"), "another device's places are its own");
+        desk.work().ordered(&device("v"));
+        assert!(order("v") && !order("v"));
     }
 }

@@ -50,8 +50,8 @@ pub(super) fn topic(over: Over, holder: &DeviceId, id: u64) -> String {
     }
 }
 
-/// The request itself.
-pub fn payload(over: Over, command: &Command) -> Vec<u8> {
+/// The request itself. `name` is what the gateway calls the device; other doors know it by its id.
+pub fn payload(over: Over, command: &Command, name: Option<&str>) -> Vec<u8> {
     let (id, order) = (command.id, &command.order);
     let message = match over {
         Over::Rpc => json!({"method": order.method, "params": order.params}),
@@ -60,7 +60,7 @@ pub fn payload(over: Over, command: &Command) -> Vec<u8> {
             json!({"id": id, "method": order.method, "params": order.params, "expires": order.expires_at.ms()})
         }
         Over::Gateway => {
-            let (device, method) = (order.device.as_str(), &order.method);
+            let (device, method) = (name.unwrap_or(order.device.as_str()), &order.method);
             return thingsboard::gateway_rpc_encode(device, id, method, &order.params);
         }
     };

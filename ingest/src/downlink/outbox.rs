@@ -172,12 +172,13 @@ impl Outbox {
         !is_settled || self.rules.at_least_once
     }
 
-    /// What is due for one device, in the order of its commands. `granted` says which QoS the listeners of a
+    /// What is due for one device, in the order of its commands. `name` is what its gateway calls it, when that
+    /// is not its id; `granted` says which QoS the listeners of a
     /// topic have, `claimed` which commands are being taken back.
     pub fn due(
         &self,
         book: &Book,
-        device: &Device,
+        (device, name): (&Device, Option<&str>),
         now: Timestamp,
         granted: &dyn Fn(&str) -> Option<u8>,
         claimed: &HashSet<u64>,
@@ -209,7 +210,7 @@ impl Outbox {
                 over: door.0,
                 qos,
                 topic,
-                payload: message::payload(door.0, command),
+                payload: message::payload(door.0, command, name),
                 door,
             });
         }

@@ -274,7 +274,13 @@ fn device(id: &str, gateway: Option<&str>) -> Device {
 
 fn due(outbox: &Outbox, book: &Book, now: i64, qos: Option<u8>) -> Vec<(u64, Over)> {
     outbox
-        .due(book, &device("v", None), at(now), &|_| qos, &HashSet::new())
+        .due(
+            book,
+            (&device("v", None), None),
+            at(now),
+            &|_| qos,
+            &HashSet::new(),
+        )
         .iter()
         .map(|due| (due.id, due.over))
         .collect()
@@ -291,7 +297,7 @@ fn a_command_goes_once_a_connection_until_it_is_received() {
     assert_eq!(due(&outbox, &play.book, EXPIRY, Some(1)), [], "too late");
     let both = outbox.due(
         &play.book,
-        &device("v", None),
+        (&device("v", None), None),
         at(0),
         &|_| Some(1),
         &HashSet::new(),
@@ -368,12 +374,17 @@ fn a_command_takes_the_first_door_that_is_open() {
         ("g/other/", vec![]),
     ] {
         let granted = |topic: &str| topic.starts_with(open).then_some(1);
-        let due = outbox.due(&book, &child, at(0), &granted, &HashSet::new());
+        let due = outbox.due(&book, (&child, Some("阀 1")), at(0), &granted, &HashSet::new());
+        // The gateway's own name for it stands in the gateway's messages and nowhere else.
+        for due in &due {
+            let is_named = String::from_utf8_lossy(&due.payload).contains("阀 1");
+            assert_eq!(is_named, due.over == Over::Gateway);
+        }
         let got: Vec<_> = due.iter().map(|d| (d.id, d.over)).collect();
         assert_eq!(got, want, "{open}");
     }
     let claimed = HashSet::from([1]);
-    let due = outbox.due(&book, &child, at(0), &|_| Some(1), &claimed);
+    let due = outbox.due(&book, (&child, None), at(0), &|_| Some(1), &claimed);
     assert!(due.iter().all(|d| d.id != 1), "it is being taken back");
 }
 
