@@ -79,15 +79,7 @@ pub(crate) async fn readmit_one(
     Path(id): Path<u64>,
     Body(order): Body<One>,
 ) -> Result<Json<Value>, Problem> {
-    let scope = caller.require(Permission::Quarantine)?.clone();
-    let row = find(&views, &scope, id).await?;
-    if let Err(why) = readmissible(&row.entry) {
-        return Err(Problem::conflict(
-            "not_readmissible",
-            format!("entry {id}: {why}"),
-        ));
-    }
-    readmit(views, scope, vec![row], order.note, order.dry_run).await
+    Deed::Readmit.to_one(views, &caller, id, order).await
 }
 
 /// Reads again what a filter or a list of numbers chooses; without either nothing is chosen. Entries that
@@ -97,9 +89,7 @@ pub(crate) async fn readmit_many(
     caller: Caller,
     Body(order): Body<Many>,
 ) -> Result<Json<Value>, Problem> {
-    let scope = caller.require(Permission::Quarantine)?.clone();
-    let rows = chosen(&views, &scope, &order).await?;
-    readmit(views, scope, rows, order.note, order.dry_run).await
+    Deed::Readmit.to_many(views, &caller, order).await
 }
 
 /// Is done with one entry.
@@ -109,9 +99,7 @@ pub(crate) async fn discard_one(
     Path(id): Path<u64>,
     Body(order): Body<One>,
 ) -> Result<Json<Value>, Problem> {
-    let scope = caller.require(Permission::Quarantine)?.clone();
-    let row = find(&views, &scope, id).await?;
-    discard(views, scope, vec![row], order.note, order.dry_run).await
+    Deed::Discard.to_one(views, &caller, id, order).await
 }
 
 /// Is done with what a filter or a list of numbers chooses.
@@ -120,9 +108,54 @@ pub(crate) async fn discard_many(
     caller: Caller,
     Body(order): Body<Many>,
 ) -> Result<Json<Value>, Problem> {
-    let scope = caller.require(Permission::Quarantine)?.clone();
-    let rows = chosen(&views, &scope, &order).await?;
-    discard(views, scope, rows, order.note, order.dry_run).await
+    Deed::Discard.to_many(views, &caller, order).await
+}
+
+/// What is done with entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deed {
+    Readmit,
+    Discard,
+}
+
+impl Deed {
+    async fn to_one(
+        self,
+        views: Arc<Views>,
+        caller: &Caller,
+        id: u64,
+        order: One,
+    ) -> Result<Json<Value>, Problem> {
+        let scope = caller.require(Permission::Quarantine)?.clone();
+        let row = find(&views, &scope, id).await?;
+        if let (Self::Readmit, Err(why)) = (self, readmissible(&row.entry)) {
+            return Err(Problem::conflict(
+                "not_readmissible",
+                format!("entry {id}: {why}"),
+            ));
+        }
+        self.to(views, scope, vec![row], order.note, order.dry_run).await
+    }
+
+    async fn to_many(self, views: Arc<Views>, caller: &Caller, order: Many) -> Result<Json<Value>, Problem> {
+        let scope = caller.require(Permission::Quarantine)?.clone();
+        let rows = chosen(&views, &scope, &order).await?;
+        self.to(views, scope, rows, order.note, order.dry_run).await
+    }
+
+    async fn to(
+        self,
+        views: Arc<Views>,
+        scope: Scope,
+        rows: Vec<Quarantined>,
+        note: String,
+        dry_run: bool,
+    ) -> Result<Json<Value>, Problem> {
+        match self {
+            Self::Readmit => readmit(views, scope, rows, note, dry_run).await,
+            Self::Discard => discard(views, scope, rows, note, dry_run).await,
+        }
+    }
 }
 
 async fn chosen(views: &Arc<Views>, scope: &Scope, order: &Many) -> Result<Vec<Quarantined>, Problem> {
