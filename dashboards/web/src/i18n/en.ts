@@ -274,4 +274,5 @@ export const en: Messages = {
   "refusal.attribute_limit": "Too many or too large attributes",
   "refusal.retained_full": "No room for retained messages",
   "refusal.unknown_unit": "Unknown unit",
+  "refusal.revoked": "Credentials revoked",
 };

@@ -268,6 +268,7 @@ export const zh = {
   "refusal.attribute_limit": "属性超限",
   "refusal.retained_full": "保留消息已满",
   "refusal.unknown_unit": "未知单位",
+  "refusal.revoked": "凭证已吊销",
 };
 
 export type Messages = { [K in keyof typeof zh]: string };
