@@ -6,9 +6,9 @@
 //! hour in which they arrived.
 //!
 //! What was expected is not stored: it is computed when asked for, from the cadences that the register
-//! gave the device one after another ([`GapLedger::expect`]), since the first live report
-//! ([`GapLedger::heard`]): old data that is imported or resent, or one stamp of weeks ago, opens nothing. Days are kept packed, a few dozen bytes
-//! each, for 40 days.
+//! gave the device one after another ([`GapLedger::expect`]), since the oldest live report
+//! ([`GapLedger::heard`]): old data that is imported or resent, or one stamp of weeks ago, opens nothing.
+//! Days are kept packed, a few dozen bytes each, for 40 days.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -125,7 +125,7 @@ struct Days {
     /// What holds first holds for all time before, too.
     expected: HashMap<DeviceId, Vec<(i64, u32)>>,
     expected_changed: bool,
-    /// By device: the time (ms) of its first live report.
+    /// By device: the oldest time (ms) of a live report.
     heard: HashMap<DeviceId, i64>,
     /// Its blob was there: a folder of before has none.
     has_heard: bool,
@@ -183,10 +183,14 @@ impl Days {
     }
 
     fn hear(&mut self, device: &DeviceId, at: Timestamp) {
-        if !self.heard.contains_key(device) {
-            self.heard.insert(device.clone(), at.ms());
-            self.heard_changed = true;
+        match self.heard.get_mut(device) {
+            Some(heard) if *heard <= at.ms() => return,
+            Some(heard) => *heard = at.ms(),
+            None => {
+                self.heard.insert(device.clone(), at.ms());
+            }
         }
+        self.heard_changed = true;
     }
 
     fn forget_before(&mut self, first_kept: i64) {
@@ -291,8 +295,9 @@ impl GapLedger {
         }
     }
 
-    /// When a device was first heard: the time of the first report that came live. It stays what it is,
-    /// whatever is stamped before it later. A folder of before does not know it.
+    /// When a device was first heard: the oldest time of a report that came live, which admission lets be a
+    /// day old at most. What is imported or a backlog stamps nothing before it. A folder of before does not
+    /// know it.
     pub fn heard(&self, device: &DeviceId) -> Option<Timestamp> {
         self.read().heard.get(device).copied().map(Timestamp::from_ms)
     }
@@ -302,7 +307,7 @@ impl GapLedger {
         self.read().has_heard
     }
 
-    /// Learns when a device was first heard, unless it knows.
+    /// Learns that a device was heard, unless it knows an earlier time.
     pub fn hear(&self, device: &DeviceId, at: Timestamp) {
         self.write().hear(device, at);
     }
@@ -819,8 +824,12 @@ mod tests {
         assert_eq!(station.ledger.heard(&device), None);
         says(now, Quality::GOOD);
         says(weeks_ago + Duration::from_secs(86_400), Quality::BACKFILL);
-        says(weeks_ago + Duration::from_secs(20 * 86_400), Quality::GOOD);
+        says(weeks_ago + Duration::from_secs(20 * 86_400), Quality::BACKFILL);
         assert_eq!(station.ledger.heard(&device), Some(now));
+        // One that was sent before and arrived after it was live, too.
+        let delayed = now.saturating_sub(Duration::from_secs(5 * 60));
+        says(delayed, Quality::GOOD.with(Quality::RESENT));
+        assert_eq!(station.ledger.heard(&device), Some(delayed));
         let row = |ledger: &GapLedger, at: Timestamp, hour: usize| {
             let since = Expectation {
                 since: ledger.heard(&device),
@@ -835,7 +844,8 @@ mod tests {
         for ledger in [&station.ledger, &back] {
             assert_eq!(row(ledger, weeks_ago, 8), (1, 0, 0));
             assert_eq!(row(ledger, weeks_ago, 9), (0, 0, 0));
-            assert_eq!(row(ledger, now, 7), (0, 0, 0));
+            assert_eq!(row(ledger, now, 6), (0, 0, 0));
+            assert_eq!(row(ledger, now, 7), (1, 1, 0));
             assert_eq!(row(ledger, now, 8), (1, 12, 11));
         }
         assert!(station.ledger.encode_changed().is_empty());
