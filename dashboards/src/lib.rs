@@ -36,8 +36,8 @@ const SMALL_BODY: usize = 64 << 10;
 pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationToken) -> Router {
     use api::devices::{change, provisioning};
     use api::{
-        alerts, attributes, commands, device_http, devices, entities, fetched, import, ledger, quarantine,
-        readings, readmit, rules, session, system, write,
+        aggregate, alerts, attributes, commands, device_http, devices, entities, fetched, import, ledger,
+        quarantine, readings, readmit, rules, session, system, write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -75,6 +75,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/api/v1/readings", post(readings::post))
         .route("/api/v1/readings/import", post(import::post))
         .route("/api/v1/latest", get(readings::latest))
+        .route("/api/v1/aggregate", get(aggregate::show))
         .route("/api/v1/series", get(readings::series))
         .route("/api/v1/series/{id}/values", get(readings::values))
         .route("/api/v1/alerts", get(alerts::list_alerts))

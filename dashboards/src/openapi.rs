@@ -234,6 +234,16 @@ const OPERATIONS: &[Operation] = &[
     ),
     Operation(
         "get",
+        "/api/v1/aggregate",
+        "Series of one quantity grouped by division, kind or device, in steps; gaps stay gaps unless fill says otherwise.",
+        &[
+            "quantity", "ch", "group_by", "level", "division", "kind", "from", "to", "step", "agg", "weight",
+            "quality", "fill",
+        ],
+        &[200, 400],
+    ),
+    Operation(
+        "get",
         "/api/v1/alerts",
         "Alerts, newest first.",
         &["state", "division", "limit", "after"],

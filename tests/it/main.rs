@@ -22,6 +22,7 @@ mod dialects;
 mod disk;
 mod foreign;
 mod gateway;
+mod history;
 mod http_limits;
 mod kept;
 mod readme;

@@ -1,5 +1,6 @@
 //! `/api/v1`: one file for each kind of thing.
 
+pub(crate) mod aggregate;
 pub(crate) mod alerts;
 pub(crate) mod attributes;
 pub(crate) mod commands;

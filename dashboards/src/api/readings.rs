@@ -216,7 +216,7 @@ pub(crate) struct ValuesQuery {
 
 /// Which marks a value may carry to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Marks {
+pub(crate) enum Marks {
     Any,
     /// None that says something about what was measured; late, resent and revised values are good.
     Good,
@@ -227,7 +227,7 @@ enum Marks {
 
 impl Marks {
     /// `good`, `judgeable`, the name of a mark, or that name after `!`.
-    fn parse(text: Option<&str>) -> Result<Self, Problem> {
+    pub(crate) fn parse(text: Option<&str>) -> Result<Self, Problem> {
         let named = |name: &str| {
             Quality::named(name).ok_or_else(|| {
                 Problem::bad_request(
@@ -246,7 +246,7 @@ impl Marks {
             },
         })
     }
-    fn takes(self, quality: Quality) -> bool {
+    pub(crate) fn takes(self, quality: Quality) -> bool {
         const HARMLESS: Quality =
             Quality(Quality::RESENT.0 | Quality::REVISED.0 | Quality::BACKFILL.0 | Quality::STAMPED_HERE.0);
         match self {
@@ -382,7 +382,7 @@ fn agg(name: Option<&str>) -> Result<Agg, Problem> {
 }
 
 /// Runs a disk read away from the async threads.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     views: Arc<Views>,
     read: impl FnOnce(&Views) -> Result<T, onemap_store::history::HistoryError> + Send + 'static,
 ) -> Result<T, Problem> {

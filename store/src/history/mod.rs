@@ -40,7 +40,7 @@ use onemap_model::{DeviceId, SeriesKey, Timestamp};
 pub use care::Cared;
 use disk::Disk;
 use memory::{Memory, SealAt, unpoisoned};
-pub use point::{Agg, HistoryStats, Kind, Outcome, Point, Step, Version};
+pub use point::{Across, Agg, GroupStep, HistoryStats, Kind, Outcome, Point, Step, Version};
 use series::Dictionary;
 pub use series::{SeriesId, SeriesInfo};
 use write::{Sizes, Writer};

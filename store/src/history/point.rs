@@ -84,6 +84,38 @@ pub enum Agg {
     Last,
 }
 
+/// How the series of a group become one number of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Across {
+    /// Mean of the series' means: each station counts the same.
+    MeanOfSeries,
+    /// Mean of all points: who says more counts more.
+    MeanOfPoints,
+    /// Smallest number of any.
+    Min,
+    /// Largest number of any.
+    Max,
+    /// Sum of all numbers.
+    Sum,
+    /// How many points there are, texts included.
+    Count,
+    /// The value that this share (0 to 1) of the series' means is at or below.
+    Percentile(f64),
+}
+
+/// One step of a group of series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupStep {
+    /// Its start; it holds points from here up to, not including, the next start.
+    pub start: Timestamp,
+    /// The aggregate; `None` when nothing was measured.
+    pub value: Option<f64>,
+    /// Points in it.
+    pub n: u64,
+    /// Series that have a point in it.
+    pub n_series: u64,
+}
+
 /// One step of a downsampled series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {

@@ -4,12 +4,12 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use onemap_model::Timestamp;
+use onemap_model::{Quality, Timestamp};
 
 use fjall::Readable;
 
 use super::chunk::{Numbers, is_flagged, key, read_key, unseal};
-use super::point::{Agg, Kept, Point, Step, Version};
+use super::point::{Across, Agg, GroupStep, Kept, Point, Step, Version};
 use super::read::{Part, View};
 use super::rollup::{Day, HOUR_MS, can_answer, day_of, day_range};
 use super::{History, HistoryError, SeriesId, revisions};
@@ -127,12 +127,68 @@ impl History {
         step: Duration,
         agg: Agg,
     ) -> Result<Vec<Step>, HistoryError> {
+        let grid = Grid::of(from, to, step)?;
+        let filled = self.filled(id, &grid, can_answer(agg, grid.first, grid.step_ms), None)?;
+        Ok(grid
+            .starts()
+            .zip(filled)
+            .map(|(start, filled)| Step {
+                start,
+                value: filled.value(agg),
+                n: filled.n,
+                n_flagged: filled.n_flagged,
+            })
+            .collect())
+    }
+
+    /// Aggregates groups of series in the same steps as [`History::downsample`]: first each series by
+    /// itself, then the series of a group as `across` says. A step of a group in which no series has a
+    /// number has no value.
+    ///
+    /// `takes` chooses points by their marks; with it every point is looked at.
+    ///
+    /// # Errors
+    /// As [`History::downsample`].
+    pub fn aggregate(
+        &self,
+        groups: &[Vec<SeriesId>],
+        (from, to): (Timestamp, Timestamp),
+        step: Duration,
+        across: Across,
+        takes: Option<&dyn Fn(Quality) -> bool>,
+    ) -> Result<Vec<Vec<GroupStep>>, HistoryError> {
+        let grid = Grid::of(from, to, step)?;
+        let by_rollups = takes.is_none() && can_answer(Agg::Mean, grid.first, grid.step_ms);
+        let mut all = Vec::with_capacity(groups.len());
+        for group in groups {
+            let mut steps = vec![Gathered::default(); grid.n as usize];
+            for id in group {
+                let filled = self.filled(*id, &grid, by_rollups, takes)?;
+                for (step, filled) in steps.iter_mut().zip(&filled) {
+                    step.add(filled, across);
+                }
+            }
+            let steps = grid.starts().zip(steps);
+            all.push(steps.map(|(start, step)| step.close(start, across)).collect());
+        }
+        Ok(all)
+    }
+}
+
+/// Steps of one length, from one time to another.
+struct Grid {
+    first: i64,
+    last: i64,
+    step_ms: u64,
+    n: u64,
+}
+
+impl Grid {
+    fn of(from: Timestamp, to: Timestamp, step: Duration) -> Result<Self, HistoryError> {
         let (first, last) = range(from, to);
         let step_ms = u64::try_from(step.as_millis()).unwrap_or(u64::MAX);
-        if first > last {
-            return Ok(Vec::new());
-        }
-        let n_steps = match (last.abs_diff(first)).checked_div(step_ms) {
+        let n = match last.abs_diff(first).checked_div(step_ms) {
+            _ if first > last => 0,
             Some(n) if n < MAX_STEPS => n + 1,
             _ => {
                 return Err(HistoryError::Steps {
@@ -141,59 +197,155 @@ impl History {
                 });
             }
         };
-        let index = |at: i64| (at.abs_diff(first) / step_ms) as usize;
-        let mut filled = vec![Filled::default(); n_steps as usize];
-        if let Some(view) = View::of(&self.disk, &self.memory, id) {
-            let rollups = match can_answer(agg, first, step_ms) {
-                true => self.rollups(&view, (first, last))?,
-                false => Vec::new(),
-            };
-            let mut from = first;
-            for (day, rollup) in rollups {
-                let (day_first, day_last) = day_range(day);
-                self.fill(&view, (from, day_first - 1), &index, &mut filled)?;
-                for (hour, at) in rollup.hours.iter().zip((day_first..).step_by(HOUR_MS as usize)) {
-                    filled[index(at)].add(hour.n, hour.n_flagged, hour.numbers.as_ref());
-                }
-                from = day_last + 1;
-            }
-            self.fill(&view, (from, last), &index, &mut filled)?;
-        }
-        let starts = (0..n_steps).map(|i| first.saturating_add_unsigned(i.saturating_mul(step_ms)));
-        Ok(starts
-            .zip(filled)
-            .map(|(start, filled)| Step {
-                start: Timestamp::from_ms(start),
-                value: filled.value(agg),
-                n: filled.n,
-                n_flagged: filled.n_flagged,
-            })
-            .collect())
+        Ok(Self {
+            first,
+            last,
+            step_ms,
+            n,
+        })
+    }
+    fn index(&self, at: i64) -> usize {
+        (at.abs_diff(self.first) / self.step_ms) as usize
+    }
+    fn starts(&self) -> impl Iterator<Item = Timestamp> + '_ {
+        let start = |i: u64| self.first.saturating_add_unsigned(i.saturating_mul(self.step_ms));
+        (0..self.n).map(move |i| Timestamp::from_ms(start(i)))
     }
 }
 
+/// What the series of a group hold in one step.
+#[derive(Clone, Default)]
+struct Gathered {
+    n: u64,
+    n_series: u64,
+    /// Of means, for a percentile; else at most one number.
+    values: Vec<f64>,
+    sum: f64,
+    n_numbers: u64,
+    n_series_with_numbers: u64,
+}
+
+impl Gathered {
+    fn add(&mut self, filled: &Filled, across: Across) {
+        self.n += filled.n;
+        self.n_series += u64::from(filled.n > 0);
+        let Some(numbers) = &filled.numbers else { return };
+        let mean = numbers.sum / numbers.n as f64;
+        self.n_numbers += numbers.n;
+        self.n_series_with_numbers += 1;
+        let value = match across {
+            Across::Min => numbers.min,
+            Across::Max => numbers.max,
+            Across::Percentile(_) => {
+                self.values.push(mean);
+                return;
+            }
+            Across::MeanOfSeries => mean,
+            Across::Sum | Across::MeanOfPoints | Across::Count => numbers.sum,
+        };
+        match across {
+            Across::Min if !self.values.is_empty() => self.values[0] = self.values[0].min(value),
+            Across::Max if !self.values.is_empty() => self.values[0] = self.values[0].max(value),
+            Across::Min | Across::Max => self.values.push(value),
+            _ => {
+                self.sum += value;
+                self.values.resize(1, 0.0);
+            }
+        }
+    }
+
+    fn close(mut self, start: Timestamp, across: Across) -> GroupStep {
+        let value = match across {
+            Across::Count => (self.n > 0).then_some(self.n as f64),
+            _ if self.values.is_empty() => None,
+            Across::Min | Across::Max => Some(self.values[0]),
+            Across::Sum => Some(self.sum),
+            Across::MeanOfPoints => Some(self.sum / self.n_numbers as f64),
+            Across::MeanOfSeries => Some(self.sum / self.n_series_with_numbers as f64),
+            Across::Percentile(p) => Some(percentile(&mut self.values, p)),
+        };
+        GroupStep {
+            start,
+            value,
+            n: self.n,
+            n_series: self.n_series,
+        }
+    }
+}
+
+/// The value that a share `p` (0 to 1) of the values is at or below, between two by their distance (type 7
+/// of Hyndman and Fan, what spreadsheets call PERCENTILE.INC).
+fn percentile(values: &mut [f64], p: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let place = p.clamp(0.0, 1.0) * (values.len() - 1) as f64;
+    let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
+    below + (above - below) * place.fract()
+}
+
 impl History {
+    /// What each step of a series holds; from rollups where `by_rollups` allows it.
+    fn filled(
+        &self,
+        id: SeriesId,
+        grid: &Grid,
+        by_rollups: bool,
+        takes: Option<&dyn Fn(Quality) -> bool>,
+    ) -> Result<Vec<Filled>, HistoryError> {
+        let mut filled = vec![Filled::default(); grid.n as usize];
+        let Some(view) = (grid.n > 0)
+            .then(|| View::of(&self.disk, &self.memory, id))
+            .flatten()
+        else {
+            return Ok(filled);
+        };
+        let rollups = match by_rollups {
+            true => self.rollups(&view, (grid.first, grid.last))?,
+            false => Vec::new(),
+        };
+        let mut from = grid.first;
+        for (day, rollup) in rollups {
+            let (day_first, day_last) = day_range(day);
+            self.fill(&view, (from, day_first - 1), grid, takes, &mut filled)?;
+            for (hour, at) in rollup.hours.iter().zip((day_first..).step_by(HOUR_MS as usize)) {
+                filled[grid.index(at)].add(hour.n, hour.n_flagged, hour.numbers.as_ref());
+            }
+            from = day_last + 1;
+        }
+        self.fill(&view, (from, grid.last), grid, takes, &mut filled)?;
+        Ok(filled)
+    }
+
     /// Fills steps from what chunks and memory hold of a range.
     fn fill(
         &self,
         view: &View,
         range: (i64, i64),
-        index: &dyn Fn(i64) -> usize,
+        grid: &Grid,
+        takes: Option<&dyn Fn(Quality) -> bool>,
         filled: &mut [Filled],
     ) -> Result<(), HistoryError> {
         view.walk(
             &self.disk,
             range,
-            &|from, to| index(from) == index(to),
+            &|from, to| takes.is_none() && grid.index(from) == grid.index(to),
             &mut |part| {
                 match part {
                     Part::Whole(header) => {
-                        filled[index(header.first)].add(header.n, header.n_flagged, header.numbers.as_ref());
+                        filled[grid.index(header.first)].add(
+                            header.n,
+                            header.n_flagged,
+                            header.numbers.as_ref(),
+                        );
                     }
                     Part::Points(points) => {
-                        for point in points {
+                        let taken = |p: &&Kept| takes.is_none_or(|takes| takes(Quality(p.quality)));
+                        for point in points.iter().filter(taken) {
                             let numbers = point.value.number().map(Numbers::one);
-                            filled[index(point.at)].add(1, u64::from(is_flagged(point)), numbers.as_ref());
+                            filled[grid.index(point.at)].add(
+                                1,
+                                u64::from(is_flagged(point)),
+                                numbers.as_ref(),
+                            );
                         }
                     }
                 }

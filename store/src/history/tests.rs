@@ -397,6 +397,65 @@ fn a_closed_day_takes_less_room_and_answers_by_its_hours() {
 }
 
 #[test]
+fn groups_are_made_of_their_series_as_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    let (hour, _) = rollup::day_range(rollup::day_of(START));
+    // Series 0 says 1, 2, 3 in the first hour, series 1 says 10; series 2 says a text; then only series 1 speaks.
+    for (i, (series, at, value)) in [
+        (0, 0, Value::Number(1.0)),
+        (0, 60_000, Value::Number(2.0)),
+        (0, 120_000, Value::Number(3.0)),
+        (1, 0, Value::Number(10.0)),
+        (2, 0, Value::Text("开".into())),
+        (1, 3_600_000, Value::Number(7.5)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut one = reading(series, hour + at, value, i as u64 + 1);
+        if i == 2 {
+            one.quality = Quality::SUSPECT;
+        }
+        history.append(&[one]).unwrap();
+    }
+    let ids: Vec<SeriesId> = (0..3).map(|i| history.series_id(&series(i)).unwrap()).collect();
+    let groups = [ids.clone(), vec![ids[2]], vec![]];
+    let ask = |across, takes: Option<&dyn Fn(Quality) -> bool>| {
+        let range = (t(hour), t(hour + 3 * 3_600_000));
+        let steps = history
+            .aggregate(&groups, range, Duration::from_secs(3600), across, takes)
+            .unwrap();
+        let values = |group: &Vec<GroupStep>| group.iter().map(|s| s.value).collect::<Vec<Option<f64>>>();
+        assert_eq!(
+            steps[0].iter().map(|s| (s.n, s.n_series)).next_back(),
+            Some((0, 0))
+        );
+        assert!(steps[2].iter().all(|s| s.value.is_none()));
+        (values(&steps[0]), values(&steps[1]))
+    };
+    let none = [None; 3];
+    for (across, want) in [
+        (Across::MeanOfSeries, [Some(6.0), Some(7.5), None]),
+        (Across::MeanOfPoints, [Some(4.0), Some(7.5), None]),
+        (Across::Min, [Some(1.0), Some(7.5), None]),
+        (Across::Max, [Some(10.0), Some(7.5), None]),
+        (Across::Sum, [Some(16.0), Some(7.5), None]),
+        (Across::Percentile(0.5), [Some(6.0), Some(7.5), None]),
+        (Across::Percentile(0.25), [Some(4.0), Some(7.5), None]),
+    ] {
+        let (all, texts) = ask(across, None);
+        assert_eq!((&all[..], &texts[..]), (&want[..], &none[..]), "{across:?}");
+        history.checkpoint(6, &[]).unwrap();
+        history.care(t(hour + 48 * 3_600_000), &|| false).unwrap();
+        assert_eq!(ask(across, None).0, want, "{across:?}, of rollups");
+    }
+    assert_eq!(ask(Across::Count, None).1[0], Some(1.0));
+    let good = |quality: Quality| quality.judgeable();
+    assert_eq!(ask(Across::MeanOfPoints, Some(&good)).0[0], Some(13.0 / 3.0));
+}
+
+#[test]
 fn a_history_of_the_layout_before_is_taken_over_and_older_programs_refuse_it() {
     let dir = tempfile::tempdir().unwrap();
     let history = open(dir.path());
