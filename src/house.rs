@@ -313,6 +313,7 @@ fn assemble(
         imports: Imports::default(),
         ages: config.ages,
         fault: RwLock::default(),
+        stood: std::sync::Mutex::default(),
         ready: AtomicBool::new(false),
         folders: Folders {
             rules: config.rules_dir.clone(),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::time::{Duration, Instant};
 
 use onemap_alerts::Board;
 use onemap_ingest::admit::{AgeLimits, Watch};
@@ -32,6 +33,8 @@ use crate::auth::Keys;
 pub const BY_THE_LISTENER: &str = "refused by the listener";
 /// Records behind which the answers are no longer called current.
 const N_BEHIND: u64 = 50_000;
+/// A pipeline that has records to fold and is at the same one for longer is in trouble.
+const LONG_AT_ONE: Duration = Duration::from_secs(15);
 
 /// How far each projection is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,6 +183,8 @@ pub struct Views {
     pub readings: AtomicU64,
     /// Set when the pipeline has stopped by a fault; says at which position and why.
     pub fault: RwLock<Option<String>>,
+    /// Where the pipeline was when readiness was asked for, and since when it has been there.
+    pub stood: Mutex<Option<(u64, Instant)>>,
     /// Listeners are up.
     pub ready: AtomicBool,
     /// Where changed rule files and profiles are written, so that a restart finds them.
@@ -381,7 +386,18 @@ impl Views {
         } else if log.full {
             why.push("the journal is at its size limit; sockets are not read until there is room".to_owned());
         }
-        let behind = log.durable.saturating_sub(self.progress.borrow().applied);
+        let applied = self.progress.borrow().applied;
+        let behind = log.durable.saturating_sub(applied);
+        if behind == 0 {
+            *self.stood.lock().expect(POISON) = None;
+        } else if let Some(long) = self.at_one_record_for(applied)
+            && long > LONG_AT_ONE
+        {
+            why.push(format!(
+                "the pipeline is at record {applied} for {} s and {behind} wait",
+                long.as_secs()
+            ));
+        }
         if behind > N_BEHIND {
             why.push(format!(
                 "the pipeline is {behind} records behind; what is shown is older than what is kept"
@@ -391,6 +407,18 @@ impl Views {
             why.push(fault.clone());
         }
         why
+    }
+
+    /// How long the pipeline has been behind the same record, as far as anybody looked.
+    fn at_one_record_for(&self, applied: u64) -> Option<Duration> {
+        let mut stood = self.stood.lock().expect(POISON);
+        match &*stood {
+            Some((record, since)) if *record == applied => Some(since.elapsed()),
+            _ => {
+                *stood = Some((applied, Instant::now()));
+                None
+            }
+        }
     }
 }
 

@@ -26,6 +26,9 @@ const UNKNOWN_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Live readings that are older, and older than three cadences, are a backlog even when nothing says so.
 const OLD_NEWS: Duration = Duration::from_secs(86_400);
+/// Series of one device. A fire panel or a weather mast has hundreds; without a limit one device could make
+/// more than the whole city.
+pub const MAX_SERIES: usize = 4096;
 
 /// What became of one message.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -139,7 +142,21 @@ pub fn admit(message: Message, arrival: &Arrival<'_>, watch: &mut Watch) -> Admi
     for (number, sample) in message.samples.into_iter().enumerate() {
         let expected = arrival.expected(&sample);
         let limits = expected.as_ref().map(|expected| &expected.limits);
-        match arrival.reading(sample, limits, patience) {
+        let reading = arrival.reading(sample, limits, patience).and_then(|reading| {
+            let SeriesKey {
+                quantity, channel, ..
+            } = reading.series;
+            match watched.enter(quantity, channel, MAX_SERIES) {
+                true => Ok(reading),
+                false => {
+                    let detail = format!(
+                        "{quantity} on channel {channel}: the device has {MAX_SERIES} series already"
+                    );
+                    Err(Refused::new(Refusal::TooManySeries, detail))
+                }
+            }
+        });
+        match reading {
             Ok(mut reading) => {
                 if clock_off && !reading.quality.has(Quality::STAMPED_HERE) {
                     reading.quality = reading.quality.with(Quality::CLOCK_OFF);
@@ -379,6 +396,37 @@ mod tests {
             (None, Some(refused)) => Err(refused.refusal),
             other => panic!("one sample became {other:?}"),
         }
+    }
+
+    #[test]
+    fn one_device_has_so_many_series_and_no_more() {
+        let device = device(DeviceState::Active);
+        let mut watch = Watch::default();
+        let mut say = |channels: std::ops::Range<u32>, resent: bool| {
+            let samples = channels.map(|channel| {
+                let mut sample = sample("pm10", 50.0);
+                sample.channel = channel as u16;
+                sample.resent = resent;
+                sample
+            });
+            let message = Message {
+                samples: samples.collect(),
+                ..Message::default()
+            };
+            let admitted = admit(message, &arrival(&device, None), &mut watch);
+            assert!(
+                admitted
+                    .refused
+                    .iter()
+                    .all(|r| r.refusal == Refusal::TooManySeries)
+            );
+            (admitted.readings.len(), admitted.refused.len())
+        };
+        let most = MAX_SERIES as u32;
+        assert_eq!(say(0..most - 1, false), (MAX_SERIES - 1, 0));
+        // Old data make series too.
+        assert_eq!(say(most - 1..most + 9, true), (1, 9));
+        assert_eq!(say(0..most + 5, false), (MAX_SERIES, 5));
     }
 
     #[test]

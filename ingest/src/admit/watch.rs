@@ -217,6 +217,18 @@ impl DeviceWatch {
             .binary_search_by_key(&(quantity, channel), SeriesWatch::name)
     }
 
+    /// Whether the device may speak of a series: one that is known, or one more of at most `most`.
+    pub(super) fn enter(&mut self, quantity: Quantity, channel: u16, most: usize) -> bool {
+        match self.find(quantity, channel) {
+            Ok(_) => true,
+            Err(place) if self.series.len() < most => {
+                self.series.insert(place, SeriesWatch::new(quantity, channel));
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
     /// Takes a live value and says how it moved: the marks of a jump and of a stuck sensor. `quality` are
     /// its other marks. A value that is not newer than the last says nothing.
     pub(super) fn note(

@@ -105,18 +105,21 @@ impl Engine {
     pub(super) fn first_reading(&mut self, i: u32) {
         self.bind_series(i, &crate::message::rule_changed(), false);
         let (device, quantity) = (self.series[i as usize].device, self.series[i as usize].quantity);
-        for other in self.devices[device as usize].indexes().collect::<Vec<_>>() {
-            let stand_in = &self.series[other as usize];
-            if other != i && stand_in.quantity == quantity && !stand_in.has(SEEN) {
-                self.with_series_slots(other, |slot, book, place| {
-                    if slot.rule.channel().is_none() {
-                        slot.clear(book, place);
-                    }
-                });
-                let slots = &mut self.series[other as usize].slots;
-                slots.retain(|slot| slot.rule.channel().is_some());
-                self.settle_series(other);
-            }
+        let list = &self.devices[device as usize].series;
+        let of_it = list.partition_point(|named| named.quantity < quantity)
+            ..list.partition_point(|named| named.quantity <= quantity);
+        // Most have been seen: nothing is done for them.
+        let waiting = |named: &&Named| named.index != i && !self.series[named.index as usize].has(SEEN);
+        let waiting: Vec<u32> = list[of_it].iter().filter(waiting).map(|n| n.index).collect();
+        for other in waiting {
+            self.with_series_slots(other, |slot, book, place| {
+                if slot.rule.channel().is_none() {
+                    slot.clear(book, place);
+                }
+            });
+            let slots = &mut self.series[other as usize].slots;
+            slots.retain(|slot| slot.rule.channel().is_some());
+            self.settle_series(other);
         }
     }
 

@@ -275,4 +275,5 @@ export const en: Messages = {
   "refusal.retained_full": "No room for retained messages",
   "refusal.unknown_unit": "Unknown unit",
   "refusal.revoked": "Credentials revoked",
+  "refusal.too_many_series": "Too many series",
 };

@@ -269,6 +269,7 @@ export const zh = {
   "refusal.retained_full": "保留消息已满",
   "refusal.unknown_unit": "未知单位",
   "refusal.revoked": "凭证已吊销",
+  "refusal.too_many_series": "测点超限",
 };
 
 export type Messages = { [K in keyof typeof zh]: string };
