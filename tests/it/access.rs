@@ -57,6 +57,17 @@ fn ends(mut stream: TcpStream, what: &str) {
     panic!("{what} goes on");
 }
 
+/// The status of the answer that comes within the time, and how long it took.
+fn answered(mut stream: TcpStream) -> (u16, Duration) {
+    let start = Instant::now();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer comes");
+    (
+        answer.split(' ').nth(1).unwrap().parse().unwrap(),
+        start.elapsed(),
+    )
+}
+
 /// Whether a stream still speaks: its beat comes every two seconds.
 fn speaks(stream: &mut TcpStream) -> bool {
     stream.read(&mut [0; 4096]).is_ok_and(|n| n > 0)
@@ -110,6 +121,46 @@ fn streams_end_with_their_session() {
     ends(feed, "the alert feed of a session that has ended");
     assert_eq!(status(&server, "GET /api/v1/session", &[&leaving]), 401);
     assert!(speaks(&mut other), "another session's stream goes on");
+}
+
+#[test]
+fn who_waits_for_a_command_is_told_nothing_after_the_token_ended() {
+    let server = Server::new();
+    server.add_device("valve", &json!({}));
+    let (token, id) = access_token(&server, "operator", "desk", None);
+    let bearer = format!("authorization: Bearer {token}");
+    let order = json!({"device": "valve", "method": "open", "ttl_s": 300});
+    let command = server.post("/api/v1/commands", &order)["id"].as_u64().unwrap();
+    let path = format!("GET /api/v1/commands/{command}?wait_s=60");
+    let session = cookie(&server, &token);
+    let waiting =
+        [&bearer, &session].map(|credential| send(&server, &path, &[credential, "connection: close"]));
+    let body = json!({"method": "open", "timeout": 60_000}).to_string();
+    let length = format!("content-length: {}", body.len());
+    let head = [
+        &*bearer,
+        "content-type: application/json",
+        "connection: close",
+        &*length,
+    ];
+    let calling = ["oneway", "twoway"].map(|way| {
+        let mut stream = send(&server, &format!("POST /api/rpc/{way}/valve"), &head);
+        stream.write_all(body.as_bytes()).unwrap();
+        stream
+    });
+    wait_for("the two calls", SOON, || {
+        let n = server.get("/api/v1/commands?device=valve")["items"]
+            .as_array()?
+            .len();
+        (n == 3).then_some(())
+    });
+    let revoked = run(&server, &["token", "revoke", &id]);
+    assert!(revoked.status.success(), "{revoked:?}");
+    for stream in waiting.into_iter().chain(calling) {
+        let (status, took) = answered(stream);
+        assert_eq!(status, 401);
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{act_problem, behind, limit, list};
-use crate::auth::Caller;
+use crate::auth::{self, Caller, Pass};
 use crate::error::Problem;
 use crate::request::{Body, Params};
 use crate::views::{Notice, Views};
@@ -302,13 +302,17 @@ async fn story(views: &Arc<Views>, scope: &Scope, id: &str) -> Result<Value, Pro
 }
 
 /// Waits until a command is as `enough` wants it, at most `limit`; gives it as it stands then.
+///
+/// # Errors
+/// 401 as soon as what let the caller in no longer does.
 async fn wait_for(
     views: &Views,
+    pass: Pass,
     id: u64,
     limit: Duration,
     stop: &CancellationToken,
     enough: impl Fn(&Command) -> bool,
-) -> Option<Command> {
+) -> Result<Option<Command>, Problem> {
     let mut notices = views.notices.subscribe();
     let mut seen = None;
     // A little behind the limit comes the tick that ends the command itself.
@@ -330,11 +334,14 @@ async fn wait_for(
         }
     };
     tokio::select! {
+        // First: an answer that comes at the same time is none of theirs any more.
+        biased;
+        () = auth::ended(views, pass) => return Err(Problem::unauthorized()),
         () = waiting => {}
         () = tokio::time::sleep(limit) => {}
         () = stop.cancelled() => {}
     }
-    views.commands.work().book.get(id).cloned().or(seen)
+    Ok(views.commands.work().book.get(id).cloned().or(seen))
 }
 
 #[derive(Deserialize)]
@@ -347,6 +354,7 @@ pub(crate) struct Wait {
 pub(crate) async fn show(
     State(views): State<Arc<Views>>,
     axum::Extension(stop): axum::Extension<CancellationToken>,
+    axum::Extension(pass): axum::Extension<Pass>,
     caller: Caller,
     Path(id): Path<String>,
     Params(query): Params<Wait>,
@@ -358,7 +366,7 @@ pub(crate) async fn show(
     };
     let limit = Duration::from_secs(wait_s).min(LONGEST_WAIT);
     if let Ok(number) = id.parse() {
-        wait_for(&views, number, limit, &stop, Command::is_final).await;
+        wait_for(&views, pass, number, limit, &stop, Command::is_final).await?;
         // What has ended is in the ledger when its batch is; an answer that is behind is still an answer.
         let durable = *views.log.durable().borrow();
         let _ = views.applied(durable).await;
@@ -441,7 +449,7 @@ impl Rpc {
     async fn run(
         self,
         views: &Arc<Views>,
-        caller: &Caller,
+        (caller, pass): (&Caller, Pass),
         stop: &CancellationToken,
         id: &str,
         two_way: bool,
@@ -469,7 +477,7 @@ impl Rpc {
         let limit = (expires_at.since(now) + Duration::from_secs(2)).min(LONGEST_WAIT);
         let is_enough =
             |command: &Command| command.is_final() || (!two_way && command.state > CommandState::Created);
-        let ended = wait_for(views, command.id, limit, stop, is_enough).await;
+        let ended = wait_for(views, pass, command.id, limit, stop, is_enough).await?;
         match ended {
             Some(command) if matches!(command.state, CommandState::Executed | CommandState::Failed) => {
                 let answer = command.answer.unwrap_or_default();
@@ -495,19 +503,21 @@ impl Rpc {
 pub(crate) async fn one_way(
     State(views): State<Arc<Views>>,
     axum::Extension(stop): axum::Extension<CancellationToken>,
+    axum::Extension(pass): axum::Extension<Pass>,
     caller: Caller,
     Path(id): Path<String>,
     Body(rpc): Body<Rpc>,
 ) -> Result<Response, Problem> {
-    rpc.run(&views, &caller, &stop, &id, false).await
+    rpc.run(&views, (&caller, pass), &stop, &id, false).await
 }
 
 pub(crate) async fn two_way(
     State(views): State<Arc<Views>>,
     axum::Extension(stop): axum::Extension<CancellationToken>,
+    axum::Extension(pass): axum::Extension<Pass>,
     caller: Caller,
     Path(id): Path<String>,
     Body(rpc): Body<Rpc>,
 ) -> Result<Response, Problem> {
-    rpc.run(&views, &caller, &stop, &id, true).await
+    rpc.run(&views, (&caller, pass), &stop, &id, true).await
 }
