@@ -672,6 +672,34 @@ fn an_officer_of_one_division_neither_sees_nor_changes_another() {
         Some(&child.to_string()),
     );
     assert_eq!((status, &problem["code"]), (403, &json!("foreign_gateway")));
+    // Neither is a child taken whose gateway's own line is refused, be it before or behind the child's.
+    let csv = "id,division,gateway,is_gateway\nc1,630102,g-far,\ng-far,630103,,yes\nc2,630102,g-far,\n\
+        c3,630102,g-near,\ng-near,630102,,yes\nc4,630102,gw-far,\ng-bad,63,,yes\nc5,630102,g-bad,\n";
+    let path = "/api/v1/devices/import";
+    let (status, answer) = request(&server.http, &integrator, "POST", path, Some(csv));
+    assert_eq!(status, 200, "{answer}");
+    let faults: Vec<_> = answer["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| (e["line"].as_u64().unwrap(), e["column"].as_str().unwrap()))
+        .collect();
+    let want = [
+        (2, "gateway"),
+        (3, "division"),
+        (4, "gateway"),
+        (7, "gateway"),
+        (8, "division"),
+        (9, "gateway"),
+    ];
+    assert_eq!(faults, want, "{answer}");
+    let taken: Vec<_> = answer["tokens"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| &t["id"])
+        .collect();
+    assert_eq!(taken, ["c3", "g-near"], "in the order of the file");
     assert_eq!(
         device(&server, "far")["lifecycle"],
         "provisioned",

@@ -41,18 +41,16 @@ pub(crate) async fn import(
     text: String,
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.require(Permission::Register)?;
-    let rows = import_devices_csv(&text);
+    let mut rows = import_devices_csv(&text);
+    // A child is taken only when its gateway's own line was: gateways first, else in the file's order.
+    rows.sort_by_key(|row| !row.as_ref().is_ok_and(states_gateway));
     let _turn = views.changing.lock().await;
     let (mut changes, mut tokens, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     let (mut n_new, mut n_changed) = (0_usize, 0_usize);
     {
         let register = views.register.read().expect(POISON);
-        let gateways: HashSet<String> = rows
-            .iter()
-            .flatten()
-            .filter(|row| row.fields.get("is_gateway") == Some(&Value::Bool(true)))
-            .map(|row| row.id.to_string())
-            .collect();
+        // Those of this file whose lines were taken.
+        let mut gateways: HashSet<DeviceId> = HashSet::new();
         let mut given = HashSet::new();
         // Gateway and name to the child of this file that answers to it.
         let mut named: HashMap<(DeviceId, String), DeviceId> = HashMap::new();
@@ -87,17 +85,19 @@ pub(crate) async fn import(
                         named.insert((gateway.clone(), name.to_owned()), id.clone());
                     }
                 }
-                Ok((device, is_known, token))
+                Ok((line, device, is_known, token))
             });
-            let (device, is_known, token) = match checked {
+            let (line, device, is_known, token) = match checked {
                 Ok(checked) => checked,
                 Err(fault) => {
-                    faults
-                        .push(json!({"line": fault.line, "column": fault.column, "message": fault.message}));
+                    faults.push(fault);
                     continue;
                 }
             };
             let id = device.id.clone();
+            if device.is_gateway {
+                gateways.insert(id.clone());
+            }
             changes.push(Register::Device { device });
             n_changed += usize::from(is_known);
             n_new += usize::from(!is_known);
@@ -106,7 +106,7 @@ pub(crate) async fn import(
                 (Some(token), _) => token,
                 (None, false) => {
                     let token = new_token().map_err(|e| Problem::internal(&e))?;
-                    tokens.push(json!({"id": id, "token": token}));
+                    tokens.push((line, json!({"id": id, "token": token})));
                     token
                 }
             };
@@ -128,10 +128,21 @@ pub(crate) async fn import(
     if query.dry_run {
         tokens.clear();
     }
+    faults.sort_by_key(|fault| fault.line);
+    tokens.sort_by_key(|(line, _)| *line);
+    let faults: Vec<Value> = faults
+        .into_iter()
+        .map(|fault| json!({"line": fault.line, "column": fault.column, "message": fault.message}))
+        .collect();
+    let tokens: Vec<Value> = tokens.into_iter().map(|(_, token)| token).collect();
     Ok(Json(json!({
         "imported": n_new, "changed": n_changed, "refused": faults.len(), "errors": faults,
         "tokens": tokens, "dry_run": query.dry_run, "applied": is_applied && !query.dry_run,
     })))
+}
+
+fn states_gateway(row: &DeviceRow) -> bool {
+    row.fields.get("is_gateway") == Some(&Value::Bool(true))
 }
 
 /// The device that a line makes, and whether it is known already.
