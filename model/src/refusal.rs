@@ -91,6 +91,8 @@ refusals! {
     UnknownUnit = "unknown_unit", "未知单位";
     /// A device whose tokens were revoked asks to be let in by other means.
     Revoked = "revoked", "凭证已吊销";
+    /// A gateway that adopts speaks for one more child than it may have.
+    TooManyChildren = "too_many_children", "子设备数超限";
     /// A device speaks of more quantities and channels than one device may.
     TooManySeries = "too_many_series", "测点超限";
 }

@@ -16,8 +16,9 @@ use tracing::info;
 use super::attributes::CONNECTED_THROUGH;
 use super::fold::Fold;
 
-/// Names that a gateway's children may have: what a faulty or hostile gateway can fill the register with.
-const N_CHILDREN_NAMES: usize = 20_000;
+/// Children with which a gateway adopts no more, retired and registered ones counted too: what a faulty or
+/// hostile gateway can fill the register with. A constant, because a replay must adopt the same ones.
+const N_CHILDREN: usize = 1_000;
 /// Longest name of a child, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 
@@ -104,7 +105,8 @@ impl Fold<'_> {
     /// the gateway's place; `kind` is the type its `connect` said.
     ///
     /// # Errors
-    /// `unknown_child` when the name is nobody's or another's, `retired` when the child is.
+    /// `unknown_child` when the name is nobody's or another's, `retired` when the child is,
+    /// `too_many_children` when the gateway adopts no more.
     pub(super) fn child(
         &mut self,
         position: u64,
@@ -143,11 +145,12 @@ impl Fold<'_> {
                         gateway.id
                     )));
                 }
-                None if register.view.n_children_names(gateway.id.as_str()) >= N_CHILDREN_NAMES => {
-                    return Err(unknown(format!(
-                        "gateway {} has {N_CHILDREN_NAMES} names of children already",
+                None if self.known.has_children(&register.view, &gateway.id, N_CHILDREN) => {
+                    let detail = format!(
+                        "gateway {} has {N_CHILDREN} children and adopts no more, not `{shown}`",
                         gateway.id
-                    )));
+                    );
+                    return Err(Refused::new(Refusal::TooManyChildren, detail));
                 }
                 None => {}
             }

@@ -383,6 +383,53 @@ fn a_gateway_adopts_its_children_and_nobody_else_s() {
 }
 
 #[test]
+fn a_gateway_adopts_a_thousand_children_and_no_more() {
+    let server = Server::new();
+    let token = server.add_device("gw", &json!({"is_gateway": true, "adopts": true}));
+    server.add_device("registered", &json!({"gateway": "gw"}));
+    let (mut client, _) = Client::connect(&server, &token);
+    // Some names are ids and some are not: those children answer to two names.
+    let parts: Vec<_> = (0..1_500)
+        .map(|i| {
+            format!(
+                r#""{}{i}":[{{"temperature":1,"humidity":2}}]"#,
+                if i % 2 == 0 { "a " } else { "b" }
+            )
+        })
+        .collect();
+    client.publish("v1/gateway/telemetry", &format!("{{{}}}", parts.join(",")));
+    client.packet(0x40);
+    wait_for("what is over is refused", SOON, || {
+        (refused(&server, "too_many_children") == 501).then_some(())
+    });
+    assert_eq!(device(&server, "gw")["children"].as_array().unwrap().len(), 1_000);
+    let kept = server.get("/api/v1/quarantine?reason=too_many_children");
+    assert!(!kept["items"].as_array().unwrap().is_empty(), "{kept}");
+    // One that a person registers is heard all the same.
+    server.add_device("late", &json!({"gateway": "gw"}));
+    client.publish("v1/gateway/telemetry", r#"{"late":[{"temperature":2}]}"#);
+    client.packet(0x40);
+    wait_for("its reading", SOON, || server.latest("late", "temperature"));
+    // Long lists are made in pieces: their pages are the whole all the same.
+    for (list, key) in [("latest", "series"), ("series", "id"), ("devices", "id")] {
+        let whole = server.get(&format!("/api/v1/{list}?limit=100000"));
+        assert_eq!(whole["next"], Value::Null);
+        let items = whole["items"].as_array().unwrap();
+        assert_eq!(items.len(), if list == "devices" { 1_002 } else { 2 * 999 + 1 });
+        let (mut pages, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = server.get(&format!("/api/v1/{list}?limit=333{after}"));
+            pages.extend(page["items"].as_array().unwrap().clone());
+            let Some(next) = page["next"].as_str() else { break };
+            assert_eq!(pages.len() % 333, 0);
+            after = format!("&after={next}");
+        }
+        let of = |items: &[Value]| items.iter().map(|i| i[key].clone()).collect::<Vec<_>>();
+        assert_eq!(of(&pages), of(items), "{list}");
+    }
+}
+
+#[test]
 fn devices_register_themselves_with_a_profile_s_secret() {
     let server = Server::new();
     let put = "version: 1\nname: {zh: 甲, en: A}\nprotocol: thingsboard\n";

@@ -263,6 +263,7 @@ export const en: Messages = {
   "refusal.broken_cbor": "Broken CBOR",
   "refusal.broken_line": "Broken line protocol",
   "refusal.unknown_child": "Unknown child device",
+  "refusal.too_many_children": "Too many child devices",
   "refusal.not_a_gateway": "Not a gateway",
   "refusal.bad_provisioning": "Self-provisioning refused",
   "refusal.unknown_source": "Unknown push source",

@@ -257,6 +257,7 @@ export const zh = {
   "refusal.broken_cbor": "CBOR 损坏",
   "refusal.broken_line": "行协议损坏",
   "refusal.unknown_child": "未登记子设备",
+  "refusal.too_many_children": "子设备数超限",
   "refusal.not_a_gateway": "非网关设备",
   "refusal.bad_provisioning": "自注册被拒",
   "refusal.unknown_source": "未知推送来源",
