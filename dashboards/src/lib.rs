@@ -164,6 +164,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .layer(middleware::from_fn_with_state(bounds, limits::bound))
         .layer(Extension(hub))
         .layer(Extension(stop))
+        .layer(Extension(api::rows::Turns::default()))
         .layer(middleware::from_fn(secure))
         .with_state(views)
 }

@@ -4,10 +4,12 @@ pub(crate) mod change;
 pub(crate) mod import;
 pub(crate) mod provisioning;
 
+use std::ops::Bound;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::{Extension, Json};
 use onemap_model::record::Register;
 use onemap_model::scope::Permission;
 use onemap_model::{
@@ -17,6 +19,7 @@ use onemap_wire::profile::Profile;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::api::rows::{self, More, Rows, Turns};
 use crate::api::{act_problem, behind, limit, list};
 use crate::auth::Caller;
 use crate::error::Problem;
@@ -114,44 +117,52 @@ fn status(views: &Views, device: &Device, cadence_s: u32, seen: Option<Seen>) ->
 
 pub(crate) async fn list_devices(
     State(views): State<Arc<Views>>,
+    Extension(turns): Extension<Turns>,
     caller: Caller,
-    Params(query): Params<Query>,
-) -> Result<Json<Value>, Problem> {
-    let scope = caller.require(Permission::View)?;
+    Params(mut query): Params<Query>,
+) -> Result<Response, Problem> {
+    let scope = caller.require(Permission::View)?.clone();
     let bbox = query.bbox.as_deref().map(Bbox::parse).transpose()?;
     let limit = limit(query.limit, super::MAX_LIMIT)?;
     let now = views.now();
-    let register = views.register.read().expect(POISON);
-    let seen = views.seen.read().expect(POISON);
-    let mut items = Vec::new();
-    let mut next = None;
-    for (id, device) in &register.view.devices {
-        let division = register.divisions.get(id);
-        let heard = seen.get(id).copied();
-        let cadence_s = register.cadence_s(device);
-        let wanted = query.after.as_deref().is_none_or(|after| id.as_str() > after)
-            && scope.covers(division)
-            && query.wants(device, division, bbox)
-            && query
-                .state
-                .is_none_or(|state| Lifecycle::of(device, cadence_s, heard, now) == state)
-            && query
-                .status
-                .as_deref()
-                .is_none_or(|wanted| status(&views, device, cadence_s, heard) == wanted);
-        if !wanted {
-            continue;
+    // The device looked at last, and the one shown last.
+    let (mut at, mut last) = (query.after.take(), None);
+    let piece = move |views: &Views, n: usize, rows: &mut Rows| {
+        let register = views.register.read().expect(POISON);
+        let seen = views.seen.read().expect(POISON);
+        let from = at.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut devices = register.view.devices.range::<str, _>((from, Bound::Unbounded));
+        let mut looked_at = None;
+        for _ in 0..n {
+            let Some((id, device)) = devices.next() else {
+                return More::No(None);
+            };
+            looked_at = Some(id);
+            let division = register.divisions.get(id);
+            let heard = seen.get(id).copied();
+            let cadence_s = register.cadence_s(device);
+            let wanted = scope.covers(division)
+                && query.wants(device, division, bbox)
+                && query
+                    .state
+                    .is_none_or(|state| Lifecycle::of(device, cadence_s, heard, now) == state)
+                && query
+                    .status
+                    .as_deref()
+                    .is_none_or(|wanted| status(views, device, cadence_s, heard) == wanted);
+            if !wanted {
+                continue;
+            }
+            if rows.is_full() {
+                return More::No(last.take());
+            }
+            rows.push(&device_json(views, device, division, heard, cadence_s));
+            last = Some(id.to_string());
         }
-        if items.len() == limit {
-            next = items
-                .last()
-                .and_then(|last: &Value| last["id"].as_str())
-                .map(str::to_owned);
-            break;
-        }
-        items.push(device_json(&views, device, division, heard, cadence_s));
-    }
-    Ok(list(items, next))
+        at = looked_at.map(DeviceId::to_string);
+        More::Yes
+    };
+    Ok(rows::answer(views, turns, limit, Default::default(), piece))
 }
 
 /// How many devices are in each lifecycle and status, of those a list with the same parameters holds.

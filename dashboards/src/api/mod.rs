@@ -15,6 +15,7 @@ pub(crate) mod push;
 pub(crate) mod quarantine;
 pub(crate) mod readings;
 pub(crate) mod readmit;
+pub(crate) mod rows;
 pub(crate) mod rules;
 pub(crate) mod session;
 pub(crate) mod system;

@@ -4,17 +4,19 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
+use axum::response::Response;
+use axum::{Extension, Json};
 use onemap_model::scope::Permission;
-use onemap_model::{DivisionCode, Quality, Quantity, Refusal, Scope, SeriesKey};
+use onemap_model::{DeviceId, DivisionCode, Quality, Quantity, Refusal, Scope, SeriesKey, Timestamp};
 use onemap_store::history::{Agg, SeriesId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::api::keep::Arrived;
-use crate::api::{limit, list, time};
+use crate::api::rows::{self, More, Rows, Turns};
+use crate::api::{limit, time};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::{Bbox, Params, Unread, parse_step};
@@ -95,63 +97,98 @@ pub(crate) struct LatestQuery {
     after: Option<u32>,
 }
 
+/// One row of the latest values. The members stand by their names, as in every other answer.
+#[derive(Serialize)]
+struct LatestRow<'a> {
+    ch: u16,
+    device: &'a DeviceId,
+    division: Option<&'a DivisionCode>,
+    kind: &'a str,
+    measured_at: Timestamp,
+    quality: Vec<&'static str>,
+    quantity: Quantity,
+    received_at: Timestamp,
+    series: u32,
+    stale: bool,
+    state: &'static str,
+    unit: &'a str,
+    value: &'a onemap_model::Value,
+}
+
 pub(crate) async fn latest(
     State(views): State<Arc<Views>>,
+    Extension(turns): Extension<Turns>,
     caller: Caller,
     Params(query): Params<LatestQuery>,
-) -> Result<Json<Value>, Problem> {
-    let scope = caller.require(Permission::View)?;
+) -> Result<Response, Problem> {
+    let scope = caller.require(Permission::View)?.clone();
     let bbox = query.bbox.as_deref().map(Bbox::parse).transpose()?;
     let limit = limit(query.limit, super::MAX_LIMIT)?;
     let now = views.now();
     let position = views.progress.borrow().applied;
-    let register = views.register.read().expect(POISON);
-    let seen = views.seen.read().expect(POISON);
-    let watch = views.watch.read().expect(POISON);
-    let mut items = Vec::new();
-    let mut next = None;
-    for (id, latest) in views.latest.snapshot_all() {
-        if query.after.is_some_and(|after| id.0 <= after) {
-            continue;
+    let around = (
+        format!("\"as_of\":{},", json!(now)),
+        format!(",\"position\":{position}"),
+    );
+    let mut values = None;
+    let mut last = None;
+    let piece = move |views: &Views, n: usize, rows: &mut Rows| {
+        let values = values.get_or_insert_with(|| views.latest.snapshot_all().into_iter());
+        let register = views.register.read().expect(POISON);
+        let seen = views.seen.read().expect(POISON);
+        let watch = views.watch.read().expect(POISON);
+        for _ in 0..n {
+            let Some((id, latest)) = values.next() else {
+                return More::No(None);
+            };
+            if query.after.is_some_and(|after| id.0 <= after) {
+                continue;
+            }
+            let Some(key) = views.history.series_key(id) else {
+                continue;
+            };
+            let Some(device) = register.view.devices.get(&key.device) else {
+                continue;
+            };
+            let division = register.divisions.get(&key.device);
+            let wanted = scope.covers(division)
+                && query
+                    .division
+                    .as_ref()
+                    .is_none_or(|d| division.is_some_and(|own| d.covers(own)))
+                && query.kind.as_deref().is_none_or(|kind| *device.kind == *kind)
+                && query.device.as_deref().is_none_or(|d| key.device.as_str() == d)
+                && query.quantity.is_none_or(|q| key.quantity == q)
+                && bbox.is_none_or(|b| device.position.is_some_and(|p| b.holds(p.lon(), p.lat())));
+            if !wanted {
+                continue;
+            }
+            if rows.is_full() {
+                return More::No(last.map(|last: u32| last.to_string()));
+            }
+            let heard = seen.get(&key.device).copied();
+            let stale = Views::series_stale(&watch, &key, register.cadence_s(device), heard, now);
+            let state = Views::shown(views.condition(id), stale);
+            rows.push(&LatestRow {
+                ch: key.channel,
+                device: &key.device,
+                division,
+                kind: &device.kind,
+                measured_at: latest.measured_at,
+                quality: quality_names(latest.quality),
+                quantity: key.quantity,
+                received_at: latest.received_at,
+                series: id.0,
+                stale,
+                state: condition_name(state),
+                unit: &key.quantity.definition().unit,
+                value: &latest.value,
+            });
+            last = Some(id.0);
         }
-        let Some(key) = views.history.series_key(id) else {
-            continue;
-        };
-        let Some(device) = register.view.devices.get(&key.device) else {
-            continue;
-        };
-        let division = register.divisions.get(&key.device);
-        let wanted = scope.covers(division)
-            && query
-                .division
-                .as_ref()
-                .is_none_or(|d| division.is_some_and(|own| d.covers(own)))
-            && query.kind.as_deref().is_none_or(|kind| *device.kind == *kind)
-            && query.device.as_deref().is_none_or(|d| key.device.as_str() == d)
-            && query.quantity.is_none_or(|q| key.quantity == q)
-            && bbox.is_none_or(|b| device.position.is_some_and(|p| b.holds(p.lon(), p.lat())));
-        if !wanted {
-            continue;
-        }
-        if items.len() == limit {
-            next = items.last().map(|last: &Value| last["series"].to_string());
-            break;
-        }
-        let heard = seen.get(&key.device).copied();
-        let stale = Views::series_stale(&watch, &key, register.cadence_s(device), heard, now);
-        let state = Views::shown(views.condition(id), stale);
-        items.push(json!({
-            "series": id.0, "device": key.device, "quantity": key.quantity, "ch": key.channel,
-            "unit": key.quantity.definition().unit, "value": latest.value,
-            "measured_at": latest.measured_at, "received_at": latest.received_at,
-            "quality": quality_names(latest.quality), "state": condition_name(state),
-            "stale": stale,
-            "kind": device.kind, "division": division,
-        }));
-    }
-    Ok(Json(
-        json!({"position": position, "as_of": now, "items": items, "next": next}),
-    ))
+        More::Yes
+    };
+    Ok(rows::answer(views, turns, limit, around, piece))
 }
 
 #[derive(Deserialize)]
@@ -167,36 +204,61 @@ fn visible(views: &Views, scope: &Scope, key: &SeriesKey) -> bool {
     views.device(scope, key.device.as_str()).is_some()
 }
 
+/// One row of the series.
+#[derive(Serialize)]
+struct SeriesRow<'a> {
+    ch: u16,
+    device: &'a DeviceId,
+    first: Timestamp,
+    id: u32,
+    last: Timestamp,
+    quantity: Quantity,
+    unit: &'a str,
+}
+
 pub(crate) async fn series(
     State(views): State<Arc<Views>>,
+    Extension(turns): Extension<Turns>,
     caller: Caller,
     Params(query): Params<SeriesQuery>,
-) -> Result<Json<Value>, Problem> {
-    let scope = caller.require(Permission::View)?;
+) -> Result<Response, Problem> {
+    let scope = caller.require(Permission::View)?.clone();
     let limit = limit(query.limit, 1000)?;
-    let mut items = Vec::new();
-    let mut next = None;
-    for info in views.history.all_series() {
-        let wanted = query.after.is_none_or(|after| info.id.0 > after)
-            && query
-                .device
-                .as_deref()
-                .is_none_or(|d| info.key.device.as_str() == d)
-            && query.quantity.is_none_or(|q| info.key.quantity == q)
-            && visible(&views, scope, &info.key);
-        if !wanted {
-            continue;
+    let mut all = None;
+    let mut last = None;
+    let piece = move |views: &Views, n: usize, rows: &mut Rows| {
+        let all = all.get_or_insert_with(|| views.history.all_series().into_iter());
+        for _ in 0..n {
+            let Some(info) = all.next() else {
+                return More::No(None);
+            };
+            let wanted = query.after.is_none_or(|after| info.id.0 > after)
+                && query
+                    .device
+                    .as_deref()
+                    .is_none_or(|d| info.key.device.as_str() == d)
+                && query.quantity.is_none_or(|q| info.key.quantity == q)
+                && visible(views, &scope, &info.key);
+            if !wanted {
+                continue;
+            }
+            if rows.is_full() {
+                return More::No(last.map(|last: u32| last.to_string()));
+            }
+            rows.push(&SeriesRow {
+                ch: info.key.channel,
+                device: &info.key.device,
+                first: info.first,
+                id: info.id.0,
+                last: info.last,
+                quantity: info.key.quantity,
+                unit: &info.key.quantity.definition().unit,
+            });
+            last = Some(info.id.0);
         }
-        if items.len() == limit {
-            next = items.last().map(|last: &Value| last["id"].to_string());
-            break;
-        }
-        items.push(json!({
-            "id": info.id.0, "device": info.key.device, "quantity": info.key.quantity, "ch": info.key.channel,
-            "unit": info.key.quantity.definition().unit, "first": info.first, "last": info.last,
-        }));
-    }
-    Ok(list(items, next))
+        More::Yes
+    };
+    Ok(rows::answer(views, turns, limit, Default::default(), piece))
 }
 
 #[derive(Deserialize)]

@@ -1,0 +1,196 @@
+//! Lists that can be long, made in pieces beside the async threads and sent as they are made.
+//!
+//! A list of a hundred thousand rows as one tree of JSON values takes a hundred megabytes and stands in the way of
+//! every connection of its thread. Here a row becomes bytes at once, a piece is made when the one before was
+//! taken, and few are made at the same time.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::views::Views;
+
+/// Rows that one piece looks at: the register's locks are held for so long, and no longer.
+const N_ROWS: usize = 1024;
+/// Pieces that are made at the same time.
+const N_TURNS: usize = 4;
+
+/// The turns of those who make pieces; the others wait. Who has gone away takes none.
+#[derive(Clone)]
+pub(crate) struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(N_TURNS)))
+    }
+}
+
+/// What a piece says about what comes after it.
+pub(crate) enum More {
+    /// There may be more rows.
+    Yes,
+    /// These were the last; the page after them begins here.
+    No(Option<String>),
+}
+
+/// Rows as JSON, one after the other.
+pub(crate) struct Rows {
+    bytes: Vec<u8>,
+    n: usize,
+    limit: usize,
+}
+
+impl Rows {
+    /// Whether the page has as many as were asked for.
+    pub(crate) fn is_full(&self) -> bool {
+        self.n == self.limit
+    }
+    pub(crate) fn push(&mut self, row: &impl Serialize) {
+        if self.n > 0 {
+            self.bytes.push(b',');
+        }
+        self.n += 1;
+        serde_json::to_writer(&mut self.bytes, row)
+            .expect("rows have text keys only, and memory takes every byte");
+    }
+}
+
+/// `{"as_of":…,"items":[…],"next":…,"position":…}` of at most `limit` rows; `head` stands before the items and
+/// `tail` behind `next`, as members with their commas. `piece` is called with the views and a number of rows
+/// that it looks at, until it says that there are no more.
+pub(crate) fn answer(
+    views: Arc<Views>,
+    Turns(turns): Turns,
+    limit: usize,
+    (head, tail): (String, String),
+    mut piece: impl FnMut(&Views, usize, &mut Rows) -> More + Send + 'static,
+) -> Response {
+    let mut rows = Rows {
+        bytes: format!("{{{head}\"items\":[").into_bytes(),
+        n: 0,
+        limit,
+    };
+    let pieces = send(turns, move || {
+        let more = piece(&views, N_ROWS, &mut rows);
+        if let More::No(next) = &more {
+            rows.bytes.extend_from_slice(b"],\"next\":");
+            serde_json::to_writer(&mut rows.bytes, next).expect("a text is JSON");
+            rows.bytes.extend_from_slice(tail.as_bytes());
+            rows.bytes.push(b'}');
+        }
+        (std::mem::take(&mut rows.bytes), matches!(more, More::Yes))
+    });
+    let mut response = Response::new(Body::from_stream(ReceiverStream::new(pieces)));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Makes pieces, each in a turn of its own, while somebody takes them; `make` also says whether there are more.
+fn send(
+    turns: Arc<Semaphore>,
+    mut make: impl FnMut() -> (Vec<u8>, bool) + Send + 'static,
+) -> mpsc::Receiver<io::Result<Bytes>> {
+    let (pieces, taken) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut more = true;
+        while more {
+            // The place first: a piece is made when the one before was taken, and a slow reader holds no turn.
+            let Ok(place) = pieces.reserve().await else { return };
+            let turn = tokio::select! {
+                biased;
+                () = pieces.closed() => return,
+                turn = turns.clone().acquire_owned() => turn.expect("the turns are never closed"),
+            };
+            let made = tokio::task::spawn_blocking(move || {
+                let made = make();
+                drop(turn);
+                (made, make)
+            });
+            match made.await {
+                Ok(((bytes, is_more), again)) => {
+                    (more, make) = (is_more, again);
+                    // A piece without a row would be the end of the body to some.
+                    if !bytes.is_empty() {
+                        place.send(Ok(bytes.into()));
+                    }
+                }
+                // The answer is cut, so that nobody takes it for whole.
+                Err(error) => {
+                    place.send(Err(io::Error::other(error)));
+                    return;
+                }
+            }
+        }
+    });
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Pieces `1`, `2` … `n`, and how many were made.
+    fn count(turns: &Arc<Semaphore>, n: usize) -> (mpsc::Receiver<io::Result<Bytes>>, Arc<AtomicUsize>) {
+        let made = Arc::new(AtomicUsize::new(0));
+        let counter = made.clone();
+        let pieces = send(turns.clone(), move || {
+            let i = counter.fetch_add(1, Ordering::SeqCst) + 1;
+            (i.to_string().into_bytes(), i < n)
+        });
+        (pieces, made)
+    }
+
+    #[tokio::test]
+    async fn who_has_gone_takes_no_turn_and_who_waits_gets_one() {
+        let turns = Arc::new(Semaphore::new(1));
+        let turn = turns.clone().acquire_owned().await.expect("it is open");
+        let (gone, made_for_gone) = count(&turns, 3);
+        let (mut waiting, _) = count(&turns, 3);
+        tokio::time::timeout(Duration::from_millis(50), waiting.recv())
+            .await
+            .expect_err("the turn is another's");
+        drop(gone);
+        // The gone one's task ends while the turn is still another's.
+        tokio::task::yield_now().await;
+        drop(turn);
+        for i in 1..=3 {
+            let piece = waiting.recv().await.expect("there are three");
+            assert_eq!(piece.expect("it was made"), i.to_string());
+        }
+        assert!(waiting.recv().await.is_none());
+        assert_eq!(made_for_gone.load(Ordering::SeqCst), 0);
+        assert_eq!(turns.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_nothing_holds_one_piece_and_no_turn() {
+        let turns = Arc::new(Semaphore::new(1));
+        let (slow, made) = count(&turns, 1_000);
+        let (mut other, _) = count(&turns, 100);
+        while other.recv().await.is_some() {}
+        assert_eq!(made.load(Ordering::SeqCst), 1);
+        assert_eq!(turns.available_permits(), 1);
+        drop(slow);
+    }
+
+    #[tokio::test]
+    async fn a_piece_that_fails_cuts_the_answer() {
+        let turns = Arc::new(Semaphore::new(1));
+        let mut pieces = send(turns.clone(), || panic!("on purpose"));
+        assert!(pieces.recv().await.is_some_and(|piece| piece.is_err()));
+        assert!(pieces.recv().await.is_none());
+        assert_eq!(turns.available_permits(), 1);
+    }
+}
