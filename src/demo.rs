@@ -170,7 +170,7 @@ async fn start_children(config: &Config, server: &Server, args: &DemoArgs) -> Re
     let set_up = tokio::task::spawn_blocking(move || -> Result<()> {
         let device = json!({"id": "gw-demo", "name": "演示边缘网关", "name_en": "Demo edge gateway", "kind": "modbus_meter",
             "profile": "modbus-meter", "position": {"lon": 101.7649, "lat": 36.6405}, "cadence_s": 1, "demo": true});
-        let answer = door.post("/api/v1/devices", &device)?;
+        let answer = door.post("/api/v1/devices?replace=true", &device)?;
         let token = match answer["token"].as_str() {
             Some(token) => token.to_owned(),
             None if token_file.exists() => return Ok(()),

@@ -73,7 +73,8 @@ pub(crate) struct DeviceArgs {
     /// A gateway whose unknown children are registered when they first speak.
     #[arg(long, requires = "is_gateway")]
     adopts: bool,
-    /// Replace a device that is known already with what is said here; its token stays.
+    /// Replace a device that is known already with what is said here; its token stays, and so do retirement and
+    /// revocation.
     #[arg(long)]
     replace: bool,
 }
@@ -267,16 +268,30 @@ impl Door {
         if let (Some(lon), Some(lat)) = (args.lon, args.lat) {
             device["position"] = json!({"lon": lon, "lat": lat});
         }
-        let answer = self.post("/api/v1/devices", &device)?;
+        let path = format!("/api/v1/devices?replace={}", args.replace);
+        let answer = self.post(&path, &device)?;
         match (json, answer["token"].as_str()) {
             (true, _) => crate::say!("{answer}"),
             (false, Some(token)) => crate::say!("{token}"),
-            (false, None) => eprintln!(
-                "device `{}` was known and is changed; its token stays (onemap device token ID makes a new one)",
-                args.id
-            ),
+            (false, None) => eprintln!("{}", self.replaced(&args.id)?),
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// What is said of a known device that was replaced.
+    fn replaced(&self, id: &str) -> Result<String> {
+        let device = self.get(&format!("/api/v1/devices/{id}"))?;
+        let is = |key: &str| device[key] == true;
+        let rest = if device["state"] == "retired" {
+            format!("it stays retired (onemap device activate {id} takes it back)")
+        } else if is("revoked") {
+            format!("it stays revoked (onemap device token {id} makes a new token)")
+        } else if is("has_token") {
+            format!("its token stays (onemap device token {id} makes a new one)")
+        } else {
+            format!("it has no token (onemap device token {id} makes one)")
+        };
+        Ok(format!("device `{id}` was known and is changed; {rest}"))
     }
 
     fn known(&self, id: &str) -> Result<bool> {

@@ -150,9 +150,9 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "post",
         "/api/v1/devices",
-        "Register or change a device; a new one's token stands in this answer only.",
-        &[],
-        &[200, 201, 400, 403],
+        "Register a device, or replace a known one; a new one's token stands in this answer only.",
+        &["replace"],
+        &[200, 201, 400, 403, 409],
     ),
     Operation("get", "/api/v1/devices/{id}", "One device.", &[], &[200, 404]),
     Operation(

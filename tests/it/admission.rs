@@ -302,7 +302,7 @@ fn refused_bytes_are_read_again_after_the_profile_is_right_and_page_nobody() {
     let (status, answer) = server.request("PUT", "/api/v1/profiles/dusty", Some(profile));
     assert_eq!(status, 200, "{answer}");
     server.post(
-        "/api/v1/devices",
+        "/api/v1/devices?replace=true",
         &json!({"id": "air-9", "name": "air-9", "kind": "air_station", "cadence_s": 60, "profile": "dusty"}),
     );
     let tried = server.post(

@@ -53,6 +53,25 @@ fn token_create_prints_the_token_and_nothing_else() {
 }
 
 #[test]
+fn a_known_device_is_replaced_by_a_word_and_its_token_is_told_of_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let add = ["device", "add", "spare-1", "--kind", "river_gauge"];
+    stdout(&run(dir, &add));
+    assert!(!run(dir, &add).status.success(), "nothing is replaced unasked");
+    let replace = || {
+        let replaced = run(dir, &[&add[..], &["--replace"]].concat());
+        assert!(replaced.status.success());
+        String::from_utf8_lossy(&replaced.stderr).into_owned()
+    };
+    assert!(replace().contains("its token stays"));
+    stdout(&run(dir, &["device", "retire", "spare-1"]));
+    assert!(replace().contains("it stays retired"));
+    stdout(&run(dir, &["device", "activate", "spare-1"]));
+    assert!(replace().contains("it has no token"));
+}
+
+#[test]
 fn devices_and_files_come_in_and_faults_are_told_by_line() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();

@@ -755,6 +755,50 @@ fn an_officer_of_one_division_neither_sees_nor_changes_another() {
 }
 
 #[test]
+fn a_known_device_is_replaced_only_when_that_is_asked_for() {
+    let server = Server::new();
+    server.add_device("gw", &json!({"is_gateway": true}));
+    let full = json!({"gateway": "gw", "cadence_s": 60, "division": "630102",
+                      "position": {"lon": 101.78, "lat": 36.62}});
+    server.add_device("d", &full);
+    let bare = json!({"id": "d", "name": "d", "kind": "air_station"});
+    let add = |path: &str, body: &Value| server.request("POST", path, Some(&body.to_string()));
+    for path in ["/api/v1/devices", "/api/v1/devices?replace=false"] {
+        let (status, problem) = add(path, &bare);
+        assert_eq!((status, &problem["code"]), (409, &json!("known_device")));
+    }
+    let kept = device(&server, "d");
+    assert_eq!(
+        (&kept["gateway"], &kept["cadence_s"], &kept["division"]),
+        (&json!("gw"), &json!(60), &json!("630102"))
+    );
+    let (status, problem) = add("/api/v1/devices?replac=true", &bare);
+    assert_eq!((status, &problem["code"]), (400, &json!("bad_parameter")));
+
+    let (status, answer) = add("/api/v1/devices?replace=true", &bare);
+    assert_eq!((status, answer.get("token")), (200, None), "{answer}");
+    let shown = device(&server, "d");
+    assert_eq!(
+        (&shown["gateway"], &shown["position"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(shown["has_token"], true, "its token stays");
+
+    let (status, _) = server.request("DELETE", "/api/v1/devices/d/token", None);
+    assert_eq!(status, 204);
+    server.post("/api/v1/devices/d/retire", &json!({}));
+    let mut active = bare;
+    active["state"] = "active".into();
+    let (status, answer) = add("/api/v1/devices?replace=true", &active);
+    assert_eq!((status, &answer["device"]["state"]), (200, &json!("retired")));
+    let shown = device(&server, "d");
+    assert_eq!(
+        (&shown["lifecycle"], &shown["revoked"], &shown["has_token"]),
+        (&json!("retired"), &json!(true), &json!(false))
+    );
+}
+
+#[test]
 fn changes_at_the_same_time_undo_nothing() {
     let server = Server::new();
     server.add_device("d", &json!({}));

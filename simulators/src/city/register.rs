@@ -223,8 +223,14 @@ impl Register {
                     }
                 }
                 _ => {
-                    let answer = self.post("/api/v1/devices", &serde_json::to_value(device)?)?;
-                    self.keep(id, &answer)?;
+                    // What is there may be of another plan; it becomes what this one says and keeps its token.
+                    let path = "/api/v1/devices?replace=true";
+                    let answer = self.post(path, &serde_json::to_value(device)?)?;
+                    if answer["token"].is_string() {
+                        self.keep(id, &answer)?;
+                    } else if !self.state.tokens.contains_key(id) {
+                        self.new_token(&device.id)?;
+                    }
                     n += 1;
                 }
             }

@@ -17,7 +17,7 @@ use super::{POISON, find, show_device};
 use crate::api::{act_problem, behind};
 use crate::auth::{Caller, new_token};
 use crate::error::Problem;
-use crate::request::{Body, OptionalBody};
+use crate::request::{Body, OptionalBody, Params};
 use crate::views::{self, Views};
 
 /// Longest maintenance.
@@ -145,19 +145,42 @@ async fn record(views: &Views, scope: &Scope, changes: Vec<Register>) -> Result<
     views.applied(position).await.map_err(behind)
 }
 
-/// Registers a device (or changes it) and gives it a token, which stands in this answer only. A
-/// changed device keeps its token.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Adding {
+    /// A known device becomes what the body says; without it that is a conflict.
+    #[serde(default)]
+    replace: bool,
+}
+
+/// Registers a device and gives it a token, which stands in this answer only. One that is known is replaced only
+/// when that is asked for: it keeps its token, or that it was revoked, and a retired one stays retired.
 pub(crate) async fn add(
     State(views): State<Arc<Views>>,
     caller: Caller,
+    Params(adding): Params<Adding>,
     Body(mut device): Body<Device>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = caller.require(Permission::Register)?;
     let _turn = views.changing.lock().await;
     let known = {
         let register = views.register.read().expect(POISON);
+        let before = register.view.devices.get(&device.id);
+        // Of a device of another division not even this is said: `sound` refuses it.
+        if before.is_some() && !adding.replace && scope.covers(register.divisions.get(&device.id)) {
+            let message = format!(
+                "device `{}` is known already; PATCH changes what it states, `?replace=true` all of it",
+                device.id
+            );
+            return Err(Problem::conflict("known_device", message));
+        }
+        // Only activation ends a retirement: the device's token ended with it.
+        if before.is_some_and(|before| before.state == DeviceState::Retired) {
+            device.state = DeviceState::Retired;
+            device.maintenance = None;
+        }
         sound(&register, scope, &mut device, &|_| false)?;
-        register.view.devices.contains_key(&device.id)
+        before.is_some()
     };
     let mut changes = vec![Register::Device {
         device: device.clone(),
