@@ -19,7 +19,8 @@
 //!     limits: {min: 0, max: 1000, rate_per_min: 200, stuck_after: 6h}
 //! ```
 //!
-//! Limits are in the quantity's canonical unit. A name like `data.pm` is a plain key and a path.
+//! Limits are in the quantity's canonical unit. Two keys that give one quantity on one channel are a fault. A
+//! name like `data.pm` is a plain key and a path.
 //! Secrets are never in a profile: the register keeps the hash of a provisioning secret.
 //!
 //! A `modbus` profile has in place of `keys`
@@ -330,6 +331,24 @@ mod tests {
                 6,
                 3,
                 "channel 0",
+            ),
+            (
+                "protocol: http\nkeys:\n  c: {quantity: pm10}\n  e: {quantity: pm10, channel: 1}\n  d: {quantity: pm10}\n",
+                7,
+                3,
+                "`d` gives pm10 on channel 0, which key `c` gives already",
+            ),
+            (
+                "protocol: http\nkeys:\n  $.a.v: {quantity: pm10}\n  $.b.v: {quantity: pm10}\n",
+                6,
+                3,
+                "`$.b.v` gives pm10 on channel 0, which key `$.a.v` gives already",
+            ),
+            (
+                "protocol: http\nkeys:\n  $.a[*]: {quantity: pm10, channel: 2}\n  b: {quantity: pm10, channel: 2}\n",
+                6,
+                3,
+                "key `$.a[*]`",
             ),
             (
                 "protocol: http\nkeys:\n  a: {quantity: ph}\n  a: {quantity: ph}\n",

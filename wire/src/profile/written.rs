@@ -157,9 +157,20 @@ impl ProfileFile {
         }
         let mut keys = HashMap::with_capacity(self.keys.0.len());
         let (mut paths, mut series) = (Vec::new(), Series::default());
+        let mut givers: HashMap<(Quantity, u16), String> = HashMap::new();
         for (name, key) in self.keys.0 {
             let mapping = key.check()?;
             let path = path_of(&name)?;
+            // Two values of one stamp in one series: the second would revise the first. Where a `[*]` meets a key
+            // further on, only the devices know whether it goes that far.
+            let gives = (mapping.quantity, mapping.channel);
+            if let Some(other) = givers.insert(gives, name.value.clone()) {
+                let message = format!(
+                    "key `{}` gives {} on channel {}, which key `{other}` gives already",
+                    name.value, mapping.quantity, mapping.channel
+                );
+                return Err((name.referenced, message));
+            }
             let is_each = path.as_ref().is_some_and(Path::is_each);
             let channels = match is_each {
                 true => Channels::Onward(mapping.channel),
