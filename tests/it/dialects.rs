@@ -339,6 +339,38 @@ fn line_protocol_is_taken_line_by_line() {
     let kept = quarantined(&server, "unknown_device");
     assert!(kept["detail"].as_str().unwrap().starts_with("line 3:"), "{kept}");
 
+    // A text for a known quantity is a line that was not taken whole; a field that nobody knows is none.
+    let lines = "air,device=air-1 pm10=\"abc\",o3=2\nair,device=air-1 state=\"on\",so2=3\n";
+    let (status, text) = send(&server, "POST", path, &headers, lines.as_bytes());
+    assert!(
+        status == 400
+            && text.contains("1 of 2 lines not taken: line 1: `pm10` is the text `abc`, not a number"),
+        "{status} {text}"
+    );
+    assert_eq!(value_of(&server, "air-1", "o3"), 2.0);
+    assert!(
+        quarantined(&server, "not_a_number")["detail"]
+            .as_str()
+            .unwrap()
+            .starts_with("line 1:")
+    );
+
+    // Stamps of another precision: not one line can be placed in time.
+    let seconds = now / 1000;
+    let lines = format!("w,device=river-1 level=8 {seconds}\nw,device=river-1 level=9 {seconds}\n");
+    for (precision, name) in [("ms", "`ms`"), ("", "`ns`"), ("h", "`h`")] {
+        let path = format!("/api/v2/write?precision={precision}");
+        let (status, text) = send(&server, "POST", &path, &headers, lines.as_bytes());
+        assert!(
+            status == 400 && text.contains("2 of 2 lines not taken") && text.contains(name),
+            "{status} {text}"
+        );
+    }
+    let mixed = format!("{lines}w,device=river-1 level=2.5 {now}\n");
+    assert_eq!(send(&server, "POST", path, &headers, mixed.as_bytes()).0, 204);
+    server.caught_up();
+    assert_eq!(server.latest("river-1", "water_level").unwrap()["value"], 2.5);
+
     // A device's own token writes for that device, whatever the tags say; 1.x speaks too.
     let basic = [("authorization", format!("Token telegraf:{own}"))];
     let basic: Vec<(&str, &str)> = basic.iter().map(|(k, v)| (*k, v.as_str())).collect();

@@ -180,6 +180,27 @@ impl Line<'_> {
             .map(|(_, value)| &**value)
     }
 
+    /// Why [`Line::add_to`] refuses the line or a field of a known quantity: the first such reason. A field of
+    /// which nothing is known is none. The profile is asked for only where a line may have a fault.
+    pub fn fault<'p>(
+        &self,
+        number: usize,
+        precision: Precision,
+        profile: impl FnOnce() -> Option<&'p Profile>,
+    ) -> Option<Refused> {
+        let is_number = |field: &Field<'_>| !matches!(field, Field::Bool(_) | Field::Text(_));
+        let is_plain = self.tag("ch").is_none_or(|ch| ch.parse::<u16>().is_ok())
+            && self.stamp.is_none_or(|at| precision.milliseconds(at).is_some())
+            && self.fields.iter().all(|(_, field)| is_number(field));
+        if is_plain {
+            return None;
+        }
+        let mut message = Message::default();
+        self.add_to(&mut message, number, precision, profile());
+        let mut refused = message.refused.into_iter();
+        refused.find(|refused| refused.refusal != Refusal::UnknownQuantity)
+    }
+
     /// Adds what the line says to a message; `number` is the line's, for what is refused.
     pub fn add_to(
         &self,

@@ -16,7 +16,8 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use onemap_model::scope::Permission;
-use onemap_model::{Device, Refusal, Scope};
+use onemap_model::{Device, ProfileId, Refusal, Scope};
+use onemap_wire::Profile;
 use onemap_wire::line::{Params, Precision, Reader};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -235,6 +236,14 @@ async fn write(
             .await
             .map_err(|_: Problem| dialect.unavailable())?;
     }
+    if let Some(first) = judged.mistimed() {
+        let message = format!(
+            "{0} of {0} lines not taken: counted in `{1}` every timestamp lies outside the years 1990 to 2100; is `precision` right?",
+            judged.n_lines,
+            precision.name()
+        );
+        return Err(dialect.fail(StatusCode::BAD_REQUEST, "invalid", &message, Some(first)));
+    }
     let Some((first, _)) = judged.bad.first() else {
         return Ok(());
     };
@@ -273,9 +282,25 @@ struct Judged {
     n_bad: usize,
     /// The first few: line and what is wrong with it.
     bad: Vec<(usize, String)>,
+    /// The first line whose stamp is of another precision, as it looks.
+    unlikely: Option<usize>,
+    /// A line has a stamp of the request's precision, or none.
+    has_likely: bool,
 }
 
 impl Judged {
+    fn stamp(&mut self, line: usize, stamp: Option<i64>, precision: Precision) {
+        match stamp {
+            Some(stamp) if !precision.is_likely(stamp) => {
+                self.unlikely.get_or_insert(line);
+            }
+            _ => self.has_likely = true,
+        }
+    }
+    /// The first line, when not one stamp is of the request's precision.
+    fn mistimed(&self) -> Option<usize> {
+        self.unlikely.filter(|_| !self.has_likely)
+    }
     fn bad(&mut self, line: usize, text: impl FnOnce() -> String) {
         self.n_bad += 1;
         if self.bad.len() < N_SAID {
@@ -284,10 +309,15 @@ impl Judged {
     }
 }
 
-/// What the pipeline will say of the lines: broken ones, and those whose device is not there for the writer.
+/// What the pipeline will say of the lines: broken ones, those whose device is not there for the writer, and those
+/// with a value that its quantity cannot hold. Ranges, ages and the like are the pipeline's alone.
 fn judge(views: &Views, writer: &Writer, params: &Params<'_>, payload: &[u8]) -> Judged {
     let mut judged = Judged::default();
-    let mut known: HashMap<String, bool> = HashMap::new();
+    let mut known: HashMap<String, Option<Arc<Device>>> = HashMap::new();
+    let mut profiles = Profiles {
+        views,
+        read: HashMap::new(),
+    };
     let mut reader = Reader::new(payload);
     while let Some((place, line)) = reader.next_line() {
         judged.n_lines += 1;
@@ -298,10 +328,11 @@ fn judge(views: &Views, writer: &Writer, params: &Params<'_>, payload: &[u8]) ->
                 continue;
             }
         };
+        judged.stamp(place.number, line.stamp, params.precision);
         let tagged = params.tags.iter().find_map(|tag| line.tag(tag));
-        let (name, is_there) = match (writer, tagged) {
-            (Writer::Device(device), _) if !device.is_gateway => continue,
-            (Writer::Device(_), None) => continue,
+        let found = match (writer, tagged) {
+            (Writer::Device(device), _) if !device.is_gateway => Some(device.clone()),
+            (Writer::Device(gateway), None) => Some(gateway.clone()),
             (Writer::Scope(_), None) => {
                 judged.bad(place.number, || {
                     format!(
@@ -313,36 +344,60 @@ fn judge(views: &Views, writer: &Writer, params: &Params<'_>, payload: &[u8]) ->
                 continue;
             }
             (writer, Some(name)) => {
-                let is_there = known.get(name).copied().unwrap_or_else(|| {
-                    let is_there = match writer {
-                        Writer::Scope(scope) => views.device(scope, name).is_some(),
-                        Writer::Device(gateway) => speaks_for(views, gateway, name),
+                let found = known.get(name).cloned().unwrap_or_else(|| {
+                    let found = match writer {
+                        Writer::Scope(scope) => views.device(scope, name),
+                        Writer::Device(gateway) => spoken_for(views, gateway, name),
                     };
-                    known.insert(name.to_owned(), is_there);
-                    is_there
+                    known.insert(name.to_owned(), found.clone());
+                    found
                 });
-                (name, is_there)
+                if found.is_none() {
+                    let shown: String = name.chars().take(64).collect();
+                    judged.bad(place.number, || {
+                        format!(
+                            "line {}: no device is called `{}`",
+                            place.number,
+                            shown.escape_debug()
+                        )
+                    });
+                }
+                found
             }
         };
-        if !is_there {
-            let shown: String = name.chars().take(64).collect();
-            judged.bad(place.number, || {
-                format!(
-                    "line {}: no device is called `{}`",
-                    place.number,
-                    shown.escape_debug()
-                )
-            });
+        let Some(device) = found else { continue };
+        if let Some(fault) = line.fault(place.number, params.precision, || profiles.of(&device)) {
+            judged.bad(place.number, || fault.detail);
         }
     }
     judged
 }
 
-fn speaks_for(views: &Views, gateway: &Device, name: &str) -> bool {
-    let Ok(register) = views.register.read() else {
-        return false;
-    };
-    name == gateway.id.as_str() || register.view.child(gateway.id.as_str(), name).is_some()
+/// Profiles of one request's devices, read when a line asks for them.
+struct Profiles<'v> {
+    views: &'v Views,
+    read: HashMap<ProfileId, Option<Profile>>,
+}
+
+impl Profiles<'_> {
+    /// A device's profile; `None` also when it is not there, where the pipeline refuses all of its lines.
+    fn of(&mut self, device: &Device) -> Option<&Profile> {
+        let id = device.profile.as_ref()?;
+        if !self.read.contains_key(id) {
+            let text = self.views.register.read().ok()?.view.profiles.get(id)?.clone();
+            self.read.insert(id.clone(), Profile::parse(id, &text).ok());
+        }
+        self.read.get(id)?.as_ref()
+    }
+}
+
+/// The device of which a gateway's line speaks: itself or a child.
+fn spoken_for(views: &Views, gateway: &Arc<Device>, name: &str) -> Option<Arc<Device>> {
+    if name == gateway.id.as_str() {
+        return Some(gateway.clone());
+    }
+    let register = views.register.read().ok()?;
+    register.view.child(gateway.id.as_str(), name).cloned()
 }
 
 /// `/query` of 1.x: clients make their database before they write; anything else is not answered here.

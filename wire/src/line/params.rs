@@ -1,5 +1,10 @@
 //! What a write request says beside its lines, kept in the frame's topic.
 
+use std::ops::Range;
+
+/// From the first millisecond of 1990 to the last of 2100, UTC.
+const LIKELY_MS: Range<i64> = 631_152_000_000..4_133_980_800_000;
+
 /// What one count of a timestamp is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -36,6 +41,17 @@ impl Precision {
             Self::Minutes => "m",
             Self::Hours => "h",
         }
+    }
+    /// Whether a stamp, so counted, lies in the years 1990 to 2100. Where none of a request's does, its precision
+    /// is another one.
+    ///
+    /// ```
+    /// # use onemap_wire::line::Precision;
+    /// assert!(Precision::Seconds.is_likely(1_763_856_000));
+    /// assert!(!Precision::Nanoseconds.is_likely(1_763_856_000));
+    /// ```
+    pub fn is_likely(self, stamp: i64) -> bool {
+        self.milliseconds(stamp).is_some_and(|ms| LIKELY_MS.contains(&ms))
     }
     /// The millisecond in which a stamp lies; `None` when 64 bits cannot say it.
     pub fn milliseconds(self, stamp: i64) -> Option<i64> {
@@ -123,6 +139,35 @@ mod tests {
             "",
         ] {
             assert_eq!(Params::of_topic(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_stamp_of_another_precision_is_not_likely() {
+        use Precision::*;
+        for (precision, first, last) in [
+            (Milliseconds, 631_152_000_000, 4_133_980_799_999),
+            (Seconds, 631_152_000, 4_133_980_799),
+        ] {
+            assert!(precision.is_likely(first) && precision.is_likely(last));
+            assert!(!precision.is_likely(first - 1) && !precision.is_likely(last + 1));
+        }
+        let counts = [
+            (Nanoseconds, 1_763_856_000_000_000_000),
+            (Microseconds, 1_763_856_000_000_000),
+            (Milliseconds, 1_763_856_000_000),
+            (Seconds, 1_763_856_000),
+            (Minutes, 29_397_600),
+            (Hours, 489_960),
+        ];
+        for (own, stamp) in counts {
+            for (precision, _) in counts {
+                assert_eq!(
+                    precision.is_likely(stamp),
+                    precision == own,
+                    "{own:?} as {precision:?}"
+                );
+            }
         }
     }
 

@@ -169,6 +169,52 @@ fn fields_find_their_quantity() {
 }
 
 /// The same as a line, escaped.
+#[test]
+fn what_a_known_quantity_cannot_hold_is_a_fault_and_what_nobody_knows_is_none() {
+    let profile = Profile::parse(
+        &ProfileId::new("p").unwrap(),
+        "version: 1\nname: {zh: 甲, en: A}\nprotocol: native\nkeys:\n  dust: {quantity: pm10}\n",
+    )
+    .unwrap();
+    for (line, of_dictionary, of_profile) in [
+        ("air pm10=1", "", ""),
+        (
+            "air co=1,pm10=\"abc\"",
+            "line 7: `pm10` is the text `abc`, not a number",
+            "line 7: `pm10` is the text `abc`, not a number",
+        ),
+        (
+            "air dust=\"abc\"",
+            "",
+            "line 7: `dust` is the text `abc`, not a number",
+        ),
+        (
+            "air pm10=t",
+            "line 7: `pm10` is true, and pm10 is no state",
+            "line 7: `pm10` is true, and pm10 is no state",
+        ),
+        ("air switch=t,state=\"on\",pm10=1", "", ""),
+        ("air,ch=2 pm10=1", "", ""),
+        (
+            "air,ch=top pm10=1",
+            "line 7: the tag `ch` is not a channel from 0 to 65535",
+            "line 7: the tag `ch` is not a channel from 0 to 65535",
+        ),
+    ] {
+        let mut reader = Reader::new(line.as_bytes());
+        let (_, read) = reader.next_line().unwrap();
+        let fault = |profile| {
+            let fault = read.as_ref().unwrap().fault(7, Precision::default(), || profile);
+            fault.map_or(String::new(), |fault| fault.detail)
+        };
+        assert_eq!(
+            (fault(None).as_str(), fault(Some(&profile)).as_str()),
+            (of_dictionary, of_profile),
+            "{line}"
+        );
+    }
+}
+
 fn written(line: &Line<'_>) -> String {
     let escaped = |text: &str| text.replace(',', "\\,").replace('=', "\\=").replace(' ', "\\ ");
     let mut text = escaped(&line.measurement);
