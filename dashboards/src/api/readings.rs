@@ -321,12 +321,59 @@ impl Marks {
     }
 }
 
+#[derive(Serialize)]
+struct StepRow {
+    n: u64,
+    t: Timestamp,
+    v: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct VersionRow {
+    position: Option<u64>,
+    quality: Vec<&'static str>,
+    received_at: Timestamp,
+    t: Timestamp,
+    v: onemap_model::Value,
+}
+
+#[derive(Serialize)]
+struct PointRow {
+    quality: Vec<&'static str>,
+    t: Timestamp,
+    v: onemap_model::Value,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Items {
+    Steps(Vec<StepRow>),
+    Versions(Vec<VersionRow>),
+    Points(Vec<PointRow>),
+}
+
+/// What a series holds, as it is answered.
+#[derive(Serialize)]
+struct Page {
+    from: Timestamp,
+    items: Items,
+    next: Option<String>,
+    series: Value,
+    to: Timestamp,
+}
+
+impl Page {
+    fn written(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("pages have text keys only")
+    }
+}
+
 pub(crate) async fn values(
     State(views): State<Arc<Views>>,
     caller: Caller,
     Path(id): Path<u32>,
     Params(query): Params<ValuesQuery>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let scope = caller.require(Permission::View)?;
     let id = SeriesId(id);
     let unknown = || Problem::not_found("unknown_series", format!("no series has the id {}", id.0));
@@ -348,8 +395,12 @@ pub(crate) async fn values(
     }
     let info = json!({"id": id.0, "device": key.device, "quantity": key.quantity, "ch": key.channel,
                       "unit": key.quantity.definition().unit});
-    let head = move |items: Vec<Value>, next: Option<String>| {
-        Json(json!({"series": info, "from": from, "to": to, "items": items, "next": next}))
+    let page = move |items: Items, next| Page {
+        from,
+        items,
+        next,
+        series: info,
+        to,
     };
     let marks = Marks::parse(query.quality.as_deref())?;
     if let Some(step) = &query.step {
@@ -367,15 +418,16 @@ pub(crate) async fn values(
                 format!("more than {MAX_STEPS} steps; take a longer one"),
             ));
         }
-        let steps = blocking(views, move |views| {
-            views.history.downsample(id, from, to, step, agg)
-        })
-        .await?;
-        let items = steps
-            .iter()
-            .map(|s| json!({"t": s.start, "v": s.value, "n": s.n}))
-            .collect();
-        return Ok(head(items, None));
+        let made = blocking(views, move |views| {
+            let steps = views.history.downsample(id, from, to, step, agg)?;
+            let items = steps.iter().map(|s| StepRow {
+                n: s.n,
+                t: s.start,
+                v: s.value,
+            });
+            Ok(page(Items::Steps(items.collect()), None).written())
+        });
+        return made.await.map(rows::json);
     }
     let limit = limit(query.limit, super::MAX_LIMIT)?;
     let after = query.after.as_deref().map(|t| time("after", t)).transpose()?;
@@ -386,18 +438,25 @@ pub(crate) async fn values(
         .transpose()?;
     let from = after.map_or(from, |after| from.max(after + Duration::from_millis(1)));
     if query.revisions {
-        let versions = blocking(views, move |views| views.history.versions(id, from, to)).await?;
-        let items: Vec<Value> = versions
-            .iter()
-            .filter(|v| known_at.is_none_or(|known_at| v.received_at <= known_at) && marks.takes(v.quality))
-            .map(|v| {
-                json!({"t": v.measured_at, "v": v.value, "quality": quality_names(v.quality),
-                            "received_at": v.received_at, "position": v.position})
-            })
-            .collect();
-        return Ok(head(items, None));
+        let made = blocking(views, move |views| {
+            let versions = views.history.versions(id, from, to)?;
+            let items = versions
+                .into_iter()
+                .filter(|v| {
+                    known_at.is_none_or(|known_at| v.received_at <= known_at) && marks.takes(v.quality)
+                })
+                .map(|v| VersionRow {
+                    position: v.position,
+                    quality: quality_names(v.quality),
+                    received_at: v.received_at,
+                    t: v.measured_at,
+                    v: v.value,
+                });
+            Ok(page(Items::Versions(items.collect()), None).written())
+        });
+        return made.await.map(rows::json);
     }
-    let (items, next) = blocking(views, move |views| {
+    let made = blocking(views, move |views| {
         let mut items = Vec::new();
         let mut last = from;
         let mut more = false;
@@ -410,19 +469,20 @@ pub(crate) async fn values(
                 return ControlFlow::Break(());
             }
             last = point.measured_at;
-            items.push(
-                json!({"t": point.measured_at, "v": point.value, "quality": quality_names(point.quality)}),
-            );
+            items.push(PointRow {
+                quality: quality_names(point.quality),
+                t: point.measured_at,
+                v: point.value,
+            });
             ControlFlow::Continue(())
         };
         match known_at {
             None => views.history.scan(id, from, to, &mut take)?,
             Some(known_at) => views.history.scan_known_at(id, from, to, known_at, &mut take)?,
         }
-        Ok((items, more.then(|| last.ms().to_string())))
-    })
-    .await?;
-    Ok(head(items, next))
+        Ok(page(Items::Points(items), more.then(|| last.ms().to_string())).written())
+    });
+    made.await.map(rows::json)
 }
 
 fn agg(name: Option<&str>) -> Result<Agg, Problem> {

@@ -87,7 +87,12 @@ pub(crate) fn answer(
         }
         (std::mem::take(&mut rows.bytes), matches!(more, More::Yes))
     });
-    let mut response = Response::new(Body::from_stream(ReceiverStream::new(pieces)));
+    json(Body::from_stream(ReceiverStream::new(pieces)))
+}
+
+/// An answer that is JSON already.
+pub(crate) fn json(body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
