@@ -135,10 +135,10 @@ fn answers_are_as_the_schemas_say() {
             && !path.contains("feeds")
             && path != "/query"
         {
-            let path = if path == "/api/v1/ledger" {
-                "/api/v1/ledger?device=air-1"
-            } else {
-                path
+            let path = match path.as_str() {
+                "/api/v1/ledger" => "/api/v1/ledger?device=air-1",
+                "/api/v1/aggregate" => "/api/v1/aggregate?quantity=pm2_5&step=1h",
+                path => path,
             };
             let (status, answer) = server.request("GET", path, None);
             let want = if path == "/ping" { 204 } else { 200 };
