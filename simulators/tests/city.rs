@@ -106,7 +106,7 @@ fn answer(world: &mut World, method: &str, path: &str, body: Value) -> (u16, Val
                 }
             }
         }
-        ("POST", ["devices"]) => {
+        ("POST", ["devices?replace=true"]) => {
             let id = body["id"].as_str().unwrap().to_owned();
             world.devices.insert(id.clone(), body.clone());
             let token = format!("token-of-{id}-{}", world.tokens.len());

@@ -303,7 +303,8 @@ mod tests {
             .collect();
         let bytes = encode(&points);
         assert_eq!(bits(&decode(&mut Input(&bytes)).unwrap()), bits(&points));
-        assert!(bytes.len() < 240 * 13 / 8 + 40, "{} bytes", bytes.len());
+        // A delay of each would take as much again as its time: 330 bytes.
+        assert!(bytes.len() < 550, "{} bytes", bytes.len());
     }
 
     #[test]
