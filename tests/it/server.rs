@@ -249,11 +249,12 @@ impl Server {
             .find_map(|l| l.strip_prefix(line)?.trim().parse().ok())
     }
 
-    /// Waits until every projection has folded everything that is durable.
+    /// Waits until every projection has folded everything that was kept, durable yet or not: who is refused
+    /// is answered at once.
     pub fn caught_up(&self) {
-        let durable = self.get("/api/v1/system")["journal"]["durable"].as_u64().unwrap();
+        let last = self.get("/api/v1/system")["journal"]["last"].as_u64().unwrap();
         wait_for("the pipeline to catch up", Duration::from_secs(60), || {
-            (self.get("/api/v1/system")["cursors"]["views"].as_u64()? >= durable).then_some(())
+            (self.get("/api/v1/system")["cursors"]["views"].as_u64()? >= last).then_some(())
         });
     }
 }
