@@ -705,11 +705,17 @@ fn orders_at_the_same_moment_do_not_pass_the_limit_together() {
         let threads: Vec<_> = (0..24).map(post).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let n_taken = answers.iter().filter(|(status, _)| *status == 201).count();
-    assert_eq!(n_taken, MOST, "{answers:?}");
+    let mut n_taken = answers.iter().filter(|(status, _)| *status == 201).count();
+    assert!((1..=MOST).contains(&n_taken), "{answers:?}");
     for (status, problem) in answers.iter().filter(|(status, _)| *status != 201) {
         assert_eq!((*status, &problem["code"]), (429, &json!("too_many_waiting")));
     }
+    // For the moment in which an order is folded it takes two places, so that some may have been turned away.
+    let body = json!({"device": "v", "method": "open"}).to_string();
+    while server.request("POST", "/api/v1/commands", Some(&body)).0 == 201 {
+        n_taken += 1;
+    }
+    assert_eq!(n_taken, MOST);
     // A place that is free again is given again.
     let first = answers.iter().find(|(status, _)| *status == 201).unwrap();
     let path = format!("/api/v1/commands/{}/cancel", first.1["id"]);
