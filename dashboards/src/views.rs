@@ -99,6 +99,21 @@ impl Register {
     pub fn silence_limit(&self, device: &Device) -> std::time::Duration {
         silence_limit(self.cadence_s(device))
     }
+    /// A device and its division, when the scope covers it and a question by division and kind takes it.
+    pub(crate) fn asked_for(
+        &self,
+        scope: &Scope,
+        device: &DeviceId,
+        division: Option<&DivisionCode>,
+        kind: Option<&str>,
+    ) -> Option<(&Arc<Device>, Option<&DivisionCode>)> {
+        let device = self.view.devices.get(device)?;
+        let own = self.divisions.get(&device.id);
+        let wanted = scope.covers(own)
+            && division.is_none_or(|division| own.is_some_and(|own| division.covers(own)))
+            && kind.is_none_or(|kind| *device.kind == *kind);
+        wanted.then_some((device, own))
+    }
     /// Seconds between a device's reports; 0 is not known.
     pub fn cadence_s(&self, device: &Device) -> u32 {
         let known = self.cadences.get(device.id.as_str()).copied();

@@ -113,19 +113,11 @@ pub(crate) async fn show(
             if key.quantity != query.quantity || query.ch.is_some_and(|ch| key.channel != ch) {
                 continue;
             }
-            let Some(device) = register.view.devices.get(&key.device) else {
+            let asked =
+                register.asked_for(scope, &key.device, query.division.as_ref(), query.kind.as_deref());
+            let Some((device, division)) = asked else {
                 continue;
             };
-            let division = register.divisions.get(&key.device);
-            let wanted = scope.covers(division)
-                && query
-                    .division
-                    .as_ref()
-                    .is_none_or(|d| division.is_some_and(|own| d.covers(own)))
-                && query.kind.as_deref().is_none_or(|kind| *device.kind == *kind);
-            if !wanted {
-                continue;
-            }
             let group = match query.group_by {
                 GroupBy::Division => division.map_or("", |d| shortened(d.as_str(), level)).to_owned(),
                 GroupBy::Kind => device.kind.to_string(),

@@ -147,17 +147,16 @@ pub(crate) async fn latest(
             let Some(key) = views.history.series_key(id) else {
                 continue;
             };
-            let Some(device) = register.view.devices.get(&key.device) else {
+            let asked = register.asked_for(
+                &scope,
+                &key.device,
+                query.division.as_ref(),
+                query.kind.as_deref(),
+            );
+            let Some((device, division)) = asked else {
                 continue;
             };
-            let division = register.divisions.get(&key.device);
-            let wanted = scope.covers(division)
-                && query
-                    .division
-                    .as_ref()
-                    .is_none_or(|d| division.is_some_and(|own| d.covers(own)))
-                && query.kind.as_deref().is_none_or(|kind| *device.kind == *kind)
-                && query.device.as_deref().is_none_or(|d| key.device.as_str() == d)
+            let wanted = query.device.as_deref().is_none_or(|d| key.device.as_str() == d)
                 && query.quantity.is_none_or(|q| key.quantity == q)
                 && bbox.is_none_or(|b| device.position.is_some_and(|p| b.holds(p.lon(), p.lat())));
             if !wanted {

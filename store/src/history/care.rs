@@ -17,7 +17,6 @@ use super::chunk::{self, Numbers, is_flagged, key, partition_range, read_key};
 use super::column::{Input, put_signed};
 use super::disk::Chunk;
 use super::memory::unpoisoned;
-use super::point::Kept;
 use super::read::{Part, View};
 use super::rollup::{Day, HOUR_MS, day_of, day_range};
 use super::{History, HistoryError, SeriesId};
@@ -65,8 +64,8 @@ struct Made {
     id: SeriesId,
     days: Vec<(i64, Day)>,
     dense: Vec<Dense>,
-    /// Days that were due and now are not.
-    settled: Vec<i64>,
+    /// The day that was due and now is not.
+    settled: Option<i64>,
     /// What had been put into cared-for days when this was made.
     n_stale: u32,
 }
@@ -75,7 +74,7 @@ struct Made {
 struct Dense {
     keyspace: Keyspace,
     old: Vec<(Slice, u64)>,
-    points: Vec<Kept>,
+    n_points: usize,
     row: Vec<u8>,
     key: [u8; 16],
 }
@@ -107,7 +106,7 @@ impl History {
         let Some(first) = firsts.min() else {
             return Ok(cared);
         };
-        let extent = self.cared_extent()?.unwrap_or(Extent {
+        let extent = read_extent(&self.disk)?.unwrap_or(Extent {
             done: day_of(first),
             begun: day_of(first),
         });
@@ -154,7 +153,7 @@ impl History {
             }
             cared.series += 1;
             if let Some(mut again) = self.make(SeriesId(id), day_range(day))? {
-                again.settled.push(day);
+                again.settled = Some(day);
                 made.push(again);
             }
             if is_full(&made) {
@@ -162,10 +161,6 @@ impl History {
             }
         }
         self.put_in_place(&mut made, cared)
-    }
-
-    fn cared_extent(&self) -> Result<Option<Extent>, HistoryError> {
-        read_extent(&self.disk)
     }
 
     /// From here on a point for a day before `extent.begun` makes that day stale.
@@ -194,14 +189,17 @@ impl History {
             return Ok(None);
         };
         let mut days: Vec<(i64, Day)> = Vec::new();
-        let mut day_at = |at: i64| -> usize {
+        let mut add = |at: i64, n: u64, n_flagged: u64, numbers: Option<&Numbers>| {
             let day = day_of(at);
-            if days.last().is_none_or(|(last, _)| *last != day) {
-                days.push((day, Day::default()));
+            match days.last_mut() {
+                Some((last, held)) if *last == day => held.hour_mut(at).add(n, n_flagged, numbers),
+                _ => {
+                    let mut held = Day::default();
+                    held.hour_mut(at).add(n, n_flagged, numbers);
+                    days.push((day, held));
+                }
             }
-            days.len() - 1
         };
-        let mut parts: Vec<(usize, i64, u64, u64, Option<Numbers>)> = Vec::new();
         view.walk(
             &self.disk,
             range,
@@ -209,41 +207,18 @@ impl History {
             &mut |part| {
                 match part {
                     Part::Whole(header) => {
-                        let i = day_at(header.first);
-                        parts.push((
-                            i,
-                            header.first,
-                            header.n,
-                            header.n_flagged,
-                            header.numbers.clone(),
-                        ));
+                        add(header.first, header.n, header.n_flagged, header.numbers.as_ref())
                     }
                     Part::Points(points) => {
                         for point in points {
                             let numbers = point.value.number().map(Numbers::one);
-                            parts.push((
-                                day_at(point.at),
-                                point.at,
-                                1,
-                                u64::from(is_flagged(point)),
-                                numbers,
-                            ));
+                            add(point.at, 1, u64::from(is_flagged(point)), numbers.as_ref());
                         }
                     }
                 }
                 ControlFlow::Continue(())
             },
         )?;
-        for (i, at, n, n_flagged, numbers) in parts {
-            let hour = days[i].1.hour_mut(at);
-            hour.n += n;
-            hour.n_flagged += n_flagged;
-            match (&mut hour.numbers, numbers) {
-                (Some(sum), Some(newer)) => sum.append(&newer),
-                (None, newer) => hour.numbers = newer,
-                (Some(_), None) => {}
-            }
-        }
         let mut dense = Vec::new();
         for (partition, keyspace) in self.disk.partitions(range) {
             self.densify(&view, (partition, &keyspace), range.1, &mut dense)?;
@@ -252,7 +227,7 @@ impl History {
             id,
             days,
             dense,
-            settled: Vec::new(),
+            settled: None,
             n_stale: view.n_stale,
         }))
     }
@@ -315,7 +290,7 @@ impl History {
         Some(Dense {
             keyspace: keyspace.clone(),
             old: fresh.iter().map(|c| (c.key.clone(), c.n_bytes())).collect(),
-            points,
+            n_points: points.len(),
             row,
             key,
         })
@@ -342,8 +317,8 @@ impl History {
                     batch.insert(&self.disk.due, key, []);
                 }
             }
-            for day in made.settled.iter().filter(|_| is_as_read) {
-                batch.remove(&self.disk.due, key(made.id.0, *day, 0));
+            if let Some(day) = made.settled.filter(|_| is_as_read) {
+                batch.remove(&self.disk.due, key(made.id.0, day, 0));
             }
             for dense in made.dense {
                 let mut is_there = true;
@@ -385,7 +360,7 @@ impl History {
 }
 
 fn is_full(made: &[Made]) -> bool {
-    let n_points = made.iter().flat_map(|m| &m.dense).map(|d| d.points.len());
+    let n_points = made.iter().flat_map(|m| &m.dense).map(|d| d.n_points);
     made.len() >= N_BATCH_SERIES || n_points.sum::<usize>() >= N_BATCH_POINTS
 }
 

@@ -11,7 +11,7 @@ use fjall::Readable;
 use super::chunk::{Numbers, is_flagged, key, read_key, unseal};
 use super::point::{Across, Agg, GroupStep, Kept, Point, Step, Version};
 use super::read::{Part, View};
-use super::rollup::{Day, HOUR_MS, can_answer, day_of, day_range};
+use super::rollup::{Day, HOUR_MS, Held, can_answer, day_of, day_range};
 use super::{History, HistoryError, SeriesId, revisions};
 
 /// Most steps one answer may have.
@@ -134,7 +134,7 @@ impl History {
             .zip(filled)
             .map(|(start, filled)| Step {
                 start,
-                value: filled.value(agg),
+                value: value(&filled, agg),
                 n: filled.n,
                 n_flagged: filled.n_flagged,
             })
@@ -226,7 +226,7 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn add(&mut self, filled: &Filled, across: Across) {
+    fn add(&mut self, filled: &Held, across: Across) {
         self.n += filled.n;
         self.n_series += u64::from(filled.n > 0);
         let Some(numbers) = &filled.numbers else { return };
@@ -290,8 +290,8 @@ impl History {
         grid: &Grid,
         by_rollups: bool,
         takes: Option<&dyn Fn(Quality) -> bool>,
-    ) -> Result<Vec<Filled>, HistoryError> {
-        let mut filled = vec![Filled::default(); grid.n as usize];
+    ) -> Result<Vec<Held>, HistoryError> {
+        let mut filled = vec![Held::default(); grid.n as usize];
         let Some(view) = (grid.n > 0)
             .then(|| View::of(&self.disk, &self.memory, id))
             .flatten()
@@ -322,7 +322,7 @@ impl History {
         range: (i64, i64),
         grid: &Grid,
         takes: Option<&dyn Fn(Quality) -> bool>,
-        filled: &mut [Filled],
+        filled: &mut [Held],
     ) -> Result<(), HistoryError> {
         view.walk(
             &self.disk,
@@ -377,38 +377,17 @@ impl History {
     }
 }
 
-/// What a step holds.
-#[derive(Clone, Default)]
-struct Filled {
-    n: u64,
-    n_flagged: u64,
-    numbers: Option<Numbers>,
-}
-
-impl Filled {
-    fn add(&mut self, n: u64, n_flagged: u64, numbers: Option<&Numbers>) {
-        self.n += n;
-        self.n_flagged += n_flagged;
-        self.append(numbers);
-    }
-    fn append(&mut self, newer: Option<&Numbers>) {
-        match (&mut self.numbers, newer) {
-            (Some(numbers), Some(newer)) => numbers.append(newer),
-            (None, newer) => self.numbers = newer.cloned(),
-            (Some(_), None) => {}
-        }
-    }
-    fn value(&self, agg: Agg) -> Option<f64> {
-        let numbers = self.numbers.as_ref();
-        match agg {
-            Agg::Count => (self.n > 0).then_some(self.n as f64),
-            Agg::Mean => numbers.map(|n| n.sum / n.n as f64),
-            Agg::Min => numbers.map(|n| n.min),
-            Agg::Max => numbers.map(|n| n.max),
-            Agg::Sum => numbers.map(|n| n.sum),
-            Agg::First => numbers.map(|n| n.first),
-            Agg::Last => numbers.map(|n| n.last),
-        }
+/// What a step is by an aggregate; `None` when it is empty.
+fn value(held: &Held, agg: Agg) -> Option<f64> {
+    let numbers = held.numbers.as_ref();
+    match agg {
+        Agg::Count => (held.n > 0).then_some(held.n as f64),
+        Agg::Mean => numbers.map(|n| n.sum / n.n as f64),
+        Agg::Min => numbers.map(|n| n.min),
+        Agg::Max => numbers.map(|n| n.max),
+        Agg::Sum => numbers.map(|n| n.sum),
+        Agg::First => numbers.map(|n| n.first),
+        Agg::Last => numbers.map(|n| n.last),
     }
 }
 

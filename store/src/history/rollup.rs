@@ -28,24 +28,37 @@ pub(super) fn day_range(day: i64) -> (i64, i64) {
     (first, first.saturating_add(DAY_MS - 1))
 }
 
-/// What one hour held.
+/// What a span of time held: a step of a question, an hour of a day.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Hour {
+pub(super) struct Held {
     pub(super) n: u64,
     pub(super) n_flagged: u64,
-    /// Without first and last, which no row keeps.
+    /// Without first and last when it comes out of a row, which keeps neither.
     pub(super) numbers: Option<Numbers>,
+}
+
+impl Held {
+    /// With what came after it.
+    pub(super) fn add(&mut self, n: u64, n_flagged: u64, newer: Option<&Numbers>) {
+        self.n += n;
+        self.n_flagged += n_flagged;
+        match (&mut self.numbers, newer) {
+            (Some(numbers), Some(newer)) => numbers.append(newer),
+            (None, newer) => self.numbers = newer.cloned(),
+            (Some(_), None) => {}
+        }
+    }
 }
 
 /// What a day held, hour by hour.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Day {
-    pub(super) hours: [Hour; N_HOURS],
+    pub(super) hours: [Held; N_HOURS],
 }
 
 impl Day {
     /// The hour of this day that holds a time of it.
-    pub(super) fn hour_mut(&mut self, at: i64) -> &mut Hour {
+    pub(super) fn hour_mut(&mut self, at: i64) -> &mut Held {
         let hour = at.saturating_add(BEIJING_MS).rem_euclid(DAY_MS) / HOUR_MS;
         &mut self.hours[hour as usize]
     }
@@ -53,7 +66,7 @@ impl Day {
     /// The row to be kept.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut row = Vec::with_capacity(160);
-        let column = |of: fn(&Hour) -> u64| self.hours.iter().map(|h| of(h) as i64).collect::<Vec<i64>>();
+        let column = |of: fn(&Held) -> u64| self.hours.iter().map(|h| of(h) as i64).collect::<Vec<i64>>();
         put_column(&mut row, &column(|h| h.n));
         put_column(&mut row, &column(|h| h.n_flagged));
         put_column(&mut row, &column(|h| h.numbers.as_ref().map_or(0, |n| n.n)));
