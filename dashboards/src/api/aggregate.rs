@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use onemap_model::scope::Permission;
 use onemap_model::{DivisionCode, EntityKind, Quality, Quantity};
-use onemap_store::history::{Across, GroupStep, SeriesId};
+use onemap_store::history::{Across, Agg, GroupStep, Member, Over, Which};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -105,9 +105,9 @@ pub(crate) async fn show(
             format!("level={level}: 6 for counties, 9 for streets, 12 for communities"),
         ));
     }
-    let groups: BTreeMap<String, Vec<SeriesId>> = {
+    let groups: BTreeMap<String, Vec<Member>> = {
         let register = views.register.read().expect(POISON);
-        let mut groups = BTreeMap::<String, Vec<SeriesId>>::new();
+        let mut groups = BTreeMap::<String, Vec<Member>>::new();
         for info in views.history.all_series() {
             let key = &info.key;
             if key.quantity != query.quantity || query.ch.is_some_and(|ch| key.channel != ch) {
@@ -124,7 +124,7 @@ pub(crate) async fn show(
                 GroupBy::Device => key.device.to_string(),
                 GroupBy::None => String::new(),
             };
-            groups.entry(group).or_default().push(info.id);
+            groups.entry(group).or_default().push(info.id.into());
         }
         groups
     };
@@ -138,12 +138,16 @@ pub(crate) async fn show(
             ),
         ));
     }
-    let (names, series): (Vec<String>, Vec<Vec<SeriesId>>) = groups.into_iter().unzip();
+    let (names, series): (Vec<String>, Vec<Vec<Member>>) = groups.into_iter().unzip();
     let sizes: Vec<usize> = series.iter().map(Vec::len).collect();
     let steps = blocking(views.clone(), move |views| {
         let takes = |quality: Quality| marks.takes(quality);
         let takes: Option<&dyn Fn(Quality) -> bool> = (marks != Marks::Any).then_some(&takes);
-        views.history.aggregate(&series, (from, to), step, across, takes)
+        let which = Which {
+            known_at: None,
+            takes,
+        };
+        views.history.aggregate(&series, (from, to), step, across, which)
     })
     .await?;
     let register = views.register.read().expect(POISON);
@@ -202,22 +206,26 @@ fn across(agg: Option<&str>, weight: Weight) -> Result<Across, Problem> {
     if let Some(p) = agg.strip_prefix('p')
         && let Ok(p @ 0.0..=100.0) = p.parse::<f64>()
     {
-        return Ok(Across::Percentile(p / 100.0));
+        return Ok(Across {
+            each: Agg::Mean,
+            over: Over::Percentile(p / 100.0),
+        });
     }
-    Ok(match (agg, weight) {
-        ("mean", Weight::Series) => Across::MeanOfSeries,
-        ("mean", Weight::Points) => Across::MeanOfPoints,
-        ("min", _) => Across::Min,
-        ("max", _) => Across::Max,
-        ("sum", _) => Across::Sum,
-        ("count", _) => Across::Count,
+    let (each, over) = match (agg, weight) {
+        ("mean", Weight::Series) => (Agg::Mean, Over::Mean),
+        ("mean", Weight::Points) => (Agg::Mean, Over::MeanOfPoints),
+        ("min", _) => (Agg::Min, Over::Min),
+        ("max", _) => (Agg::Max, Over::Max),
+        ("sum", _) => (Agg::Sum, Over::Sum),
+        ("count", _) => (Agg::Count, Over::Sum),
         (other, _) => {
             return Err(Problem::bad_request(
                 "bad_agg",
                 format!("agg={other}: use mean, min, max, sum, count, or a percentile like p95"),
             ));
         }
-    })
+    };
+    Ok(Across { each, over })
 }
 
 #[cfg(test)]
@@ -248,15 +256,14 @@ mod tests {
 
     #[test]
     fn aggregates_have_names() {
-        assert_eq!(across(None, Weight::Series).unwrap(), Across::MeanOfSeries);
-        assert_eq!(
-            across(Some("mean"), Weight::Points).unwrap(),
-            Across::MeanOfPoints
-        );
-        assert_eq!(
-            across(Some("p95"), Weight::Series).unwrap(),
-            Across::Percentile(0.95)
-        );
+        for (agg, weight, over) in [
+            (None, Weight::Series, Over::Mean),
+            (Some("mean"), Weight::Points, Over::MeanOfPoints),
+            (Some("p95"), Weight::Series, Over::Percentile(0.95)),
+        ] {
+            let each = Agg::Mean;
+            assert_eq!(across(agg, weight).unwrap(), Across { each, over });
+        }
         for bad in ["p", "p101", "pNaN", "median", "first", ""] {
             assert!(across(Some(bad), Weight::Series).is_err(), "{bad}");
         }

@@ -1,5 +1,7 @@
 //! One number over everything a history says, to prove two of them equal.
 
+use std::ops::ControlFlow;
+
 use onemap_model::Value;
 use sha2::{Digest, Sha256};
 
@@ -30,7 +32,7 @@ impl History {
             };
             put_text(&mut hash, &name);
             let mut n_versions = 0u64;
-            self.each_time(&view, (i64::MIN, i64::MAX), &mut |version| {
+            self.each_version(&view, (i64::MIN, i64::MAX), &mut |version| {
                 n_versions += 1;
                 hash.update(version.measured_at.ms().to_le_bytes());
                 hash.update(version.received_at.ms().to_le_bytes());
@@ -46,6 +48,7 @@ impl History {
                         put_text(&mut hash, text);
                     }
                 }
+                ControlFlow::Continue(())
             })?;
             hash.update(n_versions.to_le_bytes());
         }

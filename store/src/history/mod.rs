@@ -12,11 +12,13 @@
 
 mod block;
 mod care;
+mod change;
 mod checkpoint;
 mod chunk;
 mod column;
 mod digest;
 mod disk;
+mod group;
 mod load;
 mod memory;
 mod point;
@@ -26,6 +28,7 @@ mod revisions;
 mod rollup;
 mod run;
 mod series;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -39,8 +42,10 @@ use onemap_model::{DeviceId, SeriesKey, Timestamp};
 
 pub use care::Cared;
 use disk::Disk;
+pub use group::Member;
 use memory::{Memory, SealAt, unpoisoned};
-pub use point::{Across, Agg, GroupStep, HistoryStats, Kind, Outcome, Point, Step, Version};
+pub use point::{Across, Agg, GroupStep, HistoryStats, Kind, Outcome, Over, Point, Step, Version};
+pub use query::Which;
 use series::Dictionary;
 pub use series::{SeriesId, SeriesInfo};
 use write::{Sizes, Writer};

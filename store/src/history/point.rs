@@ -65,7 +65,7 @@ pub struct Outcome {
 }
 
 /// How the points of one step become one number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Agg {
     /// Arithmetic mean of the numbers.
@@ -82,24 +82,42 @@ pub enum Agg {
     First,
     /// The newest number.
     Last,
+    /// The newest number less the newest before the step, whatever its age; where there is none before, less
+    /// the oldest of the step, and no value if that is the only one. So the deltas of steps that follow one
+    /// another add up to the delta of them all. It can be negative.
+    Delta,
+    /// Like `Delta`, of a counter: a number smaller than the one before means that it began again at zero, as
+    /// Prometheus takes it. Unlike there nothing is extrapolated to the step's ends.
+    Increase,
+    /// `Increase` per second of the time between the two numbers that it is the increase of.
+    Rate,
+    /// The number that this share (0 to 1) of the numbers is at or below, between two by their distance.
+    Percentile(f64),
 }
 
 /// How the series of a group become one number of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Across {
-    /// Mean of the series' means: each station counts the same.
-    MeanOfSeries,
-    /// Mean of all points: who says more counts more.
+pub struct Across {
+    /// How the points of each series do.
+    pub each: Agg,
+    /// How the series' numbers do then.
+    pub over: Over,
+}
+
+/// How the numbers of several series become one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Over {
+    /// Mean by the series' weights.
+    Mean,
+    /// Mean by weight and number of points: who says more counts more.
     MeanOfPoints,
-    /// Smallest number of any.
-    Min,
-    /// Largest number of any.
-    Max,
-    /// Sum of all numbers.
+    /// Sum.
     Sum,
-    /// How many points there are, texts included.
-    Count,
-    /// The value that this share (0 to 1) of the series' means is at or below.
+    /// Smallest.
+    Min,
+    /// Largest.
+    Max,
+    /// The number that this share (0 to 1) of the series is at or below.
     Percentile(f64),
 }
 
@@ -121,7 +139,7 @@ pub struct GroupStep {
 pub struct Step {
     /// Its start; it holds points from here up to, not including, the next start.
     pub start: Timestamp,
-    /// The aggregate; `None` when nothing was measured: a gap stays a gap.
+    /// The aggregate; `None` when nothing was measured, or nothing that it could be made of: a gap stays a gap.
     pub value: Option<f64>,
     /// Points in it.
     pub n: u64,

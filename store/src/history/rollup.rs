@@ -170,7 +170,7 @@ fn decimals(columns: &[Vec<f64>; 3]) -> Option<(u8, [Vec<i64>; 3])> {
 /// Whether rows hold all that an aggregate needs for steps of `step_ms` that begin at `first`.
 pub(super) fn can_answer(agg: Agg, first: i64, step_ms: u64) -> bool {
     let by_hours = first.rem_euclid(HOUR_MS) == 0 && step_ms > 0 && step_ms.is_multiple_of(HOUR_MS as u64);
-    by_hours && !matches!(agg, Agg::First | Agg::Last)
+    by_hours && matches!(agg, Agg::Mean | Agg::Min | Agg::Max | Agg::Sum | Agg::Count)
 }
 
 #[cfg(test)]

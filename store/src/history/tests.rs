@@ -148,15 +148,39 @@ impl Oracle {
 
             for step_ms in [700, 60_000, 3_600_000, 86_400_000] {
                 if (to - from) / step_ms < 5000 {
-                    check_steps(history, id, (from, to), step_ms, &shown);
+                    let fresh = |quality: Quality| !quality.has(Quality::RESENT);
+                    for known_at in [None, Some(known_at)] {
+                        for takes in [None, Some(&fresh as &dyn Fn(Quality) -> bool)] {
+                            let is_known = |v: &&Version| known_at.is_none_or(|then| v.received_at <= then);
+                            let taken = |v: &&Version| takes.is_none_or(|takes| takes(v.quality));
+                            let whole: Vec<&Version> = times
+                                .values()
+                                .filter_map(|v| v.iter().rfind(is_known).filter(taken))
+                                .collect();
+                            let which = Which { known_at, takes };
+                            check_steps(history, id, (from, to), step_ms, &whole, which);
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-fn check_steps(history: &History, id: SeriesId, (from, to): (i64, i64), step_ms: i64, shown: &[Point]) {
+/// Holds every aggregate of a series against `whole`, all that counts of it, also outside of the range.
+fn check_steps(
+    history: &History,
+    id: SeriesId,
+    (from, to): (i64, i64),
+    step_ms: i64,
+    whole: &[&Version],
+    which: Which<'_>,
+) {
     let step = Duration::from_millis(step_ms as u64);
+    let numbers: Vec<(i64, f64)> = whole
+        .iter()
+        .filter_map(|v| Some((v.measured_at.ms(), v.value.number()?)))
+        .collect();
     for agg in [
         Agg::Mean,
         Agg::Min,
@@ -165,32 +189,62 @@ fn check_steps(history: &History, id: SeriesId, (from, to): (i64, i64), step_ms:
         Agg::Count,
         Agg::First,
         Agg::Last,
+        Agg::Delta,
+        Agg::Increase,
+        Agg::Rate,
+        Agg::Percentile(0.9),
     ] {
-        let steps = history.downsample(id, t(from), t(to), step, agg).unwrap();
+        let steps = history
+            .downsample_of(id, (t(from), t(to)), step, agg, which)
+            .unwrap();
         assert_eq!(
             steps.len() as i64,
             ((to - from) as u64).div_ceil(step_ms as u64) as i64
         );
-        let mut points = shown.iter().peekable();
         for step in steps {
-            let end = step.start.ms() + step_ms;
-            let mut inside = Vec::new();
-            while let Some(point) = points.next_if(|p| p.measured_at.ms() < end) {
-                inside.push(point);
-            }
-            let numbers: Vec<f64> = inside.iter().filter_map(|p| p.value.number()).collect();
-            let sum: f64 = numbers.iter().sum();
-            let want = match agg {
-                Agg::Count => (!inside.is_empty()).then_some(inside.len() as f64),
-                _ if numbers.is_empty() => None,
-                Agg::Mean => Some(sum / numbers.len() as f64),
-                Agg::Sum => Some(sum),
-                Agg::Min => numbers.iter().copied().reduce(f64::min),
-                Agg::Max => numbers.iter().copied().reduce(f64::max),
-                Agg::First => numbers.first().copied(),
-                Agg::Last => numbers.last().copied(),
+            let (start, end) = (step.start.ms(), (step.start.ms() + step_ms).min(to));
+            let inside = whole
+                .iter()
+                .filter(|v| (start..end).contains(&v.measured_at.ms()))
+                .count();
+            let n_before = numbers.partition_point(|(at, _)| *at < start);
+            let n_to_end = numbers.partition_point(|(at, _)| *at < end);
+            let values: Vec<f64> = numbers[n_before..n_to_end].iter().map(|(_, v)| *v).collect();
+            // With the number before, wherever that is.
+            let changing = &numbers[n_before.saturating_sub(1)..n_to_end];
+            let rise = |two: &[(i64, f64)]| match two {
+                [(_, before), (_, now)] if now >= before => now - before,
+                [_, (_, now)] => *now,
+                _ => unreachable!("windows of two"),
             };
-            assert_eq!(step.n, inside.len() as u64);
+            let increase: f64 = changing.windows(2).map(rise).sum();
+            let sum: f64 = values.iter().sum();
+            let want = match agg {
+                Agg::Count => (inside > 0).then_some(inside as f64),
+                _ if values.is_empty() => None,
+                Agg::Mean => Some(sum / values.len() as f64),
+                Agg::Sum => Some(sum),
+                Agg::Min => values.iter().copied().reduce(f64::min),
+                Agg::Max => values.iter().copied().reduce(f64::max),
+                Agg::First => values.first().copied(),
+                Agg::Last => values.last().copied(),
+                Agg::Percentile(p) => {
+                    let mut sorted = values.clone();
+                    sorted.sort_by(f64::total_cmp);
+                    let place = p * (sorted.len() - 1) as f64;
+                    let (i, rest) = (place as usize, place.fract());
+                    let above = sorted.get(i + 1).unwrap_or(&sorted[i]);
+                    Some(sorted[i] * (1.0 - rest) + above * rest)
+                }
+                _ if changing.len() < 2 => None,
+                Agg::Delta => Some(changing[changing.len() - 1].1 - changing[0].1),
+                Agg::Increase => Some(increase),
+                Agg::Rate => {
+                    let took_ms = changing[changing.len() - 1].0 - changing[0].0;
+                    Some(increase * 1000.0 / took_ms as f64)
+                }
+            };
+            assert_eq!(step.n, inside as u64);
             match (step.value, want) {
                 (Some(got), Some(want)) => {
                     assert!(
@@ -201,7 +255,6 @@ fn check_steps(history: &History, id: SeriesId, (from, to): (i64, i64), step_ms:
                 (got, want) => assert_eq!(got, want, "{agg:?}"),
             }
         }
-        assert!(points.next().is_none());
     }
 }
 
@@ -420,11 +473,22 @@ fn groups_are_made_of_their_series_as_asked() {
         history.append(&[one]).unwrap();
     }
     let ids: Vec<SeriesId> = (0..3).map(|i| history.series_id(&series(i)).unwrap()).collect();
-    let groups = [ids.clone(), vec![ids[2]], vec![]];
-    let ask = |across, takes: Option<&dyn Fn(Quality) -> bool>| {
+    let group = |ids: &[SeriesId]| ids.iter().map(|id| Member::from(*id)).collect::<Vec<Member>>();
+    let groups = [group(&ids), group(&ids[2..]), vec![]];
+    let ask = |(each, over), takes: Option<&dyn Fn(Quality) -> bool>| {
         let range = (t(hour), t(hour + 3 * 3_600_000));
+        let which = Which {
+            known_at: None,
+            takes,
+        };
         let steps = history
-            .aggregate(&groups, range, Duration::from_secs(3600), across, takes)
+            .aggregate(
+                &groups,
+                range,
+                Duration::from_secs(3600),
+                Across { each, over },
+                which,
+            )
             .unwrap();
         let values = |group: &Vec<GroupStep>| group.iter().map(|s| s.value).collect::<Vec<Option<f64>>>();
         assert_eq!(
@@ -436,13 +500,17 @@ fn groups_are_made_of_their_series_as_asked() {
     };
     let none = [None; 3];
     for (across, want) in [
-        (Across::MeanOfSeries, [Some(6.0), Some(7.5), None]),
-        (Across::MeanOfPoints, [Some(4.0), Some(7.5), None]),
-        (Across::Min, [Some(1.0), Some(7.5), None]),
-        (Across::Max, [Some(10.0), Some(7.5), None]),
-        (Across::Sum, [Some(16.0), Some(7.5), None]),
-        (Across::Percentile(0.5), [Some(6.0), Some(7.5), None]),
-        (Across::Percentile(0.25), [Some(4.0), Some(7.5), None]),
+        ((Agg::Mean, Over::Mean), [Some(6.0), Some(7.5), None]),
+        ((Agg::Mean, Over::MeanOfPoints), [Some(4.0), Some(7.5), None]),
+        ((Agg::Min, Over::Min), [Some(1.0), Some(7.5), None]),
+        ((Agg::Max, Over::Max), [Some(10.0), Some(7.5), None]),
+        ((Agg::Max, Over::Mean), [Some(6.5), Some(7.5), None]),
+        ((Agg::Sum, Over::Sum), [Some(16.0), Some(7.5), None]),
+        ((Agg::Mean, Over::Percentile(0.5)), [Some(6.0), Some(7.5), None]),
+        ((Agg::Mean, Over::Percentile(0.25)), [Some(4.0), Some(7.5), None]),
+        // Series 1 says one number in the first hour: nothing is known of its change there.
+        ((Agg::Delta, Over::Sum), [Some(2.0), Some(-2.5), None]),
+        ((Agg::Increase, Over::Sum), [Some(2.0), Some(7.5), None]),
     ] {
         let (all, texts) = ask(across, None);
         assert_eq!((&all[..], &texts[..]), (&want[..], &none[..]), "{across:?}");
@@ -450,9 +518,10 @@ fn groups_are_made_of_their_series_as_asked() {
         history.care(t(hour + 48 * 3_600_000), &|| false).unwrap();
         assert_eq!(ask(across, None).0, want, "{across:?}, of rollups");
     }
-    assert_eq!(ask(Across::Count, None).1[0], Some(1.0));
+    assert_eq!(ask((Agg::Count, Over::Sum), None).1[0], Some(1.0));
     let good = |quality: Quality| quality.judgeable();
-    assert_eq!(ask(Across::MeanOfPoints, Some(&good)).0[0], Some(13.0 / 3.0));
+    let mean = (Agg::Mean, Over::MeanOfPoints);
+    assert_eq!(ask(mean, Some(&good)).0[0], Some(13.0 / 3.0));
 }
 
 #[test]
