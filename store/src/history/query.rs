@@ -23,6 +23,12 @@ impl Which<'_> {
     pub(super) fn is_all_shown(&self) -> bool {
         self.known_at.is_none() && self.takes.is_none()
     }
+    fn knows(&self, received_ms: i64) -> bool {
+        self.known_at.is_none_or(|known_at| received_ms <= known_at.ms())
+    }
+    fn takes(&self, quality: Quality) -> bool {
+        self.takes.is_none_or(|takes| takes(quality))
+    }
 }
 
 impl History {
@@ -90,14 +96,14 @@ impl History {
         to: Timestamp,
     ) -> Result<Vec<Version>, HistoryError> {
         let mut all = Vec::new();
-        self.scan_versions(id, from, to, &mut |version| {
+        self.scan_versions(id, from, to, Which::default(), &mut |version| {
             all.push(version);
             ControlFlow::Continue(())
         })?;
         Ok(all)
     }
 
-    /// Passes what [`History::versions`] lists to `take`, until it breaks off.
+    /// Passes what [`History::versions`] lists to `take`, of it what `which` takes, until it breaks off.
     ///
     /// # Errors
     /// As [`History::scan`].
@@ -106,12 +112,45 @@ impl History {
         id: SeriesId,
         from: Timestamp,
         to: Timestamp,
+        which: Which<'_>,
         take: &mut dyn FnMut(Version) -> ControlFlow<()>,
     ) -> Result<(), HistoryError> {
-        match View::of(&self.disk, &self.memory, id) {
-            Some(view) => self.each_version(&view, range(from, to), take),
-            None => Ok(()),
-        }
+        let Some(view) = View::of(&self.disk, &self.memory, id) else {
+            return Ok(());
+        };
+        self.each_version(
+            &view,
+            range(from, to),
+            &mut |version| match which.knows(version.received_at.ms()) && which.takes(version.quality) {
+                true => take(version),
+                false => ControlFlow::Continue(()),
+            },
+        )
+    }
+
+    /// Like [`History::scan_of`], each value with all that is kept of it: when it was received, and of one that
+    /// replaced another the position of its record.
+    ///
+    /// # Errors
+    /// As [`History::scan`].
+    pub fn scan_whole(
+        &self,
+        id: SeriesId,
+        from: Timestamp,
+        to: Timestamp,
+        which: Which<'_>,
+        take: &mut dyn FnMut(Version) -> ControlFlow<()>,
+    ) -> Result<(), HistoryError> {
+        let Some(view) = View::of(&self.disk, &self.memory, id) else {
+            return Ok(());
+        };
+        self.with_earlier(&view, range(from, to), &mut |shown, earlier| {
+            let known = |version: &Version| which.knows(version.received_at.ms());
+            match revisions::versions(shown, earlier).filter(known).last() {
+                Some(version) if which.takes(version.quality) => take(version),
+                _ => ControlFlow::Continue(()),
+            }
+        })
     }
 
     /// Passes every version in a range to `take`, by time, then in the order they came.
@@ -134,16 +173,16 @@ impl History {
         which: Which<'_>,
         take: &mut dyn FnMut(&Kept) -> ControlFlow<()>,
     ) -> Result<(), HistoryError> {
-        let mut chosen = |point: &Kept| match which.takes {
-            Some(takes) if !takes(Quality(point.quality)) => ControlFlow::Continue(()),
-            _ => take(point),
+        let mut chosen = |point: &Kept| match which.takes(Quality(point.quality)) {
+            true => take(point),
+            false => ControlFlow::Continue(()),
         };
-        let Some(known_at) = which.known_at else {
+        if which.known_at.is_none() {
             return view.walk(&self.disk, range, &|_, _| false, &mut |part| {
                 points(part).iter().try_for_each(&mut chosen)
             });
-        };
-        let known = |kept: &&Kept| kept.received <= known_at.ms();
+        }
+        let known = |kept: &&Kept| which.knows(kept.received);
         self.with_earlier(view, range, &mut |shown, earlier| {
             let versions = [shown].into_iter().chain(earlier.iter().rev().map(|r| &r.point));
             match { versions }.find(known) {

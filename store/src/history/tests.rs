@@ -145,6 +145,7 @@ impl Oracle {
 
             let all: Vec<Version> = within.iter().flat_map(|v| v.iter().cloned()).collect();
             assert_eq!(history.versions(id, t(from), t(to)).unwrap(), all, "{key}");
+            check_whole(history, id, (from, to), &within, known_at);
 
             for step_ms in [700, 60_000, 3_600_000, 86_400_000] {
                 if (to - from) / step_ms < 5000 {
@@ -164,6 +165,46 @@ impl Oracle {
                 }
             }
         }
+    }
+}
+
+/// Holds what is kept of each value of a series, shown now and known then, all versions and the last.
+fn check_whole(
+    history: &History,
+    id: SeriesId,
+    (from, to): (i64, i64),
+    within: &[&Vec<Version>],
+    known_at: Timestamp,
+) {
+    let fresh = |quality: Quality| !quality.has(Quality::RESENT);
+    for (known_at, takes) in [
+        (None, None),
+        (Some(known_at), Some(&fresh as &dyn Fn(Quality) -> bool)),
+    ] {
+        let which = Which { known_at, takes };
+        let is_known = |v: &&Version| known_at.is_none_or(|then| v.received_at <= then);
+        let taken = |v: &&Version| takes.is_none_or(|takes| takes(v.quality));
+        let mut found = Vec::new();
+        let mut take = |version| {
+            found.push(version);
+            ControlFlow::Continue(())
+        };
+        history
+            .scan_versions(id, t(from), t(to), which, &mut take)
+            .unwrap();
+        let all = within.iter().flat_map(|v| v.iter());
+        let all: Vec<Version> = all.filter(is_known).filter(taken).cloned().collect();
+        assert_eq!(found, all);
+        let mut found = Vec::new();
+        let mut take = |version| {
+            found.push(version);
+            ControlFlow::Continue(())
+        };
+        history.scan_whole(id, t(from), t(to), which, &mut take).unwrap();
+        let last = within
+            .iter()
+            .filter_map(|v| v.iter().rfind(is_known).filter(taken));
+        assert_eq!(found, last.cloned().collect::<Vec<Version>>());
     }
 }
 
