@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
+use onemap_dashboards::Changes;
 use onemap_dashboards::auth::Keys;
 use onemap_dashboards::views::{Folders, Imports, LoadedRules, Progress, Register, Seen, Views};
 use onemap_ingest::admit::{Watch, cadence_s};
@@ -284,6 +285,7 @@ fn assemble(
         keys,
         history,
         latest,
+        changes: Changes::default(),
         gaps,
         attributes,
         sources: RwLock::default(),

@@ -5,6 +5,7 @@
 
 mod api;
 pub mod auth;
+mod changes;
 mod error;
 pub mod limits;
 mod openapi;
@@ -25,6 +26,7 @@ use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use changes::Changes;
 use limits::{Bounds, Gauges, Limits};
 pub use push::live::{Hub, pump};
 use views::Views;
@@ -36,8 +38,8 @@ const SMALL_BODY: usize = 64 << 10;
 pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationToken) -> Router {
     use api::devices::{change, provisioning};
     use api::{
-        aggregate, alerts, attributes, commands, device_http, devices, entities, fetched, import, ledger,
-        quarantine, readings, readmit, rules, session, system, write,
+        aggregate, alerts, attributes, commands, device_http, devices, entities, fetched, import, latest,
+        ledger, quarantine, readings, readmit, rules, series, session, system, write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -74,10 +76,10 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/api/v1/ledger", get(ledger::show))
         .route("/api/v1/readings", post(readings::post))
         .route("/api/v1/readings/import", post(import::post))
-        .route("/api/v1/latest", get(readings::latest))
+        .route("/api/v1/latest", get(latest::latest))
         .route("/api/v1/aggregate", get(aggregate::show))
-        .route("/api/v1/series", get(readings::series))
-        .route("/api/v1/series/{id}/values", get(readings::values))
+        .route("/api/v1/series", get(series::series))
+        .route("/api/v1/series/{id}/values", get(series::values))
         .route("/api/v1/alerts", get(alerts::list_alerts))
         .route("/api/v1/alerts/{id}", get(alerts::show))
         .route("/api/v1/alerts/{id}/ack", post(alerts::ack))

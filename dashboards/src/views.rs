@@ -27,6 +27,7 @@ use onemap_wire::push::Source;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::auth::Keys;
+use crate::changes::Changes;
 
 /// How the detail of a quarantine entry begins that its listener refused; behind `: ` it says what exactly, but
 /// for journals of before. Only its first bytes are kept, so it cannot be read again.
@@ -139,6 +140,8 @@ pub struct Views {
     pub history: Arc<History>,
     /// Newest value of every series.
     pub latest: Arc<Latest>,
+    /// How often what was there of each series has changed.
+    pub changes: Changes,
     /// Gap ledger.
     pub gaps: GapLedger,
     /// Attributes of devices.

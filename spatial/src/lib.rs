@@ -8,6 +8,7 @@
 //! [`CityMap::locate`] then answers with the smaller code.
 
 mod area;
+mod areas;
 mod city_map;
 mod clip;
 mod coordinates;
@@ -21,6 +22,7 @@ mod prepared_layer;
 mod repair;
 mod tile;
 
+pub use areas::{Areas, area_km2};
 pub use city_map::CityMap;
 pub use geometry::GeometryError;
 pub use layer::Layer;

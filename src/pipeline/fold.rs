@@ -313,6 +313,7 @@ impl Fold<'_> {
             .history
             .append(&readings)
             .context("the history cannot take readings")?;
+        views.changes.note(&outcomes);
         views.latest.apply(&readings, &outcomes);
         let again = self.turn == Turn::Again;
         views.gaps.note(&readings, &outcomes, again);

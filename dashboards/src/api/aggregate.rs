@@ -1,27 +1,34 @@
-//! Many series as one line: by division, kind or device, in steps.
+//! Many series as one line: by division, kind, device or entity, in steps.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::Json;
+use axum::Extension;
 use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
 use onemap_model::scope::Permission;
-use onemap_model::{DivisionCode, EntityKind, Quality, Quantity};
-use onemap_store::history::{Across, Agg, GroupStep, Member, Over, Which};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use onemap_model::{
+    DivisionCode, Entity, EntityCode, EntityKind, Position, Quality, Quantity, Scope, Timestamp,
+};
+use onemap_spatial::Areas;
+use onemap_store::history::{GroupStep, Member, Over, SeriesInfo, Which};
+use serde::{Deserialize, Serialize};
 
-use crate::api::readings::{Marks, blocking};
+use crate::api::query::agg::{Weight, across};
+use crate::api::query::fill::{Fill, Filling};
+use crate::api::query::marks::Marks;
+use crate::api::query::span::{MAX_SERIES, Span};
+use crate::api::query::tag::Tagging;
+use crate::api::query::weights::{Divisions, Weights, Weighty};
+use crate::api::rows::{self, Turns};
 use crate::api::time;
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::{Params, parse_step};
-use crate::views::Views;
+use crate::views::{Register, Views};
 
 const POISON: &str = "no holder of this lock panics";
-/// Groups times steps of one answer.
-const MAX_CELLS: i64 = 100_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,17 +38,21 @@ pub(crate) struct AggregateQuery {
     #[serde(default)]
     group_by: GroupBy,
     level: Option<usize>,
+    entity_kind: Option<EntityKind>,
     division: Option<DivisionCode>,
     kind: Option<String>,
     from: Option<String>,
     to: Option<String>,
     step: Option<String>,
     agg: Option<String>,
+    across: Option<String>,
     #[serde(default)]
     weight: Weight,
+    weights: Option<String>,
     quality: Option<String>,
-    #[serde(default)]
-    fill: Fill,
+    known_at: Option<String>,
+    fill: Option<Fill>,
+    max_gap: Option<String>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -51,53 +62,86 @@ enum GroupBy {
     Division,
     Kind,
     Device,
+    /// The smallest entity of `entity_kind` that the device stands in.
+    Entity,
     None,
 }
 
-/// Whose mean a mean is.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Weight {
-    #[default]
-    Series,
-    Points,
+/// One series that was asked for, with what it may be grouped by.
+struct Chosen {
+    info: SeriesInfo,
+    /// Read before the history is.
+    changes: u64,
+    group: String,
+    position: Option<Position>,
+    division: Option<DivisionCode>,
 }
 
-/// What stands in a step without a value.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Fill {
-    /// Nothing: a gap stays a gap.
-    #[default]
-    None,
-    /// The value before it, if there is one.
-    Previous,
-    Zero,
+/// A group on its way: its members by number and weight, and those that have no weight.
+#[derive(Default)]
+struct Group {
+    members: Vec<Member>,
+    n_unweighted: usize,
+}
+
+#[derive(Serialize)]
+struct GroupRow {
+    group: Option<String>,
+    items: Vec<Item>,
+    name: Option<String>,
+    series: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unweighted: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Item {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    filled: bool,
+    n: u64,
+    series: u64,
+    t: Timestamp,
+    v: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    from: Timestamp,
+    groups: Vec<GroupRow>,
+    quantity: Quantity,
+    step_s: u64,
+    to: Timestamp,
+    unit: &'a str,
 }
 
 /// Groups of series, step by step. Each series is aggregated by itself first, so that `weight=series` gives
 /// every station the same say.
 pub(crate) async fn show(
     State(views): State<Arc<Views>>,
+    Extension(turns): Extension<Turns>,
     caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
     Params(query): Params<AggregateQuery>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let scope = caller.require(Permission::View)?;
-    let now = views.now();
-    let to = match &query.to {
-        Some(text) => time("to", text)?,
-        None => now + Duration::from_secs(1),
-    };
-    let from = match &query.from {
-        Some(text) => time("from", text)?,
-        None => to.saturating_sub(Duration::from_secs(86_400)),
-    };
-    if from > to {
-        return Err(Problem::bad_request("bad_range", "from is after to"));
-    }
+    let span = Span::parse(query.from.as_deref(), query.to.as_deref(), views.now())?;
     let step = parse_step(query.step.as_deref().unwrap_or("1h"))?;
-    let across = across(query.agg.as_deref(), query.weight)?;
+    let across = across(query.agg.as_deref(), query.across.as_deref(), query.weight)?;
     let marks = Marks::parse(query.quality.as_deref())?;
+    let known_at = query
+        .known_at
+        .as_deref()
+        .map(|t| time("known_at", t))
+        .transpose()?;
+    let filling = Filling::of(query.fill, query.max_gap.as_deref(), step)?;
+    let weights = Weights::parse(query.weights.as_deref())?;
+    if weights != Weights::Alike && !matches!(across.over, Over::Mean | Over::MeanOfPoints) {
+        return Err(Problem::bad_request(
+            "bad_weights",
+            "weights= is for means of the series: with agg=mean, or across=mean",
+        ));
+    }
     let level = query.level.unwrap_or(6);
     if !matches!(level, 6 | 9 | 12) {
         return Err(Problem::bad_request(
@@ -105,9 +149,97 @@ pub(crate) async fn show(
             format!("level={level}: 6 for counties, 9 for streets, 12 for communities"),
         ));
     }
-    let groups: BTreeMap<String, Vec<Member>> = {
+    if (query.group_by == GroupBy::Entity) != query.entity_kind.is_some() {
+        return Err(Problem::bad_request(
+            "bad_entity_kind",
+            "group_by=entity needs entity_kind=, like grid, and nothing else does",
+        ));
+    }
+    let asked = Asked::of(&views, scope, &query, level, &weights)?;
+    let tag = span.is_fixed.then(|| {
+        // What the scope covers and what devices and entities are makes the groups.
+        let question = format!("{uri} {:?} {}", scope.division, asked.version);
+        let mut tagging = Tagging::new(&views, &question);
+        for series in &asked.chosen {
+            tagging.series(series.changes, &series.info, span.to);
+        }
+        tagging.tag()
+    });
+    if let Some(tag) = &tag
+        && tag.is_known(&headers)
+    {
+        return Ok(tag.unchanged());
+    }
+    span.check_points(asked.chosen.iter().map(|chosen| &chosen.info))?;
+    let quantity = query.quantity;
+    let made = turns.once(views, move |views| {
+        let Asked {
+            chosen,
+            entities,
+            divisions,
+            names,
+            ..
+        } = asked;
+        let groups = grouped(chosen, &entities, weights.of(&divisions));
+        if let Err(problem) = span.check_steps(step, groups.len()) {
+            return Ok(Err(problem));
+        }
+        let members: Vec<Vec<Member>> = groups.values().map(|group| group.members.clone()).collect();
+        let takes = |quality: Quality| marks.takes(quality);
+        let takes = marks.filter(&takes);
+        let which = Which { known_at, takes };
+        let steps = views
+            .history
+            .aggregate(&members, (span.from, span.to), step, across, which)?;
+        let groups = groups.into_iter().zip(steps);
+        let rows = groups.map(|((name, group), steps)| GroupRow {
+            name: names.name(&name, &entities),
+            series: group.members.len(),
+            unweighted: (weights != Weights::Alike).then_some(group.n_unweighted),
+            items: items(&steps, filling),
+            group: (!name.is_empty()).then_some(name),
+        });
+        let answer = Answer {
+            from: span.from,
+            groups: rows.collect(),
+            quantity,
+            step_s: step.as_secs(),
+            to: span.to,
+            unit: &quantity.definition().unit,
+        };
+        Ok(Ok(
+            serde_json::to_vec(&answer).expect("answers have text keys only")
+        ))
+    });
+    let mut response = rows::json(made.await??);
+    if let Some(tag) = tag {
+        tag.put(&mut response);
+    }
+    Ok(response)
+}
+
+/// What a question is about, as the register has it at one moment.
+struct Asked {
+    chosen: Vec<Chosen>,
+    /// Of `entity_kind`.
+    entities: BTreeMap<EntityCode, Arc<Entity>>,
+    /// That weigh.
+    divisions: Divisions,
+    names: Names,
+    /// Of the map, which counts the changes of devices and entities.
+    version: u64,
+}
+
+impl Asked {
+    fn of(
+        views: &Views,
+        scope: &Scope,
+        query: &AggregateQuery,
+        level: usize,
+        weights: &Weights,
+    ) -> Result<Self, Problem> {
         let register = views.register.read().expect(POISON);
-        let mut groups = BTreeMap::<String, Vec<Member>>::new();
+        let mut chosen = Vec::new();
         for info in views.history.all_series() {
             let key = &info.key;
             if key.quantity != query.quantity || query.ch.is_some_and(|ch| key.channel != ch) {
@@ -115,85 +247,121 @@ pub(crate) async fn show(
             }
             let asked =
                 register.asked_for(scope, &key.device, query.division.as_ref(), query.kind.as_deref());
-            let Some((device, division)) = asked else {
+            let Some((device, division)) = asked else { continue };
+            // Counted before the extent is looked at again.
+            let changes = views.changes.of(info.id);
+            let Some(info) = views.history.series(info.id) else {
                 continue;
             };
-            let group = match query.group_by {
-                GroupBy::Division => division.map_or("", |d| shortened(d.as_str(), level)).to_owned(),
-                GroupBy::Kind => device.kind.to_string(),
-                GroupBy::Device => key.device.to_string(),
-                GroupBy::None => String::new(),
-            };
-            groups.entry(group).or_default().push(info.id.into());
+            chosen.push(Chosen {
+                changes,
+                group: match query.group_by {
+                    GroupBy::Division => division.map_or("", |d| shortened(d.as_str(), level)).to_owned(),
+                    GroupBy::Kind => device.kind.to_string(),
+                    GroupBy::Device => info.key.device.to_string(),
+                    GroupBy::Entity | GroupBy::None => String::new(),
+                },
+                position: device.position,
+                division: division.cloned(),
+                info,
+            });
         }
-        groups
-    };
-    let n_steps = (to - from).max(0) / step.as_millis() as i64 + 1;
-    if n_steps.saturating_mul(groups.len().max(1) as i64) > MAX_CELLS {
-        return Err(Problem::bad_request(
-            "too_many_steps",
-            format!(
-                "{} groups of {n_steps} steps are more than {MAX_CELLS} values; take a longer step or fewer groups",
-                groups.len()
-            ),
-        ));
-    }
-    let (names, series): (Vec<String>, Vec<Vec<Member>>) = groups.into_iter().unzip();
-    let sizes: Vec<usize> = series.iter().map(Vec::len).collect();
-    let steps = blocking(views.clone(), move |views| {
-        let takes = |quality: Quality| marks.takes(quality);
-        let takes: Option<&dyn Fn(Quality) -> bool> = (marks != Marks::Any).then_some(&takes);
-        let which = Which {
-            known_at: None,
-            takes,
-        };
-        views.history.aggregate(&series, (from, to), step, across, which)
-    })
-    .await?;
-    let register = views.register.read().expect(POISON);
-    let groups: Vec<Value> = names
-        .iter()
-        .zip(sizes)
-        .zip(steps)
-        .map(|((name, n_series), steps)| {
-            let title = (query.group_by == GroupBy::Division)
-                .then(|| DivisionCode::new(name).ok())
-                .flatten()
-                .and_then(|code| {
-                    let divisions = register.view.with_code(code.as_str());
-                    divisions
-                        .filter(|e| e.kind == EntityKind::Division)
-                        .map(|e| e.name.clone())
-                        .next()
-                });
-            json!({
-                "group": (!name.is_empty()).then_some(name), "name": title, "series": n_series,
-                "items": items(&steps, query.fill),
-            })
+        if chosen.len() > MAX_SERIES {
+            return Err(Problem::bad_request(
+                "too_many_series",
+                format!(
+                    "{} series are more than {MAX_SERIES}; choose by division=, kind= or ch=",
+                    chosen.len()
+                ),
+            ));
+        }
+
+        Ok(Self {
+            entities: entities(&register, query.entity_kind.as_ref()),
+            divisions: weights.divisions(&register, chosen.iter().filter_map(|c| c.division.as_ref())),
+            names: Names::of(&register, query, &chosen),
+            version: register.city.version(),
+            chosen,
         })
-        .collect();
-    Ok(Json(json!({
-        "quantity": query.quantity, "unit": query.quantity.definition().unit,
-        "from": from, "to": to, "step_s": step.as_secs(), "groups": groups,
-    })))
+    }
 }
 
-fn items(steps: &[GroupStep], fill: Fill) -> Vec<Value> {
-    let mut before = None;
-    let each = steps.iter().map(|step| {
-        let value = match (step.value, fill) {
-            (None, Fill::Previous) => before,
-            (None, Fill::Zero) => Some(0.0),
-            (value, _) => value,
+/// The entities of a kind.
+fn entities(register: &Register, kind: Option<&EntityKind>) -> BTreeMap<EntityCode, Arc<Entity>> {
+    let Some(kind) = kind else {
+        return BTreeMap::new();
+    };
+    let from = (kind.clone(), EntityCode::from(""));
+    let all = register.view.entities.range(from..);
+    all.take_while(|((of, _), _)| of == kind)
+        .map(|((_, code), entity)| (code.clone(), entity.clone()))
+        .collect()
+}
+
+/// Series by the name of their group, those without a place in one under an empty name.
+fn grouped(
+    chosen: Vec<Chosen>,
+    entities: &BTreeMap<EntityCode, Arc<Entity>>,
+    weighty: Weighty<'_>,
+) -> BTreeMap<String, Group> {
+    let areas = Areas::of(entities.values().map(Arc::as_ref));
+    let shares = weighty.shared(chosen.iter().map(|chosen| chosen.division.as_ref()));
+    let mut groups = BTreeMap::<String, Group>::new();
+    for (chosen, weight) in chosen.into_iter().zip(shares) {
+        let group = match (entities.is_empty(), &chosen.position) {
+            (true, _) => chosen.group,
+            (false, position) => {
+                let code = position.as_ref().and_then(|position| areas.at(position));
+                code.map_or_else(String::new, |code| code.to_string())
+            }
         };
-        before = value.or(before);
-        let mut item = json!({"t": step.start, "v": value, "n": step.n, "series": step.n_series});
-        if step.value.is_none() && value.is_some() {
-            item["filled"] = true.into();
+        let group = groups.entry(group).or_default();
+        match weight {
+            Some(weight) => group.members.push(Member {
+                id: chosen.info.id,
+                weight,
+            }),
+            None => group.n_unweighted += 1,
         }
-        item
-    });
-    each.collect()
+    }
+    groups
+}
+
+/// What groups are called.
+struct Names(BTreeMap<String, String>);
+
+impl Names {
+    fn of(register: &Register, query: &AggregateQuery, chosen: &[Chosen]) -> Self {
+        if query.group_by != GroupBy::Division {
+            return Self(BTreeMap::new());
+        }
+        let name = |code: &str| {
+            let mut entities = register.view.with_code(code);
+            let division = entities.find(|entity| entity.kind == EntityKind::Division)?;
+            Some((code.to_owned(), division.name.clone()))
+        };
+        Self(chosen.iter().filter_map(|chosen| name(&chosen.group)).collect())
+    }
+    fn name(&self, group: &str, entities: &BTreeMap<EntityCode, Arc<Entity>>) -> Option<String> {
+        let entity = entities.get(group).map(|entity| entity.name.clone());
+        entity.or_else(|| self.0.get(group).cloned())
+    }
+}
+
+fn items(steps: &[GroupStep], filling: Filling) -> Vec<Item> {
+    let values: Vec<Option<f64>> = steps.iter().map(|step| step.value).collect();
+    let shown = steps.iter().zip(filling.fill(&values));
+    shown
+        .filter_map(|(step, shown)| {
+            shown.map(|(v, filled)| Item {
+                filled,
+                n: step.n,
+                series: step.n_series,
+                t: step.start,
+                v,
+            })
+        })
+        .collect()
 }
 
 /// The division of that many digits that a code lies in; a shorter code as it is.
@@ -201,72 +369,12 @@ fn shortened(code: &str, level: usize) -> &str {
     &code[..level.min(code.len())]
 }
 
-fn across(agg: Option<&str>, weight: Weight) -> Result<Across, Problem> {
-    let agg = agg.unwrap_or("mean");
-    if let Some(p) = agg.strip_prefix('p')
-        && let Ok(p @ 0.0..=100.0) = p.parse::<f64>()
-    {
-        return Ok(Across {
-            each: Agg::Mean,
-            over: Over::Percentile(p / 100.0),
-        });
-    }
-    let (each, over) = match (agg, weight) {
-        ("mean", Weight::Series) => (Agg::Mean, Over::Mean),
-        ("mean", Weight::Points) => (Agg::Mean, Over::MeanOfPoints),
-        ("min", _) => (Agg::Min, Over::Min),
-        ("max", _) => (Agg::Max, Over::Max),
-        ("sum", _) => (Agg::Sum, Over::Sum),
-        ("count", _) => (Agg::Count, Over::Sum),
-        (other, _) => {
-            return Err(Problem::bad_request(
-                "bad_agg",
-                format!("agg={other}: use mean, min, max, sum, count, or a percentile like p95"),
-            ));
-        }
-    };
-    Ok(Across { each, over })
-}
-
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-    use onemap_model::Timestamp;
-
     use super::*;
 
     #[test]
-    fn a_gap_is_filled_only_as_asked_and_says_so() {
-        let step = |i: i64, value| GroupStep {
-            start: Timestamp::from_ms(i),
-            value,
-            n: 0,
-            n_series: 0,
-        };
-        let steps = [step(0, None), step(1, Some(2.0)), step(2, None)];
-        let values = |fill| {
-            let of = |item: &Value| (item["v"].as_f64(), item["filled"].as_bool().unwrap_or(false));
-            items(&steps, fill).iter().map(of).collect::<Vec<_>>()
-        };
-        let said = (Some(2.0), false);
-        assert_eq!(values(Fill::None), [(None, false), said, (None, false)]);
-        assert_eq!(values(Fill::Previous), [(None, false), said, (Some(2.0), true)]);
-        assert_eq!(values(Fill::Zero), [(Some(0.0), true), said, (Some(0.0), true)]);
-    }
-
-    #[test]
-    fn aggregates_have_names() {
-        for (agg, weight, over) in [
-            (None, Weight::Series, Over::Mean),
-            (Some("mean"), Weight::Points, Over::MeanOfPoints),
-            (Some("p95"), Weight::Series, Over::Percentile(0.95)),
-        ] {
-            let each = Agg::Mean;
-            assert_eq!(across(agg, weight).unwrap(), Across { each, over });
-        }
-        for bad in ["p", "p101", "pNaN", "median", "first", ""] {
-            assert!(across(Some(bad), Weight::Series).is_err(), "{bad}");
-        }
+    fn codes_are_shortened_to_their_level() {
         assert_eq!(shortened("630102003", 6), "630102");
         assert_eq!(shortened("630102", 9), "630102");
     }

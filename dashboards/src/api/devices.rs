@@ -135,7 +135,7 @@ pub(crate) async fn list_devices(
         let mut looked_at = None;
         for _ in 0..n {
             let Some((id, device)) = devices.next() else {
-                return More::No(None);
+                return Ok(More::No(None));
             };
             looked_at = Some(id);
             let division = register.divisions.get(id);
@@ -154,13 +154,13 @@ pub(crate) async fn list_devices(
                 continue;
             }
             if rows.is_full() {
-                return More::No(last.take());
+                return Ok(More::No(last.take()));
             }
             rows.push(&device_json(views, device, division, heard, cadence_s));
             last = Some(id.to_string());
         }
         at = looked_at.map(DeviceId::to_string);
-        More::Yes
+        Ok(More::Yes)
     };
     Ok(rows::answer(views, turns, limit, Default::default(), piece))
 }

@@ -11,10 +11,12 @@ use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
+use onemap_store::history::HistoryError;
 use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::error::Problem;
 use crate::views::Views;
 
 /// Rows that one piece looks at: the register's locks are held for so long, and no longer.
@@ -64,30 +66,77 @@ impl Rows {
 
 /// `{"as_of":…,"items":[…],"next":…,"position":…}` of at most `limit` rows; `head` stands before the items and
 /// `tail` behind `next`, as members with their commas. `piece` is called with the views and a number of rows
-/// that it looks at, until it says that there are no more.
+/// that it looks at, until it says that there are no more. When it fails, the answer is cut.
 pub(crate) fn answer(
     views: Arc<Views>,
-    Turns(turns): Turns,
+    turns: Turns,
     limit: usize,
     (head, tail): (String, String),
-    mut piece: impl FnMut(&Views, usize, &mut Rows) -> More + Send + 'static,
+    mut piece: impl FnMut(&Views, usize, &mut Rows) -> Result<More, HistoryError> + Send + 'static,
 ) -> Response {
     let mut rows = Rows {
         bytes: format!("{{{head}\"items\":[").into_bytes(),
         n: 0,
         limit,
     };
-    let pieces = send(turns, move || {
-        let more = piece(&views, N_ROWS, &mut rows);
+    json(turns.body(std::future::pending(), move || {
+        let more = piece(&views, N_ROWS, &mut rows)?;
         if let More::No(next) = &more {
             rows.bytes.extend_from_slice(b"],\"next\":");
             serde_json::to_writer(&mut rows.bytes, next).expect("a text is JSON");
             rows.bytes.extend_from_slice(tail.as_bytes());
             rows.bytes.push(b'}');
         }
-        (std::mem::take(&mut rows.bytes), matches!(more, More::Yes))
-    });
-    json(Body::from_stream(ReceiverStream::new(pieces)))
+        Ok((std::mem::take(&mut rows.bytes), matches!(more, More::Yes)))
+    }))
+}
+
+/// The bytes of a piece, and whether there are more.
+pub(crate) type Piece = Result<(Vec<u8>, bool), HistoryError>;
+
+impl Turns {
+    /// What a read of the history gives, done in a turn beside the async threads. Who goes away before it is his
+    /// turn takes none.
+    pub(crate) async fn once<T: Send + 'static>(
+        &self,
+        views: Arc<Views>,
+        read: impl FnOnce(&Views) -> Result<T, HistoryError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let turn = self.0.clone().acquire_owned().await;
+        let turn = turn.expect("the turns are never closed");
+        let made = tokio::task::spawn_blocking(move || {
+            let made = read(&views);
+            drop(turn);
+            made
+        });
+        match made.await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(Problem::internal(&error)),
+            Err(error) => Err(Problem::internal(&error)),
+        }
+    }
+
+    /// A body made in pieces, each in a turn of its own, while somebody takes them. It is cut when a piece fails
+    /// and when `end` comes before its own.
+    pub(crate) fn body(
+        self,
+        end: impl Future<Output = ()> + Send + 'static,
+        make: impl FnMut() -> Piece + Send + 'static,
+    ) -> Body {
+        let (pieces, taken) = mpsc::channel(1);
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = end => {
+                    let ended = io::Error::other("what opened this answer opens no more");
+                    // Nobody takes it: as good.
+                    let _ = pieces.send(Err(ended)).await;
+                }
+                () = send(&pieces, self.0, make) => {}
+            }
+        });
+        Body::from_stream(ReceiverStream::new(taken))
+    }
 }
 
 /// An answer that is JSON already.
@@ -99,44 +148,45 @@ pub(crate) fn json(body: impl Into<Body>) -> Response {
     response
 }
 
-/// Makes pieces, each in a turn of its own, while somebody takes them; `make` also says whether there are more.
-fn send(
+/// Makes pieces while somebody takes them.
+async fn send(
+    pieces: &mpsc::Sender<io::Result<Bytes>>,
     turns: Arc<Semaphore>,
-    mut make: impl FnMut() -> (Vec<u8>, bool) + Send + 'static,
-) -> mpsc::Receiver<io::Result<Bytes>> {
-    let (pieces, taken) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let mut more = true;
-        while more {
-            // The place first: a piece is made when the one before was taken, and a slow reader holds no turn.
-            let Ok(place) = pieces.reserve().await else { return };
-            let turn = tokio::select! {
-                biased;
-                () = pieces.closed() => return,
-                turn = turns.clone().acquire_owned() => turn.expect("the turns are never closed"),
-            };
-            let made = tokio::task::spawn_blocking(move || {
-                let made = make();
-                drop(turn);
-                (made, make)
-            });
-            match made.await {
-                Ok(((bytes, is_more), again)) => {
-                    (more, make) = (is_more, again);
-                    // A piece without a row would be the end of the body to some.
-                    if !bytes.is_empty() {
-                        place.send(Ok(bytes.into()));
-                    }
+    mut make: impl FnMut() -> Piece + Send + 'static,
+) {
+    let mut more = true;
+    while more {
+        // The place first: a piece is made when the one before was taken, and a slow reader holds no turn.
+        let Ok(place) = pieces.reserve().await else { return };
+        let turn = tokio::select! {
+            biased;
+            () = pieces.closed() => return,
+            turn = turns.clone().acquire_owned() => turn.expect("the turns are never closed"),
+        };
+        let made = tokio::task::spawn_blocking(move || {
+            let made = make();
+            drop(turn);
+            (made, make)
+        });
+        // A failed answer is cut, so that nobody takes it for whole.
+        let error = match made.await {
+            Ok((Ok((bytes, is_more)), again)) => {
+                (more, make) = (is_more, again);
+                // A piece without a row would be the end of the body to some.
+                if !bytes.is_empty() {
+                    place.send(Ok(bytes.into()));
                 }
-                // The answer is cut, so that nobody takes it for whole.
-                Err(error) => {
-                    place.send(Err(io::Error::other(error)));
-                    return;
-                }
+                continue;
             }
-        }
-    });
-    taken
+            Ok((Err(error), _)) => {
+                tracing::error!(error = %error, "the history cannot be read; an answer was cut");
+                io::Error::other(error)
+            }
+            Err(error) => io::Error::other(error),
+        };
+        place.send(Err(error));
+        return;
+    }
 }
 
 #[cfg(test)]
@@ -146,13 +196,23 @@ mod tests {
 
     use super::*;
 
+    fn pieces(
+        turns: &Arc<Semaphore>,
+        make: impl FnMut() -> Piece + Send + 'static,
+    ) -> mpsc::Receiver<io::Result<Bytes>> {
+        let (sender, taken) = mpsc::channel(1);
+        let turns = turns.clone();
+        tokio::spawn(async move { send(&sender, turns, make).await });
+        taken
+    }
+
     /// Pieces `1`, `2` … `n`, and how many were made.
     fn count(turns: &Arc<Semaphore>, n: usize) -> (mpsc::Receiver<io::Result<Bytes>>, Arc<AtomicUsize>) {
         let made = Arc::new(AtomicUsize::new(0));
         let counter = made.clone();
-        let pieces = send(turns.clone(), move || {
+        let pieces = pieces(turns, move || {
             let i = counter.fetch_add(1, Ordering::SeqCst) + 1;
-            (i.to_string().into_bytes(), i < n)
+            Ok((i.to_string().into_bytes(), i < n))
         });
         (pieces, made)
     }
@@ -193,9 +253,34 @@ mod tests {
     #[tokio::test]
     async fn a_piece_that_fails_cuts_the_answer() {
         let turns = Arc::new(Semaphore::new(1));
-        let mut pieces = send(turns.clone(), || panic!("on purpose"));
-        assert!(pieces.recv().await.is_some_and(|piece| piece.is_err()));
-        assert!(pieces.recv().await.is_none());
-        assert_eq!(turns.available_permits(), 1);
+        for make in [|| panic!("on purpose"), || Err(HistoryError::Cursor)] {
+            let mut pieces = pieces(&turns, make);
+            assert!(pieces.recv().await.is_some_and(|piece| piece.is_err()));
+            assert!(pieces.recv().await.is_none());
+            assert_eq!(turns.available_permits(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_whose_time_has_come_is_cut() {
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let ended = async move {
+            let _ = ended.await;
+        };
+        let body = Turns::default().body(ended, || Ok((b"more".to_vec(), true)));
+        let mut pieces = body.into_data_stream();
+        async fn next(pieces: &mut axum::body::BodyDataStream) -> Option<Result<Bytes, axum::Error>> {
+            use tokio_stream::StreamExt as _;
+            pieces.next().await
+        }
+        assert!(next(&mut pieces).await.is_some_and(|piece| piece.is_ok()));
+        end.send(()).expect("the answer goes on");
+        loop {
+            match next(&mut pieces).await {
+                Some(Ok(_)) => {}
+                last => break assert!(last.is_some_and(|piece| piece.is_err())),
+            }
+        }
+        assert!(next(&mut pieces).await.is_none());
     }
 }

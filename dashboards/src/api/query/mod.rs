@@ -1,0 +1,9 @@
+//! What questions about the history have in common: their span, marks, aggregates, fill, pages and tags.
+
+pub(crate) mod agg;
+pub(crate) mod fill;
+pub(crate) mod marks;
+pub(crate) mod page;
+pub(crate) mod span;
+pub(crate) mod tag;
+pub(crate) mod weights;

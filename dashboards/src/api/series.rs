@@ -1,0 +1,354 @@
+//! Series, and what one of them holds: raw, every version, or in steps.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use onemap_model::scope::Permission;
+use onemap_model::{DeviceId, DivisionCode, Quality, Quantity, Timestamp};
+use onemap_store::history::{SeriesId, Step, Version, Which};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::api::query::agg::agg;
+use crate::api::query::fill::{Fill, Filling};
+use crate::api::query::marks::Marks;
+use crate::api::query::page::Given;
+use crate::api::query::span::Span;
+use crate::api::query::tag::Tagging;
+use crate::api::rows::{self, More, Rows, Turns};
+use crate::api::{limit, time};
+use crate::auth::Caller;
+use crate::error::Problem;
+use crate::request::{Params, parse_step};
+use crate::views::{Views, quality_names};
+
+const POISON: &str = "no holder of this lock panics";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SeriesQuery {
+    division: Option<DivisionCode>,
+    kind: Option<String>,
+    device: Option<String>,
+    quantity: Option<Quantity>,
+    limit: Option<usize>,
+    after: Option<u32>,
+}
+
+/// One row of the series.
+#[derive(Serialize)]
+struct SeriesRow<'a> {
+    ch: u16,
+    device: &'a DeviceId,
+    first: Timestamp,
+    id: u32,
+    last: Timestamp,
+    quantity: Quantity,
+    unit: &'a str,
+}
+
+pub(crate) async fn series(
+    State(views): State<Arc<Views>>,
+    Extension(turns): Extension<Turns>,
+    caller: Caller,
+    Params(query): Params<SeriesQuery>,
+) -> Result<Response, Problem> {
+    let scope = caller.require(Permission::View)?.clone();
+    let limit = limit(query.limit, 1000)?;
+    let mut all = None;
+    let mut last = None;
+    let piece = move |views: &Views, n: usize, rows: &mut Rows| {
+        let all = all.get_or_insert_with(|| views.history.all_series().into_iter());
+        let register = views.register.read().expect(POISON);
+        let (division, kind) = (query.division.as_ref(), query.kind.as_deref());
+        for _ in 0..n {
+            let Some(info) = all.next() else {
+                return Ok(More::No(None));
+            };
+            let device = &info.key.device;
+            let wanted = query.after.is_none_or(|after| info.id.0 > after)
+                && query.device.as_deref().is_none_or(|d| device.as_str() == d)
+                && query.quantity.is_none_or(|q| info.key.quantity == q)
+                && register.asked_for(&scope, device, division, kind).is_some();
+            if !wanted {
+                continue;
+            }
+            if rows.is_full() {
+                return Ok(More::No(last.map(|last: u32| last.to_string())));
+            }
+            rows.push(&SeriesRow {
+                ch: info.key.channel,
+                device: &info.key.device,
+                first: info.first,
+                id: info.id.0,
+                last: info.last,
+                quantity: info.key.quantity,
+                unit: &info.key.quantity.definition().unit,
+            });
+            last = Some(info.id.0);
+        }
+        Ok(More::Yes)
+    };
+    Ok(rows::answer(views, turns, limit, Default::default(), piece))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ValuesQuery {
+    from: Option<String>,
+    to: Option<String>,
+    step: Option<String>,
+    agg: Option<String>,
+    fill: Option<Fill>,
+    max_gap: Option<String>,
+    limit: Option<usize>,
+    after: Option<String>,
+    #[serde(default)]
+    revisions: bool,
+    known_at: Option<String>,
+    quality: Option<String>,
+}
+
+impl ValuesQuery {
+    /// Refuses what means nothing beside or without `step=`.
+    fn check(&self) -> Result<(), Problem> {
+        let without = [
+            ("agg", self.agg.is_some()),
+            ("fill", self.fill.is_some()),
+            ("max_gap", self.max_gap.is_some()),
+        ];
+        let with = [
+            ("limit", self.limit.is_some()),
+            ("after", self.after.is_some()),
+            ("revisions", self.revisions),
+        ];
+        let (which, needs) = match self.step {
+            None => (without, "is for steps: say step= too"),
+            Some(_) => (with, "is for single values: leave step= out"),
+        };
+        match which.iter().find(|(_, is_said)| *is_said) {
+            Some((name, _)) => Err(Problem::bad_request("bad_parameter", format!("{name}= {needs}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(crate) async fn values(
+    State(views): State<Arc<Views>>,
+    Extension(turns): Extension<Turns>,
+    caller: Caller,
+    Path(id): Path<u32>,
+    uri: Uri,
+    headers: HeaderMap,
+    Params(query): Params<ValuesQuery>,
+) -> Result<Response, Problem> {
+    let scope = caller.require(Permission::View)?;
+    let id = SeriesId(id);
+    // Before anything of the series is read.
+    let changes = views.changes.of(id);
+    let info = views
+        .history
+        .series(id)
+        .filter(|info| views.device(scope, info.key.device.as_str()).is_some())
+        .ok_or_else(|| Problem::not_found("unknown_series", format!("no series has the id {}", id.0)))?;
+    query.check()?;
+    let span = Span::parse(query.from.as_deref(), query.to.as_deref(), views.now())?;
+    let marks = Marks::parse(query.quality.as_deref())?;
+    let known_at = query
+        .known_at
+        .as_deref()
+        .map(|t| time("known_at", t))
+        .transpose()?;
+    let tag = span.is_fixed.then(|| {
+        let mut tagging = Tagging::new(&views, &uri.to_string());
+        tagging.series(changes, &info, span.to);
+        tagging.tag()
+    });
+    if let Some(tag) = &tag
+        && tag.is_known(&headers)
+    {
+        return Ok(tag.unchanged());
+    }
+    let series = json!({"id": id.0, "device": info.key.device, "quantity": info.key.quantity,
+                        "ch": info.key.channel, "unit": info.key.quantity.definition().unit});
+    let around = (
+        format!("\"from\":{},", json!(span.from)),
+        format!(",\"series\":{series},\"to\":{}", json!(span.to)),
+    );
+    let mut response = match &query.step {
+        Some(step) => {
+            let step = parse_step(step)?;
+            let agg = agg(query.agg.as_deref())?;
+            let filling = Filling::of(query.fill, query.max_gap.as_deref(), step)?;
+            span.check_steps(step, 1)?;
+            span.check_points(std::iter::once(&info))?;
+            let steps = turns.once(views, move |views| {
+                let takes = |quality: Quality| marks.takes(quality);
+                let takes = marks.filter(&takes);
+                let which = Which { known_at, takes };
+                views
+                    .history
+                    .downsample_of(id, (span.from, span.to), step, agg, which)
+            });
+            rows::json(steps_page(&steps.await?, filling, &around))
+        }
+        None => {
+            let limit = limit(query.limit, super::MAX_LIMIT)?;
+            let given = query.after.as_deref().map(str::parse).transpose()?;
+            let values = Values {
+                id,
+                span,
+                marks,
+                known_at,
+                revisions: query.revisions,
+                given,
+            };
+            rows::answer(views, turns, limit, around, values.pieces())
+        }
+    };
+    if let Some(tag) = tag {
+        tag.put(&mut response);
+    }
+    Ok(response)
+}
+
+#[derive(Serialize)]
+struct StepRow {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    filled: bool,
+    #[serde(skip_serializing_if = "is_zero")]
+    flagged: u64,
+    n: u64,
+    t: Timestamp,
+    v: Option<f64>,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+fn steps_page(steps: &[Step], filling: Filling, (head, tail): &(String, String)) -> Vec<u8> {
+    let values: Vec<Option<f64>> = steps.iter().map(|step| step.value).collect();
+    let shown = steps.iter().zip(filling.fill(&values));
+    let items: Vec<StepRow> = shown
+        .filter_map(|(step, shown)| {
+            shown.map(|(v, filled)| StepRow {
+                filled,
+                flagged: step.n_flagged,
+                n: step.n,
+                t: step.start,
+                v,
+            })
+        })
+        .collect();
+    let items = serde_json::to_string(&items).expect("rows have text keys only");
+    format!("{{{head}\"items\":{items},\"next\":null{tail}}}").into_bytes()
+}
+
+#[derive(Serialize)]
+struct VersionRow {
+    position: Option<u64>,
+    quality: Vec<&'static str>,
+    received_at: Timestamp,
+    t: Timestamp,
+    v: onemap_model::Value,
+}
+
+#[derive(Serialize)]
+struct PointRow {
+    quality: Vec<&'static str>,
+    t: Timestamp,
+    v: onemap_model::Value,
+}
+
+/// Single values of a series, on their way out.
+struct Values {
+    id: SeriesId,
+    span: Span,
+    marks: Marks,
+    known_at: Option<Timestamp>,
+    revisions: bool,
+    given: Option<Given>,
+}
+
+impl Values {
+    fn pieces(
+        mut self,
+    ) -> impl FnMut(&Views, usize, &mut Rows) -> Result<More, onemap_store::history::HistoryError> + Send
+    {
+        move |views, n, rows| {
+            let mut n_left = n;
+            let mut more = More::No(None);
+            let mut given = self.given;
+            let marks = self.marks;
+            let takes = |quality: Quality| marks.takes(quality);
+            let which = Which {
+                known_at: self.known_at,
+                takes: marks.filter(&takes),
+            };
+            let from = given.map_or(self.span.from, |given| self.span.from.max(given.next()));
+            // Whether a row of this place may be given now; else the piece or the page ends before it.
+            let mut room = |rows: &Rows, given: Option<Given>| {
+                if rows.is_full() {
+                    more = More::No(given.map(|given| given.to_string()));
+                    return false;
+                }
+                if n_left == 0 {
+                    more = More::Yes;
+                    return false;
+                }
+                n_left -= 1;
+                true
+            };
+            if self.revisions {
+                let mut at = (from, 0);
+                let mut take = |version: Version| {
+                    if at.0 != version.measured_at {
+                        at = (version.measured_at, 0);
+                    }
+                    at.1 += 1;
+                    if given.is_some_and(|given| at.1 <= given.n_at(at.0)) {
+                        return ControlFlow::Continue(());
+                    }
+                    if !room(rows, given) {
+                        return ControlFlow::Break(());
+                    }
+                    given = Some(Given::up_to(at.0, Some(at.1)));
+                    rows.push(&VersionRow {
+                        position: version.position,
+                        quality: quality_names(version.quality),
+                        received_at: version.received_at,
+                        t: version.measured_at,
+                        v: version.value,
+                    });
+                    ControlFlow::Continue(())
+                };
+                views
+                    .history
+                    .scan_versions(self.id, from, self.span.to, which, &mut take)?;
+            } else {
+                let mut take = |point: onemap_store::history::Point| {
+                    if !room(rows, given) {
+                        return ControlFlow::Break(());
+                    }
+                    given = Some(Given::up_to(point.measured_at, None));
+                    rows.push(&PointRow {
+                        quality: quality_names(point.quality),
+                        t: point.measured_at,
+                        v: point.value,
+                    });
+                    ControlFlow::Continue(())
+                };
+                views
+                    .history
+                    .scan_of(self.id, from, self.span.to, which, &mut take)?;
+            }
+            self.given = given;
+            Ok(more)
+        }
+    }
+}
