@@ -18,7 +18,8 @@ use crate::history::{History, HistoryError, Kind, Outcome, SeriesId};
 pub struct LatestValue {
     /// When it was measured.
     pub measured_at: Timestamp,
-    /// When it was received.
+    /// When it was received, as history keeps it: to the second, of a value that replaced another to the
+    /// millisecond.
     pub received_at: Timestamp,
     /// What was measured.
     pub value: Value,
@@ -101,7 +102,10 @@ impl Latest {
         let mut changed = false;
         for (reading, outcome) in readings.iter().zip(outcomes) {
             if outcome.kind != Kind::Duplicate {
-                changed |= table.put(outcome.series, value_of(reading, outcome.quality));
+                changed |= table.put(
+                    outcome.series,
+                    value_of(reading, outcome.quality, outcome.received_at),
+                );
             }
         }
         table.version += u64::from(changed);
@@ -112,7 +116,7 @@ impl Latest {
         let mut table = self.write();
         let mut changed = false;
         for (id, reading) in readings {
-            changed |= table.put(*id, value_of(reading, reading.quality));
+            changed |= table.put(*id, value_of(reading, reading.quality, reading.received_at));
         }
         table.version += u64::from(changed);
     }
@@ -185,10 +189,10 @@ impl Latest {
     }
 }
 
-fn value_of(reading: &Reading, quality: Quality) -> LatestValue {
+fn value_of(reading: &Reading, quality: Quality, received_at: Timestamp) -> LatestValue {
     LatestValue {
         measured_at: reading.measured_at,
-        received_at: reading.received_at,
+        received_at,
         value: reading.value.clone(),
         quality,
     }

@@ -1,6 +1,6 @@
 //! A block: points of one series, ascending in time, as columns of bytes.
 //!
-//! Times, delays (received minus measured; receive times where many came at once), marks and values
+//! Times, delays (received minus measured, in seconds where all came at whole ones; receive times where many came at once), marks and values
 //! each take the column of [`super::column`]. Numbers are kept as exact decimals where that gives back every bit, else as
 //! they are; texts, and texts mixed with numbers, by a list of the distinct ones.
 
@@ -20,6 +20,9 @@ const LISTED: u8 = 2;
 const FLOATS_BY_PCO: u8 = 3;
 /// Marks the first byte of the second column: receive times, not delays.
 const RECEIVED: u8 = 16;
+/// Marks it: delays between the second of measuring and that of receiving. First values are received at
+/// whole seconds, so the milliseconds of the measured times are not said once more.
+const SECONDS: u8 = 32;
 
 /// Most decimals that are tried before a column is kept as floating point numbers.
 const MAX_DECIMALS: u8 = 6;
@@ -50,6 +53,10 @@ fn encode_with(points: &[Kept], put_column: fn(&mut Vec<u8>, &[i64]), floats: u8
         column.extend(points.iter().map(|p| p.received));
         put_column(&mut out, &column);
         out[marked_at] |= RECEIVED;
+    } else if !points.is_empty() && points.iter().all(|p| p.received % 1000 == 0) {
+        column.extend(points.iter().map(|p| p.received / 1000 - p.at.div_euclid(1000)));
+        put_column(&mut out, &column);
+        out[marked_at] |= SECONDS;
     } else {
         column.extend(points.iter().map(|p| p.received.wrapping_sub(p.at)));
         put_column(&mut out, &column);
@@ -65,7 +72,7 @@ fn encode_with(points: &[Kept], put_column: fn(&mut Vec<u8>, &[i64]), floats: u8
 pub(super) fn decode(input: &mut Input<'_>) -> Option<Vec<Kept>> {
     let n = input.count()?;
     let times = read_column(input, n)?;
-    let is_received = input.0.first().is_some_and(|first| first & RECEIVED != 0);
+    let form = input.0.first().map_or(0, |first| first & (RECEIVED | SECONDS));
     let delays = read_column(input, n)?;
     let marks = read_column(input, n)?;
     let values = read_values(input, n)?;
@@ -77,10 +84,10 @@ pub(super) fn decode(input: &mut Input<'_>) -> Option<Vec<Kept>> {
         .map(|(((at, delay), mark), value)| {
             Some(Kept {
                 at,
-                received: if is_received {
-                    delay
-                } else {
-                    at.wrapping_add(delay)
+                received: match form {
+                    RECEIVED => delay,
+                    SECONDS => at.div_euclid(1000).wrapping_add(delay).wrapping_mul(1000),
+                    _ => at.wrapping_add(delay),
                 },
                 value,
                 quality: u16::try_from(mark).ok()?,
@@ -269,7 +276,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_comes_back_bit_for_bit(
-            rows in prop::collection::btree_map(any::<i64>(), (prop_oneof![any::<i64>(), Just(7)], value(), any::<u16>()), 0..90)
+            rows in prop::collection::btree_map(any::<i64>(), (prop_oneof![1 => any::<i64>(), 1 => Just(7), 4 => (-5i64..5000).prop_map(|s| s * 1000)], value(), any::<u16>()), 0..90)
         ) {
             let points: Vec<Kept> = rows
                 .into_iter()
@@ -305,6 +312,25 @@ mod tests {
         assert_eq!(bits(&decode(&mut Input(&bytes)).unwrap()), bits(&points));
         // A delay of each would take as much again as its time: 330 bytes.
         assert!(bytes.len() < 550, "{} bytes", bytes.len());
+    }
+
+    #[test]
+    fn whole_seconds_of_receiving_do_not_say_the_milliseconds_of_measuring_again() {
+        let points: Vec<Kept> = (0..240i64)
+            .map(|i| {
+                let at = 1_763_856_000_000 + i * 60_000 + i * 7919 % 2000;
+                Kept {
+                    at,
+                    received: (at + 70) / 1000 * 1000,
+                    value: Value::Number(1.0),
+                    quality: 0,
+                }
+            })
+            .collect();
+        let bytes = encode(&points);
+        assert_eq!(bits(&decode(&mut Input(&bytes)).unwrap()), bits(&points));
+        // The times take 11 bits each.
+        assert!(bytes.len() < 430, "{} bytes", bytes.len());
     }
 
     #[test]

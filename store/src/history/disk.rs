@@ -26,8 +26,8 @@ use super::memory::unpoisoned;
 use super::{HistoryConfig, HistoryError, SeriesId};
 
 /// Layout that this program writes: 2 has closed days in the least room, rollups, and columns that 1 does
-/// not know.
-pub(super) const FORMAT: u64 = 2;
+/// not know, 3 delays in seconds and what came since the heads were written.
+pub(super) const FORMAT: u64 = 3;
 /// Oldest layout that this program reads; it becomes [`FORMAT`] when it is opened.
 pub(super) const OLDEST_FORMAT: u64 = 1;
 /// The engine's write-ahead log is cut back at this size; it bounds the time to reopen.

@@ -24,6 +24,7 @@ mod memory;
 mod point;
 mod query;
 mod read;
+mod reports;
 mod revisions;
 mod rollup;
 mod run;
@@ -166,7 +167,7 @@ impl History {
         for (id, key) in dictionary.iter() {
             let series = disk.load_head(id)?;
             if let (Some(device), Some(last)) = (dictionary.device(&key.device), series.last()) {
-                writer.note_device(device, last);
+                writer.reports(device).forget_up_to(last);
             }
             memory.write(id, |place| *place = series);
         }

@@ -25,7 +25,8 @@ pub struct Version {
     pub value: Value,
     /// Marks.
     pub quality: Quality,
-    /// When it was received.
+    /// When it was received: the first value of a time to the second below, one that replaced another to
+    /// the millisecond.
     pub received_at: Timestamp,
     /// Journal position of the record that brought it. `None` for the first value of a time: only
     /// revisions keep theirs, which is what makes a point cost two bytes.
@@ -59,6 +60,8 @@ pub struct Outcome {
     /// Its marks as kept: those it came with, [`Quality::RESENT`] when late, [`Quality::REVISED`]
     /// when it replaced a value.
     pub quality: Quality,
+    /// When it was received, as kept.
+    pub received_at: Timestamp,
     /// The first value that its device gave for this time, in any series: one station report. The
     /// gap ledger counts these.
     pub first_of_report: bool,

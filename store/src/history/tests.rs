@@ -104,7 +104,10 @@ impl Oracle {
             measured_at: r.measured_at,
             value: r.value.clone(),
             quality,
-            received_at: r.received_at,
+            received_at: match is_first {
+                true => t(r.received_at.ms() / 1000 * 1000),
+                false => r.received_at,
+            },
             position: (!is_first).then_some(r.position),
             shown: true,
         });
@@ -620,7 +623,7 @@ fn the_digest_tells_every_difference() {
         (0, number(1, 1000, 1.0, 1)),
         (1, number(0, 2001, 2.0, 2)),
         (1, number(0, 2000, 2.5, 2)),
-        (1, number(0, 2000, 2.0, 9)),
+        (1, number(0, 2000, 2.0, 19)),
         (2, number(0, 1000, 3.0, 4)),
         (0, reading(0, 1000, Value::Text("1".into()), 1)),
     ] {

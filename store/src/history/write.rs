@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use onemap_model::{Quality, Reading, SeriesKey, Value};
+use onemap_model::{Quality, Reading, SeriesKey, Timestamp, Value};
 
 use super::memory::{Place, unpoisoned};
 use super::point::{Kept, Kind, Outcome, same};
+use super::reports::Reports;
 use super::revisions::{self, Pending, Replaced};
 use super::series::DeviceIndex;
 use super::{History, HistoryError, SeriesId};
@@ -24,8 +25,8 @@ pub(super) struct Writer {
     pub(super) dirty: Vec<SeriesId>,
     /// Entered in the dictionary since the last checkpoint.
     pub(super) entered: Vec<(SeriesId, SeriesKey)>,
-    /// Newest time of each device, over all its series.
-    pub(super) device_last: Vec<Option<i64>>,
+    /// What each device reported lately, over all its series.
+    reports: Vec<Reports>,
     pub(super) windows: Windows,
 }
 
@@ -39,12 +40,12 @@ pub(super) struct Sizes {
 }
 
 impl Writer {
-    pub(super) fn note_device(&mut self, device: DeviceIndex, at: i64) {
-        if self.device_last.len() <= device {
-            self.device_last.resize(device + 1, None);
+    /// The reports of a device.
+    pub(super) fn reports(&mut self, device: DeviceIndex) -> &mut Reports {
+        if self.reports.len() <= device {
+            self.reports.resize(device + 1, Reports::default());
         }
-        let last = &mut self.device_last[device];
-        *last = Some(last.map_or(at, |last| last.max(at)));
+        &mut self.reports[device]
     }
 }
 
@@ -121,6 +122,7 @@ impl History {
             kind: if late { Kind::Late } else { Kind::New },
             late,
             quality: reading.quality,
+            received_at: second_of(reading.received_at),
             first_of_report: false,
         };
         if late {
@@ -140,6 +142,7 @@ impl History {
                 }
                 outcome.kind = Kind::Revision;
                 outcome.quality = outcome.quality.with(Quality::REVISED);
+                outcome.received_at = reading.received_at;
                 Some(Replaced {
                     ordinal: n_earlier as u32,
                     point: shown,
@@ -149,7 +152,7 @@ impl History {
         };
         let point = Kept {
             at,
-            received: reading.received_at.ms(),
+            received: outcome.received_at.ms(),
             value: reading.value.clone(),
             quality: outcome.quality.0,
         };
@@ -163,12 +166,13 @@ impl History {
             writer.dirty.push(id);
         }
         self.sizes.unsaved.fetch_add(1, Ordering::Relaxed);
-        writer.note_device(device, at);
+        writer.reports(device).note(at);
         Ok(outcome)
     }
 
-    /// Appends a reading that is newer than all of its series and not older than any of its device: what
-    /// nearly every reading is. It needs no look at what was there, and gives what the long way would.
+    /// Appends a reading that is newer than all of its series, of whose time is remembered whether the device
+    /// said it before: what nearly every reading is. It needs no look at what was there, and gives what the
+    /// long way would.
     fn append_newest(
         &self,
         writer: &mut Writer,
@@ -177,17 +181,15 @@ impl History {
         device: DeviceIndex,
     ) -> Option<Outcome> {
         let at = reading.measured_at.ms();
-        let device_last = writer.device_last.get(device).copied().flatten();
-        if device_last.is_some_and(|last| at < last) {
-            return None;
-        }
+        let first_of_report = writer.reports(device).is_first(at)?;
+        let received_at = second_of(reading.received_at);
         let was_clean = self.memory.write(id, |series| {
             if series.n > 0 && at <= series.last {
                 return None;
             }
             let point = Kept {
                 at,
-                received: reading.received_at.ms(),
+                received: received_at.ms(),
                 value: reading.value.clone(),
                 quality: reading.quality.0,
             };
@@ -198,13 +200,14 @@ impl History {
             writer.dirty.push(id);
         }
         self.sizes.unsaved.fetch_add(1, Ordering::Relaxed);
-        writer.note_device(device, at);
+        writer.reports(device).note(at);
         Some(Outcome {
             series: id,
             kind: Kind::New,
             late: false,
             quality: reading.quality,
-            first_of_report: device_last != Some(at),
+            received_at,
+            first_of_report,
         })
     }
 
@@ -284,11 +287,8 @@ impl History {
         device: DeviceIndex,
         at: i64,
     ) -> Result<bool, HistoryError> {
-        match writer.device_last.get(device).copied().flatten() {
-            None => return Ok(true),
-            Some(last) if at > last => return Ok(true),
-            Some(last) if at == last => return Ok(false),
-            Some(_) => {}
+        if let Some(is_first) = writer.reports(device).is_first(at) {
+            return Ok(is_first);
         }
         let siblings = unpoisoned(self.dictionary.read()).of_device(device).to_vec();
         for sibling in siblings {
@@ -302,4 +302,10 @@ impl History {
         }
         Ok(true)
     }
+}
+
+/// The second of a time: what is kept of when the first value of a time was received. Milliseconds of it
+/// would take half as much room again as everything else of a point.
+fn second_of(received_at: Timestamp) -> Timestamp {
+    Timestamp::from_ms(received_at.ms().div_euclid(1000) * 1000)
 }
