@@ -1,0 +1,361 @@
+#!/usr/bin/env python3
+"""History beside its peers, in one run (`make bench-history`).
+
+Peers, both from Debian: VictoriaMetrics and InfluxDB 1.x. Every server gets the same bytes of line protocol
+by HTTP, one request of 10,000 lines after the other, and is asked the same questions by HTTP on one kept
+connection. CPU is what the scheduler charged to the server's threads, onemap's until its checkpoint holds the
+last reading. onemap runs whole: journal with fsync, decoding, admission, rules, gap ledger; VictoriaMetrics
+acknowledges before it has synced anything.
+
+Set A: 1000 stations x 8 quantities, a day at a minute cadence; 40 gauges over 30 days, one over a year.
+Set B: 25,000 stations x 8 quantities, 20 minutes.
+
+    benches/history.py [--quick] [--only onemap|vm|influx] [--stations N] [--wide N]
+"""
+import argparse, http.client, json, os, pathlib, platform, shutil, statistics, subprocess, sys, tempfile, time, urllib.parse
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from ingest import TARGET, cpu_seconds, free_port, is_open, rss_mib, wait_for
+
+DAY = 86_400_000
+TO_REACH = {}
+
+
+class Server:
+    def __init__(self, name, folder):
+        self.name, self.folder, self.process, self.connection = name, folder, None, None
+        folder.mkdir(parents=True)
+
+    def ask(self, method, path, body=None, headers={}):
+        """One request on the kept connection: status, body."""
+        for attempt in range(2):
+            try:
+                if self.connection is None:
+                    host, port = self.address.rsplit(":", 1)
+                    self.connection = http.client.HTTPConnection(host, int(port), timeout=300)
+                self.connection.request(method, path, body, {**self.headers, **headers})
+                answer = self.connection.getresponse()
+                return answer.status, answer.read()
+            except (http.client.HTTPException, ConnectionError, OSError):
+                self.connection = None
+                if attempt:
+                    raise
+
+    def get(self, path):
+        status, body = self.ask("GET", path)
+        if status != 200:
+            sys.exit(f"{self.name}: {path}: {status} {body[:400]}")
+        return body
+
+    def write(self, files):
+        """Every file, in order; the longest answer in milliseconds."""
+        longest = 0.0
+        for file in files:
+            body = file.read_bytes()
+            began = time.perf_counter()
+            status, answer = self.ask("POST", self.write_path, body)
+            longest = max(longest, time.perf_counter() - began)
+            if status != 204:
+                sys.exit(f"{self.name}: {file.name}: {status} {answer[:400]}")
+        return longest * 1000
+
+    def cpu(self):
+        return cpu_seconds(self.process.pid)
+
+    def rss(self):
+        return rss_mib(self.process.pid)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(120)
+        self.connection = None
+
+    def settle(self):
+        """Waits until what was taken is durable."""
+
+    def disk_bytes(self):
+        return sum(f.stat().st_blocks * 512 for f in self.data.rglob("*") if f.is_file())
+
+
+class Onemap(Server):
+    write_path = "/api/v2/write?precision=ms"
+
+    def __init__(self, folder, stations):
+        super().__init__("onemap", folder / "onemap")
+        self.data = self.folder / "history"
+        self.config = self.folder / "onemap.toml"
+        self.config.write_text('[http]\nlisten = "127.0.0.1:0"\n[mqtt]\nlisten = "127.0.0.1:0"\n[ingest]\nlive_max_age_days = 400\n')
+        self.start()
+        names = [(f"station-{i:06}", i) for i in range(stations)] + [(f"gauge-{i:03}", i) for i in range(40)]
+        csv = "id,kind,division,cadence_s\n" + "".join(f"{n},air_station,630102{i % 50:03},60\n" for n, i in names)
+        status, body = self.ask("POST", "/api/v1/devices/import", csv.encode(), {"content-type": "text/csv"})
+        if status != 200 or json.loads(body)["refused"]:
+            sys.exit(f"onemap: devices: {status} {body[:400]}")
+
+    def start(self):
+        log = open(self.folder / "log", "a")
+        self.process = subprocess.Popen([TARGET / "onemap", "--data-dir", self.folder, "--config", self.config, "serve"],
+                                        stdout=subprocess.PIPE, stderr=log, env={**os.environ, "ONEMAP_LOG": "error"})
+        ready = json.loads(self.process.stdout.readline())
+        self.address = ready["http"].removeprefix("http://")
+        self.headers = {"authorization": "Bearer " + (self.folder / "admin.token").read_text().strip()}
+
+    def metrics(self, name):
+        lines = self.get("/metrics").decode().splitlines()
+        return [float(line.split()[-1]) for line in lines if line.startswith(name)]
+
+    def settle(self):
+        wait_for("onemap's cursors", lambda: max(self.metrics("onemap_cursor_lag_records")) <= 1, 600)
+        wait_for("onemap's checkpoint", lambda: max(self.metrics("onemap_checkpoint_lag_records")) <= 30, 60)
+
+    def series(self, device, quantity):
+        items = json.loads(self.get(f"/api/v1/series?device={device}&quantity={quantity}"))["items"]
+        return items[0]["id"]
+
+    def care(self, now):
+        """Stops, cares for closed days, starts again: what the server does in the background."""
+        self.stop()
+        done = subprocess.run([TARGET / "examples" / "history_care", self.data, str(now)], check=True, stdout=subprocess.PIPE)
+        self.start()
+        return json.loads(done.stdout)
+
+    def latest_all(self):
+        return len(json.loads(self.get("/api/v1/latest"))["items"])
+
+    def day(self, i, first, last):
+        id = self.ids[i]
+        return lambda: self.get(f"/api/v1/series/{id}/values?from={rfc(first)}&to={rfc(last)}&limit=2000")
+
+    def stepped(self, id, first, last, step):
+        return lambda: self.get(f"/api/v1/series/{id}/values?from={rfc(first)}&to={rfc(last)}&step={step}&agg=mean")
+
+    def by_division(self, quantity, first, last, step):
+        return lambda: self.get(f"/api/v1/aggregate?quantity={quantity}&group_by=division&from={rfc(first)}&to={rfc(last)}&step={step}&agg=mean")
+
+
+class Vm(Server):
+    write_path = "/api/v2/write?precision=ms"
+    headers = {}
+
+    def __init__(self, folder):
+        super().__init__("VictoriaMetrics", folder / "vm")
+        self.data = self.folder
+        self.start()
+
+    def start(self):
+        port = free_port()
+        self.address = f"127.0.0.1:{port}"
+        self.process = subprocess.Popen(["victoria-metrics", f"-httpListenAddr={self.address}", f"-storageDataPath={self.folder}",
+                                         "-retentionPeriod=10y", "-selfScrapeInterval=0", "-search.latencyOffset=0s", "-search.maxUniqueTimeseries=1000000",
+                                         "-search.maxPointsPerTimeseries=100000", "-search.disableCache"],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for("VictoriaMetrics", lambda: is_open(port))
+
+    def settle(self):
+        self.get("/internal/force_flush")
+
+    def query(self, path, **options):
+        text = urllib.parse.urlencode(options)
+        return lambda: self.get(f"/api/v1/{path}?{text}")
+
+    def latest_all(self, now):
+        body = self.query("query", query='{__name__=~".+_value"}', time=now / 1000, nocache=1)()
+        return len(json.loads(body)["data"]["result"])
+
+
+class Influx(Server):
+    write_path = "/write?db=bench&precision=ms"
+    headers = {}
+
+    def __init__(self, folder):
+        super().__init__("InfluxDB 1", folder / "influx")
+        self.data = self.folder / "data"
+        port, rpc = free_port(), free_port()
+        self.address = f"127.0.0.1:{port}"
+        config = self.folder / "influxdb.conf"
+        config.write_text(f'''reporting-disabled = true
+bind-address = "127.0.0.1:{rpc}"
+[meta]
+  dir = "{self.folder}/meta"
+[data]
+  dir = "{self.folder}/data"
+  wal-dir = "{self.folder}/wal"
+  index-version = "tsi1"
+  max-series-per-database = 0
+  max-values-per-tag = 0
+  query-log-enabled = false
+[http]
+  bind-address = "{self.address}"
+  log-enabled = false
+  max-row-limit = 0
+''')
+        self.process = subprocess.Popen(["influxd", "-config", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for("influxd", lambda: is_open(port))
+        self.ask("POST", "/query?q=CREATE+DATABASE+bench")
+
+    def query(self, text):
+        path = "/query?" + urllib.parse.urlencode({"db": "bench", "epoch": "ms", "q": text})
+        return lambda: self.get(path)
+
+    def latest_all(self):
+        quantities = "temperature,humidity,pressure,pm2_5,pm10,noise_laeq,rain_total,water_level"
+        body = self.query(f"SELECT last(value) FROM {quantities} GROUP BY device")()
+        return sum(1 for _ in json.loads(body)["results"][0]["series"])
+
+
+def rfc(ms):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms // 1000))
+
+
+def median_ms(questions):
+    """Median time of a list of questions, each asked once after one to warm the connection."""
+    questions[0]()
+    took = []
+    for question in questions[1:]:
+        began = time.perf_counter()
+        question()
+        took.append(1000 * (time.perf_counter() - began))
+    return statistics.median(took)
+
+
+def data_set(folder, end, *sizes):
+    folder.mkdir()
+    done = subprocess.run([TARGET / "examples" / "history_set", folder, str(end), *map(str, sizes)], check=True, stdout=subprocess.PIPE)
+    return sorted(folder.iterdir()), int(done.stdout)
+
+
+def load(server, files, n, rows, name):
+    cpu, began = server.cpu(), time.monotonic()
+    longest = server.write(files)
+    server.settle()
+    spent, wall = server.cpu() - cpu, time.monotonic() - began
+    rows.setdefault(f"{name}: CPU ns a point", {})[server.name] = spent * 1e9 / n
+    rows.setdefault(f"{name}: points a second", {})[server.name] = n / wall
+    rows.setdefault(f"{name}: longest answer, ms", {})[server.name] = longest
+    rows.setdefault(f"{name}: RSS, MiB", {})[server.name] = server.rss()
+    print(f"{server.name}: {name} {n / wall:,.0f} points/s, {spent * 1e9 / n:.0f} ns CPU a point, longest answer {longest:.0f} ms", flush=True)
+
+
+def main():
+    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args.add_argument("--quick", action="store_true", help="small sets: a smoke run whose figures mean nothing")
+    args.add_argument("--only", action="append", choices=["onemap", "vm", "influx"])
+    args.add_argument("--keep", action="store_true", help="keep the folder")
+    args.add_argument("--without-wide", action="store_true", help="leave set B out")
+    args = args.parse_args()
+    stations, wide, days, year = (50, 500, 3, 10) if args.quick else (1000, 25_000, 30, 365)
+    which = args.only or ["onemap", "vm", "influx"]
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-history-", dir=TARGET.parent))
+    rows = {}
+    try:
+        run(folder, which, stations, wide, year, args, rows)
+    finally:
+        if not args.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    table(rows)
+
+
+def run(folder, which, stations, wide, year, args, rows):
+    def put(name, server, value):
+        rows.setdefault(name, {})[server.name] = value
+        print(f"{server.name}: {name} {value:.3f}", flush=True)
+
+    now = int(time.time() * 1000)
+    # The day that closed last, Beijing time: what is asked of it can be answered from what care made of it.
+    closed = (now + 8 * 3_600_000) // DAY * DAY - 8 * 3_600_000
+    files, n = data_set(folder / "set-a", closed, stations, 1440, 40, year)
+    first, month = closed - DAY, closed - 30 * DAY
+    picked = list(range(0, stations, max(stations // 40, 1)))
+    for kind in which:
+        server = {"onemap": lambda: Onemap(folder, stations), "vm": lambda: Vm(folder), "influx": lambda: Influx(folder)}[kind]()
+        load(server, files, n, rows, "set A")
+        if kind == "onemap":
+            ids = [server.series(f"station-{i:06}", "temperature") for i in picked]
+            gauges = [server.series(f"gauge-{i:03}", "water_level") for i in range(40)]
+            server.ids = ids
+            def questions():
+                return {
+                    "one series, 24 h, ms": [server.day(i, first, closed) for i in range(len(ids))],
+                    "one series, 30 d by 1 h, ms": [server.stepped(g, month, closed, "1h") for g in gauges],
+                    "one series, 1 y by 1 d, ms": [server.stepped(gauges[0], closed - year * DAY, closed, "24h")] * 12,
+                    "1000 series, 24 h by 1 h by division, ms": [server.by_division(q, first, closed, "1h") for q in ["temperature", "humidity", "pressure", "pm2_5", "pm10"] * 2],
+                    "latest of 8000, ms": [server.latest_all] * 6,
+                }
+            for name, asked in questions().items():
+                put(name + " (before care)", server, median_ms(asked))
+            server.stop()
+            put("bytes a point on disk, before care", server, server.disk_bytes() / n)
+            server.start()
+            cared = server.care(now)
+            put("bytes a point in chunks, live", server, cared["bytes_before"] / cared["points"])
+            put("bytes a point in chunks, rewritten", server, cared["bytes_after"] / cared["points"])
+            put("bytes a point on disk", server, server.disk_bytes() / n)
+            for name, asked in questions().items():
+                put(name, server, median_ms(asked))
+        elif kind == "vm":
+            put("bytes a point on disk", server, server.disk_bytes() / n)
+            def over(metric, label, start, end, step):
+                expression = f"avg_over_time({metric}_value{label}[{step}])"
+                return expression
+            s = lambda ms: ms / 1000
+            put("one series, 24 h, ms", server, median_ms([server.query("query", query=f'temperature_value{{device="station-{i:06}"}}[24h]', time=s(closed), nocache=1) for i in picked]))
+            put("one series, 30 d by 1 h, ms", server, median_ms([server.query("query_range", query=f'avg_over_time(water_level_value{{device="gauge-{g:03}"}}[1h])', start=s(month + 3_600_000), end=s(closed), step="1h", nocache=1) for g in range(40)]))
+            put("one series, 1 y by 1 d, ms", server, median_ms([server.query("query_range", query='avg_over_time(water_level_value{device="gauge-000"}[1d])', start=s(closed - (year - 1) * DAY), end=s(closed), step="1d", nocache=1)] * 12))
+            put("1000 series, 24 h by 1 h by division, ms", server, median_ms([server.query("query_range", query=f"avg by (district) (avg_over_time({q}_value[1h]))", start=s(first + 3_600_000), end=s(closed), step="1h", nocache=1) for q in ["temperature", "humidity", "pressure", "pm2_5", "pm10"] * 2]))
+            put("latest of 8000, ms", server, median_ms([lambda: server.latest_all(closed)] * 6))
+        else:
+            put("bytes a point on disk", server, server.disk_bytes() / n)
+            put("one series, 24 h, ms", server, median_ms([server.query(f"SELECT value FROM temperature WHERE device='station-{i:06}' AND time >= {first}ms AND time < {closed}ms") for i in picked]))
+            put("one series, 30 d by 1 h, ms", server, median_ms([server.query(f"SELECT mean(value) FROM water_level WHERE device='gauge-{g:03}' AND time >= {month}ms AND time < {closed}ms GROUP BY time(1h)") for g in range(40)]))
+            put("one series, 1 y by 1 d, ms", server, median_ms([server.query(f"SELECT mean(value) FROM water_level WHERE device='gauge-000' AND time >= {closed - year * DAY}ms AND time < {closed}ms GROUP BY time(1d)")] * 12))
+            put("1000 series, 24 h by 1 h by division, ms", server, median_ms([server.query(f"SELECT mean(value) FROM {q} WHERE time >= {first}ms AND time < {closed}ms GROUP BY time(1h), district") for q in ["temperature", "humidity", "pressure", "pm2_5", "pm10"] * 2]))
+            put("latest of 8000, ms", server, median_ms([server.latest_all] * 4))
+        server.stop()
+        shutil.rmtree(server.folder)
+    shutil.rmtree(folder / "set-a")
+    if args.without_wide:
+        return
+    now = int(time.time() * 1000)
+    files, n = data_set(folder / "set-b", now, wide, 20, 0, 0)
+    (folder / "second").mkdir()
+    for kind in which:
+        server = {"onemap": lambda: Onemap(folder / "second", wide), "vm": lambda: Vm(folder / "second"), "influx": lambda: Influx(folder / "second")}[kind]()
+        load(server, files, n, rows, "set B")
+        hour = now - 3_600_000
+        name = f"last hour of {wide * 8} series by division, ms"
+        quantities = ["temperature", "humidity", "pressure", "pm2_5", "pm10", "noise_laeq", "rain_total", "water_level"]
+        if kind == "onemap":
+            put(f"latest of {wide * 8}, ms", server, median_ms([server.latest_all] * 4))
+            asked = [server.by_division(q, hour, now, "1h") for q in quantities]
+            put(name, server, median_ms([lambda: [ask() for ask in asked]] * 4))
+        elif kind == "vm":
+            put(f"latest of {wide * 8}, ms", server, median_ms([lambda: server.latest_all(now)] * 4))
+            asked = [server.query("query", query=f"avg by (district) (avg_over_time({q}_value[1h]))", time=now / 1000, nocache=1) for q in quantities]
+            put(name, server, median_ms([lambda: [ask() for ask in asked]] * 4))
+        else:
+            put(f"latest of {wide * 8}, ms", server, median_ms([server.latest_all] * 3))
+            asked = [server.query(f"SELECT mean(value) FROM {q} WHERE time >= {hour}ms AND time < {now}ms GROUP BY district") for q in quantities]
+            put(name, server, median_ms([lambda: [ask() for ask in asked]] * 4))
+        if kind == "onemap":
+            server.process.kill()
+            server.process.wait()
+            server.connection = None
+            began = time.monotonic()
+            server.start()
+            put("open after kill -9, s", server, time.monotonic() - began)
+        server.stop()
+        shutil.rmtree(server.folder)
+
+
+def table(rows):
+    names = ["onemap", "VictoriaMetrics", "InfluxDB 1"]
+    machine = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
+    print(f"\n{time.strftime('%Y-%m-%d')}, {os.cpu_count()} x {machine}\n\n| | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
+    for name, values in rows.items():
+        def show(value):
+            return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+        print(f"| {name} | " + " | ".join(show(values.get(n)) for n in names) + " |")
+
+
+if __name__ == "__main__":
+    main()
