@@ -1,6 +1,6 @@
 # onemap: `make run` shows the demo city, `make test` is what CI runs.
 .DEFAULT_GOAL := help
-.PHONY: help run build screen test proof check bench bench-ingest fuzz need-rust need-node clean-demo
+.PHONY: help run build screen test proof check bench bench-ingest bench-history fuzz need-rust need-node clean-demo
 SHELL := /bin/bash
 
 CARGO ?= cargo
@@ -39,6 +39,10 @@ bench: build ## figures beside real peers, into docs/benchmarks.md's raw results
 bench-ingest: need-rust ## the front door beside mosquitto and VictoriaMetrics: the table of docs/benchmarks.md, 15 minutes
 	$(CARGO) build --release --locked -p onemap -p onemap-sim -p onemap-ingest --bins --examples
 	python3 benches/ingest.py $(ARGS)
+
+bench-history: need-rust ## history beside VictoriaMetrics and InfluxDB: the table of docs/benchmarks.md, 5 minutes
+	$(CARGO) build --release --locked -p onemap -p onemap-store --bins --examples
+	python3 benches/history.py $(ARGS)
 
 fuzz: need-rust ## fuzz the decoders, a minute each (needs cargo-fuzz and a C++ compiler; fuzz/README.md)
 	./fuzz/run.sh
