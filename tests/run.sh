@@ -12,6 +12,7 @@ command -v mosquitto_pub >/dev/null || packages+=(mosquitto-clients)
 [ -x /usr/sbin/mosquitto ] || packages+=(mosquitto)
 /usr/bin/python3 -c 'import pymodbus.server' 2>/dev/null || packages+=(python3-pymodbus python3-serial-asyncio)
 command -v faketime >/dev/null || packages+=(faketime)
+command -v victoria-metrics >/dev/null || packages+=(victoria-metrics)
 [ -x /usr/bin/chromium ] || packages+=(chromium)
 if [ ${#packages[@]} -gt 0 ]; then
     as_root=""; [ "$(id -u)" = 0 ] || as_root=sudo

@@ -6,6 +6,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::prometheus::{Fault, FaultKind};
+
 /// A refused or failed request.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -106,6 +108,21 @@ impl Problem {
             "internal",
             "the server could not answer; its log says why",
         )
+    }
+}
+
+/// A refused or failed query in the shape that Prometheus's clients read.
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let status = match self.kind {
+            FaultKind::BadData => StatusCode::BAD_REQUEST,
+            FaultKind::Execution => StatusCode::UNPROCESSABLE_ENTITY,
+            FaultKind::Timeout => StatusCode::SERVICE_UNAVAILABLE,
+            FaultKind::Forbidden => StatusCode::FORBIDDEN,
+            FaultKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let body = json!({"status": "error", "errorType": self.kind.name(), "error": self.text});
+        (status, Json(body)).into_response()
     }
 }
 

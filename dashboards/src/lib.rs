@@ -9,6 +9,7 @@ mod changes;
 mod error;
 pub mod limits;
 mod openapi;
+mod prometheus;
 mod push;
 mod request;
 pub mod rpc;
@@ -112,6 +113,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/feeds/alerts", get(push::feed::alerts))
         .route("/tiles/{layer}/{z}/{x}/{y}", get(entities::tile))
         .route("/tiles/{file}", get(entities::tilejson))
+        .merge(prometheus::routes())
         .route_layer(middleware::from_fn_with_state(views.clone(), auth::require_scope));
     let open = Router::new()
         .route("/api/v1/session", sized(post(session::begin), SMALL_BODY))
@@ -167,6 +169,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .layer(Extension(hub))
         .layer(Extension(stop))
         .layer(Extension(api::rows::Turns::default()))
+        .layer(Extension(prometheus::Turns::default()))
         .layer(middleware::from_fn(secure))
         .with_state(views)
 }
@@ -179,9 +182,16 @@ fn sized(route: MethodRouter<Arc<Views>>, max_bytes: usize) -> MethodRouter<Arc<
 async fn fallback(uri: axum::http::Uri, headers: axum::http::HeaderMap) -> Response {
     use axum::response::IntoResponse;
     let path = uri.path();
-    if ["/push/", "/api/", "/feeds/", "/tiles/", "/health/"]
-        .iter()
-        .any(|p| path.starts_with(p))
+    if [
+        "/push/",
+        "/api/",
+        "/feeds/",
+        "/tiles/",
+        "/health/",
+        "/prometheus/",
+    ]
+    .iter()
+    .any(|p| path.starts_with(p))
     {
         return error::Problem::not_found("unknown_path", format!("nothing answers at {path}"))
             .into_response();

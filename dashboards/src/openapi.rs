@@ -1,6 +1,7 @@
 //! `/api/openapi.json`: made from one table, which a test holds against the router.
 
 mod dialects;
+mod prometheus;
 
 use axum::Json;
 use serde_json::{Map, Value, json};
@@ -485,7 +486,10 @@ pub(crate) async fn document() -> Json<Value> {
 
 /// Every operation.
 fn operations() -> impl Iterator<Item = &'static Operation> {
-    OPERATIONS.iter().chain(dialects::OPERATIONS)
+    OPERATIONS
+        .iter()
+        .chain(dialects::OPERATIONS)
+        .chain(prometheus::OPERATIONS)
 }
 
 fn build() -> Value {
@@ -504,10 +508,10 @@ fn build() -> Value {
         let open = dialects::is_open(path) || OPEN.contains(&(*method, *path));
         let mut responses: Map<String, Value> = statuses
             .iter()
-            .map(|status| (status.to_string(), response(*status)))
+            .map(|status| (status.to_string(), response(path, *status)))
             .collect();
         if !open || *path == "/api/v1/session" {
-            responses.insert("401".to_owned(), response(401));
+            responses.insert("401".to_owned(), response("", 401));
         }
         let mut operation = json!({"summary": summary, "parameters": parameters, "responses": responses});
         if open {
@@ -540,18 +544,29 @@ fn build() -> Value {
                         "code": {"type": "string"}, "detail": {"type": "string"}, "errors": {"type": "array"},
                     },
                 },
+                "PrometheusError": {
+                    "type": "object",
+                    "required": ["status", "errorType", "error"],
+                    "properties": {
+                        "status": {"const": "error"}, "errorType": {"type": "string"}, "error": {"type": "string"},
+                    },
+                },
             },
         },
     })
 }
 
-fn response(status: u16) -> Value {
+fn response(path: &str, status: u16) -> Value {
     let text = axum::http::StatusCode::from_u16(status)
         .ok()
         .and_then(|s| s.canonical_reason())
         .unwrap_or("");
     if status < 400 {
         return json!({"description": text});
+    }
+    if prometheus::is_own(path) {
+        let schema = json!({"schema": {"$ref": "#/components/schemas/PrometheusError"}});
+        return json!({"description": text, "content": {"application/json": schema}});
     }
     let schema = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
     json!({"description": text, "content": {"application/problem+json": schema}})
@@ -563,7 +578,7 @@ mod tests {
 
     #[test]
     fn every_route_of_the_router_is_described_and_no_other() {
-        let source = include_str!("lib.rs");
+        let source = concat!(include_str!("lib.rs"), include_str!("prometheus/mod.rs"));
         let routed: std::collections::BTreeSet<&str> = source
             .split(".route(")
             .skip(1)

@@ -25,6 +25,7 @@ mod gateway;
 mod history;
 mod http_limits;
 mod kept;
+mod prometheus;
 mod queries;
 mod readme;
 mod replay;

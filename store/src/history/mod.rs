@@ -216,8 +216,14 @@ impl History {
 
     /// Every series that has a value, in the order of their numbers.
     pub fn all_series(&self) -> Vec<SeriesInfo> {
+        self.series_where(&|_| true)
+    }
+
+    /// The series that have a value and whose name is wanted, in the order of their numbers.
+    pub fn series_where(&self, wanted: &dyn Fn(&SeriesKey) -> bool) -> Vec<SeriesInfo> {
         let names: Vec<(SeriesId, SeriesKey)> = unpoisoned(self.dictionary.read())
             .iter()
+            .filter(|(_, key)| wanted(key))
             .map(|(id, key)| (id, key.clone()))
             .collect();
         names

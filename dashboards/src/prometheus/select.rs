@@ -1,0 +1,201 @@
+//! Which series a caller may see, under which labels, and what they hold.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use onemap_model::{Device, DivisionCode, Scope, SeriesKey, Timestamp, Value};
+use onemap_store::history::{HistoryError, SeriesId, SeriesInfo};
+use promql_parser::label::{MatchOp, Matcher};
+use promql_parser::parser::VectorSelector;
+
+use super::eval::Take;
+use super::fault::{Fault, FaultKind};
+use super::labels::{Labels, NAME};
+use super::meter::Meter;
+use crate::api::query::marks::Marks;
+use crate::views::Views;
+
+/// Series that one selector may find.
+pub(super) const MAX_SERIES: usize = 200_000;
+/// Series for which the register is held at a time.
+const N_HELD: usize = 1024;
+const POISON: &str = "no holder of this lock panics";
+
+/// What one caller may see, and which marks a value may carry.
+pub(super) struct Catalogue<'v> {
+    pub(super) views: &'v Views,
+    pub(super) scope: &'v Scope,
+    pub(super) marks: Marks,
+}
+
+/// One series under its labels.
+pub(super) struct Known {
+    pub(super) id: SeriesId,
+    pub(super) labels: Labels,
+}
+
+impl Catalogue<'_> {
+    /// The series that any of some selectors finds (all without a selector), that have a number, and a value
+    /// between two times if they are given; ascending by labels.
+    pub(super) fn series(
+        &self,
+        selectors: &[&VectorSelector],
+        span: Option<(i64, i64)>,
+    ) -> Result<Vec<Known>, Fault> {
+        let mut found = Vec::new();
+        for some in self.candidates(selectors).chunks(N_HELD) {
+            let register = self.views.register.read().expect(POISON);
+            for info in some {
+                let spoke = |(from, to)| info.first.ms() <= to && info.last.ms() >= from;
+                if !span.is_none_or(spoke) {
+                    continue;
+                }
+                let asked = register.asked_for(self.scope, &info.key.device, None, None);
+                let Some((device, division)) = asked else {
+                    continue;
+                };
+                // Texts are no samples.
+                let latest = self.views.latest.get(info.id);
+                if latest.is_some_and(|latest| matches!(latest.value, Value::Text(_))) {
+                    continue;
+                }
+                let labels = labels_of(&info.key, device, division);
+                if selectors.is_empty() || selectors.iter().any(|own| finds(own, &labels)) {
+                    found.push(Known { id: info.id, labels });
+                }
+            }
+        }
+        found.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(found)
+    }
+
+    /// Series that some selector could find, as far as device and quantity say.
+    fn candidates(&self, selectors: &[&VectorSelector]) -> Vec<SeriesInfo> {
+        let history = &self.views.history;
+        let wants = |selector: &VectorSelector, key: &SeriesKey| {
+            let name = key.quantity.name();
+            let channel = key.channel;
+            selector.name.as_deref().is_none_or(|own| own == name)
+                && selector.matchers.matchers.iter().all(|m| match &*m.name {
+                    NAME => m.is_match(name),
+                    "device" => m.is_match(key.device.as_str()),
+                    "channel" => m.is_match(&channel.to_string()),
+                    _ => true,
+                })
+        };
+        let any = |key: &SeriesKey| selectors.is_empty() || selectors.iter().any(|own| wants(own, key));
+        history.series_where(&any)
+    }
+
+    /// Passes what a selector finds between two times, both inside, to `take`, a series at a time.
+    pub(super) fn read(
+        &self,
+        selector: &VectorSelector,
+        (from, to): (i64, i64),
+        meter: &Meter<'_>,
+        take: &mut Take<'_>,
+    ) -> Result<(), Fault> {
+        let series = self.series(&[selector], Some((from, to)))?;
+        if series.len() > MAX_SERIES {
+            return Err(Fault::execution(format!(
+                "a selector finds {} series, more than {MAX_SERIES}; ask for fewer",
+                series.len()
+            )));
+        }
+        let (from, end) = (
+            Timestamp::from_ms(from.max(0)),
+            Timestamp::from_ms(to.max(-1)) + Duration::from_millis(1),
+        );
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        for known in series {
+            times.clear();
+            values.clear();
+            let mut over = None;
+            self.views
+                .history
+                .scan(known.id, from, end, &mut |point| {
+                    if let Err(fault) = meter.read(1) {
+                        over = Some(fault);
+                        return ControlFlow::Break(());
+                    }
+                    if let Value::Number(value) = point.value
+                        && self.marks.takes(point.quality)
+                    {
+                        times.push(point.measured_at.ms());
+                        values.push(value);
+                    }
+                    ControlFlow::Continue(())
+                })
+                .map_err(|error| unread(&error))?;
+            if let Some(fault) = over {
+                return Err(fault);
+            }
+            if !times.is_empty() {
+                take(&known.labels, &times, &values)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unread(error: &HistoryError) -> Fault {
+    tracing::error!(%error, "the history cannot be read for a query");
+    Fault::new(
+        FaultKind::Internal,
+        "the history cannot be read; the server's log says why",
+    )
+}
+
+/// Whether a selector finds a series; it names the quantity, matches labels, or both.
+pub(super) fn finds(selector: &VectorSelector, labels: &Labels) -> bool {
+    let all = |matchers: &[Matcher]| {
+        let own = |m: &Matcher| m.is_match(labels.get(&m.name));
+        matchers.iter().all(own)
+    };
+    let own = &selector.matchers;
+    selector
+        .name
+        .as_deref()
+        .is_none_or(|name| labels.get(NAME) == name)
+        && (own.or_matchers.is_empty() || own.or_matchers.iter().any(|matchers| all(matchers)))
+        && all(&own.matchers)
+}
+
+/// Whether a selector says anything at all: one that matches a series without labels finds everything.
+pub(super) fn says_something(selector: &VectorSelector) -> bool {
+    let own = &selector.matchers;
+    let says = |m: &Matcher| match m.op {
+        MatchOp::Equal => !m.value.is_empty(),
+        _ => !m.is_match(""),
+    };
+    selector.name.is_some()
+        || own
+            .matchers
+            .iter()
+            .chain(own.or_matchers.iter().flatten())
+            .any(says)
+}
+
+/// Names of labels that a series may have, besides the quantity's.
+fn labels_of(key: &SeriesKey, device: &Device, division: Option<&DivisionCode>) -> Labels {
+    let text = |text: &str| Arc::<str>::from(text);
+    let optional = |label: Option<&str>| text(label.unwrap_or_default());
+    Labels::new([
+        (text(NAME), text(key.quantity.name())),
+        (text("channel"), text(&key.channel.to_string())),
+        (text("device"), text(device.id.as_str())),
+        (text("device_name"), text(&device.name)),
+        (text("division"), optional(division.map(DivisionCode::as_str))),
+        (
+            text("gateway"),
+            optional(device.gateway.as_ref().map(|own| own.as_str())),
+        ),
+        (text("kind"), text(&device.kind)),
+        (
+            text("profile"),
+            optional(device.profile.as_ref().map(|own| own.as_str())),
+        ),
+        (text("unit"), text(&key.quantity.definition().unit)),
+    ])
+}
