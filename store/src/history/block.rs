@@ -10,7 +10,9 @@ use onemap_model::Value;
 use pco::ChunkConfig;
 use pco::standalone::{simple_compress, simple_decompress};
 
-use super::column::{Input, put_column, put_column_dense, put_signed, put_unsigned, read_column};
+use super::column::{
+    Input, put_column, put_column_dense, put_signed, put_unsigned, read_column, skip_column,
+};
 use super::point::Kept;
 
 /// Forms of the value column.
@@ -95,6 +97,45 @@ pub(super) fn decode(input: &mut Input<'_>) -> Option<Vec<Kept>> {
         })
         .collect::<Option<Vec<Kept>>>()?;
     points.is_sorted_by(|a, b| a.at < b.at).then_some(points)
+}
+
+/// Times, numbers and marks of a block, side by side: what an aggregate needs.
+pub(super) struct Columns {
+    pub(super) times: Vec<i64>,
+    pub(super) numbers: Vec<f64>,
+    pub(super) marks: Vec<i64>,
+}
+
+/// Unpacks the columns that aggregates need of a block of numbers. `None` when not all are numbers, or the
+/// bytes are not a block: then [`decode`] tells.
+pub(super) fn columns(block: &[u8]) -> Option<Columns> {
+    let mut input = Input(block);
+    let n = input.count()?;
+    let times = read_column(&mut input, n)?;
+    skip_column(&mut input, n)?;
+    let marks = read_column(&mut input, n)?;
+    let numbers = match input.byte()? {
+        DECIMALS => {
+            let scale = *POWERS.get(usize::from(input.byte()?))?;
+            let whole = read_column(&mut input, n)?;
+            whole.into_iter().map(|w| w as f64 / scale).collect()
+        }
+        FLOATS => (0..n).map(|_| input.float()).collect::<Option<Vec<f64>>>()?,
+        FLOATS_BY_PCO => {
+            let n_bytes = usize::try_from(input.unsigned()?).ok()?;
+            simple_decompress(input.bytes(n_bytes)?).ok()?
+        }
+        _ => return None,
+    };
+    let is_whole = numbers.len() == n
+        && input.0.is_empty()
+        && times.is_sorted_by(|a, b| a < b)
+        && marks.iter().all(|mark| u16::try_from(*mark).is_ok());
+    is_whole.then_some(Columns {
+        times,
+        numbers,
+        marks,
+    })
 }
 
 /// The numbers of `values` as whole multiples of `10^-k`, with the smallest `k` that gives back every
@@ -287,11 +328,20 @@ mod tests {
                 let back = decode(&mut input).unwrap();
                 prop_assert!(input.0.is_empty());
                 prop_assert_eq!(bits(&back), bits(&points));
+                let numbers: Option<Vec<u64>> = points.iter().map(|p| p.value.number().map(f64::to_bits)).collect();
+                let columns = columns(&bytes);
+                prop_assert_eq!(columns.is_some(), numbers.is_some());
+                if let (Some(columns), Some(numbers)) = (columns, numbers) {
+                    prop_assert_eq!(columns.numbers.iter().map(|n| n.to_bits()).collect::<Vec<_>>(), numbers);
+                    prop_assert!(columns.times.iter().eq(points.iter().map(|p| &p.at)));
+                    prop_assert!(columns.marks.iter().copied().eq(points.iter().map(|p| i64::from(p.quality))));
+                }
             }
         }
 
         #[test]
         fn foreign_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            columns(&bytes);
             if let Some(points) = decode(&mut Input(&bytes)) {
                 prop_assert!(points.is_sorted_by(|a, b| a.at < b.at));
             }

@@ -13,12 +13,13 @@ use onemap_model::Timestamp;
 use serde::Serialize;
 
 use super::checkpoint::{NewSizes, put_cursor};
-use super::chunk::{self, Numbers, is_flagged, key, partition_range, read_key};
+use super::chunk::{self, Numbers, key, partition_range, read_key};
 use super::column::{Input, put_signed};
 use super::disk::Chunk;
 use super::memory::unpoisoned;
-use super::read::{Part, View};
+use super::read::View;
 use super::rollup::{Day, HOUR_MS, day_of, day_range};
+use super::sum::sum_up;
 use super::{History, HistoryError, SeriesId};
 
 /// Where it is kept up to which day all is done, and up to which it was begun.
@@ -200,25 +201,16 @@ impl History {
                 }
             }
         };
-        view.walk(
-            &self.disk,
-            range,
-            &|first, last| first.div_euclid(HOUR_MS) == last.div_euclid(HOUR_MS),
-            &mut |part| {
-                match part {
-                    Part::Whole(header) => {
-                        add(header.first, header.n, header.n_flagged, header.numbers.as_ref())
-                    }
-                    Part::Points(points) => {
-                        for point in points {
-                            let numbers = point.value.number().map(Numbers::one);
-                            add(point.at, 1, u64::from(is_flagged(point)), numbers.as_ref());
-                        }
-                    }
-                }
-                ControlFlow::Continue(())
-            },
-        )?;
+        let hour_end = |at: i64| {
+            at.div_euclid(HOUR_MS)
+                .saturating_mul(HOUR_MS)
+                .saturating_add(HOUR_MS - 1)
+        };
+        let in_one_hour = |first, last| last <= hour_end(first);
+        view.walk_by_headers(&self.disk, range, &in_one_hour, &mut |part| {
+            sum_up(&part, hour_end, &mut add);
+            ControlFlow::Continue(())
+        })?;
         let mut dense = Vec::new();
         for (partition, keyspace) in self.disk.partitions(range) {
             self.densify(&view, (partition, &keyspace), range.1, &mut dense)?;

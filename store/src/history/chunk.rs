@@ -104,6 +104,21 @@ impl Numbers {
         }
         numbers
     }
+    /// Aggregates of numbers, oldest first; `None` when there are none.
+    pub(super) fn of_all(numbers: &[f64]) -> Option<Self> {
+        let (first, last) = (*numbers.first()?, *numbers.last()?);
+        let mut all = Self::one(first);
+        for number in &numbers[1..] {
+            all.min = all.min.min(*number);
+            all.max = all.max.max(*number);
+            all.sum += number;
+        }
+        Some(Self {
+            n: numbers.len() as u64,
+            last,
+            ..all
+        })
+    }
     /// Of one number.
     pub(super) fn one(number: f64) -> Self {
         Self {

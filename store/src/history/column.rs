@@ -276,6 +276,38 @@ pub(super) fn read_column(input: &mut Input<'_>, n: usize) -> Option<Vec<i64>> {
     Some(values)
 }
 
+/// Goes past a column of `n` values without unpacking it.
+pub(super) fn skip_column(input: &mut Input<'_>, n: usize) -> Option<()> {
+    if n == 0 {
+        return Some(());
+    }
+    let shape = input.byte()?;
+    input.signed()?;
+    if shape & 3 == LINE {
+        input.signed()?;
+    }
+    match shape & (3 | BY_PCO) {
+        FLAT | STEPS | LINE => {
+            for start in (1..n).step_by(GROUP) {
+                input.signed()?;
+                let width = usize::from(input.byte()?);
+                input.bytes(((n - start).min(GROUP) * width).div_ceil(8))?;
+            }
+        }
+        FEW => {
+            for _ in 0..input.count()? {
+                input.unsigned()?;
+                input.signed()?;
+            }
+        }
+        _ => {
+            let n_bytes = usize::try_from(input.unsigned()?).ok()?;
+            input.bytes(n_bytes)?;
+        }
+    }
+    Some(())
+}
+
 fn read_few(input: &mut Input<'_>, n: usize, values: &mut Vec<i64>) -> Option<()> {
     values.resize(n, 0);
     let mut next = 1usize;

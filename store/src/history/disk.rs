@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fjall::config::{BlockSizePolicy, CompressionPolicy};
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, Readable, Slice, Snapshot};
 
+use super::block::{self, Columns};
 use super::chunk::{self, Header, key, partition_of, partition_range};
 use super::memory::unpoisoned;
 use super::{HistoryConfig, HistoryError, SeriesId};
@@ -71,6 +72,11 @@ impl Chunk {
     pub(super) fn points(&self) -> Option<Vec<super::point::Kept>> {
         let body = self.row.len() - size_of::<u32>();
         chunk::points(&self.row[body - self.block_len..body])
+    }
+    /// Its columns, if all values are numbers and nothing is damaged.
+    pub(super) fn columns(&self) -> Option<Columns> {
+        let body = self.row.len() - size_of::<u32>();
+        block::columns(&self.row[body - self.block_len..body])
     }
     pub(super) fn n_bytes(&self) -> u64 {
         self.row.len() as u64

@@ -30,6 +30,7 @@ mod rollup;
 mod run;
 mod series;
 mod steps;
+mod sum;
 #[cfg(test)]
 mod tests;
 mod write;

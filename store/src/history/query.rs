@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use onemap_model::{Quality, Timestamp};
 
 use super::point::{Kept, Point, Version};
-use super::read::{Part, View};
+use super::read::View;
 use super::revisions::{Replaced, ReplacedByTime};
 use super::{History, HistoryError, SeriesId, revisions};
 
@@ -178,8 +178,8 @@ impl History {
             false => ControlFlow::Continue(()),
         };
         if which.known_at.is_none() {
-            return view.walk(&self.disk, range, &|_, _| false, &mut |part| {
-                points(part).iter().try_for_each(&mut chosen)
+            return view.walk(&self.disk, range, &mut |points| {
+                points.iter().try_for_each(&mut chosen)
             });
         }
         let known = |kept: &&Kept| which.knows(kept.received);
@@ -201,8 +201,7 @@ impl History {
         take: &mut dyn FnMut(&Kept, &[Replaced]) -> ControlFlow<()>,
     ) -> Result<(), HistoryError> {
         let mut failed = None;
-        view.walk(&self.disk, range, &|_, _| false, &mut |part| {
-            let points = points(part);
+        view.walk(&self.disk, range, &mut |points| {
             let revised = |p: &&Kept| p.is_revised();
             let replaced = match (points.iter().find(revised), points.iter().rfind(revised)) {
                 (Some(first), Some(last)) => {
@@ -231,12 +230,5 @@ pub(super) fn range(from: Timestamp, to: Timestamp) -> (i64, i64) {
     match to.ms().checked_sub(1) {
         Some(last) => (from.ms(), last),
         None => (0, -1),
-    }
-}
-
-fn points(part: Part<'_>) -> &[Kept] {
-    match part {
-        Part::Points(points) => points,
-        Part::Whole(_) => unreachable!("no chunk is passed whole to those who ask for its points"),
     }
 }

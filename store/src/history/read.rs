@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use fjall::Snapshot;
 
+use super::block::Columns;
 use super::chunk::Header;
 use super::disk::{Chunk, Disk};
 use super::memory::Memory;
@@ -38,6 +39,12 @@ pub(super) enum Part<'a> {
     Whole(&'a Header),
     /// Points, all inside the asked range.
     Points(&'a [Kept]),
+    /// The same as columns, of numbers only: times and marks, and what they are of.
+    Columns {
+        times: &'a [i64],
+        numbers: &'a [f64],
+        marks: &'a [i64],
+    },
 }
 
 /// A source of points between two times, not yet unpacked.
@@ -57,6 +64,12 @@ impl Source<'_> {
         match self {
             Source::Chunk(chunk) => chunk.header.last,
             Source::Memory(piece) => piece.last(),
+        }
+    }
+    fn columns(&self) -> Option<Columns> {
+        match self {
+            Source::Memory(piece) => piece.columns(),
+            Source::Chunk(chunk) => chunk.columns(),
         }
     }
     fn points(&self, disk: &Disk) -> Vec<Kept> {
@@ -85,13 +98,36 @@ impl View {
         })
     }
 
-    /// Passes the series from `from` to `to`, both inside, to `take`, ascending. Where `whole` allows
-    /// it by first and last time, and nothing else lies there, a chunk is passed by its header.
+    /// Passes the series from `from` to `to`, both inside, to `take`, ascending, by its points.
     pub(super) fn walk(
         &self,
         disk: &Disk,
-        (from, to): (i64, i64),
+        range: (i64, i64),
+        take: &mut dyn FnMut(&[Kept]) -> ControlFlow<()>,
+    ) -> Result<(), HistoryError> {
+        self.walk_parts(disk, range, None, &mut |part| match part {
+            Part::Points(points) => take(points),
+            Part::Whole(_) | Part::Columns { .. } => unreachable!("only those who sum up get these"),
+        })
+    }
+
+    /// As [`View::walk`], for who sums up: where `whole` allows it by first and last time, and nothing else
+    /// lies there, a chunk is passed by its header; where it does not, by its columns if it has them.
+    pub(super) fn walk_by_headers(
+        &self,
+        disk: &Disk,
+        range: (i64, i64),
         whole: &dyn Fn(i64, i64) -> bool,
+        take: &mut dyn FnMut(Part<'_>) -> ControlFlow<()>,
+    ) -> Result<(), HistoryError> {
+        self.walk_parts(disk, range, Some(whole), take)
+    }
+
+    fn walk_parts(
+        &self,
+        disk: &Disk,
+        (from, to): (i64, i64),
+        whole: Option<&dyn Fn(i64, i64) -> bool>,
         take: &mut dyn FnMut(Part<'_>) -> ControlFlow<()>,
     ) -> Result<(), HistoryError> {
         if from > to {
@@ -126,17 +162,33 @@ impl View {
                 return Ok(());
             }
             let over = split_while(&mut late, |p| p.at <= last);
-            if let Source::Chunk(chunk) = &source
+            if let Some(whole) = whole
                 && overlapping.is_empty()
                 && over.is_empty()
-                && first >= from
-                && last <= to
-                && whole(first, last)
             {
-                if take(Part::Whole(&chunk.header)).is_break() {
-                    return Ok(());
+                if let Source::Chunk(chunk) = &source
+                    && first >= from
+                    && last <= to
+                    && whole(first, last)
+                {
+                    if take(Part::Whole(&chunk.header)).is_break() {
+                        return Ok(());
+                    }
+                    continue;
                 }
-                continue;
+                if let Some(columns) = source.columns() {
+                    let start = columns.times.partition_point(|at| *at < from);
+                    let end = columns.times.partition_point(|at| *at <= to);
+                    let part = Part::Columns {
+                        times: &columns.times[start..end],
+                        numbers: &columns.numbers[start..end],
+                        marks: &columns.marks[start..end],
+                    };
+                    if start < end && take(part).is_break() {
+                        return Ok(());
+                    }
+                    continue;
+                }
             }
             let mut points = source.points(disk);
             for other in overlapping {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::block;
+use super::block::{self, Columns};
 use super::column::{Input, put_unsigned};
 use super::point::Kept;
 
@@ -171,6 +171,13 @@ impl Piece<'_> {
         match self {
             Piece::Packed(block) => block.last,
             Piece::Open(points) => points.last().map_or(i64::MIN, |p| p.at),
+        }
+    }
+    /// Its columns, if it is packed and all values are numbers.
+    pub(super) fn columns(&self) -> Option<Columns> {
+        match self {
+            Piece::Packed(block) => block::columns(&block.bytes),
+            Piece::Open(_) => None,
         }
     }
     pub(super) fn points(&self) -> Vec<Kept> {

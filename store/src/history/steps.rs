@@ -11,8 +11,9 @@ use super::chunk::{Numbers, is_flagged, key, read_key, unseal};
 use super::group::percentile;
 use super::point::{Agg, Kept, Step};
 use super::query::{Which, range};
-use super::read::{Part, View};
+use super::read::View;
 use super::rollup::{Day, HOUR_MS, Held, can_answer, day_of, day_range};
+use super::sum::sum_up;
 use super::{History, HistoryError, SeriesId};
 
 /// Most steps one answer may have.
@@ -136,18 +137,12 @@ impl History {
         held: &mut [Held],
     ) -> Result<(), HistoryError> {
         let in_one_step = |from, to| grid.index(from) == grid.index(to);
-        view.walk(&self.disk, range, &in_one_step, &mut |part| {
-            match part {
-                Part::Whole(header) => {
-                    let held = &mut held[grid.index(header.first)];
-                    held.add(header.n, header.n_flagged, header.numbers.as_ref());
-                }
-                Part::Points(points) => {
-                    for point in points {
-                        add(&mut held[grid.index(point.at)], point);
-                    }
-                }
-            }
+        view.walk_by_headers(&self.disk, range, &in_one_step, &mut |part| {
+            sum_up(
+                &part,
+                |at| grid.end(at),
+                |at, n, n_flagged, numbers| held[grid.index(at)].add(n, n_flagged, numbers),
+            );
             ControlFlow::Continue(())
         })
     }
@@ -302,6 +297,11 @@ impl Grid {
     pub(super) fn starts(&self) -> impl Iterator<Item = Timestamp> + '_ {
         let start = |i: u64| self.first.saturating_add_unsigned(i.saturating_mul(self.step_ms));
         (0..self.n).map(move |i| Timestamp::from_ms(start(i)))
+    }
+    /// The last millisecond of the step that holds a time.
+    fn end(&self, at: i64) -> i64 {
+        let steps = (self.index(at) as u64 + 1).saturating_mul(self.step_ms);
+        self.first.saturating_add_unsigned(steps).saturating_sub(1)
     }
     fn index(&self, at: i64) -> usize {
         (at.abs_diff(self.first) / self.step_ms) as usize
