@@ -200,7 +200,7 @@ fn seconds(text: &str) -> Result<u64> {
 }
 
 /// A query value with everything but letters, digits and `-_.` escaped.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.bytes()
         .map(|b| {
             if b.is_ascii_alphanumeric() || b"-_.".contains(&b) {

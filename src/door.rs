@@ -2,6 +2,7 @@
 //! moment. So a command and a request can never differ.
 
 mod devices;
+mod export;
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::config::Config;
 use crate::serve::Server;
 
 pub(crate) use devices::{ImportArgs, MaintainArgs};
+pub(crate) use export::ExportArgs;
 
 /// Readings of one request.
 const N_READINGS: usize = 1000;

@@ -76,13 +76,16 @@ enum Command {
     /// Import files.
     #[command(subcommand)]
     Import(ImportCommand),
+    /// Readings as a file: CSV, line protocol, JSON lines or Parquet.
+    Export(door::ExportArgs),
     /// What was refused, and its way back.
     #[command(subcommand)]
     Quarantine(quarantine::QuarantineCommand),
     /// The journal.
     #[command(subcommand)]
     Journal(JournalCommand),
-    /// One digest each of latest values, history and transitions: equal for equal journals.
+    /// One digest each of latest values, history and transitions: equal for equal journals. That of `values` is
+    /// equal, too, for a history and one that its export was imported into.
     Digest,
 }
 
@@ -255,6 +258,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Command(command) => {
             let config = load()?;
             on_runtime(async move { door::with(&config, move |door| command.run(door, json)).await })
+        }
+        Command::Export(args) => {
+            let config = load()?;
+            on_runtime(async move { door::with(&config, move |door| door.export(&args, json)).await })
         }
         Command::Quarantine(command) => {
             let config = load()?;

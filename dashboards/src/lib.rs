@@ -39,8 +39,8 @@ const SMALL_BODY: usize = 64 << 10;
 pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationToken) -> Router {
     use api::devices::{change, provisioning};
     use api::{
-        aggregate, alerts, attributes, commands, device_http, devices, entities, fetched, import, latest,
-        ledger, quarantine, readings, readmit, rules, series, session, system, write,
+        aggregate, alerts, attributes, commands, device_http, devices, entities, export, fetched, import,
+        latest, ledger, quarantine, readings, readmit, rules, series, session, system, write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -79,6 +79,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/api/v1/readings/import", post(import::post))
         .route("/api/v1/latest", get(latest::latest))
         .route("/api/v1/aggregate", get(aggregate::show))
+        .route("/api/v1/export", get(export::export))
         .route("/api/v1/series", get(series::series))
         .route("/api/v1/series/{id}/values", get(series::values))
         .route("/api/v1/alerts", get(alerts::list_alerts))

@@ -487,6 +487,11 @@ impl Pipeline {
                 .history
                 .digest()
                 .context("the history cannot be read")?),
+            values: hex(self
+                .views
+                .history
+                .values_digest()
+                .context("the history cannot be read")?),
             transitions: hex(self
                 .views
                 .ledger
@@ -496,13 +501,15 @@ impl Pipeline {
     }
 }
 
-/// One digest each of latest, history and transitions.
+/// One digest each of latest, history, the values in it and transitions.
 #[derive(Debug, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Digest {
     /// Journal position they stand for.
     pub(crate) position: u64,
     pub(crate) latest: String,
     pub(crate) history: String,
+    /// Of the history what was measured, however it came: equal after an export and its import.
+    pub(crate) values: String,
     pub(crate) transitions: String,
 }
 

@@ -20,6 +20,7 @@ mod demo;
 mod devices;
 mod dialects;
 mod disk;
+mod export;
 mod foreign;
 mod gateway;
 mod history;

@@ -137,6 +137,7 @@ fn answers_are_as_the_schemas_say() {
         {
             let path = match path.as_str() {
                 "/api/v1/ledger" => "/api/v1/ledger?device=air-1",
+                "/api/v1/export" => "/api/v1/export?format=csv",
                 "/api/v1/aggregate" => "/api/v1/aggregate?quantity=pm2_5&step=1h",
                 path => path,
             };

@@ -7,6 +7,7 @@ pub(crate) mod commands;
 pub(crate) mod device_http;
 pub(crate) mod devices;
 pub(crate) mod entities;
+pub(crate) mod export;
 pub(crate) mod fetched;
 pub(crate) mod import;
 pub(crate) mod keep;

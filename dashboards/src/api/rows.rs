@@ -92,7 +92,7 @@ pub(crate) fn answer(
 }
 
 /// The bytes of a piece, and whether there are more.
-pub(crate) type Piece = Result<(Vec<u8>, bool), HistoryError>;
+pub(crate) type Piece = Result<(Vec<u8>, bool), Box<dyn std::error::Error + Send + Sync>>;
 
 impl Turns {
     /// What a read of the history gives, done in a turn beside the async threads. Who goes away before it is his
@@ -179,7 +179,7 @@ async fn send(
                 continue;
             }
             Ok((Err(error), _)) => {
-                tracing::error!(error = %error, "the history cannot be read; an answer was cut");
+                tracing::error!(error = %error, "an answer could not be made to its end and was cut");
                 io::Error::other(error)
             }
             Err(error) => io::Error::other(error),
@@ -253,7 +253,7 @@ mod tests {
     #[tokio::test]
     async fn a_piece_that_fails_cuts_the_answer() {
         let turns = Arc::new(Semaphore::new(1));
-        for make in [|| panic!("on purpose"), || Err(HistoryError::Cursor)] {
+        for make in [|| panic!("on purpose"), || Err(HistoryError::Cursor.into())] {
             let mut pieces = pieces(&turns, make);
             assert!(pieces.recv().await.is_some_and(|piece| piece.is_err()));
             assert!(pieces.recv().await.is_none());

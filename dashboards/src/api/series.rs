@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use onemap_model::scope::Permission;
 use onemap_model::{DeviceId, DivisionCode, Quality, Quantity, Timestamp};
-use onemap_store::history::{SeriesId, Step, Version, Which};
+use onemap_store::history::{HistoryError, SeriesId, Step, Version, Which};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -19,6 +19,7 @@ use crate::api::query::marks::Marks;
 use crate::api::query::page::Given;
 use crate::api::query::span::Span;
 use crate::api::query::tag::Tagging;
+use crate::api::query::walk::Chosen;
 use crate::api::rows::{self, More, Rows, Turns};
 use crate::api::{limit, time};
 use crate::auth::Caller;
@@ -199,15 +200,14 @@ pub(crate) async fn values(
         None => {
             let limit = limit(query.limit, super::MAX_LIMIT)?;
             let given = query.after.as_deref().map(str::parse).transpose()?;
-            let values = Values {
-                id,
-                span,
+            let chosen = Chosen {
+                from: span.from,
+                to: span.to,
                 marks,
                 known_at,
                 revisions: query.revisions,
-                given,
             };
-            rows::answer(views, turns, limit, around, values.pieces())
+            rows::answer(views, turns, limit, around, pieces(id, chosen, given))
         }
     };
     if let Some(tag) = tag {
@@ -265,90 +265,37 @@ struct PointRow {
     v: onemap_model::Value,
 }
 
-/// Single values of a series, on their way out.
-struct Values {
+/// Single values of a series on their way out.
+fn pieces(
     id: SeriesId,
-    span: Span,
-    marks: Marks,
-    known_at: Option<Timestamp>,
-    revisions: bool,
-    given: Option<Given>,
-}
-
-impl Values {
-    fn pieces(
-        mut self,
-    ) -> impl FnMut(&Views, usize, &mut Rows) -> Result<More, onemap_store::history::HistoryError> + Send
-    {
-        move |views, n, rows| {
-            let mut n_left = n;
-            let mut more = More::No(None);
-            let mut given = self.given;
-            let marks = self.marks;
-            let takes = |quality: Quality| marks.takes(quality);
-            let which = Which {
-                known_at: self.known_at,
-                takes: marks.filter(&takes),
-            };
-            let from = given.map_or(self.span.from, |given| self.span.from.max(given.next()));
-            // Whether a row of this place may be given now; else the piece or the page ends before it.
-            let mut room = |rows: &Rows, given: Option<Given>| {
-                if rows.is_full() {
-                    more = More::No(given.map(|given| given.to_string()));
-                    return false;
-                }
-                if n_left == 0 {
-                    more = More::Yes;
-                    return false;
-                }
-                n_left -= 1;
-                true
-            };
-            if self.revisions {
-                let mut at = (from, 0);
-                let mut take = |version: Version| {
-                    if at.0 != version.measured_at {
-                        at = (version.measured_at, 0);
-                    }
-                    at.1 += 1;
-                    if given.is_some_and(|given| at.1 <= given.n_at(at.0)) {
-                        return ControlFlow::Continue(());
-                    }
-                    if !room(rows, given) {
-                        return ControlFlow::Break(());
-                    }
-                    given = Some(Given::up_to(at.0, Some(at.1)));
-                    rows.push(&VersionRow {
-                        position: version.position,
-                        quality: quality_names(version.quality),
-                        received_at: version.received_at,
-                        t: version.measured_at,
-                        v: version.value,
-                    });
-                    ControlFlow::Continue(())
-                };
-                views
-                    .history
-                    .scan_versions(self.id, from, self.span.to, which, &mut take)?;
-            } else {
-                let mut take = |point: onemap_store::history::Point| {
-                    if !room(rows, given) {
-                        return ControlFlow::Break(());
-                    }
-                    given = Some(Given::up_to(point.measured_at, None));
-                    rows.push(&PointRow {
-                        quality: quality_names(point.quality),
-                        t: point.measured_at,
-                        v: point.value,
-                    });
-                    ControlFlow::Continue(())
-                };
-                views
-                    .history
-                    .scan_of(self.id, from, self.span.to, which, &mut take)?;
+    chosen: Chosen,
+    mut given: Option<Given>,
+) -> impl FnMut(&Views, usize, &mut Rows) -> Result<More, HistoryError> + Send {
+    move |views, n, rows| {
+        let mut n_left = n;
+        let mut take = |version: Version| {
+            if rows.is_full() || n_left == 0 {
+                return ControlFlow::Break(());
             }
-            self.given = given;
-            Ok(more)
-        }
+            n_left -= 1;
+            let (quality, t, v) = (quality_names(version.quality), version.measured_at, version.value);
+            match chosen.revisions {
+                true => rows.push(&VersionRow {
+                    position: version.position,
+                    quality,
+                    received_at: version.received_at,
+                    t,
+                    v,
+                }),
+                false => rows.push(&PointRow { quality, t, v }),
+            }
+            ControlFlow::Continue(())
+        };
+        let is_all = chosen.walk(views, id, &mut given, &mut take)?;
+        Ok(match (is_all, rows.is_full()) {
+            (true, _) => More::No(None),
+            (false, true) => More::No(given.map(|given| given.to_string())),
+            (false, false) => More::Yes,
+        })
     }
 }

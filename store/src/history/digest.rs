@@ -6,6 +6,7 @@ use onemap_model::Value;
 use sha2::{Digest, Sha256};
 
 use super::memory::unpoisoned;
+use super::query::Which;
 use super::read::View;
 use super::{History, HistoryError};
 
@@ -38,21 +39,62 @@ impl History {
                 hash.update(version.received_at.ms().to_le_bytes());
                 hash.update(version.position.unwrap_or(0).to_le_bytes());
                 hash.update(version.quality.0.to_le_bytes());
-                match &version.value {
-                    Value::Number(number) => {
-                        hash.update([0]);
-                        hash.update(number.to_bits().to_le_bytes());
-                    }
-                    Value::Text(text) => {
-                        hash.update([1]);
-                        put_text(&mut hash, text);
-                    }
-                }
+                put_value(&mut hash, &version.value);
                 ControlFlow::Continue(())
             })?;
             hash.update(n_versions.to_le_bytes());
         }
         Ok(hash.finalize().into())
+    }
+}
+
+impl History {
+    /// SHA-256 over what was measured alone: all series in the order of their names, and of each every time with
+    /// the value that is shown. When and how a value came, and what it replaced, does not matter to it; so it is
+    /// equal for a history and one that its export was imported into.
+    ///
+    /// # Errors
+    /// [`HistoryError::Read`] when the disk fails.
+    pub fn values_digest(&self) -> Result<[u8; 32], HistoryError> {
+        let _writer = unpoisoned(self.writer.lock());
+        let mut names: Vec<(String, _)> = unpoisoned(self.dictionary.read())
+            .iter()
+            .map(|(id, key)| (key.to_string(), id))
+            .collect();
+        names.sort();
+        let mut hash = Sha256::new();
+        for (name, id) in names {
+            let Some(view) = View::of(&self.disk, &self.memory, id) else {
+                continue;
+            };
+            let mut n = 0u64;
+            self.kept(&view, (i64::MIN, i64::MAX), Which::default(), &mut |kept| {
+                if n == 0 {
+                    put_text(&mut hash, &name);
+                }
+                n += 1;
+                hash.update(kept.at.to_le_bytes());
+                put_value(&mut hash, &kept.value);
+                ControlFlow::Continue(())
+            })?;
+            if n > 0 {
+                hash.update(n.to_le_bytes());
+            }
+        }
+        Ok(hash.finalize().into())
+    }
+}
+
+fn put_value(hash: &mut Sha256, value: &Value) {
+    match value {
+        Value::Number(number) => {
+            hash.update([0]);
+            hash.update(number.to_bits().to_le_bytes());
+        }
+        Value::Text(text) => {
+            hash.update([1]);
+            put_text(hash, text);
+        }
     }
 }
 

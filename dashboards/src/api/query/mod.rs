@@ -6,4 +6,5 @@ pub(crate) mod marks;
 pub(crate) mod page;
 pub(crate) mod span;
 pub(crate) mod tag;
+pub(crate) mod walk;
 pub(crate) mod weights;

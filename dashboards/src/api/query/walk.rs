@@ -1,0 +1,66 @@
+//! Single values of a series, walked in pieces: as shown, as known then, or every version.
+
+use std::ops::ControlFlow;
+
+use onemap_model::{Quality, Timestamp};
+use onemap_store::history::{HistoryError, SeriesId, Version, Which};
+
+use crate::api::query::marks::Marks;
+use crate::api::query::page::Given;
+use crate::views::Views;
+
+/// Which values of a series are walked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chosen {
+    pub(crate) from: Timestamp,
+    /// Itself outside.
+    pub(crate) to: Timestamp,
+    pub(crate) marks: Marks,
+    pub(crate) known_at: Option<Timestamp>,
+    /// Every version of each time; else the last.
+    pub(crate) revisions: bool,
+}
+
+impl Chosen {
+    /// Passes values of a series to `take`, after those that were `given`, until it says that there is no room;
+    /// that value is not taken then. Whether these were all.
+    pub(crate) fn walk(
+        &self,
+        views: &Views,
+        id: SeriesId,
+        given: &mut Option<Given>,
+        take: &mut dyn FnMut(Version) -> ControlFlow<()>,
+    ) -> Result<bool, HistoryError> {
+        let takes = |quality: Quality| self.marks.takes(quality);
+        let which = Which {
+            known_at: self.known_at,
+            takes: self.marks.filter(&takes),
+        };
+        let from = given.map_or(self.from, |given| self.from.max(given.next()));
+        let before = *given;
+        let mut is_all = true;
+        let mut at = (from, 0);
+        let mut pass = |version: Version| {
+            if at.0 != version.measured_at {
+                at = (version.measured_at, 0);
+            }
+            at.1 += 1;
+            let n = self.revisions.then_some(at.1);
+            if n.is_some_and(|n| before.is_some_and(|before| n <= before.n_at(at.0))) {
+                return ControlFlow::Continue(());
+            }
+            let taken = take(version);
+            match taken {
+                ControlFlow::Continue(()) => *given = Some(Given::up_to(at.0, n)),
+                ControlFlow::Break(()) => is_all = false,
+            }
+            taken
+        };
+        let history = &views.history;
+        match self.revisions {
+            true => history.scan_versions(id, from, self.to, which, &mut pass)?,
+            false => history.scan_whole(id, from, self.to, which, &mut pass)?,
+        }
+        Ok(is_all)
+    }
+}
