@@ -583,7 +583,8 @@ fn response(path: &str, status: u16) -> Value {
     if status < 400 {
         return json!({"description": text});
     }
-    if prometheus::is_own(path) {
+    // A form over its size is refused before anybody looks what it asks.
+    if prometheus::is_own(path) && status != 413 {
         let schema = json!({"schema": {"$ref": "#/components/schemas/PrometheusError"}});
         return json!({"description": text, "content": {"application/json": schema}});
     }

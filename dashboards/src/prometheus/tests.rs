@@ -493,8 +493,17 @@ fn holds(text: &str) {
     }
 }
 
+/// As many as `PROPTEST_CASES` says, at least 400.
+fn cases() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: default.cases.max(400),
+        ..default
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(cases())]
     #[test]
     fn any_text_is_answered_or_refused(text in "\\PC{0,60}") {
         holds(&text);

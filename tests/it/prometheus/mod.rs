@@ -8,7 +8,8 @@ mod peer;
 
 use serde_json::{Value, json};
 
-use crate::server::{Server, request};
+use crate::alarms::DUST;
+use crate::server::{Server, request, wait_for};
 
 /// Percent-encoded for a URL or a form.
 fn encoded(text: &str) -> String {
@@ -196,4 +197,47 @@ fn bad_questions_have_clear_answers() {
     let (status, _) = server.request("POST", "/prometheus/api/v1/query", Some(&form));
     assert_eq!(status, 400, "no form, no query");
     assert_eq!(grafana::post(&server, "/api/v1/query", &[], &form).0, 413);
+}
+
+#[test]
+fn marks_choose_values_and_open_alerts_are_firing_ones() {
+    let server = Server::with_rules(&[("dust", DUST)]);
+    server.add_device("air-1", &json!({"cadence_s": 5, "division": "630102"}));
+    let now = onemap_model::Timestamp::from_system(std::time::SystemTime::now()).ms();
+    // The first lies outside what the dictionary believes.
+    for (at, value) in [(now - 2000, 1e6), (now - 1000, 300.0), (now, 310.0)] {
+        let body = json!({"device": "air-1", "readings": [{"q": "pm10", "t": at, "v": value}]});
+        server.post("/api/v1/readings", &body);
+    }
+    server.caught_up();
+    let count = |quality: &str| {
+        let query = encoded("count_over_time(pm10[1m])");
+        let path = format!("query?query={query}&time={}{quality}", now / 1000 + 1);
+        let (status, answer) = get(&server, &server.token, &path);
+        assert_eq!(status, 200, "{answer}");
+        answer["data"]["result"][0]["value"][1].clone()
+    };
+    assert_eq!(count(""), "3");
+    assert_eq!(count("&quality=!suspect"), "2");
+    assert_eq!(count("&quality=suspect"), "1");
+
+    let alert = wait_for("the alert", std::time::Duration::from_secs(15), || {
+        let (status, answer) = get(&server, &server.token, "alerts");
+        assert_eq!((status, &answer["status"]), (200, &json!("success")));
+        answer["data"]["alerts"].get(0).cloned()
+    });
+    assert_eq!(alert["state"], "firing");
+    let labels = json!({
+        "alertname": "pm10-dust", "severity": "major", "division": "630102", "device": "air-1",
+        "device_name": "air-1", "quantity": "pm10", "channel": "0",
+    });
+    assert_eq!(alert["labels"], labels);
+    assert!(
+        alert["activeAt"].is_string() && alert["annotations"]["summary"].is_string(),
+        "{alert}"
+    );
+    assert!(alert["value"].as_str().unwrap().parse::<f64>().unwrap() >= 300.0);
+    let other = server.post("/api/v1/tokens", &json!({"role": "viewer", "division": "630103"}));
+    let (_, answer) = get(&server, other["token"].as_str().unwrap(), "alerts");
+    assert_eq!(answer["data"]["alerts"], json!([]));
 }
