@@ -177,6 +177,28 @@ impl Log {
         }
     }
 
+    /// Appends like [`Log::append_blocking`], waiting for room at most for `limit`; none when there was none, and
+    /// nothing was appended.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub fn append_for(&self, batch: &Batch, limit: Duration) -> Result<Option<u64>, LogError> {
+        let shared = self.shared();
+        let until = Instant::now() + limit;
+        let mut pending = lock(&shared.pending);
+        loop {
+            if let Some(last) = shared.try_append(&mut pending, batch)? {
+                return Ok(Some(last));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let waited = shared.progress.wait_timeout(pending, left);
+            pending = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        }
+    }
+
     /// The position of the last durable record, as it moves. The channel closes when the log is
     /// closed or has failed; [`Log::status`] says which.
     pub fn durable(&self) -> watch::Receiver<u64> {
