@@ -14,6 +14,8 @@ command -v mosquitto_pub >/dev/null || packages+=(mosquitto-clients)
 command -v faketime >/dev/null || packages+=(faketime)
 command -v victoria-metrics >/dev/null || packages+=(victoria-metrics)
 [ -x /usr/bin/chromium ] || packages+=(chromium)
+[ -x /usr/bin/victoria-metrics ] || packages+=(victoria-metrics)
+[ -x /usr/bin/influxd ] || packages+=(influxdb)
 if [ ${#packages[@]} -gt 0 ]; then
     as_root=""; [ "$(id -u)" = 0 ] || as_root=sudo
     $as_root apt-get update -qq
@@ -35,4 +37,7 @@ cargo build --workspace --locked
 
 say "unit, property and system tests"
 cargo test --workspace --locked --no-fail-fast
+say "InfluxDB 2 built in"
+cargo clippy -p onemap-store -p onemap --features influxdb2 --all-targets --locked -- -D warnings
+cargo test -p onemap-store --features influxdb2 --locked --test engines influx
 say "done"

@@ -6,11 +6,13 @@
 pub mod acts;
 pub mod attributes;
 mod canonical;
+pub mod engine;
 pub mod gaps;
 pub mod history;
 pub mod latest;
 pub mod ledger;
 pub mod register;
+pub mod remote;
 mod sqlite;
 
 pub use sqlite::FileError;

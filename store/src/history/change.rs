@@ -7,11 +7,11 @@
 use super::point::Agg;
 
 /// A number and when it was measured, ms.
-pub(super) type Seen = (i64, f64);
+pub(crate) type Seen = (i64, f64);
 
 /// What the numbers of one step say about change.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Change {
+pub(crate) struct Change {
     base: Seen,
     last: Seen,
     /// Sum of the rises; where a number is smaller than the one before, the counter began again at zero.
@@ -22,7 +22,7 @@ pub(super) struct Change {
 
 impl Change {
     /// Takes a number into a step of which `step` is known so far; `before` is the number before it.
-    pub(super) fn see(step: &mut Option<Self>, before: Option<Seen>, seen: Seen) {
+    pub(crate) fn see(step: &mut Option<Self>, before: Option<Seen>, seen: Seen) {
         let change = match step {
             Some(change) => change,
             None => {
@@ -43,7 +43,7 @@ impl Change {
 
     /// The change by one of [`Agg::Delta`], [`Agg::Increase`] and [`Agg::Rate`]; one number says nothing about
     /// it.
-    pub(super) fn value(&self, agg: Agg) -> Option<f64> {
+    pub(crate) fn value(&self, agg: Agg) -> Option<f64> {
         if self.n < 2 {
             return None;
         }

@@ -83,13 +83,13 @@ pub(super) struct Header {
 
 /// What a chunk says about those of its points that are numbers.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Numbers {
-    pub(super) n: u64,
-    pub(super) min: f64,
-    pub(super) max: f64,
-    pub(super) sum: f64,
-    pub(super) first: f64,
-    pub(super) last: f64,
+pub(crate) struct Numbers {
+    pub(crate) n: u64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+    pub(crate) sum: f64,
+    pub(crate) first: f64,
+    pub(crate) last: f64,
 }
 
 impl Numbers {
@@ -120,7 +120,7 @@ impl Numbers {
         })
     }
     /// Of one number.
-    pub(super) fn one(number: f64) -> Self {
+    pub(crate) fn one(number: f64) -> Self {
         Self {
             n: 1,
             min: number,

@@ -31,7 +31,7 @@ const PCO_LEVEL: usize = 4;
 const N_BY_PCO: usize = 192;
 
 /// Appends an unsigned number, seven bits a byte.
-pub(super) fn put_unsigned(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put_unsigned(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -40,26 +40,26 @@ pub(super) fn put_unsigned(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Appends a signed number, small ones of either sign short.
-pub(super) fn put_signed(out: &mut Vec<u8>, number: i64) {
+pub(crate) fn put_signed(out: &mut Vec<u8>, number: i64) {
     put_unsigned(out, ((number << 1) ^ (number >> 63)) as u64);
 }
 
 /// Reads what the functions here wrote; `None` wherever the bytes end early or make no sense.
-pub(super) struct Input<'a>(pub(super) &'a [u8]);
+pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Input<'a> {
     /// The next `n` bytes.
-    pub(super) fn bytes(&mut self, n: usize) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(&mut self, n: usize) -> Option<&'a [u8]> {
         let (head, rest) = self.0.split_at_checked(n)?;
         self.0 = rest;
         Some(head)
     }
     /// One byte.
-    pub(super) fn byte(&mut self) -> Option<u8> {
+    pub(crate) fn byte(&mut self) -> Option<u8> {
         self.bytes(1).map(|b| b[0])
     }
     /// An unsigned varint of at most ten bytes.
-    pub(super) fn unsigned(&mut self) -> Option<u64> {
+    pub(crate) fn unsigned(&mut self) -> Option<u64> {
         let mut number = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -71,7 +71,7 @@ impl<'a> Input<'a> {
         None
     }
     /// A signed varint.
-    pub(super) fn signed(&mut self) -> Option<i64> {
+    pub(crate) fn signed(&mut self) -> Option<i64> {
         let number = self.unsigned()?;
         Some((number >> 1) as i64 ^ -((number & 1) as i64))
     }
@@ -82,7 +82,7 @@ impl<'a> Input<'a> {
             .filter(|n| *n <= MAX_VALUES)
     }
     /// Eight bytes as a floating point number.
-    pub(super) fn float(&mut self) -> Option<f64> {
+    pub(crate) fn float(&mut self) -> Option<f64> {
         Some(f64::from_bits(u64::from_le_bytes(
             self.bytes(8)?.try_into().ok()?,
         )))

@@ -62,7 +62,7 @@ impl History {
 
 /// What the series of a group say in one step.
 #[derive(Clone, Default)]
-struct Gathered {
+pub(crate) struct Gathered {
     n: u64,
     n_series: u64,
     /// Series that have a value.
@@ -77,7 +77,7 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn add(&mut self, step: &Step, n_numbers: u64, weight: f64, over: Over) {
+    pub(crate) fn add(&mut self, step: &Step, n_numbers: u64, weight: f64, over: Over) {
         self.n += step.n;
         self.n_series += u64::from(step.n > 0);
         let Some(value) = step.value else { return };
@@ -96,7 +96,7 @@ impl Gathered {
         }
     }
 
-    fn close(mut self, start: Timestamp, over: Over) -> GroupStep {
+    pub(crate) fn close(mut self, start: Timestamp, over: Over) -> GroupStep {
         let value = match over {
             Over::Min => self.least,
             Over::Max => self.most,
@@ -115,7 +115,7 @@ impl Gathered {
 
 /// The value that a share `p` (0 to 1) of the values is at or below, between two by their distance (type 7
 /// of Hyndman and Fan, what spreadsheets call PERCENTILE.INC); of none there is none.
-pub(super) fn percentile(values: &mut [f64], p: f64) -> Option<f64> {
+pub(crate) fn percentile(values: &mut [f64], p: f64) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let place = p.clamp(0.0, 1.0) * values.len().checked_sub(1)? as f64;
     let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);

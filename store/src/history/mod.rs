@@ -43,13 +43,20 @@ use std::time::Duration;
 use onemap_model::{DeviceId, SeriesKey, Timestamp};
 
 pub use care::Cared;
+pub(crate) use change::{Change, Seen};
+pub(crate) use chunk::Numbers;
+pub(crate) use column::{Input, put_signed, put_unsigned};
 use disk::Disk;
 pub use group::Member;
+pub(crate) use group::{Gathered, percentile};
 use memory::{Memory, SealAt, unpoisoned};
 pub use point::{Across, Agg, GroupStep, HistoryStats, Kind, Outcome, Over, Point, Step, Version};
 pub use query::Which;
+pub(crate) use rollup::Held;
 use series::Dictionary;
+pub(crate) use series::parse_key;
 pub use series::{SeriesId, SeriesInfo};
+pub(crate) use steps::{Grid, value};
 use write::{Sizes, Writer};
 
 /// How history packs and caches.

@@ -30,16 +30,16 @@ pub(super) fn day_range(day: i64) -> (i64, i64) {
 
 /// What a span of time held: a step of a question, an hour of a day.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Held {
-    pub(super) n: u64,
-    pub(super) n_flagged: u64,
+pub(crate) struct Held {
+    pub(crate) n: u64,
+    pub(crate) n_flagged: u64,
     /// Without first and last when it comes out of a row, which keeps neither.
-    pub(super) numbers: Option<Numbers>,
+    pub(crate) numbers: Option<Numbers>,
 }
 
 impl Held {
     /// With what came after it.
-    pub(super) fn add(&mut self, n: u64, n_flagged: u64, newer: Option<&Numbers>) {
+    pub(crate) fn add(&mut self, n: u64, n_flagged: u64, newer: Option<&Numbers>) {
         self.n += n;
         self.n_flagged += n_flagged;
         match (&mut self.numbers, newer) {

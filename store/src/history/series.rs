@@ -97,7 +97,7 @@ impl Dictionary {
 }
 
 /// Reads `device/quantity/channel`. `None` when it is not that, or the quantity is not known here.
-pub(super) fn parse_key(text: &str) -> Option<SeriesKey> {
+pub(crate) fn parse_key(text: &str) -> Option<SeriesKey> {
     let mut parts = text.splitn(3, '/');
     Some(SeriesKey {
         device: DeviceId::new(parts.next()?).ok()?,

@@ -263,15 +263,15 @@ impl History {
 }
 
 /// Steps of one length, from one time to another.
-pub(super) struct Grid {
-    first: i64,
-    last: i64,
-    step_ms: u64,
-    n: u64,
+pub(crate) struct Grid {
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) step_ms: u64,
+    pub(crate) n: u64,
 }
 
 impl Grid {
-    pub(super) fn of(from: Timestamp, to: Timestamp, step: Duration) -> Result<Self, HistoryError> {
+    pub(crate) fn of(from: Timestamp, to: Timestamp, step: Duration) -> Result<Self, HistoryError> {
         let (first, last) = range(from, to);
         let step_ms = u64::try_from(step.as_millis()).unwrap_or(u64::MAX);
         let n = match last.abs_diff(first).checked_div(step_ms) {
@@ -291,10 +291,10 @@ impl Grid {
             n,
         })
     }
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.n as usize
     }
-    pub(super) fn starts(&self) -> impl Iterator<Item = Timestamp> + '_ {
+    pub(crate) fn starts(&self) -> impl Iterator<Item = Timestamp> + '_ {
         let start = |i: u64| self.first.saturating_add_unsigned(i.saturating_mul(self.step_ms));
         (0..self.n).map(move |i| Timestamp::from_ms(start(i)))
     }
@@ -303,7 +303,7 @@ impl Grid {
         let steps = (self.index(at) as u64 + 1).saturating_mul(self.step_ms);
         self.first.saturating_add_unsigned(steps).saturating_sub(1)
     }
-    fn index(&self, at: i64) -> usize {
+    pub(crate) fn index(&self, at: i64) -> usize {
         (at.abs_diff(self.first) / self.step_ms) as usize
     }
     fn range(&self) -> (i64, i64) {
@@ -317,7 +317,7 @@ fn add(held: &mut Held, point: &Kept) {
 }
 
 /// What a step is by an aggregate of what it holds; `None` when it is empty.
-fn value(held: &Held, agg: Agg) -> Option<f64> {
+pub(crate) fn value(held: &Held, agg: Agg) -> Option<f64> {
     let numbers = held.numbers.as_ref();
     match agg {
         Agg::Count => (held.n > 0).then_some(held.n as f64),
