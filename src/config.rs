@@ -11,8 +11,11 @@ use onemap_ingest::MqttConfig;
 use onemap_ingest::admit::AgeLimits;
 use serde::Deserialize;
 
+mod history;
 mod mqtt;
 
+use history::History;
+pub(crate) use history::HistoryPart;
 use mqtt::Mqtt;
 
 /// The file as written. Unknown keys are refused with file, line and column.
@@ -152,22 +155,6 @@ impl Default for Journal {
     }
 }
 
-/// `[history]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct History {
-    /// Seconds between checkpoints of the projections; a restart replays at most this much. Default 10.
-    checkpoint_seconds: u64,
-}
-
-impl Default for History {
-    fn default() -> Self {
-        Self {
-            checkpoint_seconds: 10,
-        }
-    }
-}
-
 /// `[alerts]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -249,7 +236,7 @@ pub(crate) struct Config {
     pub(crate) journal_max_bytes: u64,
     pub(crate) journal_reserve_bytes: u64,
     pub(crate) journal_keep: Duration,
-    pub(crate) checkpoint_every: Duration,
+    pub(crate) history: HistoryPart,
     pub(crate) rules_dir: PathBuf,
     pub(crate) profiles_dir: PathBuf,
     pub(crate) push_dir: PathBuf,
@@ -373,11 +360,7 @@ impl File {
             "[journal] max_bytes = {max_bytes}: at least four segments ({})",
             4 * segment_bytes
         );
-        ensure!(
-            (1..=3600).contains(&self.history.checkpoint_seconds),
-            "[history] checkpoint_seconds = {}: between 1 and 3600",
-            self.history.checkpoint_seconds
-        );
+        let history = self.history.check(data_dir, folder, reserve_bytes)?;
         let is_plain = |tag: &String| {
             !tag.is_empty()
                 && tag
@@ -442,7 +425,7 @@ impl File {
             journal_max_bytes: max_bytes,
             journal_reserve_bytes: reserve_bytes,
             journal_keep: Duration::from_secs(keep_hours * 3600),
-            checkpoint_every: Duration::from_secs(self.history.checkpoint_seconds),
+            history,
             rules_dir: dir(self.alerts.rules, "rules"),
             profiles_dir: dir(self.devices.profiles, "profiles"),
             push_dir: dir(self.push.sources, "push"),

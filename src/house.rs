@@ -19,11 +19,13 @@ use onemap_model::{Record, Timestamp, record};
 use onemap_rules::Engine;
 use onemap_store::acts::Acts;
 use onemap_store::attributes::Attributes;
+use onemap_store::engine::Archive;
 use onemap_store::gaps::GapLedger;
 use onemap_store::history::{History, HistoryConfig};
 use onemap_store::latest::Latest;
 use onemap_store::ledger::{Ledger, LedgerReader, Tokens};
 use onemap_store::register::{Register as RegisterFile, RegisterError};
+use onemap_store::remote::Spool;
 use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{info, warn};
 
@@ -46,6 +48,8 @@ pub(crate) struct House {
     pub(crate) pipeline: Pipeline,
     pub(crate) counters: Counters,
     pub(crate) adoptions: Adoptions,
+    /// What the history's engine has not got yet, when it has one.
+    pub(crate) spool: Option<Arc<Spool>>,
 }
 
 fn log_config(config: &Config) -> onemap_log::Config {
@@ -92,7 +96,26 @@ pub(crate) fn open(config: &Config, fanout: Option<Fanout>, purpose: Purpose) ->
             ),
         }
     };
-    assemble(config, &config.data_dir, log.clone(), reader, fanout)
+    let spool = open_spool(config)?;
+    let house = assemble(config, &config.data_dir, log.clone(), reader, fanout)?;
+    Ok(House {
+        pipeline: house.pipeline.with_spool(spool.clone()),
+        spool,
+        ..house
+    })
+}
+
+/// What is folded offline goes to the engine, too, when a server runs again.
+fn open_spool(config: &Config) -> Result<Option<Arc<Spool>>> {
+    let Some(part) = &config.history.remote else {
+        return Ok(None);
+    };
+    let engine = &part.engine;
+    let dir = &engine.spool_dir;
+    make_private_dir(dir)?;
+    let spool = Spool::open(dir, engine.spool_bytes, engine.reserve_bytes)
+        .with_context(|| format!("the spool in {} cannot be opened", dir.display()))?;
+    Ok(Some(Arc::new(spool)))
 }
 
 /// Replays the journal of `source` into the empty folder `into`: the same projections, made again.
@@ -283,6 +306,8 @@ fn assemble(
         clock,
         register: RwLock::new(register),
         keys,
+        archive: Archive::new(history.clone()),
+        remote: OnceLock::new(),
         history,
         latest,
         changes: Changes::default(),
@@ -355,6 +380,7 @@ fn assemble(
         pipeline,
         counters,
         adoptions,
+        spool: None,
     })
 }
 

@@ -15,8 +15,9 @@ use onemap_ingest::fanout::Fanout;
 use onemap_ingest::mqtt::{Addresses, Auth, Certificates, Holder, MqttServer, Sessions};
 use onemap_ingest::{Counters, Provision};
 use onemap_log::Batch;
-use onemap_model::{DeviceId, DeviceState, Record, Role, Scope, record};
+use onemap_model::{DeviceId, DeviceState, Record, Role, Scope, Timestamp, record};
 use onemap_store::ledger::TokenHash;
+use onemap_store::remote::{RemoteStore, Spool};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -80,6 +81,7 @@ pub(crate) struct Server {
     stop: CancellationToken,
     tasks: Vec<(&'static str, tokio::task::JoinHandle<Result<()>>)>,
     running: Running,
+    remote: Option<Arc<RemoteStore>>,
     data_dir: std::path::PathBuf,
 }
 
@@ -108,6 +110,7 @@ impl Server {
             pipeline,
             counters,
             adoptions,
+            spool,
         } = tokio::task::spawn_blocking(move || house::open(&owned, Some(opened), Purpose::Serve))
             .await
             .context("opening the data folder was cut short")??;
@@ -115,7 +118,8 @@ impl Server {
         let sessions = open_sessions(config, &views, &fanout, &counters).await?;
         let mqtt = mqtt.with_sessions(sessions.clone());
         let left = *views.log.durable().borrow();
-        let running = Running::start(pipeline, views.clone(), config.checkpoint_every)?;
+        let remote = start_remote(config, &views, spool.as_ref())?;
+        let running = Running::start(pipeline, views.clone(), config.history.checkpoint_every)?;
         // What the last run left is folded first, so that the first answers are current; after a kill
         // under full load that can take longer, and devices do not wait for it.
         if tokio::time::timeout(CATCH_UP, views.applied_whenever(left))
@@ -188,6 +192,7 @@ impl Server {
             stop,
             tasks,
             running,
+            remote,
             data_dir,
         })
     }
@@ -235,14 +240,48 @@ impl Server {
                 Err(_) => warn!(task = name, "a task did not end in time; its clients are cut off"),
             }
         }
-        let running = self.running;
-        tokio::task::spawn_blocking(move || running.stop())
+        let (running, remote) = (self.running, self.remote);
+        let stop = move || {
+            let stopped = running.stop();
+            // What it has not got yet stays in the spool.
+            if let Some(remote) = remote {
+                remote.stop();
+                remote.spool().close().context("the spool cannot be closed")?;
+            }
+            stopped
+        };
+        tokio::task::spawn_blocking(stop)
             .await
             .context("the stop was cut short")??;
         // A ready file without a server would mislead; a missing one is fine.
         let _ = std::fs::remove_file(self.data_dir.join("ready.json"));
         Ok(())
     }
+}
+
+/// Begins to send what the spool holds to the history's engine, and asks it for what is before the embedded span.
+fn start_remote(
+    config: &Config,
+    views: &Arc<Views>,
+    spool: Option<&Arc<Spool>>,
+) -> Result<Option<Arc<RemoteStore>>> {
+    let (Some(part), Some(spool)) = (&config.history.remote, spool) else {
+        return Ok(None);
+    };
+    let days = part.embedded_days;
+    let floor = move || match days {
+        Some(days) => clock().saturating_sub(Duration::from_secs(u64::from(days) * 86_400)),
+        None => Timestamp::from_ms(i64::MIN),
+    };
+    let runtime = tokio::runtime::Handle::current();
+    let remote = RemoteStore::start(&part.engine, spool.clone(), runtime, floor)
+        .context("the history's engine cannot be sent to")?;
+    let remote = Arc::new(remote);
+    views.archive.set_elder(remote.clone());
+    // Set once: a server has one.
+    let _ = views.remote.set(remote.clone());
+    info!(engine = remote.name(), "readings go to the history's engine, too");
+    Ok(Some(remote))
 }
 
 /// Writes the ready line to standard output and `DATA_DIR/ready.json`.
@@ -403,7 +442,6 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use onemap_model::Timestamp;
     use onemap_model::record::Register;
 
     use super::*;

@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use onemap_store::engine::StoreError;
 use serde_json::{Value, json};
 
 use crate::prometheus::{Fault, FaultKind};
@@ -94,6 +95,23 @@ impl Problem {
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
     }
+    /// 503 while the history's engine does not answer in full, 501 for what it has no way to answer.
+    pub(crate) fn store(error: &StoreError) -> Self {
+        match error {
+            StoreError::Busy { .. } | StoreError::Unavailable { .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "history_unavailable",
+                format!("values before the embedded span come from another engine: {error}"),
+            ),
+            StoreError::Unsupported { .. } => Self::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "history_unsupported",
+                error.to_string(),
+            ),
+            StoreError::History(error) => Self::internal(error),
+            error => Self::internal(error),
+        }
+    }
     /// 500, logged with its whole chain; the client sees only that it happened.
     pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         let mut chain = error.to_string();
@@ -117,7 +135,7 @@ impl IntoResponse for Fault {
         let status = match self.kind {
             FaultKind::BadData => StatusCode::BAD_REQUEST,
             FaultKind::Execution => StatusCode::UNPROCESSABLE_ENTITY,
-            FaultKind::Timeout => StatusCode::SERVICE_UNAVAILABLE,
+            FaultKind::Timeout | FaultKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             FaultKind::Forbidden => StatusCode::FORBIDDEN,
             FaultKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };

@@ -233,7 +233,7 @@ const OPERATIONS: &[Operation] = &[
             "known_at",
             "quality",
         ],
-        &[200, 304, 400, 404],
+        &[200, 304, 400, 404, 501, 503],
     ),
     Operation(
         "get",
@@ -259,7 +259,7 @@ const OPERATIONS: &[Operation] = &[
             "fill",
             "max_gap",
         ],
-        &[200, 304, 400],
+        &[200, 304, 400, 501, 503],
     ),
     Operation(
         "get",

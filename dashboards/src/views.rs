@@ -18,11 +18,13 @@ use onemap_rules::{Condition, RuleSet};
 use onemap_spatial::CityMap;
 use onemap_store::acts::Acts;
 use onemap_store::attributes::Attributes;
+use onemap_store::engine::Archive;
 use onemap_store::gaps::GapLedger;
 use onemap_store::history::{History, SeriesId};
 use onemap_store::latest::Latest;
 use onemap_store::ledger::LedgerReader;
 use onemap_store::register::RegisterView;
+use onemap_store::remote::RemoteStore;
 use onemap_wire::push::Source;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -136,8 +138,12 @@ pub struct Views {
     pub register: RwLock<Register>,
     /// Tokens and sessions.
     pub keys: Keys,
-    /// The time-series store.
+    /// The embedded time-series store.
     pub history: Arc<History>,
+    /// Values wherever they are kept: what is read goes through here.
+    pub archive: Archive,
+    /// The history's engine beside the embedded one, set when the server starts.
+    pub remote: OnceLock<Arc<RemoteStore>>,
     /// Newest value of every series.
     pub latest: Arc<Latest>,
     /// How often what was there of each series has changed.
@@ -420,6 +426,15 @@ impl Views {
             why.push(format!(
                 "the pipeline is {behind} records behind; what is shown is older than what is kept"
             ));
+        }
+        if let Some(spool) = self.remote.get().map(|remote| remote.spool().state()) {
+            if let Some(failed) = spool.failed {
+                why.push(format!("the spool of the history's engine has failed: {failed}"));
+            } else if spool.full {
+                why.push(
+                    "the spool of the history's engine is full; readings wait in the journal".to_owned(),
+                );
+            }
         }
         if let Some(fault) = &*self.fault.read().expect(POISON) {
             why.push(fault.clone());

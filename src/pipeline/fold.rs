@@ -32,6 +32,7 @@ use super::imported::refused_rows;
 use super::known::KnownDevices;
 use super::lifecycle::{Maintenances, as_of};
 use super::relayed::is_relayed;
+use super::spooling::Accepted;
 
 /// Faults that one quarantine entry spells out.
 const N_DETAILS: usize = 8;
@@ -50,6 +51,8 @@ pub(super) struct Pending {
     pub(super) replies: Vec<Reply>,
     /// Children that gateways made known; the registrar records them.
     pub(super) adopted: Vec<Device>,
+    /// Readings that history accepted, for its engine.
+    pub(super) accepted: Accepted,
     /// Payload bytes held for quarantine and evidence.
     pub(super) bytes: usize,
 }
@@ -102,6 +105,8 @@ pub(super) struct Fold<'a> {
     pub(super) now: &'a mut Timestamp,
     pub(super) maintenances: &'a mut Maintenances,
     pub(super) ages: AgeLimits,
+    /// Accepted readings go to an engine, too.
+    pub(super) spools: bool,
     /// The way in of the record's frame.
     pub(super) lane: Lane,
     pub(super) turn: Turn,
@@ -314,6 +319,9 @@ impl Fold<'_> {
             .append(&readings)
             .context("the history cannot take readings")?;
         views.changes.note(&outcomes);
+        if self.spools {
+            self.pending.accepted.take(&views.history, &readings, &outcomes)?;
+        }
         views.latest.apply(&readings, &outcomes);
         let again = self.turn == Turn::Again;
         views.gaps.note(&readings, &outcomes, again);

@@ -21,6 +21,7 @@ mod pushed;
 pub(crate) mod refused;
 mod relayed;
 mod room;
+mod spooling;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use onemap_model::{AlertId, ProfileId, Record, Timestamp};
 use onemap_rules::Engine;
 use onemap_store::ledger::{Ledger, LedgerBatch};
 use onemap_store::register::Register as RegisterFile;
+use onemap_store::remote::Spool;
 use onemap_wire::native::Receipt;
 use onemap_wire::profile::Profile;
 use tokio::sync::{mpsc, oneshot};
@@ -97,6 +99,10 @@ pub(crate) struct Pipeline {
     adoptions: Adoptions,
     maintenances: Maintenances,
     room: Room,
+    /// Where accepted readings go when history has an engine beside the embedded one.
+    spool: Option<Arc<Spool>>,
+    /// Last position given to the spool.
+    spooled: u64,
     /// Set while the pipeline runs: a write that fails is tried again until this says stop.
     patience: Option<Arc<AtomicBool>>,
 }
@@ -179,6 +185,8 @@ impl Pipeline {
             adoptions,
             maintenances,
             room,
+            spool: None,
+            spooled: 0,
             patience: None,
         };
         pipeline.show_states();
@@ -266,6 +274,7 @@ impl Pipeline {
                         turn: Turn::First,
                         taken: Taken::default(),
                         maintenances: &mut self.maintenances,
+                        spools: self.spool.is_some(),
                     },
                     position,
                     record,
@@ -316,6 +325,7 @@ impl Pipeline {
     fn finish_batch(&mut self) -> Result<()> {
         self.show_states();
         let mut pending = std::mem::take(&mut self.pending);
+        self.spool(std::mem::take(&mut pending.accepted))?;
         self.fetch_evidence(&mut pending);
         pending.ledger.cursor = self.position;
         let numbered = if is_empty(&pending.ledger) {
@@ -423,6 +433,7 @@ impl Pipeline {
     /// batch; then the register's file, which may lag behind but never lead.
     pub(crate) fn checkpoint(&mut self) -> Result<()> {
         self.persist("a checkpoint is made", |own| own.room.check())?;
+        self.settle_spool()?;
         let engine = self.engine.snapshot();
         let board = self.views.board.read().expect(POISON).snapshot();
         let gaps = self.views.gaps.encode_changed();

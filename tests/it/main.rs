@@ -20,6 +20,7 @@ mod demo;
 mod devices;
 mod dialects;
 mod disk;
+mod engine;
 mod export;
 mod foreign;
 mod gateway;

@@ -189,7 +189,7 @@ pub(crate) async fn show(
         let takes = marks.filter(&takes);
         let which = Which { known_at, takes };
         let steps = views
-            .history
+            .archive
             .aggregate(&members, (span.from, span.to), step, across, which)?;
         let groups = groups.into_iter().zip(steps);
         let rows = groups.map(|((name, group), steps)| GroupRow {

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
-use onemap_store::history::HistoryError;
+use onemap_store::engine::StoreError;
 use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -72,7 +72,7 @@ pub(crate) fn answer(
     turns: Turns,
     limit: usize,
     (head, tail): (String, String),
-    mut piece: impl FnMut(&Views, usize, &mut Rows) -> Result<More, HistoryError> + Send + 'static,
+    mut piece: impl FnMut(&Views, usize, &mut Rows) -> Result<More, StoreError> + Send + 'static,
 ) -> Response {
     let mut rows = Rows {
         bytes: format!("{{{head}\"items\":[").into_bytes(),
@@ -100,7 +100,7 @@ impl Turns {
     pub(crate) async fn once<T: Send + 'static>(
         &self,
         views: Arc<Views>,
-        read: impl FnOnce(&Views) -> Result<T, HistoryError> + Send + 'static,
+        read: impl FnOnce(&Views) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
         let turn = self.0.clone().acquire_owned().await;
         let turn = turn.expect("the turns are never closed");
@@ -111,7 +111,7 @@ impl Turns {
         });
         match made.await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(Problem::internal(&error)),
+            Ok(Err(error)) => Err(Problem::store(&error)),
             Err(error) => Err(Problem::internal(&error)),
         }
     }
@@ -253,7 +253,7 @@ mod tests {
     #[tokio::test]
     async fn a_piece_that_fails_cuts_the_answer() {
         let turns = Arc::new(Semaphore::new(1));
-        for make in [|| panic!("on purpose"), || Err(HistoryError::Cursor.into())] {
+        for make in [|| panic!("on purpose"), || Err("on purpose".into())] {
             let mut pieces = pieces(&turns, make);
             assert!(pieces.recv().await.is_some_and(|piece| piece.is_err()));
             assert!(pieces.recv().await.is_none());

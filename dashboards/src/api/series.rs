@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use onemap_model::scope::Permission;
 use onemap_model::{DeviceId, DivisionCode, Quality, Quantity, Timestamp};
-use onemap_store::history::{HistoryError, SeriesId, Step, Version, Which};
+use onemap_store::engine::StoreError;
+use onemap_store::history::{SeriesId, Step, Version, Which};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -192,7 +193,7 @@ pub(crate) async fn values(
                 let takes = marks.filter(&takes);
                 let which = Which { known_at, takes };
                 views
-                    .history
+                    .archive
                     .downsample_of(id, (span.from, span.to), step, agg, which)
             });
             rows::json(steps_page(&steps.await?, filling, &around))
@@ -206,7 +207,15 @@ pub(crate) async fn values(
                 marks,
                 known_at,
                 revisions: query.revisions,
+                received: false,
             };
+            // Rows are sent as they are read: what cannot be answered is to be said before the first.
+            let check = move |views: &Views| {
+                views
+                    .archive
+                    .check(chosen.from, chosen.known_at, chosen.revisions)
+            };
+            turns.once(views.clone(), check).await?;
             rows::answer(views, turns, limit, around, pieces(id, chosen, given))
         }
     };
@@ -270,7 +279,7 @@ fn pieces(
     id: SeriesId,
     chosen: Chosen,
     mut given: Option<Given>,
-) -> impl FnMut(&Views, usize, &mut Rows) -> Result<More, HistoryError> + Send {
+) -> impl FnMut(&Views, usize, &mut Rows) -> Result<More, StoreError> + Send {
     move |views, n, rows| {
         let mut n_left = n;
         let mut take = |version: Version| {

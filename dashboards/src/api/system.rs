@@ -12,6 +12,7 @@ use onemap_model::scope::Permission;
 use onemap_model::{Refusal, Scope};
 use serde_json::{Map, Value, json};
 
+use crate::api::engine;
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::screen;
@@ -63,6 +64,7 @@ pub(crate) async fn show(State(views): State<Arc<Views>>, caller: Caller) -> Res
                     "bytes": log.bytes, "segments": log.segments},
         "cursors": {"history": progress.history, "ledger": progress.ledger, "register": progress.register,
                     "views": progress.applied},
+        "history": engine::shown(views.remote.get().map(AsRef::as_ref), views.now()),
         "counts": views.counts(scope),
         "refused": refused,
     })))
@@ -281,6 +283,9 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         "Series in the dictionary.",
         &one(views.history.stats().series),
     );
+    if let Some(remote) = views.remote.get() {
+        engine::metrics(remote, views.now(), &mut metric);
+    }
     let (held, facts, n_resent, n_repeated) = {
         let work = views.commands.work();
         let (facts, n_resent, n_repeated) = work.book.facts();

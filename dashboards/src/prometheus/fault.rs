@@ -11,6 +11,8 @@ pub(crate) enum FaultKind {
     Timeout,
     /// The role may not ask.
     Forbidden,
+    /// The history's engine does not answer now.
+    Unavailable,
     /// The history could not be read.
     Internal,
 }
@@ -23,6 +25,7 @@ impl FaultKind {
             Self::Execution => "execution",
             Self::Timeout => "timeout",
             Self::Forbidden => "unauthorized",
+            Self::Unavailable => "unavailable",
             Self::Internal => "internal",
         }
     }

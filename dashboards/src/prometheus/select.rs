@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onemap_model::{Device, DivisionCode, Scope, SeriesKey, Timestamp, Value};
-use onemap_store::history::{HistoryError, SeriesId, SeriesInfo};
+use onemap_store::engine::StoreError;
+use onemap_store::history::{SeriesId, SeriesInfo};
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::VectorSelector;
 
@@ -113,7 +114,7 @@ impl Catalogue<'_> {
             values.clear();
             let mut over = None;
             self.views
-                .history
+                .archive
                 .scan(known.id, from, end, &mut |point| {
                     if let Err(fault) = meter.read(1) {
                         over = Some(fault);
@@ -139,7 +140,13 @@ impl Catalogue<'_> {
     }
 }
 
-fn unread(error: &HistoryError) -> Fault {
+fn unread(error: &StoreError) -> Fault {
+    if matches!(error, StoreError::Unavailable { .. } | StoreError::Busy { .. }) {
+        return Fault::new(
+            FaultKind::Unavailable,
+            format!("values before the embedded span: {error}"),
+        );
+    }
     tracing::error!(%error, "the history cannot be read for a query");
     Fault::new(
         FaultKind::Internal,

@@ -151,10 +151,14 @@ pub(crate) async fn export(
         marks: Marks::parse(query.quality.as_deref())?,
         known_at: at("known_at", &query.known_at)?,
         revisions: query.revisions,
+        received: true,
     };
     if chosen.from > chosen.to {
         return Err(Problem::bad_request("bad_range", "from is after to"));
     }
+    // Said before the first byte is sent: rows tell when they were received, which only the embedded history knows.
+    let check = move |views: &Views| views.archive.check(chosen.from, chosen.known_at, true);
+    turns.once(views.clone(), check).await?;
     let series = series(&views, scope, &query)?;
     let writer = Writer::of(query.format).map_err(|error| Problem::internal(&error))?;
     let end = {

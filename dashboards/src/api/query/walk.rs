@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use onemap_model::{Quality, Timestamp};
-use onemap_store::history::{HistoryError, SeriesId, Version, Which};
+use onemap_store::engine::StoreError;
+use onemap_store::history::{Point, SeriesId, Version, Which};
 
 use crate::api::query::marks::Marks;
 use crate::api::query::page::Given;
@@ -19,6 +20,9 @@ pub(crate) struct Chosen {
     pub(crate) known_at: Option<Timestamp>,
     /// Every version of each time; else the last.
     pub(crate) revisions: bool,
+    /// It is said when they were received, which an engine beside the embedded history does not know. Where it is
+    /// not, that time is not to be looked at.
+    pub(crate) received: bool,
 }
 
 impl Chosen {
@@ -30,7 +34,7 @@ impl Chosen {
         id: SeriesId,
         given: &mut Option<Given>,
         take: &mut dyn FnMut(Version) -> ControlFlow<()>,
-    ) -> Result<bool, HistoryError> {
+    ) -> Result<bool, StoreError> {
         let takes = |quality: Quality| self.marks.takes(quality);
         let which = Which {
             known_at: self.known_at,
@@ -56,10 +60,21 @@ impl Chosen {
             }
             taken
         };
-        let history = &views.history;
-        match self.revisions {
-            true => history.scan_versions(id, from, self.to, which, &mut pass)?,
-            false => history.scan_whole(id, from, self.to, which, &mut pass)?,
+        let archive = &views.archive;
+        let mut shown = |point: Point| {
+            pass(Version {
+                measured_at: point.measured_at,
+                value: point.value,
+                quality: point.quality,
+                received_at: point.measured_at,
+                position: None,
+                shown: true,
+            })
+        };
+        match (self.revisions, self.received) {
+            (true, _) => archive.scan_versions(id, from, self.to, which, &mut pass)?,
+            (false, true) => archive.scan_whole(id, from, self.to, which, &mut pass)?,
+            (false, false) => archive.scan_of(id, from, self.to, which, &mut shown)?,
         }
         Ok(is_all)
     }
