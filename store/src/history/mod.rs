@@ -29,10 +29,12 @@ mod revisions;
 mod rollup;
 mod run;
 mod series;
+mod stat;
 mod steps;
 mod sum;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -56,7 +58,9 @@ pub(crate) use rollup::Held;
 use series::Dictionary;
 pub(crate) use series::parse_key;
 pub use series::{SeriesId, SeriesInfo};
+pub use stat::{OfWeek, Stat};
 pub(crate) use steps::{Grid, value};
+pub use verify::{Fault, Verified};
 use write::{Sizes, Writer};
 
 /// How history packs and caches.

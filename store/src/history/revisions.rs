@@ -46,6 +46,11 @@ impl Replaced {
     }
 }
 
+/// Whether key and row are a replaced value.
+pub(super) fn is_row(key: &[u8], row: &[u8]) -> bool {
+    Replaced::decode(key, row).is_some()
+}
+
 /// Replaced values that no checkpoint has written yet, by time and ordinal.
 pub(super) type Pending = BTreeMap<(i64, u32), Replaced>;
 

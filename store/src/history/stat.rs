@@ -1,0 +1,142 @@
+//! What a history holds and what it takes, week by week and class by class.
+//!
+//! Looks at the headers of one snapshot and waits for nobody.
+
+use std::collections::BTreeMap;
+
+use fjall::Readable;
+use onemap_model::{SeriesKey, Timestamp};
+use serde::Serialize;
+
+use super::chunk::{self, partition_range, read_key};
+use super::disk::FORMAT;
+use super::memory::unpoisoned;
+use super::{History, HistoryError, SeriesId};
+
+/// What one week holds of the series of one class.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OfWeek {
+    /// Keyspace of the week.
+    pub keyspace: String,
+    /// First time of the week.
+    pub from: Timestamp,
+    /// First time after it.
+    pub to: Timestamp,
+    /// Class of retention.
+    pub class: String,
+    /// Series that have points in it.
+    pub series: u64,
+    /// Points in chunks.
+    pub points: u64,
+    /// Chunks.
+    pub chunks: u64,
+    /// Bytes of the chunks and their keys.
+    pub bytes: u64,
+}
+
+/// What a history holds, as of its last checkpoint but for `unsaved`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Stat {
+    /// Layout of the rows.
+    pub format: u64,
+    /// Journal position of the last checkpoint.
+    pub cursor: u64,
+    /// Series ever seen.
+    pub series: u64,
+    /// Times that have a value, those that no checkpoint has made durable yet with them.
+    pub points: u64,
+    /// Points that no checkpoint has made durable yet.
+    pub unsaved: u64,
+    /// Oldest and newest measured time.
+    pub oldest: Option<Timestamp>,
+    /// Newest measured time.
+    pub newest: Option<Timestamp>,
+    /// Bytes of the whole database on disk, its write-ahead log included.
+    pub disk_bytes: u64,
+    /// Bytes on disk by point; absent without points.
+    pub bytes_per_point: Option<f64>,
+    /// Days of series that are rolled up, and the bytes of their rows.
+    pub rollups: u64,
+    /// Bytes of these rows.
+    pub rollup_bytes: u64,
+    /// Days of series that are due again.
+    pub due: u64,
+    /// Replaced values.
+    pub revisions: u64,
+    /// Bytes of what is not in chunks yet: heads and late points.
+    pub head_bytes: u64,
+    /// Rows whose checksum does not fit; `verify` says which.
+    pub damaged: u64,
+    /// By week, then by class.
+    pub weeks: Vec<OfWeek>,
+}
+
+impl History {
+    /// Looks at every header. `class` names the class of a series.
+    ///
+    /// # Errors
+    /// [`HistoryError::Read`] when the disk fails.
+    pub fn stat(&self, class: &dyn Fn(&SeriesKey) -> String) -> Result<Stat, HistoryError> {
+        let (snapshot, cursor) = {
+            let _writer = unpoisoned(self.writer.lock());
+            (self.disk.db.snapshot(), self.cursor())
+        };
+        let size = self.stats();
+        let all = self.all_series();
+        let mut stat = Stat {
+            format: FORMAT,
+            cursor,
+            series: size.series,
+            points: size.points,
+            unsaved: size.unsaved,
+            oldest: all.iter().map(|series| series.first).min(),
+            newest: all.iter().map(|series| series.last).max(),
+            disk_bytes: size.disk_bytes,
+            bytes_per_point: (size.points > 0).then(|| size.disk_bytes as f64 / size.points as f64),
+            ..Stat::default()
+        };
+        for (partition, keyspace) in self.disk.partitions((i64::MIN, i64::MAX)) {
+            let (first, last) = partition_range(partition);
+            let mut classes: BTreeMap<String, OfWeek> = BTreeMap::new();
+            let mut of: Option<(u32, String)> = None;
+            for row in snapshot.iter(&keyspace) {
+                let (key, row) = row.into_inner().map_err(HistoryError::reading)?;
+                let (Some((id, ..)), Some((header, _))) = (read_key(&key), chunk::open(&key, &row)) else {
+                    stat.damaged += 1;
+                    continue;
+                };
+                let is_next = of.as_ref().is_none_or(|(before, _)| *before != id);
+                if is_next {
+                    let key = self.series_key(SeriesId(id));
+                    of = Some((id, key.map_or_else(String::new, |key| class(&key))));
+                }
+                let Some((_, class)) = &of else { continue };
+                let week = classes.entry(class.clone()).or_insert_with(|| OfWeek {
+                    keyspace: format!("c{partition}"),
+                    from: Timestamp::from_ms(first),
+                    to: Timestamp::from_ms(last.saturating_add(1)),
+                    class: class.clone(),
+                    ..OfWeek::default()
+                });
+                week.series += u64::from(is_next);
+                week.points += header.n;
+                week.chunks += 1;
+                week.bytes += (key.len() + row.len()) as u64;
+            }
+            stat.weeks.extend(classes.into_values());
+        }
+        for (keyspace, n, n_bytes) in [
+            (&self.disk.rollups, &mut stat.rollups, &mut stat.rollup_bytes),
+            (&self.disk.revisions, &mut stat.revisions, &mut 0),
+            (&self.disk.due, &mut stat.due, &mut 0),
+            (&self.disk.heads, &mut 0, &mut stat.head_bytes),
+        ] {
+            for row in snapshot.iter(keyspace) {
+                let (key, row) = row.into_inner().map_err(HistoryError::reading)?;
+                *n += 1;
+                *n_bytes += (key.len() + row.len()) as u64;
+            }
+        }
+        Ok(stat)
+    }
+}
