@@ -330,6 +330,11 @@ impl Config {
         })
     }
 
+    /// The file that it was read from.
+    pub(crate) fn written_at(&self) -> Option<&Path> {
+        self.written.as_deref().map(|written| written.path.as_path())
+    }
+
     /// A fault that begins with its `[section] key`, with file and line before it where they are known.
     pub(crate) fn placed(&self, fault: &str) -> String {
         match &self.written {

@@ -52,7 +52,7 @@ pub(crate) struct House {
     pub(crate) spool: Option<Arc<Spool>>,
 }
 
-fn log_config(config: &Config) -> onemap_log::Config {
+pub(crate) fn log_config(config: &Config) -> onemap_log::Config {
     let mut log = onemap_log::Config::new(config.data_dir.join("journal"));
     log.segment_bytes = config.segment_bytes;
     log.max_bytes = Some(config.journal_max_bytes);
@@ -74,6 +74,12 @@ pub(crate) enum Purpose {
 /// Opens the data folder for writing; only one process can.
 pub(crate) fn open(config: &Config, fanout: Option<Fanout>, purpose: Purpose) -> Result<House> {
     make_private_dir(&config.data_dir)?;
+    let unfinished = config.data_dir.join(crate::restore::UNFINISHED);
+    anyhow::ensure!(
+        !unfinished.exists(),
+        "{} is a restore that did not come to its end: remove the folder and restore again",
+        config.data_dir.display()
+    );
     let (log, recovery) = Log::open(log_config(config))
         .with_context(|| format!("the journal in {} cannot be opened", config.data_dir.display()))?;
     if let Some(torn) = &recovery.torn {
@@ -332,6 +338,7 @@ fn assemble(
         http: Arc::default(),
         links: Links::default(),
         provision: OnceLock::new(),
+        keeping: Default::default(),
         changing: tokio::sync::Mutex::default(),
         config_faults: AtomicU64::new(0),
         refused: refused::decode(history_refused.as_deref()),

@@ -1,5 +1,6 @@
 //! `onemap`: the command line. Composes the members; decides nothing.
 
+mod backup;
 mod care;
 mod check;
 mod commanding;
@@ -8,11 +9,13 @@ mod demo;
 mod door;
 mod downlink;
 mod files;
+mod history;
 mod house;
 mod pipeline;
 mod provision;
 mod quarantine;
 mod registrar;
+mod restore;
 mod serve;
 mod shipped;
 
@@ -84,6 +87,21 @@ enum Command {
     /// The journal.
     #[command(subcommand)]
     Journal(JournalCommand),
+    /// The history: whether it is whole, and what it holds.
+    #[command(subcommand)]
+    History(HistoryCommand),
+    /// Copy everything that is kept to a folder, while the server runs or when it is stopped. A folder that
+    /// holds a backup already gets what has changed. Secrets are left out: admin.token, and what stands
+    /// beside the files of push sources.
+    Backup {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Make a data folder (--data-dir, new or empty) from a backup, after every file of it was checked.
+    Restore {
+        /// The folder of the backup.
+        dir: PathBuf,
+    },
     /// One digest each of latest values, history and transitions: equal for equal journals. That of `values` is
     /// equal, too, for a history and one that its export was imported into.
     Digest,
@@ -177,6 +195,14 @@ enum JournalCommand {
     },
 }
 
+#[derive(Subcommand)]
+enum HistoryCommand {
+    /// Read every row, check it and compare it with the others; ends with 1 when anything is wrong.
+    Verify,
+    /// Series, points and bytes by week and class, rollups, revisions, layout, cursor.
+    Stat,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("ONEMAP_LOG")
@@ -222,6 +248,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Check => check::check(load(), json),
         Command::Digest => check::digest(&load()?),
+        Command::History(HistoryCommand::Verify) => history::verify(&load()?, json),
+        Command::History(HistoryCommand::Stat) => history::stat(&load()?, json),
+        Command::Backup { dir } => backup::backup(&load()?, &dir, json),
+        Command::Restore { dir } => restore::restore(&dir, &data_dir, json),
         Command::Journal(JournalCommand::Stat) => check::stat(&load()?),
         Command::Journal(JournalCommand::Replay { into }) => check::replay(&load()?, &into),
         Command::Token(command) => {

@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::backup;
 use crate::care;
 use crate::config::Config;
 use crate::downlink;
@@ -181,6 +182,12 @@ impl Server {
             tokio::spawn(retention(views.clone(), sessions, config.clone(), stop.clone())),
         ));
         tasks.push(("care", tokio::spawn(care::run(views.clone(), stop.clone()))));
+        // Set once: a server has one.
+        let _ = views.keeping.backups.set(Arc::new(backup::Maker::new(
+            views.clone(),
+            config.clone(),
+            stop.clone(),
+        )));
         views.ready.store(true, Ordering::Release);
         let data_dir = config.data_dir.clone();
         Ok(Self {
@@ -360,6 +367,10 @@ async fn retention(
         let (keep, max_bytes) = (config.journal_keep, config.journal_max_bytes);
         let sessions_at = sessions.cursor();
         let released = tokio::task::spawn_blocking(move || {
+            // A backup needs the segments that are there; the next round lets them go.
+            let Ok(_held) = views.keeping.segments.try_lock() else {
+                return Ok(Default::default());
+            };
             let progress = *views.progress.borrow();
             let floor = progress
                 .applied

@@ -7,6 +7,7 @@ mod api;
 pub mod auth;
 mod changes;
 mod error;
+pub mod keeping;
 pub mod limits;
 mod openapi;
 mod prometheus;
@@ -39,8 +40,8 @@ const SMALL_BODY: usize = 64 << 10;
 pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationToken) -> Router {
     use api::devices::{change, provisioning};
     use api::{
-        aggregate, alerts, attributes, commands, device_http, devices, entities, export, fetched, import,
-        latest, ledger, quarantine, readings, readmit, rules, series, session, system, write,
+        aggregate, alerts, attributes, commands, device_http, devices, entities, export, fetched, history,
+        import, latest, ledger, quarantine, readings, readmit, rules, series, session, system, write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -107,6 +108,9 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/api/v1/quarantine/{id}/readmit", post(readmit::readmit_one))
         .route("/api/v1/quarantine/{id}/discard", post(readmit::discard_one))
         .route("/api/v1/digest", get(system::digest))
+        .route("/api/v1/history/stat", get(history::stat))
+        .route("/api/v1/history/verify", get(history::verify))
+        .route("/api/v1/backup", get(history::backup_state).post(history::backup))
         .route("/api/v1/entities", post(entities::post))
         .route("/api/v1/entities/batch", post(entities::batch))
         .route("/api/v1/entities/{code}", get(entities::show))

@@ -62,6 +62,34 @@ const OPERATIONS: &[Operation] = &[
     ),
     Operation(
         "get",
+        "/api/v1/history/stat",
+        "What the history holds and takes, by week and class.",
+        &[],
+        &[200, 403],
+    ),
+    Operation(
+        "get",
+        "/api/v1/history/verify",
+        "Reads every row of the history and compares them; faults with keyspace, series and time.",
+        &[],
+        &[200, 403],
+    ),
+    Operation(
+        "post",
+        "/api/v1/backup",
+        "Begin a backup of everything that is kept into a folder of the server's machine.",
+        &[],
+        &[202, 400, 403, 409],
+    ),
+    Operation(
+        "get",
+        "/api/v1/backup",
+        "How the backup goes, or how the last one went.",
+        &[],
+        &[200, 403],
+    ),
+    Operation(
+        "get",
         "/api/v1/devices",
         "Devices with their state.",
         &[

@@ -213,6 +213,8 @@ pub struct Views {
     pub ready: AtomicBool,
     /// Where changed rule files and profiles are written, so that a restart finds them.
     pub folders: Folders,
+    /// What keeps the data itself in order.
+    pub keeping: crate::keeping::Keeping,
     /// Asks the pipeline for digests between two batches.
     pub digests: mpsc::Sender<oneshot::Sender<serde_json::Value>>,
 }

@@ -49,6 +49,8 @@ pub enum Permission {
     Audit,
     /// Send commands to devices and take them back.
     Command,
+    /// Copy everything that is kept to a folder of the server's machine.
+    Backup,
 }
 
 impl Role {

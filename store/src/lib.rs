@@ -15,4 +15,4 @@ pub mod register;
 pub mod remote;
 mod sqlite;
 
-pub use sqlite::FileError;
+pub use sqlite::{FileError, copy as copy_file};

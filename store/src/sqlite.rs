@@ -138,6 +138,19 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Connection, FileError> {
     Ok(connection)
 }
 
+/// Copies a file that [`open`] made, as its last commit left it, into a new one; writers go on meanwhile.
+///
+/// # Errors
+/// [`FileError`], also when `to` is there already.
+pub fn copy(path: &Path, to: &Path) -> Result<(), FileError> {
+    let connection = open_to_read(path)?;
+    let to = to.to_string_lossy();
+    connection
+        .execute("VACUUM INTO ?1", [&*to])
+        .map(|_| ())
+        .map_err(|e| error(path, "copy", e))
+}
+
 /// A transaction that takes the write lock at once, so that it cannot fail half way for a lock.
 pub(crate) fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
     connection.transaction_with_behavior(TransactionBehavior::Immediate)

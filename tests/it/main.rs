@@ -26,6 +26,7 @@ mod foreign;
 mod gateway;
 mod history;
 mod http_limits;
+mod keeping;
 mod kept;
 mod prometheus;
 mod queries;

@@ -10,6 +10,7 @@ mod engine;
 pub(crate) mod entities;
 pub(crate) mod export;
 pub(crate) mod fetched;
+pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod keep;
 pub(crate) mod latest;

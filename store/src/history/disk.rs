@@ -140,6 +140,19 @@ impl Disk {
             .map(|(p, keyspace)| (*p, keyspace.clone()))
             .collect()
     }
+    /// Every keyspace with its name.
+    pub(super) fn keyspaces(&self) -> Result<Vec<(String, Keyspace)>, HistoryError> {
+        let names = self.db.list_keyspace_names();
+        let named = |name: &str| Ok((name.to_owned(), self.named(name)?));
+        names.iter().map(|name| named(name)).collect()
+    }
+    /// The keyspace of a name, made when it is not there.
+    pub(super) fn named(&self, name: &str) -> Result<Keyspace, HistoryError> {
+        match name.strip_prefix('c').and_then(|n| n.parse().ok()) {
+            Some(partition) => self.make_partition(partition),
+            None => self.db.keyspace(name, small_rows).map_err(HistoryError::writing),
+        }
+    }
     pub(super) fn n_partitions(&self) -> u64 {
         unpoisoned(self.partitions.read()).len() as u64
     }

@@ -625,47 +625,95 @@ fn cared_for(dir: &Path) -> History {
 fn every_kind_of_fault_is_found_and_told_with_its_place() {
     type Harm = fn(&History);
     let harms: [(&str, Harm, &str); 7] = [
-        ("a turned bit", |history| {
-            let week = history.disk.partitions((i64::MIN, i64::MAX)).remove(0).1;
-            let (key, row) = week.first_key_value().unwrap().into_inner().unwrap();
-            let mut row = row.to_vec();
-            row[9] ^= 4;
-            week.insert(key, row).unwrap();
-        }, ": its checksum does not fit"),
-        ("a chunk twice", |history| {
-            let week = history.disk.partitions((i64::MIN, i64::MAX)).remove(0).1;
-            let (key, row) = week.first_key_value().unwrap().into_inner().unwrap();
-            let points = chunk::points(chunk::open(&key, &row).unwrap().1).unwrap();
-            let again = chunk::key(1, points[1].at, 999);
-            week.insert(again, chunk::pack(&again, &points[1..])).unwrap();
-        }, ": it overlaps the chunk before it"),
-        ("a chunk in another week", |history| {
-            let week = history.disk.partitions((i64::MIN, i64::MAX)).remove(0).1;
-            let (key, row) = week.last_key_value().unwrap().into_inner().unwrap();
-            let mut points = chunk::points(chunk::open(&key, &row).unwrap().1).unwrap();
-            points.iter_mut().for_each(|point| point.at += 30 * 86_400_000);
-            let key = chunk::key(2, points[0].at, 999);
-            week.insert(key, chunk::pack(&key, &points)).unwrap();
-        }, ": it reaches out of its week"),
-        ("a lost revision", |history| {
-            let (key, _) = history.disk.revisions.first_key_value().unwrap().into_inner().unwrap();
-            history.disk.revisions.remove(key).unwrap();
-        }, "revisions: the value that a revision replaced is missing"),
-        ("a lost chunk", |history| {
-            let week = history.disk.partitions((i64::MIN, i64::MAX)).remove(0).1;
-            let (key, _) = week.first_key_value().unwrap().into_inner().unwrap();
-            week.remove(key).unwrap();
-        }, "heads: the series should have 2000 points and has "),
-        ("another rollup", |history| {
-            let (key, row) = history.disk.rollups.first_key_value().unwrap().into_inner().unwrap();
-            let mut day = rollup::Day::decode(chunk::unseal(&key, &row).unwrap()).unwrap();
-            day.hours[7].n += 1;
-            history.disk.rollups.insert(key.clone(), chunk::seal(&key, day.encode())).unwrap();
-        }, "rollups: the hours of the day are not those of its points"),
-        ("a head of something else", |history| {
-            let key = 1u32.to_be_bytes();
-            history.disk.heads.insert(key, chunk::seal(&key, vec![7; 3])).unwrap();
-        }, "heads: it is no head of a series"),
+        (
+            "a turned bit",
+            |history| {
+                let week = history.disk.partitions((i64::MIN, i64::MAX)).remove(0).1;
+                let (key, row) = week.first_key_value().unwrap().into_inner().unwrap();
+                let mut row = row.to_vec();
+                row[9] ^= 4;
+                week.insert(key, row).unwrap();
+            },
+            ": its checksum does not fit",
+        ),
+        (
+            "a chunk twice",
+            |history| {
+                let week = history.disk.partitions((i64::MIN, i64::MAX)).remove(0).1;
+                let (key, row) = week.first_key_value().unwrap().into_inner().unwrap();
+                let points = chunk::points(chunk::open(&key, &row).unwrap().1).unwrap();
+                let again = chunk::key(1, points[1].at, 999);
+                week.insert(again, chunk::pack(&again, &points[1..])).unwrap();
+            },
+            ": it overlaps the chunk before it",
+        ),
+        (
+            "a chunk in another week",
+            |history| {
+                let week = history.disk.partitions((i64::MIN, i64::MAX)).remove(0).1;
+                let (key, row) = week.last_key_value().unwrap().into_inner().unwrap();
+                let mut points = chunk::points(chunk::open(&key, &row).unwrap().1).unwrap();
+                points.iter_mut().for_each(|point| point.at += 30 * 86_400_000);
+                let key = chunk::key(2, points[0].at, 999);
+                week.insert(key, chunk::pack(&key, &points)).unwrap();
+            },
+            ": it reaches out of its week",
+        ),
+        (
+            "a lost revision",
+            |history| {
+                let (key, _) = history
+                    .disk
+                    .revisions
+                    .first_key_value()
+                    .unwrap()
+                    .into_inner()
+                    .unwrap();
+                history.disk.revisions.remove(key).unwrap();
+            },
+            "revisions: the value that a revision replaced is missing",
+        ),
+        (
+            "a lost chunk",
+            |history| {
+                let week = history.disk.partitions((i64::MIN, i64::MAX)).remove(0).1;
+                let (key, _) = week.first_key_value().unwrap().into_inner().unwrap();
+                week.remove(key).unwrap();
+            },
+            "heads: the series should have 2000 points and has ",
+        ),
+        (
+            "another rollup",
+            |history| {
+                let (key, row) = history
+                    .disk
+                    .rollups
+                    .first_key_value()
+                    .unwrap()
+                    .into_inner()
+                    .unwrap();
+                let mut day = rollup::Day::decode(chunk::unseal(&key, &row).unwrap()).unwrap();
+                day.hours[7].n += 1;
+                history
+                    .disk
+                    .rollups
+                    .insert(key.clone(), chunk::seal(&key, day.encode()))
+                    .unwrap();
+            },
+            "rollups: the hours of the day are not those of its points",
+        ),
+        (
+            "a head of something else",
+            |history| {
+                let key = 1u32.to_be_bytes();
+                history
+                    .disk
+                    .heads
+                    .insert(key, chunk::seal(&key, vec![7; 3]))
+                    .unwrap();
+            },
+            "heads: it is no head of a series",
+        ),
     ];
     for (name, harm, want) in harms {
         let dir = tempfile::tempdir().unwrap();
@@ -681,7 +729,10 @@ fn a_history_tells_what_it_holds_week_by_week() {
     let dir = tempfile::tempdir().unwrap();
     let history = cared_for(dir.path());
     let stat = history.stat(&|key| key.quantity.to_string()).unwrap();
-    assert_eq!((stat.series, stat.points, stat.damaged, stat.rollups), (2, 4_000, 0, 4));
+    assert_eq!(
+        (stat.series, stat.points, stat.damaged, stat.rollups),
+        (2, 4_000, 0, 4)
+    );
     let mut classes: Vec<&str> = stat.weeks.iter().map(|week| week.class.as_str()).collect();
     classes.sort_unstable();
     classes.dedup();
@@ -689,7 +740,11 @@ fn a_history_tells_what_it_holds_week_by_week() {
     let points: u64 = stat.weeks.iter().map(|week| week.points).sum();
     let chunks: u64 = stat.weeks.iter().map(|week| week.chunks).sum();
     assert!(points > 3_900 && points <= 4_000 && chunks == history.stats().chunks);
-    assert!(stat.weeks.iter().all(|week| week.series == 1 && week.from < week.to));
+    assert!(
+        stat.weeks
+            .iter()
+            .all(|week| week.series == 1 && week.from < week.to)
+    );
 }
 
 fn assert_no_overlap(history: &History) {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::chunk::{self, Header, Numbers, is_flagged, partition_range, read_key, unseal};
 use super::memory::{Series, unpoisoned};
 use super::point::Kept;
-use super::read::{Part, View};
+use super::read::View;
 use super::rollup::{Day, Held, day_of, day_range};
 use super::{History, HistoryError, SeriesId, revisions};
 
@@ -139,10 +139,7 @@ impl History {
         let (mut n, mut first, mut last) = (0u64, None, None);
         let mut revised = BTreeSet::new();
         let mut days: Vec<(i64, Day)> = Vec::new();
-        view.walk(&self.disk, (i64::MIN, i64::MAX), &|_, _| false, &mut |part| {
-            let Part::Points(points) = part else {
-                return ControlFlow::Continue(());
-            };
+        view.walk(&self.disk, (i64::MIN, i64::MAX), &mut |points| {
             for point in points {
                 n += 1;
                 first = first.or(Some(point.at));
@@ -220,7 +217,9 @@ impl History {
         let rows = chunk::key(id, i64::MIN, 0)..=chunk::key(id, i64::MAX, u32::MAX);
         for row in view.snapshot.range(&self.disk.rollups, rows) {
             let (key, row) = row.into_inner().map_err(HistoryError::reading)?;
-            let Some((_, day, _)) = read_key(&key) else { continue };
+            let Some((_, day, _)) = read_key(&key) else {
+                continue;
+            };
             // Damage was told by the first pass.
             let Some(rollup) = unseal(&key, &row).and_then(Day::decode) else {
                 continue;
@@ -242,6 +241,9 @@ impl History {
     }
 }
 
+/// Says what is wrong with a row, by key and content.
+type Check<'a> = dyn FnMut(&mut Verified, &[u8], &[u8]) -> Option<String> + 'a;
+
 /// One pass over every row of a snapshot.
 struct Pass<'a> {
     history: &'a History,
@@ -256,16 +258,18 @@ impl Pass<'_> {
         self.rows("series", &disk.series, &mut |_, key, row| {
             unseal(key, row).is_none().then(|| DAMAGED.to_owned())
         })?;
-        self.rows("heads", &disk.heads, &mut |_, key, row| {
-            match unseal(key, row).map(Series::read) {
+        self.rows(
+            "heads",
+            &disk.heads,
+            &mut |_, key, row| match unseal(key, row).map(Series::read) {
                 None => Some(DAMAGED.to_owned()),
                 Some(None) => Some("it is no head of a series".to_owned()),
                 Some(Some(series)) if series.n > 0 && series.first > series.last => {
                     Some("the series begins after its end".to_owned())
                 }
                 Some(Some(_)) => None,
-            }
-        })?;
+            },
+        )?;
         for (partition, keyspace) in disk.partitions((i64::MIN, i64::MAX)) {
             let mut before: Option<(u32, i64)> = None;
             let name = format!("c{partition}");
@@ -294,12 +298,7 @@ impl Pass<'_> {
     }
 
     /// Passes each row to `check`, which says what is wrong with it.
-    fn rows(
-        &mut self,
-        name: &str,
-        keyspace: &Keyspace,
-        check: &mut dyn FnMut(&mut Verified, &[u8], &[u8]) -> Option<String>,
-    ) -> ControlFlow<()> {
+    fn rows(&mut self, name: &str, keyspace: &Keyspace, check: &mut Check<'_>) -> ControlFlow<()> {
         for row in self.snapshot.iter(keyspace) {
             let (key, row) = match row.into_inner() {
                 Ok(row) => row,

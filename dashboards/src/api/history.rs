@@ -1,0 +1,103 @@
+//! The history as a store: what it holds, whether it is whole, and copies of everything.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use onemap_model::scope::Permission;
+use onemap_store::history::HistoryError;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::auth::Caller;
+use crate::error::Problem;
+use crate::request::Body;
+use crate::views::Views;
+
+/// Ends a look at every row when its asker has gone away.
+struct Asked(Arc<AtomicBool>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Looks beside the async threads; one at a time.
+async fn look<T: Send + 'static>(
+    views: &Arc<Views>,
+    what: impl FnOnce(&Views, &dyn Fn() -> bool) -> Result<T, HistoryError> + Send + 'static,
+) -> Result<T, Problem> {
+    let _one = views.keeping.verifying.lock().await;
+    let gone = Asked(Arc::default());
+    let (views, is_over) = (views.clone(), gone.0.clone());
+    let looked = tokio::task::spawn_blocking(move || what(&views, &|| is_over.load(Ordering::Relaxed)));
+    match looked.await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => Err(Problem::internal(&error)),
+        Err(error) => Err(Problem::internal(&error)),
+    }
+}
+
+/// With the extent of the journal, from which the history can be made again.
+fn with_journal(views: &Views, found: impl serde::Serialize) -> Result<Json<Value>, Problem> {
+    let mut answer = serde_json::to_value(found).map_err(|error| Problem::internal(&error))?;
+    let log = views.log.status();
+    answer["journal"] = json!({"first": log.first, "last": log.durable});
+    Ok(Json(answer))
+}
+
+pub(crate) async fn stat(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.require(Permission::Audit)?;
+    let found = look(&views, |views, _| views.history.stat(&|_| "default".to_owned()));
+    with_journal(&views, found.await?)
+}
+
+pub(crate) async fn verify(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.require(Permission::Audit)?;
+    let found = look(&views, |views, is_over| views.history.verify(is_over));
+    with_journal(&views, found.await?)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BackupOrder {
+    dir: PathBuf,
+}
+
+/// Begins a backup; [`backup_state`] tells how it goes.
+pub(crate) async fn backup(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Body(order): Body<BackupOrder>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    caller.require(Permission::Backup)?;
+    if !order.dir.is_absolute() {
+        let detail = format!("dir = {}: the whole path from / on", order.dir.display());
+        return Err(Problem::bad_request("bad_dir", detail));
+    }
+    let backups = views
+        .keeping
+        .backups
+        .get()
+        .ok_or_else(|| Problem::unavailable("the server is still starting"))?
+        .clone();
+    backups
+        .begin(&order.dir)
+        .map_err(|why| Problem::conflict("backup_refused", why))?;
+    Ok((StatusCode::ACCEPTED, Json(backups.state())))
+}
+
+pub(crate) async fn backup_state(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+) -> Result<Json<Value>, Problem> {
+    caller.require(Permission::Backup)?;
+    let backups = views.keeping.backups.get();
+    Ok(Json(
+        backups.map_or(json!({"state": "none"}), |backups| backups.state()),
+    ))
+}

@@ -1,0 +1,179 @@
+//! `onemap history verify|stat`: the history of a running server, or of a folder that nobody serves.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use onemap_log::Log;
+use onemap_model::Record;
+use onemap_store::history::{History, HistoryConfig};
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::{door, house};
+
+/// Reads every row. Ends with 1 when anything is wrong, and says how it is repaired.
+pub(crate) fn verify(config: &Config, json: bool) -> Result<ExitCode> {
+    let mut found = ask(config, "/api/v1/history/verify", |history| {
+        let found = history.verify(&|| false).context("the history cannot be read")?;
+        serde_json::to_value(found).context("faults are text")
+    })?;
+    let (cursor, last) = (&found["cursor"], &found["journal"]["last"]);
+    let is_ahead = cursor.as_u64() > last.as_u64();
+    if is_ahead {
+        let what = format!("it stands at record {cursor}, and the journal ends at {last}");
+        let fault = json!({"keyspace": "meta", "id": null, "series": null, "at": null, "what": what});
+        if let Some(faults) = found["faults"].as_array_mut() {
+            faults.insert(0, fault);
+        }
+        found["n_faults"] = (found["n_faults"].as_u64().unwrap_or(0) + 1).into();
+    }
+    let n_faults = found["n_faults"].as_u64().unwrap_or(0);
+    let is_whole = n_faults == 0 && found["complete"] == true;
+    found["ok"] = is_whole.into();
+    if !is_whole {
+        found["repair"] = repair(config, &found).into();
+    }
+    if json {
+        crate::say!("{found}");
+    } else {
+        for fault in found["faults"].as_array().into_iter().flatten() {
+            let text = |key: &str| fault[key].as_str().unwrap_or("-");
+            crate::say!(
+                "{:<10} {:<40} {:<30} {}",
+                text("keyspace"),
+                text("series"),
+                text("at"),
+                text("what")
+            );
+        }
+        crate::say!(
+            "{} rows ({} bytes) of {} series read, {} points, {} rollups and {} revisions compared, at record {}: {}",
+            found["rows"],
+            found["bytes"],
+            found["series"],
+            found["points"],
+            found["rollups"],
+            found["revisions"],
+            found["cursor"],
+            match n_faults {
+                0 => "nothing is wrong".to_owned(),
+                n => format!("{n} faults"),
+            }
+        );
+        if let Some(repair) = found["repair"].as_str() {
+            crate::say!("{repair}");
+        }
+    }
+    Ok(if is_whole {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// What the history holds.
+pub(crate) fn stat(config: &Config, json: bool) -> Result<ExitCode> {
+    let stat = ask(config, "/api/v1/history/stat", |history| {
+        let stat = history
+            .stat(&|_| "default".to_owned())
+            .context("the history cannot be read")?;
+        serde_json::to_value(stat).context("numbers are text")
+    })?;
+    if json {
+        crate::say!("{stat}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let text = |key: &str| match &stat[key] {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        Value::Number(n) if n.is_f64() => format!("{:.2}", n.as_f64().unwrap_or(0.0)),
+        other => other.to_string(),
+    };
+    for key in [
+        "format",
+        "cursor",
+        "series",
+        "points",
+        "unsaved",
+        "oldest",
+        "newest",
+        "disk_bytes",
+        "bytes_per_point",
+        "rollups",
+        "rollup_bytes",
+        "due",
+        "revisions",
+        "head_bytes",
+        "damaged",
+    ] {
+        crate::say!("{key:<16} {}", text(key));
+    }
+    crate::say!(
+        "{:<8} {:<30} {:<12} {:>8} {:>12} {:>8} {:>12}",
+        "week",
+        "from",
+        "class",
+        "series",
+        "points",
+        "chunks",
+        "bytes"
+    );
+    for week in stat["weeks"].as_array().into_iter().flatten() {
+        let text = |key: &str| week[key].as_str().unwrap_or("-");
+        crate::say!(
+            "{:<8} {:<30} {:<12} {:>8} {:>12} {:>8} {:>12}",
+            text("keyspace"),
+            text("from"),
+            text("class"),
+            week["series"],
+            week["points"],
+            week["chunks"],
+            week["bytes"]
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks the running server, or opens the folder's history by itself: it can be looked at also when other
+/// parts of the folder cannot be opened.
+fn ask(config: &Config, path: &str, look: impl FnOnce(&History) -> Result<Value>) -> Result<Value> {
+    if let Some(remote) = door::running(config)? {
+        return remote.get_patiently(path);
+    }
+    let dir = config.data_dir.join("history");
+    ensure!(dir.exists(), "{} holds no history", config.data_dir.display());
+    let (log, _) = Log::open(house::log_config(config))
+        .with_context(|| format!("the journal in {} cannot be opened", config.data_dir.display()))?;
+    let history = History::open(&dir, HistoryConfig::default())
+        .with_context(|| format!("the history in {} cannot be opened", config.data_dir.display()))?;
+    let mut found = look(&history)?;
+    let status = log.status();
+    found["journal"] = json!({"first": status.first, "last": status.durable});
+    log.close().context("the journal cannot be closed")?;
+    Ok(found)
+}
+
+/// How what is damaged comes back.
+fn repair(config: &Config, found: &Value) -> String {
+    let first = found["journal"]["first"].as_u64().unwrap_or(1);
+    let since = begins(config, first).map_or(String::new(), |time| format!(" ({time})"));
+    format!(
+        "repair: `onemap journal replay --into NEW` makes the history again from what the journal holds, from record \
+         {first}{since} on; what is older comes back from a backup with `onemap restore`"
+    )
+}
+
+/// Time of the first record of the journal's segments that has one.
+fn begins(config: &Config, first: u64) -> Option<String> {
+    let journal = config.data_dir.join("journal");
+    let mut reader = onemap_log::Reader::open_dir(&journal, first.saturating_sub(1)).ok()?;
+    for _ in 0..1000 {
+        let entry = reader.next().ok()??;
+        if let Ok(record) = Record::decode(entry.kind, entry.body)
+            && let Some(time) = record.time()
+        {
+            return Some(time.to_string());
+        }
+    }
+    None
+}
