@@ -138,7 +138,7 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Connection, FileError> {
     Ok(connection)
 }
 
-/// Copies a file that [`open`] made, as its last commit left it, into a new one; writers go on meanwhile.
+/// Copies a file that `open` made, as its last commit left it, into a new one; writers go on meanwhile.
 ///
 /// # Errors
 /// [`FileError`], also when `to` is there already.
