@@ -1,7 +1,7 @@
 //! The sender's end of one engine: connections, bodies, and what became of them.
 
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -12,6 +12,9 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use super::RemoteConfig;
 use super::http::{Answer, Connection, Endpoint};
 use crate::engine::StoreError;
+
+/// A connection that lived for so long tells runs of an engine apart by the second of their start.
+const TELLING: Duration = Duration::from_secs(2);
 
 /// Why a body was not taken.
 #[derive(Debug)]
@@ -80,6 +83,8 @@ pub(super) struct Direct {
     connection: Option<Connection>,
     /// What the engine's metrics said of its start.
     started: Option<String>,
+    /// When the last connection came up, and when it was last answered on.
+    lived: Option<(Instant, Instant)>,
 }
 
 impl Direct {
@@ -92,6 +97,7 @@ impl Direct {
             gzip: config.gzip,
             connection: None,
             started: None,
+            lived: None,
         }
     }
 
@@ -106,8 +112,10 @@ impl Direct {
             return Err(SendError::Away("it is not connected".to_owned()));
         };
         let answer = connection.ask(&self.writes, method, path, headers, body).await;
-        if answer.is_err() {
-            self.connection = None;
+        match (&answer, &mut self.lived) {
+            (Err(_), _) => self.connection = None,
+            (Ok(_), Some((_, heard))) => *heard = Instant::now(),
+            (Ok(_), None) => {}
         }
         Ok(answer?)
     }
@@ -131,11 +139,15 @@ impl Direct {
 
 impl Outlet for Direct {
     async fn connect(&mut self) -> Result<Run, SendError> {
+        let before = self.lived;
         self.connection = Some(self.writes.connect().await?);
         self.probe().await?;
+        self.lived = Some((Instant::now(), Instant::now()));
         // Asked after the connection stands: a restart in between breaks it.
         let run = self.run().await;
-        let same = run.is_some() && run == self.started;
+        // Engines tell their start in whole seconds: one that lived for longer was not started again within its own.
+        let lived = before.is_some_and(|(up, heard)| heard - up >= TELLING);
+        let same = lived && run.is_some() && run == self.started;
         self.started = run;
         Ok(if same { Run::Same } else { Run::Other })
     }
