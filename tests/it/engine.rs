@@ -224,10 +224,9 @@ fn an_engine_that_is_killed_and_away_misses_nothing_and_answers_for_what_is_old(
                 })
                 .collect();
             assert_eq!(found.len(), wanted.len());
-            let other = found
-                .iter()
-                .zip(&wanted)
-                .position(|(found, wanted)| found.1 != wanted.1 || !((found.0 - wanted.0).abs() < 1e-9));
+            let other = found.iter().zip(&wanted).position(|(found, wanted)| {
+                found.1 != wanted.1 || found.0.is_nan() || (found.0 - wanted.0).abs() > 1e-9
+            });
             let Some(k) = other else { break };
             seen += &format!("{agg} {step} {k}: {:?}, not {:?}\n", found[k], wanted[k]);
             assert!(Instant::now() < deadline, "{seen}");
