@@ -20,35 +20,23 @@ impl History {
     /// # Errors
     /// [`HistoryError::Read`] when the disk fails.
     pub fn digest(&self) -> Result<[u8; 32], HistoryError> {
-        let _writer = unpoisoned(self.writer.lock());
-        let mut names: Vec<(String, _)> = unpoisoned(self.dictionary.read())
-            .iter()
-            .map(|(id, key)| (key.to_string(), id))
-            .collect();
-        names.sort();
-        let mut hash = Sha256::new();
-        for (name, id) in names {
-            let Some(view) = View::of(&self.disk, &self.memory, id) else {
-                continue;
-            };
-            put_text(&mut hash, &name);
+        self.digest_of(&mut |hash, name, view| {
+            put_text(hash, name);
             let mut n_versions = 0u64;
-            self.each_version(&view, (i64::MIN, i64::MAX), &mut |version| {
+            self.each_version(view, (i64::MIN, i64::MAX), &mut |version| {
                 n_versions += 1;
                 hash.update(version.measured_at.ms().to_le_bytes());
                 hash.update(version.received_at.ms().to_le_bytes());
                 hash.update(version.position.unwrap_or(0).to_le_bytes());
                 hash.update(version.quality.0.to_le_bytes());
-                put_value(&mut hash, &version.value);
+                put_value(hash, &version.value);
                 ControlFlow::Continue(())
             })?;
             hash.update(n_versions.to_le_bytes());
-        }
-        Ok(hash.finalize().into())
+            Ok(())
+        })
     }
-}
 
-impl History {
     /// SHA-256 over what was measured alone: all series in the order of their names, and of each every time with
     /// the value that is shown. When and how a value came, and what it replaced, does not matter to it; so it is
     /// equal for a history and one that its export was imported into.
@@ -56,6 +44,29 @@ impl History {
     /// # Errors
     /// [`HistoryError::Read`] when the disk fails.
     pub fn values_digest(&self) -> Result<[u8; 32], HistoryError> {
+        self.digest_of(&mut |hash, name, view| {
+            let mut n = 0u64;
+            self.kept(view, (i64::MIN, i64::MAX), Which::default(), &mut |kept| {
+                if n == 0 {
+                    put_text(hash, name);
+                }
+                n += 1;
+                hash.update(kept.at.to_le_bytes());
+                put_value(hash, &kept.value);
+                ControlFlow::Continue(())
+            })?;
+            if n > 0 {
+                hash.update(n.to_le_bytes());
+            }
+            Ok(())
+        })
+    }
+
+    /// A number over what `put` says of every series, in the order of their names; appending waits meanwhile.
+    fn digest_of(
+        &self,
+        put: &mut dyn FnMut(&mut Sha256, &str, &View) -> Result<(), HistoryError>,
+    ) -> Result<[u8; 32], HistoryError> {
         let _writer = unpoisoned(self.writer.lock());
         let mut names: Vec<(String, _)> = unpoisoned(self.dictionary.read())
             .iter()
@@ -64,21 +75,8 @@ impl History {
         names.sort();
         let mut hash = Sha256::new();
         for (name, id) in names {
-            let Some(view) = View::of(&self.disk, &self.memory, id) else {
-                continue;
-            };
-            let mut n = 0u64;
-            self.kept(&view, (i64::MIN, i64::MAX), Which::default(), &mut |kept| {
-                if n == 0 {
-                    put_text(&mut hash, &name);
-                }
-                n += 1;
-                hash.update(kept.at.to_le_bytes());
-                put_value(&mut hash, &kept.value);
-                ControlFlow::Continue(())
-            })?;
-            if n > 0 {
-                hash.update(n.to_le_bytes());
+            if let Some(view) = View::of(&self.disk, &self.memory, id) {
+                put(&mut hash, &name, &view)?;
             }
         }
         Ok(hash.finalize().into())
