@@ -104,6 +104,9 @@ pub(crate) fn open(config: &Config, fanout: Option<Fanout>, purpose: Purpose) ->
     };
     let spool = open_spool(config)?;
     let house = assemble(config, &config.data_dir, log.clone(), reader, fanout)?;
+    if purpose == Purpose::Serve {
+        note_older(config, spool.as_deref(), &house.views)?;
+    }
     Ok(House {
         pipeline: house.pipeline.with_spool(spool.clone()),
         spool,
@@ -122,6 +125,36 @@ fn open_spool(config: &Config) -> Result<Option<Arc<Spool>>> {
     let spool = Spool::open(dir, engine.spool_bytes, engine.reserve_bytes)
         .with_context(|| format!("the spool in {} cannot be opened", dir.display()))?;
     Ok(Some(Arc::new(spool)))
+}
+
+/// In the spool's folder: the engine did not get all readings that the history holds.
+const LACKS_OLDER: &str = "engine-lacks-older";
+
+/// Notes, for good, that the history holds readings from before the engine was switched on, or that readings are
+/// taken in while it is switched off.
+fn note_older(config: &Config, spool: Option<&Spool>, views: &Views) -> Result<()> {
+    let dir = config.data_dir.join("spool");
+    let lacks = match spool {
+        Some(spool) => spool.is_unused() && views.history.stats().points > 0,
+        None => dir.exists(),
+    };
+    if lacks && engine_has_all(config) {
+        let noted = std::fs::File::create(dir.join(LACKS_OLDER)).and_then(|file| file.sync_all());
+        noted
+            .and_then(|()| std::fs::File::open(&dir)?.sync_all())
+            .with_context(|| {
+                format!(
+                    "it cannot be noted in {} that the engine lacks older readings",
+                    dir.display()
+                )
+            })?;
+    }
+    Ok(())
+}
+
+/// Whether the history's engine was given every reading that the history holds, so that it can be asked instead.
+pub(crate) fn engine_has_all(config: &Config) -> bool {
+    !config.data_dir.join("spool").join(LACKS_OLDER).exists()
 }
 
 /// Replays the journal of `source` into the empty folder `into`: the same projections, made again.

@@ -275,7 +275,13 @@ fn start_remote(
     let (Some(part), Some(spool)) = (&config.history.remote, spool) else {
         return Ok(None);
     };
-    let days = part.embedded_days;
+    let has_all = house::engine_has_all(config);
+    if part.embedded_days.is_some() && !has_all {
+        warn!(
+            "[history.remote] embedded_days: the engine was not given all older readings, so the embedded history goes on answering for all times"
+        );
+    }
+    let days = part.embedded_days.filter(|_| has_all);
     let floor = move || match days {
         Some(days) => clock().saturating_sub(Duration::from_secs(u64::from(days) * 86_400)),
         None => Timestamp::from_ms(i64::MIN),

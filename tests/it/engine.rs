@@ -276,3 +276,47 @@ fn while_the_engine_is_away_readings_pile_up_on_disk_and_not_in_memory() {
     let waiting = server.metric("onemap_spool_lag_points").unwrap();
     assert!(waiting >= 5000 * n as u64, "{waiting} points wait");
 }
+
+#[test]
+fn an_engine_switched_on_later_is_not_asked_for_what_it_never_got() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_owned();
+    std::fs::create_dir(dir.join("rules")).unwrap();
+    std::fs::write(dir.join("onemap.toml"), CONFIG).unwrap();
+    let mut server = Server::start_in(&dir);
+    server.add_device("gauge-1", &json!({"kind": "river_gauge"}));
+    let begun = (now() - 5 * DAY) / 600_000 * 600_000;
+    let all: Vec<(i64, Value)> = (0..100)
+        .map(|i| (begun + i * 600_000, json!(i as f64 / 10.0)))
+        .collect();
+    post(&server, "gauge-1", &all);
+    server.caught_up();
+    server.stop();
+
+    // Nobody listens there: to ask it is to fail.
+    let config = format!(
+        "{CONFIG}engine = \"promql\"\n[history.remote]\nurl = \"http://127.0.0.1:1\"\nembedded_days = 2\n"
+    );
+    std::fs::write(dir.join("onemap.toml"), config).unwrap();
+    let mut server = Server::start_in(&dir);
+    for _ in 0..2 {
+        post(&server, "gauge-1", &[(now(), json!(1.0))]);
+        server.caught_up();
+        let want: Vec<(String, f64)> = (0..100)
+            .map(|i| (stamp(all[i as usize].0), i as f64 / 10.0))
+            .collect();
+        assert_eq!(values(&server, 1, begun, now() - DAY), want);
+        server = server.kill_and_restart();
+    }
+    // Whoever takes the mark away says that the engine has it all: then it is asked.
+    server.process.kill();
+    std::fs::remove_file(dir.join("spool/engine-lacks-older")).unwrap();
+    let server = Server::start_in(&dir);
+    let old = format!("/api/v1/series/1/values?from={begun}&to={}", begun + DAY);
+    let (status, problem) = server.request("GET", &old, None);
+    assert_eq!(
+        (status, &problem["code"]),
+        (503, &json!("history_unavailable")),
+        "{problem}"
+    );
+}

@@ -215,6 +215,11 @@ impl Spool {
         }
     }
 
+    /// Whether nothing was ever appended.
+    pub fn is_unused(&self) -> bool {
+        self.log.status().next <= 1
+    }
+
     /// How it stands.
     pub fn state(&self) -> SpoolState {
         let log = self.log.status();
