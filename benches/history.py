@@ -10,7 +10,9 @@ acknowledges before it has synced anything.
 Set A: 1000 stations x 8 quantities, a day at a minute cadence; 40 gauges over 30 days, one over a year.
 Set B: 25,000 stations x 8 quantities, 20 minutes.
 
-    benches/history.py [--quick] [--only onemap|vm|influx] [--stations N] [--wide N]
+    benches/history.py [--quick] [--only onemap|vm|influx] [--without-wide] [--keep]
+
+`--quick` is a smoke run whose figures mean nothing.
 """
 import argparse, http.client, json, os, pathlib, platform, shutil, statistics, subprocess, sys, tempfile, time, urllib.parse
 
@@ -18,7 +20,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from ingest import TARGET, cpu_seconds, free_port, is_open, rss_mib, wait_for
 
 DAY = 86_400_000
-TO_REACH = {}
 
 
 class Server:
@@ -243,7 +244,7 @@ def main():
     args.add_argument("--keep", action="store_true", help="keep the folder")
     args.add_argument("--without-wide", action="store_true", help="leave set B out")
     args = args.parse_args()
-    stations, wide, days, year = (50, 500, 3, 10) if args.quick else (1000, 25_000, 30, 365)
+    stations, wide, year = (50, 500, 31) if args.quick else (1000, 25_000, 365)
     which = args.only or ["onemap", "vm", "influx"]
     folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-history-", dir=TARGET.parent))
     rows = {}
@@ -294,9 +295,6 @@ def run(folder, which, stations, wide, year, args, rows):
                 put(name, server, median_ms(asked))
         elif kind == "vm":
             put("bytes a point on disk", server, server.disk_bytes() / n)
-            def over(metric, label, start, end, step):
-                expression = f"avg_over_time({metric}_value{label}[{step}])"
-                return expression
             s = lambda ms: ms / 1000
             put("one series, 24 h, ms", server, median_ms([server.query("query", query=f'temperature_value{{device="station-{i:06}"}}[24h]', time=s(closed), nocache=1) for i in picked]))
             put("one series, 30 d by 1 h, ms", server, median_ms([server.query("query_range", query=f'avg_over_time(water_level_value{{device="gauge-{g:03}"}}[1h])', start=s(month + 3_600_000), end=s(closed), step="1h", nocache=1) for g in range(40)]))
