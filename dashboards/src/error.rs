@@ -5,6 +5,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use onemap_store::engine::StoreError;
+use onemap_store::history::HistoryError;
 use serde_json::{Value, json};
 
 use crate::prometheus::{Fault, FaultKind};
@@ -108,8 +109,19 @@ impl Problem {
                 "history_unsupported",
                 error.to_string(),
             ),
-            StoreError::History(error) => Self::internal(error),
+            StoreError::History(error) => Self::history(error),
             error => Self::internal(error),
+        }
+    }
+    /// 503 while the history is opened again after a write that failed, else 500.
+    pub(crate) fn history(error: &HistoryError) -> Self {
+        match error {
+            HistoryError::Closed => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "history_unavailable",
+                error.to_string(),
+            ),
+            _ => Self::internal(error),
         }
     }
     /// 500, logged with its whole chain; the client sees only that it happened.

@@ -458,6 +458,7 @@ impl Pipeline {
         };
         self.persist("the ledger is written", |own| Ok(own.ledger.write(&complete)?))?;
         self.persist("the history checkpoint is written", |own| {
+            own.mend()?;
             Ok(own.views.history.checkpoint(own.position, &extras)?)
         })?;
         self.persist("register.gpkg is written", |own| {
@@ -465,10 +466,9 @@ impl Pipeline {
         })?;
         if self.retained_on != self.now.beijing_day() {
             self.retained_on = self.now.beijing_day();
-            let gone = self
-                .ledger
-                .retain(self.now)
-                .context("the ledger cannot let old rows go")?;
+            let gone = self.persist("the ledger lets old rows go", |own| {
+                Ok(own.ledger.retain(own.now)?)
+            })?;
             if gone != onemap_store::ledger::Retained::default() {
                 info!(
                     evidence = gone.n_evidence,
@@ -484,6 +484,19 @@ impl Pipeline {
             p.register = position;
             p.ledger = position;
         });
+        Ok(())
+    }
+
+    /// Opens the history again after a write that failed, as soon as the disk takes writes.
+    fn mend(&mut self) -> Result<()> {
+        let history = &self.views.history;
+        if !history.has_failed() {
+            return Ok(());
+        }
+        self.room.check()?;
+        if history.mend().context("the history cannot be opened again")? {
+            info!("the history is open again after a write that failed");
+        }
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! Whether the disk takes what a checkpoint writes, looked at before it is written.
 //!
-//! The history's engine does not recover from a write that failed: it takes nothing more until the process is
-//! started again. A checkpoint that waits does no harm, since the journal has everything. So the disk is
-//! asked first, and while the journal leaves its reserve there is room.
+//! The history's engine takes nothing more after a write that failed, until it is closed and opened again
+//! (`History::mend`), and meanwhile nobody can read it. A checkpoint that waits does no harm, since the journal
+//! has everything. So the disk is asked first, and while the journal leaves its reserve there is room.
 
 use std::fs::File;
 use std::path::PathBuf;

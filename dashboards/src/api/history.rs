@@ -37,7 +37,7 @@ async fn look<T: Send + 'static>(
     let looked = tokio::task::spawn_blocking(move || what(&views, &|| is_over.load(Ordering::Relaxed)));
     match looked.await {
         Ok(Ok(found)) => Ok(found),
-        Ok(Err(error)) => Err(Problem::internal(&error)),
+        Ok(Err(error)) => Err(Problem::history(&error)),
         Err(error) => Err(Problem::internal(&error)),
     }
 }

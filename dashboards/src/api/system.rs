@@ -277,11 +277,24 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         "1 while the journal waits for room.",
         &one(u64::from(log.full)),
     );
+    let history = views.history.stats();
     metric(
         "onemap_series",
         "gauge",
         "Series in the dictionary.",
-        &one(views.history.stats().series),
+        &one(history.series),
+    );
+    metric(
+        "onemap_history_reopened_total",
+        "counter",
+        "How often the history was opened again after a write that failed.",
+        &one(history.reopened),
+    );
+    metric(
+        "onemap_history_damaged_total",
+        "counter",
+        "Damaged rows of the history met since the start.",
+        &one(history.damaged),
     );
     if let Some(remote) = views.remote.get() {
         engine::metrics(remote, views.now(), &mut metric);

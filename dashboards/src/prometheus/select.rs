@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use onemap_model::{Device, DivisionCode, Scope, SeriesKey, Timestamp, Value};
 use onemap_store::engine::StoreError;
-use onemap_store::history::{SeriesId, SeriesInfo};
+use onemap_store::history::{HistoryError, SeriesId, SeriesInfo};
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::VectorSelector;
 
@@ -146,6 +146,9 @@ fn unread(error: &StoreError) -> Fault {
             FaultKind::Unavailable,
             format!("values before the embedded span: {error}"),
         );
+    }
+    if matches!(error, StoreError::History(HistoryError::Closed)) {
+        return Fault::new(FaultKind::Unavailable, error.to_string());
     }
     tracing::error!(%error, "the history cannot be read for a query");
     Fault::new(

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::checkpoint::{NewSizes, put_cursor};
 use super::chunk::{self, Numbers, key, partition_range, read_key};
 use super::column::{Input, put_signed};
-use super::disk::Chunk;
+use super::disk::{Chunk, Disk};
 use super::memory::unpoisoned;
 use super::read::View;
 use super::rollup::{Day, HOUR_MS, day_of, day_range};
@@ -95,6 +95,8 @@ impl History {
     /// reported, counted and left as they are.
     pub fn care(&self, now: Timestamp, is_over: &dyn Fn() -> bool) -> Result<Cared, HistoryError> {
         let _one = unpoisoned(self.caring.lock());
+        // Held to the end: while it is, no other database takes its place.
+        let _disk = self.disk()?;
         let mut cared = Cared::default();
         let closed = day_of(now.ms().saturating_sub(GRACE_MS));
         let ids: Vec<SeriesId> = unpoisoned(self.dictionary.read())
@@ -107,7 +109,7 @@ impl History {
         let Some(first) = firsts.min() else {
             return Ok(cared);
         };
-        let extent = read_extent(&self.disk)?.unwrap_or(Extent {
+        let extent = read_extent(&*self.disk()?)?.unwrap_or(Extent {
             done: day_of(first),
             begun: day_of(first),
         });
@@ -139,9 +141,10 @@ impl History {
 
     /// Days that came to be due again.
     fn care_due(&self, cared: &mut Cared, done: i64, is_over: &dyn Fn() -> bool) -> Result<(), HistoryError> {
-        let snapshot = self.disk.db.snapshot();
+        let disk = self.disk()?;
+        let snapshot = disk.db.snapshot();
         let mut made = Vec::new();
-        for row in snapshot.iter(&self.disk.due) {
+        for row in snapshot.iter(&disk.due) {
             if is_over() {
                 break;
             }
@@ -170,10 +173,11 @@ impl History {
         let mut row = Vec::new();
         put_signed(&mut row, extent.done);
         put_signed(&mut row, extent.begun);
+        let disk = self.disk()?;
         let mut batch =
-            OwnedWriteBatch::with_capacity(self.disk.db.clone(), 1).durability(Some(PersistMode::SyncAll));
-        batch.insert(&self.disk.meta, CARED, chunk::seal(CARED, row));
-        batch.commit().map_err(HistoryError::writing)?;
+            OwnedWriteBatch::with_capacity(disk.db.clone(), 1).durability(Some(PersistMode::SyncAll));
+        batch.insert(&disk.meta, CARED, chunk::seal(CARED, row));
+        self.wrote(batch.commit())?;
         self.cared_to.store(day_range(extent.begun).0, Ordering::Release);
         Ok(())
     }
@@ -186,7 +190,8 @@ impl History {
                 (s.n > 0 && s.first <= range.1 && s.last >= range.0).then_some(())
             })
             .flatten();
-        let Some(view) = held.and_then(|()| View::of(&self.disk, &self.memory, id)) else {
+        let disk = self.disk()?;
+        let Some(view) = held.and_then(|()| View::of(&disk, &self.memory, id)) else {
             return Ok(None);
         };
         let mut days: Vec<(i64, Day)> = Vec::new();
@@ -207,12 +212,12 @@ impl History {
                 .saturating_add(HOUR_MS - 1)
         };
         let in_one_hour = |first, last| last <= hour_end(first);
-        view.walk_by_headers(&self.disk, range, &in_one_hour, &mut |part| {
+        view.walk_by_headers(&disk, range, &in_one_hour, &mut |part| {
             sum_up(&part, hour_end, &mut add);
             ControlFlow::Continue(())
         })?;
         let mut dense = Vec::new();
-        for (partition, keyspace) in self.disk.partitions(range) {
+        for (partition, keyspace) in disk.partitions(range) {
             self.densify(&view, (partition, &keyspace), range.1, &mut dense)?;
         }
         Ok(Some(Made {
@@ -232,6 +237,7 @@ impl History {
         to: i64,
         dense: &mut Vec<Dense>,
     ) -> Result<(), HistoryError> {
+        let disk = self.disk()?;
         let (start, end) = partition_range(partition);
         let is_over = end <= to;
         let mut group: Vec<Chunk> = Vec::new();
@@ -241,10 +247,10 @@ impl History {
             let is_worth_it = *n >= MIN_DENSE || (is_over && fresh.len() > 1);
             *n = 0;
             if is_worth_it {
-                dense.extend(self.pack(keyspace, view.id, &fresh));
+                dense.extend(pack(&disk, keyspace, view.id, &fresh));
             }
         };
-        for chunk in self.disk.chunks(&view.snapshot, view.id, (start, to.min(end))) {
+        for chunk in disk.chunks(&view.snapshot, view.id, (start, to.min(end))) {
             let chunk = chunk?;
             if chunk.header.is_dense || chunk.header.last > to {
                 close(&mut group, &mut n);
@@ -263,38 +269,14 @@ impl History {
         Ok(())
     }
 
-    /// One chunk for several; `None` when one of them is damaged, or nothing is won.
-    fn pack(&self, keyspace: &Keyspace, id: SeriesId, fresh: &[Chunk]) -> Option<Dense> {
-        let mut points = Vec::new();
-        for chunk in fresh {
-            match chunk.points() {
-                Some(more) => points.extend(more),
-                None => {
-                    self.disk.report_damage("chunk", &chunk.key);
-                    return None;
-                }
-            }
-        }
-        // The number of a chunk that goes, so that a key is never given to two at a time.
-        let (_, _, seq) = read_key(&fresh.first()?.key)?;
-        let key = key(id.0, points.first()?.at, seq);
-        let row = chunk::pack_dense(&key, &points);
-        Some(Dense {
-            keyspace: keyspace.clone(),
-            old: fresh.iter().map(|c| (c.key.clone(), c.n_bytes())).collect(),
-            n_points: points.len(),
-            row,
-            key,
-        })
-    }
-
     /// Puts what was made in its place, except where something changed since it was read.
     fn put_in_place(&self, made: &mut Vec<Made>, cared: &mut Cared) -> Result<(), HistoryError> {
         if made.is_empty() {
             return Ok(());
         }
-        let _writer = unpoisoned(self.writer.lock());
-        let mut batch = OwnedWriteBatch::with_capacity(self.disk.db.clone(), 4 * made.len())
+        let writer = unpoisoned(self.writer.lock());
+        let disk = self.disk()?;
+        let mut batch = OwnedWriteBatch::with_capacity(disk.db.clone(), 4 * made.len())
             .durability(Some(PersistMode::Buffer));
         let (mut n_before, mut n_after, mut bytes_before, mut bytes_after) = (0, 0, 0, 0);
         for made in made.drain(..) {
@@ -303,14 +285,14 @@ impl History {
             for (day, rollup) in &made.days {
                 let key = key(made.id.0, *day, 0);
                 if is_as_read {
-                    batch.insert(&self.disk.rollups, key, chunk::seal(&key, rollup.encode()));
+                    batch.insert(&disk.rollups, key, chunk::seal(&key, rollup.encode()));
                     cared.days += 1;
                 } else {
-                    batch.insert(&self.disk.due, key, []);
+                    batch.insert(&disk.due, key, []);
                 }
             }
             if let Some(day) = made.settled.filter(|_| is_as_read) {
-                batch.remove(&self.disk.due, key(made.id.0, day, 0));
+                batch.remove(&disk.due, key(made.id.0, day, 0));
             }
             for dense in made.dense {
                 let mut is_there = true;
@@ -339,8 +321,8 @@ impl History {
             n_chunks: now(&self.sizes.n_chunks, n_before, n_after),
             chunk_bytes: now(&self.sizes.chunk_bytes, bytes_before, bytes_after),
         };
-        put_cursor(&self.disk, &mut batch, self.cursor(), &sizes);
-        batch.commit().map_err(HistoryError::writing)?;
+        put_cursor(&disk, &mut batch, (self.cursor(), writer.n_batches), &sizes);
+        self.wrote(batch.commit())?;
         self.sizes.n_chunks.store(sizes.n_chunks, Ordering::Relaxed);
         self.sizes.chunk_bytes.store(sizes.chunk_bytes, Ordering::Relaxed);
         cared.chunks_before += n_before;
@@ -351,6 +333,31 @@ impl History {
     }
 }
 
+/// One chunk for several; `None` when one of them is damaged, or nothing is won.
+fn pack(disk: &Disk, keyspace: &Keyspace, id: SeriesId, fresh: &[Chunk]) -> Option<Dense> {
+    let mut points = Vec::new();
+    for chunk in fresh {
+        match chunk.points() {
+            Some(more) => points.extend(more),
+            None => {
+                disk.report_damage("chunk", &chunk.key);
+                return None;
+            }
+        }
+    }
+    // The number of a chunk that goes, so that a key is never given to two at a time.
+    let (_, _, seq) = read_key(&fresh.first()?.key)?;
+    let key = key(id.0, points.first()?.at, seq);
+    let row = chunk::pack_dense(&key, &points);
+    Some(Dense {
+        keyspace: keyspace.clone(),
+        old: fresh.iter().map(|c| (c.key.clone(), c.n_bytes())).collect(),
+        n_points: points.len(),
+        row,
+        key,
+    })
+}
+
 fn is_full(made: &[Made]) -> bool {
     let n_points = made.iter().flat_map(|m| &m.dense).map(|d| d.n_points);
     made.len() >= N_BATCH_SERIES || n_points.sum::<usize>() >= N_BATCH_POINTS
@@ -358,7 +365,7 @@ fn is_full(made: &[Made]) -> bool {
 
 /// The days that care was given to; `None` when there are none, or when the row is damaged: then all is
 /// done again.
-pub(super) fn read_extent(disk: &super::disk::Disk) -> Result<Option<Extent>, HistoryError> {
+pub(super) fn read_extent(disk: &Disk) -> Result<Option<Extent>, HistoryError> {
     let Some(row) = disk.meta.get(CARED).map_err(HistoryError::reading)? else {
         return Ok(None);
     };

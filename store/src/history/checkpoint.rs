@@ -15,12 +15,20 @@ use super::disk::{Chunk, Disk};
 use super::memory::unpoisoned;
 use super::point::Kept;
 use super::run::{Run, overlay};
+use super::write::Writer;
 use super::{History, HistoryError, SeriesId};
 
 /// Where the cursor and the sizes are kept.
 const CURSOR: &[u8] = b"cursor";
 /// Before the name of an extra.
 const EXTRA: &str = "extra/";
+
+/// What a checkpoint leaves to be done in memory when it is on the disk.
+pub(super) struct Made {
+    cursor: u64,
+    sizes: NewSizes,
+    saved: Vec<Saved>,
+}
 
 /// What a checkpoint does to one series on disk.
 struct Saved {
@@ -38,16 +46,20 @@ impl History {
     /// Appending waits meanwhile; readers do not.
     ///
     /// # Errors
-    /// [`HistoryError::Write`] when the disk fails. Memory then still holds everything, but the
-    /// database takes no more writes: the process should end and replay.
+    /// [`HistoryError::Write`] when the disk fails. Memory then still holds everything, and nothing is
+    /// appended or written until [`History::mend`] has opened the database again.
     pub fn checkpoint(&self, cursor: u64, extra: &[(&str, &[u8])]) -> Result<(), HistoryError> {
         let mut writer = unpoisoned(self.writer.lock());
         let writer = &mut *writer;
+        if writer.failed.is_some() {
+            return Err(HistoryError::Unmended);
+        }
         if writer.dirty.is_empty() && extra.is_empty() && cursor == self.cursor() {
             return Ok(());
         }
-        let snapshot = self.disk.db.snapshot();
-        let mut batch = OwnedWriteBatch::with_capacity(self.disk.db.clone(), 2 * writer.dirty.len() + 8)
+        let disk = self.disk()?;
+        let snapshot = disk.db.snapshot();
+        let mut batch = OwnedWriteBatch::with_capacity(disk.db.clone(), 2 * writer.dirty.len() + 8)
             .durability(Some(PersistMode::SyncAll));
         let mut sizes = NewSizes {
             n_chunks: self.sizes.n_chunks.load(Ordering::Relaxed),
@@ -55,25 +67,37 @@ impl History {
         };
         let mut saved = Vec::with_capacity(writer.dirty.len());
         for id in &writer.dirty {
-            saved.extend(self.save(*id, &snapshot, &mut batch, &mut sizes)?);
+            saved.extend(self.save(&disk, *id, &snapshot, &mut batch, &mut sizes)?);
         }
         for (id, name) in &writer.entered {
             let name = name.to_string();
             let row = chunk::seal(name.as_bytes(), id.0.to_be_bytes().to_vec());
-            batch.insert(&self.disk.series, name.as_bytes(), row);
+            batch.insert(&disk.series, name.as_bytes(), row);
         }
         for (name, blob) in extra {
             let name = format!("{EXTRA}{name}");
             if blob.is_empty() {
-                batch.remove(&self.disk.meta, name);
+                batch.remove(&disk.meta, name);
             } else {
                 let row = chunk::seal(name.as_bytes(), blob.to_vec());
-                batch.insert(&self.disk.meta, name, row);
+                batch.insert(&disk.meta, name, row);
             }
         }
-        put_cursor(&self.disk, &mut batch, cursor, &sizes);
-        batch.commit().map_err(HistoryError::writing)?;
+        put_cursor(&disk, &mut batch, (cursor, writer.n_batches + 1), &sizes);
+        let made = Made { cursor, sizes, saved };
+        if let Err(error) = self.wrote(batch.commit()) {
+            // It may be on the disk all the same.
+            writer.failed = Some(made);
+            return Err(error);
+        }
+        self.settle(writer, made);
+        Ok(())
+    }
 
+    /// Takes out of memory what a checkpoint has put on the disk.
+    pub(super) fn settle(&self, writer: &mut Writer, made: Made) {
+        let Made { cursor, sizes, saved } = made;
+        writer.n_batches += 1;
         for saved in saved {
             self.memory.write(saved.id, |series| {
                 series.next_seq = saved.next_seq;
@@ -95,12 +119,12 @@ impl History {
         self.sizes.n_chunks.store(sizes.n_chunks, Ordering::Relaxed);
         self.sizes.chunk_bytes.store(sizes.chunk_bytes, Ordering::Relaxed);
         self.cursor.store(cursor, Ordering::Release);
-        Ok(())
     }
 
     /// Puts one series into the batch.
     fn save(
         &self,
+        disk: &Disk,
         id: SeriesId,
         snapshot: &Snapshot,
         batch: &mut OwnedWriteBatch,
@@ -113,25 +137,18 @@ impl History {
         let folded =
             !series.late.is_empty() && (!series.sealed.is_empty() || series.late.n_points() >= self.fold_at);
         let late = if folded { series.late.points() } else { Vec::new() };
-        let plan = Plan::of(
-            &self.disk,
-            snapshot,
-            id,
-            &series.sealed,
-            late,
-            self.seal_at.n_points,
-        )?;
+        let plan = Plan::of(disk, snapshot, id, &series.sealed, late, self.seal_at.n_points)?;
 
         let mut next_seq = series.next_seq;
         for chunk in &plan.remove {
-            let keyspace = self.disk.make_partition(partition_of(chunk.header.first))?;
+            let keyspace = self.made(disk.make_partition(partition_of(chunk.header.first)))?;
             sizes.n_chunks = sizes.n_chunks.saturating_sub(1);
             sizes.chunk_bytes = sizes.chunk_bytes.saturating_sub(chunk.n_bytes());
             batch.remove(&keyspace, chunk.key.clone());
         }
         for points in &plan.write {
             let Some(first) = points.first() else { continue };
-            let keyspace = self.disk.make_partition(partition_of(first.at))?;
+            let keyspace = self.made(disk.make_partition(partition_of(first.at)))?;
             let key = key(id.0, first.at, next_seq);
             let row = chunk::pack(&key, points);
             next_seq += 1;
@@ -141,12 +158,12 @@ impl History {
         }
         for replaced in series.replaced.values() {
             let (key, row) = replaced.encode(id);
-            batch.insert(&self.disk.revisions, key, row);
+            batch.insert(&disk.revisions, key, row);
         }
         for day in &series.stale {
             let key = key(id.0, *day, 0);
-            batch.remove(&self.disk.rollups, key);
-            batch.insert(&self.disk.due, key, []);
+            batch.remove(&disk.rollups, key);
+            batch.insert(&disk.due, key, []);
         }
         let kept_late = if folded {
             Run::default()
@@ -155,7 +172,7 @@ impl History {
         };
         let head_key = id.0.to_be_bytes();
         let row = chunk::seal(&head_key, series.row(&kept_late, next_seq));
-        batch.insert(&self.disk.heads, head_key, row);
+        batch.insert(&disk.heads, head_key, row);
         Ok(Some(Saved {
             id,
             next_seq,
@@ -164,10 +181,18 @@ impl History {
         }))
     }
 
+    /// The database, for who says in the log that it is not there.
+    fn readable(&self, name: &str) -> Option<Arc<Disk>> {
+        self.disk()
+            .inspect_err(|cause| tracing::error!(error = %cause, name, "`{name}` cannot be read"))
+            .ok()
+    }
+
     /// A blob stored by the last checkpoint that named it.
     pub fn extra(&self, name: &str) -> Option<Vec<u8>> {
         let name = format!("{EXTRA}{name}");
-        let row = match self.disk.meta.get(&name) {
+        let disk = self.readable(&name)?;
+        let row = match disk.meta.get(&name) {
             Ok(row) => row?,
             Err(cause) => {
                 tracing::error!(error = %cause, name, "`{name}` cannot be read");
@@ -176,7 +201,7 @@ impl History {
         };
         let blob = chunk::unseal(name.as_bytes(), &row).map(<[u8]>::to_vec);
         if blob.is_none() {
-            self.disk.report_damage("extra", name.as_bytes());
+            disk.report_damage("extra", name.as_bytes());
         }
         blob
     }
@@ -185,7 +210,10 @@ impl History {
     pub fn extras(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
         let full = format!("{EXTRA}{prefix}");
         let mut blobs = Vec::new();
-        for row in self.disk.meta.prefix(&full) {
+        let Some(disk) = self.readable(prefix) else {
+            return blobs;
+        };
+        for row in disk.meta.prefix(&full) {
             match row.key() {
                 Ok(key) => {
                     let name = String::from_utf8_lossy(&key)[EXTRA.len()..].to_owned();
@@ -204,23 +232,31 @@ pub(super) struct NewSizes {
     pub(super) chunk_bytes: u64,
 }
 
-/// Puts the cursor and the sizes into a batch that changes them.
-pub(super) fn put_cursor(disk: &Disk, batch: &mut OwnedWriteBatch, cursor: u64, sizes: &NewSizes) {
+/// Puts the cursor, the number of checkpoints and the sizes into a batch that changes them.
+pub(super) fn put_cursor(
+    disk: &Disk,
+    batch: &mut OwnedWriteBatch,
+    (cursor, n_batches): (u64, u64),
+    sizes: &NewSizes,
+) {
     let mut row = Vec::new();
-    for number in [cursor, sizes.n_chunks, sizes.chunk_bytes] {
+    for number in [cursor, sizes.n_chunks, sizes.chunk_bytes, n_batches] {
         put_unsigned(&mut row, number);
     }
     batch.insert(&disk.meta, CURSOR, chunk::seal(CURSOR, row));
 }
 
-/// Cursor, number and bytes of chunks as the last checkpoint left them; zero before the first.
-pub(super) fn read_cursor(disk: &Disk) -> Result<(u64, u64, u64), HistoryError> {
+/// Cursor, number and bytes of chunks, and how many checkpoints there were, as the last one left them;
+/// zero before the first. A row of before does not count them.
+pub(super) fn read_cursor(disk: &Disk) -> Result<(u64, u64, u64, u64), HistoryError> {
     let Some(row) = disk.meta.get(CURSOR).map_err(HistoryError::reading)? else {
-        return Ok((0, 0, 0));
+        return Ok((0, 0, 0, 0));
     };
     let read = || {
         let mut input = Input(chunk::unseal(CURSOR, &row)?);
-        Some((input.unsigned()?, input.unsigned()?, input.unsigned()?))
+        let (cursor, n_chunks, chunk_bytes) = (input.unsigned()?, input.unsigned()?, input.unsigned()?);
+        let n_batches = input.unsigned().unwrap_or(0);
+        Some((cursor, n_chunks, chunk_bytes, n_batches))
     };
     read().ok_or(HistoryError::Cursor)
 }

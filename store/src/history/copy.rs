@@ -8,6 +8,7 @@
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use fjall::{Keyspace, PersistMode, Readable, Snapshot};
 
@@ -57,6 +58,8 @@ pub struct Copy {
     snapshot: Snapshot,
     keyspaces: Vec<(String, Keyspace)>,
     cursor: u64,
+    /// Last, so that the database goes after what is of it.
+    disk: Arc<Disk>,
 }
 
 impl History {
@@ -65,14 +68,15 @@ impl History {
     /// # Errors
     /// [`HistoryError::Read`] or [`HistoryError::Cursor`].
     pub fn copy(&self) -> Result<Copy, HistoryError> {
+        let disk = self.disk()?;
         let _writer = unpoisoned(self.writer.lock());
-        let disk = &self.disk;
-        let (cursor, ..) = read_cursor(disk)?;
+        let (cursor, ..) = read_cursor(&disk)?;
         let keyspaces = disk.keyspaces()?;
         Ok(Copy {
             snapshot: disk.db.snapshot(),
             keyspaces,
             cursor,
+            disk,
         })
     }
 }
@@ -120,6 +124,7 @@ impl Copy {
             out.write_all(&key).map_err(failed)?;
             out.write_all(&row).map_err(failed)?;
             n_rows += 1;
+            self.disk.is_to_stay()?;
             if pace((8 + key.len() + row.len()) as u64).is_break() {
                 return Err(CopyError::BrokenOff);
             }

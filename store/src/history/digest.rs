@@ -67,6 +67,7 @@ impl History {
         &self,
         put: &mut dyn FnMut(&mut Sha256, &str, &View) -> Result<(), HistoryError>,
     ) -> Result<[u8; 32], HistoryError> {
+        let disk = self.disk()?;
         let _writer = unpoisoned(self.writer.lock());
         let mut names: Vec<(String, _)> = unpoisoned(self.dictionary.read())
             .iter()
@@ -75,7 +76,7 @@ impl History {
         names.sort();
         let mut hash = Sha256::new();
         for (name, id) in names {
-            if let Some(view) = View::of(&self.disk, &self.memory, id) {
+            if let Some(view) = View::of(&disk, &self.memory, id) {
                 put(&mut hash, &name, &view)?;
             }
         }

@@ -15,8 +15,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::RwLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 
 use fjall::config::{BlockSizePolicy, CompressionPolicy};
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, Readable, Slice, Snapshot};
@@ -45,7 +45,9 @@ pub(super) struct Disk {
     pub(super) due: Keyspace,
     pub(super) meta: Keyspace,
     partitions: RwLock<BTreeMap<i64, Keyspace>>,
-    damaged: AtomicU64,
+    damaged: Arc<AtomicU64>,
+    /// It is to be closed and opened again: who reads makes an end.
+    closing: AtomicBool,
 }
 
 /// A chunk as read, its header understood.
@@ -110,7 +112,8 @@ impl Disk {
             due: keyspace("due")?,
             meta: keyspace("meta")?,
             partitions: RwLock::new(partitions),
-            damaged: AtomicU64::new(0),
+            damaged: Arc::default(),
+            closing: AtomicBool::new(false),
             db,
         })
     }
@@ -157,6 +160,25 @@ impl Disk {
         unpoisoned(self.partitions.read()).len() as u64
     }
 
+    /// # Errors
+    /// [`HistoryError::Closed`] when it waits to be closed and opened again.
+    pub(super) fn is_to_stay(&self) -> Result<(), HistoryError> {
+        match self.closing.load(Ordering::Relaxed) {
+            true => Err(HistoryError::Closed),
+            false => Ok(()),
+        }
+    }
+    pub(super) fn set_closing(&self, closing: bool) {
+        self.closing.store(closing, Ordering::Relaxed);
+    }
+    /// From now on counts damage on from where another handle of the same folder was.
+    pub(super) fn count_in(&mut self, damaged: Arc<AtomicU64>) {
+        self.damaged = damaged;
+    }
+    pub(super) fn counts_in(&self) -> Arc<AtomicU64> {
+        self.damaged.clone()
+    }
+
     /// Notes a damaged row, which the caller then skips.
     pub(super) fn report_damage(&self, what: &'static str, key: &[u8]) {
         self.damaged.fetch_add(1, Ordering::Relaxed);
@@ -172,9 +194,6 @@ impl Disk {
             }
             None => tracing::error!(what, ?key, "a damaged {what} is skipped"),
         }
-    }
-    pub(super) fn n_damaged(&self) -> u64 {
-        self.damaged.load(Ordering::Relaxed)
     }
 
     /// The chunks of a series that may hold points of `from..=to`, ascending; damaged ones are
@@ -201,6 +220,7 @@ impl Disk {
     }
 
     fn chunk(&self, row: Guard) -> Result<Option<Chunk>, HistoryError> {
+        self.is_to_stay()?;
         let (key, row) = row.into_inner().map_err(HistoryError::reading)?;
         let chunk = Chunk::read(key.clone(), row);
         if chunk.is_none() {

@@ -25,6 +25,7 @@ mod memory;
 mod point;
 mod query;
 mod read;
+mod reopen;
 mod reports;
 mod revisions;
 mod rollup;
@@ -50,12 +51,12 @@ pub(crate) use change::{Change, Seen};
 pub(crate) use chunk::Numbers;
 pub(crate) use column::{Input, put_signed, put_unsigned};
 pub use copy::{Copy, CopyError, Restore};
-use disk::Disk;
 pub use group::Member;
 pub(crate) use group::{Gathered, percentile};
 use memory::{Memory, SealAt, unpoisoned};
 pub use point::{Across, Agg, GroupStep, HistoryStats, Kind, Outcome, Over, Point, Step, Version};
 pub use query::Which;
+use reopen::Slot;
 pub(crate) use rollup::Held;
 use series::Dictionary;
 pub(crate) use series::parse_key;
@@ -122,9 +123,18 @@ pub enum HistoryError {
     /// Reading failed.
     #[error("history cannot be read")]
     Read(#[source] fjall::Error),
-    /// Writing failed; the database takes no more writes until it is opened again.
+    /// Writing failed; the database takes no more writes until [`History::mend`] has opened it again.
     #[error("history cannot be written")]
     Write(#[source] fjall::Error),
+    /// It is being opened again after a write that failed: soon there is an answer.
+    #[error("history is being opened again after a write that failed; ask again in a moment")]
+    Closed,
+    /// The disk has lost a checkpoint that it had. A start reads what it stood for again from the journal.
+    #[error("history on the disk is older than it was: the server has to be started again")]
+    WentBack,
+    /// A checkpoint failed, and [`History::mend`] has not said yet what became of it.
+    #[error("history takes nothing before its checkpoint that failed is mended")]
+    Unmended,
     /// The step of an aggregate is too small for its range.
     #[error("a step of {step_ms} ms would give more than {max} steps")]
     Steps {
@@ -146,7 +156,7 @@ impl HistoryError {
 
 /// The history of all series; share it in an `Arc`.
 pub struct History {
-    disk: Disk,
+    slot: Slot,
     memory: Memory,
     dictionary: RwLock<Dictionary>,
     writer: Mutex<Writer>,
@@ -168,9 +178,8 @@ impl History {
     /// [`HistoryError::Read`]. A damaged head is not an error: it is logged, counted, and what its
     /// chunks hold stays readable.
     pub fn open(dir: &Path, config: HistoryConfig) -> Result<History, HistoryError> {
-        let disk = Disk::open(dir, &config)?;
-        disk.check_format()?;
-        let (cursor, n_chunks, chunk_bytes) = checkpoint::read_cursor(&disk)?;
+        let disk = Slot::open(dir, &config)?;
+        let (cursor, n_chunks, chunk_bytes, n_batches) = checkpoint::read_cursor(&disk)?;
         let mut dictionary = Dictionary::default();
         for (id, key) in disk.load_series()? {
             dictionary.enter(id, key);
@@ -178,6 +187,7 @@ impl History {
         let cared_to = care::read_extent(&disk)?.map_or(i64::MIN, |extent| extent.end());
         let memory = Memory::default();
         let mut writer = Writer::default();
+        writer.n_batches = n_batches;
         for (id, key) in dictionary.iter() {
             let series = disk.load_head(id)?;
             if let (Some(device), Some(last)) = (dictionary.device(&key.device), series.last()) {
@@ -186,7 +196,7 @@ impl History {
             memory.write(id, |place| *place = series);
         }
         Ok(Self {
-            disk,
+            slot: Slot::new(dir, &config, disk),
             memory,
             dictionary: RwLock::new(dictionary),
             writer: Mutex::new(writer),
@@ -275,15 +285,20 @@ impl History {
             .iter()
             .map(|(id, _)| id)
             .collect();
+        let disk = self.disk().ok();
         HistoryStats {
             series: ids.len() as u64,
             points: ids.iter().filter_map(|id| self.memory.read(*id, |s| s.n)).sum(),
             unsaved: self.n_unsaved(),
             chunks: self.sizes.n_chunks.load(Ordering::Relaxed),
             chunk_bytes: self.sizes.chunk_bytes.load(Ordering::Relaxed),
-            partitions: self.disk.n_partitions(),
-            disk_bytes: self.disk.db.disk_space().unwrap_or(0),
-            damaged: self.disk.n_damaged(),
+            partitions: disk.as_ref().map_or(0, |disk| disk.n_partitions()),
+            disk_bytes: disk
+                .as_ref()
+                .and_then(|disk| disk.db.disk_space().ok())
+                .unwrap_or(0),
+            damaged: self.slot.n_damaged(),
+            reopened: self.slot.n_reopened(),
         }
     }
 

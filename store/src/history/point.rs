@@ -170,6 +170,8 @@ pub struct HistoryStats {
     pub disk_bytes: u64,
     /// Damaged pieces met and skipped since opening.
     pub damaged: u64,
+    /// How often the database was opened again after a write that failed.
+    pub reopened: u64,
 }
 
 /// A point as memory and disk keep it.

@@ -78,7 +78,8 @@ impl History {
         which: Which<'_>,
         take: &mut dyn FnMut(Point) -> ControlFlow<()>,
     ) -> Result<(), HistoryError> {
-        let Some(view) = View::of(&self.disk, &self.memory, id) else {
+        let disk = self.disk()?;
+        let Some(view) = View::of(&disk, &self.memory, id) else {
             return Ok(());
         };
         self.kept(&view, range(from, to), which, &mut |kept| take(kept.point()))
@@ -115,7 +116,8 @@ impl History {
         which: Which<'_>,
         take: &mut dyn FnMut(Version) -> ControlFlow<()>,
     ) -> Result<(), HistoryError> {
-        let Some(view) = View::of(&self.disk, &self.memory, id) else {
+        let disk = self.disk()?;
+        let Some(view) = View::of(&disk, &self.memory, id) else {
             return Ok(());
         };
         self.each_version(
@@ -141,7 +143,8 @@ impl History {
         which: Which<'_>,
         take: &mut dyn FnMut(Version) -> ControlFlow<()>,
     ) -> Result<(), HistoryError> {
-        let Some(view) = View::of(&self.disk, &self.memory, id) else {
+        let disk = self.disk()?;
+        let Some(view) = View::of(&disk, &self.memory, id) else {
             return Ok(());
         };
         self.with_earlier(&view, range(from, to), &mut |shown, earlier| {
@@ -178,7 +181,7 @@ impl History {
             false => ControlFlow::Continue(()),
         };
         if which.known_at.is_none() {
-            return view.walk(&self.disk, range, &mut |points| {
+            return view.walk(&*self.disk()?, range, &mut |points| {
                 points.iter().try_for_each(&mut chosen)
             });
         }
@@ -200,13 +203,14 @@ impl History {
         range: (i64, i64),
         take: &mut dyn FnMut(&Kept, &[Replaced]) -> ControlFlow<()>,
     ) -> Result<(), HistoryError> {
+        let disk = self.disk()?;
         let mut failed = None;
-        view.walk(&self.disk, range, &mut |points| {
+        view.walk(&disk, range, &mut |points| {
             let revised = |p: &&Kept| p.is_revised();
             let replaced = match (points.iter().find(revised), points.iter().rfind(revised)) {
                 (Some(first), Some(last)) => {
                     let span = (first.at, last.at);
-                    revisions::load(&self.disk, &view.snapshot, view.id, span, &view.replaced)
+                    revisions::load(&disk, &view.snapshot, view.id, span, &view.replaced)
                 }
                 _ => Ok(ReplacedByTime::new()),
             };

@@ -77,9 +77,10 @@ impl History {
     /// # Errors
     /// [`HistoryError::Read`] when the disk fails.
     pub fn stat(&self, class: &dyn Fn(&SeriesKey) -> String) -> Result<Stat, HistoryError> {
+        let disk = self.disk()?;
         let (snapshot, cursor) = {
             let _writer = unpoisoned(self.writer.lock());
-            (self.disk.db.snapshot(), self.cursor())
+            (disk.db.snapshot(), self.cursor())
         };
         let size = self.stats();
         let all = self.all_series();
@@ -95,7 +96,7 @@ impl History {
             bytes_per_point: (size.points > 0).then(|| size.disk_bytes as f64 / size.points as f64),
             ..Stat::default()
         };
-        for (partition, keyspace) in self.disk.partitions((i64::MIN, i64::MAX)) {
+        for (partition, keyspace) in disk.partitions((i64::MIN, i64::MAX)) {
             let (first, last) = partition_range(partition);
             let mut classes: BTreeMap<String, OfWeek> = BTreeMap::new();
             let mut of: Option<(u32, String)> = None;
@@ -126,10 +127,10 @@ impl History {
             stat.weeks.extend(classes.into_values());
         }
         for (keyspace, n, n_bytes) in [
-            (&self.disk.rollups, &mut stat.rollups, &mut stat.rollup_bytes),
-            (&self.disk.revisions, &mut stat.revisions, &mut 0),
-            (&self.disk.due, &mut stat.due, &mut 0),
-            (&self.disk.heads, &mut 0, &mut stat.head_bytes),
+            (&disk.rollups, &mut stat.rollups, &mut stat.rollup_bytes),
+            (&disk.revisions, &mut stat.revisions, &mut 0),
+            (&disk.due, &mut stat.due, &mut 0),
+            (&disk.heads, &mut 0, &mut stat.head_bytes),
         ] {
             for row in snapshot.iter(keyspace) {
                 let (key, row) = row.into_inner().map_err(HistoryError::reading)?;

@@ -67,9 +67,8 @@ impl History {
         agg: Agg,
         which: Which<'_>,
     ) -> Result<Vec<(Step, u64)>, HistoryError> {
-        let view = (grid.n > 0)
-            .then(|| View::of(&self.disk, &self.memory, id))
-            .flatten();
+        let disk = self.disk()?;
+        let view = (grid.n > 0).then(|| View::of(&disk, &self.memory, id)).flatten();
         let mut held = vec![Held::default(); grid.len()];
         let values: Vec<Option<f64>> = match (view, agg) {
             (None, _) => vec![None; grid.len()],
@@ -137,7 +136,7 @@ impl History {
         held: &mut [Held],
     ) -> Result<(), HistoryError> {
         let in_one_step = |from, to| grid.index(from) == grid.index(to);
-        view.walk_by_headers(&self.disk, range, &in_one_step, &mut |part| {
+        view.walk_by_headers(&*self.disk()?, range, &in_one_step, &mut |part| {
             sum_up(
                 &part,
                 |at| grid.end(at),
@@ -249,13 +248,14 @@ impl History {
             return Ok(days);
         }
         let rows = key(view.id.0, from, 0)..=key(view.id.0, to, 0);
-        for row in view.snapshot.range(&self.disk.rollups, rows) {
+        let disk = self.disk()?;
+        for row in view.snapshot.range(&disk.rollups, rows) {
             let (key, row) = row.into_inner().map_err(HistoryError::reading)?;
             let day = read_key(&key).map(|(_, day, _)| day);
             match (day, unseal(&key, &row).and_then(Day::decode)) {
                 (Some(day), Some(rollup)) if !view.stale.contains(&day) => days.push((day, rollup)),
                 (Some(_), Some(_)) => {}
-                _ => self.disk.report_damage("rollup", &key),
+                _ => disk.report_damage("rollup", &key),
             }
         }
         Ok(days)

@@ -575,12 +575,24 @@ fn a_history_of_the_layout_before_is_taken_over_and_older_programs_refuse_it() {
     let history = open(dir.path());
     history.append(&[number(0, START, 1.5, 1)]).unwrap();
     history.checkpoint(1, &[]).unwrap();
-    history.disk.meta.insert("format", 1u64.to_le_bytes()).unwrap();
+    history
+        .disk()
+        .unwrap()
+        .meta
+        .insert("format", 1u64.to_le_bytes())
+        .unwrap();
     drop(history);
     let history = open(dir.path());
     assert_eq!(history.all_series()[0].n, 1);
     assert_eq!(
-        history.disk.meta.get("format").unwrap().unwrap().as_ref(),
+        history
+            .disk()
+            .unwrap()
+            .meta
+            .get("format")
+            .unwrap()
+            .unwrap()
+            .as_ref(),
         disk::FORMAT.to_le_bytes()
     );
 }
@@ -628,7 +640,12 @@ fn every_kind_of_fault_is_found_and_told_with_its_place() {
         (
             "a turned bit",
             |history| {
-                let week = history.disk.partitions((i64::MIN, i64::MAX)).remove(0).1;
+                let week = history
+                    .disk()
+                    .unwrap()
+                    .partitions((i64::MIN, i64::MAX))
+                    .remove(0)
+                    .1;
                 let (key, row) = week.first_key_value().unwrap().into_inner().unwrap();
                 let mut row = row.to_vec();
                 row[9] ^= 4;
@@ -639,7 +656,12 @@ fn every_kind_of_fault_is_found_and_told_with_its_place() {
         (
             "a chunk twice",
             |history| {
-                let week = history.disk.partitions((i64::MIN, i64::MAX)).remove(0).1;
+                let week = history
+                    .disk()
+                    .unwrap()
+                    .partitions((i64::MIN, i64::MAX))
+                    .remove(0)
+                    .1;
                 let (key, row) = week.first_key_value().unwrap().into_inner().unwrap();
                 let points = chunk::points(chunk::open(&key, &row).unwrap().1).unwrap();
                 let again = chunk::key(1, points[1].at, 999);
@@ -650,7 +672,12 @@ fn every_kind_of_fault_is_found_and_told_with_its_place() {
         (
             "a chunk in another week",
             |history| {
-                let week = history.disk.partitions((i64::MIN, i64::MAX)).remove(0).1;
+                let week = history
+                    .disk()
+                    .unwrap()
+                    .partitions((i64::MIN, i64::MAX))
+                    .remove(0)
+                    .1;
                 let (key, row) = week.last_key_value().unwrap().into_inner().unwrap();
                 let mut points = chunk::points(chunk::open(&key, &row).unwrap().1).unwrap();
                 points.iter_mut().for_each(|point| point.at += 30 * 86_400_000);
@@ -663,20 +690,26 @@ fn every_kind_of_fault_is_found_and_told_with_its_place() {
             "a lost revision",
             |history| {
                 let (key, _) = history
-                    .disk
+                    .disk()
+                    .unwrap()
                     .revisions
                     .first_key_value()
                     .unwrap()
                     .into_inner()
                     .unwrap();
-                history.disk.revisions.remove(key).unwrap();
+                history.disk().unwrap().revisions.remove(key).unwrap();
             },
             "revisions: the value that a revision replaced is missing",
         ),
         (
             "a lost chunk",
             |history| {
-                let week = history.disk.partitions((i64::MIN, i64::MAX)).remove(0).1;
+                let week = history
+                    .disk()
+                    .unwrap()
+                    .partitions((i64::MIN, i64::MAX))
+                    .remove(0)
+                    .1;
                 let (key, _) = week.first_key_value().unwrap().into_inner().unwrap();
                 week.remove(key).unwrap();
             },
@@ -686,7 +719,8 @@ fn every_kind_of_fault_is_found_and_told_with_its_place() {
             "another rollup",
             |history| {
                 let (key, row) = history
-                    .disk
+                    .disk()
+                    .unwrap()
                     .rollups
                     .first_key_value()
                     .unwrap()
@@ -695,7 +729,8 @@ fn every_kind_of_fault_is_found_and_told_with_its_place() {
                 let mut day = rollup::Day::decode(chunk::unseal(&key, &row).unwrap()).unwrap();
                 day.hours[7].n += 1;
                 history
-                    .disk
+                    .disk()
+                    .unwrap()
                     .rollups
                     .insert(key.clone(), chunk::seal(&key, day.encode()))
                     .unwrap();
@@ -707,7 +742,8 @@ fn every_kind_of_fault_is_found_and_told_with_its_place() {
             |history| {
                 let key = 1u32.to_be_bytes();
                 history
-                    .disk
+                    .disk()
+                    .unwrap()
                     .heads
                     .insert(key, chunk::seal(&key, vec![7; 3]))
                     .unwrap();
@@ -748,11 +784,15 @@ fn a_history_tells_what_it_holds_week_by_week() {
 }
 
 fn assert_no_overlap(history: &History) {
-    let snapshot = history.disk.db.snapshot();
+    let snapshot = history.disk().unwrap().db.snapshot();
     let (mut n, mut bytes) = (0, 0);
     for info in history.all_series() {
         let mut last = None;
-        for chunk in history.disk.chunks(&snapshot, info.id, (i64::MIN, i64::MAX)) {
+        for chunk in history
+            .disk()
+            .unwrap()
+            .chunks(&snapshot, info.id, (i64::MIN, i64::MAX))
+        {
             let chunk = chunk.unwrap();
             assert!(last < Some(chunk.header.first), "{} overlaps", info.key);
             assert_eq!(
@@ -828,7 +868,7 @@ fn a_damaged_chunk_is_skipped_and_counted_and_the_rest_is_read() {
     history.checkpoint(1, &[]).unwrap();
     let id = history.series_id(&series(0)).unwrap();
     let damaged = key(id.0, 16_000, 1);
-    let keyspace = history.disk.partition(0).unwrap();
+    let keyspace = history.disk().unwrap().partition(0).unwrap();
     let mut row = keyspace.get(damaged).unwrap().unwrap().to_vec();
     row[20] ^= 4;
     keyspace.insert(damaged, row).unwrap();
@@ -853,9 +893,9 @@ fn a_damaged_head_does_not_hide_the_chunks() {
     history.checkpoint(1, &[]).unwrap();
     let id = history.series_id(&series(0)).unwrap();
     let row = id.0.to_be_bytes();
-    let mut head = history.disk.heads.get(row).unwrap().unwrap().to_vec();
+    let mut head = history.disk().unwrap().heads.get(row).unwrap().unwrap().to_vec();
     head[3] ^= 1;
-    history.disk.heads.insert(row, head).unwrap();
+    history.disk().unwrap().heads.insert(row, head).unwrap();
     drop(history);
 
     let history = open(dir.path());
@@ -867,6 +907,53 @@ fn a_damaged_head_does_not_hide_the_chunks() {
 }
 
 #[test]
+fn a_database_that_takes_no_more_writes_is_opened_again_and_memory_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    let readings: Vec<Reading> = (0..40).map(|i| number(0, i * 1000, i as f64, 1)).collect();
+    history.append(&readings).unwrap();
+    history.checkpoint(1, &[("rules", b"one")]).unwrap();
+    // Sealed, in the head, late, and revised: none of it is on the disk yet.
+    let more: Vec<Reading> = (40..60).map(|i| number(0, i * 1000, i as f64, 2)).collect();
+    history.append(&more).unwrap();
+    history
+        .append(&[number(0, 1500, 7.0, 3), number(0, 5000, 8.0, 3)])
+        .unwrap();
+    let id = history.series_id(&series(0)).unwrap();
+    let before = scanned(&history, id, 0, 100_000);
+    assert!(!history.mend().unwrap(), "nothing has failed");
+    history.wrote::<()>(Err(fjall::Error::Poisoned)).unwrap_err();
+
+    // A reader that holds on to the old database is waited for; who comes meanwhile is told so.
+    let held = history.disk().unwrap();
+    std::thread::scope(|scope| {
+        let mending = scope.spawn(|| history.mend());
+        let deadline = std::time::Instant::now() + Duration::from_secs(5);
+        while !matches!(history.disk(), Err(HistoryError::Closed)) {
+            assert!(std::time::Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+        assert!(matches!(held.is_to_stay(), Err(HistoryError::Closed)));
+        drop(held);
+        assert!(mending.join().unwrap().unwrap());
+    });
+    assert_eq!(history.stats().reopened, 1);
+    assert!(!history.has_failed());
+    assert_eq!(scanned(&history, id, 0, 100_000), before);
+    assert_eq!(
+        (history.cursor(), history.extra("rules")),
+        (1, Some(b"one".to_vec()))
+    );
+    history.checkpoint(3, &[]).unwrap();
+    assert_whole(&history);
+    drop(history);
+    let history = open(dir.path());
+    assert_eq!(history.cursor(), 3);
+    assert_eq!(scanned(&history, id, 0, 100_000), before);
+    assert_whole(&history);
+}
+
+#[test]
 fn a_history_of_another_layout_or_of_another_process_is_not_opened() {
     let dir = tempfile::tempdir().unwrap();
     let history = open(dir.path());
@@ -874,7 +961,12 @@ fn a_history_of_another_layout_or_of_another_process_is_not_opened() {
         History::open(dir.path(), small()),
         Err(HistoryError::Open { .. })
     ));
-    history.disk.meta.insert("format", 9u64.to_le_bytes()).unwrap();
+    history
+        .disk()
+        .unwrap()
+        .meta
+        .insert("format", 9u64.to_le_bytes())
+        .unwrap();
     drop(history);
     assert!(matches!(
         History::open(dir.path(), small()),

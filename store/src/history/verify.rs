@@ -13,6 +13,7 @@ use onemap_model::Timestamp;
 use serde::Serialize;
 
 use super::chunk::{self, Header, Numbers, is_flagged, partition_range, read_key, unseal};
+use super::disk::Disk;
 use super::memory::{Series, unpoisoned};
 use super::point::Kept;
 use super::read::View;
@@ -81,10 +82,11 @@ impl History {
         let mut found = self.scrub(&mut |_| match is_over() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
-        });
+        })?;
         if !found.complete {
             return Ok(found);
         }
+        let disk = self.disk()?;
         let ids: Vec<SeriesId> = unpoisoned(self.dictionary.read())
             .iter()
             .map(|(id, _)| id)
@@ -94,21 +96,26 @@ impl History {
                 found.complete = false;
                 return Ok(found);
             }
-            self.verify_series(id, &mut found)?;
+            self.verify_series(&disk, id, &mut found)?;
         }
         Ok(found)
     }
 
     /// Reads every row once and checks what a row says of itself. `pace` is told the bytes of each row; it
     /// may sleep, and ends the pass by breaking off.
-    pub fn scrub(&self, pace: &mut dyn FnMut(u64) -> ControlFlow<()>) -> Verified {
+    ///
+    /// # Errors
+    /// [`HistoryError::Closed`].
+    pub fn scrub(&self, pace: &mut dyn FnMut(u64) -> ControlFlow<()>) -> Result<Verified, HistoryError> {
+        let disk = self.disk()?;
         let (snapshot, cursor) = {
             // So that cursor and rows are of one moment.
             let _writer = unpoisoned(self.writer.lock());
-            (self.disk.db.snapshot(), self.cursor())
+            (disk.db.snapshot(), self.cursor())
         };
         let mut pass = Pass {
             history: self,
+            disk: &disk,
             snapshot: &snapshot,
             pace,
             found: Verified {
@@ -119,12 +126,12 @@ impl History {
         };
         let done = pass.all();
         pass.found.complete = done.is_continue();
-        pass.found
+        Ok(pass.found)
     }
 
-    fn verify_series(&self, id: SeriesId, found: &mut Verified) -> Result<(), HistoryError> {
+    fn verify_series(&self, disk: &Disk, id: SeriesId, found: &mut Verified) -> Result<(), HistoryError> {
         let looked = self.memory.read(id, |s| (s.n, s.first, s.last, s.n_stale));
-        let Some(view) = View::of(&self.disk, &self.memory, id) else {
+        let Some(view) = View::of(disk, &self.memory, id) else {
             return Ok(());
         };
         let again = self.memory.read(id, |s| (s.n, s.first, s.last, s.n_stale));
@@ -139,7 +146,7 @@ impl History {
         let (mut n, mut first, mut last) = (0u64, None, None);
         let mut revised = BTreeSet::new();
         let mut days: Vec<(i64, Day)> = Vec::new();
-        view.walk(&self.disk, (i64::MIN, i64::MAX), &mut |points| {
+        view.walk(disk, (i64::MIN, i64::MAX), &mut |points| {
             for point in points {
                 n += 1;
                 first = first.or(Some(point.at));
@@ -175,19 +182,20 @@ impl History {
                 found.fault(fault("heads", first, what));
             }
         }
-        self.verify_revisions(&view, &revised, found, &fault)?;
-        self.verify_rollups(&view, &days, found, &fault)
+        self.verify_revisions(disk, &view, &revised, found, &fault)?;
+        self.verify_rollups(disk, &view, &days, found, &fault)
     }
 
     fn verify_revisions(
         &self,
+        disk: &Disk,
         view: &View,
         revised: &BTreeSet<i64>,
         found: &mut Verified,
         fault: &dyn Fn(&str, Option<i64>, String) -> Fault,
     ) -> Result<(), HistoryError> {
         let all = (i64::MIN, i64::MAX);
-        let replaced = revisions::load(&self.disk, &view.snapshot, view.id, all, &view.replaced)?;
+        let replaced = revisions::load(disk, &view.snapshot, view.id, all, &view.replaced)?;
         for (at, versions) in &replaced {
             found.revisions += versions.len() as u64;
             if !revised.contains(at) {
@@ -208,6 +216,7 @@ impl History {
 
     fn verify_rollups(
         &self,
+        disk: &Disk,
         view: &View,
         days: &[(i64, Day)],
         found: &mut Verified,
@@ -215,7 +224,7 @@ impl History {
     ) -> Result<(), HistoryError> {
         let id = view.id.0;
         let rows = chunk::key(id, i64::MIN, 0)..=chunk::key(id, i64::MAX, u32::MAX);
-        for row in view.snapshot.range(&self.disk.rollups, rows) {
+        for row in view.snapshot.range(&disk.rollups, rows) {
             let (key, row) = row.into_inner().map_err(HistoryError::reading)?;
             let Some((_, day, _)) = read_key(&key) else {
                 continue;
@@ -247,6 +256,7 @@ type Check<'a> = dyn FnMut(&mut Verified, &[u8], &[u8]) -> Option<String> + 'a;
 /// One pass over every row of a snapshot.
 struct Pass<'a> {
     history: &'a History,
+    disk: &'a Disk,
     snapshot: &'a Snapshot,
     pace: &'a mut dyn FnMut(u64) -> ControlFlow<()>,
     found: Verified,
@@ -254,7 +264,7 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     fn all(&mut self) -> ControlFlow<()> {
-        let disk = &self.history.disk;
+        let disk = self.disk;
         self.rows("series", &disk.series, &mut |_, key, row| {
             unseal(key, row).is_none().then(|| DAMAGED.to_owned())
         })?;
@@ -319,6 +329,9 @@ impl Pass<'_> {
             if let Some(what) = check(&mut self.found, &key, &row) {
                 let fault = self.fault(name, &key, what);
                 self.found.fault(fault);
+            }
+            if self.disk.is_to_stay().is_err() {
+                return ControlFlow::Break(());
             }
             (self.pace)(n_bytes)?;
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use onemap_model::{Quality, Reading, SeriesKey, Timestamp, Value};
 
+use super::checkpoint::Made;
 use super::memory::{Place, unpoisoned};
 use super::point::{Kept, Kind, Outcome, same};
 use super::reports::Reports;
@@ -28,6 +29,10 @@ pub(super) struct Writer {
     /// What each device reported lately, over all its series.
     reports: Vec<Reports>,
     pub(super) windows: Windows,
+    /// Checkpoints that the disk has, to know of one that failed whether it is among them.
+    pub(super) n_batches: u64,
+    /// A checkpoint that failed: what is to be done when it is on the disk all the same.
+    pub(super) failed: Option<Made>,
 }
 
 /// Sizes that only the writer changes and anyone may look at, also while a checkpoint runs.
@@ -83,6 +88,9 @@ impl Windows {
         }
         windows.push(window);
     }
+    pub(super) fn forget_all(&mut self) {
+        *self = Self::default();
+    }
     pub(super) fn forget(&mut self, id: SeriesId) {
         for (_, _, points) in self.by_series.remove(&id).unwrap_or_default() {
             self.n_points -= points.len();
@@ -98,9 +106,13 @@ impl History {
     ///
     /// # Errors
     /// [`HistoryError::Read`] when a late reading's place cannot be read from disk; the readings
-    /// before it are kept, and giving all of them again later is harmless.
+    /// before it are kept, and giving all of them again later is harmless. [`HistoryError::Unmended`] after
+    /// a checkpoint that failed.
     pub fn append(&self, readings: &[Reading]) -> Result<Vec<Outcome>, HistoryError> {
         let mut writer = unpoisoned(self.writer.lock());
+        if writer.failed.is_some() {
+            return Err(HistoryError::Unmended);
+        }
         readings
             .iter()
             .map(|reading| self.append_one(&mut writer, reading))
@@ -239,8 +251,9 @@ impl History {
         if let Some(known) = writer.windows.find(id, at) {
             return Ok(known);
         }
-        let snapshot = self.disk.db.snapshot();
-        let window = self.disk.window(&snapshot, id, at)?;
+        let disk = self.disk()?;
+        let snapshot = disk.db.snapshot();
+        let window = disk.window(&snapshot, id, at)?;
         writer.windows.keep(id, window);
         Ok(writer.windows.find(id, at).flatten())
     }
@@ -273,8 +286,9 @@ impl History {
                 own.map(|(key, replaced)| (*key, replaced.clone())).collect()
             })
             .unwrap_or_default();
-        let snapshot = self.disk.db.snapshot();
-        let mut loaded = revisions::load(&self.disk, &snapshot, id, (shown.at, shown.at), &pending)?;
+        let disk = self.disk()?;
+        let snapshot = disk.db.snapshot();
+        let mut loaded = revisions::load(&disk, &snapshot, id, (shown.at, shown.at), &pending)?;
         let loaded = loaded.remove(&shown.at).unwrap_or_default();
         Ok(look(&mut loaded.iter()))
     }
