@@ -1,7 +1,8 @@
-//! Care for the history's closed days, beside everything else.
+//! Care for the history beside everything else: closed days are packed, and every row is read again in time.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use onemap_dashboards::views::Views;
@@ -10,6 +11,11 @@ use tracing::{info, warn};
 
 /// How often it is looked whether a day has closed, or something came late for one.
 const EVERY: Duration = Duration::from_secs(600);
+/// Between two slices of the scrub.
+const SLICE_EVERY: Duration = Duration::from_secs(10);
+/// Bytes that are read before others have their turn.
+const N_BREATH: u64 = 256 << 10;
+const BREATH: Duration = Duration::from_millis(5);
 
 /// Packs closed days and rolls their hours up until it is stopped; see `History::care`.
 pub(crate) async fn run(views: Arc<Views>, stop: CancellationToken) -> Result<()> {
@@ -39,6 +45,49 @@ pub(crate) async fn run(views: Arc<Views>, stop: CancellationToken) -> Result<()
             ),
             // It is tried again, and answers are the same without it.
             Err(error) => warn!(%error, "closed days cannot be cared for"),
+        }
+    }
+}
+
+/// Reads every row of the history again within `days` days until it is stopped; see `History::scrub`.
+pub(crate) async fn scrub(views: Arc<Views>, days: u32, stop: CancellationToken) -> Result<()> {
+    let mut clock = tokio::time::interval(SLICE_EVERY);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last = Instant::now();
+    let mut is_told = false;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = clock.tick() => {}
+        }
+        let since = last.elapsed();
+        last = Instant::now();
+        let (views, stop) = (views.clone(), stop.clone());
+        let scrubbed = tokio::task::spawn_blocking(move || {
+            let mut n_read = 0;
+            let mut pace = |n_bytes| {
+                n_read += n_bytes;
+                if n_read >= N_BREATH {
+                    n_read = 0;
+                    std::thread::sleep(BREATH);
+                }
+                match stop.is_cancelled() {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            };
+            views.history.scrub((views.clock)(), since, days, &mut pace)
+        })
+        .await
+        .context("the reading of all rows was cut short")?;
+        match scrubbed {
+            Ok(()) => is_told = false,
+            // The same slice is read again; said once while it lasts.
+            Err(error) if !is_told => {
+                warn!(%error, "the rows of the history cannot be read again for now");
+                is_told = true;
+            }
+            Err(_) => {}
         }
     }
 }

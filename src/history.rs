@@ -108,6 +108,7 @@ pub(crate) fn stat(config: &Config, json: bool) -> Result<ExitCode> {
     ] {
         crate::say!("{key:<16} {}", text(key));
     }
+    say_scrub(&stat["scrub"]);
     crate::say!(
         "{:<8} {:<30} {:<12} {:>8} {:>12} {:>8} {:>12}",
         "week",
@@ -132,6 +133,31 @@ pub(crate) fn stat(config: &Config, json: bool) -> Result<ExitCode> {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How far the reading of all rows is, and the damaged rows that it found.
+fn say_scrub(scrub: &Value) {
+    let text = |key: &str| scrub[key].as_str().unwrap_or("-");
+    crate::say!(
+        "{:<16} began {}, at {}, {} rows; last whole pass {}; {} damaged rows",
+        "scrub",
+        text("began"),
+        scrub["keyspace"].as_str().unwrap_or("its end"),
+        scrub["rows"],
+        text("ended"),
+        scrub["n_faults"]
+    );
+    for fault in scrub["faults"].as_array().into_iter().flatten() {
+        let text = |key: &str| fault[key].as_str().unwrap_or("-");
+        crate::say!(
+            "{:<10} {:<40} {:<30} {} (found {})",
+            text("keyspace"),
+            text("series"),
+            text("at"),
+            text("what"),
+            text("found")
+        );
+    }
 }
 
 /// Asks the running server, or opens the folder's history by itself: it can be looked at also when other

@@ -182,6 +182,12 @@ impl Server {
             tokio::spawn(retention(views.clone(), sessions, config.clone(), stop.clone())),
         ));
         tasks.push(("care", tokio::spawn(care::run(views.clone(), stop.clone()))));
+        if let Some(days) = config.history.scrub_days {
+            tasks.push((
+                "scrub",
+                tokio::spawn(care::scrub(views.clone(), days, stop.clone())),
+            ));
+        }
         // Set once: a server has one.
         let _ = views.keeping.backups.set(Arc::new(backup::Maker::new(
             views.clone(),

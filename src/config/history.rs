@@ -20,6 +20,8 @@ pub(super) struct History {
     checkpoint_seconds: u64,
     /// Where all readings are kept: `embedded`, `promql` or `influxdb2`. Default `embedded`.
     engine: Engine,
+    /// Days in which every row is read again, to find what the disk has lost; 0 reads none. Default 7.
+    scrub_days: u32,
     remote: Option<Remote>,
 }
 
@@ -28,6 +30,7 @@ impl Default for History {
         Self {
             checkpoint_seconds: 10,
             engine: Engine::Embedded,
+            scrub_days: 7,
             remote: None,
         }
     }
@@ -120,6 +123,8 @@ enum Read {
 #[derive(Clone, Debug)]
 pub(crate) struct HistoryPart {
     pub(crate) checkpoint_every: Duration,
+    /// Days of a whole pass over all rows; `None` when none is wanted.
+    pub(crate) scrub_days: Option<u32>,
     pub(crate) remote: Option<Box<RemotePart>>,
 }
 
@@ -138,6 +143,11 @@ impl History {
             "[history] checkpoint_seconds = {}: between 1 and 3600",
             self.checkpoint_seconds
         );
+        ensure!(
+            self.scrub_days <= 365,
+            "[history] scrub_days = {}: at most 365, 0 for none",
+            self.scrub_days
+        );
         let remote = match (self.engine, self.remote) {
             (Engine::Embedded, None) => None,
             (Engine::Embedded, Some(_)) => {
@@ -152,6 +162,7 @@ impl History {
         };
         Ok(HistoryPart {
             checkpoint_every: Duration::from_secs(self.checkpoint_seconds),
+            scrub_days: (self.scrub_days > 0).then_some(self.scrub_days),
             remote,
         })
     }

@@ -34,5 +34,6 @@ mod readme;
 mod replay;
 mod schemas;
 mod screen;
+mod scrub;
 mod server;
 mod sessions;

@@ -296,6 +296,34 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         "Damaged rows of the history met since the start.",
         &one(history.damaged),
     );
+    let scrub = views.history.scrubbed();
+    metric(
+        "onemap_history_damaged_rows",
+        "gauge",
+        "Damaged rows of the history that the reading of all rows knows of.",
+        &one(scrub.n_faults),
+    );
+    metric(
+        "onemap_history_scrub_rows",
+        "gauge",
+        "Rows read in the pass over all rows that is under way, or in the last one.",
+        &one(scrub.rows),
+    );
+    metric(
+        "onemap_history_scrub_passes_total",
+        "counter",
+        "Passes over all rows that came to their end.",
+        &one(scrub.passes),
+    );
+    let ended = scrub
+        .ended
+        .and_then(|ended| u64::try_from(ended.ms() / 1000).ok());
+    metric(
+        "onemap_history_scrub_ended_seconds",
+        "gauge",
+        "When the last whole pass over all rows ended, in seconds since 1970; absent before the first.",
+        ended.map(one).as_ref().map_or(&[], |row| &row[..]),
+    );
     if let Some(remote) = views.remote.get() {
         engine::metrics(remote, views.now(), &mut metric);
     }

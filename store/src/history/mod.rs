@@ -30,6 +30,7 @@ mod reports;
 mod revisions;
 mod rollup;
 mod run;
+mod scrub;
 mod series;
 mod stat;
 mod steps;
@@ -58,6 +59,7 @@ pub use point::{Across, Agg, GroupStep, HistoryStats, Kind, Outcome, Over, Point
 pub use query::Which;
 use reopen::Slot;
 pub(crate) use rollup::Held;
+pub use scrub::{Known, Scrubbed};
 use series::Dictionary;
 pub(crate) use series::parse_key;
 pub use series::{SeriesId, SeriesInfo};
@@ -168,6 +170,9 @@ pub struct History {
     cared_to: AtomicI64,
     /// Held while care is given.
     caring: Mutex<()>,
+    scrubbed: Mutex<Scrubbed>,
+    /// Held while a slice of the scrub is read.
+    scrubbing: Mutex<()>,
 }
 
 impl History {
@@ -185,6 +190,7 @@ impl History {
             dictionary.enter(id, key);
         }
         let cared_to = care::read_extent(&disk)?.map_or(i64::MIN, |extent| extent.end());
+        let scrubbed = scrub::read(&disk)?;
         let memory = Memory::default();
         let mut writer = Writer::default();
         writer.n_batches = n_batches;
@@ -214,6 +220,8 @@ impl History {
             fold_at: config.late_points.max(1),
             cared_to: cared_to.into(),
             caring: Mutex::default(),
+            scrubbed: Mutex::new(scrubbed),
+            scrubbing: Mutex::default(),
         })
     }
 

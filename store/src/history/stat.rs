@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::chunk::{self, partition_range, read_key};
 use super::disk::FORMAT;
 use super::memory::unpoisoned;
-use super::{History, HistoryError, SeriesId};
+use super::{History, HistoryError, Scrubbed, SeriesId};
 
 /// What one week holds of the series of one class.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -65,8 +65,10 @@ pub struct Stat {
     pub revisions: u64,
     /// Bytes of what is not in chunks yet: heads and late points.
     pub head_bytes: u64,
-    /// Rows whose checksum does not fit; `verify` says which.
+    /// Chunks whose checksum does not fit; `verify` says which.
     pub damaged: u64,
+    /// How far the reading of all rows is, and what it found.
+    pub scrub: Scrubbed,
     /// By week, then by class.
     pub weeks: Vec<OfWeek>,
 }
@@ -94,6 +96,7 @@ impl History {
             newest: all.iter().map(|series| series.last).max(),
             disk_bytes: size.disk_bytes,
             bytes_per_point: (size.points > 0).then(|| size.disk_bytes as f64 / size.points as f64),
+            scrub: self.scrubbed(),
             ..Stat::default()
         };
         for (partition, keyspace) in disk.partitions((i64::MIN, i64::MAX)) {

@@ -884,6 +884,157 @@ fn a_damaged_chunk_is_skipped_and_counted_and_the_rest_is_read() {
     assert_eq!(scanned(&history, id, 20_000, 20_001).len(), 1);
 }
 
+fn scrub(history: &History, now: i64, days: u32) -> Scrubbed {
+    history
+        .scrub(t(now), Duration::from_secs(10), days, &mut |_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    history.scrubbed()
+}
+
+#[test]
+fn a_scrub_finds_a_damaged_row_knows_it_over_a_restart_and_until_it_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    let week = 7 * 86_400_000;
+    let readings: Vec<Reading> = (0..64).map(|i| number(0, i * 1000, i as f64, 1)).collect();
+    history.append(&readings).unwrap();
+    history
+        .append(&[number(1, week + 1000, 1.0, 1), number(1, 3 * week, 2.0, 1)])
+        .unwrap();
+    history.checkpoint(1, &[]).unwrap();
+    let day = 86_400_000;
+    let sound = scrub(&history, day, 7);
+    assert_eq!((sound.passes, sound.n_faults, sound.keyspace), (1, 0, None));
+    let verified = history.verify(&|| false).unwrap();
+    assert_eq!(
+        sound.rows + 1,
+        verified.rows,
+        "all but the row that it wrote itself"
+    );
+
+    let id = history.series_id(&series(0)).unwrap();
+    let (whole, damaged) = damage(&history, 0, key(id.0, 16_000, 1));
+    // Not before it is due: with two weeks of chunks it takes two days.
+    assert_eq!(history.stats().partitions, 2);
+    assert_eq!(scrub(&history, 2 * day, 7).passes, 1);
+    let found = scrub(&history, 3 * day, 7);
+    assert_eq!((found.passes, found.n_faults), (2, 1));
+    assert_eq!(found.faults[0].fault.keyspace, "c0");
+    assert_eq!(found.faults[0].fault.series.as_deref(), Some("air-1/pm2_5/0"));
+    assert_eq!(found.faults[0].fault.at, Some(t(16_000)));
+    assert_eq!(history.stat(&|_| String::new()).unwrap().scrub, found);
+    drop(history);
+    let history = open(dir.path());
+    assert_eq!(history.scrubbed(), found);
+    // Another pass finds the same row and counts it once; when the row is whole again it is no longer known.
+    assert_eq!(scrub(&history, 5 * day, 7).n_faults, 1);
+    history
+        .disk()
+        .unwrap()
+        .partition(0)
+        .unwrap()
+        .insert(damaged, whole)
+        .unwrap();
+    let healed = scrub(&history, 7 * day, 7);
+    assert_eq!(
+        (healed.passes, healed.n_faults, &healed.faults[..]),
+        (4, 0, &[][..])
+    );
+}
+
+/// Flips a bit of a chunk; gives what the row was.
+fn damage(history: &History, partition: i64, damaged: [u8; 16]) -> (Vec<u8>, [u8; 16]) {
+    let keyspace = history.disk().unwrap().partition(partition).unwrap();
+    let whole = keyspace.get(damaged).unwrap().unwrap().to_vec();
+    let mut row = whole.clone();
+    row[20] ^= 4;
+    keyspace.insert(damaged, row).unwrap();
+    (whole, damaged)
+}
+
+#[test]
+fn a_scrub_goes_on_where_it_was_and_reads_each_row_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = open(dir.path());
+    let readings: Vec<Reading> = (0..640)
+        .map(|i| number(i % 3, i as i64 * 1000, i as f64, 1))
+        .collect();
+    history.append(&readings).unwrap();
+    history.checkpoint(1, &[("rules", b"one")]).unwrap();
+    let rows = history.verify(&|| false).unwrap().rows;
+    let mut n_seen = 0;
+    let mut n_slices = 0;
+    while history.scrubbed().passes == 0 {
+        // Broken off after five rows, as by a stop.
+        let mut left = 5;
+        history
+            .scrub(t(1), Duration::ZERO, 7, &mut |_| {
+                n_seen += 1;
+                left -= 1;
+                match left {
+                    0 => ControlFlow::Break(()),
+                    _ => ControlFlow::Continue(()),
+                }
+            })
+            .unwrap();
+        n_slices += 1;
+        assert!(n_slices < 100);
+        drop(history);
+        history = open(dir.path());
+    }
+    assert!(n_slices > 5, "{n_slices}");
+    // Its own row may be one more.
+    assert!((rows..=rows + 1).contains(&n_seen), "{n_seen} of {rows}");
+    assert_eq!(history.scrubbed().rows, n_seen);
+}
+
+#[test]
+fn a_byte_that_the_disk_has_flipped_is_found_and_what_lies_behind_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    for i in 0..3 {
+        let noise = |k: i64| ((k * 7_919 + i) % 10_007) as f64 / 100.0;
+        let readings: Vec<Reading> = (0..20_000)
+            .map(|k| number(i as usize, k * 1000, noise(k), 1))
+            .collect();
+        history.append(&readings).unwrap();
+    }
+    history.checkpoint(1, &[]).unwrap();
+    let keyspace = history.disk().unwrap().partition(0).unwrap();
+    keyspace.rotate_memtable_and_wait().unwrap();
+    drop(keyspace);
+    drop(history);
+    // The largest table is that of the chunks: one byte in its middle.
+    let mut tables = Vec::new();
+    let mut folders = vec![dir.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            match entry.file_type().unwrap().is_dir() {
+                true => folders.push(entry.path()),
+                false if entry.path().to_string_lossy().contains("tables") => {
+                    tables.push((entry.metadata().unwrap().len(), entry.path()));
+                }
+                false => {}
+            }
+        }
+    }
+    let (len, table) = tables.into_iter().max().unwrap();
+    assert!(len > 50_000, "{len}");
+    let mut bytes = std::fs::read(&table).unwrap();
+    bytes[len as usize / 2] ^= 1;
+    std::fs::write(&table, bytes).unwrap();
+
+    let history = open(dir.path());
+    let found = scrub(&history, 1, 7);
+    assert_eq!(found.passes, 1);
+    assert!(found.n_faults >= 1, "{found:?}");
+    assert_eq!(found.faults[0].fault.keyspace, "c0");
+    let last = history.series_id(&series(2)).unwrap();
+    assert_eq!(scanned(&history, last, 0, 20_000_000).len(), 20_000);
+}
+
 #[test]
 fn a_damaged_head_does_not_hide_the_chunks() {
     let dir = tempfile::tempdir().unwrap();

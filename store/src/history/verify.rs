@@ -3,14 +3,14 @@
 //! Two passes. The first goes through the keyspaces row by row: checksums, the form of keys, chunks that
 //! hold what their header says, in order, without overlap, inside their week. The second goes through the
 //! series: their extent, their replaced values, and their rollups against the points they were made of.
-//! Both look at one snapshot and wait for nobody; a scrub is the first pass alone, at a walking pace.
+//! Both look at one snapshot and wait for nobody; a scrub is the first pass alone, over days.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use fjall::{Keyspace, Readable, Snapshot};
 use onemap_model::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::chunk::{self, Header, Numbers, is_flagged, partition_range, read_key, unseal};
 use super::disk::Disk;
@@ -24,7 +24,7 @@ use super::{History, HistoryError, SeriesId, revisions};
 const N_FAULTS: usize = 1000;
 
 /// One thing that is not as it was written, or not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// The keyspace: `c2915` is the week of that number since 1970.
     pub keyspace: String,
@@ -79,14 +79,11 @@ impl History {
     /// # Errors
     /// [`HistoryError::Read`] when the series cannot be walked. A row that cannot be read is a fault.
     pub fn verify(&self, is_over: &dyn Fn() -> bool) -> Result<Verified, HistoryError> {
-        let mut found = self.scrub(&mut |_| match is_over() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        })?;
+        let disk = self.disk()?;
+        let mut found = self.verify_rows(&disk, is_over)?;
         if !found.complete {
             return Ok(found);
         }
-        let disk = self.disk()?;
         let ids: Vec<SeriesId> = unpoisoned(self.dictionary.read())
             .iter()
             .map(|(id, _)| id)
@@ -101,13 +98,9 @@ impl History {
         Ok(found)
     }
 
-    /// Reads every row once and checks what a row says of itself. `pace` is told the bytes of each row; it
-    /// may sleep, and ends the pass by breaking off.
-    ///
-    /// # Errors
-    /// [`HistoryError::Closed`].
-    pub fn scrub(&self, pace: &mut dyn FnMut(u64) -> ControlFlow<()>) -> Result<Verified, HistoryError> {
-        let disk = self.disk()?;
+    /// The first pass.
+    fn verify_rows(&self, disk: &Disk, is_over: &dyn Fn() -> bool) -> Result<Verified, HistoryError> {
+        let keyspaces = disk.keyspaces()?;
         let (snapshot, cursor) = {
             // So that cursor and rows are of one moment.
             let _writer = unpoisoned(self.writer.lock());
@@ -115,18 +108,41 @@ impl History {
         };
         let mut pass = Pass {
             history: self,
-            disk: &disk,
+            disk,
             snapshot: &snapshot,
-            pace,
+            is_over,
             found: Verified {
                 cursor,
                 series: unpoisoned(self.dictionary.read()).iter().count() as u64,
                 ..Verified::default()
             },
         };
-        let done = pass.all();
+        let done = pass.all(&keyspaces);
         pass.found.complete = done.is_continue();
         Ok(pass.found)
+    }
+
+    /// What is told of a row in which something is wrong.
+    pub(super) fn fault(&self, keyspace: &str, key: &[u8], what: String) -> Fault {
+        let (id, at) = match (keyspace, read_key(key)) {
+            ("series" | "meta", _) => (None, None),
+            ("heads", _) => (<[u8; 4]>::try_from(key).ok().map(u32::from_be_bytes), None),
+            ("rollups" | "due", Some((id, day, _))) => (Some(id), Some(day_range(day).0)),
+            (_, Some((id, at, _))) => (Some(id), Some(at)),
+            (_, None) => (None, None),
+        };
+        let series = match (keyspace, id) {
+            ("series" | "meta", _) => Some(String::from_utf8_lossy(key).into_owned()),
+            (_, Some(id)) => self.series_key(SeriesId(id)).map(|key| key.to_string()),
+            _ => None,
+        };
+        Fault {
+            keyspace: keyspace.to_owned(),
+            id,
+            series,
+            at: at.map(Timestamp::from_ms),
+            what,
+        }
     }
 
     fn verify_series(&self, disk: &Disk, id: SeriesId, found: &mut Verified) -> Result<(), HistoryError> {
@@ -250,65 +266,24 @@ impl History {
     }
 }
 
-/// Says what is wrong with a row, by key and content.
-type Check<'a> = dyn FnMut(&mut Verified, &[u8], &[u8]) -> Option<String> + 'a;
-
 /// One pass over every row of a snapshot.
 struct Pass<'a> {
     history: &'a History,
     disk: &'a Disk,
     snapshot: &'a Snapshot,
-    pace: &'a mut dyn FnMut(u64) -> ControlFlow<()>,
+    is_over: &'a dyn Fn() -> bool,
     found: Verified,
 }
 
 impl Pass<'_> {
-    fn all(&mut self) -> ControlFlow<()> {
-        let disk = self.disk;
-        self.rows("series", &disk.series, &mut |_, key, row| {
-            unseal(key, row).is_none().then(|| DAMAGED.to_owned())
-        })?;
-        self.rows(
-            "heads",
-            &disk.heads,
-            &mut |_, key, row| match unseal(key, row).map(Series::read) {
-                None => Some(DAMAGED.to_owned()),
-                Some(None) => Some("it is no head of a series".to_owned()),
-                Some(Some(series)) if series.n > 0 && series.first > series.last => {
-                    Some("the series begins after its end".to_owned())
-                }
-                Some(Some(_)) => None,
-            },
-        )?;
-        for (partition, keyspace) in disk.partitions((i64::MIN, i64::MAX)) {
-            let mut before: Option<(u32, i64)> = None;
-            let name = format!("c{partition}");
-            self.rows(&name, &keyspace, &mut |found, key, row| {
-                check_chunk(found, partition, &mut before, key, row)
-            })?;
-        }
-        self.rows("revisions", &disk.revisions, &mut |_, key, row| {
-            (!revisions::is_row(key, row)).then(|| DAMAGED.to_owned())
-        })?;
-        self.rows("rollups", &disk.rollups, &mut |_, key, row| {
-            let day = unseal(key, row).map(Day::decode);
-            match day {
-                None => Some(DAMAGED.to_owned()),
-                Some(None) => Some("it is no day in hours".to_owned()),
-                Some(Some(_)) => None,
-            }
-        })?;
-        self.rows("due", &disk.due, &mut |_, _, row| {
-            (!row.is_empty()).then(|| "a mark of a day holds something".to_owned())
-        })?;
-        // The number of the layout alone has no checksum: older programs look at it.
-        self.rows("meta", &disk.meta, &mut |_, key, row| {
-            (key != b"format" && unseal(key, row).is_none()).then(|| DAMAGED.to_owned())
-        })
+    fn all(&mut self, keyspaces: &[(String, Keyspace)]) -> ControlFlow<()> {
+        keyspaces
+            .iter()
+            .try_for_each(|(name, keyspace)| self.rows(name, keyspace))
     }
 
-    /// Passes each row to `check`, which says what is wrong with it.
-    fn rows(&mut self, name: &str, keyspace: &Keyspace, check: &mut Check<'_>) -> ControlFlow<()> {
+    fn rows(&mut self, name: &str, keyspace: &Keyspace) -> ControlFlow<()> {
+        let mut before = None;
         for row in self.snapshot.iter(keyspace) {
             let (key, row) = match row.into_inner() {
                 Ok(row) => row,
@@ -326,42 +301,56 @@ impl Pass<'_> {
             let n_bytes = (key.len() + row.len()) as u64;
             self.found.rows += 1;
             self.found.bytes += n_bytes;
-            if let Some(what) = check(&mut self.found, &key, &row) {
-                let fault = self.fault(name, &key, what);
+            if let Some(what) = check(&mut self.found, name, &mut before, &key, &row) {
+                let fault = self.history.fault(name, &key, what);
                 self.found.fault(fault);
             }
-            if self.disk.is_to_stay().is_err() {
+            if (self.is_over)() || self.disk.is_to_stay().is_err() {
                 return ControlFlow::Break(());
             }
-            (self.pace)(n_bytes)?;
         }
         ControlFlow::Continue(())
-    }
-
-    fn fault(&self, keyspace: &str, key: &[u8], what: String) -> Fault {
-        let (id, at) = match (keyspace, read_key(key)) {
-            ("series" | "meta", _) => (None, None),
-            ("heads", _) => (<[u8; 4]>::try_from(key).ok().map(u32::from_be_bytes), None),
-            ("rollups" | "due", Some((id, day, _))) => (Some(id), Some(day_range(day).0)),
-            (_, Some((id, at, _))) => (Some(id), Some(at)),
-            (_, None) => (None, None),
-        };
-        let series = match (keyspace, id) {
-            ("series" | "meta", _) => Some(String::from_utf8_lossy(key).into_owned()),
-            (_, Some(id)) => self.history.series_key(SeriesId(id)).map(|key| key.to_string()),
-            _ => None,
-        };
-        Fault {
-            keyspace: keyspace.to_owned(),
-            id,
-            series,
-            at: at.map(Timestamp::from_ms),
-            what,
-        }
     }
 }
 
 const DAMAGED: &str = "its checksum does not fit";
+
+/// What is wrong with a row of a keyspace, by what it says of itself; `before` is of the row before it.
+pub(super) fn check(
+    found: &mut Verified,
+    keyspace: &str,
+    before: &mut Option<(u32, i64)>,
+    key: &[u8],
+    row: &[u8],
+) -> Option<String> {
+    let damaged = || DAMAGED.to_owned();
+    match keyspace {
+        "series" => unseal(key, row).is_none().then(damaged),
+        "heads" => match unseal(key, row).map(Series::read) {
+            None => Some(damaged()),
+            Some(None) => Some("it is no head of a series".to_owned()),
+            Some(Some(series)) if series.n > 0 && series.first > series.last => {
+                Some("the series begins after its end".to_owned())
+            }
+            Some(Some(_)) => None,
+        },
+        "revisions" => (!revisions::is_row(key, row)).then(damaged),
+        "rollups" => match unseal(key, row).map(Day::decode) {
+            None => Some(damaged()),
+            Some(None) => Some("it is no day in hours".to_owned()),
+            Some(Some(_)) => None,
+        },
+        "due" => (!row.is_empty()).then(|| "a mark of a day holds something".to_owned()),
+        // The number of the layout alone has no checksum: older programs look at it.
+        "meta" => (key != b"format" && unseal(key, row).is_none()).then(damaged),
+        chunks => check_chunk(found, partition_named(chunks)?, before, key, row),
+    }
+}
+
+/// The number of a keyspace of chunks.
+pub(super) fn partition_named(keyspace: &str) -> Option<i64> {
+    keyspace.strip_prefix('c')?.parse().ok()
+}
 
 /// What is wrong with a chunk; `before` is the series and the last time of the one before it.
 fn check_chunk(
