@@ -8,8 +8,8 @@
 //! Readers keep the old database until the disk takes writes again; then they are asked to make an end, and
 //! who asks in that moment gets [`HistoryError::Closed`].
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -170,24 +170,32 @@ fn renew_logs(dir: &Path) -> io::Result<()> {
             continue;
         }
         let part = path.with_extension("jnl.part");
-        let (mut from, mut to) = (
-            File::open(&path)?,
-            OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(&part)?,
-        );
-        let mut block = vec![0; 1 << 20];
-        loop {
-            let n = from.read(&mut block)?;
-            if n == 0 {
-                break;
-            }
-            to.write_all(&block[..n])?;
+        if let Err(error) = copy(&path, &part).and_then(|()| fs::rename(&part, &path)) {
+            // What is left of it would only take room.
+            let _ = fs::remove_file(&part);
+            return Err(error);
         }
-        to.sync_all()?;
-        fs::rename(&part, &path)?;
     }
     File::open(dir)?.sync_all()
+}
+
+/// Copies a file by its bytes, durably. Logs have room set aside behind their end: it takes none here either.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut from = File::open(from)?;
+    let mut to = File::create(to)?;
+    let mut block = vec![0; 64 << 10];
+    let mut len = 0;
+    loop {
+        let n = from.read(&mut block)?;
+        if n == 0 {
+            break;
+        }
+        len += n as u64;
+        match block[..n].iter().all(|byte| *byte == 0) {
+            true => to.seek_relative(n as i64)?,
+            false => to.write_all(&block[..n])?,
+        }
+    }
+    to.set_len(len)?;
+    to.sync_all()
 }

@@ -1119,10 +1119,15 @@ fn a_history_of_another_layout_or_of_another_process_is_not_opened() {
         .insert("format", 9u64.to_le_bytes())
         .unwrap();
     drop(history);
-    assert!(matches!(
-        History::open(dir.path(), small()),
-        Err(HistoryError::Format { found: 9 })
-    ));
+    let Err(refused) = History::open(dir.path(), small()) else {
+        panic!("a newer layout was opened");
+    };
+    assert!(matches!(refused, HistoryError::Format { found: 9 }));
+    let said = refused.to_string();
+    assert!(
+        said.contains("layout 9") && said.contains("a newer program wrote it"),
+        "{said}"
+    );
 }
 
 #[test]
