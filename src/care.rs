@@ -9,8 +9,12 @@ use onemap_dashboards::views::Views;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::pipeline::Room;
+
 /// How often it is looked whether a day has closed, or something came late for one.
 const EVERY: Duration = Duration::from_secs(600);
+/// How long care waits that found no room on the disk, or failed, before it is tried again.
+const RETRY: Duration = Duration::from_secs(10);
 /// Between two slices of the scrub.
 const SLICE_EVERY: Duration = Duration::from_secs(10);
 /// Bytes that are read before others have their turn.
@@ -18,21 +22,28 @@ const N_BREATH: u64 = 256 << 10;
 const BREATH: Duration = Duration::from_millis(5);
 
 /// Packs closed days and rolls their hours up until it is stopped; see `History::care`.
-pub(crate) async fn run(views: Arc<Views>, stop: CancellationToken) -> Result<()> {
-    let mut clock = tokio::time::interval(EVERY);
-    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+/// While the disk has no room it waits: a write that fails costs everybody the history for a moment.
+pub(crate) async fn run(views: Arc<Views>, room: Room, stop: CancellationToken) -> Result<()> {
+    let mut pause = Duration::ZERO;
+    let mut is_told = false;
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            _ = clock.tick() => {}
+            () = tokio::time::sleep(pause) => {}
         }
-        let (views, stop) = (views.clone(), stop.clone());
+        let (views, room, stop) = (views.clone(), room.clone(), stop.clone());
         let cared = tokio::task::spawn_blocking(move || {
+            room.check()?;
             let now = (views.clock)();
-            views.history.care(now, &|| stop.is_cancelled())
+            Ok::<_, anyhow::Error>(views.history.care(now, &|| stop.is_cancelled())?)
         })
         .await
         .context("the care for closed days was cut short")?;
+        pause = match &cared {
+            Ok(_) => EVERY,
+            Err(_) => RETRY,
+        };
+        let was_told = std::mem::replace(&mut is_told, cared.is_err());
         match cared {
             Ok(cared) if cared.days == 0 => {}
             Ok(cared) => info!(
@@ -44,7 +55,8 @@ pub(crate) async fn run(views: Arc<Views>, stop: CancellationToken) -> Result<()
                 "closed days are packed and rolled up"
             ),
             // It is tried again, and answers are the same without it.
-            Err(error) => warn!(%error, "closed days cannot be cared for"),
+            Err(error) if !was_told => warn!("closed days wait for their care: {error:#}"),
+            Err(_) => {}
         }
     }
 }

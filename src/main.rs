@@ -6,6 +6,7 @@ mod check;
 mod commanding;
 mod config;
 mod demo;
+mod disk;
 mod door;
 mod downlink;
 mod files;

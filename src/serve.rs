@@ -26,9 +26,11 @@ use tracing::{info, warn};
 use crate::backup;
 use crate::care;
 use crate::config::Config;
+use crate::disk;
 use crate::downlink;
 use crate::files;
 use crate::house::{self, House, Purpose, Running, clock};
+use crate::pipeline::Room;
 use crate::provision::Provisioner;
 use crate::{registrar, shipped};
 
@@ -181,7 +183,13 @@ impl Server {
             "retention",
             tokio::spawn(retention(views.clone(), sessions, config.clone(), stop.clone())),
         ));
-        tasks.push(("care", tokio::spawn(care::run(views.clone(), stop.clone()))));
+        let disk = disk::run(views.clone(), config.clone(), stop.clone());
+        tasks.push(("disk", tokio::spawn(disk)));
+        let room = Room {
+            dir: config.data_dir.clone(),
+            least_bytes: config.journal_reserve_bytes / 4,
+        };
+        tasks.push(("care", tokio::spawn(care::run(views.clone(), room, stop.clone()))));
         if let Some(days) = config.history.scrub_days {
             tasks.push((
                 "scrub",

@@ -279,6 +279,117 @@ fn a_full_disk_stops_acknowledgements_and_nothing_else() {
     all_stored(&server, &names, &acked);
 }
 
+/// One value of a metric that may be no whole number; `None` when it is absent.
+fn number(server: &Server, line: &str) -> Option<f64> {
+    let text = crate::server::text(&server.http, &server.token, "/metrics");
+    text.lines()
+        .find_map(|l| l.strip_prefix(line)?.trim().parse().ok())
+}
+
+#[test]
+fn what_the_data_takes_and_what_is_left_is_told() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let dir = disk.path().join("data");
+    std::fs::create_dir_all(dir.join("rules")).unwrap();
+    let config = format!("{CONFIG}[journal]\nreserve_bytes = 1048576\nsegment_bytes = 8388608\n");
+    std::fs::write(dir.join("onemap.toml"), config).unwrap();
+    let mut server = Server::start_in(&dir);
+    server.add_device("air-1", &json!({}));
+    let start = onemap_model::Timestamp::from_system(std::time::SystemTime::now()).ms() - 600_000;
+    let readings: Vec<_> = (0..500)
+        .map(|i| json!({"q": "pm10", "t": start + i * 1000, "v": (i % 50) as f64}))
+        .collect();
+    server.post(
+        "/api/v1/readings",
+        &json!({"device": "air-1", "readings": readings}),
+    );
+    server.caught_up();
+    let chunks = "onemap_history_bytes_per_point{of=\"chunks\"}";
+    let dense = wait_for("points in chunks", Duration::from_secs(30), || {
+        number(&server, chunks)
+    });
+    assert!((0.1..20.0).contains(&dense), "{dense}");
+    let of_all = "onemap_history_bytes_per_point{of=\"all\"}";
+    let all = wait_for("a look at the disk", Duration::from_secs(30), || {
+        number(&server, of_all)
+    });
+    assert!(all > 0.0, "{all}");
+    let used = |part: &str| number(&server, &format!("onemap_disk_used_bytes{{part=\"{part}\"}}"));
+    for part in ["journal", "history", "ledger", "register", "other"] {
+        assert!(used(part) > Some(0.0), "{part}: {:?}", used(part));
+    }
+    assert_eq!(used("spool"), Some(0.0));
+    assert_eq!(number(&server, "onemap_disk_size_bytes"), Some(N_DISK as f64));
+    assert!(number(&server, "onemap_disk_free_bytes") < Some(N_DISK as f64));
+    assert_eq!(number(&server, "onemap_disk_low"), Some(0.0));
+    // Minutes say nothing of days: absent, not zero.
+    assert_eq!(number(&server, "onemap_disk_days_left"), None);
+    assert!(server.get("/health/ready")["warnings"].is_null());
+    server.stop();
+
+    // Somebody else takes the disk, but for three reserves: there is room for now, and a word of it.
+    let room = rustix::fs::statvfs(disk.path()).unwrap();
+    let n_ballast = (room.f_bavail * room.f_frsize).saturating_sub(3 << 20);
+    std::fs::write(disk.path().join("ballast"), vec![0; n_ballast as usize]).unwrap();
+    let server = Server::start_in(&dir);
+    wait_for("a low disk", Duration::from_secs(30), || {
+        (number(&server, "onemap_disk_low") == Some(1.0)).then_some(())
+    });
+    let ready = server.get("/health/ready");
+    assert_eq!(ready["ready"], true, "{ready}");
+    assert!(ready["warnings"][0].to_string().contains("is low"), "{ready}");
+    let told = server.get("/api/v1/system")["disk"]["low"].to_string();
+    assert!(told.contains("is low"), "{told}");
+}
+
+#[test]
+fn a_backup_onto_a_full_disk_is_said_and_the_next_one_is_whole() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let server = Server::new();
+    server.add_device("air-1", &json!({}));
+    let start = onemap_model::Timestamp::from_system(std::time::SystemTime::now()).ms() - 600_000;
+    let readings: Vec<_> = (0..500)
+        .map(|i| json!({"q": "pm10", "t": start + i * 1000, "v": (i * 37 % 101) as f64}))
+        .collect();
+    server.post(
+        "/api/v1/readings",
+        &json!({"device": "air-1", "readings": readings}),
+    );
+    server.caught_up();
+    let ballast = disk.path().join("ballast");
+    let room = rustix::fs::statvfs(disk.path()).unwrap();
+    let n_ballast = room.f_bavail * room.f_frsize - 16_384;
+    std::fs::write(&ballast, vec![0; n_ballast as usize]).unwrap();
+    let backup = |to: &Path| {
+        server.post("/api/v1/backup", &json!({"dir": to}));
+        wait_for("the backup's end", Duration::from_secs(60), || {
+            let state = server.get("/api/v1/backup");
+            (state["state"] != "running").then_some(state)
+        })
+    };
+    let to = disk.path().join("backup");
+    let failed = backup(&to);
+    assert_eq!(failed["state"], "failed", "{failed}");
+    let why = failed["why"].as_str().unwrap();
+    assert!(why.contains("full") || why.contains("No space left"), "{why}");
+    assert_eq!(not_ready(&server), None, "the server goes on");
+    // Nothing of it is in the way of the next one.
+    std::fs::remove_file(&ballast).unwrap();
+    let done = backup(&to);
+    assert_eq!(done["state"], "done", "{done}");
+    let folder = tempfile::tempdir().unwrap();
+    let new = folder.path().join("new");
+    let restored = Command::new(crate::server::binary("onemap"))
+        .arg("--data-dir")
+        .arg(&new)
+        .arg("restore")
+        .arg(&to)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&restored.stderr);
+    assert!(restored.status.success(), "{said}");
+}
+
 /// Makes every write below a folder fail as on a read-only disk while a file is there. The kernel itself
 /// refuses `mount -o remount,ro` as long as a file is open for writing, and makes a file system read-only
 /// under a writer only after an error of the device; what the server then sees is this.

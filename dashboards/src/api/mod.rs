@@ -6,6 +6,7 @@ pub(crate) mod attributes;
 pub(crate) mod commands;
 pub(crate) mod device_http;
 pub(crate) mod devices;
+mod disk;
 mod engine;
 pub(crate) mod entities;
 pub(crate) mod export;

@@ -12,7 +12,7 @@ use onemap_model::scope::Permission;
 use onemap_model::{Refusal, Scope};
 use serde_json::{Map, Value, json};
 
-use crate::api::engine;
+use crate::api::{disk, engine};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::screen;
@@ -25,7 +25,11 @@ pub(crate) async fn live() -> &'static str {
 pub(crate) async fn ready(State(views): State<Arc<Views>>) -> Response {
     let why = views.not_ready();
     if why.is_empty() {
-        return Json(json!({"ready": true})).into_response();
+        // Not a reason to take nothing, but one to look.
+        return match views.keeping.disk().and_then(|disk| disk.low) {
+            Some(low) => Json(json!({"ready": true, "warnings": [low]})).into_response(),
+            None => Json(json!({"ready": true})).into_response(),
+        };
     }
     (
         StatusCode::SERVICE_UNAVAILABLE,
@@ -65,6 +69,7 @@ pub(crate) async fn show(State(views): State<Arc<Views>>, caller: Caller) -> Res
         "cursors": {"history": progress.history, "ledger": progress.ledger, "register": progress.register,
                     "views": progress.applied},
         "history": engine::shown(views.remote.get().map(AsRef::as_ref), views.now()),
+        "disk": disk::shown(views.keeping.disk().as_ref()),
         "counts": views.counts(scope),
         "refused": refused,
     })))
@@ -403,6 +408,7 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         "1 when ready.",
         &one(u64::from(views.not_ready().is_empty())),
     );
+    disk::metrics(views.keeping.disk().as_ref(), &history, &mut out);
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         out,

@@ -61,6 +61,12 @@ impl Series {
         self.n > 0 && at < self.last
     }
 
+    /// Times whose value no chunk has, but for late ones that replace one.
+    pub(super) fn n_in_memory(&self) -> u64 {
+        let sealed = self.sealed.iter().map(|run| run.n_points());
+        (self.head.n_points() + self.late.n_points() + sealed.sum::<usize>()) as u64
+    }
+
     /// Where to look for the value of a time.
     pub(super) fn place(&self, at: i64) -> Place {
         if self.n == 0 || at > self.last || at < self.first {

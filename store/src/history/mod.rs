@@ -294,9 +294,15 @@ impl History {
             .map(|(id, _)| id)
             .collect();
         let disk = self.disk().ok();
+        let counts = ids
+            .iter()
+            .filter_map(|id| self.memory.read(*id, |s| (s.n, s.n_in_memory())));
+        let (points, in_memory) =
+            counts.fold((0, 0), |(n, m), (points, in_memory)| (n + points, m + in_memory));
         HistoryStats {
             series: ids.len() as u64,
-            points: ids.iter().filter_map(|id| self.memory.read(*id, |s| s.n)).sum(),
+            points,
+            chunk_points: points.saturating_sub(in_memory),
             unsaved: self.n_unsaved(),
             chunks: self.sizes.n_chunks.load(Ordering::Relaxed),
             chunk_bytes: self.sizes.chunk_bytes.load(Ordering::Relaxed),

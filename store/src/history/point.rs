@@ -162,6 +162,8 @@ pub struct HistoryStats {
     pub unsaved: u64,
     /// Chunks on disk.
     pub chunks: u64,
+    /// Times that have a value in them.
+    pub chunk_points: u64,
     /// Bytes in these chunks.
     pub chunk_bytes: u64,
     /// Partitions of seven days.
