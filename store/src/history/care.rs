@@ -297,7 +297,8 @@ impl History {
             for dense in made.dense {
                 let mut is_there = true;
                 for (old, _) in &dense.old {
-                    is_there &= dense.keyspace.contains_key(old).map_err(HistoryError::reading)?;
+                    let held = dense.keyspace.contains_key(old);
+                    is_there &= disk.sound("block of chunks", old, held)?.unwrap_or(false);
                 }
                 if !is_there {
                     continue;

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use fjall::config::{BlockSizePolicy, CompressionPolicy};
-use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, Readable, Slice, Snapshot};
+use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, LsmError, Readable, Slice, Snapshot};
 
 use super::block::{self, Columns};
 use super::chunk::{self, Header, key, partition_of, partition_range};
@@ -213,20 +213,58 @@ impl Disk {
                     .then(|| key(series.0, start, 0)..key(series.0, from, 0))
                     .and_then(|before| snapshot.range(&keyspace, before).next_back());
                 let within = key(series.0, from.max(start), 0)..=key(series.0, to.min(end), u32::MAX);
-                reaching.into_iter().chain(snapshot.range(&keyspace, within))
+                let place = key(series.0, from.max(start), 0);
+                let chunk = move |row| self.chunk_or_end(row, place).transpose();
+                let reaching = reaching.into_iter().map_while(chunk);
+                reaching.chain(snapshot.range(&keyspace, within).map_while(chunk))
             })
-            .filter_map(move |row| self.chunk(row).transpose())
+            .filter_map(Result::transpose)
             .filter(move |chunk| chunk.as_ref().map_or(true, |c| c.header.last >= from))
     }
 
-    fn chunk(&self, row: Guard) -> Result<Option<Chunk>, HistoryError> {
+    /// A chunk; `None` is damage.
+    fn chunk(&self, row: Guard, place: [u8; 16]) -> Result<Option<Chunk>, HistoryError> {
+        Ok(self.chunk_or_end(row, place)?.flatten())
+    }
+
+    /// A chunk, `Some(None)` where it is damaged; `None` where a whole block of rows is: then nothing more can be
+    /// read from the same look, since the engine leaves out what stood beside it.
+    fn chunk_or_end(&self, row: Guard, place: [u8; 16]) -> Result<Option<Option<Chunk>>, HistoryError> {
         self.is_to_stay()?;
-        let (key, row) = row.into_inner().map_err(HistoryError::reading)?;
+        let Some((key, row)) = self.sound("block of chunks", &place, row.into_inner())? else {
+            return Ok(None);
+        };
         let chunk = Chunk::read(key.clone(), row);
         if chunk.is_none() {
             self.report_damage("chunk", &key);
         }
-        Ok(chunk)
+        Ok(Some(chunk))
+    }
+
+    /// What was read; `None`, and noted, when the engine found its block damaged.
+    ///
+    /// # Errors
+    /// [`HistoryError::Read`] when the disk failed: that may be otherwise next time.
+    pub(super) fn sound<T>(
+        &self,
+        what: &'static str,
+        key: &[u8],
+        read: Result<T, fjall::Error>,
+    ) -> Result<Option<T>, HistoryError> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(fjall::Error::Storage(
+                LsmError::ChecksumMismatch { .. }
+                | LsmError::Decompress(_)
+                | LsmError::InvalidTag(_)
+                | LsmError::InvalidTrailer
+                | LsmError::InvalidHeader(_),
+            )) => {
+                self.report_damage(what, key);
+                Ok(None)
+            }
+            Err(error) => Err(HistoryError::reading(error)),
+        }
     }
 
     /// Points around a time as the chunks have them: the range that is thereby known, and its points.
@@ -243,7 +281,7 @@ impl Disk {
         let upto = key(series.0, start, 0)..=key(series.0, at, u32::MAX);
         let mut from = start;
         if let Some(row) = snapshot.range(&keyspace, upto).next_back() {
-            let Some(chunk) = self.chunk(row)? else {
+            let Some(chunk) = self.chunk(row, key(series.0, at, 0))? else {
                 return Ok((at, at, Vec::new()));
             };
             if chunk.header.last >= at {
@@ -257,7 +295,11 @@ impl Disk {
         }
         let after = key(series.0, at, u32::MAX)..=key(series.0, end, u32::MAX);
         let next = match snapshot.range(&keyspace, after).next() {
-            Some(row) => chunk::read_key(&row.key().map_err(HistoryError::reading)?),
+            Some(row) => match self.sound("block of chunks", &key(series.0, at, 0), row.key())? {
+                Some(key) => chunk::read_key(&key),
+                // What follows is not known: nothing but this time is.
+                None => return Ok((at, at, Vec::new())),
+            },
             None => None,
         };
         let to = next.map_or(end, |(_, first, _)| first.saturating_sub(1));

@@ -65,10 +65,13 @@ impl Disk {
     /// found from the chunks and the points of the head are lost.
     pub(super) fn load_head(&self, id: SeriesId) -> Result<Series, HistoryError> {
         let key = id.0.to_be_bytes();
-        let Some(row) = self.heads.get(key).map_err(HistoryError::reading)? else {
+        let read = self.heads.get(key);
+        if let Ok(None) = read {
             return Ok(Series::default());
-        };
-        if let Some(series) = chunk::unseal(&key, &row).and_then(Series::read) {
+        }
+        let row = self.sound("block of heads", &key, read)?.flatten();
+        let read = row.as_ref().and_then(|row| chunk::unseal(&key, row));
+        if let Some(series) = read.and_then(Series::read) {
             return Ok(series);
         }
         self.report_damage("head", &key);
@@ -107,8 +110,8 @@ impl Disk {
         let Some(row) = snapshot.range(&keyspace, range).next_back() else {
             return Ok(None);
         };
-        let key = row.key().map_err(HistoryError::reading)?;
-        Ok(read_key(&key).map(|(_, first, _)| first))
+        let key = self.sound("block of chunks", &key(id.0, from, 0), row.key())?;
+        Ok(key.and_then(|key| read_key(&key)).map(|(_, first, _)| first))
     }
 }
 

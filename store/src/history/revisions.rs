@@ -68,7 +68,10 @@ pub(super) fn load(
     let mut by_time = BTreeMap::<i64, BTreeMap<u32, Replaced>>::new();
     let range = key(series.0, from, 0)..=key(series.0, to, u32::MAX);
     for row in snapshot.range(&disk.revisions, range) {
-        let (key, row) = row.into_inner().map_err(HistoryError::reading)?;
+        let place = key(series.0, from, 0);
+        let Some((key, row)) = disk.sound("block of revisions", &place, row.into_inner())? else {
+            break;
+        };
         match Replaced::decode(&key, &row) {
             Some(replaced) => {
                 by_time

@@ -101,10 +101,15 @@ impl History {
         };
         for (partition, keyspace) in disk.partitions((i64::MIN, i64::MAX)) {
             let (first, last) = partition_range(partition);
+            let name = format!("c{partition}");
             let mut classes: BTreeMap<String, OfWeek> = BTreeMap::new();
             let mut of: Option<(u32, String)> = None;
             for row in snapshot.iter(&keyspace) {
-                let (key, row) = row.into_inner().map_err(HistoryError::reading)?;
+                let Some((key, row)) = disk.sound("block of chunks", name.as_bytes(), row.into_inner())?
+                else {
+                    stat.damaged += 1;
+                    break;
+                };
                 let (Some((id, ..)), Some((header, _))) = (read_key(&key), chunk::open(&key, &row)) else {
                     stat.damaged += 1;
                     continue;
@@ -136,7 +141,10 @@ impl History {
             (&disk.heads, &mut 0, &mut stat.head_bytes),
         ] {
             for row in snapshot.iter(keyspace) {
-                let (key, row) = row.into_inner().map_err(HistoryError::reading)?;
+                let Some((key, row)) = disk.sound("block", b"", row.into_inner())? else {
+                    stat.damaged += 1;
+                    break;
+                };
                 *n += 1;
                 *n_bytes += (key.len() + row.len()) as u64;
             }

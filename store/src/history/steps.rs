@@ -250,7 +250,10 @@ impl History {
         let rows = key(view.id.0, from, 0)..=key(view.id.0, to, 0);
         let disk = self.disk()?;
         for row in view.snapshot.range(&disk.rollups, rows) {
-            let (key, row) = row.into_inner().map_err(HistoryError::reading)?;
+            let place = key(view.id.0, from, 0);
+            let Some((key, row)) = disk.sound("block of rollups", &place, row.into_inner())? else {
+                break;
+            };
             let day = read_key(&key).map(|(_, day, _)| day);
             match (day, unseal(&key, &row).and_then(Day::decode)) {
                 (Some(day), Some(rollup)) if !view.stale.contains(&day) => days.push((day, rollup)),

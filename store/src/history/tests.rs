@@ -1033,6 +1033,28 @@ fn a_byte_that_the_disk_has_flipped_is_found_and_what_lies_behind_it_is_read() {
     assert_eq!(found.faults[0].fault.keyspace, "c0");
     let last = history.series_id(&series(2)).unwrap();
     assert_eq!(scanned(&history, last, 0, 20_000_000).len(), 20_000);
+
+    // Nothing stops at it: what comes late for its times is taken, folded, read and cared for.
+    let damaged = history.stats().damaged;
+    for i in 0..3 {
+        let id = history.series_id(&series(i as usize)).unwrap();
+        let shown = scanned(&history, id, 0, 20_000_000).len();
+        let late: Vec<Reading> = (0..200)
+            .map(|k| number(i as usize, k * 100_000 + 500, k as f64, 2))
+            .collect();
+        let outcomes = history.append(&late).unwrap();
+        assert!(outcomes.iter().all(|outcome| outcome.kind == Kind::Late));
+        // Told again: what lies where nothing can be read may be new once more, the rest repeats.
+        history.append(&late).unwrap();
+        history.checkpoint(2 + i as u64, &[]).unwrap();
+        let now = scanned(&history, id, 0, 20_000_000).len();
+        assert!(now > shown / 2, "{now} of {shown}");
+    }
+    assert!(history.stats().damaged > damaged);
+    history.care(t(3 * 86_400_000), &|| false).unwrap();
+    assert!(history.stat(&|_| String::new()).unwrap().damaged >= 1);
+    drop(history);
+    open(dir.path());
 }
 
 #[test]
