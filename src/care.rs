@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use onemap_dashboards::views::Views;
+use onemap_store::history::LetGo;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -15,15 +16,23 @@ use crate::pipeline::Room;
 const EVERY: Duration = Duration::from_secs(600);
 /// How long care waits that found no room on the disk, or failed, before it is tried again.
 const RETRY: Duration = Duration::from_secs(10);
+/// A checkpoint that was due has been made by then.
+const AFTER_CHECKPOINT: Duration = Duration::from_secs(1);
 /// Between two slices of the scrub.
 const SLICE_EVERY: Duration = Duration::from_secs(10);
 /// Bytes that are read before others have their turn.
 const N_BREATH: u64 = 256 << 10;
 const BREATH: Duration = Duration::from_millis(5);
 
-/// Packs closed days and rolls their hours up until it is stopped; see `History::care`.
+/// Packs closed days, rolls their hours up and lets go of what is past its retention until it is stopped; see
+/// `History::care` and `History::let_go`. What waits for a checkpoint is looked at again after `checkpoint_every`.
 /// While the disk has no room it waits: a write that fails costs everybody the history for a moment.
-pub(crate) async fn run(views: Arc<Views>, room: Room, stop: CancellationToken) -> Result<()> {
+pub(crate) async fn run(
+    views: Arc<Views>,
+    checkpoint_every: Duration,
+    room: Room,
+    stop: CancellationToken,
+) -> Result<()> {
     let mut pause = Duration::ZERO;
     let mut is_told = false;
     loop {
@@ -35,7 +44,9 @@ pub(crate) async fn run(views: Arc<Views>, room: Room, stop: CancellationToken) 
         let cared = tokio::task::spawn_blocking(move || {
             room.check()?;
             let now = (views.clock)();
-            Ok::<_, anyhow::Error>(views.history.care(now, &|| stop.is_cancelled())?)
+            let is_over = || stop.is_cancelled();
+            let cared = views.history.care(now, &is_over)?;
+            Ok::<_, anyhow::Error>((cared, views.history.let_go(&is_over)?))
         })
         .await
         .context("the care for closed days was cut short")?;
@@ -45,15 +56,29 @@ pub(crate) async fn run(views: Arc<Views>, room: Room, stop: CancellationToken) 
         };
         let was_told = std::mem::replace(&mut is_told, cared.is_err());
         match cared {
-            Ok(cared) if cared.days == 0 => {}
-            Ok(cared) => info!(
-                days = cared.days,
-                chunks_before = cared.chunks_before,
-                chunks_after = cared.chunks_after,
-                bytes_before = cared.bytes_before,
-                bytes_after = cared.bytes_after,
-                "closed days are packed and rolled up"
-            ),
+            Ok((cared, gone)) => {
+                if gone != LetGo::default() {
+                    pause = checkpoint_every + AFTER_CHECKPOINT;
+                    info!(
+                        quantities = gone.raised,
+                        series = gone.trimmed,
+                        weeks = gone.weeks,
+                        rows = gone.rows,
+                        "values past their retention are let go"
+                    );
+                }
+                if cared.days == 0 {
+                    continue;
+                }
+                info!(
+                    days = cared.days,
+                    chunks_before = cared.chunks_before,
+                    chunks_after = cared.chunks_after,
+                    bytes_before = cared.bytes_before,
+                    bytes_after = cared.bytes_after,
+                    "closed days are packed and rolled up"
+                );
+            }
             // It is tried again, and answers are the same without it.
             Err(error) if !was_told => warn!("closed days wait for their care: {error:#}"),
             Err(_) => {}

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 mod history;
 mod mqtt;
+mod retention;
 
 use history::History;
 pub(crate) use history::HistoryPart;
@@ -488,6 +489,23 @@ mod tests {
         }
         assert!(read("[ingest]\nlive_max_age_days = 0\n").is_err());
         assert!(read("[ingest]\nbackfill_days = 39\n").is_err());
+        for retention in [
+            "[history.retention]\nraw_days = 6\n",
+            "[history.retention]\nraw_days = 400\nrollup_days = 399\n",
+            "[history.retention]\nrollup_days = 400\n",
+            "[[history.retention.class]]\nname = \"default\"\nquantities = []\n",
+            "[[history.retention.class]]\nname = \"a\"\nquantities = [\"flux\"]\n",
+            "[[history.retention.class]]\nname = \"a\"\nquantities = [\"pm10\", \"pm10\"]\n",
+        ] {
+            assert!(read(retention).is_err(), "{retention}");
+        }
+        let text = "[history.retention]\nraw_days = 400\n[[history.retention.class]]\nname = \"air\"\n\
+            quantities = [\"pm10\"]\nraw_days = 30\nrollup_days = 3650\n";
+        let config = read(text).unwrap();
+        let pm10 = onemap_model::Quantity::named("pm10").unwrap();
+        let (class, span) = config.history.retention.class(pm10);
+        assert_eq!((class, span.raw), ("air", Some(Duration::from_secs(30 * 86_400))));
+        assert_eq!(config.history.retention.default.rollups, None);
         let config = read("[ingest]\nbackfill_days = 41\n").unwrap();
         assert_eq!(config.ages.backfill, Duration::from_secs(41 * 86_400));
         let config = read("[http]\nlisten = \"[::1]:0\"\n").unwrap();

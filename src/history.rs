@@ -74,9 +74,7 @@ pub(crate) fn verify(config: &Config, json: bool) -> Result<ExitCode> {
 /// What the history holds.
 pub(crate) fn stat(config: &Config, json: bool) -> Result<ExitCode> {
     let stat = ask(config, "/api/v1/history/stat", |history| {
-        let stat = history
-            .stat(&|_| "default".to_owned())
-            .context("the history cannot be read")?;
+        let stat = history.stat().context("the history cannot be read")?;
         serde_json::to_value(stat).context("numbers are text")
     })?;
     if json {
@@ -109,6 +107,31 @@ pub(crate) fn stat(config: &Config, json: bool) -> Result<ExitCode> {
         crate::say!("{key:<16} {}", text(key));
     }
     say_scrub(&stat["scrub"]);
+    crate::say!(
+        "{:<12} {:>8} {:>9} {:>12} {:<30} {:<30}",
+        "class",
+        "series",
+        "raw_days",
+        "rollup_days",
+        "kept_from",
+        "rollups_from"
+    );
+    for class in stat["classes"].as_array().into_iter().flatten() {
+        let text = |key: &str, none: &str| match &class[key] {
+            Value::Null => none.to_owned(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        crate::say!(
+            "{:<12} {:>8} {:>9} {:>12} {:<30} {:<30}",
+            text("class", "-"),
+            class["series"],
+            text("raw_days", "for ever"),
+            text("rollup_days", "for ever"),
+            text("kept_from", "all"),
+            text("rollups_from", "all")
+        );
+    }
     crate::say!(
         "{:<8} {:<30} {:<12} {:>8} {:>12} {:>8} {:>12}",
         "week",
@@ -172,6 +195,7 @@ fn ask(config: &Config, path: &str, look: impl FnOnce(&History) -> Result<Value>
         .with_context(|| format!("the journal in {} cannot be opened", config.data_dir.display()))?;
     let history = History::open(&dir, HistoryConfig::default())
         .with_context(|| format!("the history in {} cannot be opened", config.data_dir.display()))?;
+    history.set_retention(config.history.retention.clone());
     let mut found = look(&history)?;
     let status = log.status();
     found["journal"] = json!({"first": status.first, "last": status.durable});

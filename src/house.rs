@@ -198,6 +198,7 @@ fn assemble(
 ) -> Result<House> {
     let history = History::open(&dir.join("history"), HistoryConfig::default())
         .with_context(|| format!("the history in {} cannot be opened", dir.display()))?;
+    history.set_retention(config.history.retention.clone());
     let cursor = history.cursor();
     let durable = *log.durable().borrow();
     let ledger_path = dir.join("ledger.sqlite");
@@ -274,6 +275,7 @@ fn assemble(
             Timestamp::from_ms(i64::from_le_bytes(bytes))
         });
 
+    history.note_time(now);
     let keys = Keys::new(Tokens::load(&ledger_reader).context("tokens cannot be read")?);
     // Those that ended while nobody looked; from now on the pipeline's ticks end them.
     keys.expire(clock());

@@ -189,7 +189,11 @@ impl Server {
             dir: config.data_dir.clone(),
             least_bytes: config.journal_reserve_bytes / 4,
         };
-        tasks.push(("care", tokio::spawn(care::run(views.clone(), room, stop.clone()))));
+        let every = config.history.checkpoint_every;
+        tasks.push((
+            "care",
+            tokio::spawn(care::run(views.clone(), every, room, stop.clone())),
+        ));
         if let Some(days) = config.history.scrub_days {
             tasks.push((
                 "scrub",
@@ -295,10 +299,12 @@ fn start_remote(
             "[history.remote] embedded_days: the engine was not given all older readings, so the embedded history goes on answering for all times"
         );
     }
-    let days = part.embedded_days.filter(|_| has_all);
-    let floor = move || match days {
-        Some(days) => clock().saturating_sub(Duration::from_secs(u64::from(days) * 86_400)),
-        None => Timestamp::from_ms(i64::MIN),
+    let days = part.embedded_days;
+    let floor = move || {
+        let floor = days.map_or(Timestamp::from_ms(i64::MIN), |days| {
+            clock().saturating_sub(Duration::from_secs(u64::from(days) * 86_400))
+        });
+        has_all.then_some(floor)
     };
     let runtime = tokio::runtime::Handle::current();
     let remote = RemoteStore::start(&part.engine, spool.clone(), runtime, floor)

@@ -247,7 +247,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/series/{id}/values",
-        "Values of a series, raw or stepped: agg is mean, min, max, sum, count, first, last, delta, increase, rate or a percentile like p98; fill is none, null, previous, linear or zero. With from and to it carries a strong ETag.",
+        "Values of a series, raw or stepped: agg is mean, min, max, sum, count, first, last, delta, increase, rate or a percentile like p98; fill is none, null, previous, linear or zero. An answer that begins before what retention keeps has kept_from and rollups_from. With from and to it carries a strong ETag.",
         &[
             "from",
             "to",
@@ -266,7 +266,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/aggregate",
-        "Series of one quantity grouped by division, kind, device or entity, in steps; gaps stay gaps unless fill says otherwise. With from and to it carries a strong ETag.",
+        "Series of one quantity grouped by division, kind, device or entity, in steps; gaps stay gaps unless fill says otherwise. An answer that begins before what retention keeps has kept_from and rollups_from. With from and to it carries a strong ETag.",
         &[
             "quantity",
             "ch",
@@ -292,7 +292,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/export",
-        "Readings as a file: format is csv, lineprotocol, ndjson or parquet; device and quantity take several, with commas.",
+        "Readings as a file: format is csv, lineprotocol, ndjson or parquet; device and quantity take several, with commas. The header kept-from says from when on values are kept, where the question begins before.",
         &[
             "format",
             "device",

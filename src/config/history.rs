@@ -23,6 +23,7 @@ pub(super) struct History {
     /// Days in which every row is read again, to find what the disk has lost; 0 reads none. Default 7.
     scrub_days: u32,
     remote: Option<Remote>,
+    retention: super::retention::Written,
 }
 
 impl Default for History {
@@ -32,6 +33,7 @@ impl Default for History {
             engine: Engine::Embedded,
             scrub_days: 7,
             remote: None,
+            retention: super::retention::Written::default(),
         }
     }
 }
@@ -108,7 +110,7 @@ struct Remote {
     /// Days that the engine keeps; older readings are not sent, and counted as `too_old`. Default: all are sent.
     retention_days: Option<u32>,
     /// Days that the embedded history answers for; the engine answers for what is older. Default: the embedded
-    /// history answers for everything that it has.
+    /// history answers for everything that it has, and the engine for what retention let go of.
     embedded_days: Option<u32>,
 }
 
@@ -126,6 +128,8 @@ pub(crate) struct HistoryPart {
     /// Days of a whole pass over all rows; `None` when none is wanted.
     pub(crate) scrub_days: Option<u32>,
     pub(crate) remote: Option<Box<RemotePart>>,
+    /// How long the embedded history keeps what.
+    pub(crate) retention: onemap_store::history::Retention,
 }
 
 /// An engine as meant.
@@ -164,6 +168,7 @@ impl History {
             checkpoint_every: Duration::from_secs(self.checkpoint_seconds),
             scrub_days: (self.scrub_days > 0).then_some(self.scrub_days),
             remote,
+            retention: self.retention.check()?,
         })
     }
 }

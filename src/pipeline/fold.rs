@@ -147,6 +147,7 @@ pub(super) struct Said<'a> {
 pub(super) fn fold(fold: &mut Fold<'_>, position: u64, record: Record<'_>) -> Result<()> {
     if let Some(time) = record.time() {
         *fold.now = (*fold.now).max(time);
+        fold.views.history.note_time(*fold.now);
     }
     match record {
         Record::Frame(frame) => fold.frame(position, &frame)?,
@@ -288,7 +289,34 @@ impl Fold<'_> {
             lane: self.lane,
             ages: self.ages,
         };
-        admit(message, &arrival, &mut self.views.watch.write().expect(POISON))
+        let mut admitted = admit(message, &arrival, &mut self.views.watch.write().expect(POISON));
+        self.refuse_closed(&mut admitted);
+        admitted
+    }
+
+    /// Readings older than the history keeps their quantity are refused: nothing that was let go comes back.
+    fn refuse_closed(&self, admitted: &mut Admitted) {
+        let closing = self.views.history.closing();
+        if closing.is_empty() {
+            return;
+        }
+        let mut refused = Vec::new();
+        admitted.readings.retain(|reading| {
+            let quantity = reading.series.quantity;
+            let from = closing.get(&quantity).copied();
+            let from = from.filter(|from| reading.measured_at.ms() < *from);
+            if let Some(from) = from {
+                let from = Timestamp::from_ms(from);
+                let detail = format!(
+                    "{quantity} is stamped {}; values of it are kept from {from} on ([history.retention])",
+                    reading.measured_at
+                );
+                refused.push(Refused::new(Refusal::TooOld, detail));
+            }
+            from.is_none()
+        });
+        // Before those that are counted by their sample.
+        admitted.refused.splice(0..0, refused);
     }
 
     /// Folds what was admitted, and counts what was not in the device's day.

@@ -320,3 +320,67 @@ fn an_engine_switched_on_later_is_not_asked_for_what_it_never_got() {
         "{problem}"
     );
 }
+
+#[test]
+fn what_the_embedded_history_lets_go_is_answered_by_the_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(victoria) = Victoria::start(folder.path().join("vm")) else {
+        return;
+    };
+    let dir = folder.path().join("onemap");
+    std::fs::create_dir_all(dir.join("rules")).unwrap();
+    let config = format!(
+        "{CONFIG}engine = \"promql\"\n[history.remote]\nurl = \"{}\"\n",
+        victoria.url()
+    );
+    std::fs::write(dir.join("onemap.toml"), &config).unwrap();
+    let mut server = Server::start_in(&dir);
+    server.add_device("gauge-1", &json!({"kind": "river_gauge"}));
+    // Five weeks up to now, every two hours.
+    let begun = (now() - 35 * DAY) / 7_200_000 * 7_200_000;
+    let all: Vec<(i64, Value)> = (0..35 * 12)
+        .map(|i| (begun + i * 7_200_000, json!((i * 37 % 1000) as f64 / 100.0)))
+        .collect();
+    for part in all.chunks(100) {
+        post(&server, "gauge-1", part);
+    }
+    sent(&server);
+    let whole = format!("/api/v1/series/1/values?from={begun}&to={}", now());
+    let want = values(&server, 1, begun, now());
+    assert_eq!(want.len(), all.len());
+    server.stop();
+    let retention = "[history.retention]\nraw_days = 7\nrollup_days = 7\n";
+    std::fs::write(dir.join("onemap.toml"), format!("{config}{retention}")).unwrap();
+    let server = Server::start_in(&dir);
+    let floor = wait_for("the embedded history to let go", SOON, || {
+        let stat = server.get("/api/v1/history/stat");
+        stat["classes"][0]["kept_from"].as_str().map(str::to_owned)
+    });
+    assert!(floor.as_str() > stamp(begun).as_str());
+    wait_for("the same values as before", SOON, || {
+        victoria.flush();
+        (values(&server, 1, begun, now()) == want).then_some(())
+    });
+    let answer = server.get(&format!("{whole}&step=1d&agg=count"));
+    assert!(
+        answer.get("kept_from").is_none(),
+        "the engine has it all: {answer}"
+    );
+    let items = answer["items"].as_array().unwrap();
+    let n: u64 = items.iter().map(|item| item["n"].as_u64().unwrap()).sum();
+    assert_eq!(n, all.len() as u64);
+    let (status, problem) = server.request("GET", &format!("{whole}&known_at={}", now()), None);
+    assert_eq!(
+        (status, &problem["code"]),
+        (501, &json!("history_unsupported")),
+        "{problem}"
+    );
+    // Away, it is an error and not an empty answer.
+    drop(victoria);
+    let (status, problem) = server.request("GET", &whole, None);
+    assert_eq!(
+        (status, &problem["code"]),
+        (503, &json!("history_unavailable")),
+        "{problem}"
+    );
+}

@@ -270,3 +270,170 @@ fn every_row_is_looked_at_with_a_server_and_without() {
         "{ahead}"
     );
 }
+
+#[test]
+fn what_a_class_keeps_no_longer_goes_and_its_hours_stay() {
+    let mut server = Server::new();
+    server.add_device("air-1", &json!({}));
+    let day = 86_400_000;
+    let at = |days: i64| now() / day * day - days * day;
+    let file = server.dir.join("old.csv");
+    let old = |t: i64, v: f64| {
+        let t = onemap_model::Timestamp::from_ms(t);
+        format!("air-1,pm10,{t},{v}\nair-1,pm2_5,{t},{v}\n")
+    };
+    let rows: String = [(60, 6.0), (59, 7.0), (2, 1.0)]
+        .map(|(days, v)| old(at(days), v))
+        .concat();
+    std::fs::write(&file, format!("device,quantity,time,value\n{rows}")).unwrap();
+    let import = |server: &Server| {
+        run(
+            &server.dir,
+            &["import", "readings", file.to_str().unwrap(), "--json"],
+        )
+    };
+    assert!(import(&server).status.success());
+    server.caught_up();
+    server.stop();
+    let retention = "[history.retention]\nraw_days = 0\n[[history.retention.class]]\nname = \"dust\"\n\
+        quantities = [\"pm10\"]\nraw_days = 14\n";
+    std::fs::write(server.dir.join("onemap.toml"), format!("{CONFIG}{retention}")).unwrap();
+    let server = Server::start_in(&server.dir);
+    let id = |quantity: &str| {
+        server.latest("air-1", quantity).unwrap()["series"]
+            .as_u64()
+            .unwrap()
+    };
+    let (dust, other) = (id("pm10"), id("pm2_5"));
+    let values = |id: u64, more: &str| {
+        server.get(&format!(
+            "/api/v1/series/{id}/values?from={}&to={}{more}",
+            at(70),
+            now()
+        ))
+    };
+    let kept = wait_for("the old values to go", Duration::from_secs(30), || {
+        Some(values(dust, "")).filter(|answer| answer["kept_from"].is_string())
+    });
+    assert_eq!(kept["items"].as_array().unwrap().len(), 1, "{kept}");
+    assert_eq!(
+        kept["rollups_from"],
+        Value::Null,
+        "all hours stay: no time is set for them"
+    );
+    let hours = values(dust, "&step=1h&agg=max");
+    let shown = |answer: &Value| {
+        let items = answer["items"].as_array().unwrap().iter();
+        items.filter_map(|item| item["v"].as_f64()).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&hours), [6.0, 7.0, 1.0], "the hours of gone days stay");
+    assert!(hours["kept_from"].is_string());
+    // What is gone is not filled: only what lies behind it is known to be empty.
+    let half = values(dust, "&step=30m&agg=sum&fill=zero");
+    let first = half["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|item| item["v"].is_number());
+    assert!(
+        first.unwrap()["t"].as_str() >= half["kept_from"].as_str(),
+        "{first:?}"
+    );
+    let of_all = |quantity: &str, from: i64| {
+        server.get(&format!(
+            "/api/v1/aggregate?quantity={quantity}&group_by=none&from={from}&to={}&step=1d&agg=max",
+            now()
+        ))
+    };
+    let aggregate = of_all("pm10", at(70));
+    assert_eq!(aggregate["kept_from"], kept["kept_from"]);
+    assert_eq!(shown(&aggregate["groups"][0]), [6.0, 7.0, 1.0], "{aggregate}");
+    for answer in [of_all("pm2_5", at(70)), of_all("pm10", at(3))] {
+        assert!(answer.get("kept_from").is_none(), "{answer}");
+    }
+    let all = values(other, "");
+    assert_eq!(
+        (shown(&all), &all["kept_from"]),
+        (vec![6.0, 7.0, 1.0], &Value::Null)
+    );
+    // Nothing of it comes back; it is refused by name.
+    let before = server.metric("onemap_refused_total{reason=\"too_old\"}").unwrap();
+    std::fs::write(&file, format!("device,quantity,time,value\n{}", old(at(58), 9.0))).unwrap();
+    let again = import(&server);
+    let told: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!((&told["refused"], &told["new"]), (&json!(1), &json!(1)), "{told}");
+    assert_eq!(
+        server.metric("onemap_refused_total{reason=\"too_old\"}").unwrap(),
+        before + 1
+    );
+    assert_eq!(shown(&values(dust, "")), [1.0]);
+    server.caught_up();
+    assert_eq!(
+        said(&run(&server.dir, &["history", "verify", "--json"]))["ok"],
+        true
+    );
+    let stat = said(&run(&server.dir, &["history", "stat", "--json"]));
+    let of_class = |name: &str| {
+        let mut classes = stat["classes"].as_array().unwrap().iter();
+        classes.find(|class| class["class"] == name).unwrap().clone()
+    };
+    assert_eq!(
+        (&of_class("dust")["raw_days"], &of_class("dust")["kept_from"]),
+        (&json!(14), &kept["kept_from"]),
+        "{stat}"
+    );
+    assert_eq!(of_class("default")["kept_from"], Value::Null);
+    // Rows of weeks that the other class needs go, too: that they were there is seen only on the disk.
+    wait_for("the rows to go", Duration::from_secs(30), || {
+        let stat = server.get("/api/v1/history/stat");
+        let weeks = stat["weeks"].as_array().unwrap();
+        let old = weeks.iter().filter(|week| week["class"] == "dust");
+        let mut old = old.filter(|week| week["to"].as_str() <= kept["kept_from"].as_str());
+        old.next().is_none().then_some(())
+    });
+    assert_eq!(
+        shown(&values(other, "")).len(),
+        4,
+        "what another class keeps stays"
+    );
+    // Nobody's answer changes by a kill and a replay.
+    let before = (
+        values(dust, ""),
+        values(dust, "&step=1h&agg=max"),
+        server.get("/api/v1/digest"),
+    );
+    let server = server.kill_and_restart();
+    server.caught_up();
+    let items = |path: &str| {
+        server.get(&format!(
+            "/api/v1/series/{dust}/values?from={}&to={}{path}",
+            at(70),
+            now()
+        ))
+    };
+    assert_eq!(shown(&items("")), shown(&before.0));
+    assert_eq!(shown(&items("&step=1h&agg=max")), shown(&before.1));
+    let after = server.get("/api/v1/digest");
+    for name in ["history", "values", "transitions"] {
+        assert_eq!(after[name], before.2[name], "{name}");
+    }
+}
+
+#[test]
+fn a_folder_of_a_newer_layout_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = onemap_store::history::Restore::begin(&folder.path().join("history")).unwrap();
+    let mut rows = b"onemapHR\x01\0\0\0\x06\0\0\0\x08\0\0\0format".to_vec();
+    rows.extend(99u64.to_le_bytes());
+    rows.extend(u32::MAX.to_le_bytes());
+    rows.extend(1u64.to_le_bytes());
+    assert_eq!(history.take("meta", &mut rows.as_slice()).unwrap(), 1);
+    history.finish().unwrap();
+    for command in [&["serve"][..], &["history", "verify"]] {
+        let error = refused(&run(folder.path(), command));
+        assert!(
+            error.contains("layout 99") && error.contains("a newer program wrote it; use that"),
+            "{error}"
+        );
+    }
+}

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::query::agg::{Weight, across};
 use crate::api::query::fill::{Fill, Filling};
+use crate::api::query::kept::KeptRow;
 use crate::api::query::marks::Marks;
 use crate::api::query::span::{MAX_SERIES, Span};
 use crate::api::query::tag::Tagging;
@@ -108,6 +109,8 @@ struct Item {
 struct Answer<'a> {
     from: Timestamp,
     groups: Vec<GroupRow>,
+    #[serde(flatten)]
+    kept: Option<KeptRow>,
     quantity: Quantity,
     step_s: u64,
     to: Timestamp,
@@ -156,10 +159,16 @@ pub(crate) async fn show(
         ));
     }
     let asked = Asked::of(&views, scope, &query, level, &weights)?;
+    let kept = KeptRow::of(
+        &views,
+        asked.chosen.iter().map(|chosen| chosen.info.id),
+        span.from,
+    );
     let tag = span.is_fixed.then(|| {
         // What the scope covers and what devices and entities are makes the groups.
         let question = format!("{uri} {:?} {}", scope.division, asked.version);
         let mut tagging = Tagging::new(&views, &question);
+        tagging.text(&KeptRow::fields(kept));
         for series in &asked.chosen {
             tagging.series(series.changes, &series.info, span.to);
         }
@@ -191,17 +200,20 @@ pub(crate) async fn show(
         let steps = views
             .archive
             .aggregate(&members, (span.from, span.to), step, across, which)?;
+        // Once more: it may have been raised before they were read.
+        let kept = KeptRow::of(views, members.iter().flatten().map(|member| member.id), span.from);
         let groups = groups.into_iter().zip(steps);
         let rows = groups.map(|((name, group), steps)| GroupRow {
             name: names.name(&name, &entities),
             series: group.members.len(),
             unweighted: (weights != Weights::Alike).then_some(group.n_unweighted),
-            items: items(&steps, filling),
+            items: items(&steps, filling, kept),
             group: (!name.is_empty()).then_some(name),
         });
         let answer = Answer {
             from: span.from,
             groups: rows.collect(),
+            kept,
             quantity,
             step_s: step.as_secs(),
             to: span.to,
@@ -348,11 +360,13 @@ impl Names {
     }
 }
 
-fn items(steps: &[GroupStep], filling: Filling) -> Vec<Item> {
+fn items(steps: &[GroupStep], filling: Filling, kept: Option<KeptRow>) -> Vec<Item> {
     let values: Vec<Option<f64>> = steps.iter().map(|step| step.value).collect();
     let shown = steps.iter().zip(filling.fill(&values));
     shown
         .filter_map(|(step, shown)| {
+            let is_hidden = KeptRow::hides(kept, step.start, step.n);
+            let shown = shown.map(|shown| if is_hidden { (None, false) } else { shown });
             shown.map(|(v, filled)| Item {
                 filled,
                 n: step.n,

@@ -52,7 +52,7 @@ fn with_journal(views: &Views, found: impl serde::Serialize) -> Result<Json<Valu
 
 pub(crate) async fn stat(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.require(Permission::Audit)?;
-    let found = look(&views, |views, _| views.history.stat(&|_| "default".to_owned()));
+    let found = look(&views, |views, _| views.history.stat());
     with_journal(&views, found.await?)
 }
 

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::api::query::agg::agg;
 use crate::api::query::fill::{Fill, Filling};
+use crate::api::query::kept::KeptRow;
 use crate::api::query::marks::Marks;
 use crate::api::query::page::Given;
 use crate::api::query::span::Span;
@@ -165,8 +166,11 @@ pub(crate) async fn values(
         .as_deref()
         .map(|t| time("known_at", t))
         .transpose()?;
+    // Where older values were let go, the answer says so: it is not that nothing was measured.
+    let kept = KeptRow::of(&views, [id], span.from);
     let tag = span.is_fixed.then(|| {
         let mut tagging = Tagging::new(&views, &uri.to_string());
+        tagging.text(&KeptRow::fields(kept));
         tagging.series(changes, &info, span.to);
         tagging.tag()
     });
@@ -177,10 +181,12 @@ pub(crate) async fn values(
     }
     let series = json!({"id": id.0, "device": info.key.device, "quantity": info.key.quantity,
                         "ch": info.key.channel, "unit": info.key.quantity.definition().unit});
-    let around = (
-        format!("\"from\":{},", json!(span.from)),
-        format!(",\"series\":{series},\"to\":{}", json!(span.to)),
-    );
+    let around = |kept| {
+        (
+            format!("\"from\":{},{}", json!(span.from), KeptRow::fields(kept)),
+            format!(",\"series\":{series},\"to\":{}", json!(span.to)),
+        )
+    };
     let mut response = match &query.step {
         Some(step) => {
             let step = parse_step(step)?;
@@ -188,7 +194,7 @@ pub(crate) async fn values(
             let filling = Filling::of(query.fill, query.max_gap.as_deref(), step)?;
             span.check_steps(step, 1)?;
             span.check_points(std::iter::once(&info))?;
-            let steps = turns.once(views, move |views| {
+            let steps = turns.once(views.clone(), move |views| {
                 let takes = |quality: Quality| marks.takes(quality);
                 let takes = marks.filter(&takes);
                 let which = Which { known_at, takes };
@@ -196,7 +202,10 @@ pub(crate) async fn values(
                     .archive
                     .downsample_of(id, (span.from, span.to), step, agg, which)
             });
-            rows::json(steps_page(&steps.await?, filling, &around))
+            let steps = steps.await?;
+            // Once more: it may have been raised before they were read.
+            let kept = KeptRow::of(&views, [id], span.from);
+            rows::json(steps_page(&steps, filling, kept, &around(kept)))
         }
         None => {
             let limit = limit(query.limit, super::MAX_LIMIT)?;
@@ -213,10 +222,10 @@ pub(crate) async fn values(
             let check = move |views: &Views| {
                 views
                     .archive
-                    .check(chosen.from, chosen.known_at, chosen.revisions)
+                    .check(&[id], chosen.from, chosen.known_at, chosen.revisions)
             };
             turns.once(views.clone(), check).await?;
-            rows::answer(views, turns, limit, around, pieces(id, chosen, given))
+            rows::answer(views, turns, limit, around(kept), pieces(id, chosen, given))
         }
     };
     if let Some(tag) = tag {
@@ -240,11 +249,18 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
-fn steps_page(steps: &[Step], filling: Filling, (head, tail): &(String, String)) -> Vec<u8> {
+fn steps_page(
+    steps: &[Step],
+    filling: Filling,
+    kept: Option<KeptRow>,
+    (head, tail): &(String, String),
+) -> Vec<u8> {
     let values: Vec<Option<f64>> = steps.iter().map(|step| step.value).collect();
     let shown = steps.iter().zip(filling.fill(&values));
     let items: Vec<StepRow> = shown
         .filter_map(|(step, shown)| {
+            let is_hidden = KeptRow::hides(kept, step.start, step.n);
+            let shown = shown.map(|shown| if is_hidden { (None, false) } else { shown });
             shown.map(|(v, filled)| StepRow {
                 filled,
                 flagged: step.n_flagged,

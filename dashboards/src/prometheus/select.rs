@@ -48,7 +48,8 @@ impl Catalogue<'_> {
         for some in self.candidates(selectors).chunks(N_HELD) {
             let register = self.views.register.read().expect(POISON);
             for info in some {
-                let spoke = |(from, to)| info.first.ms() <= to && info.last.ms() >= from;
+                let first = self.views.archive.first(info);
+                let spoke = |(from, to)| first.ms() <= to && info.last.ms() >= from;
                 if !span.is_none_or(spoke) {
                     continue;
                 }

@@ -13,9 +13,11 @@ use super::count::{Counter, looks_back};
 use super::embedded::newest;
 use super::{Health, ReadingStore, Span, StoreError, Weighed};
 use crate::history::{
-    Across, Agg, Gathered, Grid, GroupStep, History, Member, Point, Seen, SeriesId, Step, Version, Which,
+    Across, Agg, Gathered, Grid, GroupStep, History, KeptSince, Member, Point, Seen, SeriesId, SeriesInfo,
+    Step, Version, Which,
 };
 
+const DAY_MS: i64 = 86_400_000;
 /// What no engine but the embedded one can.
 const LIST_REPLACED: &str = "list the values that were replaced (revisions)";
 
@@ -23,8 +25,9 @@ const LIST_REPLACED: &str = "list the values that were replaced (revisions)";
 pub trait Elder: Send + Sync {
     /// The engine.
     fn store(&self) -> &dyn ReadingStore;
-    /// The first time that the embedded history is asked for; the engine answers before it.
-    fn floor(&self) -> Timestamp;
+    /// The first time that the embedded history is asked for, if it has it; the engine answers before it. `None`
+    /// when the engine was not given all older readings, and so is never asked.
+    fn floor(&self) -> Option<Timestamp>;
     /// Whether the engine has all points before a time.
     ///
     /// # Errors
@@ -54,18 +57,66 @@ impl Archive {
         let _ = self.elder.set(elder);
     }
 
+    /// The engine, when it may be asked, and the first time that the embedded history answers for these series:
+    /// what that has let go is the engine's to answer, too.
+    fn border(&self, ids: &[SeriesId]) -> Option<(&dyn Elder, Timestamp)> {
+        let elder = self.elder.get()?;
+        let floor = elder.floor()?;
+        let kept = ids.iter().filter_map(|id| self.history.kept_from(*id));
+        let kept = kept.map(|kept| kept.values).max();
+        Some((elder.as_ref(), kept.map_or(floor, |kept| kept.max(floor))))
+    }
+
     /// The engine, when part of a span is its to answer and it has all of it; the time from which the embedded
     /// history answers.
-    fn before(&self, from: Timestamp) -> Result<Option<(&dyn ReadingStore, Timestamp)>, StoreError> {
-        let Some(elder) = self.elder.get() else {
+    fn before(
+        &self,
+        ids: &[SeriesId],
+        from: Timestamp,
+    ) -> Result<Option<(&dyn ReadingStore, Timestamp)>, StoreError> {
+        let Some((elder, border)) = self.border(ids).filter(|(_, border)| from < *border) else {
             return Ok(None);
         };
-        let floor = elder.floor();
-        if from >= floor {
-            return Ok(None);
-        }
-        elder.has_all_before(floor)?;
-        Ok(Some((elder.store(), floor)))
+        elder.has_all_before(border)?;
+        Ok(Some((elder.store(), border)))
+    }
+
+    /// From when on answers about a series have all that was kept: of the embedded history alone since its floor;
+    /// with an engine behind it for as long as that keeps them, told by whole days. `None` when nothing is gone.
+    pub fn kept_from(&self, id: SeriesId, now: Timestamp) -> Option<KeptSince> {
+        let Some((elder, border)) = self.border(&[id]) else {
+            return self.history.kept_from(id);
+        };
+        let oldest = elder.store().caps().oldest.filter(|_| border.ms() > i64::MIN)?;
+        let day = now
+            .saturating_sub(oldest)
+            .ms()
+            .div_euclid(DAY_MS)
+            .saturating_add(1);
+        let values = Timestamp::from_ms(day.saturating_mul(DAY_MS)).min(border);
+        Some(KeptSince {
+            values,
+            rollups: Some(values),
+        })
+    }
+
+    /// The first time at which a series may have a value: its oldest here, unless an engine has what was let go.
+    pub fn first(&self, info: &SeriesInfo) -> Timestamp {
+        let lent = self.border(&[info.id]).and(self.history.kept_from(info.id));
+        lent.map_or(info.first, |_| Timestamp::from_ms(i64::MIN))
+    }
+
+    /// The latest [`Archive::kept_from`] of several series.
+    pub fn all_kept_from(
+        &self,
+        ids: impl IntoIterator<Item = SeriesId>,
+        now: Timestamp,
+    ) -> Option<KeptSince> {
+        let kept = ids.into_iter().filter_map(|id| self.kept_from(id, now));
+        kept.reduce(|a, b| KeptSince {
+            values: a.values.max(b.values),
+            rollups: a.rollups.max(b.rollups),
+        })
     }
 
     /// Passes the shown values of a series to `take`, as [`History::scan`].
@@ -95,9 +146,9 @@ impl Archive {
         which: Which<'_>,
         take: &mut dyn FnMut(Point) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.knows(from, which)?;
+        self.knows(&[id], from, which)?;
         let mut from = from;
-        if let (Some((store, floor)), Some(key)) = (self.before(from)?, self.history.series_key(id)) {
+        if let (Some((store, floor)), Some(key)) = (self.before(&[id], from)?, self.history.series_key(id)) {
             let (old, new) = Span { from, to }.split(floor);
             let mut goes_on = ControlFlow::Continue(());
             store.scan(&[key], old, &mut |_, points| {
@@ -127,7 +178,7 @@ impl Archive {
         which: Which<'_>,
         take: &mut dyn FnMut(Version) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.only_embedded(from, LIST_REPLACED)?;
+        self.only_embedded(&[id], from, LIST_REPLACED)?;
         Ok(self.history.scan_versions(id, from, to, which, take)?)
     }
 
@@ -143,7 +194,7 @@ impl Archive {
         which: Which<'_>,
         take: &mut dyn FnMut(Version) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.only_embedded(from, "say when a value was received")?;
+        self.only_embedded(&[id], from, "say when a value was received")?;
         Ok(self.history.scan_whole(id, from, to, which, take)?)
     }
 
@@ -154,6 +205,7 @@ impl Archive {
     /// As [`Archive::scan_of`] and, for `versions`, [`Archive::scan_versions`].
     pub fn check(
         &self,
+        ids: &[SeriesId],
         from: Timestamp,
         known_at: Option<Timestamp>,
         versions: bool,
@@ -162,30 +214,30 @@ impl Archive {
             known_at,
             takes: None,
         };
-        self.knows(from, which)?;
+        self.knows(ids, from, which)?;
         if versions {
-            self.only_embedded(from, LIST_REPLACED)?;
+            self.only_embedded(ids, from, LIST_REPLACED)?;
         }
-        match self.before(from)?.map(|(store, _)| store.health()) {
+        match self.before(ids, from)?.map(|(store, _)| store.health()) {
             Some(Health::Down(why)) => Err(StoreError::Unavailable { why }),
             _ => Ok(()),
         }
     }
 
-    fn knows(&self, from: Timestamp, which: Which<'_>) -> Result<(), StoreError> {
+    fn knows(&self, ids: &[SeriesId], from: Timestamp, which: Which<'_>) -> Result<(), StoreError> {
         match which.known_at {
-            Some(_) => self.only_embedded(from, "say what was known at an earlier time (known_at)"),
+            Some(_) => self.only_embedded(ids, from, "say what was known at an earlier time (known_at)"),
             None => Ok(()),
         }
     }
 
-    fn only_embedded(&self, from: Timestamp, what: &str) -> Result<(), StoreError> {
-        let Some(elder) = self.elder.get().filter(|elder| from < elder.floor()) else {
+    fn only_embedded(&self, ids: &[SeriesId], from: Timestamp, what: &str) -> Result<(), StoreError> {
+        let Some((elder, border)) = self.border(ids).filter(|(_, border)| from < *border) else {
             return Ok(());
         };
         Err(StoreError::Unsupported {
             engine: elder.store().caps().engine,
-            what: format!("{what}; the embedded history can from {}", elder.floor()),
+            what: format!("{what}; the embedded history can from {border}"),
         })
     }
 
@@ -201,12 +253,13 @@ impl Archive {
         agg: Agg,
         which: Which<'_>,
     ) -> Result<Vec<Step>, StoreError> {
-        self.knows(from, which)?;
+        self.knows(&[id], from, which)?;
         let span = Span { from, to };
         if self.counts_here(agg, which) {
             return Ok(only_steps(self.counted(id, span, step, agg, which)?));
         }
-        let (Some((store, floor)), Some(key)) = (self.before(from)?, self.history.series_key(id)) else {
+        let (Some((store, floor)), Some(key)) = (self.before(&[id], from)?, self.history.series_key(id))
+        else {
             return Ok(self.history.downsample_of(id, (from, to), step, agg, which)?);
         };
         Grid::of(from, to, step)?;
@@ -237,13 +290,14 @@ impl Archive {
         across: Across,
         which: Which<'_>,
     ) -> Result<Vec<Vec<GroupStep>>, StoreError> {
-        self.knows(from, which)?;
+        let ids: Vec<SeriesId> = groups.iter().flatten().map(|member| member.id).collect();
+        self.knows(&ids, from, which)?;
         let span = Span { from, to };
         if self.counts_here(across.each, which) {
             let each = |group: &Vec<Member>| self.gathered(group, span, step, across, which);
             return groups.iter().map(each).collect();
         }
-        let Some((store, floor)) = self.before(from)? else {
+        let Some((store, floor)) = self.before(&ids, from)? else {
             return Ok(self.history.aggregate(groups, (from, to), step, across, which)?);
         };
         Grid::of(from, to, step)?;
@@ -334,7 +388,8 @@ impl Archive {
             from: YEAR_2000,
             to: before,
         };
-        let (Some((store, floor)), Some(key)) = (self.before(span.from)?, self.history.series_key(id)) else {
+        let (Some((store, floor)), Some(key)) = (self.before(&[id], span.from)?, self.history.series_key(id))
+        else {
             return Ok(newest(&self.history, id, span, Some(&takes))?.and_then(seen));
         };
         let (old, new) = span.split(floor);

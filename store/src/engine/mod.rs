@@ -8,6 +8,9 @@
 //! what an engine is given was accepted there. [`archive::Archive`] joins both into one answer.
 
 pub mod archive;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod archive_tests;
 pub mod batch;
 pub(crate) mod count;
 pub mod embedded;

@@ -194,6 +194,8 @@ impl History {
         let Some(view) = held.and_then(|()| View::of(&disk, &self.memory, id)) else {
             return Ok(None);
         };
+        // The hours of what was let go are never made again.
+        let range = (range.0.max(view.kept), range.1);
         let mut days: Vec<(i64, Day)> = Vec::new();
         let mut add = |at: i64, n: u64, n_flagged: u64, numbers: Option<&Numbers>| {
             let day = day_of(at);
@@ -384,6 +386,10 @@ pub(super) fn read_extent(disk: &Disk) -> Result<Option<Extent>, HistoryError> {
 }
 
 impl Extent {
+    /// All days before this one are done.
+    pub(super) fn done(&self) -> i64 {
+        self.done
+    }
     /// The first time that belongs to no day that may have a rollup.
     pub(super) fn end(&self) -> i64 {
         day_range(self.begun).0

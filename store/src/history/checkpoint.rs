@@ -14,6 +14,7 @@ use super::column::{Input, put_unsigned};
 use super::disk::{Chunk, Disk};
 use super::memory::unpoisoned;
 use super::point::Kept;
+use super::retention::Floors;
 use super::run::{Run, overlay};
 use super::write::Writer;
 use super::{History, HistoryError, SeriesId};
@@ -28,6 +29,7 @@ pub(super) struct Made {
     cursor: u64,
     sizes: NewSizes,
     saved: Vec<Saved>,
+    raised: Option<Floors>,
 }
 
 /// What a checkpoint does to one series on disk.
@@ -54,7 +56,8 @@ impl History {
         if writer.failed.is_some() {
             return Err(HistoryError::Unmended);
         }
-        if writer.dirty.is_empty() && extra.is_empty() && cursor == self.cursor() {
+        let is_to_rise = !unpoisoned(self.floors.read()).ready.is_empty();
+        if writer.dirty.is_empty() && extra.is_empty() && cursor == self.cursor() && !is_to_rise {
             return Ok(());
         }
         let disk = self.disk()?;
@@ -84,7 +87,13 @@ impl History {
             }
         }
         put_cursor(&disk, &mut batch, (cursor, writer.n_batches + 1), &sizes);
-        let made = Made { cursor, sizes, saved };
+        let raised = self.raise(&disk, &mut batch);
+        let made = Made {
+            cursor,
+            sizes,
+            saved,
+            raised,
+        };
         if let Err(error) = self.wrote(batch.commit()) {
             // It may be on the disk all the same.
             writer.failed = Some(made);
@@ -96,7 +105,12 @@ impl History {
 
     /// Takes out of memory what a checkpoint has put on the disk.
     pub(super) fn settle(&self, writer: &mut Writer, made: Made) {
-        let Made { cursor, sizes, saved } = made;
+        let Made {
+            cursor,
+            sizes,
+            saved,
+            raised,
+        } = made;
         writer.n_batches += 1;
         for saved in saved {
             self.memory.write(saved.id, |series| {
@@ -119,6 +133,10 @@ impl History {
         self.sizes.n_chunks.store(sizes.n_chunks, Ordering::Relaxed);
         self.sizes.chunk_bytes.store(sizes.chunk_bytes, Ordering::Relaxed);
         self.cursor.store(cursor, Ordering::Release);
+        self.n_checkpoints.fetch_add(1, Ordering::Release);
+        if let Some(raised) = raised {
+            self.raised(raised);
+        }
     }
 
     /// Puts one series into the batch.

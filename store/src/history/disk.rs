@@ -143,6 +143,31 @@ impl Disk {
             .map(|(p, keyspace)| (*p, keyspace.clone()))
             .collect()
     }
+    /// Drops the keyspace of a partition; those who read it keep what they see.
+    pub(super) fn drop_partition(&self, partition: i64) -> Result<(), HistoryError> {
+        let dropped = unpoisoned(self.partitions.write()).remove(&partition);
+        match dropped {
+            Some(keyspace) => self.db.delete_keyspace(keyspace).map_err(HistoryError::writing),
+            None => Ok(()),
+        }
+    }
+    /// Drops partitions before one: a stop came between the word that they go and their going.
+    pub(super) fn drop_gone(&self, gone: i64) -> Result<(), HistoryError> {
+        let left: Vec<i64> = unpoisoned(self.partitions.read())
+            .range(..gone)
+            .map(|(p, _)| *p)
+            .collect();
+        left.into_iter()
+            .try_for_each(|partition| self.drop_partition(partition))
+    }
+    /// The highest number that a series has, 0 without any.
+    pub(super) fn last_number(&self) -> Result<u32, HistoryError> {
+        let Some(row) = self.heads.last_key_value() else {
+            return Ok(0);
+        };
+        let key = row.key().map_err(HistoryError::reading)?;
+        Ok(<[u8; 4]>::try_from(key.as_ref()).map_or(u32::MAX, u32::from_be_bytes))
+    }
     /// Every keyspace with its name.
     pub(super) fn keyspaces(&self) -> Result<Vec<(String, Keyspace)>, HistoryError> {
         let names = self.db.list_keyspace_names();

@@ -32,6 +32,16 @@ pub(super) enum Place {
     OnDisk,
 }
 
+/// The first time of values that are kept; without retention, all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KeptFrom(pub(super) i64);
+
+impl Default for KeptFrom {
+    fn default() -> Self {
+        Self(i64::MIN)
+    }
+}
+
 /// One series in memory.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Series {
@@ -54,6 +64,8 @@ pub(super) struct Series {
     pub(super) n_stale: u32,
     /// Changed since the last checkpoint.
     pub(super) dirty: bool,
+    /// Of its quantity; its newest value stays whatever its time.
+    pub(super) kept: KeptFrom,
 }
 
 impl Series {
@@ -65,6 +77,25 @@ impl Series {
     pub(super) fn n_in_memory(&self) -> u64 {
         let sealed = self.sealed.iter().map(|run| run.n_points());
         (self.head.n_points() + self.late.n_points() + sealed.sum::<usize>()) as u64
+    }
+
+    /// The first time that is shown.
+    pub(super) fn floor(&self) -> i64 {
+        match self.n {
+            0 => self.kept.0,
+            _ => self.kept.0.min(self.last),
+        }
+    }
+
+    /// Whether it has forgotten what lies before the floor.
+    pub(super) fn is_trimmed(&self) -> bool {
+        self.n == 0 || self.first >= self.kept.0 || self.is_newest_alone()
+    }
+
+    /// Whether only its newest value is left, from before the floor.
+    fn is_newest_alone(&self) -> bool {
+        let is_alone = self.n == 1 && self.frontier.is_none() && self.head.n_points() == 1;
+        is_alone && self.first < self.kept.0
     }
 
     /// Where to look for the value of a time.
@@ -92,6 +123,11 @@ impl Series {
     /// rollups.
     pub(super) fn put(&mut self, point: Kept, fresh: bool, seal_at: SealAt, cared_to: i64) {
         let at = point.at;
+        if at >= self.kept.0 && self.is_newest_alone() {
+            // There is a newer one now.
+            self.head = Run::default();
+            self.n = 0;
+        }
         if at < cared_to {
             self.stale.insert(day_of(at));
             self.n_stale = self.n_stale.wrapping_add(1);

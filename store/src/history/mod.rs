@@ -20,6 +20,7 @@ mod copy;
 mod digest;
 mod disk;
 mod group;
+mod let_go;
 mod load;
 mod memory;
 mod point;
@@ -27,6 +28,10 @@ mod query;
 mod read;
 mod reopen;
 mod reports;
+mod retention;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod retention_tests;
 mod revisions;
 mod rollup;
 mod run;
@@ -54,16 +59,19 @@ pub(crate) use column::{Input, put_signed, put_unsigned};
 pub use copy::{Copy, CopyError, Restore};
 pub use group::Member;
 pub(crate) use group::{Gathered, percentile};
+pub use let_go::LetGo;
 use memory::{Memory, SealAt, unpoisoned};
 pub use point::{Across, Agg, GroupStep, HistoryStats, Kind, Outcome, Over, Point, Step, Version};
 pub use query::Which;
 use reopen::Slot;
+use retention::Floors;
+pub use retention::{Class, KeptSince, Retention, Span};
 pub(crate) use rollup::Held;
 pub use scrub::{Known, Scrubbed};
 use series::Dictionary;
 pub(crate) use series::parse_key;
 pub use series::{SeriesId, SeriesInfo};
-pub use stat::{OfWeek, Stat};
+pub use stat::{OfClass, OfWeek, Stat};
 pub(crate) use steps::{Grid, value};
 pub use verify::{Fault, Verified};
 use write::{Sizes, Writer};
@@ -173,6 +181,14 @@ pub struct History {
     scrubbed: Mutex<Scrubbed>,
     /// Held while a slice of the scrub is read.
     scrubbing: Mutex<()>,
+    floors: RwLock<Floors>,
+    /// Times from here on are taken whatever their quantity.
+    closing: AtomicI64,
+    /// When what is taken is to be looked at again.
+    next_closing: AtomicI64,
+    /// Checkpoints since opening, and how many there had been when series forgot something last.
+    n_checkpoints: AtomicU64,
+    trimmed_at: AtomicU64,
 }
 
 impl History {
@@ -189,13 +205,16 @@ impl History {
         for (id, key) in disk.load_series()? {
             dictionary.enter(id, key);
         }
+        let floors = Floors::load(&disk)?;
+        disk.drop_gone(floors.gone())?;
         let cared_to = care::read_extent(&disk)?.map_or(i64::MIN, |extent| extent.end());
         let scrubbed = scrub::read(&disk)?;
         let memory = Memory::default();
         let mut writer = Writer::default();
         writer.n_batches = n_batches;
         for (id, key) in dictionary.iter() {
-            let series = disk.load_head(id)?;
+            let mut series = disk.load_head(id)?;
+            series.kept.0 = floors.of(key.quantity).raw;
             if let (Some(device), Some(last)) = (dictionary.device(&key.device), series.last()) {
                 writer.reports(device).forget_up_to(last);
             }
@@ -222,6 +241,11 @@ impl History {
             caring: Mutex::default(),
             scrubbed: Mutex::new(scrubbed),
             scrubbing: Mutex::default(),
+            closing: floors.highest().into(),
+            floors: RwLock::new(floors),
+            next_closing: i64::MAX.into(),
+            n_checkpoints: 1.into(),
+            trimmed_at: 0.into(),
         })
     }
 

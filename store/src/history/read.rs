@@ -28,6 +28,12 @@ pub(super) struct View {
     /// Days whose rollup on disk does not hold all there is.
     pub(super) stale: BTreeSet<i64>,
     pub(super) n_stale: u32,
+    /// The first time that is shown.
+    pub(super) from: i64,
+    /// The first time of values that are kept.
+    pub(super) kept: i64,
+    /// Number of points, oldest and newest time.
+    pub(super) extent: (u64, i64, i64),
     sealed: Vec<Arc<Run>>,
     head: Run,
     late: Run,
@@ -92,9 +98,21 @@ impl View {
             replaced: series.replaced.clone(),
             stale: series.stale.clone(),
             n_stale: series.n_stale,
+            from: series.floor(),
+            kept: series.kept.0,
+            extent: (series.n, series.first, series.last),
             sealed: series.sealed.clone(),
             head: series.head.clone(),
             late: series.late.clone(),
+        })
+    }
+
+    /// With what is about to go.
+    pub(super) fn whole(disk: &Disk, memory: &Memory, id: SeriesId) -> Option<Self> {
+        let view = Self::of(disk, memory, id)?;
+        Some(Self {
+            from: i64::MIN,
+            ..view
         })
     }
 
@@ -130,6 +148,7 @@ impl View {
         whole: Option<&dyn Fn(i64, i64) -> bool>,
         take: &mut dyn FnMut(Part<'_>) -> ControlFlow<()>,
     ) -> Result<(), HistoryError> {
+        let from = from.max(self.from);
         if from > to {
             return Ok(());
         }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use super::checkpoint::read_cursor;
 use super::disk::Disk;
 use super::memory::unpoisoned;
+use super::retention::Floors;
 use super::{History, HistoryConfig, HistoryError, care};
 
 /// How long readers are waited for before they may go on with the old database and it is tried again later.
@@ -132,6 +133,8 @@ impl History {
         disk.count_in(self.slot.n_damaged.clone());
         let (cursor, n_chunks, chunk_bytes, n_batches) = read_cursor(&disk)?;
         let cared_to = care::read_extent(&disk)?.map_or(i64::MIN, |extent| extent.end());
+        let floors = Floors::load(&disk)?;
+        disk.drop_gone(floors.gone)?;
         let mut writer = unpoisoned(self.writer.lock());
         let writer = &mut *writer;
         if n_batches < writer.n_batches {
@@ -144,6 +147,7 @@ impl History {
             // Of a checkpoint all is on the disk or nothing.
             self.settle(writer, made);
         }
+        self.take_floors(floors);
         writer.windows.forget_all();
         self.cursor.store(cursor, Ordering::Release);
         self.sizes.n_chunks.store(n_chunks, Ordering::Relaxed);

@@ -100,6 +100,21 @@ impl Run {
             self.blocks[i] = block;
         }
     }
+    /// Without the points before a time.
+    pub(super) fn trimmed(&self, from: i64) -> Self {
+        if self.first().is_none_or(|first| first >= from) {
+            return self.clone();
+        }
+        let mut run = Self::default();
+        for piece in self.pieces(from, i64::MAX) {
+            piece
+                .points()
+                .into_iter()
+                .filter(|point| point.at >= from)
+                .for_each(|point| run.insert(point));
+        }
+        run
+    }
     /// Every point, ascending.
     pub(super) fn points(&self) -> Vec<Kept> {
         self.pieces(i64::MIN, i64::MAX).flat_map(|p| p.points()).collect()

@@ -3,15 +3,16 @@
 //! Looks at the headers of one snapshot and waits for nobody.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fjall::Readable;
-use onemap_model::{SeriesKey, Timestamp};
+use onemap_model::Timestamp;
 use serde::Serialize;
 
 use super::chunk::{self, partition_range, read_key};
 use super::disk::FORMAT;
 use super::memory::unpoisoned;
-use super::{History, HistoryError, Scrubbed, SeriesId};
+use super::{History, HistoryError, Scrubbed, SeriesId, SeriesInfo};
 
 /// What one week holds of the series of one class.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -32,6 +33,23 @@ pub struct OfWeek {
     pub chunks: u64,
     /// Bytes of the chunks and their keys.
     pub bytes: u64,
+}
+
+/// How long one class of quantities is kept, and from when on it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OfClass {
+    /// Its name.
+    pub class: String,
+    /// Series of it.
+    pub series: u64,
+    /// Days that values are kept; null is for ever.
+    pub raw_days: Option<u64>,
+    /// Days that the hours of closed days are kept; null is for ever.
+    pub rollup_days: Option<u64>,
+    /// Values before this time were let go; null when none were.
+    pub kept_from: Option<Timestamp>,
+    /// Hours before this time, too.
+    pub rollups_from: Option<Timestamp>,
 }
 
 /// What a history holds, as of its last checkpoint but for `unsaved`.
@@ -69,16 +87,18 @@ pub struct Stat {
     pub damaged: u64,
     /// How far the reading of all rows is, and what it found.
     pub scrub: Scrubbed,
+    /// The classes of retention that have series, by name.
+    pub classes: Vec<OfClass>,
     /// By week, then by class.
     pub weeks: Vec<OfWeek>,
 }
 
 impl History {
-    /// Looks at every header. `class` names the class of a series.
+    /// Looks at every header.
     ///
     /// # Errors
     /// [`HistoryError::Read`] when the disk fails.
-    pub fn stat(&self, class: &dyn Fn(&SeriesKey) -> String) -> Result<Stat, HistoryError> {
+    pub fn stat(&self) -> Result<Stat, HistoryError> {
         let disk = self.disk()?;
         let (snapshot, cursor) = {
             let _writer = unpoisoned(self.writer.lock());
@@ -97,6 +117,7 @@ impl History {
             disk_bytes: size.disk_bytes,
             bytes_per_point: (size.points > 0).then(|| size.disk_bytes as f64 / size.points as f64),
             scrub: self.scrubbed(),
+            classes: self.classes(&all),
             ..Stat::default()
         };
         for (partition, keyspace) in disk.partitions((i64::MIN, i64::MAX)) {
@@ -117,7 +138,7 @@ impl History {
                 let is_next = of.as_ref().is_none_or(|(before, _)| *before != id);
                 if is_next {
                     let key = self.series_key(SeriesId(id));
-                    of = Some((id, key.map_or_else(String::new, |key| class(&key))));
+                    of = Some((id, key.map_or_else(String::new, |key| self.class_of(&key))));
                 }
                 let Some((_, class)) = &of else { continue };
                 let week = classes.entry(class.clone()).or_insert_with(|| OfWeek {
@@ -150,5 +171,25 @@ impl History {
             }
         }
         Ok(stat)
+    }
+
+    fn classes(&self, all: &[SeriesInfo]) -> Vec<OfClass> {
+        let floors = unpoisoned(self.floors.read()).clone();
+        let days = |span: Option<Duration>| span.map(|span| span.as_secs() / 86_400);
+        let mut classes: BTreeMap<&str, OfClass> = BTreeMap::new();
+        for info in all {
+            let (name, span) = floors.retention.class(info.key.quantity);
+            let class = classes.entry(name).or_insert_with(|| OfClass {
+                class: name.to_owned(),
+                raw_days: days(span.raw),
+                rollup_days: days(span.rollups),
+                ..OfClass::default()
+            });
+            let kept = floors.of(info.key.quantity).kept();
+            class.series += 1;
+            class.kept_from = class.kept_from.max(kept.map(|kept| kept.values));
+            class.rollups_from = class.rollups_from.max(kept.and_then(|kept| kept.rollups));
+        }
+        classes.into_values().collect()
     }
 }

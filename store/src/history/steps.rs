@@ -121,6 +121,9 @@ impl History {
             let (day_first, day_last) = day_range(day);
             self.fill_from_chunks(view, (from, day_first - 1), grid, held)?;
             for (hour, at) in rollup.hours.iter().zip((day_first..).step_by(HOUR_MS as usize)) {
+                if at < grid.first || at + HOUR_MS - 1 > grid.last {
+                    continue; // of a day of which nothing but hours is kept
+                }
                 held[grid.index(at)].add(hour.n, hour.n_flagged, hour.numbers.as_ref());
             }
             from = day_last + 1;
@@ -242,8 +245,11 @@ impl History {
     fn rollups(&self, view: &View, (first, last): (i64, i64)) -> Result<Vec<(i64, Day)>, HistoryError> {
         let mut days = Vec::new();
         let (mut from, mut to) = (day_of(first), day_of(last));
-        from += i64::from(day_range(from).0 < first);
-        to -= i64::from(day_range(to).1 > last);
+        // Of days whose values are gone the hours are taken, also when they are not asked for as a whole.
+        let (hours, days_from) = self.hours_only(view);
+        from += i64::from(day_range(from).0 < first && from >= hours);
+        to -= i64::from(day_range(to).1 > last && to >= hours);
+        from = from.max(days_from);
         if from > to {
             return Ok(days);
         }

@@ -764,7 +764,23 @@ fn every_kind_of_fault_is_found_and_told_with_its_place() {
 fn a_history_tells_what_it_holds_week_by_week() {
     let dir = tempfile::tempdir().unwrap();
     let history = cared_for(dir.path());
-    let stat = history.stat(&|key| key.quantity.to_string()).unwrap();
+    let quantity = history.all_series()[0].key.quantity;
+    let of_one = Class {
+        name: "one".to_owned(),
+        quantities: vec![quantity],
+        span: Span::default(),
+    };
+    history.set_retention(Retention {
+        default: Span::default(),
+        classes: vec![of_one],
+    });
+    let stat = history.stat().unwrap();
+    let of_class = |class: &OfClass| (class.class.clone(), class.series, class.kept_from);
+    let told: Vec<_> = stat.classes.iter().map(of_class).collect();
+    assert_eq!(
+        told,
+        [("default".to_owned(), 1, None), ("one".to_owned(), 1, None)]
+    );
     assert_eq!(
         (stat.series, stat.points, stat.damaged, stat.rollups),
         (2, 4_000, 0, 4)
@@ -924,7 +940,7 @@ fn a_scrub_finds_a_damaged_row_knows_it_over_a_restart_and_until_it_is_gone() {
     assert_eq!(found.faults[0].fault.keyspace, "c0");
     assert_eq!(found.faults[0].fault.series.as_deref(), Some("air-1/pm2_5/0"));
     assert_eq!(found.faults[0].fault.at, Some(t(16_000)));
-    assert_eq!(history.stat(&|_| String::new()).unwrap().scrub, found);
+    assert_eq!(history.stat().unwrap().scrub, found);
     drop(history);
     let history = open(dir.path());
     assert_eq!(history.scrubbed(), found);
@@ -1052,7 +1068,7 @@ fn a_byte_that_the_disk_has_flipped_is_found_and_what_lies_behind_it_is_read() {
     }
     assert!(history.stats().damaged > damaged);
     history.care(t(3 * 86_400_000), &|| false).unwrap();
-    assert!(history.stat(&|_| String::new()).unwrap().damaged >= 1);
+    assert!(history.stat().unwrap().damaged >= 1);
     drop(history);
     open(dir.path());
 }

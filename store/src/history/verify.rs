@@ -146,11 +146,12 @@ impl History {
     }
 
     fn verify_series(&self, disk: &Disk, id: SeriesId, found: &mut Verified) -> Result<(), HistoryError> {
-        let looked = self.memory.read(id, |s| (s.n, s.first, s.last, s.n_stale));
+        let look = |s: &Series| (s.n, s.first, s.last, s.n_stale, s.is_trimmed());
+        let looked = self.memory.read(id, look);
         let Some(view) = View::of(disk, &self.memory, id) else {
             return Ok(());
         };
-        let again = self.memory.read(id, |s| (s.n, s.first, s.last, s.n_stale));
+        let again = self.memory.read(id, look);
         let name = self.series_key(id).map(|key| key.to_string());
         let fault = |keyspace: &str, at: Option<i64>, what: String| Fault {
             keyspace: keyspace.to_owned(),
@@ -184,7 +185,7 @@ impl History {
         })?;
         // What was appended between the two looks is in one of them only.
         if looked == again
-            && let Some((said, said_first, said_last, _)) = looked
+            && let Some((said, said_first, said_last, _, true)) = looked
         {
             if said != n {
                 found.fault(fault(
@@ -214,7 +215,7 @@ impl History {
         let replaced = revisions::load(disk, &view.snapshot, view.id, all, &view.replaced)?;
         for (at, versions) in &replaced {
             found.revisions += versions.len() as u64;
-            if !revised.contains(at) {
+            if *at >= view.from && !revised.contains(at) {
                 let what = "a replaced value of a time that shows no revision".to_owned();
                 found.fault(fault("revisions", Some(*at), what));
             }
@@ -249,7 +250,8 @@ impl History {
             let Some(rollup) = unseal(&key, &row).and_then(Day::decode) else {
                 continue;
             };
-            if view.stale.contains(&day) {
+            // Of days whose values are gone the hours are all there is.
+            if view.stale.contains(&day) || (view.kept > i64::MIN && day < day_of(view.kept)) {
                 continue;
             }
             let at = Some(day_range(day).0);

@@ -122,6 +122,17 @@ impl History {
     fn append_one(&self, writer: &mut Writer, reading: &Reading) -> Result<Outcome, HistoryError> {
         let (id, device) = self.series_for(writer, &reading.series);
         let at = reading.measured_at.ms();
+        if self.is_closed(reading.series.quantity, at) {
+            // Who admits readings refuses it by name; here it is not brought back to life.
+            return Ok(Outcome {
+                series: id,
+                kind: Kind::Duplicate,
+                late: true,
+                quality: reading.quality,
+                received_at: second_of(reading.received_at),
+                first_of_report: false,
+            });
+        }
         if let Some(outcome) = self.append_newest(writer, reading, id, device) {
             return Ok(outcome);
         }
@@ -193,6 +204,9 @@ impl History {
         device: DeviceIndex,
     ) -> Option<Outcome> {
         let at = reading.measured_at.ms();
+        if at < self.closing.load(Ordering::Acquire) {
+            return None;
+        }
         let first_of_report = writer.reports(device).is_first(at)?;
         let received_at = second_of(reading.received_at);
         let was_clean = self.memory.write(id, |series| {
@@ -232,6 +246,10 @@ impl History {
         let id = dictionary.next();
         dictionary.enter(id, Some(key.clone()));
         writer.entered.push((id, key.clone()));
+        let kept = unpoisoned(self.floors.read()).of(key.quantity).raw;
+        if kept > i64::MIN {
+            self.memory.write(id, |series| series.kept.0 = kept);
+        }
         dictionary
             .find(key)
             .expect("the series was entered in the line before")
@@ -293,7 +311,8 @@ impl History {
         Ok(look(&mut loaded.iter()))
     }
 
-    /// Whether no series of the device has a value for this time yet.
+    /// Whether no series of the device has a value for this time yet. What is closing counts no longer, kept or
+    /// gone, remembered or not.
     fn is_first_of_report(
         &self,
         writer: &mut Writer,
@@ -301,14 +320,19 @@ impl History {
         device: DeviceIndex,
         at: i64,
     ) -> Result<bool, HistoryError> {
-        if let Some(is_first) = writer.reports(device).is_first(at) {
+        if at >= self.closing.load(Ordering::Acquire)
+            && let Some(is_first) = writer.reports(device).is_first(at)
+        {
             return Ok(is_first);
         }
         let siblings = unpoisoned(self.dictionary.read()).of_device(device).to_vec();
         for sibling in siblings {
+            let quantity = self.series_key(sibling).map(|key| key.quantity);
+            if sibling == id || quantity.is_some_and(|quantity| self.is_closed(quantity, at)) {
+                continue;
+            }
             let place = self.memory.read(sibling, |series| series.place(at));
-            if sibling != id
-                && let Some(place) = place
+            if let Some(place) = place
                 && self.find_at(writer, sibling, at, place)?.is_some()
             {
                 return Ok(false);

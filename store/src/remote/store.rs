@@ -131,12 +131,13 @@ pub struct RemoteStore {
     spool: Arc<Spool>,
     state: Arc<SenderState>,
     sender: Mutex<Option<Sender>>,
-    floor: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    floor: Box<dyn Fn() -> Option<Timestamp> + Send + Sync>,
     name: String,
 }
 
 impl RemoteStore {
-    /// Starts to send what the spool holds. `floor` says from which time the embedded history answers by itself.
+    /// Starts to send what the spool holds. `floor` says from which time the embedded history answers by itself,
+    /// as far as it has not let it go; `None` that the engine is not to be asked.
     ///
     /// The runtime must outlive [`RemoteStore::stop`].
     ///
@@ -146,7 +147,7 @@ impl RemoteStore {
         config: &RemoteConfig,
         spool: Arc<Spool>,
         handle: Handle,
-        floor: impl Fn() -> Timestamp + Send + Sync + 'static,
+        floor: impl Fn() -> Option<Timestamp> + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         if config.by_crate && !cfg!(feature = "influxdb2") {
             return Err(StartError::NotBuilt);
@@ -485,7 +486,7 @@ impl Elder for RemoteStore {
     fn store(&self) -> &dyn ReadingStore {
         self
     }
-    fn floor(&self) -> Timestamp {
+    fn floor(&self) -> Option<Timestamp> {
         (self.floor)()
     }
     fn has_all_before(&self, at: Timestamp) -> Result<(), StoreError> {

@@ -81,7 +81,7 @@ impl Influx {
             .enable_all()
             .build()
             .unwrap();
-        let floor = || Timestamp::from_ms(i64::MAX);
+        let floor = || Some(Timestamp::from_ms(i64::MAX));
         let store = RemoteStore::start(&config, Arc::new(spool), runtime.handle().clone(), floor).unwrap();
         Some(Self {
             store,

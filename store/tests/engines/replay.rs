@@ -138,7 +138,7 @@ fn played(queries: &[&str], writes: &[&str]) -> Played {
         .enable_all()
         .build()
         .unwrap();
-    let floor = || Timestamp::from_ms(i64::MAX);
+    let floor = || Some(Timestamp::from_ms(i64::MAX));
     let store = RemoteStore::start(&config, Arc::new(spool), runtime.handle().clone(), floor).unwrap();
     Played {
         store,

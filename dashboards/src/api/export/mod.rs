@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
 use onemap_model::scope::Permission;
 use onemap_model::{DeviceId, DivisionCode, Quantity, Scope, SeriesKey, Timestamp};
@@ -19,6 +19,7 @@ use onemap_store::history::{SeriesId, Version};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::query::kept::KeptRow;
 use crate::api::query::marks::Marks;
 use crate::api::query::page::Given;
 use crate::api::query::walk::Chosen;
@@ -156,10 +157,12 @@ pub(crate) async fn export(
     if chosen.from > chosen.to {
         return Err(Problem::bad_request("bad_range", "from is after to"));
     }
-    // Said before the first byte is sent: rows tell when they were received, which only the embedded history knows.
-    let check = move |views: &Views| views.archive.check(chosen.from, chosen.known_at, true);
-    turns.once(views.clone(), check).await?;
     let series = series(&views, scope, &query)?;
+    // Said before the first byte is sent: rows tell when they were received, which only the embedded history knows.
+    let ids: Vec<SeriesId> = series.iter().map(|(_, id)| *id).collect();
+    let kept = KeptRow::of(&views, ids.iter().copied(), chosen.from);
+    let check = move |views: &Views| views.archive.check(&ids, chosen.from, chosen.known_at, true);
+    turns.once(views.clone(), check).await?;
     let writer = Writer::of(query.format).map_err(|error| Problem::internal(&error))?;
     let end = {
         let views = views.clone();
@@ -175,6 +178,8 @@ pub(crate) async fn export(
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content));
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(name));
+    let kept = kept.and_then(|kept| HeaderValue::from_str(&kept.kept_from.to_string()).ok());
+    headers.extend(kept.map(|at| (HeaderName::from_static("kept-from"), at)));
     Ok(response)
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod agg;
 pub(crate) mod fill;
+pub(crate) mod kept;
 pub(crate) mod marks;
 pub(crate) mod page;
 pub(crate) mod span;
