@@ -9,15 +9,15 @@ use std::time::Duration;
 use onemap_model::{DeviceId, Quality, Quantity, Reading, SeriesKey, Timestamp, Value};
 use onemap_store::history::{History, HistoryConfig, HistoryError};
 
-/// A disk of 24 MiB; taken away with its holder.
+/// A small disk; taken away with its holder.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
     /// `None`, loudly, where mounting is not allowed.
-    fn mount() -> Option<Self> {
+    fn mount(size: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=24m", "onemap-test"])
+            .args(["-t", "tmpfs", "-o", size, "onemap-test"])
             .arg(dir.path())
             .output()
             .is_ok_and(|done| done.status.success());
@@ -80,7 +80,9 @@ fn fill(dir: &Path) -> std::path::PathBuf {
 
 #[test]
 fn care_and_checkpoints_on_a_full_disk_fail_clearly_and_go_on_when_there_is_room() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount("size=24m") else {
+        return;
+    };
     let dir = disk.0.path();
     let history = History::open(&dir.join("history"), HistoryConfig::default()).unwrap();
     history.append(&readings(150_000, 0)).unwrap();
@@ -98,14 +100,27 @@ fn care_and_checkpoints_on_a_full_disk_fail_clearly_and_go_on_when_there_is_room
     assert_eq!(points(&history), all);
     let refused = history.checkpoint(2, &[]).unwrap_err();
     assert!(matches!(refused, HistoryError::Write(_)), "{refused}");
-    assert!(matches!(
-        history.append(&readings(1, 180_000)),
-        Err(HistoryError::Unmended)
-    ));
+    history.append(&readings(20_000, 170_000)).unwrap();
+    let all = points(&history);
     // While the disk is full it cannot be opened again, and that is no end either.
     assert!(history.mend().is_err());
     assert!(history.mend().is_err());
+    std::fs::remove_file(&ballast).unwrap();
+    assert!(history.mend().unwrap());
+    assert_eq!(
+        (history.cursor(), history.extra("rules")),
+        (1, Some(b"one".to_vec()))
+    );
+    assert_eq!(points(&history), all);
 
+    // Once more in the middle of a checkpoint: nothing comes in before it is known what became of it.
+    fill(dir);
+    let failed = history.checkpoint(2, &[("rules", b"two")]).unwrap_err();
+    assert!(matches!(failed, HistoryError::Write(_)), "{failed}");
+    assert!(matches!(
+        history.append(&readings(1, 200_000)),
+        Err(HistoryError::Unmended)
+    ));
     std::fs::remove_file(ballast).unwrap();
     assert!(history.mend().unwrap());
     assert_eq!(
@@ -121,4 +136,60 @@ fn care_and_checkpoints_on_a_full_disk_fail_clearly_and_go_on_when_there_is_room
     drop(history);
     let history = History::open(&dir.join("history"), HistoryConfig::default()).unwrap();
     assert_eq!((history.cursor(), points(&history)), (2, all));
+}
+
+/// Nine MiB that no codec makes smaller: more than the engine keeps in memory of a keyspace.
+fn noise(seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    (0..9 << 17)
+        .flat_map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state ^ (state >> 29)).to_le_bytes()
+        })
+        .collect()
+}
+
+#[test]
+fn a_table_that_cannot_be_written_out_behind_a_checkpoint_is_no_end() {
+    let Some(disk) = SmallDisk::mount("size=110m") else {
+        return;
+    };
+    let dir = disk.0.path();
+    let history = History::open(&dir.join("history"), HistoryConfig::default()).unwrap();
+    history.append(&readings(1000, 0)).unwrap();
+    history.checkpoint(1, &[]).unwrap();
+    // The engine's log has its room for good; what it writes out from there has none.
+    let reserved = Command::new("fallocate")
+        .args(["-l", "67108864"])
+        .arg(dir.join("history/0.jnl"))
+        .status()
+        .unwrap();
+    assert!(reserved.success());
+    let ballast = fill(dir);
+    let mut made = 1;
+    let failed = loop {
+        assert!(made < 7, "tables are written out onto a full disk");
+        match history.checkpoint(made + 1, &[("blob", &noise(made + 1))]) {
+            Ok(()) => made += 1,
+            Err(error) => break error,
+        }
+        // The engine writes out beside us.
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    assert!(matches!(failed, HistoryError::Write(_)), "{failed}");
+    assert!(made > 1);
+    assert_eq!(history.extra("blob"), Some(noise(made)));
+    std::fs::remove_file(ballast).unwrap();
+    assert!(history.mend().unwrap());
+    assert_eq!(
+        (history.cursor(), history.extra("blob")),
+        (made, Some(noise(made)))
+    );
+    assert_eq!(points(&history).len(), 1000);
+    history.append(&readings(1000, 1000)).unwrap();
+    history.checkpoint(made + 1, &[("blob", b"")]).unwrap();
+    assert_eq!(history.verify(&|| false).unwrap().faults, []);
+    drop(history);
+    let history = History::open(&dir.join("history"), HistoryConfig::default()).unwrap();
+    assert_eq!((history.cursor(), points(&history).len()), (made + 1, 2000));
 }

@@ -276,8 +276,9 @@ impl History {
         if made.is_empty() {
             return Ok(());
         }
-        let writer = unpoisoned(self.writer.lock());
         let disk = self.disk()?;
+        self.made(disk.wait_for_queue())?;
+        let writer = unpoisoned(self.writer.lock());
         let mut batch = OwnedWriteBatch::with_capacity(disk.db.clone(), 4 * made.len())
             .durability(Some(PersistMode::Buffer));
         let (mut n_before, mut n_after, mut bytes_before, mut bytes_after) = (0, 0, 0, 0);

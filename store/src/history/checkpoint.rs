@@ -61,6 +61,7 @@ impl History {
             return Ok(());
         }
         let disk = self.disk()?;
+        self.made(disk.wait_for_queue())?;
         let snapshot = disk.db.snapshot();
         let mut batch = OwnedWriteBatch::with_capacity(disk.db.clone(), 2 * writer.dirty.len() + 8)
             .durability(Some(PersistMode::SyncAll));

@@ -17,9 +17,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
 
 use fjall::config::{BlockSizePolicy, CompressionPolicy};
-use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, LsmError, Readable, Slice, Snapshot};
+use fjall::{
+    AbstractTree, Database, Guard, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, Readable, Slice,
+    Snapshot,
+};
 
 use super::block::{self, Columns};
 use super::chunk::{self, Header, key, partition_of, partition_range};
@@ -35,6 +39,13 @@ pub(super) const OLDEST_FORMAT: u64 = 1;
 const LOG_BYTES: u64 = 128 << 20;
 /// Memory of one keyspace before it is written out.
 const MEMTABLE_BYTES: u64 = 8 << 20;
+
+/// Memtables of a keyspace that wait to be written out, and tables that wait to be merged, from which on is
+/// waited: below what the engine itself waits at (4 and 20), with room for what one commit adds.
+const N_SEALED: usize = 2;
+const N_RUNS: usize = 16;
+const QUEUE_PATIENCE: Duration = Duration::from_secs(60);
+const QUEUE_LOOK: Duration = Duration::from_millis(10);
 
 pub(super) struct Disk {
     pub(super) db: Database,
@@ -183,6 +194,39 @@ impl Disk {
     }
     pub(super) fn n_partitions(&self) -> u64 {
         unpoisoned(self.partitions.read()).len() as u64
+    }
+
+    /// Waits until what is written now meets no queue in the engine: a commit that does waits inside for the
+    /// engine's own threads, and for ever when these have ended by a failed write. After [`QUEUE_PATIENCE`] it
+    /// takes its chance.
+    ///
+    /// # Errors
+    /// [`HistoryError::Write`] when a write of these threads has failed.
+    pub(super) fn wait_for_queue(&self) -> Result<(), HistoryError> {
+        let is_short = |keyspace: &Keyspace| {
+            keyspace.tree.sealed_memtable_count() < N_SEALED && keyspace.tree.l0_run_count() < N_RUNS
+        };
+        let started = Instant::now();
+        loop {
+            self.db
+                .persist(PersistMode::Buffer)
+                .map_err(HistoryError::writing)?;
+            let own = [
+                &self.series,
+                &self.heads,
+                &self.revisions,
+                &self.rollups,
+                &self.due,
+                &self.meta,
+            ];
+            let partitions = unpoisoned(self.partitions.read());
+            let is_free = own.into_iter().chain(partitions.values()).all(is_short);
+            drop(partitions);
+            if is_free || started.elapsed() > QUEUE_PATIENCE {
+                return Ok(());
+            }
+            std::thread::sleep(QUEUE_LOOK);
+        }
     }
 
     /// # Errors
