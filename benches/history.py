@@ -3,7 +3,7 @@
 
 Peers, both from Debian: VictoriaMetrics and InfluxDB 1.x. Every server gets the same bytes of line protocol
 by HTTP, one request of 10,000 lines after the other, and is asked the same questions by HTTP on one kept
-connection. CPU is what the scheduler charged to the server's threads, onemap's until its checkpoint holds the
+connection; onemap answers in its own forms, columns where it is not said otherwise, the others in theirs. CPU is what the scheduler charged to the server's threads, onemap's until its checkpoint holds the
 last reading. onemap runs whole: journal with fsync, decoding, admission, rules, gap ledger; VictoriaMetrics
 acknowledges before it has synced anything.
 
@@ -20,6 +20,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from ingest import TARGET, cpu_seconds, free_port, is_open, rss_mib, wait_for
 
 DAY = 86_400_000
+# As store/examples/history_set.rs has them.
+QUANTITIES = ["temperature", "humidity", "pm2_5", "noise_laeq", "water_level", "energy", "co2", "switch"]
+ASKED = QUANTITIES[:5] * 2
 
 
 class Server:
@@ -120,12 +123,19 @@ class Onemap(Server):
         self.start()
         return json.loads(done.stdout)
 
-    def latest_all(self):
-        return len(json.loads(self.get("/api/v1/latest"))["items"])
+    def latest_all(self, shape):
+        """Whole: rows come in pages of 100,000, columns of a million."""
+        after = ""
+        while True:
+            body = self.get(f"/api/v1/latest?shape={shape}{after}")
+            next = json.loads(body[body.rindex(b'"next":') + 7:body.rindex(b',"position"')])
+            if next is None:
+                return
+            after = f"&after={next}"
 
-    def day(self, i, first, last):
+    def day(self, i, first, last, shape):
         id = self.ids[i]
-        return lambda: self.get(f"/api/v1/series/{id}/values?from={rfc(first)}&to={rfc(last)}&limit=2000")
+        return lambda: self.get(f"/api/v1/series/{id}/values?from={rfc(first)}&to={rfc(last)}&shape={shape}")
 
     def stepped(self, id, first, last, step):
         return lambda: self.get(f"/api/v1/series/{id}/values?from={rfc(first)}&to={rfc(last)}&step={step}&agg=mean")
@@ -160,8 +170,7 @@ class Vm(Server):
         return lambda: self.get(f"/api/v1/{path}?{text}")
 
     def latest_all(self, now):
-        body = self.query("query", query='{__name__=~".+_value"}', time=now / 1000, nocache=1)()
-        return len(json.loads(body)["data"]["result"])
+        return self.query("query", query='{__name__=~".+_value"}', time=now / 1000, nocache=1)()
 
 
 class Influx(Server):
@@ -199,9 +208,8 @@ bind-address = "127.0.0.1:{rpc}"
         return lambda: self.get(path)
 
     def latest_all(self):
-        quantities = "temperature,humidity,pressure,pm2_5,pm10,noise_laeq,rain_total,water_level"
-        body = self.query(f"SELECT last(value) FROM {quantities} GROUP BY device")()
-        return sum(1 for _ in json.loads(body)["results"][0]["series"])
+        quantities = ",".join(QUANTITIES)
+        return self.query(f"SELECT last(value) FROM {quantities} GROUP BY device")()
 
 
 def rfc(ms):
@@ -276,11 +284,13 @@ def run(folder, which, stations, wide, year, args, rows):
             server.ids = ids
             def questions():
                 return {
-                    "one series, 24 h, ms": [server.day(i, first, closed) for i in range(len(ids))],
+                    "one series, 24 h, ms": [server.day(i, first, closed, "columns") for i in range(len(ids))],
+                    "one series, 24 h as rows, ms": [server.day(i, first, closed, "rows") for i in range(len(ids))],
                     "one series, 30 d by 1 h, ms": [server.stepped(g, month, closed, "1h") for g in gauges],
                     "one series, 1 y by 1 d, ms": [server.stepped(gauges[0], closed - year * DAY, closed, "24h")] * 12,
-                    "1000 series, 24 h by 1 h by division, ms": [server.by_division(q, first, closed, "1h") for q in ["temperature", "humidity", "pressure", "pm2_5", "pm10"] * 2],
-                    "latest of 8000, ms": [server.latest_all] * 6,
+                    "1000 series, 24 h by 1 h by division, ms": [server.by_division(q, first, closed, "1h") for q in ASKED],
+                    "latest of 8000, ms": [lambda: server.latest_all("columns")] * 6,
+                    "latest of 8000 as rows, ms": [lambda: server.latest_all("rows")] * 6,
                 }
             for name, asked in questions().items():
                 put(name + " (before care)", server, median_ms(asked))
@@ -294,19 +304,22 @@ def run(folder, which, stations, wide, year, args, rows):
             for name, asked in questions().items():
                 put(name, server, median_ms(asked))
         elif kind == "vm":
+            # Stopped, so that all of it is on disk.
+            server.stop()
             put("bytes a point on disk", server, server.disk_bytes() / n)
+            server.start()
             s = lambda ms: ms / 1000
             put("one series, 24 h, ms", server, median_ms([server.query("query", query=f'temperature_value{{device="station-{i:06}"}}[24h]', time=s(closed), nocache=1) for i in picked]))
             put("one series, 30 d by 1 h, ms", server, median_ms([server.query("query_range", query=f'avg_over_time(water_level_value{{device="gauge-{g:03}"}}[1h])', start=s(month + 3_600_000), end=s(closed), step="1h", nocache=1) for g in range(40)]))
             put("one series, 1 y by 1 d, ms", server, median_ms([server.query("query_range", query='avg_over_time(water_level_value{device="gauge-000"}[1d])', start=s(closed - (year - 1) * DAY), end=s(closed), step="1d", nocache=1)] * 12))
-            put("1000 series, 24 h by 1 h by division, ms", server, median_ms([server.query("query_range", query=f"avg by (district) (avg_over_time({q}_value[1h]))", start=s(first + 3_600_000), end=s(closed), step="1h", nocache=1) for q in ["temperature", "humidity", "pressure", "pm2_5", "pm10"] * 2]))
+            put("1000 series, 24 h by 1 h by division, ms", server, median_ms([server.query("query_range", query=f"avg by (district) (avg_over_time({q}_value[1h]))", start=s(first + 3_600_000), end=s(closed), step="1h", nocache=1) for q in ASKED]))
             put("latest of 8000, ms", server, median_ms([lambda: server.latest_all(closed)] * 6))
         else:
             put("bytes a point on disk", server, server.disk_bytes() / n)
             put("one series, 24 h, ms", server, median_ms([server.query(f"SELECT value FROM temperature WHERE device='station-{i:06}' AND time >= {first}ms AND time < {closed}ms") for i in picked]))
             put("one series, 30 d by 1 h, ms", server, median_ms([server.query(f"SELECT mean(value) FROM water_level WHERE device='gauge-{g:03}' AND time >= {month}ms AND time < {closed}ms GROUP BY time(1h)") for g in range(40)]))
             put("one series, 1 y by 1 d, ms", server, median_ms([server.query(f"SELECT mean(value) FROM water_level WHERE device='gauge-000' AND time >= {closed - year * DAY}ms AND time < {closed}ms GROUP BY time(1d)")] * 12))
-            put("1000 series, 24 h by 1 h by division, ms", server, median_ms([server.query(f"SELECT mean(value) FROM {q} WHERE time >= {first}ms AND time < {closed}ms GROUP BY time(1h), district") for q in ["temperature", "humidity", "pressure", "pm2_5", "pm10"] * 2]))
+            put("1000 series, 24 h by 1 h by division, ms", server, median_ms([server.query(f"SELECT mean(value) FROM {q} WHERE time >= {first}ms AND time < {closed}ms GROUP BY time(1h), district") for q in ASKED]))
             put("latest of 8000, ms", server, median_ms([server.latest_all] * 4))
         server.stop()
         shutil.rmtree(server.folder)
@@ -321,9 +334,10 @@ def run(folder, which, stations, wide, year, args, rows):
         load(server, files, n, rows, "set B")
         hour = now - 3_600_000
         name = f"last hour of {wide * 8} series by division, ms"
-        quantities = ["temperature", "humidity", "pressure", "pm2_5", "pm10", "noise_laeq", "rain_total", "water_level"]
+        quantities = QUANTITIES
         if kind == "onemap":
-            put(f"latest of {wide * 8}, ms", server, median_ms([server.latest_all] * 4))
+            put(f"latest of {wide * 8}, ms", server, median_ms([lambda: server.latest_all("columns")] * 4))
+            put(f"latest of {wide * 8} as rows, ms", server, median_ms([lambda: server.latest_all("rows")] * 4))
             asked = [server.by_division(q, hour, now, "1h") for q in quantities]
             put(name, server, median_ms([lambda: [ask() for ask in asked]] * 4))
         elif kind == "vm":

@@ -456,6 +456,11 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
             refuse(stream);
             continue;
         };
+        // A streamed answer is several small writes: held back for the peer's acknowledgement, the last of them
+        // would come 40 ms late.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, "an HTTP connection keeps its delay: {error}");
+        }
         let socket = Gentle::new(stream, Open::new(&gauges, permit), limits.answer_timeout);
         let (router, stop, working) = (router.clone(), stop.clone(), working.clone());
         tokio::spawn(async move {

@@ -233,8 +233,10 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/latest",
-        "Newest value of every series.",
-        &["division", "kind", "bbox", "device", "quantity", "limit", "after"],
+        "Newest value of every series, as rows or as blocks of columns.",
+        &[
+            "division", "kind", "bbox", "device", "quantity", "limit", "after", "shape",
+        ],
         &[200, 400],
     ),
     Operation(
@@ -257,6 +259,7 @@ const OPERATIONS: &[Operation] = &[
             "max_gap",
             "limit",
             "after",
+            "shape",
             "revisions",
             "known_at",
             "quality",

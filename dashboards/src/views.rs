@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
 use onemap_alerts::Board;
-use onemap_ingest::admit::{AgeLimits, Watch};
+use onemap_ingest::admit::{AgeLimits, DeviceWatch, Watch};
 use onemap_ingest::downlink::Desk;
 use onemap_ingest::{Counters, Links, Provision};
 use onemap_log::Log;
@@ -321,17 +321,16 @@ impl Views {
     /// the device says: a live gateway never masks a dead sensor. A series whose cadence is not known
     /// (0) may have nothing to say, and is stale with its device.
     pub fn series_stale(
-        watch: &Watch,
+        watched: Option<&DeviceWatch>,
         key: &SeriesKey,
         cadence_s: u32,
         seen: Option<Seen>,
         now: Timestamp,
     ) -> bool {
-        let device = watch.of(key.device.as_str());
-        let own_cadence = device.and_then(|d| d.series_cadence_s(key.quantity, key.channel));
+        let own_cadence = watched.and_then(|d| d.series_cadence_s(key.quantity, key.channel));
         let cadence_s = own_cadence.unwrap_or(cadence_s);
         let limit = silence_limit(cadence_s);
-        let own = device.and_then(|d| d.series_heard_at(key.quantity, key.channel));
+        let own = watched.and_then(|d| d.series_heard_at(key.quantity, key.channel));
         match own {
             Some(heard_at) if cadence_s > 0 => now.since(heard_at) > limit,
             _ => Self::stale(limit, seen, now),

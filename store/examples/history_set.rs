@@ -1,8 +1,8 @@
 //! Writes readings as line protocol, in the order in which they would come.
 //!
 //! `history_set FOLDER END_MS [N_STATIONS] [N_MINUTES] [N_LONG] [LONGEST_DAYS]`: of `N_STATIONS` (1000)
-//! stations eight quantities at a minute cadence over the `N_MINUTES` (1440) before `END_MS`, half of the
-//! series with up to two seconds of jitter; of `N_LONG` (40) gauges the water level over 30 days, of the first
+//! stations eight quantities at a minute cadence over the `N_MINUTES` (1440) before `END_MS`, each at its own
+//! second of the minute, half of the stations with two seconds of jitter in milliseconds; of `N_LONG` (40) gauges the water level over 30 days, of the first
 //! one over `LONGEST_DAYS` (365). Files of 10,000 lines, `00000.lp` and on; prints how many lines there are.
 //! The same arguments give the same bytes.
 #![allow(missing_docs, clippy::unwrap_used)]
@@ -18,24 +18,26 @@ const N_DISTRICTS: usize = 50;
 /// How a quantity behaves.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// A random walk: steps of at most so much.
-    Walk(i64),
-    /// Noise about a value.
+    /// A walk that moves in so many of 256 minutes, by at most so many steps.
+    Walk(u64, i64),
+    /// Noise about the first value.
     Noise(i64),
-    /// It only rises, in one of so many minutes.
-    Counter(u64),
+    /// It rises by less than so many steps.
+    Counter(i64),
+    /// On or off; it turns once in 2048 minutes.
+    Switch,
 }
 
-/// Quantity, first value, decimals, behaviour.
+/// Quantity, first value, decimals, behaviour: what each says in a minute is 0 to 8 bits.
 const QUANTITIES: [(&str, i64, usize, Kind); 8] = [
-    ("temperature", 205, 1, Kind::Walk(2)),
-    ("humidity", 551, 1, Kind::Walk(5)),
-    ("pressure", 7752, 1, Kind::Walk(2)),
-    ("pm2_5", 35, 0, Kind::Walk(3)),
-    ("pm10", 80, 0, Kind::Walk(5)),
-    ("noise_laeq", 550, 1, Kind::Noise(40)),
-    ("rain_total", 0, 1, Kind::Counter(30)),
-    ("water_level", 1203, 2, Kind::Walk(1)),
+    ("temperature", 200, 1, Kind::Walk(164, 1)),
+    ("humidity", 450, 1, Kind::Walk(256, 3)),
+    ("pm2_5", 350, 1, Kind::Walk(256, 15)),
+    ("noise_laeq", 550, 1, Kind::Noise(60)),
+    ("water_level", 1200, 2, Kind::Walk(40, 2)),
+    ("energy", 1_000_000, 2, Kind::Counter(200)),
+    ("co2", 440, 0, Kind::Noise(12)),
+    ("switch", 0, 0, Kind::Switch),
 ];
 
 struct Random(u64);
@@ -132,15 +134,22 @@ fn main() {
             for (q, (quantity, base, decimals, kind)) in QUANTITIES.into_iter().enumerate() {
                 let value = &mut values[s * 8 + q];
                 match kind {
-                    Kind::Walk(step) => *value += random.within(step),
-                    Kind::Noise(span) => *value = base + random.within(span),
-                    Kind::Counter(one_in) => *value += i64::from(random.below(one_in) == 0),
+                    Kind::Walk(moves, step) => {
+                        if random.below(256) < moves {
+                            *value = (*value + random.within(step)).clamp(20, base.max(500) * 2);
+                        }
+                    }
+                    Kind::Noise(span) => *value = base + (s % 50) as i64 + random.within(span),
+                    Kind::Counter(step) => *value += random.below(step as u64) as i64,
+                    Kind::Switch => *value ^= i64::from(random.below(2048) == 0),
                 }
-                if *value < 0 {
-                    *value = 0;
-                }
-                let jitter = if q % 2 == 0 { 0 } else { random.below(2000) as i64 };
-                let at = (minute + i) * MINUTE_MS + s as i64 % 57 * 1000 + jitter;
+                // Each series has its own second of the minute; every other station's clock also wanders.
+                let phase = (s * 8 + q) as i64 * 7919 % MINUTE_MS;
+                let at = (minute + i) * MINUTE_MS
+                    + match s % 2 {
+                        0 => phase / 1000 * 1000,
+                        _ => phase + random.below(2000) as i64 - 500,
+                    };
                 out.line(quantity, station, s % N_DISTRICTS, decimals, *value, at);
             }
         }

@@ -525,3 +525,101 @@ fn readers_that_stand_still_or_go_away_cost_little() {
         (server.metric("onemap_http_connections")? <= 2).then_some(())
     });
 }
+
+/// The rows that blocks of columns stand for: those of `names`, and the marks.
+fn rows_of(blocks: &Value, names: &[&str]) -> Vec<(Vec<Value>, Value)> {
+    let blocks = blocks["items"].as_array().unwrap();
+    let rows = |block: &Value| -> Vec<(Vec<Value>, Value)> {
+        (0..block["t"].as_array().unwrap().len())
+            .map(|i| {
+                let row = names.iter().map(|name| block[name][i].clone()).collect();
+                let runs = block["quality"].as_array().unwrap();
+                let mark = runs.iter().find(|run| {
+                    let first = run[0].as_u64().unwrap() as usize;
+                    (first..first + run[1].as_u64().unwrap() as usize).contains(&i)
+                });
+                (row, mark.map_or_else(|| json!([]), |run| run[2].clone()))
+            })
+            .collect()
+    };
+    blocks.iter().flat_map(rows).collect()
+}
+
+#[test]
+fn columns_say_what_rows_say() {
+    let server = Server::new();
+    let from = hours_ago(3);
+    for device in ["wide-a", "wide-b"] {
+        server.add_device(device, &json!({"division": "630102001", "cadence_s": 60}));
+        let points: Vec<(i64, f64)> = (0..5000).map(|i| (from + i * 1000, i as f64 / 4.0)).collect();
+        write(&server, device, "pm2_5", &points);
+        write(&server, device, "pm10", &points[..9]);
+        // Late, and so marked.
+        write(&server, device, "pm2_5", &[(from + 1500, 7.0)]);
+    }
+    let id = series_id(&server, "wide-a", "pm2_5");
+    let path = format!("/api/v1/series/{id}/values?from={from}&to={}", from + 2 * HOUR);
+    let rows = server.get(&path);
+    let rows: Vec<(Vec<Value>, Value)> = rows["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| {
+            (
+                vec![json!(time(item)), item["v"].clone()],
+                item["quality"].clone(),
+            )
+        })
+        .collect();
+    assert_eq!(rows.len(), 5001);
+    assert!(rows.iter().any(|(_, marks)| *marks != json!([])), "one is late");
+    let whole = rows_of(&server.get(&format!("{path}&shape=columns")), &["t", "v"]);
+    assert_eq!(whole, rows);
+    let mut paged = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = server.get(&format!("{path}&shape=columns&limit=2100{after}"));
+        let some = rows_of(&page, &["t", "v"]);
+        assert!(some.len() <= 2100);
+        paged.extend(some);
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(paged, rows);
+
+    for ask in [
+        "",
+        "&division=630102001",
+        "&device=wide-b",
+        "&quantity=pm10",
+        "&division=630103",
+    ] {
+        let rows = server.get(&format!("/api/v1/latest?limit=100{ask}"));
+        let rows: Vec<(Vec<Value>, Value)> = rows["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| {
+                let t = onemap_model::Timestamp::parse(item["measured_at"].as_str().unwrap()).unwrap();
+                let row = vec![
+                    item["series"].clone(),
+                    json!(t.ms()),
+                    item["value"].clone(),
+                    item["state"].clone(),
+                ];
+                (row, item["quality"].clone())
+            })
+            .collect();
+        let columns = server.get(&format!("/api/v1/latest?shape=columns{ask}"));
+        assert_eq!(rows_of(&columns, &["series", "t", "v", "state"]), rows, "{ask}");
+        let first = server.get(&format!("/api/v1/latest?shape=columns&limit=1{ask}"));
+        assert_eq!(
+            rows_of(&first, &["series", "t", "v", "state"]),
+            rows[..rows.len().min(1)]
+        );
+    }
+    let (status, refused) = server.request("GET", &format!("{path}&shape=columns&revisions=true"), None);
+    assert_eq!((status, refused["code"].as_str()), (400, Some("bad_parameter")));
+}

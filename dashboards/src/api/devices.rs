@@ -106,9 +106,10 @@ impl Lifecycle {
 fn status(views: &Views, device: &Device, cadence_s: u32, seen: Option<Seen>) -> &'static str {
     let now = views.now();
     let watch = views.watch.read().expect(POISON);
+    let watched = watch.of(device.id.as_str());
     let series = views.series_of(&device.id);
     let shown = series.iter().map(|(id, key)| {
-        let stale = Views::series_stale(&watch, key, cadence_s, seen, now);
+        let stale = Views::series_stale(watched, key, cadence_s, seen, now);
         Views::shown(views.condition(*id), stale)
     });
     let stale = Views::stale(views::silence_limit(cadence_s), seen, now);
@@ -162,7 +163,7 @@ pub(crate) async fn list_devices(
         at = looked_at.map(DeviceId::to_string);
         Ok(More::Yes)
     };
-    Ok(rows::answer(views, turns, limit, Default::default(), piece))
+    rows::answer(views, turns, limit, Default::default(), piece).await
 }
 
 /// How many devices are in each lifecycle and status, of those a list with the same parameters holds.
@@ -231,7 +232,7 @@ pub(crate) fn device_json(
         .series_of(&device.id)
         .iter()
         .map(|(id, key)| {
-            let stale = Views::series_stale(&watch, key, cadence_s, seen, now);
+            let stale = Views::series_stale(watched, key, cadence_s, seen, now);
             let state = Views::shown(views.condition(*id), stale);
             conditions.push(state);
             let heard = watched.and_then(|w| w.series_heard_at(key.quantity, key.channel));

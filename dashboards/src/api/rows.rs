@@ -5,6 +5,7 @@
 //! taken, and few are made at the same time.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -13,6 +14,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use onemap_store::engine::StoreError;
 use serde::Serialize;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -20,7 +22,7 @@ use crate::error::Problem;
 use crate::views::Views;
 
 /// Rows that one piece looks at: the register's locks are held for so long, and no longer.
-const N_ROWS: usize = 1024;
+const N_ROWS: usize = 2048;
 /// Pieces that are made at the same time.
 const N_TURNS: usize = 4;
 
@@ -55,32 +57,46 @@ impl Rows {
         self.n == self.limit
     }
     pub(crate) fn push(&mut self, row: &impl Serialize) {
+        self.push_block(row, 1);
+    }
+    /// How many more the page takes.
+    pub(crate) fn n_left(&self) -> usize {
+        self.limit - self.n
+    }
+    /// Several rows that stand as one item; nothing when there are none.
+    pub(crate) fn push_block(&mut self, block: &impl Serialize, n_rows: usize) {
+        if n_rows == 0 {
+            return;
+        }
         if self.n > 0 {
             self.bytes.push(b',');
         }
-        self.n += 1;
-        serde_json::to_writer(&mut self.bytes, row)
+        self.n += n_rows;
+        serde_json::to_writer(&mut self.bytes, block)
             .expect("rows have text keys only, and memory takes every byte");
     }
 }
 
 /// `{"as_of":…,"items":[…],"next":…,"position":…}` of at most `limit` rows; `head` stands before the items and
 /// `tail` behind `next`, as members with their commas. `piece` is called with the views and a number of rows
-/// that it looks at, until it says that there are no more. When it fails, the answer is cut.
-pub(crate) fn answer(
+/// that it looks at, until it says that there are no more. A short answer is sent as one, a long one in pieces.
+///
+/// # Errors
+/// What kept the first piece from being made. When a later one fails, the answer is cut.
+pub(crate) async fn answer(
     views: Arc<Views>,
     turns: Turns,
     limit: usize,
     (head, tail): (String, String),
     mut piece: impl FnMut(&Views, usize, &mut Rows) -> Result<More, StoreError> + Send + 'static,
-) -> Response {
+) -> Result<Response, Problem> {
     let mut rows = Rows {
         bytes: format!("{{{head}\"items\":[").into_bytes(),
         n: 0,
         limit,
     };
-    json(turns.body(std::future::pending(), move || {
-        let more = piece(&views, N_ROWS, &mut rows)?;
+    let mut make = move |views: &Views| {
+        let more = piece(views, N_ROWS, &mut rows)?;
         if let More::No(next) = &more {
             rows.bytes.extend_from_slice(b"],\"next\":");
             serde_json::to_writer(&mut rows.bytes, next).expect("a text is JSON");
@@ -88,7 +104,24 @@ pub(crate) fn answer(
             rows.bytes.push(b'}');
         }
         Ok((std::mem::take(&mut rows.bytes), matches!(more, More::Yes)))
-    }))
+    };
+    let (first, is_more, mut make) = turns
+        .once(views.clone(), move |views| {
+            let (first, is_more) = make(views)?;
+            Ok((first, is_more, make))
+        })
+        .await?;
+    if !is_more {
+        return Ok(json(first));
+    }
+    let mut first = Some(first);
+    Ok(json(turns.body(
+        std::future::pending(),
+        move || match first.take() {
+            Some(first) => Ok((first, true)),
+            None => make(&views).map_err(|error: StoreError| error.into()),
+        },
+    )))
 }
 
 /// The bytes of a piece, and whether there are more.
@@ -104,16 +137,20 @@ impl Turns {
     ) -> Result<T, Problem> {
         let turn = self.0.clone().acquire_owned().await;
         let turn = turn.expect("the turns are never closed");
-        let made = tokio::task::spawn_blocking(move || {
+        // Beside the async threads, without a way there and back where this one can leave them itself.
+        let read = AssertUnwindSafe(move || {
             let made = read(&views);
             drop(turn);
             made
         });
-        match made.await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(Problem::store(&error)),
-            Err(error) => Err(Problem::internal(&error)),
-        }
+        let made = match Handle::current().runtime_flavor() {
+            RuntimeFlavor::CurrentThread => tokio::task::spawn_blocking(read.0)
+                .await
+                .map_err(|error| Problem::internal(&error))?,
+            _ => tokio::task::block_in_place(|| catch_unwind(read))
+                .map_err(|_| Problem::internal(&io::Error::other("a read of the history panicked")))?,
+        };
+        made.map_err(|error| Problem::store(&error))
     }
 
     /// A body made in pieces, each in a turn of its own, while somebody takes them. It is cut when a piece fails

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use onemap_model::scope::Permission;
-use onemap_model::{DeviceId, DivisionCode, Quality, Quantity, Timestamp};
+use onemap_model::{DeviceId, DivisionCode, Quality, Quantity, Timestamp, Value};
 use onemap_store::engine::StoreError;
 use onemap_store::history::{SeriesId, Step, Version, Which};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use crate::api::query::fill::{Fill, Filling};
 use crate::api::query::kept::KeptRow;
 use crate::api::query::marks::Marks;
 use crate::api::query::page::Given;
+use crate::api::query::shape::{Marked, Shape};
 use crate::api::query::span::Span;
 use crate::api::query::tag::Tagging;
 use crate::api::query::walk::Chosen;
@@ -96,7 +97,7 @@ pub(crate) async fn series(
         }
         Ok(More::Yes)
     };
-    Ok(rows::answer(views, turns, limit, Default::default(), piece))
+    rows::answer(views, turns, limit, Default::default(), piece).await
 }
 
 #[derive(Deserialize)]
@@ -110,6 +111,8 @@ pub(crate) struct ValuesQuery {
     max_gap: Option<String>,
     limit: Option<usize>,
     after: Option<String>,
+    #[serde(default)]
+    shape: Shape,
     #[serde(default)]
     revisions: bool,
     known_at: Option<String>,
@@ -128,10 +131,15 @@ impl ValuesQuery {
             ("limit", self.limit.is_some()),
             ("after", self.after.is_some()),
             ("revisions", self.revisions),
+            ("shape", self.shape != Shape::Rows),
         ];
+        if self.revisions && self.shape == Shape::Columns {
+            let why = "revisions= lists every version as a row: leave shape= out";
+            return Err(Problem::bad_request("bad_parameter", why));
+        }
         let (which, needs) = match self.step {
-            None => (without, "is for steps: say step= too"),
-            Some(_) => (with, "is for single values: leave step= out"),
+            None => (&without[..], "is for steps: say step= too"),
+            Some(_) => (&with[..], "is for single values: leave step= out"),
         };
         match which.iter().find(|(_, is_said)| *is_said) {
             Some((name, _)) => Err(Problem::bad_request("bad_parameter", format!("{name}= {needs}"))),
@@ -208,7 +216,7 @@ pub(crate) async fn values(
             rows::json(steps_page(&steps, filling, kept, &around(kept)))
         }
         None => {
-            let limit = limit(query.limit, super::MAX_LIMIT)?;
+            let limit = query.shape.limit(query.limit)?;
             let given = query.after.as_deref().map(str::parse).transpose()?;
             let chosen = Chosen {
                 from: span.from,
@@ -218,14 +226,14 @@ pub(crate) async fn values(
                 revisions: query.revisions,
                 received: false,
             };
-            // Rows are sent as they are read: what cannot be answered is to be said before the first.
-            let check = move |views: &Views| {
-                views
-                    .archive
-                    .check(&[id], chosen.from, chosen.known_at, chosen.revisions)
-            };
-            turns.once(views.clone(), check).await?;
-            rows::answer(views, turns, limit, around(kept), pieces(id, chosen, given))
+            rows::answer(
+                views,
+                turns,
+                limit,
+                around(kept),
+                pieces(id, chosen, given, query.shape),
+            )
+            .await?
         }
     };
     if let Some(tag) = tag {
@@ -280,14 +288,23 @@ struct VersionRow {
     quality: Vec<&'static str>,
     received_at: Timestamp,
     t: Timestamp,
-    v: onemap_model::Value,
+    v: Value,
 }
 
 #[derive(Serialize)]
 struct PointRow {
     quality: Vec<&'static str>,
     t: Timestamp,
-    v: onemap_model::Value,
+    v: Value,
+}
+
+/// A block of single values by columns.
+#[derive(Default, Serialize)]
+struct PointColumns {
+    /// Milliseconds since 1970.
+    t: Vec<i64>,
+    v: Vec<Value>,
+    quality: Marked,
 }
 
 /// Single values of a series on their way out.
@@ -295,15 +312,24 @@ fn pieces(
     id: SeriesId,
     chosen: Chosen,
     mut given: Option<Given>,
+    shape: Shape,
 ) -> impl FnMut(&Views, usize, &mut Rows) -> Result<More, StoreError> + Send {
     move |views, n, rows| {
-        let mut n_left = n;
+        let mut n_left = n.min(rows.n_left());
+        let mut columns = PointColumns::default();
         let mut take = |version: Version| {
-            if rows.is_full() || n_left == 0 {
+            if n_left == 0 {
                 return ControlFlow::Break(());
             }
             n_left -= 1;
-            let (quality, t, v) = (quality_names(version.quality), version.measured_at, version.value);
+            let (t, v) = (version.measured_at, version.value);
+            if shape == Shape::Columns {
+                columns.quality.note(columns.t.len(), version.quality);
+                columns.t.push(t.ms());
+                columns.v.push(v);
+                return ControlFlow::Continue(());
+            }
+            let quality = quality_names(version.quality);
             match chosen.revisions {
                 true => rows.push(&VersionRow {
                     position: version.position,
@@ -317,6 +343,7 @@ fn pieces(
             ControlFlow::Continue(())
         };
         let is_all = chosen.walk(views, id, &mut given, &mut take)?;
+        rows.push_block(&columns, columns.t.len());
         Ok(match (is_all, rows.is_full()) {
             (true, _) => More::No(None),
             (false, true) => More::No(given.map(|given| given.to_string())),

@@ -2,10 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use onemap_model::{Quality, Timestamp};
+use onemap_model::{Quality, Timestamp, Value};
 
 use super::point::{Kept, Point, Version};
-use super::read::View;
+use super::read::{Part, View};
 use super::revisions::{Replaced, ReplacedByTime};
 use super::{History, HistoryError, SeriesId, revisions};
 
@@ -82,7 +82,38 @@ impl History {
         let Some(view) = View::of(&disk, &self.memory, id) else {
             return Ok(());
         };
-        self.kept(&view, range(from, to), which, &mut |kept| take(kept.point()))
+        if which.known_at.is_some() {
+            return self.kept(&view, range(from, to), which, &mut |kept| take(kept.point()));
+        }
+        // Without when they were received, and as columns where they lie so.
+        let mut chosen = |point: Point| match which.takes(point.quality) {
+            true => take(point),
+            false => ControlFlow::Continue(()),
+        };
+        view.walk_by_headers(
+            &self.disk,
+            range(from, to),
+            &|_, _| false,
+            &mut |part| match part {
+                Part::Points(points) => points.iter().try_for_each(|kept| chosen(kept.point())),
+                Part::Columns {
+                    times,
+                    numbers,
+                    marks,
+                } => {
+                    let mut rows = times.iter().zip(numbers).zip(marks);
+                    rows.try_for_each(|((at, number), mark)| {
+                        chosen(Point {
+                            measured_at: Timestamp::from_ms(*at),
+                            value: Value::Number(*number),
+                            // Checked with the columns.
+                            quality: Quality(*mark as u16),
+                        })
+                    })
+                }
+                Part::Whole(_) => unreachable!("no chunk was allowed to be passed by its header"),
+            },
+        )
     }
 
     /// Every value ever given for the times from `from` to before `to`, by time, then in the order

@@ -5,6 +5,7 @@ pub(crate) mod fill;
 pub(crate) mod kept;
 pub(crate) mod marks;
 pub(crate) mod page;
+pub(crate) mod shape;
 pub(crate) mod span;
 pub(crate) mod tag;
 pub(crate) mod walk;
