@@ -1,8 +1,8 @@
 //! Checkpoints: everything since the last one becomes durable together with its journal position.
 //!
-//! One atomic, synced batch holds the sealed runs as chunks, late points folded into theirs, the
-//! changed heads, replaced values, new series, extras and the cursor. A crash leaves the state of
-//! the last checkpoint, and the journal gives the rest again.
+//! One atomic, synced batch holds the sealed runs as chunks, late points folded into theirs, what heads
+//! grew by and those that changed otherwise, replaced values, new series, extras and the cursor. A crash
+//! leaves the state of the last checkpoint, and the journal gives the rest again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,6 +12,7 @@ use fjall::{OwnedWriteBatch, PersistMode, Snapshot};
 use super::chunk::{self, key, partition_of, partition_range};
 use super::column::{Input, put_unsigned};
 use super::disk::{Chunk, Disk};
+use super::growth::Growth;
 use super::memory::unpoisoned;
 use super::point::Kept;
 use super::retention::Floors;
@@ -30,6 +31,10 @@ pub(super) struct Made {
     sizes: NewSizes,
     saved: Vec<Saved>,
     raised: Option<Floors>,
+    /// Numbers and points of the rows of growth that it wrote.
+    grown: Vec<(u64, usize)>,
+    /// How many of the oldest it removed.
+    n_outgrown: usize,
 }
 
 /// What a checkpoint does to one series on disk.
@@ -38,6 +43,36 @@ struct Saved {
     next_seq: u32,
     folded: bool,
     chunks_changed: bool,
+    /// Points of its head that are on disk then.
+    n_saved: usize,
+    /// Where its row begins to be grown, if it was written.
+    grown_from: Option<u64>,
+}
+
+/// What a checkpoint puts together over all series.
+struct Batch<'a> {
+    disk: &'a Disk,
+    snapshot: &'a Snapshot,
+    rows: OwnedWriteBatch,
+    sizes: NewSizes,
+    growth: Growth,
+    /// Numbers and points of the rows of growth that are in it.
+    grown: Vec<(u64, usize)>,
+    /// The number of the first of them.
+    grown_from: u64,
+}
+
+impl Batch<'_> {
+    fn put_growth(&mut self) {
+        let growth = std::mem::take(&mut self.growth);
+        if growth.n_points() > 0 {
+            let number = self.grown_from + self.grown.len() as u64;
+            let key = number.to_be_bytes();
+            self.rows
+                .insert(&self.disk.growth, key, chunk::seal(&key, growth.encode()));
+            self.grown.push((number, growth.n_points()));
+        }
+    }
 }
 
 impl History {
@@ -63,15 +98,38 @@ impl History {
         let disk = self.disk()?;
         self.made(disk.wait_for_queue())?;
         let snapshot = disk.db.snapshot();
-        let mut batch = OwnedWriteBatch::with_capacity(disk.db.clone(), 2 * writer.dirty.len() + 8)
-            .durability(Some(PersistMode::SyncAll));
-        let mut sizes = NewSizes {
-            n_chunks: self.sizes.n_chunks.load(Ordering::Relaxed),
-            chunk_bytes: self.sizes.chunk_bytes.load(Ordering::Relaxed),
+        let outgrown = writer.growth.too_old();
+        self.rewrite_heads(&disk, writer, &snapshot, &outgrown)?;
+        writer.dirty.sort_unstable();
+        let mut batch = Batch {
+            disk: &disk,
+            snapshot: &snapshot,
+            rows: OwnedWriteBatch::with_capacity(disk.db.clone(), 2 * writer.dirty.len() + 8)
+                .durability(Some(PersistMode::SyncAll)),
+            sizes: NewSizes {
+                n_chunks: self.sizes.n_chunks.load(Ordering::Relaxed),
+                chunk_bytes: self.sizes.chunk_bytes.load(Ordering::Relaxed),
+            },
+            growth: Growth::default(),
+            grown: Vec::new(),
+            grown_from: writer.growth.next(),
         };
         let mut saved = Vec::with_capacity(writer.dirty.len());
         for id in &writer.dirty {
-            saved.extend(self.save(&disk, *id, &snapshot, &mut batch, &mut sizes)?);
+            saved.extend(self.save(*id, &mut batch)?);
+            if batch.growth.is_full() {
+                batch.put_growth();
+            }
+        }
+        batch.put_growth();
+        let Batch {
+            rows: mut batch,
+            sizes,
+            grown,
+            ..
+        } = batch;
+        for number in &outgrown {
+            batch.remove(&disk.growth, number.to_be_bytes());
         }
         for (id, name) in &writer.entered {
             let name = name.to_string();
@@ -94,6 +152,8 @@ impl History {
             sizes,
             saved,
             raised,
+            grown,
+            n_outgrown: outgrown.len(),
         };
         if let Err(error) = self.wrote(batch.commit()) {
             // It may be on the disk all the same.
@@ -111,6 +171,8 @@ impl History {
             sizes,
             saved,
             raised,
+            grown,
+            n_outgrown,
         } = made;
         writer.n_batches += 1;
         for saved in saved {
@@ -120,6 +182,9 @@ impl History {
                 series.replaced.clear();
                 series.stale.clear();
                 series.dirty = false;
+                series.reshaped = false;
+                series.n_saved = saved.n_saved;
+                series.grown_from = saved.grown_from.unwrap_or(series.grown_from);
                 if saved.folded {
                     series.late = Run::default();
                 }
@@ -127,6 +192,10 @@ impl History {
             if saved.chunks_changed {
                 writer.windows.forget(saved.id);
             }
+        }
+        writer.growth.forget(n_outgrown);
+        for (number, n_points) in grown {
+            writer.growth.note(number, n_points);
         }
         writer.dirty.clear();
         writer.entered.clear();
@@ -140,19 +209,61 @@ impl History {
         }
     }
 
-    /// Puts one series into the batch.
-    fn save(
+    /// Sees to it that the heads which need one of these rows of growth are written whole.
+    fn rewrite_heads(
         &self,
         disk: &Disk,
-        id: SeriesId,
+        writer: &mut Writer,
         snapshot: &Snapshot,
-        batch: &mut OwnedWriteBatch,
-        sizes: &mut NewSizes,
-    ) -> Result<Option<Saved>, HistoryError> {
-        // Only the writer, whose lock is held, changes a series: this copy shares its blocks.
+        outgrown: &[u64],
+    ) -> Result<(), HistoryError> {
+        for number in outgrown {
+            // One that cannot be read may speak of any.
+            let ids = match disk.in_growth(snapshot, *number)? {
+                Some(ids) => ids,
+                None => (0..unpoisoned(self.dictionary.read()).next().0)
+                    .map(SeriesId)
+                    .collect(),
+            };
+            for id in ids {
+                let was_clean = self.memory.write(id, |series| {
+                    let needs_it = series.n > 0 && series.grown_from <= *number;
+                    series.reshaped |= needs_it;
+                    needs_it && !std::mem::replace(&mut series.dirty, true)
+                });
+                if was_clean {
+                    writer.dirty.push(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts one series into the batch.
+    fn save(&self, id: SeriesId, batch: &mut Batch<'_>) -> Result<Option<Saved>, HistoryError> {
+        // Only the writer, whose lock is held, changes a series.
+        let grown = self.memory.read(id, |series| {
+            let grown = || (series.head.after(series.n_saved), series.head.n_points());
+            (!series.reshaped).then(|| (series.next_seq, grown()))
+        });
+        if let Some(Some((next_seq, (points, n_saved)))) = grown {
+            batch.growth.push(id, points);
+            return Ok(Some(Saved {
+                id,
+                next_seq,
+                folded: false,
+                chunks_changed: false,
+                n_saved,
+                grown_from: None,
+            }));
+        }
+        // This copy shares its blocks.
         let Some(series) = self.memory.read(id, Clone::clone) else {
             return Ok(None);
         };
+        let grown_from = batch.grown_from;
+        let (disk, snapshot, sizes) = (batch.disk, batch.snapshot, &mut batch.sizes);
+        let batch = &mut batch.rows;
         let folded =
             !series.late.is_empty() && (!series.sealed.is_empty() || series.late.n_points() >= self.fold_at);
         let late = if folded { series.late.points() } else { Vec::new() };
@@ -190,13 +301,15 @@ impl History {
             series.late.clone()
         };
         let head_key = id.0.to_be_bytes();
-        let row = chunk::seal(&head_key, series.row(&kept_late, next_seq));
+        let row = chunk::seal(&head_key, series.row(&kept_late, next_seq, grown_from));
         batch.insert(&disk.heads, head_key, row);
         Ok(Some(Saved {
             id,
             next_seq,
             folded,
             chunks_changed: !plan.write.is_empty() || !plan.remove.is_empty(),
+            n_saved: series.head.n_points(),
+            grown_from: Some(grown_from),
         }))
     }
 

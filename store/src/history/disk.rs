@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `series` | `device/quantity/channel` | number u32 |
 //! | `heads` | number | extent, packed head and late run |
+//! | `growth` | number of the row | what heads grew by since |
 //! | `c<partition>` | number, first time, sequence | chunk |
 //! | `revisions` | number, time, ordinal | replaced value |
 //! | `rollups` | number, Beijing day | its hours |
@@ -31,12 +32,13 @@ use super::memory::unpoisoned;
 use super::{HistoryConfig, HistoryError, SeriesId};
 
 /// Layout that this program writes: 2 has closed days in the least room, rollups, and columns that 1 does
-/// not know, 3 delays in seconds and what came since the heads were written.
-pub(super) const FORMAT: u64 = 3;
+/// not know, 3 delays in seconds and what came since the heads were written, 4 growth beside the heads.
+pub(super) const FORMAT: u64 = 4;
 /// Oldest layout that this program reads; it becomes [`FORMAT`] when it is opened.
 pub(super) const OLDEST_FORMAT: u64 = 1;
-/// The engine's write-ahead log is cut back at this size; it bounds the time to reopen.
-const LOG_BYTES: u64 = 128 << 20;
+/// The engine cuts its write-ahead log back when closed files of it, of 64 MB each, take more than this; it bounds
+/// the time to reopen.
+const LOG_BYTES: u64 = 64 << 20;
 /// Memory of one keyspace before it is written out.
 const MEMTABLE_BYTES: u64 = 8 << 20;
 
@@ -51,6 +53,7 @@ pub(super) struct Disk {
     pub(super) db: Database,
     pub(super) series: Keyspace,
     pub(super) heads: Keyspace,
+    pub(super) growth: Keyspace,
     pub(super) revisions: Keyspace,
     pub(super) rollups: Keyspace,
     pub(super) due: Keyspace,
@@ -118,6 +121,7 @@ impl Disk {
         Ok(Self {
             series: keyspace("series")?,
             heads: keyspace("heads")?,
+            growth: keyspace("growth")?,
             revisions: keyspace("revisions")?,
             rollups: keyspace("rollups")?,
             due: keyspace("due")?,

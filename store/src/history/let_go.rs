@@ -189,6 +189,7 @@ impl History {
                     series.sealed = sealed.filter(|run| !run.is_empty()).map(Arc::new).collect();
                 }
                 series.replaced.retain(|(at, _), _| *at >= floor);
+                series.reshaped = true;
                 !std::mem::replace(&mut series.dirty, true)
             });
             if was_clean {

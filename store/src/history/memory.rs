@@ -66,6 +66,12 @@ pub(super) struct Series {
     pub(super) dirty: bool,
     /// Of its quantity; its newest value stays whatever its time.
     pub(super) kept: KeptFrom,
+    /// Something else happened to it since then than that points came behind those of its head.
+    pub(super) reshaped: bool,
+    /// Points of the head that the last checkpoint has.
+    pub(super) n_saved: usize,
+    /// The row of growth from which on its row on disk is to be grown.
+    pub(super) grown_from: u64,
 }
 
 impl Series {
@@ -132,6 +138,8 @@ impl Series {
             self.stale.insert(day_of(at));
             self.n_stale = self.n_stale.wrapping_add(1);
         }
+        // The first one also: a series begins with a row of its own.
+        self.reshaped |= self.n == 0 || at <= self.last || at < cared_to;
         if fresh {
             self.first = if self.n == 0 { at } else { self.first.min(at) };
             self.last = if self.n == 0 { at } else { self.last.max(at) };
@@ -163,14 +171,29 @@ impl Series {
 
     fn seal(&mut self) {
         if let Some(last) = self.head.last() {
+            self.reshaped = true;
             self.frontier = Some(last);
             self.sealed.push(Arc::new(std::mem::take(&mut self.head)));
         }
     }
 
-    /// The row that brings this series back, with `late` and `next_seq` as the checkpoint leaves them
-    /// and nothing sealed.
-    pub(super) fn row(&self, late: &Run, next_seq: u32) -> Vec<u8> {
+    /// Puts points of a row of growth back behind the head, unless it has that row already.
+    pub(super) fn grow(&mut self, number: u64, points: Vec<Kept>) {
+        if number < self.grown_from {
+            return;
+        }
+        for point in points {
+            self.first = if self.n == 0 { point.at } else { self.first };
+            self.last = point.at;
+            self.n += 1;
+            self.head.insert(point);
+        }
+        self.n_saved = self.head.n_points();
+    }
+
+    /// The row that brings this series back, with `late` and `next_seq` as the checkpoint leaves them and
+    /// nothing sealed; what it grows by afterwards stands in the rows of growth from `grown_from` on.
+    pub(super) fn row(&self, late: &Run, next_seq: u32, grown_from: u64) -> Vec<u8> {
         let mut row = Vec::new();
         put_unsigned(&mut row, self.n);
         put_signed(&mut row, self.first);
@@ -185,13 +208,14 @@ impl Series {
         put_unsigned(&mut row, u64::from(next_seq));
         self.head.put(&mut row);
         late.put(&mut row);
+        put_unsigned(&mut row, grown_from);
         row
     }
 
     /// Reads such a row; `None` is damage.
     pub(super) fn read(row: &[u8]) -> Option<Self> {
         let mut input = Input(row);
-        let series = Self {
+        let mut series = Self {
             n: input.unsigned()?,
             first: input.signed()?,
             last: input.signed()?,
@@ -204,6 +228,11 @@ impl Series {
             late: Run::read(&mut input)?,
             ..Self::default()
         };
+        series.n_saved = series.head.n_points();
+        // Layouts before 4 had no growth.
+        if !input.0.is_empty() {
+            series.grown_from = input.unsigned()?;
+        }
         input.0.is_empty().then_some(series)
     }
 }

@@ -20,6 +20,7 @@ mod copy;
 mod digest;
 mod disk;
 mod group;
+mod growth;
 mod let_go;
 mod load;
 mod memory;
@@ -82,7 +83,7 @@ pub struct HistoryConfig {
     /// Points after which a head becomes a chunk. Default 240.
     pub chunk_points: usize,
     /// Span of measured time after which a head of at least a quarter of `chunk_points` becomes a
-    /// chunk. Default 2 hours. Slower series wait for points or for the end of their seven days:
+    /// chunk. Default 4 hours. Slower series wait for points or for the end of their seven days:
     /// chunks of a few points would cost ten times the bytes.
     pub chunk_span: Duration,
     /// Late points of a series that are gathered before they are folded into its chunks, unless its
@@ -96,7 +97,7 @@ impl Default for HistoryConfig {
     fn default() -> Self {
         Self {
             chunk_points: 240,
-            chunk_span: Duration::from_secs(2 * 3600),
+            chunk_span: Duration::from_secs(4 * 3600),
             late_points: 4096,
             cache_bytes: 32 << 20,
         }
@@ -202,23 +203,29 @@ impl History {
         let disk = Slot::open(dir, &config)?;
         let (cursor, n_chunks, chunk_bytes, n_batches) = checkpoint::read_cursor(&disk)?;
         let mut dictionary = Dictionary::default();
+        let memory = Memory::default();
+        let mut next_growth = 0;
         for (id, key) in disk.load_series()? {
             dictionary.enter(id, key);
+            let series = disk.load_head(id)?;
+            next_growth = next_growth.max(series.grown_from);
+            memory.write(id, |place| *place = series);
         }
+        let mut writer = Writer::default();
+        writer.n_batches = n_batches;
+        writer.growth = disk.load_growth(&memory, next_growth)?;
         let floors = Floors::load(&disk)?;
         disk.drop_gone(floors.gone())?;
         let cared_to = care::read_extent(&disk)?.map_or(i64::MIN, |extent| extent.end());
         let scrubbed = scrub::read(&disk)?;
-        let memory = Memory::default();
-        let mut writer = Writer::default();
-        writer.n_batches = n_batches;
         for (id, key) in dictionary.iter() {
-            let mut series = disk.load_head(id)?;
-            series.kept.0 = floors.of(key.quantity).raw;
-            if let (Some(device), Some(last)) = (dictionary.device(&key.device), series.last()) {
+            let last = memory.write(id, |series| {
+                series.kept.0 = floors.of(key.quantity).raw;
+                series.last()
+            });
+            if let (Some(device), Some(last)) = (dictionary.device(&key.device), last) {
                 writer.reports(device).forget_up_to(last);
             }
-            memory.write(id, |place| *place = series);
         }
         Ok(Self {
             slot: Slot::new(dir, &config, disk),

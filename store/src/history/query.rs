@@ -90,30 +90,25 @@ impl History {
             true => take(point),
             false => ControlFlow::Continue(()),
         };
-        view.walk_by_headers(
-            &self.disk,
-            range(from, to),
-            &|_, _| false,
-            &mut |part| match part {
-                Part::Points(points) => points.iter().try_for_each(|kept| chosen(kept.point())),
-                Part::Columns {
-                    times,
-                    numbers,
-                    marks,
-                } => {
-                    let mut rows = times.iter().zip(numbers).zip(marks);
-                    rows.try_for_each(|((at, number), mark)| {
-                        chosen(Point {
-                            measured_at: Timestamp::from_ms(*at),
-                            value: Value::Number(*number),
-                            // Checked with the columns.
-                            quality: Quality(*mark as u16),
-                        })
+        view.walk_by_headers(&disk, range(from, to), &|_, _| false, &mut |part| match part {
+            Part::Points(points) => points.iter().try_for_each(|kept| chosen(kept.point())),
+            Part::Columns {
+                times,
+                numbers,
+                marks,
+            } => {
+                let mut rows = times.iter().zip(numbers).zip(marks);
+                rows.try_for_each(|((at, number), mark)| {
+                    chosen(Point {
+                        measured_at: Timestamp::from_ms(*at),
+                        value: Value::Number(*number),
+                        // Checked with the columns.
+                        quality: Quality(*mark as u16),
                     })
-                }
-                Part::Whole(_) => unreachable!("no chunk was allowed to be passed by its header"),
-            },
-        )
+                })
+            }
+            Part::Whole(_) => unreachable!("no chunk was allowed to be passed by its header"),
+        })
     }
 
     /// Every value ever given for the times from `from` to before `to`, by time, then in the order

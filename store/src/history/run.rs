@@ -119,6 +119,19 @@ impl Run {
     pub(super) fn points(&self) -> Vec<Kept> {
         self.pieces(i64::MIN, i64::MAX).flat_map(|p| p.points()).collect()
     }
+    /// Its points but for the oldest `n`.
+    pub(super) fn after(&self, n: usize) -> Vec<Kept> {
+        let mut n_before = n;
+        let mut points = Vec::new();
+        for block in &self.blocks {
+            if block.n > n_before {
+                points.extend(block.points().drain(n_before..));
+            }
+            n_before = n_before.saturating_sub(block.n);
+        }
+        points.extend_from_slice(self.tail.get(n_before..).unwrap_or_default());
+        points
+    }
     /// The pieces that may hold points of `from..=to`, ascending.
     pub(super) fn pieces(&self, from: i64, to: i64) -> impl Iterator<Item = Piece<'_>> {
         let start = self.blocks.partition_point(|b| b.last < from);
@@ -271,6 +284,10 @@ mod tests {
                 prop_assert_eq!(run.n_points(), map.len());
                 prop_assert_eq!(run.first(), map.keys().next().copied());
                 prop_assert_eq!(run.last(), map.keys().next_back().copied());
+                for n in [0, 1, 31, 32, 33, 500, 900] {
+                    let want: Vec<Kept> = map.values().skip(n).cloned().collect();
+                    prop_assert_eq!(run.after(n), want);
+                }
                 for at in [-1, 0, 350, 699, 700] {
                     prop_assert_eq!(run.find(at), map.get(&at).cloned());
                 }

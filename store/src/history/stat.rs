@@ -155,11 +155,13 @@ impl History {
             }
             stat.weeks.extend(classes.into_values());
         }
+        let mut growth_bytes = 0;
         for (keyspace, n, n_bytes) in [
             (&disk.rollups, &mut stat.rollups, &mut stat.rollup_bytes),
             (&disk.revisions, &mut stat.revisions, &mut 0),
             (&disk.due, &mut stat.due, &mut 0),
             (&disk.heads, &mut 0, &mut stat.head_bytes),
+            (&disk.growth, &mut 0, &mut growth_bytes),
         ] {
             for row in snapshot.iter(keyspace) {
                 let Some((key, row)) = disk.sound("block", b"", row.into_inner())? else {
@@ -170,6 +172,7 @@ impl History {
                 *n_bytes += (key.len() + row.len()) as u64;
             }
         }
+        stat.head_bytes += growth_bytes;
         Ok(stat)
     }
 

@@ -1096,6 +1096,105 @@ fn a_damaged_head_does_not_hide_the_chunks() {
 }
 
 #[test]
+fn heads_that_only_grow_are_not_written_whole_and_lose_nothing() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut history, unbroken) = (open(dir.path()), open(other.path()));
+    let head_of = |history: &History, id: SeriesId| {
+        let disk = history.disk().unwrap();
+        disk.heads.get(id.0.to_be_bytes()).unwrap().unwrap().to_vec()
+    };
+    let mut n_rewritten = 0;
+    let mut n_rounds = 0;
+    for round in 1..=150u64 {
+        let at = round as i64 * 1000;
+        // One every time, one every other time, one that is silent for long, one of texts.
+        let mut readings = vec![number(0, at, round as f64 / 8.0, round)];
+        if round % 2 == 0 {
+            readings.push(number(1, at, 1.0, round));
+            readings.push(number(1, at + 300, 0.1 + 0.2, round));
+        }
+        if round % 40 == 1 {
+            readings.push(number(2, at, -3.0, round));
+            readings.push(reading(3, at, Value::Text("open".into()), round));
+        }
+        if round == 77 {
+            readings.push(number(2, 500, 9.0, round));
+        }
+        history.append(&readings).unwrap();
+        unbroken.append(&readings).unwrap();
+        let head = history
+            .series_id(&series(0))
+            .filter(|_| round > 1)
+            .map(|id| (id, head_of(&history, id)));
+        history.checkpoint(round, &[]).unwrap();
+        if let Some((id, before)) = head {
+            n_rounds += 1;
+            n_rewritten += usize::from(head_of(&history, id) != before);
+        }
+        let n_rows = history.disk().unwrap().growth.iter().count();
+        assert!(n_rows <= 4, "round {round}: {n_rows} rows");
+        if round % 7 == 0 {
+            drop(history);
+            history = open(dir.path());
+            assert_eq!(history.cursor(), round);
+        }
+        if round % 10 == 0 {
+            assert_eq!(
+                history.digest().unwrap(),
+                unbroken.digest().unwrap(),
+                "round {round}"
+            );
+        }
+    }
+    assert!(
+        n_rewritten * 2 < n_rounds,
+        "{n_rewritten} of {n_rounds} wrote the head whole"
+    );
+    assert!(n_rewritten > 20, "rows that have to go are still needed");
+    assert_eq!(history.verify(&|| false).unwrap().faults, []);
+}
+
+#[test]
+fn a_damaged_row_of_growth_costs_its_points_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    for i in 0..4 {
+        history
+            .append(&[number(0, i * 1000, i as f64, 1), number(1, i * 1000, 1.0, 1)])
+            .unwrap();
+        history.checkpoint(i as u64 + 1, &[]).unwrap();
+    }
+    let disk = history.disk().unwrap();
+    let (key, row) = disk.growth.iter().nth(1).unwrap().into_inner().unwrap();
+    let mut row = row.to_vec();
+    row[2] ^= 1;
+    disk.growth.insert(key, row).unwrap();
+    drop((disk, history));
+
+    let history = open(dir.path());
+    assert_eq!(history.stats().damaged, 1);
+    let id = history.series_id(&series(0)).unwrap();
+    let times = |history: &History| -> Vec<i64> {
+        let points = scanned(history, id, 0, 100_000);
+        points.iter().map(|point| point.measured_at.ms()).collect()
+    };
+    assert_eq!(times(&history), [0, 1000, 3000]);
+    // It has to go: whatever needed it is written whole.
+    for i in 4..9 {
+        history.append(&[number(0, i * 1000, i as f64, 1)]).unwrap();
+        history.checkpoint(i as u64 + 1, &[]).unwrap();
+    }
+    drop(history);
+    let history = open(dir.path());
+    assert_eq!(history.stats().damaged, 0);
+    assert_eq!(times(&history), [0, 1000, 3000, 4000, 5000, 6000, 7000, 8000]);
+    assert_eq!(
+        scanned(&history, history.series_id(&series(1)).unwrap(), 0, 100_000).len(),
+        3
+    );
+}
+
+#[test]
 fn a_database_that_takes_no_more_writes_is_opened_again_and_memory_stays() {
     let dir = tempfile::tempdir().unwrap();
     let history = open(dir.path());

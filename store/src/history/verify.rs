@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chunk::{self, Header, Numbers, is_flagged, partition_range, read_key, unseal};
 use super::disk::Disk;
+use super::growth::{self, Growth};
 use super::memory::{Series, unpoisoned};
 use super::point::Kept;
 use super::read::View;
@@ -125,7 +126,7 @@ impl History {
     /// What is told of a row in which something is wrong.
     pub(super) fn fault(&self, keyspace: &str, key: &[u8], what: String) -> Fault {
         let (id, at) = match (keyspace, read_key(key)) {
-            ("series" | "meta", _) => (None, None),
+            ("series" | "meta" | "growth", _) => (None, None),
             ("heads", _) => (<[u8; 4]>::try_from(key).ok().map(u32::from_be_bytes), None),
             ("rollups" | "due", Some((id, day, _))) => (Some(id), Some(day_range(day).0)),
             (_, Some((id, at, _))) => (Some(id), Some(at)),
@@ -335,6 +336,13 @@ pub(super) fn check(
                 Some("the series begins after its end".to_owned())
             }
             Some(Some(_)) => None,
+        },
+        "growth" => match unseal(key, row).map(Growth::decode) {
+            None => Some(damaged()),
+            Some(None) => Some("it is no growth of heads".to_owned()),
+            Some(Some(_)) => growth::number_of(key)
+                .is_none()
+                .then(|| "it has no number".to_owned()),
         },
         "revisions" => (!revisions::is_row(key, row)).then(damaged),
         "rollups" => match unseal(key, row).map(Day::decode) {

@@ -11,7 +11,7 @@ use super::point::{Kept, Kind, Outcome, same};
 use super::reports::Reports;
 use super::revisions::{self, Pending, Replaced};
 use super::series::DeviceIndex;
-use super::{History, HistoryError, SeriesId};
+use super::{History, HistoryError, SeriesId, growth};
 
 /// Points that look-ups below the frontier keep unpacked, about 40 MB. Past it all are dropped and
 /// unpacked again when wanted.
@@ -29,6 +29,7 @@ pub(super) struct Writer {
     /// What each device reported lately, over all its series.
     reports: Vec<Reports>,
     pub(super) windows: Windows,
+    pub(super) growth: growth::Rows,
     /// Checkpoints that the disk has, to know of one that failed whether it is among them.
     pub(super) n_batches: u64,
     /// A checkpoint that failed: what is to be done when it is on the disk all the same.
