@@ -109,8 +109,8 @@ class Onemap(Server):
         return [float(line.split()[-1]) for line in lines if line.startswith(name)]
 
     def settle(self):
-        wait_for("onemap's cursors", lambda: max(self.metrics("onemap_cursor_lag_records")) <= 1, 600)
-        wait_for("onemap's checkpoint", lambda: max(self.metrics("onemap_checkpoint_lag_records")) <= 30, 60)
+        wait_for("onemap's cursors", lambda: max(self.metrics("onemap_cursor_lag_records")) <= 1, 600, 0.2)
+        wait_for("onemap's checkpoint", lambda: max(self.metrics("onemap_checkpoint_lag_records")) <= 30, 60, 0.2)
 
     def series(self, device, quantity):
         items = json.loads(self.get(f"/api/v1/series?device={device}&quantity={quantity}"))["items"]

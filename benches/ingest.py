@@ -31,12 +31,12 @@ def free_port():
         return s.getsockname()[1]
 
 
-def wait_for(what, condition, seconds=60):
+def wait_for(what, condition, seconds=60, pause=0.02):
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:
             sys.exit(f"{what}: not within {seconds} s")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def is_open(port):

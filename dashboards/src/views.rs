@@ -339,9 +339,7 @@ impl Views {
 
     /// Worst state of a device's series: abnormal before unknown before normal; unknown without any.
     pub fn device_condition(&self, series: &[SeriesId]) -> Condition {
-        let all = self.conditions.read().expect(POISON);
-        let state = |id: &SeriesId| all.get(id.0 as usize).copied().unwrap_or(Condition::Unknown);
-        worst(series.iter().map(state))
+        worst_of(&self.conditions.read().expect(POISON), series)
     }
 
     /// The state as it is shown: what was normal when last heard is unknown once it is stale, whatever
@@ -369,16 +367,17 @@ impl Views {
         {
             let register = self.register.read().expect(POISON);
             let seen = self.seen.read().expect(POISON);
+            let numbers = self.history.numbers();
+            let conditions = self.conditions.read().expect(POISON);
             for (id, device) in &register.view.devices {
                 if !scope.covers(register.divisions.get(id)) {
                     continue;
                 }
                 counts.devices += 1;
-                let series = self.series_of(id);
+                let series = numbers.device(id);
                 counts.series += series.len();
-                let ids: Vec<SeriesId> = series.into_iter().map(|(id, _)| id).collect();
                 let stale = Self::stale(register.silence_limit(device), seen.get(id).copied(), now);
-                match Self::shown(self.device_condition(&ids), stale) {
+                match Self::shown(worst_of(&conditions, series), stale) {
                     Condition::Normal => counts.normal += 1,
                     Condition::Abnormal => counts.abnormal += 1,
                     Condition::Unknown => counts.unknown += 1,
@@ -573,6 +572,15 @@ pub fn silence_limit(cadence_s: u32) -> std::time::Duration {
         0 => std::time::Duration::from_secs(600),
         s => std::time::Duration::from_secs(u64::from(s) * 3),
     }
+}
+
+/// Worst state of some series, as the engine said.
+fn worst_of(all: &[Condition], series: &[SeriesId]) -> Condition {
+    worst(
+        series
+            .iter()
+            .map(|id| all.get(id.index()).copied().unwrap_or(Condition::Unknown)),
+    )
 }
 
 /// Abnormal before unknown before normal; unknown without any.

@@ -159,7 +159,7 @@ impl StoreError {
 /// Takes blocks of a scan: the index of the series among those asked for, and points, ascending.
 pub type TakeBlock<'a> = dyn FnMut(usize, &[Point]) -> ControlFlow<()> + 'a;
 /// Chooses points by their marks.
-pub type TakeMarks<'a> = dyn Fn(Quality) -> bool + 'a;
+pub type TakeMarks<'a> = dyn Fn(Quality) -> bool + Sync + 'a;
 
 /// Chooses points.
 pub type TakePoints<'a> = dyn Fn(&Point) -> bool + 'a;

@@ -370,10 +370,17 @@ fn read_group(input: &mut Input<'_>, n: usize, values: &mut Vec<i64>) -> Option<
         values.resize(values.len() + n, low);
         return Some(());
     }
-    if n == GROUP && width <= MAX_UNROLLED {
+    if width <= MAX_UNROLLED {
         let mut group = [0i64; GROUP];
-        unroll(packed, width, &mut group);
-        values.extend(group.iter().map(|v| low.wrapping_add(*v)));
+        if n == GROUP {
+            unroll(packed, width, &mut group);
+        } else {
+            // The last group of a column, as if there were zeros behind it.
+            let mut whole = [0u8; GROUP * MAX_UNROLLED / 8];
+            whole[..packed.len()].copy_from_slice(packed);
+            unroll(&whole, width, &mut group);
+        }
+        values.extend(group[..n].iter().map(|v| low.wrapping_add(*v)));
         return Some(());
     }
     let mask = u64::MAX >> (64 - width);

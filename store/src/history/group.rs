@@ -1,13 +1,21 @@
 //! Groups of series as one line: each series by itself first, then all of a step as one number.
 
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use onemap_model::Timestamp;
 
-use super::point::{Across, GroupStep, Over, Step};
+use super::point::{Across, Agg, GroupStep, Over, Step};
 use super::query::Which;
 use super::steps::Grid;
 use super::{History, HistoryError, SeriesId};
+
+/// Steps of series that are held at the same time, about 12 MB.
+const N_STEPS: usize = 1 << 18;
+/// Fewer series are not worth the threads.
+const N_ALONE: usize = 64;
+/// Threads of one question; the others of the machine stay with those who bring readings.
+const MAX_THREADS: usize = 4;
 
 /// A series of a group, and how much it counts in a mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,23 +48,59 @@ impl History {
         which: Which<'_>,
     ) -> Result<Vec<Vec<GroupStep>>, HistoryError> {
         let grid = Grid::of(from, to, step)?;
-        let mut all = Vec::with_capacity(groups.len());
-        for group in groups {
-            let mut gathered = vec![Gathered::default(); grid.len()];
-            for member in group {
-                let steps = self.steps(member.id, &grid, across.each, which)?;
-                for (gathered, (step, n_numbers)) in gathered.iter_mut().zip(steps) {
+        let mut gathered = vec![vec![Gathered::default(); grid.len()]; groups.len()];
+        let members: Vec<(usize, Member)> = (0..)
+            .zip(groups)
+            .flat_map(|(i, group)| group.iter().map(move |member| (i, *member)))
+            .collect();
+        for some in members.chunks((N_STEPS / grid.len().max(1)).max(1)) {
+            // Added up in the order of the members, whoever was ready first: sums are the same every time.
+            for ((i, member), steps) in some.iter().zip(self.steps_of(some, &grid, across.each, which)?) {
+                for (gathered, (step, n_numbers)) in gathered[*i].iter_mut().zip(steps) {
                     gathered.add(&step, n_numbers, member.weight, across.over);
                 }
             }
-            let steps = grid.starts().zip(gathered);
-            all.push(
-                steps
-                    .map(|(start, gathered)| gathered.close(start, across.over))
-                    .collect(),
-            );
         }
-        Ok(all)
+        let close = |gathered: Vec<Gathered>| {
+            let steps = grid.starts().zip(gathered);
+            steps
+                .map(|(start, gathered)| gathered.close(start, across.over))
+                .collect()
+        };
+        Ok(gathered.into_iter().map(close).collect())
+    }
+
+    /// The steps of each series and how many numbers each has; of many, on several threads.
+    fn steps_of(
+        &self,
+        members: &[(usize, Member)],
+        grid: &Grid,
+        each: Agg,
+        which: Which<'_>,
+    ) -> Result<Vec<Vec<(Step, u64)>>, HistoryError> {
+        let read = |members: &[(usize, Member)]| -> Result<Vec<_>, HistoryError> {
+            members
+                .iter()
+                .map(|(_, member)| self.steps(member.id, grid, each, which))
+                .collect()
+        };
+        let n_threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
+        if n_threads == 1 || members.len() < N_ALONE {
+            return read(members);
+        }
+        let (own, others) = members.split_at(members.len().div_ceil(n_threads));
+        std::thread::scope(|scope| {
+            let others: Vec<_> = others
+                .chunks(own.len())
+                .map(|some| scope.spawn(|| read(some)))
+                .collect();
+            let mut all = read(own)?;
+            for other in others {
+                let steps = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+                all.extend(steps?);
+            }
+            Ok(all)
+        })
     }
 }
 

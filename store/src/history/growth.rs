@@ -24,7 +24,7 @@ const N_POINTS: usize = if cfg!(test) { 4 } else { 32_768 };
 /// Rows that are kept; with [`MAX_POINTS`] this bounds what opening reads.
 const MAX_ROWS: usize = if cfg!(test) { 3 } else { 256 };
 /// Points of all rows that are kept.
-const MAX_POINTS: usize = 2_000_000;
+const MAX_POINTS: usize = 8_000_000;
 
 /// Forms of a value beside 0 to 6, which are decimals.
 const FLOAT: i64 = 16;

@@ -252,6 +252,17 @@ impl Memory {
         let shard = unpoisoned(self.shards[id.index() % N_SHARDS].read());
         shard.get(id.index() / N_SHARDS).map(look)
     }
+    /// Points of all series, and those of them that no chunk has.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let mut counts = (0, 0);
+        for shard in &self.shards {
+            for series in unpoisoned(shard.read()).iter() {
+                counts.0 += series.n;
+                counts.1 += series.n_in_memory();
+            }
+        }
+        counts
+    }
     /// Changes a series, which begins empty.
     pub(super) fn write<R>(&self, id: SeriesId, change: impl FnOnce(&mut Series) -> R) -> R {
         let mut shard = unpoisoned(self.shards[id.index() % N_SHARDS].write());

@@ -16,7 +16,7 @@ pub struct Which<'a> {
     /// times of which nothing had.
     pub known_at: Option<Timestamp>,
     /// Those whose marks it says yes to. With it, and with `known_at`, every point is looked at.
-    pub takes: Option<&'a dyn Fn(Quality) -> bool>,
+    pub takes: Option<&'a (dyn Fn(Quality) -> bool + Sync)>,
 }
 
 impl Which<'_> {

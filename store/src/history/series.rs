@@ -1,6 +1,7 @@
 //! The dictionary of series: a number for each key, given once and never to another.
 
 use std::fmt;
+use std::sync::RwLockReadGuard;
 
 use foldhash::HashMap;
 use onemap_model::{DeviceId, Quantity, SeriesKey, Timestamp};
@@ -37,6 +38,18 @@ pub struct SeriesInfo {
     pub last: Timestamp,
     /// Times that have a value.
     pub n: u64,
+}
+
+/// The numbers of all devices' series, held for one look at many of them.
+pub struct NumbersOf<'a>(pub(super) RwLockReadGuard<'a, Dictionary>);
+
+impl NumbersOf<'_> {
+    /// The series of a device in the order of their numbers.
+    pub fn device(&self, device: &DeviceId) -> &[SeriesId] {
+        self.0
+            .device(device)
+            .map_or(&[], |device| self.0.of_device(device))
+    }
 }
 
 /// A device's number, dense from 0, within this process only.

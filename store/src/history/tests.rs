@@ -154,7 +154,7 @@ impl Oracle {
                 if (to - from) / step_ms < 5000 {
                     let fresh = |quality: Quality| !quality.has(Quality::RESENT);
                     for known_at in [None, Some(known_at)] {
-                        for takes in [None, Some(&fresh as &dyn Fn(Quality) -> bool)] {
+                        for takes in [None, Some(&fresh as &(dyn Fn(Quality) -> bool + Sync))] {
                             let is_known = |v: &&Version| known_at.is_none_or(|then| v.received_at <= then);
                             let taken = |v: &&Version| takes.is_none_or(|takes| takes(v.quality));
                             let whole: Vec<&Version> = times
@@ -182,7 +182,7 @@ fn check_whole(
     let fresh = |quality: Quality| !quality.has(Quality::RESENT);
     for (known_at, takes) in [
         (None, None),
-        (Some(known_at), Some(&fresh as &dyn Fn(Quality) -> bool)),
+        (Some(known_at), Some(&fresh as &(dyn Fn(Quality) -> bool + Sync))),
     ] {
         let which = Which { known_at, takes };
         let is_known = |v: &&Version| known_at.is_none_or(|then| v.received_at <= then);
@@ -520,7 +520,7 @@ fn groups_are_made_of_their_series_as_asked() {
     let ids: Vec<SeriesId> = (0..3).map(|i| history.series_id(&series(i)).unwrap()).collect();
     let group = |ids: &[SeriesId]| ids.iter().map(|id| Member::from(*id)).collect::<Vec<Member>>();
     let groups = [group(&ids), group(&ids[2..]), vec![]];
-    let ask = |(each, over), takes: Option<&dyn Fn(Quality) -> bool>| {
+    let ask = |(each, over), takes: Option<&(dyn Fn(Quality) -> bool + Sync)>| {
         let range = (t(hour), t(hour + 3 * 3_600_000));
         let which = Which {
             known_at: None,

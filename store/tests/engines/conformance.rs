@@ -332,7 +332,7 @@ fn near(a: Option<f64>, b: Option<f64>) -> bool {
     }
 }
 
-type Takes<'a> = Option<&'a dyn Fn(Quality) -> bool>;
+type Takes<'a> = Option<&'a (dyn Fn(Quality) -> bool + Sync)>;
 
 fn steps(
     store: &dyn ReadingStore,

@@ -52,8 +52,8 @@ impl Marks {
     /// As the history is asked; nothing when every value is taken, so that it may answer without its points.
     pub(crate) fn filter<'a>(
         self,
-        takes: &'a (dyn Fn(Quality) -> bool + 'a),
-    ) -> Option<&'a dyn Fn(Quality) -> bool> {
+        takes: &'a (dyn Fn(Quality) -> bool + Sync + 'a),
+    ) -> Option<&'a (dyn Fn(Quality) -> bool + Sync)> {
         (self != Self::Any).then_some(takes)
     }
 }
