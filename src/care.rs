@@ -59,6 +59,8 @@ pub(crate) async fn run(
             Ok((cared, gone)) => {
                 if gone != LetGo::default() {
                     pause = checkpoint_every + AFTER_CHECKPOINT;
+                }
+                if !is_nothing(&gone) {
                     info!(
                         quantities = gone.raised,
                         series = gone.trimmed,
@@ -84,6 +86,16 @@ pub(crate) async fn run(
             Err(_) => {}
         }
     }
+}
+
+/// Whether nothing went in a round, and nothing is about to.
+fn is_nothing(gone: &LetGo) -> bool {
+    let waits = gone.waits;
+    *gone
+        == LetGo {
+            waits,
+            ..LetGo::default()
+        }
 }
 
 /// Reads every row of the history again within `days` days until it is stopped; see `History::scrub`.

@@ -49,6 +49,8 @@ pub struct LetGo {
     pub weeks: u64,
     /// Rows of weeks that others still need, of replaced values and of rollups.
     pub rows: u64,
+    /// More is to be let go as soon as a checkpoint has been made, or there is time for it.
+    pub waits: bool,
 }
 
 /// What a series has below its floor, and what is left of it.
@@ -89,6 +91,7 @@ impl History {
         }
         for some in ids.chunks(N_SERIES) {
             if is_over() {
+                done.waits = true;
                 return Ok(done);
             }
             done.trimmed += self.trim(disk, some)?;
@@ -99,7 +102,8 @@ impl History {
             return Ok(done);
         }
         if self.trimmed_at.load(Ordering::Acquire) >= self.n_checkpoints.load(Ordering::Acquire) {
-            return Ok(done); // no checkpoint has made it durable that the series forgot
+            done.waits = true; // no checkpoint has made it durable that the series forgot
+            return Ok(done);
         }
         self.drop_weeks(disk, &floors, &ids, &mut done, is_over)?;
         self.clear_rows(disk, &floors, &ids, &mut done, is_over)?;
@@ -255,7 +259,11 @@ impl History {
             return Ok(());
         };
         for (partition, keyspace) in disk.partitions((i64::MIN, i64::MAX)) {
-            if partition >= needed || is_over() {
+            if partition >= needed {
+                break;
+            }
+            if is_over() {
+                done.waits = true;
                 break;
             }
             let (mut n_chunks, mut n_bytes) = (0u64, 0u64);
@@ -312,6 +320,7 @@ impl History {
         let mut touched: BTreeMap<i64, Keyspace> = BTreeMap::new();
         for (id, quantity) in ids.iter().filter(|(_, quantity)| todo(*quantity)) {
             if is_over() {
+                done.waits = true;
                 return Ok(());
             }
             let floor = floors.of(*quantity);
@@ -362,6 +371,7 @@ impl History {
         for keyspace in touched.values() {
             // The room comes back when tables are written again without what was removed.
             if is_over() || !self.flush(keyspace, is_over)? {
+                done.waits = true;
                 return Ok(());
             }
             self.wrote(keyspace.major_compact())?;
@@ -370,6 +380,7 @@ impl History {
         for keyspace in touched.values() {
             self.wrote(keyspace.remove(chunk::key(0, i64::MAX, u32::MAX)))?;
             if !self.flush(keyspace, is_over)? {
+                done.waits = true;
                 return Ok(());
             }
         }

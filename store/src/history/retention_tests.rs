@@ -329,6 +329,39 @@ fn the_room_of_what_is_gone_comes_back_from_weeks_that_go_and_from_those_that_st
 }
 
 #[test]
+fn a_round_that_waits_for_a_checkpoint_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    for (i, at) in [START, START + 40 * DAY].into_iter().enumerate() {
+        for k in [0, 1, 2] {
+            history.append(&[reading(k, at, 1, i as u64 + 1)]).unwrap();
+        }
+    }
+    history.checkpoint(2, &[]).unwrap();
+    let end = Timestamp::from_ms(START + 41 * DAY);
+    history.note_time(end);
+    history.care(end, &|| false).unwrap();
+    let round = || history.let_go(&|| false).unwrap();
+    assert!(round().raised > 0);
+    assert!(round().raised > 0, "no checkpoint came");
+    history.checkpoint(3, &[]).unwrap();
+    assert!(round().trimmed > 0);
+    for _ in 0..2 {
+        let waits = LetGo {
+            waits: true,
+            ..LetGo::default()
+        };
+        assert_eq!(round(), waits, "no checkpoint came");
+    }
+    history.checkpoint(4, &[]).unwrap();
+    let cut_short = history.let_go(&|| true).unwrap();
+    assert!(cut_short.waits, "{cut_short:?}");
+    let gone = round();
+    assert!(gone.weeks + gone.rows > 0 && !gone.waits, "{gone:?}");
+    assert_eq!(round(), LetGo::default());
+}
+
+#[test]
 fn a_replay_takes_what_was_taken_before_the_floor_rose() {
     let dir = tempfile::tempdir().unwrap();
     let mut history = open(dir.path());
