@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use onemap_dashboards::views::{
@@ -31,6 +31,7 @@ use tracing::{error, info, warn};
 use super::imported::refused_rows;
 use super::known::KnownDevices;
 use super::lifecycle::{Maintenances, as_of};
+use super::patience::patiently;
 use super::relayed::is_relayed;
 use super::spooling::Accepted;
 
@@ -107,6 +108,8 @@ pub(super) struct Fold<'a> {
     pub(super) ages: AgeLimits,
     /// Accepted readings go to an engine, too.
     pub(super) spools: bool,
+    /// A look-up in the history that fails is tried again until this says stop; without it never.
+    pub(super) patience: Option<&'a AtomicBool>,
     /// The way in of the record's frame.
     pub(super) lane: Lane,
     pub(super) turn: Turn,
@@ -342,13 +345,15 @@ impl Fold<'_> {
     ) -> Result<()> {
         let views = self.views;
         views.readings.fetch_add(readings.len() as u64, Ordering::Relaxed);
-        let outcomes = views
-            .history
-            .append(&readings)
-            .context("the history cannot take readings")?;
+        // A late reading is looked up on the disk, which may fail.
+        let mut outcomes = Vec::with_capacity(readings.len());
+        patiently(views, self.patience, "the history takes readings", || {
+            Ok(views.history.append_rest(&readings, &mut outcomes)?)
+        })?;
         views.changes.note(&outcomes);
         if self.spools {
-            self.pending.accepted.take(&views.history, &readings, &outcomes)?;
+            let accepted = &mut self.pending.accepted;
+            accepted.take(views, self.patience, &readings, &outcomes)?;
         }
         views.latest.apply(&readings, &outcomes);
         let again = self.turn == Turn::Again;

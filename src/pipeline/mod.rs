@@ -17,6 +17,7 @@ mod known;
 mod law;
 mod lifecycle;
 mod lines;
+mod patience;
 mod pushed;
 pub(crate) mod refused;
 mod relayed;
@@ -50,6 +51,7 @@ use fold::{Fold, Pending, Taken, Turn, fold, load_source};
 pub(crate) use fold::{locate, parse_profile};
 use known::KnownDevices;
 use lifecycle::Maintenances;
+use patience::patiently;
 pub(crate) use room::Room;
 
 /// Name of what admission remembers in the checkpoint.
@@ -58,8 +60,6 @@ pub(crate) const WATCH: &str = "admission";
 const N_BATCH: usize = 4096;
 /// Payload bytes of refused and judged frames that one batch holds.
 const N_BATCH_BYTES: usize = 16 << 20;
-/// How long a write that found no room waits before it is tried again.
-const RETRY: Duration = Duration::from_secs(1);
 /// A checkpoint is made after this many records even when its time has not come.
 const N_CHECKPOINT: u64 = 500_000;
 /// Frames fetched from the journal as evidence in one batch, beyond those of the batch itself.
@@ -103,7 +103,7 @@ pub(crate) struct Pipeline {
     spool: Option<Arc<Spool>>,
     /// Last position given to the spool.
     spooled: u64,
-    /// Set while the pipeline runs: a write that fails is tried again until this says stop.
+    /// Set while the pipeline runs: a write or a look-up that fails is tried again until this says stop.
     patience: Option<Arc<AtomicBool>>,
 }
 
@@ -213,9 +213,14 @@ impl Pipeline {
                 checkpoint = Instant::now();
             }
             while let Ok(answer) = self.questions.try_recv() {
-                let digest = self.digest()?;
-                // The asker may have gone away meanwhile.
-                let _ = answer.send(serde_json::to_value(&digest).context("digests are text")?);
+                match self.digest() {
+                    // The asker may have gone away meanwhile.
+                    Ok(digest) => {
+                        drop(answer.send(serde_json::to_value(&digest).context("digests are text")?))
+                    }
+                    // Who asks is told that there is none.
+                    Err(error) => error!("no digests can be made: {error:#}"),
+                }
             }
             if n > 0 {
                 if n < N_TRICKLE {
@@ -275,6 +280,7 @@ impl Pipeline {
                         taken: Taken::default(),
                         maintenances: &mut self.maintenances,
                         spools: self.spool.is_some(),
+                        patience: self.patience.as_deref(),
                     },
                     position,
                     record,
@@ -293,33 +299,10 @@ impl Pipeline {
         Ok(n)
     }
 
-    /// Does a write again and again while it fails (no room on the disk, a file locked by a backup):
-    /// nothing further is folded meanwhile, so memory stays bounded, and `/health/ready` says why. A
-    /// fold that nobody waits for (a replay, a digest) gives the error at once.
+    /// A write that fails is done again until it is done; see [`patiently`].
     fn persist<T>(&mut self, what: &str, mut write: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
-        let mut failed = false;
-        loop {
-            let error = match write(self) {
-                Ok(written) => {
-                    if failed {
-                        info!("{what} goes on");
-                        *self.views.fault.write().expect(POISON) = None;
-                    }
-                    return Ok(written);
-                }
-                Err(error) => error.context(what.to_owned()),
-            };
-            match &self.patience {
-                Some(stop) if !stop.load(Ordering::Acquire) => {}
-                _ => return Err(error),
-            }
-            if !failed {
-                error!("the pipeline waits: {error:#}");
-                *self.views.fault.write().expect(POISON) = Some(format!("the pipeline waits: {error:#}"));
-            }
-            failed = true;
-            std::thread::sleep(RETRY);
-        }
+        let (views, stop) = (self.views.clone(), self.patience.clone());
+        patiently(&views, stop.as_deref(), what, || write(self))
     }
 
     fn finish_batch(&mut self) -> Result<()> {

@@ -4,15 +4,18 @@
 //! is past. While the spool has no room the pipeline waits, and with it in the end everybody who sends.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use onemap_dashboards::views::Views;
 use onemap_model::{Reading, Timestamp};
 use onemap_store::engine::Batch;
 use onemap_store::history::{History, Kind, Outcome};
 use onemap_store::remote::Spool;
 
 use super::Pipeline;
+use super::patience::patiently;
 
 /// Bytes of a batch before the next begins.
 const N_BYTES: usize = 512 << 10;
@@ -29,7 +32,8 @@ impl Accepted {
     /// Takes those readings that history accepted.
     pub(super) fn take(
         &mut self,
-        history: &History,
+        views: &Views,
+        patience: Option<&AtomicBool>,
         readings: &[Reading],
         outcomes: &[Outcome],
     ) -> Result<()> {
@@ -37,7 +41,9 @@ impl Accepted {
             let revision = match outcome.kind {
                 Kind::Duplicate => continue,
                 Kind::New | Kind::Late => 0,
-                Kind::Revision => n_before(history, reading, outcome)?,
+                Kind::Revision => patiently(views, patience, "a replaced value is looked up", || {
+                    n_before(&views.history, reading, outcome)
+                })?,
             };
             if self.batches.last().is_none_or(|batch| batch.n_bytes() >= N_BYTES) {
                 self.batches.push(Batch::default());

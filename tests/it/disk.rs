@@ -419,7 +419,7 @@ static int refused(int fd) {
     return below(path);
 }
 /* What the file FLAG.history says of files below history/: "write" tears the next write to a log of the engine
-   and refuses what follows, "sync" fails its flushes only, "all" refuses every write. */
+   and refuses what follows, "sync" fails its flushes only, "all" refuses every write, "read" fails every read. */
 static const char *said(void) {
     static __thread char word[16];
     char path[4096];
@@ -459,6 +459,9 @@ int fsync(int fd) {
     if (!strcmp(said(), "sync") && of_history(fd, 1)) { errno = EIO; return -1; }
     return real(fd);
 }
+#define READABLE(fd) if (fd >= 3 && !strcmp(said(), "read") && of_history(fd, 0)) { errno = EIO; return -1; }
+ssize_t pread64(int fd, void *b, size_t n, off64_t at) { REAL(pread64); READABLE(fd) return real(fd, b, n, at); }
+ssize_t pread(int fd, void *b, size_t n, off_t at) { REAL(pread); READABLE(fd) return real(fd, b, n, at); }
 int ftruncate64(int fd, off64_t n) { REAL(ftruncate64); GUARD(fd) return real(fd, n); }
 int ftruncate(int fd, off_t n) { REAL(ftruncate); GUARD(fd) return real(fd, n); }
 int open64(const char *path, int flags, ...) {
@@ -564,6 +567,105 @@ fn a_write_of_the_history_that_fails_in_its_middle_needs_no_restart() {
     assert_eq!(verified["n_faults"], 0, "{verified}");
     let server = server.kill_and_restart();
     all_stored(&server, &names, &acked);
+}
+
+#[test]
+fn a_late_reading_whose_place_cannot_be_read_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(library) = shim(folder.path()) else {
+        return;
+    };
+    let dir = folder.path().join("data");
+    let onemap = |dir: &Path, arguments: &[&str]| {
+        let mut command = Command::new(crate::server::binary("onemap"));
+        let done = command
+            .arg("--data-dir")
+            .arg(dir)
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    let now = onemap_model::Timestamp::from_system(std::time::SystemTime::now()).ms();
+    let start = now - 3_000_000;
+    let at = |i: i64| start + i * 500;
+    // No two alike, so that they take several blocks of a table: the last one is read at every start.
+    let value = |i: i64| 60.0 + 50.0 * (i as f64).sin();
+    // A history whose chunks are in tables on the disk, as a restore leaves them.
+    let mut first = Server::new();
+    first.add_device("air-1", &json!({}));
+    let readings: Vec<_> = (0..5_900)
+        .map(|i| json!({"q": "pm10", "t": at(i), "v": value(i)}))
+        .collect();
+    for some in readings.chunks(500) {
+        first.post("/api/v1/readings", &json!({"device": "air-1", "readings": some}));
+    }
+    first.caught_up();
+    first.stop();
+    let backup = folder.path().join("backup");
+    onemap(&first.dir, &["backup", backup.to_str().unwrap()]);
+    onemap(&dir, &["restore", backup.to_str().unwrap()]);
+    std::fs::create_dir_all(dir.join("rules")).unwrap();
+    std::fs::write(dir.join("onemap.toml"), CONFIG).unwrap();
+
+    let flag = folder.path().join("read-only");
+    let of_history = folder.path().join("read-only.history");
+    let server = Server::start_with(&dir, |command| {
+        command
+            .env("LD_PRELOAD", &library)
+            .env("READ_ONLY_DIR", &dir)
+            .env("READ_ONLY_FLAG", &flag);
+    });
+    std::fs::write(&of_history, "read").unwrap();
+    let (status, refused) = server.request("GET", "/api/v1/digest", None);
+    assert_eq!(status, 503, "a digest is refused, and nothing else: {refused}");
+    // One frame: what is new, then what is late three times (a revision, a repetition, a time of its own), then
+    // what is new again.
+    let said = json!({"device": "air-1", "readings": [
+        {"q": "pm10", "t": now - 2000, "v": 77.0},
+        {"q": "pm10", "t": at(100), "v": 99.5},
+        {"q": "pm10", "t": at(101), "v": value(101)},
+        {"q": "pm10", "t": at(102) + 250, "v": 66.5},
+        {"q": "pm10", "t": now - 1000, "v": 78.0},
+    ]});
+    server.post("/api/v1/readings", &said);
+    let why = wait_for("a word of the read", Duration::from_secs(60), || {
+        not_ready(&server).filter(|said| said.contains("history cannot be read"))
+    });
+    println!("said: {why}");
+    // It stays so while the disk does, and everything else is answered.
+    let waited = Instant::now();
+    while waited.elapsed() < Duration::from_secs(3) {
+        assert_eq!(server.request("GET", "/health/live", None).0, 200);
+        assert_eq!(server.request("GET", "/api/v1/latest", None).0, 200);
+        assert!(not_ready(&server).is_some());
+    }
+    std::fs::remove_file(&of_history).unwrap();
+    wait_for("readiness", Duration::from_secs(60), || {
+        not_ready(&server).is_none().then_some(())
+    });
+    server.caught_up();
+    let latest = server.latest("air-1", "pm10").unwrap();
+    assert_eq!(latest["value"], 78.0, "{latest}");
+    let id = latest["series"].as_u64().unwrap();
+    let all = |server: &Server, more: &str| {
+        let path = format!("/api/v1/series/{id}/values?from={start}&to={now}&limit=9000{more}");
+        let answer = server.get(&path);
+        let items = answer["items"].as_array().unwrap();
+        items
+            .iter()
+            .map(|item| item["v"].as_f64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    let values = all(&server, "");
+    assert_eq!(values.len(), 5_903, "each new time once");
+    assert_eq!(all(&server, "&revisions=true").len(), 5_904, "one was replaced");
+    for v in [99.5, 66.5, 77.0, 78.0] {
+        assert_eq!(values.iter().filter(|own| **own == v).count(), 1, "{v}");
+    }
+    let server = server.kill_and_restart();
+    server.caught_up();
+    assert_eq!(all(&server, ""), values);
 }
 
 #[test]

@@ -107,17 +107,28 @@ impl History {
     ///
     /// # Errors
     /// [`HistoryError::Read`] when a late reading's place cannot be read from disk; the readings
-    /// before it are kept, and giving all of them again later is harmless. [`HistoryError::Unmended`] after
-    /// a checkpoint that failed.
+    /// before it are kept, and giving all of them again later is harmless, though they are duplicates then
+    /// ([`History::append_rest`] tells what they were). [`HistoryError::Unmended`] after a checkpoint that failed.
     pub fn append(&self, readings: &[Reading]) -> Result<Vec<Outcome>, HistoryError> {
+        let mut outcomes = Vec::with_capacity(readings.len());
+        self.append_rest(readings, &mut outcomes)?;
+        Ok(outcomes)
+    }
+
+    /// [`History::append`], but for those at the front that have their outcome already; each outcome is pushed as
+    /// it comes. After an error a call with the same `outcomes` goes on with the reading that failed.
+    ///
+    /// # Errors
+    /// As [`History::append`]; nothing of the reading that failed is kept.
+    pub fn append_rest(&self, readings: &[Reading], outcomes: &mut Vec<Outcome>) -> Result<(), HistoryError> {
         let mut writer = unpoisoned(self.writer.lock());
         if writer.failed.is_some() {
             return Err(HistoryError::Unmended);
         }
-        readings
-            .iter()
-            .map(|reading| self.append_one(&mut writer, reading))
-            .collect()
+        for reading in readings.iter().skip(outcomes.len()) {
+            outcomes.push(self.append_one(&mut writer, reading)?);
+        }
+        Ok(())
     }
 
     fn append_one(&self, writer: &mut Writer, reading: &Reading) -> Result<Outcome, HistoryError> {
