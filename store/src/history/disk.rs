@@ -114,7 +114,7 @@ impl Disk {
         let keyspace = |name: &str| db.keyspace(name, small_rows).map_err(opening);
         let mut partitions = BTreeMap::new();
         for name in db.list_keyspace_names() {
-            if let Some(partition) = name.strip_prefix('c').and_then(|n| n.parse().ok()) {
+            if let Some(partition) = of_week(&name) {
                 partitions.insert(partition, db.keyspace(&name, packed_rows).map_err(opening)?);
             }
         }
@@ -183,15 +183,21 @@ impl Disk {
         let key = row.key().map_err(HistoryError::reading)?;
         Ok(<[u8; 4]>::try_from(key.as_ref()).map_or(u32::MAX, u32::from_be_bytes))
     }
-    /// Every keyspace with its name.
+    /// Every keyspace with its name. None is made for that: a week that is dropped in this moment is not there.
     pub(super) fn keyspaces(&self) -> Result<Vec<(String, Keyspace)>, HistoryError> {
-        let names = self.db.list_keyspace_names();
-        let named = |name: &str| Ok((name.to_owned(), self.named(name)?));
-        names.iter().map(|name| named(name)).collect()
+        let mut keyspaces = Vec::new();
+        for name in self.db.list_keyspace_names() {
+            let keyspace = match of_week(&name) {
+                Some(partition) => self.partition(partition),
+                None => Some(self.named(&name)?),
+            };
+            keyspaces.extend(keyspace.map(|keyspace| (name.to_string(), keyspace)));
+        }
+        Ok(keyspaces)
     }
     /// The keyspace of a name, made when it is not there.
     pub(super) fn named(&self, name: &str) -> Result<Keyspace, HistoryError> {
-        match name.strip_prefix('c').and_then(|n| n.parse().ok()) {
+        match of_week(name) {
             Some(partition) => self.make_partition(partition),
             None => self.db.keyspace(name, small_rows).map_err(HistoryError::writing),
         }
@@ -380,6 +386,11 @@ impl Disk {
     }
 }
 
+/// The week of a keyspace's name; `None` when it is not one of a week.
+fn of_week(name: &str) -> Option<i64> {
+    name.strip_prefix('c')?.parse().ok()
+}
+
 fn small_rows() -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
 }
@@ -390,4 +401,40 @@ fn packed_rows() -> KeyspaceCreateOptions {
         .max_memtable_size(MEMTABLE_BYTES)
         .data_block_compression_policy(CompressionPolicy::disabled())
         .data_block_size_policy(BlockSizePolicy::all(16 << 10))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_week_that_goes_while_all_are_listed_does_not_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path(), &HistoryConfig::default()).unwrap();
+        let weeks = 0..24;
+        for week in weeks.clone() {
+            disk.make_partition(week).unwrap();
+        }
+        // The moment between the word that it goes and its going.
+        let last = unpoisoned(disk.partitions.write()).remove(&23).unwrap();
+        let listed = disk.keyspaces().unwrap();
+        assert!(listed.iter().any(|(name, _)| name == "c22") && listed.iter().all(|(name, _)| name != "c23"));
+        assert!(disk.partition(23).is_none());
+        disk.db.delete_keyspace(last).unwrap();
+        // Any other moment.
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    disk.keyspaces().unwrap();
+                }
+            });
+            let dropped = weeks.clone().try_for_each(|week| disk.drop_partition(week));
+            is_over.store(true, Ordering::Relaxed);
+            dropped.unwrap();
+        });
+        let left = disk.db.list_keyspace_names();
+        assert!(left.iter().all(|name| of_week(name).is_none()), "{left:?}");
+    }
 }
