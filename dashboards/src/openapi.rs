@@ -309,7 +309,7 @@ const OPERATIONS: &[Operation] = &[
             "known_at",
             "quality",
         ],
-        &[200, 400, 404],
+        &[200, 400, 404, 501, 503],
     ),
     Operation(
         "get",
