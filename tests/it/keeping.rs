@@ -353,6 +353,29 @@ fn what_a_class_keeps_no_longer_goes_and_its_hours_stay() {
     for answer in [of_all("pm2_5", at(70)), of_all("pm10", at(3))] {
         assert!(answer.get("kept_from").is_none(), "{answer}");
     }
+    // Grafana shows the warnings of a Prometheus.
+    let promql = |expression: &str, from: i64, to: i64| {
+        let (start, end) = (from / 1000, to / 1000);
+        let path =
+            format!("/prometheus/api/v1/query_range?query={expression}&start={start}&end={end}&step=1d");
+        server.get(&path)
+    };
+    let since = kept["kept_from"].as_str().unwrap();
+    let is_told = |answer: &Value| {
+        answer["warnings"][0]
+            .as_str()
+            .is_some_and(|said| said.contains(since))
+    };
+    for (expression, to) in [("pm10", 0), ("max_over_time(pm10[1d])", 0), ("pm10", 50)] {
+        let answer = promql(expression, at(70), at(to));
+        assert!(is_told(&answer), "{answer}");
+        assert_eq!(answer["warnings"].as_array().unwrap().len(), 1, "{answer}");
+    }
+    let window = promql("sum_over_time(pm10[30d])", at(1), now());
+    assert!(is_told(&window), "it looks back behind the floor: {window}");
+    for answer in [promql("pm2_5", at(70), now()), promql("pm10", at(3), now())] {
+        assert!(answer.get("warnings").is_none(), "{answer}");
+    }
     let all = values(other, "");
     assert_eq!(
         (shown(&all), &all["kept_from"]),

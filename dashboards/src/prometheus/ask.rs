@@ -18,7 +18,7 @@ use super::grid::Grid;
 use super::meter::Meter;
 use super::params::{Asked, invalid};
 use super::query::{self, MAX_TIMES};
-use super::select::Catalogue;
+use super::select::{Catalogue, Gone};
 use crate::api::query::marks::Marks;
 use crate::api::rows;
 use crate::auth::Caller;
@@ -106,12 +106,13 @@ async fn answered(
             views: &views,
             scope: &scope,
             marks,
+            gone: Gone::default(),
         };
         let source = |selector: &VectorSelector, span: (i64, i64), take: &mut Take<'_>| {
             catalogue.read(selector, span, &meter, take)
         };
         let mut found = evaluate(&text, &source, &meter)?;
-        let mut warnings = Vec::new();
+        let mut warnings = catalogue.gone.warnings();
         if found.n_series() > limit {
             found.truncate(limit);
             warnings.push("results truncated due to limit".to_owned());

@@ -15,7 +15,7 @@ use super::ask::scope;
 use super::fault::Fault;
 use super::labels::NAME;
 use super::params::{Asked, invalid};
-use super::select::{Catalogue, Known, says_something};
+use super::select::{Catalogue, Gone, Known, says_something};
 use super::{answer, query};
 use crate::api::alerts::alert_json;
 use crate::api::query::marks::Marks;
@@ -130,6 +130,7 @@ fn seen<'v>(views: &'v Views, scope: &'v Scope) -> Catalogue<'v> {
         views,
         scope,
         marks: Marks::Any,
+        gone: Gone::default(),
     }
 }
 

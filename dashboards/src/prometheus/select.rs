@@ -1,10 +1,12 @@
 //! Which series a caller may see, under which labels, and what they hold.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use onemap_model::{Device, DivisionCode, Scope, SeriesKey, Timestamp, Value};
+use onemap_model::{Device, DivisionCode, Quantity, Scope, SeriesKey, Timestamp, Value};
 use onemap_store::engine::StoreError;
 use onemap_store::history::{HistoryError, SeriesId, SeriesInfo};
 use promql_parser::label::{MatchOp, Matcher};
@@ -28,12 +30,37 @@ pub(super) struct Catalogue<'v> {
     pub(super) views: &'v Views,
     pub(super) scope: &'v Scope,
     pub(super) marks: Marks,
+    /// What was read began before values of these quantities are kept.
+    pub(super) gone: Gone,
+}
+
+/// Quantities of which earlier values were asked for than are kept, each with the time since which they are.
+#[derive(Default)]
+pub(super) struct Gone(RefCell<BTreeMap<Quantity, Timestamp>>);
+
+impl Gone {
+    fn note(&self, quantity: Quantity, kept: Timestamp) {
+        let mut gone = self.0.borrow_mut();
+        let noted = gone.entry(quantity).or_insert(kept);
+        *noted = (*noted).max(kept);
+    }
+    /// A sentence for each quantity.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let gone = self.0.borrow();
+        let sentence = |(quantity, kept): (&Quantity, &Timestamp)| {
+            format!(
+                "values of {quantity} before {kept} are no longer kept: nothing there does not mean that nothing was measured"
+            )
+        };
+        gone.iter().map(sentence).collect()
+    }
 }
 
 /// One series under its labels.
 pub(super) struct Known {
     pub(super) id: SeriesId,
     pub(super) labels: Labels,
+    quantity: Quantity,
 }
 
 impl Catalogue<'_> {
@@ -44,13 +71,25 @@ impl Catalogue<'_> {
         selectors: &[&VectorSelector],
         span: Option<(i64, i64)>,
     ) -> Result<Vec<Known>, Fault> {
+        self.those(selectors, &|info| span.is_none_or(|span| self.spoke(info, span)))
+    }
+
+    /// Whether a series may have a value between two times, both inside.
+    fn spoke(&self, info: &SeriesInfo, (from, to): (i64, i64)) -> bool {
+        self.views.archive.first(info).ms() <= to && info.last.ms() >= from
+    }
+
+    /// As [`Catalogue::series`], of those that `takes` takes.
+    fn those(
+        &self,
+        selectors: &[&VectorSelector],
+        takes: &dyn Fn(&SeriesInfo) -> bool,
+    ) -> Result<Vec<Known>, Fault> {
         let mut found = Vec::new();
         for some in self.candidates(selectors).chunks(N_HELD) {
             let register = self.views.register.read().expect(POISON);
             for info in some {
-                let first = self.views.archive.first(info);
-                let spoke = |(from, to)| first.ms() <= to && info.last.ms() >= from;
-                if !span.is_none_or(spoke) {
+                if !takes(info) {
                     continue;
                 }
                 let asked = register.asked_for(self.scope, &info.key.device, None, None);
@@ -64,7 +103,11 @@ impl Catalogue<'_> {
                 }
                 let labels = labels_of(&info.key, device, division);
                 if selectors.is_empty() || selectors.iter().any(|own| finds(own, &labels)) {
-                    found.push(Known { id: info.id, labels });
+                    found.push(Known {
+                        id: info.id,
+                        labels,
+                        quantity: info.key.quantity,
+                    });
                 }
             }
         }
@@ -98,7 +141,13 @@ impl Catalogue<'_> {
         meter: &Meter<'_>,
         take: &mut Take<'_>,
     ) -> Result<(), Fault> {
-        let series = self.series(&[selector], Some((from, to)))?;
+        let now = self.views.now();
+        let kept = |id| self.views.archive.kept_from(id, now).map(|kept| kept.values);
+        let is_gone = |id| kept(id).filter(|kept| from < kept.ms());
+        // A series all of whose values are gone there has nothing to show but that.
+        let series = self.those(&[selector], &|info| {
+            self.spoke(info, (from, to)) || is_gone(info.id).is_some()
+        })?;
         if series.len() > MAX_SERIES {
             return Err(Fault::execution(format!(
                 "a selector finds {} series, more than {MAX_SERIES}; ask for fewer",
@@ -111,6 +160,9 @@ impl Catalogue<'_> {
         );
         let (mut times, mut values) = (Vec::new(), Vec::new());
         for known in series {
+            if let Some(kept) = is_gone(known.id) {
+                self.gone.note(known.quantity, kept);
+            }
             times.clear();
             values.clear();
             let mut over = None;
@@ -147,6 +199,9 @@ fn unread(error: &StoreError) -> Fault {
             FaultKind::Unavailable,
             format!("values before the embedded span: {error}"),
         );
+    }
+    if matches!(error, StoreError::Unsupported { .. }) {
+        return Fault::execution(error.to_string());
     }
     if matches!(error, StoreError::History(HistoryError::Closed)) {
         return Fault::new(FaultKind::Unavailable, error.to_string());
@@ -209,4 +264,26 @@ fn labels_of(key: &SeriesKey, device: &Device, division: Option<&DivisionCode>) 
         ),
         (text("unit"), text(&key.quantity.definition().unit)),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_engine_cannot_answer_is_no_fault_of_the_server() {
+        let unsupported = unread(&StoreError::Unsupported {
+            engine: "influxdb2",
+            what: "answer this".to_owned(),
+        });
+        assert_eq!(unsupported.kind, FaultKind::Execution);
+        assert!(
+            unsupported.text.contains("influxdb2 cannot answer this"),
+            "{unsupported}"
+        );
+        let closed = unread(&StoreError::History(HistoryError::Closed));
+        assert_eq!(closed.kind, FaultKind::Unavailable);
+        let damaged = unread(&StoreError::History(HistoryError::Cursor));
+        assert_eq!(damaged.kind, FaultKind::Internal);
+    }
 }
