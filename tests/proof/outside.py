@@ -32,13 +32,13 @@ def until(what, limit_s, state, every_s=0.05):
 class Server:
     """`onemap serve` on a folder that holds its onemap.toml."""
 
-    def __init__(self, folder, env=None, wait=True):
+    def __init__(self, folder, env=None, wait=True, log=None):
         self.folder = folder
         self.start = time.monotonic()
         (folder / "ready.json").unlink(missing_ok=True)
         self.process = subprocess.Popen(
             [BIN / "onemap", "--data-dir", folder, "--config", folder / "onemap.toml", "serve"],
-            stdout=subprocess.PIPE, env={**os.environ, "ONEMAP_LOG": "warn", **(env or {})})
+            stdout=subprocess.PIPE, stderr=log, env={**os.environ, "ONEMAP_LOG": "warn", **(env or {})})
         if wait:
             self.wait()
 
