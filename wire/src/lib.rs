@@ -13,6 +13,7 @@ pub mod native;
 pub mod profile;
 pub mod push;
 mod scalar;
+pub mod sl651;
 pub mod thingsboard;
 
 pub use decode::decode;

@@ -1,0 +1,196 @@
+//! What holds for every frame: it reads back as it was written, a changed byte is seen, foreign bytes do no harm.
+
+use onemap_model::Timestamp;
+use proptest::prelude::*;
+
+use super::frame::Packet;
+use super::{
+    Body, Content, Decimal, Definition, Direction, Element, Encoding, End, Frame, Framer, Group, Limits,
+    Number, Packets, Piece, Stamp, Station, StationClass, Taken, decode, split,
+};
+
+fn ends(direction: Direction) -> impl Strategy<Value = End> {
+    match direction {
+        Direction::Up => prop::sample::select(vec![End::Etx, End::Etb]),
+        Direction::Down => prop::sample::select(vec![End::Enq, End::Ack, End::Nak, End::Eot, End::Esc]),
+    }
+}
+
+prop_compose! {
+    fn frames()(direction in prop::sample::select(vec![Direction::Up, Direction::Down]))
+        (encoding in prop::sample::select(vec![Encoding::Hex, Encoding::Ascii]),
+         centre in any::<u8>(), station in any::<[u8; 5]>(), password in any::<u16>(), function in any::<u8>(), direction in Just(direction), end in ends(direction),
+         packet in prop::option::of((1u16..=4095, any::<u16>())),
+         body in prop::collection::vec(any::<u8>(), 1..300)) -> Frame {
+        let packet = packet.map(|(total, number)| Packet { total, number: number % total + 1 });
+        Frame {
+            encoding, direction, centre, station: Station(station), password, function, packet, body, end,
+            addresses_swapped: false,
+        }
+    }
+}
+
+fn element() -> impl Strategy<Value = Group> {
+    // Identifiers that are plain elements: not the arrays, the step, the state and the marks F0 to F3, FD.
+    let code = prop_oneof![
+        (1u16..=0xEF).prop_filter("a group of its own", |code| !matches!(code, 0x04 | 0x45)),
+        0xFF00u16..=0xFFFF
+    ];
+    (code, 1usize..=8, 0u8..=7, any::<u64>(), any::<bool>()).prop_map(
+        |(code, n_bytes, decimals, amount, negative)| {
+            let room = if negative {
+                n_bytes.saturating_sub(1)
+            } else {
+                n_bytes
+            };
+            let amount = i128::from(amount) % 10i128.pow(2 * room as u32);
+            // A single byte has no room for a sign, and -0 is 0.
+            let digits = if negative { -amount } else { amount };
+            Group::Element {
+                element: Element(code),
+                definition: Definition::new(n_bytes, decimals),
+                values: vec![Number::Value(Decimal { digits, decimals })],
+                is_series: false,
+            }
+        },
+    )
+}
+
+fn groups() -> impl Strategy<Value = Vec<Group>> {
+    let one = prop_oneof![
+        6 => element(),
+        1 => prop::collection::vec(prop::option::of(0u8..=0xFE), 12).prop_map(Group::Rain),
+        1 => (0xF5u16..=0xFC, prop::collection::vec(prop::option::of(0u16..=0xFFFE), 12))
+            .prop_map(|(code, values)| Group::Levels { element: Element(code), values }),
+        1 => any::<u32>().prop_map(Group::State),
+        1 => (0i64..3_000_000_000_000).prop_map(|ms| Group::Observed(Stamp::of(Timestamp::from_ms(ms), 10))),
+    ];
+    let station = (any::<[u8; 5]>(), 0i64..3_000_000_000_000).prop_map(|(station, ms)| {
+        let class = Some(StationClass(b'H'));
+        let observed = Stamp::of(Timestamp::from_ms(ms), 10);
+        vec![
+            Group::Station {
+                station: Station(station),
+                class,
+            },
+            Group::Observed(observed),
+        ]
+    });
+    (station, prop::collection::vec(one, 0..20)).prop_map(|(start, rest)| [start, rest].concat())
+}
+
+fn report(function: u8, groups: Vec<Group>) -> (Frame, Body) {
+    let body = Body {
+        serial: Some(7),
+        sent: Some(Stamp::of(Timestamp::from_ms(1_700_000_000_000), 12)),
+        content: Content::Groups { groups, n_cut: 0 },
+    };
+    let frame = Frame {
+        encoding: Encoding::Hex,
+        direction: Direction::Up,
+        centre: 1,
+        station: Station([0, 0x12, 0x34, 0x56, 0x78]),
+        password: 0,
+        function,
+        packet: None,
+        body: body
+            .write(Encoding::Hex)
+            .expect("these groups have a binary form"),
+        end: End::Etx,
+        addresses_swapped: false,
+    };
+    (frame, body)
+}
+
+proptest! {
+    #[test]
+    fn a_frame_reads_back_as_it_was_written(frame in frames()) {
+        prop_assume!(frame.body.get(8..10) != Some(&[0xF1, 0xF1]));
+        let bytes = frame.encode().expect("every part is possible");
+        prop_assert_eq!(Frame::decode(&bytes), Ok(frame));
+    }
+
+    #[test]
+    fn a_changed_byte_is_seen(frame in frames(), at in any::<prop::sample::Index>(), other in 1u8..) {
+        prop_assume!(frame.body.get(8..10) != Some(&[0xF1, 0xF1]));
+        let mut bytes = frame.encode().expect("every part is possible");
+        let at = at.index(bytes.len());
+        bytes[at] ^= other;
+        // The checksum of an ASCII frame may be written in small letters.
+        if let Ok(read) = Frame::decode(&bytes) {
+            prop_assert_eq!(read, frame);
+        }
+    }
+
+    #[test]
+    fn a_body_reads_back_as_it_was_written(groups in groups()) {
+        let (frame, body) = report(0x32, groups);
+        prop_assert_eq!(frame.read(), Ok(body));
+    }
+
+    #[test]
+    fn any_body_with_a_good_envelope_does_no_harm(mut frame in frames(), groups in groups(), cut in any::<prop::sample::Index>()) {
+        let _ = serde_json::to_value(frame.read().ok().map(|body| super::View { frame: frame.clone(), body }));
+        frame.body = report(0x32, groups).0.body;
+        frame.body.truncate(cut.index(frame.body.len()) + 1);
+        let _ = frame.read();
+    }
+
+    #[test]
+    fn a_stream_is_told_byte_by_byte(
+        parts in prop::collection::vec(prop_oneof![
+            frames().prop_map(|frame| frame.encode().unwrap_or_default()),
+            prop::collection::vec(any::<u8>(), 0..40),
+            prop::collection::vec(prop::sample::select(vec![0x7E, 0x01, 0x30, 0x02, 0x16, 0x00]), 0..40),
+        ], 0..6),
+        size in 1usize..200,
+    ) {
+        let stream = parts.concat();
+        let mut framer = Framer::new();
+        let mut pieces = Vec::new();
+        for chunk in stream.chunks(size) {
+            pieces.extend(framer.push(chunk));
+            prop_assert!(framer.n_waiting() <= Framer::LIMIT);
+        }
+        pieces.extend(framer.give_up());
+        let mut told = Vec::new();
+        for piece in pieces {
+            let (at, bytes) = match piece {
+                Piece::Frame { at, bytes, frame } => {
+                    prop_assert_eq!(Frame::decode(&bytes), Ok(frame));
+                    (at, bytes)
+                }
+                Piece::Fault(fault) => (fault.at, fault.skipped),
+            };
+            prop_assert_eq!(at, told.len() as u64);
+            told.extend(bytes);
+        }
+        prop_assert_eq!(told, stream);
+    }
+
+    #[test]
+    fn any_bytes_are_refused_or_read(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+        let _ = decode(&bytes);
+    }
+
+    #[test]
+    fn packets_come_together_in_any_order(n in 100usize..3000, size in 50usize..400, order in any::<u64>()) {
+        let (mut whole, _) = report(0x36, vec![Group::Picture((0..n).map(|i| (i * 7 % 251) as u8).collect())]);
+        whole.function = 0x36;
+        let mut packets = split(&whole, size).expect("few packets");
+        let n_packets = packets.len() as u64;
+        packets.sort_by_key(|frame| {
+            frame.packet.map_or(0, |packet| u64::from(packet.number).wrapping_mul(order | 1) % (n_packets * 3 + 1))
+        });
+        let mut waiting = Packets::new(Limits::default());
+        let mut got = None;
+        for packet in packets.iter().chain(&packets[..packets.len() - 1]) {
+            let (taken, ended) = waiting.take(Timestamp::from_ms(0), packet.clone());
+            prop_assert!(ended.is_empty());
+            if let Taken::Whole(frame) = taken {
+                got.get_or_insert(frame);
+            }
+        }
+        prop_assert_eq!(got, Some(whole));
+    }
+}
