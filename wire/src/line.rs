@@ -18,7 +18,7 @@ mod token;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use onemap_model::{Quantity, Refusal, Timestamp, Value};
+use onemap_model::{Quantity, Refusal, Timestamp};
 
 use crate::message::quoted;
 use crate::scalar::boolean;
@@ -264,13 +264,9 @@ impl Line<'_> {
                 }
             };
             message.samples.push(Sample {
-                quantity,
-                channel: channel.unwrap_or(own_channel),
                 measured_at,
-                value: Value::Number(number),
                 scaling,
-                resent: false,
-                seq: None,
+                ..Sample::new(quantity, channel.unwrap_or(own_channel), number)
             });
         }
     }

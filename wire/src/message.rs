@@ -1,6 +1,8 @@
 //! What one frame said, before anything is admitted.
 
-use onemap_model::{Quantity, Refusal, Timestamp, Value};
+use onemap_model::{Quality, Quantity, Refusal, Timestamp, Value};
+
+use crate::profile::Period;
 
 /// How a raw value becomes a canonical one: `raw * scale + offset`, then from `unit` to the quantity's
 /// own unit.
@@ -44,8 +46,12 @@ pub struct Sample {
     pub quantity: Quantity,
     /// Which of several alike sensors, from 0.
     pub channel: u16,
-    /// The device's own stamp; which end of the period it marks, the profile says.
+    /// The device's own stamp; which end of the period it marks, `period` says, else the profile.
     pub measured_at: Option<Timestamp>,
+    /// The period as the frame itself tells it (HJ 212 and SL 651 do); it stands over the profile's.
+    pub period: Option<Period>,
+    /// Marks that the device gives its value; admission adds its own.
+    pub quality: Quality,
     /// The raw value: sentinels are still in it, the unit is still the device's.
     pub value: Value,
     /// How the raw value becomes canonical.
@@ -63,6 +69,8 @@ impl Sample {
             quantity,
             channel,
             measured_at: None,
+            period: None,
+            quality: Quality::GOOD,
             value: Value::Number(number),
             scaling: Scaling::NONE,
             resent: false,

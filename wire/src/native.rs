@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::quoted;
 use crate::scalar::{Key, Scalar};
-use crate::{Message, Refused, Sample, Scaling};
+use crate::{Message, Refused, Sample};
 
 /// Reads a payload of native readings, JSON or (by its first byte) CBOR.
 pub fn decode(payload: &[u8]) -> Message {
@@ -374,13 +374,10 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| wrong("a reading has its value under `v`"))?
             .number("v", quantity)?;
         Ok(Sample {
-            quantity,
-            channel,
             measured_at,
-            value: Value::Number(number),
-            scaling: Scaling::NONE,
             resent,
             seq,
+            ..Sample::new(quantity, channel, number)
         })
     }
 }

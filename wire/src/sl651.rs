@@ -21,6 +21,7 @@ mod group;
 mod hex;
 mod packets;
 mod parameter;
+mod readings;
 pub mod reply;
 mod view;
 
@@ -40,4 +41,5 @@ pub use framer::{Fault, Framer, Piece};
 pub use group::{Group, write_groups};
 pub use packets::{Incomplete, Limits, Packets, Reason, Taken, split};
 pub use parameter::{Parameter, Table};
+pub use readings::{Bases, StationReadings, readings};
 pub use view::{View, decode};

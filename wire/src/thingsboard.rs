@@ -9,7 +9,7 @@ pub mod gateway;
 
 use std::fmt;
 
-use onemap_model::{Quantity, Refusal, Timestamp, Value};
+use onemap_model::{Quantity, Refusal, Timestamp};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -303,13 +303,8 @@ fn sample(key: &str, value: &Scalar<'_>, message: &mut Message, profile: Option<
     };
     match number(key, value, quantity) {
         Ok(number) => message.samples.push(Sample {
-            quantity,
-            channel,
-            measured_at: None,
-            value: Value::Number(number),
             scaling,
-            resent: false,
-            seq: None,
+            ..Sample::new(quantity, channel, number)
         }),
         Err(refused) => message.refused.push(refused),
     }

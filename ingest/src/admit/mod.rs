@@ -105,9 +105,10 @@ pub fn cadence_s(device: &Device, profile: Option<&Profile>) -> u32 {
 /// the quantity is not given in is refused; the value becomes canonical; a stamp of the start of a period
 /// becomes its end; a missing stamp is the receive time, marked; a stamp ahead of the receive time by more
 /// than the profile's tolerance, before the year 2000, or older than its lane allows is refused. What is
-/// kept is marked: suspect outside its plausible range (the profile's over the dictionary's) or when a
-/// state code has no name; jump and stuck by the profile's limits against the last values of its series;
-/// clock off when the device's stamps are off by more than the profile tolerates (they are not altered).
+/// kept carries the device's own marks, and is marked: suspect outside its plausible range (the profile's
+/// over the dictionary's) or when a state code has no name; jump and stuck by the profile's limits against
+/// the last values of its series; clock off when the device's stamps are off by more than the profile
+/// tolerates (they are not altered).
 ///
 /// On the backfill lane, and for what says that it was resent and is older than three cadences, readings
 /// are marked backfill; they neither move what is remembered nor are measured against it.
@@ -183,8 +184,10 @@ impl Arrival<'_> {
     /// Measures the device's clock by a live message's newest stamp; whether it is off.
     fn note_clock(&self, samples: &[Sample], watched: &mut DeviceWatch) -> bool {
         if self.lane == Lane::Live && !samples.iter().any(|sample| sample.resent) {
-            let stamps = samples.iter().filter_map(|sample| sample.measured_at);
-            let newest = stamps.max().map(|stamp| self.end(stamp));
+            let ends = samples
+                .iter()
+                .filter_map(|sample| Some(self.end(sample, sample.measured_at?)));
+            let newest = ends.max();
             if let Some(newest) = newest.filter(|end| *end >= YEAR_2000) {
                 watched.clock.note(newest, self.received_at);
                 watched.is_off = watched.clock.is_off(self.clock_tolerance());
@@ -209,7 +212,7 @@ impl Arrival<'_> {
         limits: Option<&Limits>,
         patience: Duration,
     ) -> Result<Reading, Refused> {
-        let mut quality = Quality::GOOD;
+        let mut quality = sample.quality;
         let value = self.value(&sample)?;
         if let Value::Number(number) = value
             && !limits::plausible(sample.quantity, number, limits)
@@ -256,7 +259,7 @@ impl Arrival<'_> {
                 channel: sample.channel,
             },
             measured_at,
-            period: self.period().length,
+            period: self.period(&sample).length,
             received_at: self.received_at,
             value,
             quality,
@@ -264,8 +267,10 @@ impl Arrival<'_> {
         })
     }
 
-    fn period(&self) -> Period {
-        self.profile.map_or_else(Period::default, |p| p.period)
+    /// The frame's own period stands over the profile's.
+    fn period(&self, sample: &Sample) -> Period {
+        let of_profile = || self.profile.map_or_else(Period::default, |p| p.period);
+        sample.period.unwrap_or_else(of_profile)
     }
 
     /// The canonical value. Sentinels are looked for in the raw one: -999 in tenths of a degree is
@@ -297,8 +302,8 @@ impl Arrival<'_> {
     }
 
     /// The end of the period that a stamp marks.
-    fn end(&self, stamp: Timestamp) -> Timestamp {
-        let period = self.period();
+    fn end(&self, sample: &Sample, stamp: Timestamp) -> Timestamp {
+        let period = self.period(sample);
         match period.stamp {
             Stamp::Start => stamp + period.length,
             Stamp::End => stamp,
@@ -307,7 +312,7 @@ impl Arrival<'_> {
 
     /// The end of the period, when it is believable.
     fn measured_at(&self, sample: &Sample, stamp: Timestamp) -> Result<Timestamp, Refused> {
-        let end = self.end(stamp);
+        let end = self.end(sample, stamp);
         if end < YEAR_2000 {
             let detail = format!("{} is stamped {stamp}", sample.quantity);
             return Err(Refused::new(Refusal::AncientStamp, detail));
@@ -485,6 +490,22 @@ mod tests {
         let ended = profile("period: {stamp: end, length: 1h}\n");
         let reading = admit_one(at(sample("pm10", 50.0), -3_600_000), Some(&ended)).unwrap();
         assert_eq!(reading.measured_at.ms(), NOW.ms() - 3_600_000);
+    }
+
+    #[test]
+    fn a_frame_s_own_period_and_marks_stand_over_the_profile_s() {
+        let ended = profile("period: {stamp: end, length: 1h}\n");
+        let mut minute = at(sample("pm10", 50.0), -600_000);
+        minute.period = Some(Period {
+            stamp: Stamp::Start,
+            length: Duration::from_secs(600),
+        });
+        minute.quality = Quality::CALIBRATION;
+        let reading = admit_one(minute, Some(&ended)).unwrap();
+        assert_eq!(
+            (reading.measured_at, reading.period, reading.quality),
+            (NOW, Duration::from_secs(600), Quality::CALIBRATION)
+        );
     }
 
     #[test]

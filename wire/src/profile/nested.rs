@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use onemap_model::{Quantity, Refusal, Timestamp, Value as Measured};
+use onemap_model::{Quantity, Refusal, Timestamp};
 use serde_json::Value;
 
 use super::path::Met;
@@ -215,13 +215,9 @@ fn take(
     };
     match number(key, &scalar, mapping.quantity) {
         Ok(number) => message.samples.push(Sample {
-            quantity: mapping.quantity,
-            channel,
             measured_at,
-            value: Measured::Number(number),
             scaling: mapping.scaling,
-            resent: false,
-            seq: None,
+            ..Sample::new(mapping.quantity, channel, number)
         }),
         Err(refused) => message.refused.push(refused),
     }
