@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use onemap_dashboards::views::Views;
-use onemap_store::history::LetGo;
+use onemap_store::history::{Cared, LetGo};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -26,7 +26,8 @@ const BREATH: Duration = Duration::from_millis(5);
 
 /// Packs closed days, rolls their hours up and lets go of what is past its retention until it is stopped; see
 /// `History::care` and `History::let_go`. What waits for a checkpoint is looked at again after `checkpoint_every`.
-/// While the disk has no room it waits: a write that fails costs everybody the history for a moment.
+/// While the disk has no room it waits: a write that fails costs everybody the history for a moment. Only whole weeks
+/// go all the same, while there is a little.
 pub(crate) async fn run(
     views: Arc<Views>,
     checkpoint_every: Duration,
@@ -42,9 +43,17 @@ pub(crate) async fn run(
         }
         let (views, room, stop) = (views.clone(), room.clone(), stop.clone());
         let cared = tokio::task::spawn_blocking(move || {
-            room.check()?;
-            let now = (views.clock)();
             let is_over = || stop.is_cancelled();
+            if let Err(full) = room.check() {
+                // What is past its time makes room by going.
+                room.check_little()?;
+                let gone = views.history.let_go_of_weeks(&is_over)?;
+                return match is_nothing(&gone) && !gone.waits {
+                    true => Err(full),
+                    false => Ok((Cared::default(), gone)),
+                };
+            }
+            let now = (views.clock)();
             let cared = views.history.care(now, &is_over)?;
             Ok::<_, anyhow::Error>((cared, views.history.let_go(&is_over)?))
         })

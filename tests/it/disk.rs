@@ -279,6 +279,86 @@ fn a_full_disk_stops_acknowledgements_and_nothing_else() {
     all_stored(&server, &names, &acked);
 }
 
+#[test]
+fn whole_weeks_past_their_time_go_while_the_disk_has_no_room() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let dir = disk.path().join("data");
+    std::fs::create_dir_all(dir.join("rules")).unwrap();
+    let config = format!("{CONFIG}[journal]\nreserve_bytes = 16777216\nsegment_bytes = 8388608\n");
+    std::fs::write(dir.join("onemap.toml"), &config).unwrap();
+    let mut server = Server::start_in(&dir);
+    server.add_device("air-1", &json!({}));
+    let now = onemap_model::Timestamp::from_system(std::time::SystemTime::now()).ms();
+    let rows: String = (0..60i64)
+        .map(|day| onemap_model::Timestamp::from_ms(now - day * 86_400_000 - 3_600_000))
+        .map(|t| format!("air-1,pm10,{t},5.5\n"))
+        .collect();
+    let file = dir.join("old.csv");
+    std::fs::write(&file, format!("device,quantity,time,value\n{rows}")).unwrap();
+    let imported = Command::new(crate::server::binary("onemap"))
+        .arg("--data-dir")
+        .arg(&dir)
+        .args(["import", "readings"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(
+        imported.status.success(),
+        "{}",
+        String::from_utf8_lossy(&imported.stderr)
+    );
+    server.caught_up();
+    server.stop();
+    // The start rolls up what is closed; nothing goes yet.
+    let mut server = Server::start_in(&dir);
+    let weeks = |server: &Server| {
+        let stat = server.get("/api/v1/history/stat");
+        let weeks = stat["weeks"].as_array().unwrap().len();
+        (
+            weeks,
+            stat["rollups"].as_u64().unwrap(),
+            stat["classes"][0]["kept_from"].is_string(),
+        )
+    };
+    wait_for("the rollups of closed days", Duration::from_secs(60), || {
+        (weeks(&server).1 >= 58).then_some(())
+    });
+    let before = weeks(&server);
+    assert!(before.0 >= 9 && !before.2, "{before:?}");
+    server.stop();
+
+    // Somebody takes the disk, below what care and checkpoints need; then somebody keeps less.
+    let room = rustix::fs::statvfs(disk.path()).unwrap();
+    let n_ballast = (room.f_bavail * room.f_frsize).saturating_sub(5 << 19);
+    let ballast = disk.path().join("ballast");
+    std::fs::write(&ballast, vec![0; n_ballast as usize]).unwrap();
+    let retention = "[history.retention]\nraw_days = 7\n";
+    std::fs::write(dir.join("onemap.toml"), format!("{config}{retention}")).unwrap();
+    let server = Server::start_in(&dir);
+    let reading = json!({"device": "air-1", "readings": [{"q": "pm10", "t": now, "v": 1.0}]});
+    wait_for("a word of the disk", Duration::from_secs(60), || {
+        not_ready(&server).filter(|said| said.contains("full") || said.contains("disk"))
+    });
+    wait_for("weeks to go", Duration::from_secs(90), || {
+        let (n, _, is_kept) = weeks(&server);
+        (is_kept && n <= 3).then_some(())
+    });
+    let room = rustix::fs::statvfs(disk.path()).unwrap();
+    assert!(room.f_bavail * room.f_frsize < 4 << 20, "nobody else made room");
+    // Room is made, and all goes on.
+    std::fs::remove_file(&ballast).unwrap();
+    wait_for("an acknowledgement", Duration::from_secs(60), || {
+        let (status, _) = server.request("POST", "/api/v1/readings", Some(&reading.to_string()));
+        (status == 202).then_some(())
+    });
+    server.caught_up();
+    assert_eq!(server.latest("air-1", "pm10").unwrap()["value"], 1.0);
+    let server = server.kill_and_restart();
+    server.caught_up();
+    assert!(weeks(&server).0 <= 3);
+    assert_eq!(server.get("/api/v1/history/verify")["n_faults"], 0);
+}
+
 /// One value of a metric that may be no whole number; `None` when it is absent.
 fn number(server: &Server, line: &str) -> Option<f64> {
     let text = crate::server::text(&server.http, &server.token, "/metrics");

@@ -71,6 +71,26 @@ impl History {
     /// # Errors
     /// [`HistoryError::Read`] or [`HistoryError::Write`] when the disk fails.
     pub fn let_go(&self, is_over: &dyn Fn() -> bool) -> Result<LetGo, HistoryError> {
+        self.let_go_with(true, is_over)
+    }
+
+    /// As [`History::let_go`], but for what takes room before it gives any: only whole weeks go, and rows of weeks
+    /// that stay wait.
+    ///
+    /// # Errors
+    /// As [`History::let_go`].
+    pub fn let_go_of_weeks(&self, is_over: &dyn Fn() -> bool) -> Result<LetGo, HistoryError> {
+        self.let_go_with(false, is_over)
+    }
+
+    /// Whether letting go waits for a checkpoint, whether anything came since the last one or not.
+    pub fn wants_checkpoint(&self) -> bool {
+        let is_to_rise = !unpoisoned(self.floors.read()).ready.is_empty();
+        let trimmed_at = self.trimmed_at.load(Ordering::Acquire);
+        is_to_rise || trimmed_at >= self.n_checkpoints.load(Ordering::Acquire)
+    }
+
+    fn let_go_with(&self, rows_too: bool, is_over: &dyn Fn() -> bool) -> Result<LetGo, HistoryError> {
         let _one = unpoisoned(self.caring.lock());
         // Held to the end: while it is, no other database takes its place. Who waits for that is not kept waiting.
         let disk = &*self.disk()?;
@@ -106,7 +126,9 @@ impl History {
             return Ok(done);
         }
         self.drop_weeks(disk, &floors, &ids, &mut done, is_over)?;
-        self.clear_rows(disk, &floors, &ids, &mut done, is_over)?;
+        if rows_too {
+            self.clear_rows(disk, &floors, &ids, &mut done, is_over)?;
+        }
         Ok(done)
     }
 
