@@ -6,6 +6,7 @@
 pub mod cbor;
 pub mod decode;
 pub mod duration;
+pub mod gbt26875;
 pub mod line;
 pub mod message;
 pub mod modbus;
@@ -14,6 +15,7 @@ pub mod profile;
 pub mod push;
 mod scalar;
 pub mod sl651;
+pub mod stream;
 pub mod thingsboard;
 
 pub use decode::decode;

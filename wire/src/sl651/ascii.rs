@@ -1,10 +1,12 @@
 //! Bodies of ASCII frames: `symbol value symbol value `, one blank between items.
 
 use super::body::{Body, Content};
-use super::{Element, Error, Group, Number, Stamp, Station, StationClass, hex};
+use super::{Direction, Element, Error, Frame, Group, Number, Stamp, Station, StationClass, hex};
 
-/// Reads a body. What a first packet cuts at its end is counted.
-pub(super) fn read(body: &[u8], at: usize, is_whole: bool) -> Result<Body, Error> {
+/// Reads a body. A first packet that is cut inside an item is kept as bytes. The words of a question or command stand
+/// one by one: it names symbols without values.
+pub(super) fn read(frame: &Frame, at: usize) -> Result<Body, Error> {
+    let (body, is_whole) = (&frame.body, frame.is_whole());
     let ends = |what, from: usize, need| Error::BodyEnds {
         at: at + from,
         what,
@@ -13,7 +15,11 @@ pub(super) fn read(body: &[u8], at: usize, is_whole: bool) -> Result<Body, Error
     let serial = body.get(..4).ok_or(ends("the serial number", 0, 4))?;
     let serial = hex::read(serial).map_err(|i| Error::NotHex { at: at + i })?;
     let sent = body.get(4..16).ok_or(ends("the send time", 4, 12))?;
-    let content = match items(&body[16..], at + 16) {
+    let content = match frame.direction {
+        Direction::Down => Ok(symbols(&body[16..])),
+        Direction::Up => items(&body[16..], at + 16),
+    };
+    let content = match content {
         Ok(groups) => Content::Groups { groups, n_cut: 0 },
         Err(_) if !is_whole => Content::Part(body[16..].to_vec()),
         Err(error) => return Err(error),
@@ -25,6 +31,16 @@ pub(super) fn read(body: &[u8], at: usize, is_whole: bool) -> Result<Body, Error
         }),
         content,
     })
+}
+
+fn symbols(text: &[u8]) -> Vec<Group> {
+    let mut words = Words { rest: text, at: 0 };
+    std::iter::from_fn(|| words.next())
+        .map(|(_, symbol)| Group::Symbol {
+            symbol,
+            text: String::new(),
+        })
+        .collect()
 }
 
 /// Words between blanks and where they start in the frame.
@@ -199,8 +215,15 @@ fn is_number_like(word: &str) -> bool {
 pub(super) fn write(body: &Body) -> Option<Vec<u8>> {
     let sent = body.sent.as_ref().filter(|sent| sent.digits.len() == 12)?;
     let mut out = format!("{:04X}{}", body.serial?, sent.digits).into_bytes();
-    let Content::Groups { groups, n_cut: 0 } = &body.content else {
-        return None;
+    let groups = match &body.content {
+        Content::Groups { groups, n_cut: 0 } => groups,
+        Content::Asked(asked) => {
+            for (element, _) in asked {
+                out.extend(format!("{} ", element.kind()?.symbol).into_bytes());
+            }
+            return Some(out);
+        }
+        _ => return None,
     };
     for group in groups {
         let item = match group {
@@ -307,6 +330,38 @@ mod tests {
         assert_eq!(groups("ST 12 ").unwrap_err().at(), 43);
         assert_eq!(groups("DRP 00112G ").unwrap_err(), Error::NotHex { at: 49 });
         assert_eq!(groups("DRP 0011 ").unwrap_err().code(), "unexpected");
+    }
+
+    #[test]
+    fn a_question_names_symbols() {
+        use crate::sl651::reply::{Line, Question};
+        use crate::sl651::{Definition, Encoding, decode};
+        let line = Line {
+            station: "0012345678".parse().unwrap(),
+            centre: 1,
+            password: 0x1234,
+            encoding: Encoding::Ascii,
+        };
+        let asked = vec![
+            (Element(0x39), Definition(0x23)),
+            (Element(0x26), Definition(0x19)),
+        ];
+        let now = onemap_model::Timestamp::from_ms(1_700_000_000_000);
+        let frame = line.ask(0, now, &Question::Elements(asked)).unwrap();
+        let bytes = frame.encode().unwrap();
+        assert_eq!(&bytes[..24], b"\x0100123456780112343A8015\x02");
+        let view = decode(&bytes).unwrap();
+        let symbol = |symbol: &str| Group::Symbol {
+            symbol: symbol.to_owned(),
+            text: String::new(),
+        };
+        assert_eq!(
+            view.body.content,
+            Content::Groups {
+                groups: vec![symbol("Z"), symbol("PT")],
+                n_cut: 0
+            }
+        );
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Frame {
             });
         }
         if self.encoding == Encoding::Ascii {
-            return ascii::read(&self.body, at, self.is_whole());
+            return ascii::read(self, at);
         }
         let mut cursor = Cursor::new(&self.body, at);
         let serial = u16::from_be_bytes(cursor.array("the serial number")?);
@@ -152,11 +152,10 @@ fn first_packet(mut cursor: Cursor<'_>, function: u8) -> Content {
         return Content::Part(cursor.take_rest().to_vec());
     }
     let mut groups = Vec::new();
-    let (at, all) = (cursor.at(), cursor.rest().len());
     let n_cut = match read_groups(&mut cursor, function, &mut groups) {
         Ok(()) => 0,
         // Everything from the group that did not fit.
-        Err(error) => all.saturating_sub(error.at().saturating_sub(at)),
+        Err(_) => cursor.rest().len(),
     };
     Content::Groups { groups, n_cut }
 }

@@ -1,45 +1,20 @@
 //! Frames out of a stream of bytes that come merged, split and dirty.
 //!
-//! A frame begins with 7E7E or 01 and its length says where it ends. What looks like a beginning and turns out
-//! to be none is gone over again from its second byte: 7E7E may stand inside data, so nothing is ever split at it.
+//! A frame begins with 7E7E or 01 and its length says where it ends. 7E7E may stand inside data, so nothing is ever
+//! split at it.
 
 use super::frame::{Head, MAX_FRAME};
 use super::{Error, Frame};
+use crate::stream::{self, Framing, Waiting};
 
-/// Bytes that belong to no good frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Why the first of them is no frame; its own offset counts from `at`.
-    pub error: Error,
-    /// Where they start in the stream, from 0.
-    pub at: u64,
-    /// The bytes, for the quarantine.
-    pub skipped: Vec<u8>,
-}
-
-/// What the framer found, in the order of the stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// A frame, where it starts in the stream, and its bytes.
-    Frame {
-        /// The frame.
-        frame: Frame,
-        /// Its first byte, from 0.
-        at: u64,
-        /// As they came, for the journal.
-        bytes: Vec<u8>,
-    },
-    /// Something else.
-    Fault(Fault),
-}
+/// Bytes of a stream that belong to no good frame.
+pub type Fault = stream::Fault<Error>;
+/// A frame or a fault, in the order of the stream.
+pub type Piece = stream::Piece<Frame, Error>;
 
 /// Cuts one connection's stream into frames. Between calls it keeps at most [`Framer::LIMIT`] bytes.
 #[derive(Debug, Default)]
-pub struct Framer {
-    kept: Vec<u8>,
-    /// Offset of `kept` in the stream.
-    at: u64,
-}
+pub struct Framer(Waiting);
 
 impl Framer {
     /// Most bytes that wait for the rest of their frame: one less than the longest frame.
@@ -49,88 +24,49 @@ impl Framer {
     pub fn new() -> Self {
         Self::default()
     }
-
     /// Takes the next bytes and gives what is whole by now.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<Piece> {
-        self.kept.extend_from_slice(bytes);
-        self.scan(false)
+        self.0.push::<Frame>(bytes, false)
     }
-
     /// Gives up waiting for the rest of the frame that has begun: when the line has been quiet for too long,
     /// or has ended. Good frames inside what was waited for are found; nothing is kept after it.
     pub fn give_up(&mut self) -> Vec<Piece> {
-        self.scan(true)
+        self.0.push::<Frame>(&[], true)
     }
-
     /// How many bytes wait for the rest of their frame.
     pub fn n_waiting(&self) -> usize {
-        self.kept.len()
-    }
-
-    fn scan(&mut self, is_last: bool) -> Vec<Piece> {
-        let mut pieces = Vec::new();
-        let kept = std::mem::take(&mut self.kept);
-        // Start of the bytes that belong to no frame, and why.
-        let mut bad: Option<(usize, Error)> = None;
-        let mut here = 0;
-        let fault = |bad: &mut Option<(usize, Error)>, end: usize, pieces: &mut Vec<Piece>| {
-            if let Some((from, error)) = bad.take() {
-                pieces.push(Piece::Fault(Fault {
-                    error,
-                    at: self.at + from as u64,
-                    skipped: kept[from..end].to_vec(),
-                }));
-            }
-        };
-        while here < kept.len() {
-            let rest = &kept[here..];
-            match at_start(rest) {
-                Ok(Some((frame, size))) => {
-                    fault(&mut bad, here, &mut pieces);
-                    pieces.push(Piece::Frame {
-                        frame,
-                        at: self.at + here as u64,
-                        bytes: rest[..size].to_vec(),
-                    });
-                    here += size;
-                }
-                Ok(None) if !is_last => break,
-                Ok(None) => {
-                    let want = match Head::read(rest) {
-                        Ok(Some(head)) => head.frame_size(),
-                        _ => rest.len() + 1,
-                    };
-                    bad.get_or_insert((here, Error::Truncated { at: rest.len(), want }));
-                    here += 1;
-                }
-                Err(error) => {
-                    // A begun frame that turns out bad tells more than the noise before it.
-                    if let Some((_, Error::NoStart { .. })) = &bad
-                        && !matches!(error, Error::NoStart { .. })
-                    {
-                        fault(&mut bad, here, &mut pieces);
-                    }
-                    bad.get_or_insert((here, error));
-                    here += 1;
-                }
-            }
-        }
-        fault(&mut bad, here, &mut pieces);
-        self.at += here as u64;
-        self.kept = kept[here..].to_vec();
-        pieces
+        self.0.len()
     }
 }
 
-/// The frame that starts with the first byte and its size; `None` when more bytes are needed.
-fn at_start(bytes: &[u8]) -> Result<Option<(Frame, usize)>, Error> {
-    let Some(head) = Head::read(bytes)? else {
-        return Ok(None);
-    };
-    let size = head.frame_size();
-    match bytes.get(..size) {
-        None => Ok(None),
-        Some(whole) => head.finish(whole).map(|frame| Some((frame, size))),
+impl Framing for Frame {
+    type Frame = Frame;
+    type Error = Error;
+
+    fn at_start(bytes: &[u8]) -> Result<Option<(Frame, usize)>, Error> {
+        let Some(head) = Head::read(bytes)? else {
+            return Ok(None);
+        };
+        let size = head.frame_size();
+        match bytes.get(..size) {
+            None => Ok(None),
+            Some(whole) => head.finish(whole).map(|frame| Some((frame, size))),
+        }
+    }
+
+    fn truncated(bytes: &[u8]) -> Error {
+        let want = match Head::read(bytes) {
+            Ok(Some(head)) => head.frame_size(),
+            _ => bytes.len() + 1,
+        };
+        Error::Truncated {
+            at: bytes.len(),
+            want,
+        }
+    }
+
+    fn is_noise(error: &Error) -> bool {
+        matches!(error, Error::NoStart { .. })
     }
 }
 

@@ -57,6 +57,7 @@ pub enum Group {
 }
 
 /// Reads bytes of a body in turn; positions count from the start of the frame.
+#[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -125,7 +126,8 @@ impl<'a> Cursor<'a> {
 }
 
 /// Reads groups to the end of the body. In a series (functions 31 and 38) the element after the step has its values
-/// to the end. What was read before an error is in `groups`.
+/// to the end. What was read before an error is in
+/// `groups`, and the cursor stands behind it.
 pub(super) fn read_groups(
     cursor: &mut Cursor<'_>,
     function: u8,
@@ -135,30 +137,36 @@ pub(super) fn read_groups(
     let is_series = matches!(function, 0x31 | 0x38);
     let mut has_step = false;
     while !cursor.is_empty() {
-        let group = match cursor.rest() {
-            [0xF1, ..] => station(cursor, is_report)?,
-            [0xF0, ..] => {
-                cursor.expect(&[0xF0, 0xF0], "F0F0, an observation time")?;
-                Group::Observed(Stamp::of_bcd(cursor.take(5, "an observation time")?))
-            }
-            [0xF2, ..] => {
-                cursor.expect(&[0xF2, 0xF2], "F2F2, a manual text")?;
-                Group::Manual(cursor.take_rest().to_vec())
-            }
-            [0xF3, ..] => {
-                cursor.expect(&[0xF3, 0xF3], "F3F3, a picture")?;
-                Group::Picture(cursor.take_rest().to_vec())
-            }
-            [0xFD, ..] => {
-                cursor.expect(&[0xFD, 0xF6], "FDF6, a batch of velocities")?;
-                Group::Velocities(cursor.take_rest().to_vec())
-            }
-            _ => element(cursor, is_series && has_step)?,
-        };
+        let mut ahead = *cursor;
+        let group = group(&mut ahead, is_report, is_series && has_step)?;
+        *cursor = ahead;
         has_step |= matches!(group, Group::Step(_));
         groups.push(group);
     }
     Ok(())
+}
+
+fn group(cursor: &mut Cursor<'_>, is_report: bool, is_series: bool) -> Result<Group, Error> {
+    Ok(match cursor.rest() {
+        [0xF1, ..] => station(cursor, is_report)?,
+        [0xF0, ..] => {
+            cursor.expect(&[0xF0, 0xF0], "F0F0, an observation time")?;
+            Group::Observed(Stamp::of_bcd(cursor.take(5, "an observation time")?))
+        }
+        [0xF2, ..] => {
+            cursor.expect(&[0xF2, 0xF2], "F2F2, a manual text")?;
+            Group::Manual(cursor.take_rest().to_vec())
+        }
+        [0xF3, ..] => {
+            cursor.expect(&[0xF3, 0xF3], "F3F3, a picture")?;
+            Group::Picture(cursor.take_rest().to_vec())
+        }
+        [0xFD, ..] => {
+            cursor.expect(&[0xFD, 0xF6], "FDF6, a batch of velocities")?;
+            Group::Velocities(cursor.take_rest().to_vec())
+        }
+        _ => element(cursor, is_series)?,
+    })
 }
 
 /// F1F1 and an address, and its class. Class letters are element identifiers too: a class stands in every report,

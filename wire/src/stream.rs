@@ -1,0 +1,108 @@
+//! Cuts frames that say their own length out of a stream of bytes that come merged, split and dirty.
+//!
+//! What looks like a beginning and turns out to be none is gone over again from its second byte, so a mark that stands
+//! inside data never hides a frame. Every byte is told exactly once, in a frame or in a fault.
+
+/// Bytes that belong to no good frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault<E> {
+    /// Why the first of them is no frame; its own offset counts from `at`.
+    pub error: E,
+    /// Where they start in the stream, from 0.
+    pub at: u64,
+    /// The bytes, for the quarantine.
+    pub skipped: Vec<u8>,
+}
+
+/// What was found, in the order of the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece<F, E> {
+    /// A frame, where it starts in the stream, and its bytes.
+    Frame {
+        /// The frame.
+        frame: F,
+        /// Its first byte, from 0.
+        at: u64,
+        /// As they came, for the journal.
+        bytes: Vec<u8>,
+    },
+    /// Something else.
+    Fault(Fault<E>),
+}
+
+/// How a protocol's frames are told from the bytes around them.
+pub(crate) trait Framing {
+    type Frame;
+    type Error;
+    /// The frame that starts with the first byte and its size. `None` when more bytes are needed, and then they are
+    /// fewer than the longest frame has.
+    fn at_start(bytes: &[u8]) -> Result<Option<(Self::Frame, usize)>, Self::Error>;
+    /// The error of a frame that has begun and of which no more comes.
+    fn truncated(bytes: &[u8]) -> Self::Error;
+    /// Whether an error only says that no frame starts here.
+    fn is_noise(error: &Self::Error) -> bool;
+}
+
+/// The bytes that wait for the rest of their frame.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    kept: Vec<u8>,
+    /// Offset of `kept` in the stream.
+    at: u64,
+}
+
+impl Waiting {
+    pub(crate) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Takes the next bytes; with `is_last` nothing more is waited for and nothing is kept.
+    pub(crate) fn push<P: Framing>(&mut self, bytes: &[u8], is_last: bool) -> Vec<Piece<P::Frame, P::Error>> {
+        self.kept.extend_from_slice(bytes);
+        let mut pieces = Vec::new();
+        let kept = std::mem::take(&mut self.kept);
+        // Start of the bytes that belong to no frame, and why.
+        let mut bad: Option<(usize, P::Error)> = None;
+        let mut here = 0;
+        let fault = |bad: &mut Option<(usize, P::Error)>, end: usize, pieces: &mut Vec<_>| {
+            if let Some((from, error)) = bad.take() {
+                pieces.push(Piece::Fault(Fault {
+                    error,
+                    at: self.at + from as u64,
+                    skipped: kept[from..end].to_vec(),
+                }));
+            }
+        };
+        while here < kept.len() {
+            let rest = &kept[here..];
+            match P::at_start(rest) {
+                Ok(Some((frame, size))) => {
+                    fault(&mut bad, here, &mut pieces);
+                    pieces.push(Piece::Frame {
+                        frame,
+                        at: self.at + here as u64,
+                        bytes: rest[..size].to_vec(),
+                    });
+                    here += size;
+                }
+                Ok(None) if !is_last => break,
+                Ok(None) => {
+                    bad.get_or_insert_with(|| (here, P::truncated(rest)));
+                    here += 1;
+                }
+                Err(error) => {
+                    // A begun frame that turns out bad tells more than the noise before it.
+                    if bad.as_ref().is_some_and(|(_, first)| P::is_noise(first)) && !P::is_noise(&error) {
+                        fault(&mut bad, here, &mut pieces);
+                    }
+                    bad.get_or_insert((here, error));
+                    here += 1;
+                }
+            }
+        }
+        fault(&mut bad, here, &mut pieces);
+        self.at += here as u64;
+        self.kept = kept[here..].to_vec();
+        pieces
+    }
+}
