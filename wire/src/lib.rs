@@ -7,6 +7,7 @@ pub mod cbor;
 pub mod decode;
 pub mod duration;
 pub mod gbt26875;
+pub mod hj212;
 pub mod line;
 pub mod message;
 pub mod modbus;

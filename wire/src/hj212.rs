@@ -1,0 +1,35 @@
+//! HJ 212: monitoring stations and emission sources over TCP, editions 2005, 2017 and 2025.
+//!
+//! Bytes → [`Framer`] → [`Frame`] → [`decode`] → [`Segment`]. Pure: connections, timeouts and who may speak are
+//! the server's. A frame is read in the edition its Flag tells, and answered in it.
+
+mod answer;
+mod codes;
+mod crc;
+mod decode;
+mod encode;
+mod factor;
+mod flag;
+mod framer;
+mod joining;
+mod readings;
+mod request;
+mod seal;
+mod segment;
+pub mod stamp;
+mod view;
+
+pub use answer::{Answered, data_answer, execution_answer, notice_answer, request_answer};
+pub use codes::{Command, ExeRtn, Kind, QnRtn, command_of, system_of};
+pub use crc::{crc, modbus_crc};
+pub use decode::{DecodeError, decode};
+pub use encode::{EncodeError, MAX_CP, encode, split};
+pub use factor::{Factor, Measure, factor_of};
+pub use flag::{Flag, Version};
+pub use framer::{Fault, FaultKind, Found, Frame, Framer, MAX_SEGMENT, STANDARD_SEGMENT};
+pub use joining::{JoinFault, JoinLimits, Joined, Joiner};
+pub use readings::{MINUTE_DATA, Sender, mark_of, readings};
+pub use request::{AnalyserCommand, History, MINUTE_INTERVALS, Peer, Request, RequestError};
+pub use seal::{Key, KeyError, SealError, encode_sealed, is_sealed_command, unseal};
+pub use segment::{Group, HEADER, Item, Quirk, Segment, SegmentError};
+pub use view::{FactorValue, View, view};

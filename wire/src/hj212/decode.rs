@@ -1,0 +1,100 @@
+//! A frame to its segment: the CRC of an encrypted one is checked here, because it is that of the plain text.
+
+use super::framer::Frame;
+use super::seal::{Key, SealError, unseal};
+use super::segment::{Quirk, Segment, SegmentError};
+
+/// Why a frame is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// Its segment names no device or no command.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// It is encrypted, and there is no key.
+    #[error("CP is encrypted and there is no key (byte {at})")]
+    NoKey {
+        /// Offset of the encrypted text in the segment.
+        at: usize,
+    },
+    /// Its encrypted text cannot be read.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The CRC does not fit what was decrypted, or that is no text: another key, or damage.
+    #[error("the decrypted segment is no text or its CRC does not fit (byte {at})")]
+    CrcAfterUnseal {
+        /// Offset of the encrypted text in the segment.
+        at: usize,
+    },
+    /// The length field is that of neither the encrypted nor the plain segment.
+    #[error("the length {declared} is neither {plain} of the plain nor {sealed} of the encrypted segment")]
+    Length {
+        /// What the length field says.
+        declared: usize,
+        /// Bytes of the plain segment.
+        plain: usize,
+        /// Bytes of the segment on the wire.
+        sealed: usize,
+    },
+}
+
+impl DecodeError {
+    /// Stable text.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Segment(error) => error.code(),
+            Self::NoKey { .. } => "no_key",
+            Self::Seal(_) => "sealed_text",
+            Self::CrcAfterUnseal { .. } => "crc_mismatch",
+            Self::Length { .. } => "length_mismatch",
+        }
+    }
+    /// Offset in the segment of the byte at which it shows.
+    pub fn at(&self) -> usize {
+        match self {
+            Self::Segment(error) => error.at,
+            Self::NoKey { at } | Self::CrcAfterUnseal { at } => *at,
+            Self::Seal(error) => error.at,
+            Self::Length { .. } => 0,
+        }
+    }
+}
+
+/// Reads one frame; `key` opens an encrypted one.
+///
+/// # Errors
+/// [`DecodeError`], with the offset in the segment.
+pub fn decode(frame: &Frame, key: Option<&Key>) -> Result<Segment, DecodeError> {
+    let mut segment = if frame.sealed {
+        let at = seal_start(&frame.segment);
+        let key = key.ok_or(DecodeError::NoKey { at })?;
+        let plain = unseal(&frame.segment, key)?;
+        // A damaged block decrypts to noise, which the CRC alone lets pass one time in 256.
+        let is_text = std::str::from_utf8(&plain).is_ok_and(|text| !text.contains(char::is_control));
+        if super::crc(&plain) != frame.crc || !is_text {
+            return Err(DecodeError::CrcAfterUnseal { at });
+        }
+        let (declared, sealed) = (frame.declared, frame.segment.len());
+        if declared != plain.len() && declared != sealed {
+            return Err(DecodeError::Length {
+                declared,
+                plain: plain.len(),
+                sealed,
+            });
+        }
+        Segment::parse(&plain)?
+    } else {
+        Segment::parse(&frame.segment)?
+    };
+    if frame.lower_case {
+        segment.quirks.push(Quirk::LowerCaseCrc);
+    }
+    if frame.is_long() {
+        segment.quirks.push(Quirk::LongSegment);
+    }
+    Ok(segment)
+}
+
+fn seal_start(segment: &[u8]) -> usize {
+    super::framer::find(segment, b"CP=&&{").map_or(0, |at| at + "CP=&&".len())
+}

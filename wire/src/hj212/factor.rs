@@ -1,0 +1,130 @@
+//! Factor codes and the quantities that they are: `factors.json`, read once.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use onemap_model::Quantity;
+use serde::Deserialize;
+
+/// A quantity, and the unit in which a code gives it when the device's profile says none.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measure {
+    /// What it is.
+    pub quantity: Quantity,
+    /// Its unit on the wire.
+    pub unit: String,
+}
+
+/// What a factor code stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Factor {
+    /// Code of 2017 and 2025.
+    pub code: String,
+    /// Code of 2005.
+    #[serde(default)]
+    pub code_2005: Option<String>,
+    /// Chinese name.
+    pub zh: String,
+    quantity: Quantity,
+    unit: String,
+    /// In frames of flue gas (ST 31 and 51) it is this.
+    #[serde(default)]
+    source: Option<Measure>,
+    /// The amount in a period (`Cou`).
+    #[serde(default)]
+    pub amount: Option<Measure>,
+}
+
+impl Factor {
+    /// What it measures in a frame of this system code.
+    pub fn measure(&self, st: &str) -> Measure {
+        match &self.source {
+            Some(source) if matches!(st, "31" | "51") => source.clone(),
+            _ => Measure {
+                quantity: self.quantity,
+                unit: self.unit.clone(),
+            },
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(rename = "about")]
+    _about: String,
+    #[serde(rename = "source")]
+    _source: String,
+    #[serde(rename = "verified")]
+    _verified: String,
+    factors: Vec<Factor>,
+}
+
+struct Factors {
+    list: Vec<Factor>,
+    by_code: HashMap<String, usize>,
+}
+
+fn factors() -> &'static Factors {
+    static FACTORS: OnceLock<Factors> = OnceLock::new();
+    FACTORS.get_or_init(|| {
+        let file: File = serde_json::from_str(include_str!("factors.json"))
+            .expect("the map is part of the program and its test reads it");
+        let by_code = file.factors.iter().enumerate().flat_map(|(i, factor)| {
+            let codes = std::iter::once(&factor.code).chain(&factor.code_2005);
+            codes.map(move |code| (code.clone(), i))
+        });
+        Factors {
+            by_code: by_code.collect(),
+            list: file.factors,
+        }
+    })
+}
+
+/// The factor of a code of any edition; `None` for codes that have no quantity here.
+pub fn factor_of(code: &str) -> Option<&'static Factor> {
+    let factors = factors();
+    factors.list.get(*factors.by_code.get(code)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_quantity_and_a_unit_that_it_is_given_in() {
+        let factors = factors();
+        let n_codes: usize = factors
+            .list
+            .iter()
+            .map(|f| 1 + usize::from(f.code_2005.is_some()))
+            .sum();
+        assert_eq!(factors.by_code.len(), n_codes, "a code stands twice");
+        for factor in &factors.list {
+            let measures = [
+                Some(factor.measure("22")),
+                Some(factor.measure("31")),
+                factor.amount.clone(),
+            ];
+            for measure in measures.into_iter().flatten() {
+                let one = measure.quantity.convert(1.0, &measure.unit);
+                assert!(
+                    one.is_some_and(f64::is_finite),
+                    "{}: {}",
+                    factor.code,
+                    measure.unit
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn codes_of_2005_are_the_same_factors() {
+        assert_eq!(factor_of("011").unwrap().code, "w01018");
+        assert_eq!(factor_of("B01").unwrap().code, "w00000");
+        assert_eq!(factor_of("a214"), None);
+    }
+}
