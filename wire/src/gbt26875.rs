@@ -19,6 +19,8 @@ mod view;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod stories;
+#[cfg(test)]
 mod vectors;
 
 pub use clock::{Clock, Time};

@@ -28,6 +28,8 @@ mod view;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod stories;
+#[cfg(test)]
 mod vectors;
 
 pub use bcd::{Decimal, Number};
