@@ -26,7 +26,7 @@ pub use decode::{DecodeError, decode};
 pub use encode::{EncodeError, MAX_CP, encode, split};
 pub use factor::{Factor, Measure, factor_of};
 pub use flag::{Flag, Version};
-pub use framer::{Fault, FaultKind, Found, Frame, Framer, MAX_SEGMENT, STANDARD_SEGMENT};
+pub use framer::{Fault, FaultKind, Frame, FrameError, Framer, MAX_SEGMENT, Piece, STANDARD_SEGMENT};
 pub use joining::{JoinFault, JoinLimits, Joined, Joiner};
 pub use readings::{MINUTE_DATA, Sender, mark_of, readings};
 pub use request::{AnalyserCommand, History, MINUTE_INTERVALS, Peer, Request, RequestError};

@@ -3,48 +3,45 @@
 #![allow(clippy::unwrap_used)]
 
 use onemap_wire::hj212::{
-    Found, Frame, Framer, Group, Item, Key, Segment, Sender, decode, encode, encode_sealed, readings, view,
+    Frame, Framer, Group, Item, Key, Piece, Segment, Sender, decode, encode, encode_sealed, readings, view,
 };
 use proptest::prelude::*;
 
-fn found(bytes: &[u8], pieces: &[usize]) -> Vec<Found> {
+fn cut(bytes: &[u8], sizes: &[usize]) -> Vec<Piece> {
     let mut framer = Framer::new(600);
     let mut all = Vec::new();
     let mut rest = bytes;
-    let mut pieces = pieces.iter().cycle();
-    while !rest.is_empty() {
-        let n = (*pieces.next().unwrap()).min(rest.len());
-        framer.push(&rest[..n]);
-        rest = &rest[n..];
-        all.extend(std::iter::from_fn(|| framer.next_found()));
-        assert!(
-            framer.held() <= 6 + 600 + 6 + n.max(1024),
-            "{} bytes are held",
-            framer.held()
-        );
+    for size in sizes.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let (next, later) = rest.split_at((*size).min(rest.len()));
+        all.extend(framer.push(next));
+        rest = later;
+        assert!(framer.n_waiting() <= 1024, "{} bytes wait", framer.n_waiting());
     }
-    all.extend(std::iter::from_fn(|| framer.finish()));
+    all.extend(framer.give_up());
+    assert_eq!(framer.n_waiting(), 0);
     all
 }
 
-fn frames(all: &[Found]) -> Vec<&Frame> {
-    let frame = |found: &'_ Found| matches!(found, Found::Frame(_));
+fn frames(all: &[Piece]) -> Vec<(u64, &Frame)> {
+    let frame_of = |piece: &'_ Piece| matches!(piece, Piece::Frame { .. });
     all.iter()
-        .filter(|found| frame(found))
-        .map(|found| match found {
-            Found::Frame(frame) => frame,
-            Found::Fault(_) => unreachable!(),
+        .filter(|piece| frame_of(piece))
+        .map(|piece| match piece {
+            Piece::Frame { frame, at, .. } => (*at, frame),
+            Piece::Fault(_) => unreachable!("only frames are left"),
         })
         .collect()
 }
 
-fn bytes_of(all: &[Found]) -> usize {
-    all.iter()
-        .map(|found| match found {
-            Found::Frame(frame) => frame.segment.len() + 12,
-            Found::Fault(fault) => fault.bytes.len(),
-        })
-        .sum()
+fn bytes_of(all: &[Piece]) -> Vec<u8> {
+    let bytes = |piece: &Piece| match piece {
+        Piece::Frame { bytes, .. } => bytes.clone(),
+        Piece::Fault(fault) => fault.skipped.clone(),
+    };
+    all.iter().flat_map(bytes).collect()
 }
 
 prop_compose! {
@@ -79,14 +76,14 @@ proptest! {
     #[test]
     fn what_is_encoded_decodes_plain_and_sealed(segment in segments()) {
         let key = Key::new([9; 16]);
-        let mut framer = Framer::default();
-        framer.push(&encode(&segment).unwrap());
-        framer.push(&encode_sealed(&segment, &key).unwrap());
-        for _ in 0..2 {
-            let Some(Found::Frame(frame)) = framer.next_found() else { panic!() };
-            prop_assert!(reads_as(&frame, Some(&key), &segment));
+        let mut stream = encode(&segment).unwrap();
+        stream.extend(encode_sealed(&segment, &key).unwrap());
+        let all = Framer::default().push(&stream);
+        prop_assert_eq!(frames(&all).len(), 2);
+        prop_assert_eq!(bytes_of(&all), stream);
+        for (_, frame) in frames(&all) {
+            prop_assert!(reads_as(frame, Some(&key), &segment));
         }
-        prop_assert_eq!(framer.held(), 0);
     }
 
     #[test]
@@ -99,11 +96,10 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] ^= by;
         let mut framer = Framer::default();
-        framer.push(&bytes);
-        for found in std::iter::from_fn(|| framer.finish()) {
-            if let Found::Frame(frame) = found {
-                prop_assert!(decode(&frame, Some(&key)).is_err() || reads_as(&frame, Some(&key), &segment));
-            }
+        let mut all = framer.push(&bytes);
+        all.extend(framer.give_up());
+        for (_, frame) in frames(&all) {
+            prop_assert!(decode(frame, Some(&key)).is_err() || reads_as(frame, Some(&key), &segment));
         }
     }
 
@@ -120,18 +116,19 @@ proptest! {
                 0 => encode_sealed(&segment, &key).unwrap(),
                 _ => encode(&segment).unwrap(),
             };
-            let cut = if how == 2 { frame.len() / 2 } else { frame.len() };
-            stream.extend_from_slice(&frame[..cut]);
+            let n = if how == 2 { frame.len() / 2 } else { frame.len() };
+            stream.extend_from_slice(&frame[..n]);
         }
-        let whole = found(&stream, &[stream.len()]);
-        let cut = found(&stream, &pieces);
-        prop_assert_eq!(frames(&whole), frames(&cut));
-        prop_assert_eq!((bytes_of(&whole), bytes_of(&cut)), (stream.len(), stream.len()));
+        let whole = cut(&stream, &[stream.len()]);
+        let pieces = cut(&stream, &pieces);
+        prop_assert_eq!(frames(&whole), frames(&pieces));
+        prop_assert_eq!(bytes_of(&pieces), stream.clone());
+        prop_assert_eq!(bytes_of(&whole), stream);
     }
 
     #[test]
     fn any_bytes_are_read_without_panic(bytes: Vec<u8>, text in "[A-Z=;,&/ 0-9-]{0,80}") {
-        found(&bytes, &[7]);
+        cut(&bytes, &[7]);
         for bytes in [&bytes[..], text.as_bytes(), format!("CN=2011;MN=A;CP=&&{text}&&").as_bytes()] {
             if let Ok(segment) = Segment::parse(bytes) {
                 readings(&segment, &Sender::new(None));

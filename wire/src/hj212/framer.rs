@@ -5,6 +5,7 @@
 //! bytes between frames may come in more than one fault.
 
 use super::crc::{crc, hex4, modbus_crc};
+use crate::stream;
 
 /// Longest data segment on the wire that is taken unless the caller says otherwise. The standard's limit is
 /// 1024; devices of 2005 send 1600, and an encrypted segment has five bytes for each of its own.
@@ -17,8 +18,6 @@ const TAIL: usize = 6;
 /// A whole frame whose CRC fits, or that is encrypted so that its CRC is to be checked after.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Offset of its `##` in the stream.
-    pub at: u64,
     /// The data segment as it came.
     pub segment: Vec<u8>,
     /// What the length field says: of an encrypted segment often the length of its plain text.
@@ -85,43 +84,42 @@ impl FaultKind {
     }
 }
 
-/// Bytes that are no frame.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why bytes are no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} (byte {at})")]
-pub struct Fault {
+pub struct FrameError {
     /// What is wrong.
     pub kind: FaultKind,
-    /// Offset in the stream of the byte at which it shows.
-    pub at: u64,
-    /// Offset in the stream of the first of the bytes.
-    pub start: u64,
-    /// The bytes that were skipped, whole.
-    pub bytes: Vec<u8>,
+    /// Offset of the byte at which it shows, from the first of the fault's bytes.
+    pub at: usize,
 }
+
+impl FrameError {
+    /// Stable text.
+    pub fn code(&self) -> &'static str {
+        self.kind.code()
+    }
+}
+
+/// Bytes of a stream that belong to no good frame.
+pub type Fault = stream::Fault<FrameError>;
+/// A frame or a fault, in the order of the stream.
+pub type Piece = stream::Piece<Frame, FrameError>;
 
 impl Fault {
     /// The data segment, when the frame was whole but for its CRC: the sender is to be told (`QnRtn=9`).
     pub fn segment(&self) -> Option<&[u8]> {
-        match self.kind {
+        match self.error.kind {
             FaultKind::CrcMismatch | FaultKind::CrcModbus | FaultKind::CrcNotHex => {
-                self.bytes.get(HEAD..self.bytes.len().checked_sub(TAIL)?)
+                self.skipped.get(HEAD..self.skipped.len().checked_sub(TAIL)?)
             }
             _ => None,
         }
     }
 }
 
-/// What came out of the stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// A frame.
-    Frame(Frame),
-    /// Bytes that are none.
-    Fault(Fault),
-}
-
-/// Finds frames in a byte stream. Holds at most one frame of the longest length that it takes, and what the
-/// caller gave it and has not taken out yet.
+/// Finds frames in a byte stream. Between calls it holds less than one frame of the longest length that it
+/// takes.
 #[derive(Debug)]
 pub struct Framer {
     limit: usize,
@@ -158,28 +156,35 @@ impl Framer {
         }
     }
 
-    /// Gives it the next bytes of the stream; take out what it finds before giving it more.
-    pub fn push(&mut self, bytes: &[u8]) {
+    /// Takes the next bytes and gives what is whole by now.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<Piece> {
         self.buffer.extend_from_slice(bytes);
+        std::iter::from_fn(|| self.next_piece()).collect()
     }
 
-    /// Bytes that are held.
-    pub fn held(&self) -> usize {
+    /// Gives up waiting for the rest of what has begun: when the line has been quiet for too long, or has ended.
+    /// Frames inside what was waited for are found; nothing is kept after it.
+    pub fn give_up(&mut self) -> Vec<Piece> {
+        std::iter::from_fn(|| self.last_piece()).collect()
+    }
+
+    /// How many bytes wait for the rest of their frame.
+    pub fn n_waiting(&self) -> usize {
         self.buffer.len()
     }
 
-    /// The next frame or fault; `None` when more bytes are needed.
-    pub fn next_found(&mut self) -> Option<Found> {
+    fn next_piece(&mut self) -> Option<Piece> {
         if !self.buffer.starts_with(b"##") {
             let n = self.garbage()?;
             return Some(self.fault(FaultKind::Garbage, 0, n));
         }
         match self.look() {
             Look::More => None,
-            Look::Frame(n, frame) => {
-                self.take(n);
-                Some(Found::Frame(frame))
-            }
+            Look::Frame(n, frame) => Some(Piece::Frame {
+                frame,
+                at: self.start,
+                bytes: self.take(n),
+            }),
             Look::Fault(kind, at, least) => {
                 let n = match kind {
                     // These frames are whole: what follows is not theirs.
@@ -191,10 +196,9 @@ impl Framer {
         }
     }
 
-    /// What is left when the stream has ended.
-    pub fn finish(&mut self) -> Option<Found> {
-        if let Some(found) = self.next_found() {
-            return Some(found);
+    fn last_piece(&mut self) -> Option<Piece> {
+        if let Some(piece) = self.next_piece() {
+            return Some(piece);
         }
         if self.buffer.is_empty() {
             return None;
@@ -203,9 +207,9 @@ impl Framer {
             true => (FaultKind::CutOff, 2),
             false => (FaultKind::Garbage, 1),
         };
-        let at = self.buffer.len();
         let n = self.to_next_head(least);
-        Some(self.fault(kind, at.min(n), n))
+        let at = if kind == FaultKind::CutOff { n } else { 0 };
+        Some(self.fault(kind, at, n))
     }
 
     /// How many bytes in front of the next `##` are no frame, when they can be said: a head follows, a line
@@ -273,7 +277,6 @@ impl Framer {
             return Look::Fault(kind, end - TAIL, end);
         }
         let frame = Frame {
-            at: self.start,
             segment: body.to_vec(),
             declared,
             crc: value,
@@ -321,13 +324,11 @@ impl Framer {
         }
     }
 
-    fn fault(&mut self, kind: FaultKind, at: usize, n: usize) -> Found {
-        let start = self.start;
-        Found::Fault(Fault {
-            kind,
-            at: start + at as u64,
-            start,
-            bytes: self.take(n),
+    fn fault(&mut self, kind: FaultKind, at: usize, n: usize) -> Piece {
+        Piece::Fault(Fault {
+            error: FrameError { kind, at },
+            at: self.start,
+            skipped: self.take(n),
         })
     }
 
@@ -372,3 +373,6 @@ pub(super) fn is_sealed(segment: &[u8]) -> bool {
 pub(super) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
+
+#[cfg(test)]
+mod tests;

@@ -354,3 +354,6 @@ fn allowed(
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,13 +157,11 @@ fn hex2(pair: &[u8]) -> Option<u8> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::hj212::{DecodeError, Found, Frame, Framer, Quirk, decode};
+    use crate::hj212::{DecodeError, Frame, Framer, Piece, Quirk, decode};
 
     fn framed(bytes: &[u8]) -> Frame {
-        let mut framer = Framer::default();
-        framer.push(bytes);
-        match framer.next_found() {
-            Some(Found::Frame(frame)) => frame,
+        match Framer::default().push(bytes).pop() {
+            Some(Piece::Frame { frame, .. }) => frame,
             other => panic!("{other:?}"),
         }
     }
