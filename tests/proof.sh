@@ -44,4 +44,5 @@ prove gateway-kills env ONEMAP_KILL_ROUNDS=10 cargo test --locked --workspace --
 prove chaos bash -ec 'for seed in 1 2 3 4 5; do python3 tests/proof/chaos.py --seed $seed; done'
 prove kill-under-load python3 tests/proof/kill_under_load.py --rounds 100 --minutes 40
 prove history-kills nice -n 19 python3 tests/proof/history_kills.py --rounds 50 --minutes 40
+prove soak python3 tests/proof/soak.py --minutes 60
 echo "what was asked for holds"
