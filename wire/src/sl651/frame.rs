@@ -457,9 +457,28 @@ fn named_station(encoding: Encoding, body: &[u8]) -> Option<Station> {
 
 /// CRC-16/MODBUS.
 pub(super) fn crc16(bytes: &[u8]) -> u16 {
+    // A stream may be made so that every few bytes look like the start of a long frame: by table this stays cheap.
     bytes.iter().fold(0xFFFF, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte), |crc, _| {
-            if crc & 1 == 1 { crc >> 1 ^ 0xA001 } else { crc >> 1 }
-        })
+        (crc >> 8) ^ CRC_OF_BYTE[usize::from((crc ^ u16::from(*byte)) & 0xFF)]
     })
 }
+
+const CRC_OF_BYTE: [u16; 256] = {
+    let mut table = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        let mut crc = i as u16;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 1 {
+                (crc >> 1) ^ 0xA001
+            } else {
+                crc >> 1
+            };
+            bit += 1;
+        }
+        table[i] = crc;
+        i += 1;
+    }
+    table
+};
