@@ -19,6 +19,7 @@ mod registrar;
 mod restore;
 mod serve;
 mod shipped;
+mod standards;
 
 /// Prints a line to standard output. A reader that has gone away (`| head`) ends the command without a word.
 macro_rules! say {
@@ -103,6 +104,9 @@ enum Command {
         /// The folder of the backup.
         dir: PathBuf,
     },
+    /// What values mean by law: indices by the edition of their day.
+    #[command(subcommand)]
+    Standards(standards::StandardsCommand),
     /// One digest each of latest values, history and transitions: equal for equal journals. That of `values` is
     /// equal, too, for a history and one that its export was imported into.
     Digest,
@@ -249,6 +253,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Check => check::check(load(), json),
         Command::Digest => check::digest(&load()?),
+        Command::Standards(command) => standards::run(&command, json),
         Command::History(HistoryCommand::Verify) => history::verify(&load()?, json),
         Command::History(HistoryCommand::Stat) => history::stat(&load()?, json),
         Command::Backup { dir } => backup::backup(&load()?, &dir, json),

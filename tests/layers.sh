@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo metadata --format-version 1 --no-deps --locked | python3 -c '
 import json, sys
-leaf = {"onemap-model", "onemap-wire", "onemap-log", "onemap-rules"}
+leaf = {"onemap-model", "onemap-wire", "onemap-log", "onemap-rules", "onemap-standards"}
 rooms = {"onemap-ingest", "onemap-spatial", "onemap-forecast", "onemap-alerts", "onemap-store"}
 own = {"onemap-store": {"onemap-log"}, "onemap-alerts": {"onemap-rules"}}
 bad = []

@@ -3,21 +3,24 @@
 
 /// One record and the line on which it begins, from 1.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) number: usize,
-    pub(super) fields: Vec<String>,
+pub struct Line {
+    /// The line.
+    pub number: usize,
+    /// Its fields.
+    pub fields: Vec<String>,
 }
 
 /// A record that is not written as it should be; the line on which it begins and why.
-pub(super) type BadLine = (usize, &'static str);
+pub type BadLine = (usize, &'static str);
 
 /// The records of a text.
-pub(super) struct Lines<'a> {
+pub struct Lines<'a> {
     rest: &'a str,
     number: usize,
 }
 
-pub(super) fn lines(text: &str) -> Lines<'_> {
+/// Reads the records of a text, each by itself.
+pub fn lines(text: &str) -> Lines<'_> {
     Lines {
         rest: text.strip_prefix('\u{feff}').unwrap_or(text),
         number: 1,

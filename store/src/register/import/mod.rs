@@ -3,7 +3,7 @@
 //! Every feature or line stands for itself: a bad one is an error with its place and the others are still
 //! read. The coordinate system of the file is declared in [`Mapping`], never guessed.
 
-mod csv;
+pub mod csv;
 mod devices_csv;
 mod entities_csv;
 mod field;
