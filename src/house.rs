@@ -374,7 +374,7 @@ fn assemble(
         links: Links::default(),
         provision: OnceLock::new(),
         keeping: Default::default(),
-        changing: tokio::sync::Mutex::default(),
+        changing: Arc::default(),
         config_faults: AtomicU64::new(0),
         refused: refused::decode(history_refused.as_deref()),
         readings: AtomicU64::new(0),
@@ -388,6 +388,7 @@ fn assemble(
             rules: config.rules_dir.clone(),
             profiles: config.profiles_dir.clone(),
             sources: config.push_dir.clone(),
+            changing: Arc::default(),
         },
         digests,
     });

@@ -192,7 +192,7 @@ pub struct Views {
     pub provision: OnceLock<Arc<dyn Provision>>,
     /// Held by who changes a device from what it reads of it until the change is folded, so that two changes at
     /// the same time do not undo one another.
-    pub changing: tokio::sync::Mutex<()>,
+    pub changing: Arc<tokio::sync::Mutex<()>>,
     /// Faults found in rule files and profiles since the start.
     pub config_faults: AtomicU64,
     /// Refusals of the pipeline, by label order of `Refusal::ALL`.
@@ -228,6 +228,8 @@ pub struct Folders {
     pub profiles: PathBuf,
     /// Push sources and their secrets.
     pub sources: PathBuf,
+    /// Held while rules are checked, written and taken up.
+    pub changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Folders {

@@ -190,9 +190,7 @@ impl Acts {
         at: Timestamp,
         changes: Vec<Register>,
     ) -> Result<u64, ActError> {
-        for (index, change) in changes.iter().enumerate() {
-            check_change(scope, index, change)?;
-        }
+        check_register(scope, &changes)?;
         let by = || scope.actor.clone();
         let stamped = |what| Record::Register(Stamped { at, by: by(), what });
         self.append(changes.into_iter().map(stamped)).await
@@ -205,12 +203,7 @@ impl Acts {
     /// # Errors
     /// See [`ActError`]; after all but [`ActError::Journal`] nothing was recorded.
     pub async fn record_rule(&self, scope: &Scope, at: Timestamp, file: RuleFile) -> Result<u64, ActError> {
-        permit(scope, Permission::Rules)?;
-        cover(scope, None)?;
-        RuleId::new(&file.name).map_err(|source| ActError::RuleName {
-            name: file.name.chars().take(64).collect(),
-            source,
-        })?;
+        check_rule(scope, &file)?;
         let by = scope.actor.clone();
         self.append([Record::Rule(Stamped { at, by, what: file })]).await
     }
@@ -313,6 +306,30 @@ fn check_step(at: Timestamp, step: &CommandStep) -> Result<(), ActError> {
         CommandStep::Cancelled { .. } => Ok(()),
         _ => Err(ActError::Verb),
     }
+}
+
+/// Whether a scope may record these changes of the register, for who does something before recording them.
+///
+/// # Errors
+/// As [`Acts::record_register`].
+pub fn check_register(scope: &Scope, changes: &[Register]) -> Result<(), ActError> {
+    let mut all = changes.iter().enumerate();
+    all.try_for_each(|(index, change)| check_change(scope, index, change))
+}
+
+/// Whether a scope may record this rule file, for who does something before recording it.
+///
+/// # Errors
+/// As [`Acts::record_rule`].
+pub fn check_rule(scope: &Scope, file: &RuleFile) -> Result<(), ActError> {
+    permit(scope, Permission::Rules)?;
+    cover(scope, None)?;
+    RuleId::new(&file.name)
+        .map(|_| ())
+        .map_err(|source| ActError::RuleName {
+            name: file.name.chars().take(64).collect(),
+            source,
+        })
 }
 
 fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), ActError> {

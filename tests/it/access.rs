@@ -313,3 +313,43 @@ fn one_token_for_two_devices_is_refused() {
         assert_eq!(request(&server.http, "", "POST", &path, Some("{}")).0, 200);
     }
 }
+
+/// Names and contents of the files in a folder of the server's.
+fn files(server: &Server, folder: &str) -> Vec<(String, String)> {
+    let mut files: Vec<(String, String)> = std::fs::read_dir(server.dir.join(folder))
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .map(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, std::fs::read_to_string(&path).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn what_is_refused_for_its_division_leaves_rules_and_profiles_as_they_are() {
+    let server = Server::new();
+    let rules = std::fs::read_to_string(server.dir.join("rules/air.yaml")).unwrap();
+    let profile = files(&server, "profiles").remove(0).1;
+    let before = (files(&server, "rules"), files(&server, "profiles"));
+    for role in ["integrator", "system_admin"] {
+        let made = run(
+            &server,
+            &["token", "create", "--role", role, "--division", "630102"],
+        );
+        let token = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+        for (method, path, body) in [
+            ("PUT", "/api/v1/rules/zz", Some(rules.as_str())),
+            ("PUT", "/api/v1/rules/air", Some("rules: []")),
+            ("DELETE", "/api/v1/rules/air", None),
+            ("PUT", "/api/v1/profiles/zz", Some(profile.as_str())),
+        ] {
+            let (status, answer) = request(&server.http, &token, method, path, body);
+            assert_eq!(status, 403, "{role} {method} {path}: {answer}");
+            let after = (files(&server, "rules"), files(&server, "profiles"));
+            assert!(after == before, "{role} {method} {path} changed the folder");
+        }
+    }
+}

@@ -15,6 +15,7 @@ use onemap_model::scope::Permission;
 use onemap_model::{
     AttributeScope, Device, DeviceId, DeviceState, DivisionCode, ProfileId, Quantity, Scope, Timestamp,
 };
+use onemap_store::acts::check_register;
 use onemap_wire::profile::Profile;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -163,7 +164,7 @@ pub(crate) async fn list_devices(
         at = looked_at.map(DeviceId::to_string);
         Ok(More::Yes)
     };
-    rows::answer(views, turns, limit, Default::default(), piece).await
+    rows::answer(views, turns.of_lists(), limit, Default::default(), piece).await
 }
 
 /// How many devices are in each lifecycle and status, of those a list with the same parameters holds.
@@ -382,12 +383,17 @@ pub(crate) async fn put_profile(
         let error = json!({"line": e.line, "column": e.column, "message": e.message});
         Problem::unprocessable("bad_profile", format!("profile `{id}`: {e}"), json!([error]))
     })?;
+    let change = vec![Register::Profile {
+        id: id.clone(),
+        text: text.clone(),
+    }];
+    // What stands in the folder is taken up, whoever put it there.
+    check_register(scope, &change).map_err(act_problem)?;
     // The folder first: were the record first, a stop between the two would undo it at the next start.
     Folders::write(&views.folders.profiles, id.as_str(), &text).map_err(|e| Problem::internal(&e))?;
-    let change = Register::Profile { id: id.clone(), text };
     let position = views
         .acts
-        .record_register(scope, views.now(), vec![change])
+        .record_register(scope, views.now(), change)
         .await
         .map_err(act_problem)?;
     views.applied(position).await.map_err(behind)?;

@@ -8,6 +8,7 @@ use onemap_model::RuleId;
 use onemap_model::record::RuleFile;
 use onemap_model::scope::Permission;
 use onemap_rules::RuleSet;
+use onemap_store::acts::check_rule;
 use serde_json::{Value, json};
 
 use crate::api::{act_problem, behind, list};
@@ -56,15 +57,19 @@ pub(crate) async fn put(
             "a file's name may not begin with a dot",
         ));
     }
-    if !text.trim().is_empty() {
-        check(&views, &name, &text)?;
-    }
-    // The folder first: were the record first, a stop between the two would undo it at the next start.
-    Folders::write(&views.folders.rules, &name, &text).map_err(|e| Problem::internal(&e))?;
     let file = RuleFile {
         name: name.clone(),
         text,
     };
+    // What stands in the folder is taken up, whoever put it there.
+    check_rule(scope, &file).map_err(act_problem)?;
+    // One after the other: two files that hold the same rule would each be right by itself.
+    let _one = views.folders.changing.lock().await;
+    if !file.text.trim().is_empty() {
+        check(&views, &name, &file.text)?;
+    }
+    // The folder first: were the record first, a stop between the two would undo it at the next start.
+    Folders::write(&views.folders.rules, &name, &file.text).map_err(|e| Problem::internal(&e))?;
     let position = views
         .acts
         .record_rule(scope, views.now(), file)

@@ -119,7 +119,7 @@ pub enum HistoryError {
     },
     /// The database was written by another version.
     #[error(
-        "history has layout {found}, this program reads {} to {}: a newer program wrote it; use that, or remove its folder and let it be made again from the journal",
+        "history has layout {found}, this program reads {} to {}: a newer program wrote it; use that one or a backup (the journal brings back only what it still holds: `onemap journal stat`)",
         disk::OLDEST_FORMAT,
         disk::FORMAT
     )]
