@@ -359,14 +359,46 @@ def run(folder, which, stations, wide, year, args, rows):
         shutil.rmtree(server.folder)
 
 
+# What is to be reached: of onemap alone at most so much, or of the peer's figure divided by onemap's at least so much.
+AT_MOST = {
+    "bytes a point in chunks, live": 1.45,
+    "bytes a point in chunks, rewritten": 1.26,
+    "set A: longest answer, ms": 100,
+    "set B: longest answer, ms": 100,
+    "open after kill -9, s": 5,
+}
+AHEAD_BY = {
+    "set A: CPU ns a point": 2,
+    "one series, 24 h, ms": 3,
+    "one series, 30 d by 1 h, ms": 3,
+    "one series, 1 y by 1 d, ms": 1,
+    "1000 series, 24 h by 1 h by division, ms": 2,
+    "1000 series, 24 h by 1 h by division, ms (before care)": 1,
+    "latest of 200000, ms": 50,
+    "last hour of 200000 series by division, ms": 1,
+}
+
+
 def table(rows):
     names = ["onemap", "VictoriaMetrics", "InfluxDB 1"]
     machine = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
-    print(f"\n{time.strftime('%Y-%m-%d')}, {os.cpu_count()} x {machine}\n\n| | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
+    print(f"\n{time.strftime('%Y-%m-%d')}, {os.cpu_count()} x {machine}\n\n| | {' | '.join(names)} | VictoriaMetrics / onemap | target | |\n|---|{'---|' * 6}")
+
+    def show(value):
+        return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
     for name, values in rows.items():
-        def show(value):
-            return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
-        print(f"| {name} | " + " | ".join(show(values.get(n)) for n in names) + " |")
+        own = values.get("onemap")
+        # What is asked before care has no other peer's figure than that of the same question.
+        peer = values.get(names[1]) or rows.get(name.removesuffix(" (before care)"), {}).get(names[1])
+        ratio = peer / own if own and peer and not name.endswith("points a second") else None
+        target = holds = ""
+        if name in AT_MOST and own:
+            target, holds = f"≤ {AT_MOST[name]}", own <= AT_MOST[name]
+        elif name in AHEAD_BY and ratio:
+            target, holds = f"≥ {AHEAD_BY[name]}x", ratio >= AHEAD_BY[name]
+        said = {True: "holds", False: "falls short", "": ""}[holds]
+        print(f"| {name} | " + " | ".join(show(values.get(n)) for n in names) + f" | {f'{ratio:.2f}x' if ratio else ''} | {target} | {said} |")
 
 
 if __name__ == "__main__":

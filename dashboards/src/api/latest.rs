@@ -189,5 +189,5 @@ pub(crate) async fn latest(
         rows.push_block(&columns, columns.n());
         Ok(more)
     };
-    rows::answer(views, turns, limit, around, piece).await
+    rows::answer(views, turns.of_lists(), limit, around, piece).await
 }

@@ -7,6 +7,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use onemap_store::engine::StoreError;
 use serde::Serialize;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::error::Problem;
@@ -26,13 +27,30 @@ const N_ROWS: usize = 2048;
 /// Pieces that are made at the same time.
 const N_TURNS: usize = 4;
 
+/// Exports that stand at the same time, however slowly they are read: a Parquet file in the making takes some
+/// megabytes.
+const N_EXPORTS: usize = 16;
+
+/// How long a question waits for its turn before it is told that there is none.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// The turns of those who make pieces; the others wait. Who has gone away takes none.
 #[derive(Clone)]
-pub(crate) struct Turns(Arc<Semaphore>);
+pub(crate) struct Turns {
+    /// Of questions to the history, which may take seconds.
+    questions: Arc<Semaphore>,
+    /// Of lists that memory has: they do not wait behind questions.
+    lists: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
+}
 
 impl Default for Turns {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(N_TURNS)))
+        Self {
+            questions: Arc::new(Semaphore::new(N_TURNS)),
+            lists: Arc::new(Semaphore::new(N_TURNS)),
+            exports: Arc::new(Semaphore::new(N_EXPORTS)),
+        }
     }
 }
 
@@ -128,14 +146,43 @@ pub(crate) async fn answer(
 pub(crate) type Piece = Result<(Vec<u8>, bool), Box<dyn std::error::Error + Send + Sync>>;
 
 impl Turns {
+    /// A place for an export, to be held as long as it stands.
+    ///
+    /// # Errors
+    /// [`Problem`] (503) while as many as may stand do.
+    pub(crate) fn export(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let busy = |_| {
+            Problem::unavailable(format!(
+                "{N_EXPORTS} exports are being read already: try again later"
+            ))
+        };
+        self.exports.clone().try_acquire_owned().map_err(busy)
+    }
+
+    /// The turns of who lists what memory has.
+    pub(crate) fn of_lists(mut self) -> Self {
+        self.questions = self.lists.clone();
+        self
+    }
+
     /// What a read of the history gives, done in a turn beside the async threads. Who goes away before it is his
     /// turn takes none.
+    ///
+    /// # Errors
+    /// What the read says, and 503 when no turn comes within 20 s.
     pub(crate) async fn once<T: Send + 'static>(
         &self,
         views: Arc<Views>,
         read: impl FnOnce(&Views) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
-        let turn = self.0.clone().acquire_owned().await;
+        let turn = tokio::time::timeout(PATIENCE, self.questions.clone().acquire_owned());
+        let Ok(turn) = turn.await else {
+            let why = format!(
+                "others' questions took all turns for {} s: try again later",
+                PATIENCE.as_secs()
+            );
+            return Err(Problem::unavailable(why));
+        };
         let turn = turn.expect("the turns are never closed");
         // Beside the async threads, without a way there and back where this one can leave them itself.
         let read = AssertUnwindSafe(move || {
@@ -169,7 +216,7 @@ impl Turns {
                     // Nobody takes it: as good.
                     let _ = pieces.send(Err(ended)).await;
                 }
-                () = send(&pieces, self.0, make) => {}
+                () = send(&pieces, self.questions, make) => {}
             }
         });
         Body::from_stream(ReceiverStream::new(taken))
@@ -229,7 +276,6 @@ async fn send(
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
 
     use super::*;
 

@@ -97,7 +97,7 @@ pub(crate) async fn series(
         }
         Ok(More::Yes)
     };
-    rows::answer(views, turns, limit, Default::default(), piece).await
+    rows::answer(views, turns.of_lists(), limit, Default::default(), piece).await
 }
 
 #[derive(Deserialize)]

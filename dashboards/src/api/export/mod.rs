@@ -157,6 +157,7 @@ pub(crate) async fn export(
     if chosen.from > chosen.to {
         return Err(Problem::bad_request("bad_range", "from is after to"));
     }
+    let place = turns.export()?;
     let series = series(&views, scope, &query)?;
     // Said before the first byte is sent: rows tell when they were received, which only the embedded history knows.
     let ids: Vec<SeriesId> = series.iter().map(|(_, id)| *id).collect();
@@ -173,7 +174,11 @@ pub(crate) async fn export(
             }
         }
     };
-    let mut response = Response::new(turns.body(end, pieces(views, series, chosen, writer)));
+    let mut pieces = pieces(views, series, chosen, writer);
+    let mut response = Response::new(turns.body(end, move || {
+        let _held = &place;
+        pieces()
+    }));
     let (content, name) = query.format.names();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content));
