@@ -330,10 +330,13 @@ fn files(server: &Server, folder: &str) -> Vec<(String, String)> {
 
 #[test]
 fn what_is_refused_for_its_division_leaves_rules_and_profiles_as_they_are() {
-    let server = Server::new();
-    let rules = std::fs::read_to_string(server.dir.join("rules/air.yaml")).unwrap();
-    let profile = files(&server, "profiles").remove(0).1;
+    let rules = include_str!("../../config/rules/air.yaml");
+    let server = Server::with_rules(&[("air", rules)]);
+    let profile = include_str!("../../config/profiles/modbus-meter.yaml");
+    let (status, answer) = server.request("PUT", "/api/v1/profiles/own", Some(profile));
+    assert_eq!(status, 200, "{answer}");
     let before = (files(&server, "rules"), files(&server, "profiles"));
+    let other = rules.replace("id: ", "id: other-");
     for role in ["integrator", "system_admin"] {
         let made = run(
             &server,
@@ -341,10 +344,10 @@ fn what_is_refused_for_its_division_leaves_rules_and_profiles_as_they_are() {
         );
         let token = String::from_utf8(made.stdout).unwrap().trim().to_owned();
         for (method, path, body) in [
-            ("PUT", "/api/v1/rules/zz", Some(rules.as_str())),
+            ("PUT", "/api/v1/rules/zz", Some(other.as_str())),
             ("PUT", "/api/v1/rules/air", Some("rules: []")),
             ("DELETE", "/api/v1/rules/air", None),
-            ("PUT", "/api/v1/profiles/zz", Some(profile.as_str())),
+            ("PUT", "/api/v1/profiles/zz", Some(profile)),
         ] {
             let (status, answer) = request(&server.http, &token, method, path, body);
             assert_eq!(status, 403, "{role} {method} {path}: {answer}");

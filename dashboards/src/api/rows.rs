@@ -29,7 +29,7 @@ const N_TURNS: usize = 4;
 
 /// Exports that stand at the same time, however slowly they are read: a Parquet file in the making takes some
 /// megabytes.
-const N_EXPORTS: usize = 16;
+const N_EXPORTS: usize = 48;
 
 /// How long a question waits for its turn before it is told that there is none.
 const PATIENCE: Duration = Duration::from_secs(20);
