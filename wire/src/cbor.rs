@@ -300,10 +300,7 @@ mod tests {
     use super::*;
 
     fn hex(text: &str) -> Vec<u8> {
-        (0..text.len())
-            .step_by(2)
-            .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
-            .collect()
+        crate::hex::read(text.as_bytes()).unwrap()
     }
 
     /// RFC 8949, appendix A.

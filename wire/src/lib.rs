@@ -7,12 +7,15 @@ pub mod cbor;
 pub mod decode;
 pub mod duration;
 pub mod gbt26875;
+mod hex;
 pub mod hj212;
 pub mod line;
 pub mod message;
 pub mod modbus;
 pub mod native;
 pub mod profile;
+#[cfg(test)]
+mod published;
 pub mod push;
 mod scalar;
 pub mod sl651;

@@ -27,7 +27,7 @@ use onemap_model::{ProfileId, Refusal, Timestamp};
 use serde_json::Value;
 
 use crate::message::quoted;
-use crate::{Message, Profile, Refused, native, thingsboard};
+use crate::{Message, Profile, Refused, hex, native, thingsboard};
 
 pub use path::Path;
 pub use source::SourceError;
@@ -213,7 +213,7 @@ impl Source {
                 .decode(text.trim())
                 .map_err(|_| of("its payload is not base64"))?,
             (Some(Value::String(text)), Encoding::Hex) => {
-                unhex(text.trim()).ok_or_else(|| of("its payload is not hexadecimal"))?
+                hex::read(text.trim().as_bytes()).map_err(|_| of("its payload is not hexadecimal"))?
             }
             _ => return Err(of("its payload is not a text")),
         };
@@ -234,18 +234,6 @@ impl Pushed {
         }
         message
     }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    let nibble = |digit: u8| char::from(digit).to_digit(16).map(|n| n as u8);
-    digits
-        .chunks(2)
-        .map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?))
-        .collect()
 }
 
 /// Seconds end where milliseconds of 1973 begin.

@@ -18,7 +18,6 @@ mod error;
 mod frame;
 mod framer;
 mod group;
-mod hex;
 mod packets;
 mod parameter;
 mod readings;

@@ -3,6 +3,8 @@
 //! What looks like a beginning and turns out to be none is gone over again from its second byte, so a mark that stands
 //! inside data never hides a frame. Every byte is told exactly once, in a frame or in a fault.
 
+use std::marker::PhantomData;
+
 /// Bytes that belong to no good frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault<E> {
@@ -31,9 +33,13 @@ pub enum Piece<F, E> {
 }
 
 /// How a protocol's frames are told from the bytes around them.
-pub(crate) trait Framing {
+pub trait Framing {
+    /// A frame.
     type Frame;
+    /// Why bytes are none.
     type Error;
+    /// Bytes of the longest frame.
+    const LONGEST: usize;
     /// The frame that starts with the first byte and its size. `None` when more bytes are needed, and then they are
     /// fewer than the longest frame has.
     fn at_start(bytes: &[u8]) -> Result<Option<(Self::Frame, usize)>, Self::Error>;
@@ -43,21 +49,50 @@ pub(crate) trait Framing {
     fn is_noise(error: &Self::Error) -> bool;
 }
 
-/// The bytes that wait for the rest of their frame.
-#[derive(Debug, Default)]
-pub(crate) struct Waiting {
+/// Cuts one connection's stream into frames. Between calls it keeps at most [`Framer::LIMIT`] bytes.
+#[derive(Debug)]
+pub struct Framer<P> {
+    /// The bytes that wait for the rest of their frame.
     kept: Vec<u8>,
     /// Offset of `kept` in the stream.
     at: u64,
+    protocol: PhantomData<P>,
 }
 
-impl Waiting {
-    pub(crate) fn len(&self) -> usize {
+impl<P> Default for Framer<P> {
+    fn default() -> Self {
+        Self {
+            kept: Vec::new(),
+            at: 0,
+            protocol: PhantomData,
+        }
+    }
+}
+
+impl<P: Framing> Framer<P> {
+    /// Most bytes that wait for the rest of their frame: one less than the longest frame.
+    pub const LIMIT: usize = P::LONGEST - 1;
+
+    /// A stream from its first byte.
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// Takes the next bytes and gives what is whole by now.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<Piece<P::Frame, P::Error>> {
+        self.cut(bytes, false)
+    }
+    /// Gives up waiting for the rest of the frame that has begun: when the line has been quiet for too long,
+    /// or has ended. Good frames inside what was waited for are found; nothing is kept after it.
+    pub fn give_up(&mut self) -> Vec<Piece<P::Frame, P::Error>> {
+        self.cut(&[], true)
+    }
+    /// How many bytes wait for the rest of their frame.
+    pub fn n_waiting(&self) -> usize {
         self.kept.len()
     }
 
     /// Takes the next bytes; with `is_last` nothing more is waited for and nothing is kept.
-    pub(crate) fn push<P: Framing>(&mut self, bytes: &[u8], is_last: bool) -> Vec<Piece<P::Frame, P::Error>> {
+    fn cut(&mut self, bytes: &[u8], is_last: bool) -> Vec<Piece<P::Frame, P::Error>> {
         self.kept.extend_from_slice(bytes);
         let mut pieces = Vec::new();
         let kept = std::mem::take(&mut self.kept);
@@ -105,4 +140,36 @@ impl Waiting {
         self.kept = kept[here..].to_vec();
         pieces
     }
+}
+
+/// Every byte of a stream, given in pieces of `size`, is told once and in its place, in a frame that reads back or in a
+/// fault; what waits stays below the limit.
+#[cfg(test)]
+pub(crate) fn is_told_byte_by_byte<P>(
+    stream: &[u8],
+    size: usize,
+    decode: impl Fn(&[u8]) -> Result<P::Frame, P::Error>,
+) where
+    P: Framing<Frame: PartialEq + std::fmt::Debug, Error: PartialEq + std::fmt::Debug>,
+{
+    let mut framer = Framer::<P>::new();
+    let mut pieces = Vec::new();
+    for chunk in stream.chunks(size) {
+        pieces.extend(framer.push(chunk));
+        assert!(framer.n_waiting() <= Framer::<P>::LIMIT);
+    }
+    pieces.extend(framer.give_up());
+    let mut told = Vec::new();
+    for piece in pieces {
+        let (at, bytes) = match piece {
+            Piece::Frame { at, bytes, frame } => {
+                assert_eq!(decode(&bytes), Ok(frame));
+                (at, bytes)
+            }
+            Piece::Fault(fault) => (fault.at, fault.skipped),
+        };
+        assert_eq!(at, told.len() as u64);
+        told.extend(bytes);
+    }
+    assert_eq!(told, stream);
 }

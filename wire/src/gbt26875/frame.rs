@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 
 use super::{Error, Time};
-use crate::stream::{self, Framing, Waiting};
+use crate::stream::{self, Framing};
 
 /// Bytes before the application data.
 pub(super) const HEAD: usize = 27;
@@ -146,6 +146,7 @@ fn sum(bytes: &[u8]) -> u8 {
 impl Framing for Frame {
     type Frame = Frame;
     type Error = Error;
+    const LONGEST: usize = AROUND + MAX_DATA;
 
     fn at_start(bytes: &[u8]) -> Result<Option<(Frame, usize)>, Error> {
         let Some(size) = size(bytes)? else {
@@ -200,29 +201,5 @@ pub type Fault = stream::Fault<Error>;
 /// A frame or a fault, in the order of the stream.
 pub type Piece = stream::Piece<Frame, Error>;
 
-/// Cuts one connection's stream into frames. Between calls it keeps at most [`Framer::LIMIT`] bytes.
-#[derive(Debug, Default)]
-pub struct Framer(Waiting);
-
-impl Framer {
-    /// Most bytes that wait for the rest of their frame: one less than the longest frame.
-    pub const LIMIT: usize = AROUND + MAX_DATA - 1;
-
-    /// A stream from its first byte.
-    pub fn new() -> Self {
-        Self::default()
-    }
-    /// Takes the next bytes and gives what is whole by now.
-    pub fn push(&mut self, bytes: &[u8]) -> Vec<Piece> {
-        self.0.push::<Frame>(bytes, false)
-    }
-    /// Gives up waiting for the rest of the frame that has begun. Good frames inside what was waited for are found;
-    /// nothing is kept after it.
-    pub fn give_up(&mut self) -> Vec<Piece> {
-        self.0.push::<Frame>(&[], true)
-    }
-    /// How many bytes wait for the rest of their frame.
-    pub fn n_waiting(&self) -> usize {
-        self.0.len()
-    }
-}
+/// Cuts one connection's stream into frames.
+pub type Framer = stream::Framer<Frame>;

@@ -4,8 +4,7 @@ use onemap_model::Timestamp;
 use proptest::prelude::*;
 
 use super::{
-    Address, Application, Clock, Component, Frame, Framer, Object, Piece, System, Text, Time, View, decode,
-    readings,
+    Address, Application, Clock, Component, Frame, Object, System, Text, Time, View, decode, readings,
 };
 
 prop_compose! {
@@ -91,27 +90,7 @@ proptest! {
         ], 0..6),
         size in 1usize..200,
     ) {
-        let stream = parts.concat();
-        let mut framer = Framer::new();
-        let mut pieces = Vec::new();
-        for chunk in stream.chunks(size) {
-            pieces.extend(framer.push(chunk));
-            prop_assert!(framer.n_waiting() <= Framer::LIMIT);
-        }
-        pieces.extend(framer.give_up());
-        let mut told = Vec::new();
-        for piece in pieces {
-            let (at, bytes) = match piece {
-                Piece::Frame { at, bytes, frame } => {
-                    prop_assert_eq!(Frame::decode(&bytes), Ok(frame));
-                    (at, bytes)
-                }
-                Piece::Fault(fault) => (fault.at, fault.skipped),
-            };
-            prop_assert_eq!(at, told.len() as u64);
-            told.extend(bytes);
-        }
-        prop_assert_eq!(told, stream);
+        crate::stream::is_told_byte_by_byte::<Frame>(&parts.concat(), size, Frame::decode);
     }
 
     #[test]

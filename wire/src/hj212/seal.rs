@@ -13,6 +13,7 @@ use super::crc::crc;
 use super::encode::{EncodeError, frame};
 use super::framer::find;
 use super::segment::Segment;
+use crate::hex;
 
 const BLOCK: usize = 16;
 
@@ -49,7 +50,7 @@ impl Key {
             return Err(KeyError);
         }
         for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-            *byte = hex2(pair).ok_or(KeyError)?;
+            *byte = hex::byte(pair).ok_or(KeyError)?;
         }
         Ok(Self::new(bytes))
     }
@@ -123,7 +124,7 @@ pub fn unseal(segment: &[u8], key: &Key) -> Result<Vec<u8>, SealError> {
         if written[0] != b'0' || !written[1].eq_ignore_ascii_case(&b'x') {
             return Err(fault);
         }
-        block[n_bytes % BLOCK] = hex2(&written[2..]).ok_or(fault)?;
+        block[n_bytes % BLOCK] = hex::byte(&written[2..]).ok_or(fault)?;
         n_bytes += 1;
         if n_bytes % BLOCK == 0 {
             key.0.decrypt_block((&mut block).into());
@@ -143,14 +144,6 @@ pub fn unseal(segment: &[u8], key: &Key) -> Result<Vec<u8>, SealError> {
     }
     plain.extend_from_slice(rest);
     Ok(plain)
-}
-
-fn hex2(pair: &[u8]) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    match pair {
-        [high, low] => Some((digit(*high)? << 4 | digit(*low)?) as u8),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Bodies of ASCII frames: `symbol value symbol value `, one blank between items.
 
 use super::body::{Body, Content};
-use super::{Direction, Element, Error, Frame, Group, Number, Stamp, Station, StationClass, hex};
+use super::{Direction, Element, Error, Frame, Group, Number, Stamp, Station, StationClass};
+use crate::hex;
 
 /// Reads a body. A first packet that is cut inside an item is kept as bytes. The words of a question or command stand
 /// one by one: it names symbols without values.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::hex;
+use crate::hex;
 
 /// Most bytes whose digits are read as a number; the standard's longest element has 6.
 const MAX_BYTES: usize = 16;

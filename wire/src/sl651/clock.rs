@@ -5,7 +5,7 @@ use jiff::tz::Offset;
 use onemap_model::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::hex;
+use crate::hex;
 
 const BEIJING: Offset = Offset::constant(8);
 

@@ -4,7 +4,8 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::group::Cursor;
-use super::{Error, Number, hex};
+use super::{Error, Number};
+use crate::hex;
 
 /// What function 50 counts, in order; the counters after these are not used.
 pub const COUNTERS: [&str; 18] = [

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use super::{Error, hex};
+use super::Error;
+use crate::hex;
 
 /// Longest body of one frame, packet number included: the length has 12 bits.
 pub(super) const MAX_LENGTH: usize = 4095;

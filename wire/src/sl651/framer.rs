@@ -5,43 +5,20 @@
 
 use super::frame::{Head, MAX_FRAME};
 use super::{Error, Frame};
-use crate::stream::{self, Framing, Waiting};
+use crate::stream::{self, Framing};
 
 /// Bytes of a stream that belong to no good frame.
 pub type Fault = stream::Fault<Error>;
 /// A frame or a fault, in the order of the stream.
 pub type Piece = stream::Piece<Frame, Error>;
 
-/// Cuts one connection's stream into frames. Between calls it keeps at most [`Framer::LIMIT`] bytes.
-#[derive(Debug, Default)]
-pub struct Framer(Waiting);
-
-impl Framer {
-    /// Most bytes that wait for the rest of their frame: one less than the longest frame.
-    pub const LIMIT: usize = MAX_FRAME - 1;
-
-    /// A stream from its first byte.
-    pub fn new() -> Self {
-        Self::default()
-    }
-    /// Takes the next bytes and gives what is whole by now.
-    pub fn push(&mut self, bytes: &[u8]) -> Vec<Piece> {
-        self.0.push::<Frame>(bytes, false)
-    }
-    /// Gives up waiting for the rest of the frame that has begun: when the line has been quiet for too long,
-    /// or has ended. Good frames inside what was waited for are found; nothing is kept after it.
-    pub fn give_up(&mut self) -> Vec<Piece> {
-        self.0.push::<Frame>(&[], true)
-    }
-    /// How many bytes wait for the rest of their frame.
-    pub fn n_waiting(&self) -> usize {
-        self.0.len()
-    }
-}
+/// Cuts one connection's stream into frames.
+pub type Framer = stream::Framer<Frame>;
 
 impl Framing for Frame {
     type Frame = Frame;
     type Error = Error;
+    const LONGEST: usize = MAX_FRAME;
 
     fn at_start(bytes: &[u8]) -> Result<Option<(Frame, usize)>, Error> {
         let Some(head) = Head::read(bytes)? else {
@@ -74,7 +51,7 @@ impl Framing for Frame {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::sl651::hex;
+    use crate::hex;
 
     const GOOD: &str = "7E7E01001234567812342F0008020003591011155111036BCA";
 

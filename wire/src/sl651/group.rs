@@ -3,7 +3,8 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::{Definition, Element, Error, Number, Stamp, Station, StationClass, hex};
+use super::{Definition, Element, Error, Number, Stamp, Station, StationClass};
+use crate::hex;
 
 /// One group.
 #[derive(Clone, Debug, PartialEq, Eq)]

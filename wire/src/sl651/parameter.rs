@@ -4,7 +4,8 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::group::Cursor;
-use super::{Definition, Element, Error, Number, hex};
+use super::{Definition, Element, Error, Number};
+use crate::hex;
 
 /// Which table a function reads or sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -264,7 +264,8 @@ impl Question {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::sl651::{decode, hex};
+    use crate::hex;
+    use crate::sl651::decode;
 
     fn frame(text: &str) -> Frame {
         Frame::decode(&hex::read(text.as_bytes()).unwrap()).unwrap()

@@ -4,7 +4,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Direction, Encoding, End, Error, Frame, Packet, decode, hex};
+use super::{Direction, Encoding, End, Error, Frame, Packet, decode};
+use crate::hex;
 
 /// A frame around `body` (hexadecimal, after serial number 7 and the send time), as its view tells it.
 fn told(function: u8, end: End, body: &str) -> Result<Value, Error> {

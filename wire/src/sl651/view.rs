@@ -4,7 +4,8 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::body::{Body, Content};
-use super::{Encoding, Error, Frame, function_name, hex};
+use super::{Encoding, Error, Frame, function_name};
+use crate::hex;
 
 /// A frame and what its body says.
 #[derive(Clone, Debug, PartialEq, Eq)]
