@@ -44,12 +44,17 @@ pub(crate) fn list(items: Vec<Value>, next: Option<String>) -> Json<Value> {
 
 /// The page size asked for, between 1 and [`MAX_LIMIT`].
 pub(crate) fn limit(asked: Option<usize>, default: usize) -> Result<usize, Problem> {
+    limit_up_to(MAX_LIMIT, asked, default)
+}
+
+/// The page size asked for, between 1 and `most`.
+pub(crate) fn limit_up_to(most: usize, asked: Option<usize>, default: usize) -> Result<usize, Problem> {
     match asked {
         None => Ok(default),
-        Some(n) if (1..=MAX_LIMIT).contains(&n) => Ok(n),
+        Some(n) if (1..=most).contains(&n) => Ok(n),
         Some(n) => Err(Problem::bad_request(
             "bad_limit",
-            format!("limit={n}: between 1 and {MAX_LIMIT}"),
+            format!("limit={n}: between 1 and {most}"),
         )),
     }
 }

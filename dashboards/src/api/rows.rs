@@ -15,7 +15,6 @@ use axum::response::Response;
 use bytes::Bytes;
 use onemap_store::engine::StoreError;
 use serde::Serialize;
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -184,19 +183,16 @@ impl Turns {
             return Err(Problem::unavailable(why));
         };
         let turn = turn.expect("the turns are never closed");
-        // Beside the async threads, without a way there and back where this one can leave them itself.
-        let read = AssertUnwindSafe(move || {
-            let made = read(&views);
-            drop(turn);
-            made
+        // The other tasks of this thread go on elsewhere meanwhile.
+        let made = tokio::task::block_in_place(|| {
+            catch_unwind(AssertUnwindSafe(|| {
+                let made = read(&views);
+                drop(turn);
+                made
+            }))
         });
-        let made = match Handle::current().runtime_flavor() {
-            RuntimeFlavor::CurrentThread => tokio::task::spawn_blocking(read.0)
-                .await
-                .map_err(|error| Problem::internal(&error))?,
-            _ => tokio::task::block_in_place(|| catch_unwind(read))
-                .map_err(|_| Problem::internal(&io::Error::other("a read of the history panicked")))?,
-        };
+        let panicked = |_| Problem::internal(&io::Error::other("a read of the history panicked"));
+        let made = made.map_err(panicked)?;
         made.map_err(|error| Problem::store(&error))
     }
 

@@ -4,7 +4,7 @@
 use onemap_model::Quality;
 use serde::{Deserialize, Serialize};
 
-use crate::api::MAX_LIMIT;
+use crate::api::{MAX_LIMIT, limit_up_to};
 use crate::error::Problem;
 use crate::views::quality_names;
 
@@ -27,14 +27,7 @@ impl Shape {
             Shape::Rows => MAX_LIMIT,
             Shape::Columns => MAX_COLUMN_ROWS,
         };
-        match asked {
-            None => Ok(most),
-            Some(n) if (1..=most).contains(&n) => Ok(n),
-            Some(n) => Err(Problem::bad_request(
-                "bad_limit",
-                format!("limit={n}: between 1 and {most}"),
-            )),
-        }
+        limit_up_to(most, asked, most)
     }
 }
 
