@@ -6,6 +6,7 @@
 
 mod intake;
 mod outlet;
+mod prompt;
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,8 +14,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::{Bytes, BytesMut};
-use onemap_log::{Batch, LogError};
+use bytes::{Buf as _, Bytes, BytesMut};
+use onemap_log::{Batch, LogError, ToldFirst};
 use onemap_model::record::{KIND_FRAME, Session as Change};
 use onemap_model::{Frame, Refusal, Source};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -23,6 +24,7 @@ use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use self::prompt::Prompt;
 use super::gate::Seat;
 use super::handshake::{Hello, Will, drain};
 use super::keep::push;
@@ -78,9 +80,19 @@ pub(super) struct Connection {
     announced: u64,
 
     out: BytesMut,
+    /// What the commit thread writes; none before there was anything.
+    prompt: Option<Prompted>,
     /// What the session is sent again, before anything new.
     resends: VecDeque<Resend>,
     answers: Answers,
+}
+
+/// Acknowledgements that were left to the commit thread.
+struct Prompted {
+    prompt: Arc<Prompt>,
+    told: Arc<dyn ToldFirst>,
+    /// How many marks from the front they belong to; none when it has nothing.
+    n_marks: usize,
 }
 
 /// What the client's packets said about messages to it, for the journal.
@@ -206,6 +218,7 @@ impl Connection {
             last_position: 0,
             announced: u64::MAX,
             out: BytesMut::new(),
+            prompt: None,
             resends: resends.into(),
             answers: Answers::default(),
             shared,
@@ -251,8 +264,17 @@ impl Connection {
         let has_room = member.has_room();
         self.buffer.reserve(self.chunk.max(self.lacking.min(CHUNK.1)));
         let spare = self.buffer.capacity() - self.buffer.len();
+        let prompted = self.prompt.as_ref();
+        let left = prompted.filter(|left| may_read && left.n_marks == self.marks.len());
+        let left = left
+            .filter(|_| !self.marks.is_empty())
+            .map(|left| Arc::clone(&left.prompt));
         tokio::select! {
             () = self.shared.stop.cancelled() => Err(End::Stopped),
+            () = told_to_go_on(left.as_deref()) => {
+                self.take_back();
+                Ok(())
+            }
             () = cancelled(self.denied.as_ref()) => {
                 let detail = "its certificate is denied now".to_owned();
                 Err(End::Refused(Refusal::DeniedCertificate, detail))
@@ -261,7 +283,7 @@ impl Connection {
                 true => End::Cut,
                 false => End::Replaced,
             }),
-            changed = self.durable.changed(), if !self.marks.is_empty() => match changed {
+            changed = self.durable.changed(), if !self.marks.is_empty() && left.is_none() => match changed {
                 Ok(()) => {
                     self.acknowledge();
                     Ok(())
@@ -362,6 +384,7 @@ impl Connection {
             at => (position_of(at), effect),
         });
         let effects = effects.collect();
+        self.acknowledge();
         self.last_position = position.max(staged.at_least);
         self.n_unacked_bytes += n_bytes;
         self.marks.push_back(Mark {
@@ -373,8 +396,90 @@ impl Connection {
             before,
         });
         self.announced = u64::MAX;
-        self.acknowledge();
+        if !self.prompt(stream) {
+            self.acknowledge();
+        }
         Ok(())
+    }
+
+    /// Leaves the acknowledgements of the last mark to the commit thread, if nothing else comes before or with
+    /// them; says whether it does.
+    fn prompt(&mut self, stream: &impl Transport) -> bool {
+        let Some(mark) = self.marks.back() else {
+            return false;
+        };
+        if mark.n_acks == 0 || !mark.effects.is_empty() || mark.before != u64::MAX || !self.out.is_empty() {
+            return false;
+        }
+        let n_marks = self.marks.len();
+        if n_marks - 1 != self.prompt.as_ref().map_or(0, |prompted| prompted.n_marks) {
+            return false;
+        }
+        if self.prompt.is_none() {
+            let outlet = stream.outlet();
+            let prompt = outlet.map(|outlet| Arc::new(Prompt::new(outlet, self.shared.counters.clone())));
+            self.prompt = prompt.map(|prompt| Prompted {
+                told: Arc::<Prompt>::clone(&prompt),
+                prompt,
+                n_marks: 0,
+            });
+        }
+        let (Some(prompted), Some(mark)) = (&mut self.prompt, self.marks.back_mut()) else {
+            return false;
+        };
+        prompted.n_marks = n_marks;
+        let acks = &self.acks[self.acks.len() - mark.ack_bytes..];
+        let n_acks = std::mem::take(&mut mark.n_acks);
+        prompted.prompt.add(mark.position, acks, n_acks);
+        let is_told = self.shared.log.tell_first(mark.position, &prompted.told);
+        if !is_told {
+            self.take_back();
+        }
+        is_told
+    }
+
+    /// Accounts for what the commit thread wrote. Where it left something that is due, all comes back.
+    fn settle(&mut self, durable: u64) {
+        let Some(prompted) = self.prompt.as_ref().filter(|prompted| prompted.n_marks > 0) else {
+            return;
+        };
+        let (n_written, is_behind) = prompted.prompt.written(durable);
+        self.account(n_written);
+        if is_behind {
+            self.take_back();
+        }
+    }
+
+    /// Takes back what was left to the commit thread and not written.
+    fn take_back(&mut self) {
+        let Some(prompted) = self.prompt.as_mut().filter(|prompted| prompted.n_marks > 0) else {
+            return;
+        };
+        let last = std::mem::take(&mut prompted.n_marks) - 1;
+        let (n_written, n_uncounted) = prompted.prompt.take_back();
+        if let Some(mark) = self.marks.get_mut(last) {
+            mark.n_acks = n_uncounted;
+        }
+        self.account(n_written);
+    }
+
+    /// These bytes of the acknowledgements are written. The rest of a mark that was begun goes before anything
+    /// else; it is due.
+    fn account(&mut self, mut n_written: usize) {
+        self.acks.advance(n_written);
+        for mark in &mut self.marks {
+            let n_of_mark = mark.ack_bytes.min(n_written);
+            n_written -= n_of_mark;
+            mark.ack_bytes -= n_of_mark;
+            if n_written == 0 {
+                if n_of_mark > 0 && mark.ack_bytes > 0 {
+                    let mut rest = self.acks.split_to(std::mem::take(&mut mark.ack_bytes));
+                    rest.unsplit(std::mem::take(&mut self.out));
+                    self.out = rest;
+                }
+                return;
+            }
+        }
     }
 
     async fn append(&mut self, batch: &Batch, stream: &mut impl Transport) -> Result<u64, End> {
@@ -400,11 +505,17 @@ impl Connection {
     /// Makes due whatever is durable by now: acknowledgements to the client, messages to subscribers.
     fn acknowledge(&mut self) {
         let durable = *self.durable.borrow_and_update();
+        if self.marks.front().is_some_and(|mark| mark.position <= durable) {
+            self.settle(durable);
+        }
         while let Some(mark) = self.marks.front()
             && mark.position <= durable
         {
             let Some(mark) = self.marks.pop_front() else { break };
             self.out.extend_from_slice(&self.acks.split_to(mark.ack_bytes));
+            if let Some(prompted) = &mut self.prompt {
+                prompted.n_marks = prompted.n_marks.saturating_sub(1);
+            }
             self.n_unacked_bytes -= mark.n_bytes;
             self.shared.counters.acknowledged(mark.n_acks);
             for (position, effect) in mark.effects {
@@ -473,6 +584,7 @@ impl Connection {
         if self.out.is_empty() {
             return Ok(());
         }
+        self.take_back();
         let write = async {
             stream.write_all_buf(&mut self.out).await?;
             stream.flush().await // TLS and WebSocket hold bytes back
@@ -566,6 +678,14 @@ impl Connection {
 async fn cancelled(token: Option<&CancellationToken>) {
     match token {
         Some(token) => token.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// For ever pending where nothing is left to the commit thread.
+async fn told_to_go_on(left: Option<&Prompt>) {
+    match left {
+        Some(left) => left.is_back.notified().await,
         None => std::future::pending().await,
     }
 }

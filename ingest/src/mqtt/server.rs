@@ -27,7 +27,7 @@ use super::room::{Chair, Room};
 use super::session::Sessions;
 use super::strangers::Strangers;
 use super::tls::{Admission, Certificates, Credential, TlsError};
-use super::transport::Transport;
+use super::transport::{Line, Transport};
 use super::websocket::{self, NotUpgraded};
 use super::{Auth, MqttConfig, Provision, handshake, provision, sys};
 use crate::{Counters, Fanout, Links};
@@ -359,7 +359,7 @@ async fn serve(stream: TcpStream, newcomer: Newcomer, carrier: Carrier, shared: 
     };
     // What carries TLS or WebSocket is behind a pointer: of one kind, and small in every task.
     match carrier {
-        Carrier::Tcp => talk(stream, arrival, chair, shared).await,
+        Carrier::Tcp => talk(Line::new(stream), arrival, chair, shared).await,
         other => Box::pin(unwrap(stream, arrival, chair, other, shared)).await,
     }
 }

@@ -262,6 +262,8 @@ impl<S: Transport> WebSocket<S> {
     }
 }
 
+impl<S: Transport> Transport for WebSocket<S> {}
+
 impl<S: Transport> AsyncRead for WebSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,

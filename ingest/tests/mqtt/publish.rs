@@ -2,7 +2,7 @@
 
 use onemap_model::Refusal;
 
-use crate::client::{Client, Connect, TELEMETRY, publish, with_id};
+use crate::client::{Client, Connect, TELEMETRY, publish, subscribe, with_id};
 use crate::server::{Server, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,6 +49,58 @@ async fn many_in_flight_are_acknowledged_in_order_and_kept_in_order() {
     .await;
     let want: Vec<String> = (1..=N).map(|id| id.to_string()).collect();
     assert_eq!(server.payloads(), want);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_of_all_kinds_keep_their_order_and_are_counted() {
+    let server = Server::start().await;
+    let mut client = Client::connect(server.address, &Connect::of("A")).await;
+    let mut others = Vec::new();
+    for name in ["B", "C", "D"] {
+        others.push(Client::connect(server.address, &Connect::of(name)).await);
+    }
+    let mut n_acks = 0;
+    for round in 1..=200u16 {
+        // Alone and among others, in one piece and in several, with what is answered at once between.
+        let id = round * 10;
+        client.send(&publish(TELEMETRY, 1, id, b"1")).await;
+        client.send(&publish(TELEMETRY, 1, id + 1, b"2")).await;
+        if round % 3 == 0 {
+            for other in &mut others {
+                other.send(&publish(TELEMETRY, 1, id, b"o")).await;
+            }
+        }
+        let mut bytes = publish(TELEMETRY, 1, id + 2, b"3");
+        if round % 2 == 0 {
+            bytes.extend(subscribe(id + 3, &[("v1/devices/me/rpc/request/+", 1)]));
+        }
+        bytes.extend(publish(TELEMETRY, 2, id + 4, b"4"));
+        client.send(&bytes).await;
+        for id in id..id + 3 {
+            client.expect_id(0x40, id).await;
+        }
+        if round % 2 == 0 {
+            client
+                .expect(0x90, &[((id + 3) >> 8) as u8, (id + 3) as u8, 1])
+                .await;
+        }
+        client.expect_id(0x50, id + 4).await;
+        client.send(&with_id(0x62, id + 4)).await;
+        client.expect_id(0x70, id + 4).await;
+        n_acks += 4;
+        if round % 3 == 0 {
+            for other in &mut others {
+                other.expect_id(0x40, id).await;
+            }
+            n_acks += 3;
+        }
+    }
+    client.ping().await;
+    until("every acknowledgement counted", || {
+        server.counters.counted().acks >= n_acks
+    })
+    .await;
+    assert_eq!(server.counters.counted().publishes, n_acks);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

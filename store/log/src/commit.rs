@@ -196,6 +196,7 @@ impl Drop for Farewell {
         let why = || Ended::Failed("the commit thread ended unexpectedly".into());
         pending.ended.get_or_insert_with(why);
         drop(pending);
+        self.0.first.end();
         self.0.progress.notify_all();
         self.0.room_for_tasks.notify_waiters();
     }
@@ -328,6 +329,7 @@ impl Committer {
         pending.n_committed += n_records;
         let busy = pending.n_records > 0;
         drop(pending);
+        self.shared.first.tell(last);
         // Those who wait for an acknowledgement first, then those who read the records.
         self.durable.send_replace(last);
         self.shared.room_for_tasks.notify_waiters();

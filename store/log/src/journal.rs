@@ -15,8 +15,9 @@ use tokio::sync::{Notify, watch};
 use tracing::warn;
 
 use crate::{
-    Batch, Config, LogError, Reader, Recovery,
+    Batch, Config, LogError, Reader, Recovery, ToldFirst,
     commit::Committer,
+    first::First,
     recover,
     shared::{Ended, Pending, Shared, lock, wait},
 };
@@ -99,6 +100,7 @@ impl Log {
             disk_bytes: AtomicU64::new(opened.catalog.total_bytes()),
             catalog: Mutex::new(opened.catalog),
             durable: receiver,
+            first: First::new(recovery.last),
             upkeep: Mutex::new(opened.carry),
             stopping: AtomicBool::new(false),
             closed_a_segment: Condvar::new(),
@@ -203,6 +205,13 @@ impl Log {
     /// closed or has failed; [`Log::status`] says which.
     pub fn durable(&self) -> watch::Receiver<u64> {
         self.shared().durable.clone()
+    }
+
+    /// Has the commit thread itself tell `who` once `position` is durable, before [`Log::durable`] says so. False
+    /// when it will not: many want that, it is durable already, or the log has ended. Also after a true one it may
+    /// be told that it is [not first](ToldFirst::not_first), and waits in the usual way.
+    pub fn tell_first(&self, position: u64, who: &Arc<dyn ToldFirst>) -> bool {
+        self.shared().first.wait(position, who)
     }
 
     /// Waits until the record at `position` is durable.

@@ -11,7 +11,8 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    Batch, Config, LogError, carry::Carry, catalog::Catalog, frame::MARK_BYTES, segment::HEADER_BYTES,
+    Batch, Config, LogError, carry::Carry, catalog::Catalog, first::First, frame::MARK_BYTES,
+    segment::HEADER_BYTES,
 };
 
 /// Bytes from which a commit is worth its sync without waiting for company.
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) disk_bytes: AtomicU64,
     /// The commit thread holds the sender: when it ends, for whatever reason, receivers learn of it.
     pub(crate) durable: watch::Receiver<u64>,
+    /// Whom the commit thread tells before it says so there.
+    pub(crate) first: First,
     /// Held while segments are removed or replaced.
     pub(crate) upkeep: Mutex<Carry>,
     /// Tells the compressor to end, and wakes it (with the catalog's lock).
