@@ -12,3 +12,4 @@ pub mod mqtt;
 pub mod obey;
 pub mod prng;
 pub mod replay;
+pub mod station;

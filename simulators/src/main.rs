@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use onemap_sim::{city, load, modbus, replay};
+use onemap_sim::{city, load, modbus, replay, station};
 use tokio_util::sync::CancellationToken;
 
 /// After a signal everything has ended within this time, or is cut off.
@@ -30,6 +30,8 @@ enum Command {
     Replay(PlayArgs),
     /// Simulates Modbus TCP slaves; prints one ready line with their addresses.
     Modbus(ModbusArgs),
+    /// Simulates field stations of HJ 212, SL 651 or GB/T 26875.3; prints one JSON line when they end.
+    Stations(station::StationArgs),
     /// Measures an MQTT server; prints one JSON line.
     Load(load::LoadArgs),
 }
@@ -156,6 +158,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
                 };
                 modbus::run(config, stop.clone()).await
             }
+            Command::Stations(args) => station::run(args, stop.clone()).await,
             Command::Load(args) => load::run(args, stop.clone()).await,
         }
     };
