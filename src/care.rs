@@ -16,6 +16,9 @@ use crate::pipeline::Room;
 const EVERY: Duration = Duration::from_secs(600);
 /// How long care waits that found no room on the disk, or failed, before it is tried again.
 const RETRY: Duration = Duration::from_secs(10);
+/// Rounds of letting go, a checkpoint between each two, that follow one care: the floor is raised, series forget, weeks
+/// and rows go. Care of many days takes minutes, and what is to go would stay as long again for each of them.
+const N_ROUNDS: u32 = 4;
 /// A checkpoint that was due has been made by then.
 const AFTER_CHECKPOINT: Duration = Duration::from_secs(1);
 /// Between two slices of the scrub.
@@ -36,12 +39,14 @@ pub(crate) async fn run(
 ) -> Result<()> {
     let mut pause = Duration::ZERO;
     let mut is_told = false;
+    let mut n_rounds = 0;
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(pause) => {}
         }
         let (views, room, stop) = (views.clone(), room.clone(), stop.clone());
+        let is_care_due = n_rounds == 0;
         let cared = tokio::task::spawn_blocking(move || {
             let is_over = || stop.is_cancelled();
             if let Err(full) = room.check() {
@@ -53,8 +58,10 @@ pub(crate) async fn run(
                     false => Ok((Cared::default(), gone)),
                 };
             }
-            let now = (views.clock)();
-            let cared = views.history.care(now, &is_over)?;
+            let cared = match is_care_due {
+                true => views.history.care((views.clock)(), &is_over)?,
+                false => Cared::default(),
+            };
             Ok::<_, anyhow::Error>((cared, views.history.let_go(&is_over)?))
         })
         .await
@@ -66,6 +73,10 @@ pub(crate) async fn run(
         let was_told = std::mem::replace(&mut is_told, cared.is_err());
         match cared {
             Ok((cared, gone)) => {
+                n_rounds += 1;
+                if gone == LetGo::default() || n_rounds == N_ROUNDS {
+                    n_rounds = 0;
+                }
                 if gone != LetGo::default() {
                     pause = checkpoint_every + AFTER_CHECKPOINT;
                 }

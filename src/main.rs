@@ -37,6 +37,11 @@ use onemap_model::{DivisionCode, Role};
 
 use crate::config::Config;
 
+/// Gives freed pages back to the system after ten seconds, on a thread of its own. With glibc's allocator a server under
+/// care had half as much memory again after nine minutes, and did not give it back (docs/proof/soak.txt).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// City sensing and one-map operations backend (城市运行管理一张图).
 #[derive(Parser)]
 #[command(version, propagate_version = true)]

@@ -121,6 +121,8 @@ struct Days {
     changed: BTreeSet<i64>,
     /// The day entered there last, since nearly always the next one is the same.
     last_changed: Option<i64>,
+    /// Days that may hold counters which are not packed: written to since they were packed last.
+    open: BTreeSet<i64>,
     /// By device: from when (ms) on it is to report every so many seconds (0 not at all), oldest first.
     /// What holds first holds for all time before, too.
     expected: HashMap<DeviceId, Vec<(i64, u32)>>,
@@ -175,6 +177,7 @@ impl Days {
         }
         if self.last_changed != Some(day) {
             self.changed.insert(day);
+            self.open.insert(day);
             self.last_changed = Some(day);
         }
         let cell = self.by_day.entry(day).or_default().entry(device.clone());
@@ -193,10 +196,32 @@ impl Days {
         self.heard_changed = true;
     }
 
+    /// Packs what was written to of days before the last but one. Not only of those that changed now: a day's last
+    /// change mostly comes before its turn.
+    fn pack_old(&mut self) {
+        let Some((newest, _)) = self.by_day.last_key_value() else {
+            return;
+        };
+        let still_open = self.open.split_off(&(newest - 1));
+        for day in std::mem::replace(&mut self.open, still_open) {
+            for cell in self
+                .by_day
+                .get_mut(&day)
+                .into_iter()
+                .flat_map(HashMap::values_mut)
+            {
+                if let Cell::Open(hours) = cell {
+                    *cell = Cell::Packed(pack(hours));
+                }
+            }
+        }
+    }
+
     fn forget_before(&mut self, first_kept: i64) {
         let kept = self.by_day.split_off(&first_kept);
         let forgotten = std::mem::replace(&mut self.by_day, kept);
         self.changed.extend(forgotten.into_keys());
+        self.open = self.open.split_off(&first_kept);
         self.last_changed = None;
     }
 }
@@ -379,18 +404,19 @@ impl GapLedger {
 
     /// What a checkpoint has to keep: name and blob of every day that changed since the last call,
     /// and an empty blob for each that is no longer kept. Pass them as extras of the next checkpoint.
+    /// Days before the last but one are packed then.
     pub fn encode_changed(&self) -> Vec<(String, Vec<u8>)> {
         let mut days = self.write();
-        let newest = days.by_day.keys().next_back().copied();
         days.last_changed = None;
+        days.pack_old();
         let expected = std::mem::take(&mut days.expected_changed).then(|| write_expected(&days.expected));
         let heard = std::mem::take(&mut days.heard_changed).then(|| write_heard(&days.heard));
         std::mem::take(&mut days.changed)
             .into_iter()
             .map(|day| {
                 let mut blob = Vec::new();
-                if let Some(devices) = days.by_day.get_mut(&day) {
-                    let mut rows: Vec<(&DeviceId, &mut Cell)> = devices.iter_mut().collect();
+                if let Some(devices) = days.by_day.get(&day) {
+                    let mut rows: Vec<(&DeviceId, &Cell)> = devices.iter().collect();
                     rows.sort_by(|a, b| a.0.cmp(b.0));
                     for (device, cell) in rows {
                         let packed = cell.packed();
@@ -398,9 +424,6 @@ impl GapLedger {
                         blob.push(device.as_str().len() as u8);
                         blob.extend(device.as_str().as_bytes());
                         blob.extend(&packed);
-                        if Some(day) < newest.map(|newest| newest - 1) {
-                            *cell = Cell::Packed(packed);
-                        }
                     }
                 }
                 (format!("{BLOB}{day}"), blob)
@@ -868,6 +891,34 @@ mod tests {
         let outcomes = station.history.append(&suspect).unwrap();
         station.ledger.note(&suspect, &outcomes, true);
         assert_eq!(station.hour(8, time("09:00:00")).counts, counts);
+    }
+
+    #[test]
+    fn a_day_that_ended_is_packed_though_nothing_changes_in_it_any_more() {
+        let station = Station::new();
+        let day = Duration::from_secs(86_400);
+        let n_open = || {
+            let days = station.ledger.read();
+            let cells = days.by_day.values().flat_map(HashMap::values);
+            cells.filter(|cell| matches!(cell, Cell::Open(_))).count()
+        };
+        let start = time("08:00:00");
+        for i in 0..10u32 {
+            // Each day has its checkpoint before the next one begins.
+            station.says(&frame("air-1", start + day * i, 1.0, Duration::ZERO));
+            station.ledger.encode_changed();
+            assert!(n_open() <= 2, "{} days are open", n_open());
+        }
+        // Late, for a packed day.
+        station.says(&frame(
+            "air-1",
+            start + day * 3 + Duration::from_secs(1),
+            2.0,
+            Duration::ZERO,
+        ));
+        assert_eq!(n_open(), 3);
+        assert_eq!(station.ledger.encode_changed().len(), 1);
+        assert_eq!(n_open(), 2);
     }
 
     #[test]
