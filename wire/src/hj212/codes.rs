@@ -1,9 +1,13 @@
-//! System codes, commands and return codes, with their names.
+//! System codes and commands (`codes.json`, read once), and return codes.
+
+use std::sync::OnceLock;
+
+use serde::Deserialize;
 
 use super::flag::Version;
 
 /// How a command goes between centre and device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// From the centre: 9011, then data if there are, then 9012.
@@ -19,153 +23,116 @@ pub enum Kind {
 }
 
 /// A command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Command {
     /// Its number.
     pub cn: u16,
     /// How it goes.
     pub kind: Kind,
     /// English name.
-    pub en: &'static str,
+    pub en: String,
     /// Chinese name.
-    pub zh: &'static str,
+    pub zh: String,
+    /// The editions that have the number with this meaning; all of them when none are named.
+    #[serde(default)]
+    editions: Vec<String>,
 }
 
-use Kind::{Answer, Notice, Request, RequestOrUpload, Upload};
-
-const fn command(cn: u16, kind: Kind, en: &'static str, zh: &'static str) -> Command {
-    Command { cn, kind, en, zh }
+impl Command {
+    fn is_of(&self, version: Version) -> bool {
+        self.editions.iter().any(|edition| edition == version.name())
+    }
 }
 
-const COMMANDS: &[Command] = &[
-    command(1000, Request, "set timeout and resends", "设置超时时间及重发次数"),
-    command(1011, RequestOrUpload, "read the clock", "提取现场机时间"),
-    command(1012, Request, "set the clock", "设置现场机时间"),
-    command(1013, Notice, "ask for a clock calibration", "现场机时间校准请求"),
-    command(
-        1061,
-        RequestOrUpload,
-        "read the real-time interval",
-        "提取实时数据间隔",
-    ),
-    command(1062, Request, "set the real-time interval", "设置实时数据间隔"),
-    command(
-        1063,
-        RequestOrUpload,
-        "read the minute interval",
-        "提取分钟数据间隔",
-    ),
-    command(1064, Request, "set the minute interval", "设置分钟数据间隔"),
-    command(1072, Request, "set the password", "设置现场机密码"),
-    command(2011, RequestOrUpload, "real-time data", "实时数据"),
-    command(2012, Notice, "stop real-time data", "停止察看实时数据"),
-    command(2021, RequestOrUpload, "device state", "设备运行状态"),
-    command(2022, Notice, "stop device state", "停止察看设备运行状态"),
-    command(2031, RequestOrUpload, "day data", "日历史数据"),
-    command(
-        2041,
-        RequestOrUpload,
-        "running hours of the day",
-        "设备运行时间日历史数据",
-    ),
-    command(2051, RequestOrUpload, "minute data", "分钟数据"),
-    command(2061, RequestOrUpload, "hour data", "小时数据"),
-    command(2081, Upload, "start of the logger", "数采仪开机时间"),
-    command(3011, Request, "zero and span calibration", "零点校准量程校准"),
-    command(3012, Request, "sample now", "即时采样"),
-    command(3013, Request, "clean or back-flush", "启动清洗/反吹"),
-    command(3014, Request, "comparison sample", "比对采样"),
-    command(3015, RequestOrUpload, "keep a sample", "超标留样"),
-    command(3016, Request, "set the sampling cycle", "设置采样时间周期"),
-    command(
-        3017,
-        RequestOrUpload,
-        "read the sampling cycle",
-        "提取采样时间周期",
-    ),
-    command(3018, RequestOrUpload, "time to a result", "提取出样时间"),
-    command(3019, RequestOrUpload, "serial number", "提取设备唯一标识"),
-    command(3020, RequestOrUpload, "field information", "提取现场机信息"),
-    command(3021, Request, "set a field parameter", "设置现场机参数"),
-    command(9011, Answer, "answer to a request", "请求应答"),
-    command(9012, Answer, "result of a request", "执行结果"),
-    command(9013, Answer, "answer to a notice", "通知应答"),
-    command(9014, Answer, "answer to data", "数据应答"),
-];
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct System {
+    st: String,
+    en: String,
+    zh: String,
+}
 
-/// Numbers that only the edition of 2005 has, or has with another meaning.
-const ONLY_2005: &[Command] = &[
-    command(1001, Request, "set the warn time", "设置警情时间"),
-    command(1021, RequestOrUpload, "read limits", "提取污染物报警门限值"),
-    command(1022, Request, "set limits", "设置污染物报警门限值"),
-    command(1031, RequestOrUpload, "read the alarm target", "提取上位机地址"),
-    command(1032, Request, "set the alarm target", "设置上位机地址"),
-    command(1041, RequestOrUpload, "read the report time", "提取数据上报时间"),
-    command(1042, Request, "set the report time", "设置数据上报时间"),
-    command(2071, RequestOrUpload, "alarm record", "报警记录"),
-    command(2072, Notice, "alarm event", "报警事件"),
-];
+/// `codes.json`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Codes {
+    #[serde(rename = "about")]
+    _about: String,
+    #[serde(rename = "source")]
+    _source: String,
+    #[serde(rename = "verified")]
+    _verified: String,
+    editions: Vec<Dates>,
+    commands: Vec<Command>,
+    systems: Vec<System>,
+}
 
-/// Numbers that only the edition of 2025 has; surface-water stations sent 9015 before.
-const ONLY_2025: &[Command] = &[
-    command(1001, Upload, "hardware number", "上传硬件编号"),
-    command(1002, Request, "assign the device number", "设置设备唯一标识"),
-    command(1014, Request, "encryption key", "密钥"),
-    command(2013, Upload, "raw spectra of VOC", "谱图数据"),
-    command(2052, Upload, "single noise measurement", "单次噪声监测数据"),
-    command(2062, Upload, "automatic standard check", "自动标样核查数据"),
-    command(
-        2111,
-        Upload,
-        "furnace temperature, 5 min mean",
-        "炉膛温度 5 分钟均值",
-    ),
-    command(9015, Notice, "heartbeat", "心跳"),
-];
+/// From when to when an edition is in force. Frames are read in the edition of their Flag, whatever their day.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dates {
+    edition: String,
+    #[serde(rename = "valid_from")]
+    _valid_from: String,
+    #[serde(default, rename = "valid_to")]
+    _valid_to: Option<String>,
+}
 
-/// The command of a number as the sender's edition has it; numbers of other editions are known too.
-/// `None` for a number that no edition has.
+impl Codes {
+    fn parse(text: &str) -> Result<Self, String> {
+        let all: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let is_known = |edition: &String| all.editions.iter().any(|one| one.edition == *edition);
+        for (i, command) in all.commands.iter().enumerate() {
+            if let Some(edition) = command.editions.iter().find(|edition| !is_known(edition)) {
+                return Err(format!("{}: there is no edition {edition}", command.cn));
+            }
+            let same = |other: &&Command| {
+                let shared = command
+                    .editions
+                    .iter()
+                    .any(|edition| other.editions.contains(edition));
+                other.cn == command.cn && (shared || command.editions.is_empty() || other.editions.is_empty())
+            };
+            if all.commands[..i].iter().any(|other| same(&other)) {
+                return Err(format!("{} has two meanings in one edition", command.cn));
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn codes() -> &'static Codes {
+    static CODES: OnceLock<Codes> = OnceLock::new();
+    CODES.get_or_init(|| {
+        Codes::parse(include_str!("codes.json"))
+            .expect("the codes are part of the program and their test reads them")
+    })
+}
+
+/// The command of a number as the sender's edition has it; numbers of other editions are known too, the newest
+/// meaning first. `None` for a number that no edition has.
 pub fn command_of(cn: &str, version: Version) -> Option<&'static Command> {
     let is_number = cn.len() == 4 && cn.bytes().all(|b| b.is_ascii_digit());
     let cn: u16 = if is_number { cn.parse().ok()? } else { return None };
-    let (first, second) = match version {
-        Version::V2005 => (ONLY_2005, ONLY_2025),
-        _ => (ONLY_2025, ONLY_2005),
+    // Places in the list of editions, which is in the order of time.
+    let place = |command: &Command| {
+        let of = |one: &Dates| command.editions.contains(&one.edition);
+        codes().editions.iter().rposition(of)
     };
-    [COMMANDS, first, second]
-        .into_iter()
-        .flatten()
-        .find(|command| command.cn == cn)
+    let known = codes().commands.iter().filter(|command| command.cn == cn);
+    known.max_by_key(|command| {
+        (
+            command.editions.is_empty() || command.is_of(version),
+            place(command),
+        )
+    })
 }
 
 /// English and Chinese name of a system code.
 pub fn system_of(st: &str) -> Option<(&'static str, &'static str)> {
-    Some(match st {
-        "21" => ("surface water", "地表水质量监测"),
-        "22" => ("air", "空气质量监测"),
-        "23" => ("noise", "声环境质量监测"),
-        "24" => ("groundwater", "地下水质量监测"),
-        "25" => ("soil", "土壤质量监测"),
-        "26" => ("sea water", "海水质量监测"),
-        "27" => ("VOC", "挥发性有机物监测"),
-        "31" => ("air source", "大气环境污染源"),
-        "32" => ("surface water source", "地表水体环境污染源"),
-        "33" => ("groundwater source", "地下水体环境污染源"),
-        "34" => ("sea source", "海洋环境污染源"),
-        "35" => ("soil source", "土壤环境污染源"),
-        "36" => ("noise source", "声环境污染源"),
-        "37" => ("vibration source", "振动环境污染源"),
-        "38" => ("radioactive source", "放射性环境污染源"),
-        "39" => ("building-site dust", "工地扬尘污染源"),
-        "41" => ("electromagnetic source", "电磁环境污染源"),
-        "44" => ("electricity use at sources", "污染源用电监控"),
-        "45" => ("key production conditions", "关键工况监控"),
-        "51" => ("flue gas treatment", "烟气排放过程监控"),
-        "52" => ("sewage treatment", "污水排放过程监控"),
-        "80" => ("electricity (vendors)", "用电监控（厂家）"),
-        "91" => ("interaction", "系统交互"),
-        _ => return None,
-    })
+    let system = codes().systems.iter().find(|system| system.st == st)?;
+    Some((&system.en, &system.zh))
 }
 
 macro_rules! returns {
@@ -248,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_number_means_what_the_edition_of_its_sender_says() {
-        let name = |cn, version| command_of(cn, version).map(|c| c.en);
+        let name = |cn, version| command_of(cn, version).map(|c| c.en.as_str());
         assert_eq!(name("1001", Version::V2005), Some("set the warn time"));
         assert_eq!(name("1001", Version::V2025), Some("hardware number"));
         assert_eq!(name("2072", Version::V2017), Some("alarm event"));
@@ -256,9 +223,27 @@ mod tests {
         for unknown in ["9999", "", "201", "+201", "02011", "２０１１"] {
             assert_eq!(name(unknown, Version::V2017), None, "{unknown}");
         }
-        let mut numbers: Vec<u16> = COMMANDS.iter().map(|c| c.cn).collect();
-        numbers.dedup();
-        assert!(numbers.is_sorted() && numbers.len() == COMMANDS.len());
+        assert_eq!(system_of("22"), Some(("air", "空气质量监测")));
+        assert_eq!(system_of("2"), None);
+    }
+
+    #[test]
+    fn faults_in_the_data_are_told() {
+        let text = include_str!("codes.json");
+        Codes::parse(text).map(|_| ()).unwrap();
+        for (from, to, why) in [
+            ("\"cn\": 1011", "\"cn\": 1000", "1000 has two meanings"),
+            ("[\"HJ 212-2025\"]", "[\"HJ 212-2024\"]", "no edition HJ 212-2024"),
+            (
+                "\"cn\": 1001, \"kind\": \"upload\"",
+                "\"cn\": 1014, \"kind\": \"upload\"",
+                "1014 has two meanings",
+            ),
+        ] {
+            assert!(text.contains(from), "{from}");
+            let error = Codes::parse(&text.replace(from, to)).map(|_| ()).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[test]

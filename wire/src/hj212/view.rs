@@ -87,7 +87,7 @@ pub fn view(segment: &Segment) -> View<'_> {
         st: segment.st(),
         system: system_of(segment.st()).map(|(en, _)| en),
         cn: segment.cn(),
-        command: command.map(|command| command.en),
+        command: command.map(|command| command.en.as_str()),
         kind: command.map(|command| command.kind),
         pw: segment.pw(),
         mn: segment.mn(),
