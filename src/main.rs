@@ -5,6 +5,7 @@ mod care;
 mod check;
 mod commanding;
 mod config;
+mod decode;
 mod demo;
 mod disk;
 mod door;
@@ -109,6 +110,9 @@ enum Command {
         /// The folder of the backup.
         dir: PathBuf,
     },
+    /// Frames of HJ 212, SL 651 or GB/T 26875.3, one JSON line each with its readings; what is no frame by name, with the
+    /// byte. Ends with 1 when a line is not ok.
+    Decode(decode::DecodeArgs),
     /// What values mean by law: indices by the edition of their day.
     #[command(subcommand)]
     Standards(standards::StandardsCommand),
@@ -258,6 +262,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Check => check::check(load(), json),
         Command::Digest => check::digest(&load()?),
+        Command::Decode(args) => decode::decode(&args),
         Command::Standards(command) => standards::run(&command, json),
         Command::History(HistoryCommand::Verify) => history::verify(&load()?, json),
         Command::History(HistoryCommand::Stat) => history::stat(&load()?, json),

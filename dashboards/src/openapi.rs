@@ -420,7 +420,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/quarantine",
-        "What was refused, with its bytes and what became of it.",
+        "What was refused, with its bytes and what became of it; frames of HJ 212, SL 651 and GB/T 26875.3 spelt out.",
         &[
             "reason", "device", "source", "topic", "text", "state", "from", "to", "limit", "after",
         ],
@@ -436,7 +436,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/quarantine/{id}",
-        "One entry with all its bytes as text, hex and base64.",
+        "One entry with all its bytes as text, hex and base64, and of a field protocol its frames.",
         &[],
         &[200, 403, 404],
     ),

@@ -16,6 +16,7 @@ mod cli;
 mod commands;
 mod corridor;
 mod crash;
+mod decode;
 mod demo;
 mod devices;
 mod dialects;

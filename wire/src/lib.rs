@@ -19,6 +19,7 @@ mod published;
 pub mod push;
 mod scalar;
 pub mod sl651;
+pub mod spelt;
 pub mod stream;
 pub mod thingsboard;
 

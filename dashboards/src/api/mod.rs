@@ -25,6 +25,7 @@ pub(crate) mod rows;
 pub(crate) mod rules;
 pub(crate) mod series;
 pub(crate) mod session;
+mod spelt;
 pub(crate) mod system;
 pub(crate) mod write;
 

@@ -12,13 +12,14 @@ use onemap_wire::line;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::api::spelt::Spelling;
 use crate::api::{limit, list, readmit, time};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::Params;
 use crate::views::Views;
 
-/// Bytes of a payload that a list shows; one entry by itself shows all.
+/// Bytes of a payload that a list shows and spells out; one entry by itself shows all.
 const LISTED_BYTES: usize = 4096;
 
 /// Entries that a list holds in memory with all their bytes.
@@ -115,6 +116,7 @@ fn page(
     limit: usize,
 ) -> Result<(Vec<Value>, Option<u64>), LedgerError> {
     let (mut items, mut n_seen, mut n_bytes) = (Vec::new(), 0, 0);
+    let mut spelling = Spelling::default();
     loop {
         // One more than is shown says whether there is a next page.
         let n_asked = READ_ROWS.min(limit + 1 - n_seen);
@@ -127,7 +129,8 @@ fn page(
             n_seen += 1;
             after = Some(row.id);
             if visible(views, scope, &row) {
-                let shown = entry_json(&row, LISTED_BYTES);
+                let mut shown = entry_json(&row, LISTED_BYTES);
+                spelling.add(views, &row, LISTED_BYTES, &mut shown);
                 n_bytes += shown.to_string().len();
                 items.push(shown);
             }
@@ -148,6 +151,7 @@ pub(crate) async fn show(
     let row = find(&views, &scope, id).await?;
     let mut shown = entry_json(&row, usize::MAX);
     shown["payload_base64"] = base64(&row.entry.payload).into();
+    Spelling::default().add(&views, &row, usize::MAX, &mut shown);
     Ok(Json(shown))
 }
 

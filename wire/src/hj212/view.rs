@@ -39,6 +39,8 @@ pub struct View<'a> {
     pub packet: Option<(u32, u32)>,
     /// A packet that is sent again.
     pub resent: bool,
+    /// All items in front of CP, as they were sent.
+    pub header: Group,
     /// Items of the header that the standard does not have.
     #[serde(skip_serializing_if = "Group::is_empty")]
     pub unknown: Group,
@@ -94,6 +96,7 @@ pub fn view(segment: &Segment) -> View<'_> {
         flag: segment.flag(),
         packet: segment.packet(),
         resent: segment.is_resent(),
+        header: Group(segment.header.clone()),
         unknown: Group(segment.header.iter().filter(is_unknown).cloned().collect()),
         cp: &segment.cp,
         values: items.filter_map(|item| value(segment, version, item)).collect(),
@@ -137,7 +140,7 @@ mod tests {
         let json = serde_json::to_string(&view(&segment)).unwrap();
         assert_eq!(
             json,
-            r#"{"version":"HJ 212-2017","qn":"20160801085857223","st":"22","system":"air","cn":"2011","command":"real-time data","kind":"request_or_upload","pw":"1","mn":"A","flag":{"value":5,"version_bits":1,"version":"HJ 212-2017","packet_numbers":false,"answer_wanted":true},"resent":false,"cp":[{"DataTime":"20160801085857"},{"a34004-Rtd":"35.1","a34004-Flag":"D"},{"a214-Rtd":"1"}],"values":[{"factor":"a34004","name":"细微颗粒物PM2.5","suffix":"Rtd","value":"35.1","usual_unit":"ug/m3","quantity":"pm2_5","mark":["D","fault"]},{"factor":"a214","suffix":"Rtd","value":"1"}]}"#
+            r#"{"version":"HJ 212-2017","qn":"20160801085857223","st":"22","system":"air","cn":"2011","command":"real-time data","kind":"request_or_upload","pw":"1","mn":"A","flag":{"value":5,"version_bits":1,"version":"HJ 212-2017","packet_numbers":false,"answer_wanted":true},"resent":false,"header":{"QN":"20160801085857223","ST":"22","CN":"2011","PW":"1","MN":"A","Flag":"5"},"cp":[{"DataTime":"20160801085857"},{"a34004-Rtd":"35.1","a34004-Flag":"D"},{"a214-Rtd":"1"}],"values":[{"factor":"a34004","name":"细微颗粒物PM2.5","suffix":"Rtd","value":"35.1","usual_unit":"ug/m3","quantity":"pm2_5","mark":["D","fault"]},{"factor":"a214","suffix":"Rtd","value":"1"}]}"#
         );
     }
 }

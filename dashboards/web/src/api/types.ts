@@ -147,6 +147,9 @@ export type LedgerHour = {
 };
 export type LedgerDay = { device: string; day: string; hours: LedgerHour[] };
 
+/** A frame of a field protocol spelt out, or bytes that are none: what, and at which byte. */
+export type SpeltLine = { ok: boolean; at: number; error?: string; detail?: string; frame?: unknown };
+
 export type QuarantineItem = {
   id: string | number;
   at: string;
@@ -160,6 +163,7 @@ export type QuarantineItem = {
   payload: string | null;
   payload_hex: string;
   detail: string;
+  frames?: SpeltLine[] | null;
   state?: "open" | "readmitted" | "refused" | "discarded";
   readmissible?: boolean;
   settled?: { by: string; note: string; readings?: number | null } | null;

@@ -185,6 +185,8 @@ export const en: Messages = {
   "quarantine.bytes": "{n} bytes",
   "quarantine.as_text": "Text",
   "quarantine.as_hex": "Hexadecimal",
+  "quarantine.fault": "Fault at byte {at}:",
+  "quarantine.frame": "Frame at byte {at}, field by field",
   "quarantine.failed": "Fetching failed: {why}",
   "quarantine.counts": "Refused in all",
   "quarantine.readmit": "Read again with today's profile",

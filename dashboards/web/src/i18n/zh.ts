@@ -179,6 +179,8 @@ export const zh = {
   "quarantine.bytes": "{n} 字节",
   "quarantine.as_text": "文本",
   "quarantine.as_hex": "十六进制",
+  "quarantine.fault": "第 {at} 字节处出错：",
+  "quarantine.frame": "第 {at} 字节起的报文逐项解读",
   "quarantine.failed": "取数失败：{why}",
   "quarantine.counts": "累计拒收",
   "quarantine.readmit": "按现行模型重新接收",

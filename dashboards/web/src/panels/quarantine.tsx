@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
 import { api } from "../api/client";
-import type { QuarantineItem } from "../api/types";
+import type { QuarantineItem, SpeltLine } from "../api/types";
 import { named, t } from "../i18n";
 import { stamp, whole } from "../i18n/format";
 import { system } from "../state/city";
@@ -183,7 +183,27 @@ function Refused({ item }: { item: QuarantineItem }) {
         </figcaption>
         <pre>{bytes.length > SHOWN_CHARS ? `${bytes.slice(0, SHOWN_CHARS)}…` : bytes}</pre>
       </figure>
+      {(item.frames ?? []).map((line) => (
+        <Spelt key={line.at} line={line} />
+      ))}
       <Acts item={item} />
     </li>
+  );
+}
+
+/** A frame field by field, or what is wrong with the bytes and where. */
+function Spelt({ line }: { line: SpeltLine }) {
+  if (!line.ok) {
+    return (
+      <p class="refused-detail">
+        {t("quarantine.fault", { at: whole(line.at) })} <code>{line.error}</code> {line.detail}
+      </p>
+    );
+  }
+  return (
+    <details>
+      <summary>{t("quarantine.frame", { at: whole(line.at) })}</summary>
+      <pre>{JSON.stringify(line.frame, null, 1)}</pre>
+    </details>
   );
 }

@@ -1,0 +1,97 @@
+//! Quarantined bytes of field protocols spelt out, as `onemap decode` prints them.
+
+use std::collections::BTreeMap;
+
+use onemap_store::ledger::Quarantined;
+use onemap_wire::Profile;
+use onemap_wire::spelt::{Given, Protocol, spell};
+use serde_json::{Value, json};
+
+use crate::views::Views;
+
+/// Profiles read once for many entries.
+#[derive(Default)]
+pub(crate) struct Spelling {
+    read: BTreeMap<String, Option<Profile>>,
+}
+
+impl Spelling {
+    /// Adds `frames` to an entry that came by a field protocol: its bytes line by line, with the device's profile of now.
+    /// Bytes over `n_bytes` are not spelt out; then `frames` is null.
+    pub(crate) fn add(&mut self, views: &Views, row: &Quarantined, n_bytes: usize, shown: &mut Value) {
+        let Some(protocol) = Protocol::of(row.entry.source) else {
+            return;
+        };
+        if row.entry.payload.len() > n_bytes {
+            shown["frames"] = Value::Null;
+            return;
+        }
+        let profile = self.profile(views, &row.entry.device);
+        shown["frames"] = frames(protocol, row, profile);
+    }
+
+    /// The device's profile; without one, or with one that cannot be read, the dictionary speaks.
+    fn profile(&mut self, views: &Views, device: &str) -> Option<Profile> {
+        let register = views.register.read().expect("no holder of this lock panics");
+        let id = register.view.devices.get(device)?.profile.as_ref()?;
+        let read = self.read.entry(id.to_string()).or_insert_with(|| {
+            let text = register.view.profiles.get(id.as_str())?;
+            Profile::parse(id, text).ok()
+        });
+        read.clone()
+    }
+}
+
+fn frames(protocol: Protocol, row: &Quarantined, profile: Option<Profile>) -> Value {
+    let given = Given {
+        profile,
+        ..Given::at(row.entry.at)
+    };
+    json!(spell(protocol, &row.entry.payload, given))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use onemap_model::{Refusal, Source, Timestamp};
+    use onemap_store::ledger::QuarantineEntry;
+
+    use super::*;
+
+    fn row(source: Source, payload: &[u8]) -> Quarantined {
+        Quarantined {
+            id: 1,
+            entry: QuarantineEntry {
+                position: 7,
+                ordinal: 0,
+                at: Timestamp::from_ms(0),
+                reason: Refusal::WrongShape,
+                source,
+                device: String::new(),
+                peer: String::new(),
+                topic: String::new(),
+                detail: String::new(),
+                payload: payload.to_vec(),
+            },
+            settlement: None,
+        }
+    }
+
+    #[test]
+    fn a_bad_frame_says_what_and_where_and_a_good_one_beside_it_is_read() {
+        let segment = onemap_wire::hj212::Segment::parse(
+            b"QN=1;ST=22;CN=2011;PW=1;MN=A;Flag=4;CP=&&DataTime=20160801085857;a34004-Rtd=7&&",
+        )
+        .unwrap();
+        let good = onemap_wire::hj212::encode(&segment).unwrap();
+        let mut bad = good.clone();
+        bad[20] ^= 1;
+        let entry = row(Source::Hj212, &[bad.clone(), good].concat());
+        let frames = frames(Protocol::Hj212, &entry, None);
+        assert_eq!(frames[0]["error"], "crc_mismatch");
+        assert_eq!(frames[0]["at"], bad.len() - 6);
+        assert_eq!(frames[1]["frame"]["mn"], "A");
+        assert_eq!(frames[1]["readings"][0]["value"], 7.0);
+        assert_eq!(Protocol::of(Source::Mqtt), None);
+    }
+}
