@@ -1,4 +1,4 @@
-//! What readings mean by law: air quality index, limits, water class, noise, rain grades.
+//! What readings mean by law: air quality index, limits, water class, noise, rain grades, stages of rivers.
 //!
 //! Pure. Limits, break points and grades are data files of this crate, each edition with the days on which it
 //! holds, its source, and whether it was checked against the text of the standard; code holds none of them.
@@ -9,6 +9,7 @@ pub mod decimal;
 mod edition;
 pub mod noise;
 pub mod rain;
+pub mod stage;
 pub mod water;
 
 pub use edition::{DataError, Edition, on_day};

@@ -1,14 +1,9 @@
 //! What of the hours of a day is its value: means, and of ozone the largest mean of eight hours.
 
+use super::Validity;
+
 /// Hours of a sliding mean of ozone.
 pub const EIGHT_HOURS: usize = 8;
-/// Hours that a mean of eight needs (GB 3095-2012 table 4).
-const OF_EIGHT: usize = 6;
-/// Hours that a mean of a day needs (GB 3095-2012 table 4).
-const OF_DAY: usize = 20;
-/// Means of eight hours, of the 17 that end at 8 to 24 h, that the largest of a day needs (GB 3095-2012 table 4).
-const OF_MEANS: usize = 14;
-
 /// A day's value, and of how much it is made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Day {
@@ -22,23 +17,28 @@ pub struct Day {
 
 /// The value of a day from its 24 hours, the one that ends at 1 h first; `None` without any. With
 /// `by_eight_hours` the largest sliding mean of eight hours within the day, else the mean. A largest mean above
-/// `limit` is valid however few there are.
-pub fn day_of(hours: &[Option<f64>; 24], by_eight_hours: bool, limit: Option<f64>) -> Option<Day> {
+/// `limit` is valid however few there are. How many are enough, `validity` of the day's edition says.
+pub fn day_of(
+    hours: &[Option<f64>; 24],
+    by_eight_hours: bool,
+    limit: Option<f64>,
+    validity: &Validity,
+) -> Option<Day> {
     if !by_eight_hours {
         let (value, n) = mean(hours)?;
-        let is_valid = n >= OF_DAY;
+        let is_valid = n >= validity.day_hours;
         return Some(Day { value, n, is_valid });
     }
     let means: Vec<f64> = hours
         .windows(EIGHT_HOURS)
-        .filter_map(|eight| mean(eight).filter(|(_, n)| *n >= OF_EIGHT))
+        .filter_map(|eight| mean(eight).filter(|(_, n)| *n >= validity.eight_hours))
         .map(|(mean, _)| mean)
         .collect();
     let value = means.iter().copied().reduce(f64::max)?;
     Some(Day {
         value,
         n: means.len(),
-        is_valid: means.len() >= OF_MEANS || limit.is_some_and(|limit| value > limit),
+        is_valid: means.len() >= validity.ozone_means || limit.is_some_and(|limit| value > limit),
     })
 }
 
@@ -54,7 +54,14 @@ fn mean(hours: &[Option<f64>]) -> Option<(f64, usize)> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::air::limits;
+
+    fn validity() -> &'static Validity {
+        let day = onemap_model::Timestamp::parse("2025-07-01T12:00:00+08:00").unwrap();
+        &limits().at(day).unwrap().validity
+    }
 
     /// Hours `from..to` of a day, counted from 1, with what they say.
     fn hours(say: &[(usize, usize, f64)]) -> [Option<f64>; 24] {
@@ -67,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_mean_of_a_day_needs_twenty_hours() {
-        let day = |say: &[(usize, usize, f64)]| day_of(&hours(say), false, None);
+        let day = |say: &[(usize, usize, f64)]| day_of(&hours(say), false, None, validity());
         assert_eq!(day(&[]), None);
         let of = |value, n, is_valid| Some(Day { value, n, is_valid });
         assert_eq!(day(&[(1, 20, 10.0)]), of(10.0, 19, false));
@@ -77,7 +84,7 @@ mod tests {
 
     #[test]
     fn ozone_is_the_largest_mean_of_eight_hours_that_has_six() {
-        let day = |say: &[(usize, usize, f64)], limit| day_of(&hours(say), true, limit);
+        let day = |say: &[(usize, usize, f64)], limit| day_of(&hours(say), true, limit, validity());
         let of = |value, n, is_valid| Some(Day { value, n, is_valid });
         // 17 means end at 8 to 24 h.
         assert_eq!(day(&[(1, 25, 100.0)], None), of(100.0, 17, true));

@@ -1,10 +1,15 @@
-//! Ambient air: the air quality index of HJ 633, and what of an hour or a day it is made.
+//! Ambient air: the air quality index of HJ 633 and what of an hour or a day it is made, the limits of GB 3095, years by
+//! HJ 663.
 
 mod day;
 mod index;
+mod limits;
+mod year;
 
 pub use day::{Day, EIGHT_HOURS, day_of};
 pub use index::{AirIndex, AirStandard, Level, PollutantName, standards};
+pub use limits::{AirLimit, AirLimits, Class, ClassName, Judged, Validity, limits};
+pub use year::{Year, YearStandard, YearStandards, percentile, year_standards};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,4 +59,6 @@ pub enum Averaging {
     EightHours,
     /// A day.
     Day,
+    /// A year of the calendar.
+    Year,
 }
