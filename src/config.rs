@@ -9,15 +9,18 @@ use anyhow::{Context, Result, ensure};
 use onemap_dashboards::limits::Limits;
 use onemap_ingest::MqttConfig;
 use onemap_ingest::admit::AgeLimits;
+use onemap_ingest::station::StationConfig;
 use serde::Deserialize;
 
 mod history;
 mod mqtt;
 mod retention;
+mod stations;
 
 use history::History;
 pub(crate) use history::HistoryPart;
 use mqtt::Mqtt;
+use stations::Station;
 
 /// The file as written. Unknown keys are refused with file, line and column.
 #[derive(Debug, Default, Deserialize)]
@@ -33,6 +36,7 @@ struct File {
     line_protocol: LineProtocol,
     commands: Commands,
     ingest: Ingest,
+    hj212: Option<Station>,
 }
 
 /// `[ingest]`
@@ -229,6 +233,8 @@ pub(crate) struct Config {
     pub(crate) http_listen: SocketAddr,
     pub(crate) http_limits: Limits,
     pub(crate) mqtt: MqttConfig,
+    /// The HJ 212 server, when there is one.
+    pub(crate) hj212: Option<StationConfig>,
     /// Devices that `[[mqtt.acl]]` names.
     pub(crate) acl_devices: Vec<String>,
     /// The file, to say where something stands in it.
@@ -427,6 +433,7 @@ impl File {
             acl_devices: self.mqtt.acl_devices(),
             written: None,
             mqtt: self.mqtt.check(folder)?,
+            hj212: self.hj212.map(|hj212| hj212.check("hj212")).transpose()?,
             segment_bytes,
             journal_max_bytes: max_bytes,
             journal_reserve_bytes: reserve_bytes,

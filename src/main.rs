@@ -21,6 +21,7 @@ mod restore;
 mod serve;
 mod shipped;
 mod standards;
+mod stations;
 
 /// Prints a line to standard output. A reader that has gone away (`| head`) ends the command without a word.
 macro_rules! say {

@@ -13,6 +13,7 @@ use onemap_dashboards::views::Views;
 use onemap_dashboards::{Hub, pump, router, screen};
 use onemap_ingest::fanout::Fanout;
 use onemap_ingest::mqtt::{Addresses, Auth, Certificates, Holder, MqttServer, Sessions};
+use onemap_ingest::station::Peers;
 use onemap_ingest::{Counters, Provision};
 use onemap_log::Batch;
 use onemap_model::{DeviceId, DeviceState, Record, Role, Scope, Timestamp, record};
@@ -32,6 +33,7 @@ use crate::files;
 use crate::house::{self, House, Purpose, Running, clock};
 use crate::pipeline::Room;
 use crate::provision::Provisioner;
+use crate::stations::Servers;
 use crate::{registrar, shipped};
 
 /// How long a start waits for the fold of what the last run left before it opens the listeners.
@@ -78,6 +80,8 @@ pub(crate) struct Server {
     pub(crate) views: Arc<Views>,
     pub(crate) http: SocketAddr,
     pub(crate) mqtt: Addresses,
+    /// Servers of field stations by name.
+    stations: Vec<(&'static str, SocketAddr)>,
     certificates: Option<(Certificates, Counters)>,
     /// The local owner's token, also in `DATA_DIR/admin.token`.
     pub(crate) token: String,
@@ -106,6 +110,8 @@ impl Server {
             .await
             .context("[mqtt] cannot be served")?;
         let (mqtt_addresses, certificates) = (mqtt.addresses(), mqtt.certificates());
+        let servers = Servers::bind(config).await?;
+        let stations = servers.addresses();
         let http_address = http.local_addr().context("the HTTP listener has no address")?;
         let (owned, opened) = (config.clone(), fanout.clone());
         let House {
@@ -138,6 +144,8 @@ impl Server {
         let hub = Hub::default();
         let mut tasks: Vec<(&'static str, tokio::task::JoinHandle<Result<()>>)> = Vec::new();
         let certificates = certificates.map(|certificates| (certificates, counters.clone()));
+        let peers = Peers::default();
+        tasks.extend(servers.start(&views, &counters, &peers, &stop));
         let auth: Arc<dyn Auth> = Arc::new(Tokens(views.clone()));
         let sender = downlink::run(views.clone(), fanout.clone(), news, left, stop.clone());
         tasks.push(("downlink", tokio::spawn(sender)));
@@ -212,6 +220,7 @@ impl Server {
             views,
             http: http_address,
             mqtt: mqtt_addresses,
+            stations,
             certificates,
             token,
             stop,
@@ -237,6 +246,9 @@ impl Server {
             if let Some(address) = address {
                 line[name] = address.to_string().into();
             }
+        }
+        for (name, address) in &self.stations {
+            line[*name] = address.to_string().into();
         }
         line
     }

@@ -103,6 +103,15 @@ impl Keys {
     pub fn opens(&self, device: &DeviceId, fingerprint: u64) -> bool {
         self.tokens.read().expect(POISON).opens(device, fingerprint)
     }
+    /// The hash of a station's password, when it is the one that the register has of it.
+    pub fn station(&self, protocol: &str, device: &DeviceId, password: &str) -> Option<TokenHash> {
+        let hash = TokenHash::of_password(protocol, device.as_str(), password);
+        self.tokens
+            .read()
+            .expect(POISON)
+            .holds(device, &hash)
+            .then_some(hash)
+    }
     /// Whether a device has a token.
     pub fn has_token(&self, device: &DeviceId) -> bool {
         self.tokens.read().expect(POISON).has_token(device)

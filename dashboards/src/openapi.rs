@@ -187,7 +187,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "post",
         "/api/v1/devices/{id}/token",
-        "A new token for a device; the old one ends at once or after its grace.",
+        "A new token for a device, or the password of a field station; the old one ends at once or after its grace.",
         &[],
         &[201, 400, 403, 404, 409],
     ),

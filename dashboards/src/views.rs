@@ -25,6 +25,7 @@ use onemap_store::latest::Latest;
 use onemap_store::ledger::LedgerReader;
 use onemap_store::register::RegisterView;
 use onemap_store::remote::RemoteStore;
+use onemap_wire::profile::{Profile, Protocol};
 use onemap_wire::push::Source;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -311,6 +312,15 @@ impl Views {
         let register = self.register.read().expect(POISON);
         let device = register.view.devices.get(id)?;
         scope.covers(register.divisions.get(id)).then(|| device.clone())
+    }
+
+    /// How a device speaks, by its profile; `None` without a profile that can be read.
+    pub fn protocol(&self, device: &Device) -> Option<Protocol> {
+        let id = device.profile.as_ref()?;
+        let register = self.register.read().expect(POISON);
+        let text = register.view.profiles.get(id)?.clone();
+        drop(register);
+        Profile::parse(id, &text).ok().map(|profile| profile.protocol)
     }
 
     /// A device is stale when it has been silent for longer than its limit

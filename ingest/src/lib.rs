@@ -10,6 +10,7 @@ pub mod downlink;
 pub mod fanout;
 pub mod links;
 pub mod mqtt;
+pub mod station;
 mod trie;
 
 pub use admit::{Admitted, Arrival, Lane, Watch, admit};

@@ -95,6 +95,18 @@ refusals! {
     TooManyChildren = "too_many_children", "子设备数超限";
     /// A device speaks of more quantities and channels than one device may.
     TooManySeries = "too_many_series", "测点超限";
+    /// A station's frame with another password than the register's, or of a station that has none there.
+    WrongPassword = "wrong_password", "访问密码错误";
+    /// A station's frame whose check value is of other bytes.
+    CrcMismatch = "crc_mismatch", "校验码错误";
+    /// An HJ 212 frame with the check value of Modbus.
+    CrcModbus = "crc_modbus", "误用 MODBUS 校验";
+    /// Bytes on a station's line that are no frame: cut off, of another length, or outside every frame.
+    BrokenFrame = "broken_frame", "帧结构错误";
+    /// An encrypted frame for which there is no key, or another one.
+    NoKey = "no_key", "缺少密钥";
+    /// Packets of one data set of which some never came.
+    IncompletePackets = "incomplete_packets", "分包不全";
 }
 
 impl From<Refusal> for &'static str {

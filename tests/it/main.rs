@@ -26,6 +26,7 @@ mod export;
 mod foreign;
 mod gateway;
 mod history;
+mod hj212;
 mod http_limits;
 mod keeping;
 mod kept;

@@ -1,9 +1,9 @@
 //! Which codec reads which frame.
 
-use onemap_model::{Frame, Refusal};
+use onemap_model::{Frame, Refusal, Source};
 
 use crate::message::quoted;
-use crate::{Message, Profile, line, native, thingsboard};
+use crate::{Message, Profile, hj212, line, native, thingsboard};
 
 /// HTTP path whose bodies are native readings.
 pub const HTTP_READINGS: &str = "/api/v1/readings";
@@ -12,11 +12,14 @@ pub const HTTP_READINGS: &str = "/api/v1/readings";
 ///
 /// Topics are the normalised ones: `d/{device}/telemetry`, `d/{device}/attributes` (taken, holds no
 /// readings), `onemap/v1/{device}/readings`; and the HTTP paths [`HTTP_READINGS`] and `/api/v2/write` (line
-/// protocol, see [`line::Params`]). A frame that its
+/// protocol, see [`line::Params`]). A station's frame is read by the protocol of the door it came through. A frame that its
 /// listener already refused gives just that refusal.
 pub fn decode(frame: &Frame<'_>, profile: Option<&Profile>) -> Message {
     if let Some(refusal) = frame.refused {
         return Message::refused(refusal, format!("refused on arrival from {}", frame.peer));
+    }
+    if frame.source == Source::Hj212 {
+        return hj212_frame(frame.payload, profile);
     }
     if frame.topic == HTTP_READINGS {
         return native::decode(frame.payload);
@@ -45,6 +48,23 @@ pub fn decode(frame: &Frame<'_>, profile: Option<&Profile>) -> Message {
     )
 }
 
+fn hj212_frame(payload: &[u8], profile: Option<&Profile>) -> Message {
+    match hj212::segment_of(payload, None) {
+        Some(Ok(segment)) => hj212::readings(&segment, &hj212::Sender::new(profile)),
+        Some(Err(error)) => Message::refused(hj212_refusal(&error), format!("{}: {error}", error.code())),
+        None => Message::refused(Refusal::BrokenFrame, "no HJ 212 frame"),
+    }
+}
+
+/// The name under which a frame that cannot be read is refused.
+pub fn hj212_refusal(error: &hj212::DecodeError) -> Refusal {
+    match error {
+        hj212::DecodeError::NoKey { .. } | hj212::DecodeError::Seal(_) => Refusal::NoKey,
+        hj212::DecodeError::CrcAfterUnseal { .. } => Refusal::CrcMismatch,
+        _ => Refusal::WrongShape,
+    }
+}
+
 /// What follows `{device}/` in a topic, when the topic names this device.
 fn own<'a>(rest: Option<&'a str>, device: &str) -> Option<&'a str> {
     rest?.strip_prefix(device)?.strip_prefix('/')
@@ -52,7 +72,7 @@ fn own<'a>(rest: Option<&'a str>, device: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use onemap_model::{Source, Timestamp};
+    use onemap_model::Timestamp;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 //! ```yaml
 //! version: 1
 //! name: {zh: 一体化水位计, en: Level gauge}
-//! protocol: thingsboard          # thingsboard | http | native | modbus
+//! protocol: thingsboard          # thingsboard | http | native | modbus | hj212 | sl651 | gbt26875
 //! cadence: 60s                   # how often it sends
 //! period: {stamp: end, length: 0s}
 //! timestamp: {path: $.head.time, format: "%Y-%m-%d %H:%M:%S", zone: "+08:00"}   # or ms, s, rfc3339
@@ -71,6 +71,9 @@ pub enum Protocol {
     Http,
     Native,
     Modbus,
+    Hj212,
+    Sl651,
+    Gbt26875,
 }
 
 /// Which end of its period a device stamps.

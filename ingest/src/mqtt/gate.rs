@@ -17,7 +17,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// The counts; clones share them.
 #[derive(Clone, Debug)]
-pub(super) struct Gate(Arc<Inner>);
+pub(crate) struct Gate(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -48,20 +48,20 @@ struct Seats {
 
 /// An address that connects faster than it may.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooFast;
+pub(crate) struct TooFast;
 
 /// One connection of an address.
 #[derive(Debug)]
-pub(super) struct Entrance {
+pub(crate) struct Entrance {
     gate: Gate,
     ip: IpAddr,
     /// The address has more connections than it may.
-    pub(super) is_over: bool,
+    pub(crate) is_over: bool,
 }
 
 /// Why there is no seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoSeat {
+pub(crate) enum NoSeat {
     /// The server is full.
     Full,
     /// The device has as many connections as it may.
@@ -70,13 +70,13 @@ pub(super) enum NoSeat {
 
 /// One authenticated connection.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(crate) struct Seat {
     gate: Gate,
     device: Option<DeviceId>,
 }
 
 impl Gate {
-    pub(super) fn new(limits: Limits, now: Instant) -> Self {
+    pub(crate) fn new(limits: Limits, now: Instant) -> Self {
         Self(Arc::new(Inner {
             limits,
             addresses: Mutex::new(Addresses {
@@ -88,7 +88,7 @@ impl Gate {
     }
 
     /// Counts a new connection.
-    pub(super) fn enter(&self, ip: IpAddr, now: Instant) -> Result<Entrance, TooFast> {
+    pub(crate) fn enter(&self, ip: IpAddr, now: Instant) -> Result<Entrance, TooFast> {
         let Limits {
             per_address,
             connects_per_second: rate,
@@ -126,7 +126,7 @@ impl Gate {
     }
 
     /// A seat for an authenticated client, or for an anonymous one, whose number has no limit of its own.
-    pub(super) fn sit(&self, device: Option<&DeviceId>) -> Result<Seat, NoSeat> {
+    pub(crate) fn sit(&self, device: Option<&DeviceId>) -> Result<Seat, NoSeat> {
         let Limits {
             connections,
             per_device,

@@ -12,11 +12,11 @@ use tokio::time::{Duration, Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// How long a connection may always take, even when the room is full.
-pub(super) const GRACE: Duration = Duration::from_secs(2);
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 /// A waiting room; clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Room(Arc<Inner>);
+pub(crate) struct Room(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -34,15 +34,15 @@ struct Waiting {
 
 /// A place in the room; it is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Chair {
+pub(crate) struct Chair {
     room: Room,
     number: u64,
     /// Cancelled when somebody else needs the place.
-    pub(super) must_go: CancellationToken,
+    pub(crate) must_go: CancellationToken,
 }
 
 impl Room {
-    pub(super) fn new(n_chairs: usize) -> Self {
+    pub(crate) fn new(n_chairs: usize) -> Self {
         Self(Arc::new(Inner {
             n_chairs: n_chairs.max(1),
             waiting: Mutex::default(),
@@ -51,7 +51,7 @@ impl Room {
     }
 
     /// Waits for a place, at most [`GRACE`]. Cancel safe.
-    pub(super) async fn enter(&self) -> Chair {
+    pub(crate) async fn enter(&self) -> Chair {
         loop {
             let freed = self.0.freed.notified();
             let until = {

@@ -11,7 +11,7 @@ const EVERY: Duration = Duration::from_millis(500);
 
 /// A token bucket: [`BURST`] at once, then one every [`EVERY`].
 #[derive(Debug)]
-pub(super) struct Strangers(Mutex<Bucket>);
+pub(crate) struct Strangers(Mutex<Bucket>);
 
 #[derive(Debug)]
 struct Bucket {
@@ -20,7 +20,7 @@ struct Bucket {
 }
 
 impl Strangers {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self(Mutex::new(Bucket {
             left: BURST,
             filled_at: now,
@@ -28,7 +28,7 @@ impl Strangers {
     }
 
     /// Whether the next one may be kept.
-    pub(super) fn may_keep(&self, now: Instant) -> bool {
+    pub(crate) fn may_keep(&self, now: Instant) -> bool {
         let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let n_new = now.saturating_duration_since(bucket.filled_at).as_millis() / EVERY.as_millis();
         if n_new > 0 {

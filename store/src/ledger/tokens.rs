@@ -30,6 +30,11 @@ impl TokenHash {
     pub fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
     }
+    /// Hashes the password of a field station. The same six characters are many stations' password: the hash is of
+    /// this one's only, and no token opens by it.
+    pub fn of_password(protocol: &str, station: &str, password: &str) -> Self {
+        Self::of(&format!("{protocol}\0{station}\0{password}"))
+    }
     /// The bytes.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
@@ -249,7 +254,14 @@ impl Tokens {
 
     /// The device that holds a token.
     pub fn device(&self, token: &str) -> Option<&DeviceId> {
-        self.by_hash.get(&TokenHash::of(token))
+        // What a station's password is hashed from is no token.
+        let is_token = !token.contains('\0');
+        self.by_hash.get(&TokenHash::of(token)).filter(|_| is_token)
+    }
+
+    /// Whether a device holds the secret of this hash.
+    pub fn holds(&self, device: &DeviceId, hash: &TokenHash) -> bool {
+        self.by_hash.get(hash) == Some(device)
     }
 
     /// Whether a device's connection that came in by this token may stay.

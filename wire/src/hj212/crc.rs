@@ -23,15 +23,30 @@ pub fn modbus_crc(segment: &[u8]) -> u16 {
         .fold(0xFFFF, |register, byte| shift(register ^ u16::from(*byte)))
 }
 
-fn shift(mut register: u16) -> u16 {
-    for _ in 0..8 {
-        register = match register & 1 {
-            1 => register >> 1 ^ 0xA001,
-            _ => register >> 1,
-        };
-    }
-    register
+/// Eight shifts of a register move its high byte down and add what its low byte alone gives.
+fn shift(register: u16) -> u16 {
+    register >> 8 ^ LOW[usize::from(register & 0xFF)]
 }
+
+/// Eight shifts of each low byte.
+const LOW: [u16; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut register = byte as u16;
+        let mut i = 0;
+        while i < 8 {
+            register = match register & 1 {
+                1 => register >> 1 ^ 0xA001,
+                _ => register >> 1,
+            };
+            i += 1;
+        }
+        table[byte] = register;
+        byte += 1;
+    }
+    table
+};
 
 /// Four hexadecimal digits in either case.
 pub(super) fn hex4(digits: &[u8]) -> Option<u16> {

@@ -1,6 +1,7 @@
 //! A frame to its segment: the CRC of an encrypted one is checked here, because it is that of the plain text.
 
-use super::framer::Frame;
+use super::crc::hex4;
+use super::framer::{Frame, is_sealed};
 use super::seal::{Key, SealError, unseal};
 use super::segment::{Quirk, Segment, SegmentError};
 
@@ -93,6 +94,26 @@ pub fn decode(frame: &Frame, key: Option<&Key>) -> Result<Segment, DecodeError> 
         segment.quirks.push(Quirk::LongSegment);
     }
     Ok(segment)
+}
+
+/// The segment of one whole frame as a journal holds it. Its CRC is looked at again only where it is that of
+/// decrypted text: the bytes were cut out of their stream by a [`Framer`](super::Framer).
+///
+/// # Errors
+/// [`DecodeError`]; `None` when the bytes are no frame.
+pub fn segment_of(bytes: &[u8], key: Option<&Key>) -> Option<Result<Segment, DecodeError>> {
+    let body = bytes.strip_prefix(b"##")?.strip_suffix(b"\r\n")?;
+    let (length, rest) = body.split_at_checked(4)?;
+    let (segment, sent) = rest.split_at_checked(rest.len().checked_sub(4)?)?;
+    let declared = std::str::from_utf8(length).ok()?.parse().ok()?;
+    let frame = Frame {
+        sealed: is_sealed(segment),
+        segment: segment.to_vec(),
+        declared,
+        crc: hex4(sent)?,
+        lower_case: sent.iter().any(u8::is_ascii_lowercase),
+    };
+    (frame.sealed || declared == frame.segment.len()).then(|| decode(&frame, key))
 }
 
 fn seal_start(segment: &[u8]) -> usize {

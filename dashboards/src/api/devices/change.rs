@@ -8,8 +8,9 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use onemap_model::record::Register;
 use onemap_model::scope::Permission;
-use onemap_model::{Device, DeviceState, Maintenance, Scope, Timestamp};
+use onemap_model::{Device, DeviceState, Maintenance, Scope, Source, Timestamp};
 use onemap_store::ledger::TokenHash;
+use onemap_wire::profile::Protocol;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -377,12 +378,15 @@ pub(crate) struct Rotation {
     /// When the new one ends by itself.
     #[serde(default)]
     expires: Option<Timestamp>,
+    /// Of a field station: its password, in place of a token that is made here.
+    #[serde(default)]
+    password: Option<String>,
 }
 
 /// Longest grace of a former token: a month.
 const MAX_GRACE_S: u32 = 31 * 86_400;
 
-/// A new token for a device; the old one ends at once or after its grace, and its connections with it.
+/// A new token for a device, or the password of a field station; the old one ends at once or after its grace, and its connections with it.
 pub(crate) async fn rotate(
     State(views): State<Arc<Views>>,
     caller: Caller,
@@ -393,7 +397,11 @@ pub(crate) async fn rotate(
     let _turn = views.changing.lock().await;
     let device = find(&views, scope, &id)?;
     not_retired(&device)?;
-    let Rotation { grace_s, expires } = body.unwrap_or_default();
+    let Rotation {
+        grace_s,
+        expires,
+        password,
+    } = body.unwrap_or_default();
     if grace_s > MAX_GRACE_S {
         return Err(Problem::bad_request(
             "bad_grace",
@@ -403,16 +411,46 @@ pub(crate) async fn rotate(
     if expires.is_some_and(|expires| expires <= views.now()) {
         return Err(Problem::bad_request("bad_expires", "`expires` lies ahead"));
     }
-    let token = new_token().map_err(|e| Problem::internal(&e))?;
+    let mut answer = json!({"grace_s": grace_s, "expires": expires});
+    let hash = match password {
+        Some(password) => password_hash(&views, &device, &password)?,
+        None => {
+            let token = new_token().map_err(|e| Problem::internal(&e))?;
+            let hash = TokenHash::of(&token);
+            answer["token"] = token.into();
+            hash
+        }
+    };
     let change = Register::DeviceToken {
         device: device.id.clone(),
-        sha256: TokenHash::of(&token).to_string(),
+        sha256: hash.to_string(),
         grace_s,
         expires,
     };
     record(&views, scope, vec![change]).await?;
-    let answer = json!({"token": token, "grace_s": grace_s, "expires": expires});
     Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// The hash of a station's password, as its protocol has passwords.
+fn password_hash(views: &Views, device: &Device, password: &str) -> Result<TokenHash, Problem> {
+    let bad = |message: &str| Err(Problem::bad_request("bad_password", message));
+    let protocol = match views.protocol(device) {
+        Some(Protocol::Hj212) => Source::Hj212,
+        _ => {
+            return bad(
+                "only a device whose profile has `protocol: hj212` has a password; others have tokens",
+            );
+        }
+    };
+    let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, ';' | ',' | '&' | '#' | '=');
+    if !(1..=24).contains(&password.len()) || !password.chars().all(is_plain) {
+        return bad("a password (PW) has 1 to 24 printable characters without `;,&#=`; the standard's has 6");
+    }
+    Ok(TokenHash::of_password(
+        protocol.name(),
+        device.id.as_str(),
+        password,
+    ))
 }
 
 /// Ends a device's tokens and cuts its connections; its certificate opens nothing either until it is activated or

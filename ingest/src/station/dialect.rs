@@ -1,0 +1,224 @@
+//! What a protocol does with the bytes of a connection, and what it is given to do it with.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use onemap_log::Batch;
+use onemap_model::record::{KIND_FRAME, KIND_REFUSED, RefusedFrame};
+use onemap_model::{DeviceId, Frame, Refusal, Source, Timestamp};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::peers::{Presence, Speaks};
+use super::server::Shared;
+use super::{Denied, KEPT_BYTES};
+use crate::links::{self, Link};
+
+/// A protocol on one connection.
+pub(super) trait Dialect: Send + 'static {
+    /// Under which its frames stand in the journal.
+    const SOURCE: Source;
+    /// The state of a new connection.
+    fn new(shared: &Shared) -> Self;
+    /// Takes the next bytes of the stream.
+    fn push(&mut self, bytes: &[u8], intake: &mut Intake);
+    /// Gives up what has begun: the line is quiet or has ended.
+    fn give_up(&mut self, intake: &mut Intake);
+    /// Bytes that wait for the rest of their frame.
+    fn n_waiting(&self) -> usize;
+}
+
+/// Who speaks on a connection, and what of it is staged for the journal.
+pub(super) struct Intake {
+    pub(super) shared: Arc<Shared>,
+    source: Source,
+    peer: Arc<str>,
+    /// When the bytes were read.
+    pub(super) received_at: Timestamp,
+    pub(super) batch: Batch,
+    /// Answers behind the records of the batch.
+    pub(super) answers: BytesMut,
+    pub(super) n_answers: usize,
+    /// Frames and faults since this was last looked at.
+    pub(super) n_pieces: usize,
+    n_frames: usize,
+    known: HashMap<Box<str>, Known>,
+    outbox: mpsc::Sender<Vec<u8>>,
+    /// Ends the connection.
+    pub(super) end: CancellationToken,
+    /// Refused frames since the last one that was taken.
+    pub(super) n_refused: u32,
+}
+
+/// A station that was let in on this connection.
+struct Known {
+    device: DeviceId,
+    password: Box<str>,
+    link: Link,
+    presence: Presence,
+    speaks: Speaks,
+}
+
+impl Intake {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        source: Source,
+        peer: Arc<str>,
+        outbox: mpsc::Sender<Vec<u8>>,
+    ) -> Self {
+        Self {
+            shared,
+            source,
+            peer,
+            received_at: Timestamp::from_ms(0),
+            batch: Batch::new(),
+            answers: BytesMut::new(),
+            n_answers: 0,
+            n_pieces: 0,
+            n_frames: 0,
+            known: HashMap::new(),
+            outbox,
+            end: CancellationToken::new(),
+            n_refused: 0,
+        }
+    }
+
+    /// Whether a station was let in.
+    pub(super) fn is_known(&self) -> bool {
+        !self.known.is_empty()
+    }
+
+    /// Whether one of its stations may no longer be here.
+    pub(super) fn is_cut(&self) -> bool {
+        self.known.values().any(|known| known.link.is_cut())
+    }
+
+    /// Lets a station in, or finds that it is; notes how it speaks.
+    pub(super) fn admit(
+        &mut self,
+        number: &str,
+        password: &str,
+        speaks: impl FnOnce() -> Speaks,
+        is_same: impl FnOnce(&Speaks) -> bool,
+    ) -> Result<DeviceId, Denied> {
+        if let Some(known) = self.known.get_mut(number)
+            && *known.password == *password
+        {
+            if !is_same(&known.speaks) {
+                known.speaks = speaks();
+                known.presence.speaks(known.speaks.clone());
+            }
+            return Ok(known.device.clone());
+        }
+        let admitted = self.shared.stations.station(self.source, number, password)?;
+        let device = admitted.device;
+        if self.known.len() >= self.shared.config.limits.stations && !self.known.contains_key(number) {
+            return Err(Denied::Unknown);
+        }
+        let shown = links::Connection {
+            client_id: "".into(),
+            peer: Arc::clone(&self.peer),
+            since: self.received_at,
+        };
+        let link = self.shared.links.enter(&device, admitted.credential, shown);
+        link.ends_by(&self.end);
+        let speaks = speaks();
+        let presence = self.shared.peers.enter(
+            &device,
+            self.received_at,
+            speaks.clone(),
+            self.outbox.clone(),
+            self.end.clone(),
+        );
+        let known = Known {
+            device: device.clone(),
+            password: password.into(),
+            link,
+            presence,
+            speaks,
+        };
+        self.known.insert(number.into(), known);
+        Ok(device)
+    }
+
+    /// Stages a frame as it came.
+    pub(super) fn keep(&mut self, device: &DeviceId, topic: &str, payload: &[u8]) {
+        self.n_pieces += 1;
+        self.n_frames += 1;
+        self.n_refused = 0;
+        let mut batch = std::mem::take(&mut self.batch);
+        let frame = self.frame(device.as_str(), topic, None, payload);
+        batch.push(KIND_FRAME, |out| frame.encode(out));
+        self.batch = batch;
+    }
+
+    /// Stages an answer behind what was staged before.
+    pub(super) fn answer(&mut self, bytes: &[u8]) {
+        self.answers.extend_from_slice(bytes);
+        self.n_answers += 1;
+    }
+
+    /// Counts what is refused and stages its beginning. Of connections without a known station beyond a burst only
+    /// the count is kept, so that a scan does not fill the journal.
+    pub(super) fn refuse(
+        &mut self,
+        refusal: Refusal,
+        device: Option<&str>,
+        topic: &str,
+        payload: &[u8],
+        detail: &str,
+    ) {
+        self.n_pieces += 1;
+        self.n_refused = self.n_refused.saturating_add(1);
+        let counters = &self.shared.counters;
+        counters.refuse(refusal);
+        if !self.is_known() && !self.shared.strangers.may_keep(Instant::now().into_std()) {
+            counters.not_kept();
+            return;
+        }
+        if self.n_refused == 1 {
+            warn!(peer = %self.peer, reason = refusal.label(), "a frame of a station is refused: {detail}");
+        }
+        let kept = &payload[..payload.len().min(KEPT_BYTES)];
+        let mut batch = std::mem::take(&mut self.batch);
+        let frame = self.frame(device.unwrap_or_default(), topic, Some(refusal), kept);
+        batch.push(KIND_REFUSED, |out| RefusedFrame { detail, frame }.encode(out));
+        self.batch = batch;
+    }
+
+    /// As [`Intake::refuse`], for a frame whose sender is not let in.
+    pub(super) fn deny(&mut self, denied: Denied, number: &str, topic: &str, payload: &[u8]) {
+        let device = denied.is_known().then_some(number);
+        let shown: String = number.chars().take(64).flat_map(char::escape_debug).collect();
+        let detail = format!("`{shown}`: {denied}");
+        self.refuse(denied.refusal(), device, topic, payload, &detail);
+    }
+
+    fn frame<'a>(
+        &'a self,
+        device: &'a str,
+        topic: &'a str,
+        refused: Option<Refusal>,
+        payload: &'a [u8],
+    ) -> Frame<'a> {
+        Frame {
+            received_at: self.received_at,
+            source: self.source,
+            refused,
+            qos: 0,
+            retain: false,
+            device,
+            peer: &self.peer,
+            topic,
+            payload,
+        }
+    }
+
+    /// Frames that were kept since this was last asked.
+    pub(super) fn take_n_frames(&mut self) -> usize {
+        std::mem::take(&mut self.n_frames)
+    }
+}

@@ -1,0 +1,108 @@
+//! Who a field station is: a device of the register whose profile is of its protocol.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use onemap_dashboards::views::Views;
+use onemap_ingest::Counters;
+use onemap_ingest::station::{Admitted, Denied, Peers, StationServer, Stations, Surroundings};
+use onemap_model::{DeviceState, Source};
+use onemap_wire::profile::Protocol;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::house::clock;
+
+const POISON: &str = "no holder of this lock panics";
+
+/// The listeners' look-up of stations.
+struct Registered(Arc<Views>);
+
+impl Stations for Registered {
+    fn station(&self, protocol: Source, number: &str, password: &str) -> Result<Admitted, Denied> {
+        let views = &self.0;
+        let device = {
+            let register = views.register.read().expect(POISON);
+            register.view.devices.get(number).cloned()
+        };
+        let device = device.ok_or(Denied::Unknown)?;
+        if views.protocol(&device).map(source_of) != Some(Some(protocol)) {
+            return Err(Denied::OtherProtocol);
+        }
+        if device.state == DeviceState::Retired {
+            return Err(Denied::Retired);
+        }
+        if views.keys.is_revoked(&device.id) {
+            return Err(Denied::Revoked);
+        }
+        if !views.keys.has_token(&device.id) {
+            return Err(Denied::NoPassword);
+        }
+        let hash = views.keys.station(protocol.name(), &device.id, password);
+        let hash = hash.ok_or(Denied::WrongPassword)?;
+        Ok(Admitted {
+            device: device.id.clone(),
+            credential: hash.fingerprint(),
+        })
+    }
+}
+
+fn source_of(protocol: Protocol) -> Option<Source> {
+    match protocol {
+        Protocol::Hj212 => Some(Source::Hj212),
+        _ => None,
+    }
+}
+
+/// Bound servers of stations.
+pub(crate) struct Servers {
+    bound: Vec<(&'static str, StationServer)>,
+}
+
+impl Servers {
+    /// Binds what the configuration names.
+    pub(crate) async fn bind(config: &Config) -> Result<Self> {
+        let mut bound = Vec::new();
+        if let Some(hj212) = &config.hj212 {
+            let server = StationServer::bind(Source::Hj212, hj212.clone()).await;
+            bound.push(("hj212", server.context("[hj212] cannot be served")?));
+        }
+        Ok(Self { bound })
+    }
+
+    /// Under which name each stands in the ready line, and where it listens.
+    pub(crate) fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        let addresses = self.bound.iter();
+        addresses
+            .map(|(name, server)| (*name, server.address()))
+            .collect()
+    }
+
+    /// Serves until `stop`; gives each server's task by its name.
+    pub(crate) fn start(
+        self,
+        views: &Arc<Views>,
+        counters: &Counters,
+        peers: &Peers,
+        stop: &CancellationToken,
+    ) -> Vec<(&'static str, tokio::task::JoinHandle<Result<()>>)> {
+        let start = |(name, server): (&'static str, StationServer)| {
+            let with = Surroundings {
+                log: views.log.clone(),
+                stations: Arc::new(Registered(views.clone())),
+                counters: counters.clone(),
+                links: views.links.clone(),
+                peers: peers.clone(),
+                clock,
+            };
+            let stop = stop.clone();
+            let task = tokio::spawn(async move {
+                server.run(with, stop).await;
+                Ok(())
+            });
+            (name, task)
+        };
+        self.bound.into_iter().map(start).collect()
+    }
+}
