@@ -45,6 +45,8 @@ pub enum Over {
     Gateway,
     /// The device fetched it over HTTP.
     Http,
+    /// The connection of an HJ 212 station.
+    Hj212,
 }
 
 /// What somebody wants a device to do.

@@ -17,11 +17,16 @@ use onemap_model::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::calls::{end_of, qn_of};
+
 /// How long an ended command is remembered: its idempotency key holds and a late answer finds it.
 pub const REMEMBERED: Duration = Duration::from_secs(86_400);
 /// Most ended commands that are remembered, and most bytes of their parameters and answers; the oldest go first.
 const N_ENDED: usize = 20_000;
 const ENDED_BYTES: usize = 16 << 20;
+/// Parts of an answer that are kept, and bytes of them; the others are counted by their absence.
+const N_COLLECTED: usize = 64;
+const COLLECTED_BYTES: usize = 32 << 10;
 /// Outcomes of orders that are remembered for those who ordered.
 const N_OUTCOMES: usize = 10_000;
 
@@ -63,6 +68,9 @@ pub struct Book {
     commands: BTreeMap<u64, Command>,
     /// Late answers that were taken, by command.
     late: BTreeMap<u64, (bool, Value)>,
+    /// What a station sent between its receipt and its answer, by command.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    collected: BTreeMap<u64, Vec<Value>>,
     #[serde(skip)]
     index: Index,
     #[serde(skip)]
@@ -187,6 +195,51 @@ impl Book {
     pub fn by_key(&self, by: &Scope, key: &str) -> Option<&Command> {
         let id = self.index.keys.get(&(caller(by), key.to_owned()))?;
         self.commands.get(id)
+    }
+
+    /// The command of a station that has this request number ([`super::qn_of`]).
+    pub fn by_qn(&self, device: &str, qn: &str) -> Option<&Command> {
+        let end = end_of(qn)?;
+        let is_it = |command: &&Command| command.order.device.as_str() == device && qn_of(command) == qn;
+        let waits = self
+            .waiting(device)
+            .filter(|command| command.id % 1000 == end)
+            .find(is_it);
+        waits.or_else(|| {
+            let first = *self.commands.keys().next()?;
+            let last = self.last.checked_sub((self.last % 1000 + 1000 - end) % 1000)?;
+            let numbers = (first..=last).rev().step_by(1000);
+            numbers.filter_map(|id| self.commands.get(&id)).find(is_it)
+        })
+    }
+
+    /// A station says that it will execute a command.
+    pub fn received(&mut self, position: u64, now: Timestamp, id: u64, changes: &mut Vec<Change>) {
+        let record = CommandRecord {
+            at: now,
+            what: CommandStep::Received { id },
+        };
+        self.step(position, now, &record, changes);
+    }
+
+    /// Keeps a part of what a station answers; it stands in the result of the command when that has come to its end.
+    pub fn collect(&mut self, id: u64, part: Value) {
+        if self.commands.get(&id).is_none_or(Command::is_final) {
+            return;
+        }
+        let parts = self.collected.entry(id).or_default();
+        let length = |part: &Value| part.to_string().len();
+        let bytes: usize = parts.iter().map(length).sum();
+        if parts.contains(&part) || parts.len() >= N_COLLECTED || bytes + length(&part) > COLLECTED_BYTES {
+            return;
+        }
+        parts.push(part);
+        self.is_changed = true;
+    }
+
+    /// What was collected of a command, in the order in which it came.
+    pub fn collected(&self, id: u64) -> &[Value] {
+        self.collected.get(&id).map_or(&[], Vec::as_slice)
     }
 
     /// What became of the order at a journal position; the last ones only.
@@ -391,6 +444,9 @@ impl Book {
             command.state_at = now;
         }
         self.index.add(command);
+        if command.is_final() {
+            self.collected.remove(&id);
+        }
         let Some(happened) = happened else { return };
         *self.n_facts.entry(happened.name()).or_default() += 1;
         if matches!(happened, Happened::Sent { attempt: 2.., .. }) {

@@ -47,6 +47,7 @@ pub(super) fn topic(over: Over, holder: &DeviceId, id: u64) -> String {
         Over::Gateway => format!("g/{holder}/rpc"),
         // Fetched, never pushed; no topic of a device looks like this.
         Over::Http => format!("http/{holder}"),
+        Over::Hj212 => format!("hj212/{holder}"),
     }
 }
 
@@ -55,7 +56,8 @@ pub fn payload(over: Over, command: &Command, name: Option<&str>) -> Vec<u8> {
     let (id, order) = (command.id, &command.order);
     let message = match over {
         Over::Rpc => json!({"method": order.method, "params": order.params}),
-        Over::Http => json!({"id": id, "method": order.method, "params": order.params}),
+        // A station's request is its protocol's frame; this is for whoever looks at it.
+        Over::Http | Over::Hj212 => json!({"id": id, "method": order.method, "params": order.params}),
         Over::Native => {
             json!({"id": id, "method": order.method, "params": order.params, "expires": order.expires_at.ms()})
         }
@@ -86,7 +88,7 @@ pub(super) fn doors_of(filter: &str) -> Option<Vec<(Over, DeviceId)>> {
     let wanted: &[&str] = match over {
         Over::Rpc => &["rpc", "request", "1"],
         Over::Native => &["command"],
-        Over::Gateway | Over::Http => &["rpc"],
+        Over::Gateway | Over::Http | Over::Hj212 => &["rpc"],
     };
     let mut levels = rest.split('/');
     for level in wanted {

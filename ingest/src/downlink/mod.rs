@@ -2,13 +2,15 @@
 //!
 //! [`Book`] is the pure state machine that the pipeline folds journal records into; [`Outbox`] decides, also
 //! without clock or I/O, which waiting commands are to be handed to a connection now; [`message`] makes and
-//! reads the messages. [`Desk`] is where pipeline, sender and requests meet.
+//! reads the messages; [`Calls`] decides the same for field stations. [`Desk`] is where pipeline, sender and requests meet.
 
 mod book;
+mod calls;
 mod desk;
 pub mod message;
 mod outbox;
 
 pub use book::{Answered, Book, Change, Ordered, REMEMBERED};
+pub use calls::{CallRules, Calls, Next, qn_of};
 pub use desk::{Claim, Desk, Limits, Work};
 pub use outbox::{Due, Outbox, Rules};

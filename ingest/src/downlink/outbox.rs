@@ -126,6 +126,18 @@ impl Outbox {
         self.sent.insert(command.id, sent);
     }
 
+    /// Notes that a command was handed to a station's connection; when it goes again, [`super::Calls`] says.
+    pub fn called(&mut self, command: &Command) {
+        let door = (Over::Hj212, command.order.device.clone());
+        let sent = Sent {
+            door,
+            time: 0,
+            told: false,
+            is_unconfirmed: false,
+        };
+        self.sent.insert(command.id, sent);
+    }
+
     /// What was fetched did not leave after all.
     pub fn unsend(&mut self, id: u64) {
         self.sent.remove(&id);

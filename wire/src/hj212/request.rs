@@ -42,6 +42,20 @@ pub enum Request {
         /// The time.
         time: Timestamp,
     },
+    /// 1021, of 2005.
+    ReadLimits {
+        /// The factor.
+        pol_id: String,
+    },
+    /// 1022, of 2005: outside of which values a device alarms.
+    SetLimits {
+        /// The factor.
+        pol_id: String,
+        /// Lower limit.
+        lower: f64,
+        /// Upper limit.
+        upper: f64,
+    },
     /// 1061.
     ReadRtdInterval,
     /// 1062: seconds, 30 to 3600.
@@ -164,6 +178,8 @@ impl Request {
             Self::Timeouts { .. } => "1000",
             Self::ReadClock { .. } => "1011",
             Self::SetClock { .. } => "1012",
+            Self::ReadLimits { .. } => "1021",
+            Self::SetLimits { .. } => "1022",
             Self::ReadRtdInterval => "1061",
             Self::SetRtdInterval(_) => "1062",
             Self::ReadMinuteInterval => "1063",
@@ -240,7 +256,10 @@ impl Request {
         // An analyser's information is named behind its factor, in one group.
         let mut cp: Vec<Group> = Vec::new();
         for (key, value) in fields {
-            let is_info = key == "InfoId" || key.ends_with("-Info");
+            let is_info = key == "InfoId"
+                || ["-Info", "-LowValue", "-UpValue"]
+                    .iter()
+                    .any(|end| key.ends_with(end));
             let item = Item::new(key, value);
             match cp.last_mut() {
                 Some(group) if is_info => group.0.push(item),
@@ -252,6 +271,20 @@ impl Request {
             cp,
             ..Segment::default()
         })
+    }
+
+    /// Whether the standard allows it, whoever it goes to.
+    ///
+    /// # Errors
+    /// As [`Request::segment`].
+    pub fn check(&self) -> Result<(), RequestError> {
+        let anybody = Peer {
+            st: String::new(),
+            pw: String::new(),
+            mn: String::new(),
+            version: Version::V2017,
+        };
+        self.segment(&anybody, "").map(|_| ())
     }
 
     fn fields(&self) -> Result<Vec<(String, String)>, RequestError> {
@@ -290,7 +323,14 @@ impl Request {
                 let begin = allowed(clock(begin), is_right, "BeginTime", "a time not after EndTime")?;
                 vec![("BeginTime", begin), ("EndTime", clock(end))]
             }
-            Self::Analyser { pol_id, .. } => vec![("PolId", pol_id.clone())],
+            Self::Analyser { pol_id, .. } | Self::ReadLimits { pol_id } => vec![("PolId", pol_id.clone())],
+            Self::SetLimits { pol_id, lower, upper } => {
+                return Ok(vec![
+                    ("PolId".to_owned(), pol_id.clone()),
+                    (format!("{pol_id}-LowValue"), lower.to_string()),
+                    (format!("{pol_id}-UpValue"), upper.to_string()),
+                ]);
+            }
             Self::SetSampling {
                 pol_id,
                 start,

@@ -1,0 +1,221 @@
+//! Requests to field stations: which waiting command goes to a station's connection now, when it goes again, and
+//! when the connection is given up. Pure: what time it is and who is connected are arguments.
+//!
+//! One request of a station at a time waits for its receipt (HJ 212: 9011). Without one in time it is sent again with
+//! the same number, as often as the standard has it, and then the connection is given up; the command waits on, and goes
+//! again on the next connection, until its time is over. One whose receipt has come is not sent again: only its end
+//! is waited for.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use onemap_model::{Command, Timestamp};
+use onemap_wire::hj212::stamp;
+
+use super::Book;
+
+/// How a station is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallRules {
+    /// How long a receipt is waited for (10 s).
+    pub answer: Duration,
+    /// How often a request is sent again (3).
+    pub repeats: u32,
+}
+
+impl Default for CallRules {
+    /// The standard's 10 s and three repeats.
+    fn default() -> Self {
+        Self {
+            answer: Duration::from_secs(10),
+            repeats: 3,
+        }
+    }
+}
+
+/// What is to be done for one station.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing now.
+    Wait,
+    /// This command goes.
+    Send(u64),
+    /// The station does not answer on this connection.
+    GiveUp,
+}
+
+/// What this process has sent to stations.
+#[derive(Debug)]
+pub struct Calls {
+    rules: CallRules,
+    sent: HashMap<u64, Call>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    connection: u64,
+    at: Timestamp,
+    n: u32,
+}
+
+impl Calls {
+    /// Nothing was sent yet.
+    pub fn new(rules: CallRules) -> Self {
+        Self {
+            rules,
+            sent: HashMap::new(),
+        }
+    }
+
+    /// What is due on a connection of a station, in the order of its commands; `is_claimed` says which are being
+    /// taken back.
+    pub fn next(
+        &self,
+        book: &Book,
+        device: &str,
+        connection: u64,
+        now: Timestamp,
+        is_claimed: impl Fn(u64) -> bool,
+    ) -> Next {
+        let due = book.waiting(device).find(|command| {
+            let is_over = command.is_final() || command.order.expires_at <= now;
+            !is_over && !command.received && !is_claimed(command.id)
+        });
+        let Some(command) = due else { return Next::Wait };
+        match self.sent.get(&command.id) {
+            Some(call) if call.connection == connection => {
+                // A clock that was set back must not hold a call for ever.
+                let is_early = now >= call.at && now.since(call.at) < self.rules.answer;
+                match call.n > self.rules.repeats {
+                    _ if is_early => Next::Wait,
+                    true => Next::GiveUp,
+                    false => Next::Send(command.id),
+                }
+            }
+            _ => Next::Send(command.id),
+        }
+    }
+
+    /// Notes that a command was handed to a connection.
+    pub fn note(&mut self, id: u64, connection: u64, now: Timestamp) {
+        let n = match self.sent.get(&id) {
+            Some(call) if call.connection == connection => call.n + 1,
+            _ => 1,
+        };
+        let call = Call {
+            connection,
+            at: now,
+            n,
+        };
+        self.sent.insert(id, call);
+    }
+
+    /// Forgets commands that no longer wait.
+    pub fn forget(&mut self, book: &Book) {
+        self.sent
+            .retain(|id, _| book.get(*id).is_some_and(|command| !command.is_final()));
+    }
+}
+
+/// The request number of a command: when it was ordered, with its own number in place of the milliseconds. The same
+/// for every repeat, and found again after a restart.
+pub fn qn_of(command: &Command) -> String {
+    let ms = command.created_at.ms();
+    let second = ms - ms.rem_euclid(1000);
+    stamp::qn(Timestamp::from_ms(second + (command.id % 1000) as i64))
+}
+
+/// The last three digits of the number of the command that has this request number; `None` for a text that no
+/// command has.
+pub(super) fn end_of(qn: &str) -> Option<u64> {
+    let is_ours = qn.len() == 17 && qn.bytes().all(|b| b.is_ascii_digit());
+    is_ours.then(|| qn[14..].parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use onemap_model::{CommandRecord, CommandStep, DeviceId, Order, Scope, Via};
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(s: i64) -> Timestamp {
+        Timestamp::from_ms(1_795_392_000_250 + s * 1000)
+    }
+
+    fn step(book: &mut Book, position: u64, s: i64, what: CommandStep) {
+        let record = CommandRecord { at: at(s), what };
+        book.step(position, at(s), &record, &mut Vec::new());
+    }
+
+    fn order(book: &mut Book, position: u64, life_s: i64) {
+        let order = Order {
+            device: DeviceId::new("M1").unwrap(),
+            method: "read_clock".to_owned(),
+            params: json!({}),
+            two_way: true,
+            expires_at: at(life_s),
+            key: None,
+            via: Via::Auto,
+            by: Scope::local("test"),
+        };
+        step(book, position, 0, CommandStep::Created(Box::new(order)));
+    }
+
+    fn next(calls: &Calls, book: &Book, connection: u64, s: i64) -> Next {
+        calls.next(book, "M1", connection, at(s), |_| false)
+    }
+
+    #[test]
+    fn a_request_is_repeated_then_the_connection_is_given_up_and_the_next_gets_it() {
+        let mut book = Book::default();
+        order(&mut book, 1, 300);
+        order(&mut book, 2, 300);
+        let mut calls = Calls::new(CallRules::default());
+        assert_eq!(
+            calls.next(&book, "M1", 7, at(0), |id| id == 1),
+            Next::Send(2),
+            "being taken back"
+        );
+        for n in 0..4 {
+            assert_eq!(next(&calls, &book, 7, n * 10), Next::Send(1));
+            calls.note(1, 7, at(n * 10));
+            assert_eq!(next(&calls, &book, 7, n * 10 + 9), Next::Wait);
+        }
+        assert_eq!(next(&calls, &book, 7, 40), Next::GiveUp);
+        assert_eq!(next(&calls, &book, 8, 41), Next::Send(1));
+        calls.note(1, 8, at(41));
+        // Its receipt lets the next one go, and it is not sent again on any connection.
+        step(&mut book, 3, 42, CommandStep::Received { id: 1 });
+        assert_eq!(next(&calls, &book, 8, 42), Next::Send(2));
+        assert_eq!(
+            next(&Calls::new(CallRules::default()), &book, 9, 43),
+            Next::Send(2)
+        );
+        // Never at or after its end.
+        assert_eq!(next(&calls, &book, 8, 300), Next::Wait);
+        book.tick(4, at(301), &mut Vec::new());
+        calls.forget(&book);
+        assert!(calls.sent.is_empty());
+    }
+
+    #[test]
+    fn a_command_is_found_by_its_request_number() {
+        let mut book = Book::default();
+        for position in 1..=3 {
+            order(&mut book, position, 300);
+        }
+        let qn = qn_of(book.get(2).unwrap());
+        assert_eq!((qn.len(), &qn[14..]), (17, "002"));
+        assert_eq!(book.by_qn("M1", &qn).map(|command| command.id), Some(2));
+        for (device, qn) in [
+            ("M2", qn.as_str()),
+            ("M1", "20261126080000002"),
+            ("M1", ""),
+            ("M1", "x"),
+        ] {
+            assert!(book.by_qn(device, qn).is_none(), "{device} {qn}");
+        }
+    }
+}
