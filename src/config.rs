@@ -21,6 +21,7 @@ use history::History;
 pub(crate) use history::HistoryPart;
 use mqtt::Mqtt;
 use stations::Station;
+pub(crate) use stations::StationPart;
 
 /// The file as written. Unknown keys are refused with file, line and column.
 #[derive(Debug, Default, Deserialize)]
@@ -37,6 +38,7 @@ struct File {
     commands: Commands,
     ingest: Ingest,
     hj212: Option<Station>,
+    gbt26875: Option<Station>,
 }
 
 /// `[ingest]`
@@ -234,7 +236,9 @@ pub(crate) struct Config {
     pub(crate) http_limits: Limits,
     pub(crate) mqtt: MqttConfig,
     /// The HJ 212 server, when there is one.
-    pub(crate) hj212: Option<StationConfig>,
+    pub(crate) hj212: Option<StationPart>,
+    /// The GB/T 26875.3 server, when there is one.
+    pub(crate) gbt26875: Option<StationConfig>,
     /// Devices that `[[mqtt.acl]]` names.
     pub(crate) acl_devices: Vec<String>,
     /// The file, to say where something stands in it.
@@ -434,6 +438,10 @@ impl File {
             written: None,
             mqtt: self.mqtt.check(folder)?,
             hj212: self.hj212.map(|hj212| hj212.check("hj212")).transpose()?,
+            gbt26875: self
+                .gbt26875
+                .map(|gbt26875| gbt26875.check_plain("gbt26875"))
+                .transpose()?,
             segment_bytes,
             journal_max_bytes: max_bytes,
             journal_reserve_bytes: reserve_bytes,

@@ -1,6 +1,7 @@
 //! `onemap`: the command line. Composes the members; decides nothing.
 
 mod backup;
+mod calling;
 mod care;
 mod check;
 mod commanding;
@@ -17,6 +18,7 @@ mod pipeline;
 mod provision;
 mod quarantine;
 mod registrar;
+mod resend;
 mod restore;
 mod serve;
 mod shipped;

@@ -34,7 +34,7 @@ use crate::house::{self, House, Purpose, Running, clock};
 use crate::pipeline::Room;
 use crate::provision::Provisioner;
 use crate::stations::Servers;
-use crate::{registrar, shipped};
+use crate::{calling, registrar, resend, shipped};
 
 /// How long a start waits for the fold of what the last run left before it opens the listeners.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -146,6 +146,13 @@ impl Server {
         let certificates = certificates.map(|certificates| (certificates, counters.clone()));
         let peers = Peers::default();
         tasks.extend(servers.start(&views, &counters, &peers, &stop));
+        if let Some(hj212) = &config.hj212 {
+            let (views, peers, stop) = (views.clone(), peers.clone(), stop.clone());
+            let resend = resend::run(views.clone(), peers.clone(), hj212.resend, left, stop.clone());
+            tasks.push(("resend", tokio::spawn(resend)));
+            let calling = calling::run(views, peers, hj212.calls, left, stop);
+            tasks.push(("calling", tokio::spawn(calling)));
+        }
         let auth: Arc<dyn Auth> = Arc::new(Tokens(views.clone()));
         let sender = downlink::run(views.clone(), fanout.clone(), news, left, stop.clone());
         tasks.push(("downlink", tokio::spawn(sender)));

@@ -7,7 +7,9 @@ use anyhow::{Context, Result};
 use onemap_dashboards::views::Views;
 use onemap_ingest::Counters;
 use onemap_ingest::station::{Admitted, Denied, Peers, StationServer, Stations, Surroundings};
-use onemap_model::{DeviceState, Source};
+use onemap_model::{DeviceId, DeviceState, Source};
+use onemap_store::ledger::TokenHash;
+use onemap_wire::hj212;
 use onemap_wire::profile::Protocol;
 use tokio_util::sync::CancellationToken;
 
@@ -36,10 +38,18 @@ impl Stations for Registered {
         if views.keys.is_revoked(&device.id) {
             return Err(Denied::Revoked);
         }
+        if protocol == Source::Gbt26875 {
+            // The standard has no password.
+            return Ok(Admitted {
+                device: device.id.clone(),
+                credential: 0,
+            });
+        }
         if !views.keys.has_token(&device.id) {
             return Err(Denied::NoPassword);
         }
         let hash = views.keys.station(protocol.name(), &device.id, password);
+        let hash = hash.or_else(|| takes(views, &device.id, protocol, password));
         let hash = hash.ok_or(Denied::WrongPassword)?;
         Ok(Admitted {
             device: device.id.clone(),
@@ -48,9 +58,21 @@ impl Stations for Registered {
     }
 }
 
+/// The hash of a password that a station was told to take and has not said yet that it has: it may answer with it.
+fn takes(views: &Views, device: &DeviceId, protocol: Source, password: &str) -> Option<TokenHash> {
+    let work = views.commands.work();
+    let is_taken = work.book.waiting(device.as_str()).any(|command| {
+        command.attempts > 0
+            && hj212::method_of(&command.order.method) == Some("set_password")
+            && command.order.params["password"].as_str() == Some(password)
+    });
+    is_taken.then(|| TokenHash::of_password(protocol.name(), device.as_str(), password))
+}
+
 fn source_of(protocol: Protocol) -> Option<Source> {
     match protocol {
         Protocol::Hj212 => Some(Source::Hj212),
+        Protocol::Gbt26875 => Some(Source::Gbt26875),
         _ => None,
     }
 }
@@ -65,8 +87,12 @@ impl Servers {
     pub(crate) async fn bind(config: &Config) -> Result<Self> {
         let mut bound = Vec::new();
         if let Some(hj212) = &config.hj212 {
-            let server = StationServer::bind(Source::Hj212, hj212.clone()).await;
+            let server = StationServer::bind(Source::Hj212, hj212.server.clone()).await;
             bound.push(("hj212", server.context("[hj212] cannot be served")?));
+        }
+        if let Some(gbt26875) = &config.gbt26875 {
+            let server = StationServer::bind(Source::Gbt26875, gbt26875.clone()).await;
+            bound.push(("gbt26875", server.context("[gbt26875] cannot be served")?));
         }
         Ok(Self { bound })
     }

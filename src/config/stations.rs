@@ -1,11 +1,25 @@
-//! `[hj212]`: a server of field stations.
+//! `[hj212]`, `[gbt26875]`: servers of field stations.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use onemap_ingest::downlink::CallRules;
 use onemap_ingest::station::{Limits, StationConfig};
 use serde::Deserialize;
+
+use crate::resend::Rules;
+
+/// A station server as meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StationPart {
+    /// Its listener.
+    pub(crate) server: StationConfig,
+    /// How requests are sent.
+    pub(crate) calls: CallRules,
+    /// What is asked for by itself.
+    pub(crate) resend: Rules,
+}
 
 /// A section of a station protocol. Without it nothing listens.
 #[derive(Debug, Deserialize)]
@@ -28,7 +42,7 @@ pub(super) struct Station {
     /// Frames a second of one connection; a faster one is not read until they are due. 0: no limit. Default 2000.
     frames_per_second: u32,
     /// Largest data segment in bytes; a larger one is refused as `over_size`. Default 8192.
-    max_segment_bytes: usize,
+    max_segment_bytes: Option<usize>,
     /// Stations of one connection (a data collector's). Default 1000.
     max_stations: usize,
     /// Seconds that a connection may be silent. Default 7200.
@@ -37,6 +51,14 @@ pub(super) struct Station {
     frame_seconds: u64,
     /// Seconds a station may take to accept what is written to it. Default 10.
     write_seconds: u64,
+    /// Seconds that the receipt of a request (9011) is waited for. Default 10, the standard's.
+    answer_seconds: Option<u64>,
+    /// How often a request without receipt is sent again before its connection is given up. Default 3, the standard's.
+    repeats: Option<u32>,
+    /// How many hours back a connected station is asked for hours that are missing. 0: it is not asked. Default 72.
+    resend_hours: Option<u32>,
+    /// Seconds after its arrival before it is asked; many send their backlog by themselves. Default 60.
+    resend_after_seconds: Option<u64>,
 }
 
 impl Default for Station {
@@ -50,18 +72,70 @@ impl Default for Station {
             connects_burst: limits.connects_burst,
             max_strangers: limits.strangers,
             frames_per_second: limits.frames_per_second,
-            max_segment_bytes: limits.segment_bytes,
+            max_segment_bytes: None,
             max_stations: limits.stations,
             idle_seconds: 7200,
             frame_seconds: 10,
             write_seconds: 10,
+            answer_seconds: None,
+            repeats: None,
+            resend_hours: None,
+            resend_after_seconds: None,
         }
     }
 }
 
 impl Station {
-    /// Checks the section of this name.
-    pub(super) fn check(&self, section: &str) -> Result<StationConfig> {
+    /// Checks the section of HJ 212.
+    pub(super) fn check(&self, section: &str) -> Result<StationPart> {
+        let mut server = self.server(section)?;
+        let calls = CallRules::default();
+        let segment_bytes = self.max_segment_bytes.unwrap_or(server.limits.segment_bytes);
+        ensure!(
+            (1024..=9999).contains(&segment_bytes),
+            "[{section}] max_segment_bytes = {segment_bytes}: between 1024, the standard's, and 9999, what four digits say"
+        );
+        server.limits.segment_bytes = segment_bytes;
+        let answer_seconds = self.answer_seconds.unwrap_or(calls.answer.as_secs());
+        ensure!(
+            (1..=3600).contains(&answer_seconds),
+            "[{section}] answer_seconds = {answer_seconds}: between 1 and 3600"
+        );
+        let repeats = self.repeats.unwrap_or(calls.repeats);
+        ensure!(repeats <= 100, "[{section}] repeats = {repeats}: at most 100");
+        let resend_hours = self.resend_hours.unwrap_or(72);
+        ensure!(
+            resend_hours <= 24 * 39,
+            "[{section}] resend_hours = {resend_hours}: at most 936, the 39 days that the gap ledger keeps"
+        );
+        Ok(StationPart {
+            server,
+            calls: CallRules {
+                answer: Duration::from_secs(answer_seconds),
+                repeats,
+            },
+            resend: Rules {
+                after: Duration::from_secs(self.resend_after_seconds.unwrap_or(60)),
+                window: Duration::from_secs(u64::from(resend_hours) * 3600),
+            },
+        })
+    }
+
+    /// Checks the section of a protocol that has the listener's keys only.
+    pub(super) fn check_plain(&self, section: &str) -> Result<StationConfig> {
+        for (key, is_stated) in [
+            ("max_segment_bytes", self.max_segment_bytes.is_some()),
+            ("answer_seconds", self.answer_seconds.is_some()),
+            ("repeats", self.repeats.is_some()),
+            ("resend_hours", self.resend_hours.is_some()),
+            ("resend_after_seconds", self.resend_after_seconds.is_some()),
+        ] {
+            ensure!(!is_stated, "[{section}] {key}: only [hj212] has it");
+        }
+        self.server(section)
+    }
+
+    fn server(&self, section: &str) -> Result<StationConfig> {
         let listen = self
             .listen
             .with_context(|| format!("[{section}] listen is missing"))?;
@@ -75,11 +149,6 @@ impl Station {
         ensure!(
             self.connects_per_second == 0 || self.connects_burst > 0,
             "[{section}] connects_burst: at least 1"
-        );
-        ensure!(
-            (1024..=9999).contains(&self.max_segment_bytes),
-            "[{section}] max_segment_bytes = {}: between 1024, the standard's, and 9999, what four digits say",
-            self.max_segment_bytes
         );
         for (key, seconds) in [
             ("idle_seconds", self.idle_seconds),
@@ -99,7 +168,6 @@ impl Station {
                 connects_burst: self.connects_burst,
                 strangers: self.max_strangers,
                 frames_per_second: self.frames_per_second,
-                segment_bytes: self.max_segment_bytes,
                 stations: self.max_stations,
                 ..Limits::default()
             },
@@ -116,24 +184,31 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn read(text: &str) -> Result<StationConfig> {
+    fn read(text: &str) -> Result<StationPart> {
         toml::from_str::<Station>(text)?.check("hj212")
     }
 
     #[test]
     fn an_address_is_enough_and_what_cannot_work_is_refused_by_its_key() {
-        let config = read("listen = \"127.0.0.1:0\"").unwrap();
-        assert_eq!(config, StationConfig::new(config.listen));
+        let part = read("listen = \"127.0.0.1:0\"").unwrap();
+        assert_eq!(part.server, StationConfig::new(part.server.listen));
+        assert_eq!(part.calls, CallRules::default());
         for (more, part) in [
             ("max_connections = 0", "[hj212] max_connections"),
             ("max_segment_bytes = 10000", "[hj212] max_segment_bytes = 10000"),
             ("idle_seconds = 0", "[hj212] idle_seconds"),
             ("connects_burst = 0", "[hj212] connects_burst"),
+            ("answer_seconds = 0", "[hj212] answer_seconds"),
+            ("resend_hours = 1000", "[hj212] resend_hours"),
             ("colour = 1", "colour"),
         ] {
             let error = read(&format!("listen = \"127.0.0.1:0\"\n{more}")).unwrap_err();
             assert!(error.to_string().contains(part), "{more}: {error}");
         }
         assert!(read("").unwrap_err().to_string().contains("listen is missing"));
+        let plain = |text| toml::from_str::<Station>(text).unwrap().check_plain("gbt26875");
+        assert!(plain("listen = \"127.0.0.1:0\"").is_ok());
+        let error = plain("listen = \"127.0.0.1:0\"\nrepeats = 1").unwrap_err();
+        assert!(error.to_string().contains("only [hj212] has it"));
     }
 }

@@ -35,7 +35,7 @@ impl Fold<'_> {
         self.changed(changes);
     }
 
-    fn changed(&mut self, changes: Vec<Change>) {
+    pub(super) fn changed(&mut self, changes: Vec<Change>) {
         let rows = changes.into_iter().map(|change| (change.command, change.fact));
         self.pending.ledger.commands.extend(rows);
     }

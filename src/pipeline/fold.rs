@@ -200,7 +200,7 @@ impl Fold<'_> {
     }
 
     /// Counts a frame of which something was refused in its device's day; of no device when nobody knows it.
-    fn miss(&mut self, frame: &Frame<'_>) {
+    pub(super) fn miss(&mut self, frame: &Frame<'_>) {
         if self.turn == Turn::First
             && let Some(device) = self.device(frame.device)
         {
@@ -222,6 +222,11 @@ impl Fold<'_> {
             self.refuse(position, 0, frame, Refusal::UnknownDevice, "");
             return Ok(());
         };
+        match frame.source {
+            Source::Hj212 => return self.hj212(position, frame, &device),
+            Source::Gbt26875 => return self.gbt26875(position, frame, &device),
+            _ => {}
+        }
         if self.about_itself(position, frame, &device)
             || self.of_gateway(position, frame, &device)?
             || self.upward(position, frame, &device)

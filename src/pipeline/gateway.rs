@@ -46,7 +46,7 @@ impl Fold<'_> {
     }
 
     /// The gateway itself was heard. Its children are not: each is heard by its own readings.
-    fn heard(&mut self, gateway: &DeviceId, at: Timestamp) {
+    pub(super) fn heard(&mut self, gateway: &DeviceId, at: Timestamp) {
         let mut seen = self.views.seen.write().expect(POISON);
         let entry = seen.entry(gateway.clone()).or_insert(Seen {
             received_at: at,

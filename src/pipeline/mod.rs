@@ -23,6 +23,7 @@ pub(crate) mod refused;
 mod relayed;
 mod room;
 mod spooling;
+mod stations;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -25,6 +25,7 @@ mod engine;
 mod export;
 mod foreign;
 mod gateway;
+mod gbt26875;
 mod history;
 mod hj212;
 mod http_limits;

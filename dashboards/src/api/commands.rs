@@ -14,6 +14,8 @@ use onemap_model::{
     Command, CommandState, CommandStep, Device, DeviceId, DeviceState, Order, Scope, Timestamp, Via,
 };
 use onemap_store::ledger::CommandFilter;
+use onemap_wire::hj212;
+use onemap_wire::profile::Protocol;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -59,7 +61,7 @@ pub(crate) fn render(views: &Views, command: &Command) -> Value {
     let mut value = json!({
         "id": command.id, "device": order.device, "device_name": device.map(|d| &*d.name),
         "division": register.divisions.get(&order.device),
-        "method": order.method, "params": order.params, "two_way": order.two_way, "via": order.via,
+        "method": order.method, "params": shown_params(order), "two_way": order.two_way, "via": order.via,
         "idempotency_key": order.key, "by": {"actor": order.by.actor, "role": order.by.role},
         "state": state, "state_zh": state.zh(), "state_en": state.en(), "final": command.is_final(),
         "created_at": command.created_at, "expires_at": order.expires_at, "state_at": command.state_at,
@@ -113,8 +115,40 @@ impl Drop for Place {
     }
 }
 
+/// A field station takes the commands of its protocol's standard and no others.
+fn check_station(views: &Views, order: &Order) -> Result<(), Problem> {
+    let device = {
+        let register = views.register.read().expect(POISON);
+        register.view.devices.get(&order.device).cloned()
+    };
+    let protocol = device.and_then(|device| views.protocol(&device));
+    let bad = |message: String| Err(Problem::bad_request("bad_command", message));
+    match protocol {
+        Some(Protocol::Hj212) if order.via != Via::Auto => {
+            bad("an HJ 212 station is reached on its own connection: `via` is `auto`".to_owned())
+        }
+        Some(Protocol::Hj212) => match hj212::request_of(&order.method, &order.params, views.now()) {
+            Ok(_) => Ok(()),
+            Err(error) => bad(error.to_string()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Parameters as they are shown: a station's new password is not.
+fn shown_params(order: &Order) -> Value {
+    let mut params = order.params.clone();
+    if hj212::method_of(&order.method) == Some("set_password")
+        && let Some(password) = params.get_mut("password")
+    {
+        *password = "******".into();
+    }
+    params
+}
+
 /// Orders a command; gives it and whether it is new.
 async fn order(views: &Arc<Views>, order: Order) -> Result<(Command, bool), Problem> {
+    check_station(views, &order)?;
     let taken = |id| {
         Problem::conflict(
             "idempotency_key_taken",

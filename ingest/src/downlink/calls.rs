@@ -77,23 +77,28 @@ impl Calls {
         now: Timestamp,
         is_claimed: impl Fn(u64) -> bool,
     ) -> Next {
-        let due = book.waiting(device).find(|command| {
-            let is_over = command.is_final() || command.order.expires_at <= now;
-            !is_over && !command.received && !is_claimed(command.id)
-        });
-        let Some(command) = due else { return Next::Wait };
-        match self.sent.get(&command.id) {
-            Some(call) if call.connection == connection => {
-                // A clock that was set back must not hold a call for ever.
-                let is_early = now >= call.at && now.since(call.at) < self.rules.answer;
-                match call.n > self.rules.repeats {
-                    _ if is_early => Next::Wait,
-                    true => Next::GiveUp,
-                    false => Next::Send(command.id),
+        let hold = self.rules.answer * (self.rules.repeats + 1);
+        for command in book.waiting(device) {
+            if command.is_final() || command.order.expires_at <= now || is_claimed(command.id) {
+                continue;
+            }
+            let call = self.sent.get(&command.id);
+            let call = call.filter(|call| call.connection == connection);
+            // A clock that was set back must not hold a call for ever.
+            let is_within = |call: &&Call, limit: Duration| now >= call.at && now.since(call.at) < limit;
+            if command.received {
+                match call.filter(|call| is_within(call, hold)) {
+                    Some(_) => return Next::Wait,
+                    None => continue,
                 }
             }
-            _ => Next::Send(command.id),
+            return match call {
+                Some(call) if is_within(&call, self.rules.answer) => Next::Wait,
+                Some(call) if call.n > self.rules.repeats => Next::GiveUp,
+                _ => Next::Send(command.id),
+            };
         }
+        Next::Wait
     }
 
     /// Notes that a command was handed to a connection.
@@ -186,9 +191,10 @@ mod tests {
         assert_eq!(next(&calls, &book, 7, 40), Next::GiveUp);
         assert_eq!(next(&calls, &book, 8, 41), Next::Send(1));
         calls.note(1, 8, at(41));
-        // Its receipt lets the next one go, and it is not sent again on any connection.
+        // After its receipt its end is waited for, and it is not sent again on any connection.
         step(&mut book, 3, 42, CommandStep::Received { id: 1 });
-        assert_eq!(next(&calls, &book, 8, 42), Next::Send(2));
+        assert_eq!(next(&calls, &book, 8, 80), Next::Wait);
+        assert_eq!(next(&calls, &book, 8, 81), Next::Send(2));
         assert_eq!(
             next(&Calls::new(CallRules::default()), &book, 9, 43),
             Next::Send(2)

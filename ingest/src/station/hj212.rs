@@ -95,7 +95,7 @@ fn admit(segment: &Segment, intake: &mut Intake) -> Result<onemap_model::DeviceI
         })
     };
     let is_same = |known: &Speaks| {
-        let Speaks::Hj212(known) = known;
+        let Speaks::Hj212(known) = known else { return false };
         // Answers have a system code of their own, and often another Flag.
         is_answer(segment) || (known.st == segment.st() && known.version == segment.version())
     };

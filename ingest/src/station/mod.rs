@@ -7,6 +7,7 @@
 
 mod connection;
 mod dialect;
+mod gbt26875;
 mod hj212;
 mod peers;
 mod server;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::connection::Connection;
+use super::gbt26875::Gbt26875;
 use super::hj212::Hj212;
 use super::{Dialect, Peers, StationConfig, Stations};
 use crate::mqtt::gate::{Entrance, Gate};
@@ -73,7 +74,7 @@ pub struct Surroundings {
 }
 
 impl StationServer {
-    /// Binds the address for a protocol: HJ 212.
+    /// Binds the address for a protocol: HJ 212 or GB/T 26875.3.
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -142,6 +143,7 @@ impl StationServer {
         });
         match self.protocol {
             Source::Hj212 => serve::<Hj212>(self.socket, shared).await,
+            Source::Gbt26875 => serve::<Gbt26875>(self.socket, shared).await,
             other => error!(protocol = other.name(), "no station speaks this"),
         }
     }

@@ -1,5 +1,6 @@
 //! HJ 212 stations against a real server: what they send is kept before it is answered, and what they are not is
 //! refused by name.
 
+mod downlink;
 mod intake;
 mod station;

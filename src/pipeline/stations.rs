@@ -1,0 +1,236 @@
+//! Folds frames of field stations: readings, answers to what was asked of them, and what they send in between.
+//!
+//! Every packet of a data set is read by itself: it has its stamp and whole items (docs/protocols.md), so no half set has
+//! to be remembered over a restart.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use onemap_ingest::downlink::{Answered as Outcome, Change};
+use onemap_model::record::{Register, Stamped};
+use onemap_model::{Device, DeviceState, Frame, Refusal, Source};
+use onemap_store::ledger::TokenHash;
+use onemap_wire::decode::hj212_refusal;
+use onemap_wire::gbt26875;
+use onemap_wire::hj212::{Answered, ExeRtn, QnRtn, Segment, Sender, method_of, readings, segment_of};
+use onemap_wire::message::Refused;
+use serde_json::{Value, json};
+
+use super::fold::{Fold, Said};
+
+/// So long a station's former password still opens after it has taken a new one: its last frames may be on their way.
+const GRACE_S: u32 = 600;
+
+/// What the command of a request number is about.
+struct Asked {
+    id: u64,
+    /// Its method, by its name.
+    method: &'static str,
+    params: Value,
+}
+
+impl Fold<'_> {
+    /// Takes a frame of an HJ 212 station.
+    pub(super) fn hj212(&mut self, position: u64, frame: &Frame<'_>, device: &Device) -> Result<()> {
+        let segment = match segment_of(frame.payload, None) {
+            Some(Ok(segment)) => segment,
+            Some(Err(error)) => {
+                let detail = format!("{}: {error}", error.code());
+                self.refuse(position, 0, frame, hj212_refusal(&error), &detail);
+                self.miss(frame);
+                return Ok(());
+            }
+            None => {
+                self.refuse(position, 0, frame, Refusal::BrokenFrame, "no HJ 212 frame");
+                self.miss(frame);
+                return Ok(());
+            }
+        };
+        if let Some((qn, answered)) = Answered::of(&segment) {
+            self.hj212_answer(position, frame, device, &segment, qn, answered);
+            return Ok(());
+        }
+        let asked = self.asked(device, segment.qn());
+        let mut message = match self.profile(device.profile.as_ref()) {
+            Ok(profile) => readings(&segment, &Sender::new(profile)),
+            Err(missing) => {
+                self.refuse(position, 0, frame, missing.refusal, &missing.detail);
+                self.miss(frame);
+                return Ok(());
+            }
+        };
+        match asked {
+            Some(asked) if asked.method.starts_with("history_") => {
+                for sample in &mut message.samples {
+                    sample.resent = true;
+                }
+            }
+            Some(asked) if message.samples.is_empty() => {
+                let part = json!({"cn": segment.cn(), "cp": segment.cp});
+                self.views.commands.work().book.collect(asked.id, part);
+            }
+            _ => {}
+        }
+        let said = Said {
+            frame,
+            part: frame,
+            device,
+            profile: device.profile.as_ref(),
+            ordinal: 0,
+        };
+        self.said(position, &said, message)?;
+        Ok(())
+    }
+
+    /// Takes a frame of a fire transmission device: its own state, and those of the systems and components that it
+    /// speaks for, which are its children.
+    pub(super) fn gbt26875(&mut self, position: u64, frame: &Frame<'_>, device: &Device) -> Result<()> {
+        let read = gbt26875::Frame::decode(frame.payload).and_then(|read| {
+            let application = read
+                .read()?
+                .unwrap_or_else(|| gbt26875::Application::of(0, Vec::new()));
+            Ok((read, application))
+        });
+        let (read, application) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                let detail = format!("{}: {error}", error.code());
+                self.refuse(position, 0, frame, Refusal::WrongShape, &detail);
+                self.miss(frame);
+                return Ok(());
+            }
+        };
+        if device.state != DeviceState::Retired {
+            self.heard(&device.id, frame.received_at);
+        }
+        let mut ordinal = 0;
+        let objects = gbt26875::readings(&read, &application, gbt26875::Clock::Either, frame.received_at);
+        for object in objects {
+            let name = object.device();
+            let speaker = match name == device.id.as_str() {
+                true => Ok(Arc::new(device.clone())),
+                false if !device.is_gateway => {
+                    let detail = format!("{} speaks of `{name}` and is no gateway (is_gateway)", device.id);
+                    Err(Refused::new(Refusal::NotAGateway, detail))
+                }
+                false => self.child(position, frame.received_at, device, &name, None),
+            };
+            let speaker = match speaker {
+                Ok(speaker) => speaker,
+                Err(refused) => {
+                    ordinal = self.refuse_from(ordinal, position, frame, &[refused]);
+                    self.miss(frame);
+                    continue;
+                }
+            };
+            let said = Said {
+                frame,
+                part: frame,
+                device: &speaker,
+                profile: speaker.profile.as_ref(),
+                ordinal,
+            };
+            ordinal = self.said(position, &said, object.message)?;
+        }
+        Ok(())
+    }
+
+    /// The command that a request number is of.
+    fn asked(&self, device: &Device, qn: &str) -> Option<Asked> {
+        let work = self.views.commands.work();
+        let command = work.book.by_qn(device.id.as_str(), qn)?;
+        Some(Asked {
+            id: command.id,
+            method: method_of(&command.order.method)?,
+            params: command.order.params.clone(),
+        })
+    }
+
+    fn hj212_answer(
+        &mut self,
+        position: u64,
+        frame: &Frame<'_>,
+        device: &Device,
+        segment: &Segment,
+        qn: &str,
+        answered: Answered,
+    ) {
+        // What was kept at the other end; nothing here waits for it.
+        if answered == Answered::Data {
+            return;
+        }
+        if device.state == DeviceState::Retired {
+            self.refuse(position, 0, frame, Refusal::Retired, "");
+            return;
+        }
+        let Some(asked) = self.asked(device, qn) else {
+            let shown: String = qn.chars().take(32).flat_map(char::escape_debug).collect();
+            let detail = format!("no command of `{}` has the request number `{shown}`", device.id);
+            self.refuse(position, 0, frame, Refusal::StrayAnswer, &detail);
+            return;
+        };
+        let now = *self.now;
+        let mut changes: Vec<Change> = Vec::new();
+        let sent = |key| segment.cp_value(key).unwrap_or_default().to_owned();
+        let answer = {
+            let mut work = self.views.commands.work();
+            match answered {
+                Answered::Request(Some(QnRtn::Accepted)) => {
+                    work.book.received(position, now, asked.id, &mut changes);
+                    None
+                }
+                Answered::Request(code) => {
+                    let text = code.map_or("a code that the standard does not have", QnRtn::name);
+                    Some(Err(json!({"qn_rtn": sent("QnRtn"), "text": text})))
+                }
+                Answered::Execution(Some(ExeRtn::Done)) => {
+                    let mut result = json!({"exe_rtn": "1", "text": ExeRtn::Done.name()});
+                    let collected = work.book.collected(asked.id);
+                    if !collected.is_empty() {
+                        result["data"] = collected.into();
+                    }
+                    Some(Ok(result))
+                }
+                Answered::Execution(code) => {
+                    let text = code.map_or("a code that the standard does not have", ExeRtn::name);
+                    Some(Err(json!({"exe_rtn": sent("ExeRtn"), "text": text})))
+                }
+                Answered::Notice | Answered::Data => Some(Ok(json!({"answer": "9013"}))),
+            }
+        };
+        let is_done = matches!(answer, Some(Ok(_)));
+        let outcome = answer.map(|answer| {
+            let mut work = self.views.commands.work();
+            let id = device.id.as_str();
+            work.book
+                .answer(position, now, id, asked.id, answer, &mut changes)
+        });
+        self.changed(changes);
+        match outcome {
+            Some(Outcome::Stray(detail)) => self.refuse(position, 0, frame, Refusal::StrayAnswer, &detail),
+            Some(Outcome::Taken) if is_done && asked.method == "set_password" => {
+                self.new_password(position, device, &asked.params);
+            }
+            _ => {}
+        }
+    }
+
+    /// A station has taken a new password: the register has it from here on.
+    fn new_password(&mut self, position: u64, device: &Device, params: &Value) {
+        let Some(password) = params["password"].as_str() else {
+            return;
+        };
+        let hash = TokenHash::of_password(Source::Hj212.name(), device.id.as_str(), password);
+        let change = Stamped {
+            at: *self.now,
+            by: "hj212 set_password".to_owned(),
+            what: Register::DeviceToken {
+                device: device.id.clone(),
+                sha256: hash.to_string(),
+                grace_s: GRACE_S,
+                expires: None,
+            },
+        };
+        self.tokens(position, &change);
+    }
+}

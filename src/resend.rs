@@ -1,0 +1,326 @@
+//! Asks stations for what they owe: hours that the gap ledger misses are requested as history, once a station is
+//! connected.
+//!
+//! Each hour is a command of its own (HJ 212: 2061, or 2051 for stations that report more often than hourly), ordered under a
+//! key that names it. What the ledger of commands says of that key ends the asking: an hour that the station has sent or
+//! has no data of is not asked for again, whatever the gap ledger says of it then; one whose request was never
+//! answered is, a few times.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use onemap_dashboards::views::Views;
+use onemap_ingest::station::Peers;
+use onemap_model::{
+    Command, CommandState, CommandStep, Device, DeviceId, DeviceState, Order, Scope, Timestamp, Via,
+};
+use onemap_store::gaps::{Expectation, IN_TIME};
+use onemap_store::ledger::CommandFilter;
+use onemap_wire::hj212::stamp;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// Requests of one station that wait at a time.
+const N_AT_A_TIME: usize = 24;
+/// How often one hour is asked for when no answer comes.
+const N_TRIES: usize = 3;
+/// How long one request may take.
+const LIFE: Duration = Duration::from_secs(600);
+/// Stations are looked at this often …
+const ROUND: Duration = Duration::from_secs(1);
+/// … and one that owes nothing once in this time.
+const AGAIN: Duration = Duration::from_secs(600);
+/// Before an hour in a key.
+const KEY: &str = "resend";
+/// Who orders.
+const ACTOR: &str = "resend";
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// How long after its arrival a station is left to send its backlog by itself.
+    pub(crate) after: Duration,
+    /// How far back hours are asked for; zero asks for none.
+    pub(crate) window: Duration,
+}
+
+/// Asks until `stop`.
+pub(crate) async fn run(
+    views: Arc<Views>,
+    peers: Peers,
+    rules: Rules,
+    left: u64,
+    stop: CancellationToken,
+) -> Result<()> {
+    if rules.window.is_zero() {
+        return Ok(());
+    }
+    tokio::select! {
+        () = views.applied_whenever(left) => {}
+        () = stop.cancelled() => return Ok(()),
+    }
+    // By station: on which connection and when nothing was owed.
+    let mut settled: HashMap<DeviceId, (u64, Timestamp)> = HashMap::new();
+    let mut rounds = tokio::time::interval(ROUND);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = rounds.tick() => {}
+        }
+        let now = views.now();
+        let connected = peers.all();
+        settled.retain(|device, _| connected.iter().any(|(there, ..)| there == device));
+        let due: Vec<_> = connected
+            .into_iter()
+            .filter(|(device, connection, since)| {
+                let is_settled = settled
+                    .get(device)
+                    .is_some_and(|(on, at)| on == connection && now.since(*at) < AGAIN);
+                !is_settled && now.since(*since) >= rules.after
+            })
+            .collect();
+        if due.is_empty() {
+            continue;
+        }
+        // What they sent by themselves is in the ledger first.
+        let last = views.log.status().next.saturating_sub(1);
+        tokio::select! {
+            () = views.applied_whenever(last) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        for (device, connection, _) in due {
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            match ask(&views, &device, rules.window, now).await {
+                Ok(0) => {
+                    settled.insert(device, (connection, now));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    warn!(device.id = %device, "`{device}` is not asked for what it owes: {error:#}")
+                }
+            }
+        }
+    }
+}
+
+/// Orders what a station owes; gives how many requests wait or were ordered.
+async fn ask(views: &Arc<Views>, id: &DeviceId, window: Duration, now: Timestamp) -> Result<usize> {
+    let n_waiting = {
+        let work = views.commands.work();
+        work.book
+            .waiting(id.as_str())
+            .filter(|command| base_of(command).is_some())
+            .count()
+    };
+    if n_waiting > 0 {
+        return Ok(n_waiting);
+    }
+    let Some((device, cadence_s)) = active(views, id) else {
+        return Ok(0);
+    };
+    let missing = missing_hours(views, &device, cadence_s, window, now);
+    if missing.is_empty() {
+        return Ok(0);
+    }
+    let method = match cadence_s {
+        3600.. => "history_hours",
+        _ => "history_minutes",
+    };
+    let (reader, filter) = (
+        views.clone(),
+        CommandFilter {
+            device: Some(id.to_string()),
+            from: Some(now.saturating_sub(window + Duration::from_secs(86_400))),
+            ..CommandFilter::default()
+        },
+    );
+    let asked = tokio::task::spawn_blocking(move || reader.ledger.commands(&filter, None, 10_000))
+        .await
+        .context("the look-up was cut short")??;
+    let orders = orders(&device.id, method, &missing, &asked, now);
+    let n_orders = orders.len();
+    if n_orders > 0 {
+        info!(device.id = %id, hours = n_orders, "`{id}` is asked for {n_orders} hours that are missing");
+    }
+    let scope = Scope::local(ACTOR);
+    let mut last = None;
+    for order in orders {
+        let step = CommandStep::Created(Box::new(order));
+        last = Some(views.acts.record_command(&scope, now, step).await?);
+    }
+    if let Some(last) = last {
+        views.applied_whenever(last).await;
+    }
+    Ok(n_orders)
+}
+
+fn active(views: &Views, id: &DeviceId) -> Option<(Arc<Device>, u32)> {
+    let register = views.register.read().expect("no holder of this lock panics");
+    let device = register.view.devices.get(id)?.clone();
+    let cadence_s = register.cadence_s(&device);
+    (device.state == DeviceState::Active && cadence_s > 0).then_some((device, cadence_s))
+}
+
+/// Starts of the hours that are over, should have come by now and miss reports; the oldest first.
+fn missing_hours(
+    views: &Views,
+    device: &Device,
+    cadence_s: u32,
+    window: Duration,
+    now: Timestamp,
+) -> Vec<Timestamp> {
+    let Some(heard) = views.gaps.heard(&device.id) else {
+        return Vec::new();
+    };
+    let expectation = Expectation {
+        cadence_s,
+        since: Some(heard),
+        until: None,
+    };
+    let from = now.saturating_sub(window);
+    let mut missing = Vec::new();
+    for day in from.beijing_day()..=now.beijing_day() {
+        let midnight = day * 86_400_000 - 8 * 3_600_000;
+        for row in views.gaps.day(&device.id, day, &expectation, now) {
+            let start = Timestamp::from_ms(midnight + i64::from(row.hour) * 3_600_000);
+            let is_due = start >= from && start + HOUR + IN_TIME <= now;
+            if is_due && row.lost > 0 {
+                missing.push(start);
+            }
+        }
+    }
+    missing
+}
+
+/// The key of a command of this module without the number of its try.
+fn base_of(command: &Command) -> Option<&str> {
+    let key = command.order.key.as_deref()?;
+    let is_own = command.order.by.actor == ACTOR && key.starts_with(KEY);
+    is_own
+        .then(|| key.rsplit_once(':').map(|(base, _)| base))
+        .flatten()
+}
+
+/// What is to be ordered now, when these hours are missing and those commands were ordered before.
+fn orders(
+    device: &DeviceId,
+    method: &str,
+    missing: &[Timestamp],
+    asked: &[Command],
+    now: Timestamp,
+) -> Vec<Order> {
+    let mut by_base: BTreeMap<&str, Vec<&Command>> = BTreeMap::new();
+    for command in asked {
+        if let Some(base) = base_of(command) {
+            by_base.entry(base).or_default().push(command);
+        }
+    }
+    let order = |start: &Timestamp| {
+        let base = format!("{KEY}:{device}:{method}:{}", stamp::written(*start));
+        let before = by_base.get(base.as_str()).map_or(&[][..], Vec::as_slice);
+        let is_settled = before.iter().any(|command| !may_ask_again(command));
+        let n_tried = before.iter().filter(|command| command.attempts > 0).count();
+        if is_settled || n_tried >= N_TRIES {
+            return None;
+        }
+        // The last second of the hour: whether a station takes the end of a span in or not, it is this hour.
+        let end = Timestamp::from_ms(start.ms() + 3_599_000);
+        Some(Order {
+            device: device.clone(),
+            method: method.to_owned(),
+            params: json!({"begin": stamp::written(*start), "end": stamp::written(end)}),
+            two_way: true,
+            expires_at: now + LIFE,
+            key: Some(format!("{base}:{}", before.len() + 1)),
+            via: Via::Auto,
+            by: Scope::local(ACTOR),
+        })
+    };
+    missing.iter().filter_map(order).take(N_AT_A_TIME).collect()
+}
+
+/// Whether what became of a request leaves the hour open: it was not answered, or the station could not just then.
+fn may_ask_again(command: &Command) -> bool {
+    match command.state {
+        CommandState::Expired | CommandState::Cancelled => true,
+        CommandState::Failed => {
+            let code = command
+                .answer
+                .as_ref()
+                .and_then(|answer| answer["exe_rtn"].as_str());
+            matches!(code, Some("4" | "5" | "6"))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn hour(n: i64) -> Timestamp {
+        Timestamp::from_ms(1_795_392_000_000 + n * 3_600_000)
+    }
+
+    fn became(order: Order, state: CommandState, answer: serde_json::Value) -> Command {
+        Command {
+            id: 1,
+            order,
+            created_at: hour(9),
+            state,
+            state_at: hour(9),
+            attempts: 1,
+            received: true,
+            unconfirmed: false,
+            answer: Some(answer),
+        }
+    }
+
+    #[test]
+    fn an_hour_is_asked_for_until_the_station_has_said_what_it_has() {
+        let device = DeviceId::new("M1").unwrap();
+        let missing: Vec<_> = (0..4).map(hour).collect();
+        let ask = |missing: &[Timestamp], asked: &[Command]| {
+            orders(&device, "history_hours", missing, asked, hour(9))
+        };
+        let first = ask(&missing, &[]);
+        assert_eq!(first.len(), 4);
+        let span = &first[0].params;
+        assert_eq!(span["begin"].as_str().map(|text| &text[10..]), Some("0000"));
+        assert_eq!(span["end"].as_str().map(|text| &text[10..]), Some("5959"));
+        let states = [
+            (CommandState::Executed, json!({"exe_rtn": "1"})),
+            (CommandState::Failed, json!({"exe_rtn": "100"})),
+            (CommandState::Failed, json!({"exe_rtn": "5"})),
+            (CommandState::Expired, json!(null)),
+        ];
+        let asked: Vec<_> = first
+            .into_iter()
+            .zip(states)
+            .map(|(order, (state, answer))| became(order, state, answer))
+            .collect();
+        let second = ask(&missing, &asked);
+        let keys: Vec<_> = second.iter().map(|order| order.key.clone().unwrap()).collect();
+        assert_eq!(keys.len(), 2, "{keys:?}");
+        assert!(keys.iter().all(|key| key.ends_with(":2")));
+        // After three tries that were sent it is left.
+        let tried = |n: usize| -> Vec<Command> {
+            (0..n)
+                .map(|_| became(second[1].clone(), CommandState::Expired, json!(null)))
+                .collect()
+        };
+        assert_eq!(ask(&missing[3..], &tried(2)).len(), 1);
+        assert_eq!(ask(&missing[3..], &tried(3)).len(), 0);
+        // Not all at once.
+        let many: Vec<_> = (0..100).map(hour).collect();
+        assert_eq!(ask(&many, &[]).len(), N_AT_A_TIME);
+    }
+}

@@ -1,0 +1,262 @@
+//! Requests to stations: sent once a connection, repeated without an answer, never after their expiry; and hours that are
+//! missing are asked for until the station has said what it has.
+
+use std::time::Duration;
+
+use onemap_model::Timestamp;
+use onemap_wire::hj212::{Segment, stamp};
+use serde_json::{Value, json};
+
+use super::intake::hour;
+use super::station::{LIMIT, PW, Station, frame, register, says, server};
+use crate::server::{Server, wait_for};
+
+const MN: &str = "A110000_0001";
+
+fn order(server: &Server, method: &str, params: &Value, more: &Value) -> u64 {
+    let mut body = json!({"device": MN, "method": method, "params": params});
+    for (key, value) in more.as_object().into_iter().flatten() {
+        body[key] = value.clone();
+    }
+    server.post("/api/v1/commands", &body)["id"].as_u64().unwrap()
+}
+
+fn command(server: &Server, id: u64) -> Value {
+    server.get(&format!("/api/v1/commands/{id}"))
+}
+
+fn is(server: &Server, id: u64, state: &str) -> Value {
+    wait_for(&format!("command {id} to be {state}"), LIMIT, || {
+        let command = command(server, id);
+        (command["state"] == state).then_some(command)
+    })
+}
+
+fn facts(command: &Value) -> Vec<&str> {
+    let facts = command["facts"].as_array().unwrap();
+    facts.iter().map(|f| f["fact"].as_str().unwrap()).collect()
+}
+
+/// A station that has shown itself.
+fn connected(server: &Server) -> Station {
+    let mut station = Station::connect(server);
+    station.send(&says(MN, "1", "2011", "5", ""));
+    assert_eq!(station.next().cn(), "9014");
+    station
+}
+
+/// What a station says to a request.
+fn answers(request: &Segment, cn: &str, cp: &str) -> Vec<u8> {
+    let qn = request.qn();
+    frame(&format!(
+        "QN={qn};ST=91;CN={cn};PW={PW};MN={MN};Flag=4;CP=&&{cp}&&"
+    ))
+}
+
+#[test]
+fn a_request_goes_down_and_its_facts_are_what_the_station_says() {
+    let (_folder, server) = server("");
+    register(&server, MN);
+    // Ordered before it is there: it waits.
+    let clock = order(&server, "read_clock", &json!({}), &json!({}));
+    let mut station = connected(&server);
+    let request = station.next();
+    assert_eq!(
+        request.text(),
+        format!("QN={};ST=22;CN=1011;PW={PW};MN={MN};Flag=5;CP=&&&&", request.qn())
+    );
+    station.send(&answers(&request, "9011", "QnRtn=1"));
+    is(&server, clock, "received");
+    let time = frame(&format!(
+        "QN={};ST=22;CN=1011;PW={PW};MN={MN};Flag=4;CP=&&SystemTime=20261126080000&&",
+        request.qn()
+    ));
+    station.send(&time);
+    station.send(&answers(&request, "9012", "ExeRtn=1"));
+    let done = is(&server, clock, "executed");
+    assert_eq!(facts(&done), ["created", "sent", "received", "executed"]);
+    assert_eq!(
+        done["result"]["data"][0]["cp"][0]["SystemTime"], "20261126080000",
+        "{done}"
+    );
+
+    // Refused, failed, and a notice, by the number of its command.
+    let refused = order(&server, "set_rtd_interval", &json!({"seconds": 30}), &json!({}));
+    let request = station.next();
+    assert_eq!(request.cp_value("RtdInterval"), Some("30"));
+    station.send(&answers(&request, "9011", "QnRtn=2"));
+    assert_eq!(
+        is(&server, refused, "failed")["error"],
+        json!({"qn_rtn": "2", "text": "refused"})
+    );
+    let failed = order(&server, "serial_number", &json!({"pol_id": "a34004"}), &json!({}));
+    let request = station.next();
+    station.send(&answers(&request, "9011", "QnRtn=1"));
+    station.send(&answers(&request, "9012", "ExeRtn=5"));
+    assert_eq!(is(&server, failed, "failed")["error"]["text"], "busy");
+    let notice = order(&server, "2012", &json!({}), &json!({}));
+    let request = station.next();
+    assert_eq!(request.cn(), "2012");
+    station.send(&answers(&request, "9013", ""));
+    is(&server, notice, "executed");
+
+    // An answer to nothing is refused by name; an order that is none is not taken.
+    station.send(&frame(&format!(
+        "QN=20200101000000001;ST=91;CN=9012;PW={PW};MN={MN};Flag=4;CP=&&ExeRtn=1&&"
+    )));
+    wait_for("the stray answer", LIMIT, || {
+        let entries = server.get("/api/v1/quarantine?limit=100");
+        entries.to_string().contains("stray_answer").then_some(())
+    });
+    for (method, params) in [("open", json!({})), ("set_rtd_interval", json!({"seconds": 1}))] {
+        let body = json!({"device": MN, "method": method, "params": params}).to_string();
+        let (status, problem) = server.request("POST", "/api/v1/commands", Some(&body));
+        assert_eq!(
+            (status, &problem["code"]),
+            (400, &json!("bad_command")),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
+fn without_an_answer_it_is_repeated_and_a_new_connection_or_server_sends_it_again() {
+    let (_folder, server) = server("answer_seconds = 1\nrepeats = 1\n");
+    register(&server, MN);
+    let mut station = connected(&server);
+    let clock = order(&server, "set_clock", &json!({}), &json!({}));
+    let first = station.next();
+    let again = station.next();
+    assert_eq!(first.qn(), again.qn());
+    // Given up after its repeats; another connection gets it.
+    assert!(station.is_closed(LIMIT));
+    let mut station = connected(&server);
+    assert_eq!(station.next().qn(), first.qn());
+    // So does another process.
+    let dir = server.dir.clone();
+    let mut server = server;
+    server.process.kill();
+    let server = Server::start_in(&dir);
+    let mut station = connected(&server);
+    let request = station.next();
+    assert_eq!(request.qn(), first.qn());
+    station.send(&answers(&request, "9011", "QnRtn=1"));
+    is(&server, clock, "received");
+    // What it has said it will do is not asked again.
+    drop(station);
+    let mut station = connected(&server);
+    let late = order(&server, "read_rtd_interval", &json!({}), &json!({}));
+    let next = station.next();
+    assert_eq!(next.cn(), "1061");
+    station.send(&answers(&next, "9011", "QnRtn=1"));
+    station.send(&answers(&next, "9012", "ExeRtn=1"));
+    is(&server, late, "executed");
+    station.send(&answers(&request, "9012", "ExeRtn=1"));
+    is(&server, clock, "executed");
+    // What has run out while the station was away never goes.
+    drop(station);
+    let expired = order(&server, "read_clock", &json!({}), &json!({"ttl_s": 1}));
+    is(&server, expired, "expired");
+    let mut station = connected(&server);
+    assert!(station.within(Duration::from_secs(2)).is_none());
+    assert_eq!(command(&server, expired)["attempts"], 0);
+}
+
+#[test]
+fn a_new_password_holds_from_the_station_s_own_word_on() {
+    let (_folder, server) = server("");
+    register(&server, MN);
+    let mut station = connected(&server);
+    let set = order(
+        &server,
+        "set_password",
+        &json!({"password": "654321"}),
+        &json!({}),
+    );
+    let request = station.next();
+    assert_eq!(request.cp_value("NewPW"), Some("654321"));
+    // It answers with the new one already.
+    let new = |cn: &str, cp: &str| {
+        let qn = request.qn();
+        frame(&format!(
+            "QN={qn};ST=91;CN={cn};PW=654321;MN={MN};Flag=4;CP=&&{cp}&&"
+        ))
+    };
+    station.send(&new("9011", "QnRtn=1"));
+    station.send(&new("9012", "ExeRtn=1"));
+    let done = is(&server, set, "executed");
+    assert_ne!(done["params"]["password"], "654321", "{done}");
+    let mut station = Station::connect(&server);
+    station.send(&frame(&format!(
+        "QN=9;ST=22;CN=2011;PW=654321;MN={MN};Flag=5;CP=&&&&"
+    )));
+    assert_eq!(station.next().cn(), "9014");
+}
+
+#[test]
+fn missing_hours_are_asked_for_and_the_ledger_says_what_came_and_what_is_lost() {
+    let (_folder, server) = server("resend_after_seconds = 1\n");
+    register(&server, MN);
+    let mut station = Station::connect(&server);
+    let data = |qn: &str, at: Timestamp, value: u32| {
+        says(
+            MN,
+            qn,
+            "2061",
+            "5",
+            &format!("DataTime={};a34004-Avg={value}", stamp::written(at)),
+        )
+    };
+    // Live hours, and between them three that are missing.
+    let hours: Vec<Timestamp> = (1..=6).rev().map(hour).collect();
+    for (i, at) in hours.iter().enumerate().filter(|(i, _)| ![2, 3, 4].contains(i)) {
+        station.send(&data(&format!("2026112608000000{i}"), *at, 10));
+        assert_eq!(station.next().cn(), "9014");
+    }
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        let request = station.next();
+        assert_eq!(request.cn(), "2061");
+        station.send(&answers(&request, "9011", "QnRtn=1"));
+        let begin = stamp::read(request.cp_value("BeginTime").unwrap()).unwrap();
+        asked.push(begin);
+        // The middle one is not there.
+        if begin == hours[3] {
+            station.send(&answers(&request, "9012", "ExeRtn=100"));
+            continue;
+        }
+        station.send(&data(request.qn(), begin, 20));
+        assert_eq!(station.next().cn(), "9014");
+        station.send(&answers(&request, "9012", "ExeRtn=1"));
+    }
+    assert_eq!(asked, hours[2..5]);
+    let all = wait_for("the requests to end", LIMIT, || {
+        let all = server.get(&format!("/api/v1/commands?device={MN}"));
+        let items = all["items"].as_array().unwrap().clone();
+        items.iter().all(|c| c["final"] == true).then_some(items)
+    });
+    let states: Vec<_> = all.iter().map(|c| c["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["executed", "failed", "executed"]);
+    server.caught_up();
+    // Two filled, one lost.
+    let row = |at: Timestamp| {
+        let day = stamp::written(at);
+        let day = format!("{}-{}-{}", &day[..4], &day[4..6], &day[6..8]);
+        let ledger = server.get(&format!("/api/v1/ledger?device={MN}&day={day}"));
+        let hour: usize = stamp::written(at)[8..10].parse().unwrap();
+        let row = &ledger["items"][0]["hours"][hour];
+        (row["received"].as_u64().unwrap(), row["lost"].as_u64().unwrap())
+    };
+    let rows: Vec<_> = hours[2..5].iter().map(|at| row(*at)).collect();
+    assert_eq!(rows, [(1, 0), (0, 1), (1, 0)]);
+    // The requests stop: neither this connection nor the next is asked again.
+    assert!(station.within(Duration::from_secs(3)).is_none());
+    drop(station);
+    let mut station = connected(&server);
+    assert!(station.within(Duration::from_secs(4)).is_none());
+    let n = server.get(&format!("/api/v1/commands?device={MN}"))["items"]
+        .as_array()
+        .unwrap()
+        .len();
+    assert_eq!(n, 3);
+}
