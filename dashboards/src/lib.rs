@@ -41,7 +41,8 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
     use api::devices::{change, provisioning};
     use api::{
         aggregate, alerts, attributes, commands, device_http, devices, entities, export, fetched, history,
-        import, latest, ledger, quarantine, readings, readmit, rules, series, session, system, write,
+        import, latest, ledger, quarantine, readings, readmit, rules, series, session, standards, system,
+        write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -80,6 +81,10 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/api/v1/readings/import", post(import::post))
         .route("/api/v1/latest", get(latest::latest))
         .route("/api/v1/aggregate", get(aggregate::show))
+        .route("/api/v1/standards/air", get(standards::air::show))
+        .route("/api/v1/standards/noise", get(standards::noise::show))
+        .route("/api/v1/standards/rain", get(standards::rain::show))
+        .route("/api/v1/standards/water", get(standards::water::show))
         .route("/api/v1/export", get(export::export))
         .route("/api/v1/series", get(series::series))
         .route("/api/v1/series/{id}/values", get(series::values))

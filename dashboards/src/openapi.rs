@@ -294,6 +294,34 @@ const OPERATIONS: &[Operation] = &[
     ),
     Operation(
         "get",
+        "/api/v1/standards/air",
+        "Air quality index of a station by hour or day: by the edition of each period, with its values, the limits of GB 3095 and what came late or was replaced.",
+        &["device", "from", "to", "by", "class", "ch", "known_at"],
+        &[200, 400, 403, 404, 501, 503],
+    ),
+    Operation(
+        "get",
+        "/api/v1/standards/noise",
+        "Ld, Ln and Ldn of a point by day (GB 3096), with the limits of its zone where all hours are there.",
+        &["device", "zone", "from", "to", "ch", "known_at"],
+        &[200, 400, 403, 404, 501, 503],
+    ),
+    Operation(
+        "get",
+        "/api/v1/standards/rain",
+        "Rain days of a gauge, from 8 to 8 h, with their grade (GB/T 28592).",
+        &["device", "from", "to", "ch", "known_at"],
+        &[200, 400, 403, 404, 501, 503],
+    ),
+    Operation(
+        "get",
+        "/api/v1/standards/water",
+        "Class of a section of surface water by day and its worst items (GB 3838); body is river or lake, aim the class it should have.",
+        &["device", "body", "aim", "from", "to", "ch", "known_at"],
+        &[200, 400, 403, 404, 501, 503],
+    ),
+    Operation(
+        "get",
         "/api/v1/export",
         "Readings as a file: format is csv, lineprotocol, ndjson or parquet; device and quantity take several, with commas. The header kept-from says from when on values are kept, where the question begins before.",
         &[

@@ -40,3 +40,4 @@ mod screen;
 mod scrub;
 mod server;
 mod sessions;
+mod standards;

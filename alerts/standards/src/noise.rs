@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use onemap_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::decimal::round_half_even;
 use crate::edition::{self, DataError, Edition, on_day};
 
 const FILE: &str = "noise.json";
@@ -61,6 +62,29 @@ pub struct DayNight {
     pub n_night: u32,
 }
 
+/// What the law says of a level.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct NoiseJudged {
+    /// The limit, dB(A).
+    pub limit: f64,
+    /// By how much the level, to a tenth, is above it; `None` when it is met.
+    pub over_db: Option<f64>,
+}
+
+impl Zone {
+    /// Judges the level of a day, or of a night; `None` when it is no number. The law has limits for these two and not for
+    /// Ldn or single hours.
+    pub fn judge(&self, is_night: bool, level: f64) -> Option<NoiseJudged> {
+        let limit = if is_night { self.night } else { self.day };
+        let over = round_half_even(level, 1)? as f64 / 10.0 - limit;
+        let over = round_half_even(over, 1)? as f64 / 10.0;
+        Some(NoiseJudged {
+            limit,
+            over_db: (over > 0.0).then_some(over),
+        })
+    }
+}
+
 /// The standards of this program.
 ///
 /// # Panics
@@ -96,6 +120,11 @@ impl NoiseStandard {
     /// The limits of a zone.
     pub fn zone(&self, zone: &str) -> Option<&Zone> {
         self.zones.iter().find(|one| one.zone == zone)
+    }
+    /// How many hours the day and the night have.
+    pub fn n_hours(&self) -> (u32, u32) {
+        let day = (self.night_from_h - self.day_from_h) as u32;
+        (day, 24 - day)
     }
     /// Whether the hour that ends then is of the night.
     pub fn is_night(&self, end: Timestamp) -> bool {
@@ -149,6 +178,16 @@ mod tests {
         assert_eq!(night, [1, 2, 3, 4, 5, 6, 23, 24]);
         assert_eq!(standard.zone("4a").unwrap().night, 55.0);
         assert_eq!(standard.zone("5"), None);
+    }
+
+    #[test]
+    fn a_level_is_judged_by_the_limit_of_its_zone_and_time() {
+        let standard = standards().at(hour(1)).unwrap();
+        let zone = standard.zone("4a").unwrap();
+        let over = |is_night, level| zone.judge(is_night, level).unwrap().over_db;
+        assert_eq!((over(false, 70.04), over(false, 70.06)), (None, Some(0.1)));
+        assert_eq!((over(true, 55.0), over(true, 61.2)), (None, Some(6.2)));
+        assert_eq!(zone.judge(true, f64::NAN), None);
     }
 
     #[test]

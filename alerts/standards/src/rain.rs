@@ -1,5 +1,6 @@
 //! Grades of rain by its total of 12 or 24 hours (GB/T 28592), and the hydrological day from 8 to 8 h.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use onemap_model::Timestamp;
@@ -106,6 +107,43 @@ impl RainStandard {
     }
 }
 
+/// A hydrological day's rain.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RainDay {
+    /// Its end, 8 h.
+    pub end: Timestamp,
+    /// What fell, mm, to a tenth.
+    pub mm: f64,
+    /// Hours that it is made of.
+    pub n_hours: usize,
+    /// Whether all 24 are there; without them more may have fallen.
+    pub is_whole: bool,
+    /// The grade of the total; `None` when nothing fell.
+    pub grade: Option<Grade>,
+}
+
+impl RainStandard {
+    /// The day that ends then, from the totals of hours with the time of their ends; others are left out, and of an hour
+    /// that stands twice the first counts. `None` when no hour of the day is there: that is unknown, not dry.
+    pub fn day(&self, end: Timestamp, hours: impl IntoIterator<Item = (Timestamp, f64)>) -> Option<RainDay> {
+        let mut of_day = BTreeMap::new();
+        for (hour, mm) in hours {
+            if rain_day(hour) == end && mm.is_finite() && mm >= 0.0 {
+                of_day.entry(hour).or_insert(mm);
+            }
+        }
+        let total: f64 = of_day.values().sum();
+        let mm = round_half_even(total, 1)? as f64 / 10.0;
+        (!of_day.is_empty()).then(|| RainDay {
+            end,
+            mm,
+            n_hours: of_day.len(),
+            is_whole: of_day.len() >= 24,
+            grade: self.grade(total, Total::Hours24).cloned(),
+        })
+    }
+}
+
 /// The hydrological day that a value belongs to whose period ends then: from 8 h (itself outside) of one day to 8 h
 /// of the next, Beijing time. Given by its end.
 pub fn rain_day(end: Timestamp) -> Timestamp {
@@ -147,6 +185,31 @@ mod tests {
                 "{mm}"
             );
         }
+    }
+
+    #[test]
+    fn a_day_is_made_of_its_own_hours_and_says_when_some_are_missing() {
+        let end = at("2026-07-02T08:00:00+08:00");
+        let standard = standards().at(end).unwrap();
+        let hour = |h: i64, mm: f64| (Timestamp::from_ms(end.ms() - (24 - h) * 3_600_000), mm);
+        // Hour 0 ends at 8 h of the day before and is not of this day.
+        let all: Vec<_> = (0..=24)
+            .map(|h| hour(h, if h == 0 { 90.0 } else { 1.1 }))
+            .collect();
+        let day = standard.day(end, all).unwrap();
+        assert_eq!((day.mm, day.n_hours, day.is_whole), (26.4, 24, true));
+        assert_eq!(day.grade.unwrap().zh, "大雨");
+        let few = standard
+            .day(
+                end,
+                [hour(1, 0.0), hour(1, 7.0), hour(2, f64::NAN), hour(3, -1.0)],
+            )
+            .unwrap();
+        assert_eq!(
+            (few.mm, few.n_hours, few.is_whole, few.grade),
+            (0.0, 1, false, None)
+        );
+        assert_eq!(standard.day(end, [hour(0, 5.0)]), None);
     }
 
     #[test]

@@ -156,6 +156,10 @@ impl WaterStandards {
 }
 
 impl WaterStandard {
+    /// Names of the items that have a limit, as the dictionary of quantities has them; one may stand twice.
+    pub fn item_names(&self) -> impl Iterator<Item = &str> {
+        self.items.iter().map(|item| item.item.as_str())
+    }
     /// The class of a sample: that of its worst item; `None` when no item of it has a limit. Values are in the
     /// canonical units (mg/L), by the names of the dictionary. Water temperature, and in rivers total nitrogen
     /// and coliforms, are left out of it, as in routine assessment.

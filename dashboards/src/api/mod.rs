@@ -26,6 +26,7 @@ pub(crate) mod rules;
 pub(crate) mod series;
 pub(crate) mod session;
 mod spelt;
+pub(crate) mod standards;
 pub(crate) mod system;
 pub(crate) mod write;
 

@@ -69,6 +69,8 @@ pub struct ClassName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Validity {
+    /// Minutes of an hour's mean.
+    pub hour_minutes: usize,
     /// Hours of a mean of eight.
     pub eight_hours: usize,
     /// Hours of a day's mean.

@@ -1,0 +1,301 @@
+//! Air quality index of a station, hour by hour or day by day, with the limits of its class.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use onemap_model::scope::Permission;
+use onemap_model::{Quantity, Timestamp};
+use onemap_standards::air::{
+    AirIndex, AirLimit, Averaging, Class, Judged, Pollutant, Validity, day_of, limits, standards,
+};
+use onemap_store::engine::StoreError;
+use serde::{Deserialize, Serialize};
+
+use super::asked::{Asked, Question};
+use super::hours::{Came, HOUR_MS, Hour, Make};
+use crate::api::query::kept::KeptRow;
+use crate::api::rows::{self, Turns};
+use crate::auth::Caller;
+use crate::error::Problem;
+use crate::request::Params;
+use crate::views::Views;
+
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AirQuery {
+    device: String,
+    from: Option<String>,
+    to: Option<String>,
+    #[serde(default)]
+    by: By,
+    class: Option<u8>,
+    ch: Option<u16>,
+    known_at: Option<String>,
+}
+
+/// What one item is of.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum By {
+    #[default]
+    Hour,
+    /// From 0 to 24 h, Beijing time.
+    Day,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    by: By,
+    class: Class,
+    device: &'a str,
+    from: Timestamp,
+    items: Vec<Item>,
+    #[serde(flatten)]
+    kept: Option<KeptRow>,
+    to: Timestamp,
+}
+
+/// An hour or a day.
+#[derive(Serialize)]
+struct Item {
+    /// The end of it.
+    end: Timestamp,
+    /// Null when nothing of it is valid: then it is unknown, not clean.
+    aqi: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level_zh: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level_en: Option<&'static str>,
+    primary: Vec<Pollutant>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    exceeding: Vec<Pollutant>,
+    iaqi: BTreeMap<Pollutant, u16>,
+    missing: Vec<Pollutant>,
+    /// The edition of the index that holds then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    standard: Option<&'static str>,
+    /// The edition of the limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<&'static str>,
+    values: BTreeMap<Pollutant, Judgement>,
+    #[serde(flatten)]
+    came: Came,
+}
+
+/// A pollutant's concentration, ug/m3, of CO mg/m3.
+#[derive(Clone, Copy, Serialize)]
+struct Value {
+    value: f64,
+    /// Hours of a day, or of its ozone the means of eight hours, that it is made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n: Option<usize>,
+    /// Whether as much was measured as the standard wants; what is not valid makes no index and exceeds no limit.
+    valid: bool,
+    #[serde(skip)]
+    came: Came,
+}
+
+/// A value with what the law says of it, when it is valid.
+#[derive(Serialize)]
+struct Judgement {
+    #[serde(flatten)]
+    value: Value,
+    #[serde(flatten)]
+    judged: Option<Judged>,
+}
+
+impl By {
+    /// Over how long the law has a limit for it.
+    fn averaging(self, pollutant: Pollutant) -> Averaging {
+        match (self, pollutant) {
+            (Self::Hour, _) => Averaging::Hour,
+            (Self::Day, Pollutant::O3) => Averaging::EightHours,
+            (Self::Day, _) => Averaging::Day,
+        }
+    }
+}
+
+pub(crate) async fn show(
+    State(views): State<Arc<Views>>,
+    Extension(turns): Extension<Turns>,
+    caller: Caller,
+    Params(query): Params<AirQuery>,
+) -> Result<Response, Problem> {
+    let scope = caller.require(Permission::View)?;
+    let class =
+        Class::try_from(query.class.unwrap_or(2)).map_err(|why| Problem::bad_request("bad_class", why))?;
+    let question = Question {
+        device: &query.device,
+        from: query.from.as_deref(),
+        to: query.to.as_deref(),
+        channel: query.ch,
+        known_at: query.known_at.as_deref(),
+    };
+    let asked = Asked::of(&views, scope, &question, &Pollutant::ALL.map(Pollutant::quantity))?;
+    let made = turns.once(views, move |views| {
+        let station = Station { asked: &asked, class };
+        let items = match query.by {
+            By::Hour => station.by_hour(views, asked.ends(HOUR_MS, 0))?,
+            By::Day => station.by_day(views, asked.ends(DAY_MS, 0))?,
+        };
+        let answer = Answer {
+            by: query.by,
+            class,
+            device: asked.device.id.as_str(),
+            from: asked.span.from,
+            items,
+            kept: asked.kept(views),
+            to: asked.span.to,
+        };
+        Ok(serde_json::to_vec(&answer).expect("answers have text keys only"))
+    });
+    Ok(rows::json(made.await?))
+}
+
+/// A station that is asked about, and how strict the place is.
+struct Station<'a> {
+    asked: &'a Asked,
+    class: Class,
+}
+
+type Hours = BTreeMap<Pollutant, BTreeMap<i64, Hour>>;
+
+impl Station<'_> {
+    /// Hours of all pollutants from before a first end to a last one.
+    fn hours(&self, views: &Views, start: i64, last: i64) -> Result<Hours, StoreError> {
+        // How much of an hour is enough has not changed between editions; the last one's is asked for.
+        let law = limits().at(Timestamp::from_ms(last));
+        let hour_minutes = law.map_or(60, |law| law.validity.hour_minutes);
+        let mut all = Hours::new();
+        for pollutant in Pollutant::ALL {
+            if let Some(quantity) = Quantity::named(pollutant.quantity()) {
+                let span = (start, last);
+                let said = self
+                    .asked
+                    .hours(views, quantity, span, Make::Mean, hour_minutes)?;
+                all.insert(pollutant, said);
+            }
+        }
+        Ok(all)
+    }
+
+    fn by_hour(&self, views: &Views, (first, last): (i64, i64)) -> Result<Vec<Item>, StoreError> {
+        let hours = self.hours(views, first - HOUR_MS, last)?;
+        let items = (first..=last).step_by(HOUR_MS as usize).map(|end| {
+            let values = hours.iter().filter_map(|(pollutant, hours)| {
+                let hour = hours.get(&end)?;
+                let value = Value {
+                    value: hour.value,
+                    n: None,
+                    valid: hour.is_valid,
+                    came: hour.came,
+                };
+                Some((*pollutant, value))
+            });
+            self.item(Timestamp::from_ms(end), By::Hour, values.collect())
+        });
+        Ok(items.collect())
+    }
+
+    fn by_day(&self, views: &Views, (first, last): (i64, i64)) -> Result<Vec<Item>, StoreError> {
+        let hours = self.hours(views, first - DAY_MS, last)?;
+        let items = (first..=last).step_by(DAY_MS as usize).map(|end| {
+            let at = Timestamp::from_ms(end);
+            let law = limits().at(at);
+            let values = hours.iter().filter_map(|(pollutant, hours)| {
+                let law = law?;
+                let limit = law.limit(Pollutant::O3, Averaging::EightHours, self.class);
+                Some((*pollutant, day(*pollutant, hours, end, limit, &law.validity)?))
+            });
+            self.item(at, By::Day, values.collect())
+        });
+        Ok(items.collect())
+    }
+
+    fn item(&self, end: Timestamp, by: By, values: BTreeMap<Pollutant, Value>) -> Item {
+        let valid = values.iter().filter(|(_, value)| value.valid);
+        let said: BTreeMap<Pollutant, f64> = valid
+            .map(|(pollutant, value)| (*pollutant, value.value))
+            .collect();
+        let edition = standards().at(end);
+        let index = edition.and_then(|edition| match by {
+            By::Hour => standards().hourly(edition, &said),
+            By::Day => standards().daily(edition, &said),
+        });
+        let level = index.as_ref().map(|index| standards().level(index.aqi));
+        let law = limits().at(end);
+        let came = values
+            .values()
+            .fold(Came::default(), |all, value| all.with(value.came));
+        let judged = values.into_iter().map(|(pollutant, value)| {
+            let judge =
+                |law: &AirLimit| law.judge(pollutant, by.averaging(pollutant), self.class, value.value);
+            let judged = law.filter(|_| value.valid).and_then(judge);
+            (pollutant, Judgement { value, judged })
+        });
+        let values = judged.collect();
+        let index = index.unwrap_or_else(nothing);
+        Item {
+            end,
+            aqi: level.map(|_| index.aqi),
+            level: level.map(|level| level.level),
+            level_zh: level.map(|level| level.zh.as_str()),
+            level_en: level.map(|level| level.en.as_str()),
+            primary: index.primary,
+            exceeding: index.exceeding,
+            iaqi: index.iaqi,
+            missing: index.missing,
+            standard: edition.map(|edition| edition.edition.id.as_str()),
+            limits: law.map(|law| law.edition.id.as_str()),
+            values,
+            came,
+        }
+    }
+}
+
+/// The index of no concentration.
+fn nothing() -> AirIndex {
+    AirIndex {
+        aqi: 0,
+        level: 0,
+        standard: String::new(),
+        primary: Vec::new(),
+        exceeding: Vec::new(),
+        iaqi: BTreeMap::new(),
+        missing: Pollutant::ALL.to_vec(),
+    }
+}
+
+/// A pollutant's day from its valid hours.
+fn day(
+    pollutant: Pollutant,
+    hours: &BTreeMap<i64, Hour>,
+    end: i64,
+    limit: Option<f64>,
+    validity: &Validity,
+) -> Option<Value> {
+    let mut said = [None; 24];
+    let mut came = Came::default();
+    for (i, slot) in said.iter_mut().enumerate() {
+        let hour_end = end - DAY_MS + (i as i64 + 1) * HOUR_MS;
+        if let Some(hour) = hours.get(&hour_end).filter(|hour| hour.is_valid) {
+            *slot = Some(hour.value);
+            came = came.with(hour.came);
+        }
+    }
+    let by_eight_hours = pollutant == Pollutant::O3;
+    let day = day_of(&said, by_eight_hours, limit, validity)?;
+    Some(Value {
+        value: day.value,
+        n: Some(day.n),
+        valid: day.is_valid,
+        came,
+    })
+}

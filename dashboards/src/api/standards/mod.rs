@@ -1,0 +1,11 @@
+//! What values mean by law, worked out of the history when it is asked.
+//!
+//! Nothing of it is stored: an hour or a day to which something came late, or of which a value was replaced, has another
+//! meaning the next time it is asked for, and is marked `late` or `revised`; `known_at` gives the meaning of then.
+
+pub(crate) mod air;
+mod asked;
+mod hours;
+pub(crate) mod noise;
+pub(crate) mod rain;
+pub(crate) mod water;
