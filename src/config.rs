@@ -38,6 +38,7 @@ struct File {
     commands: Commands,
     ingest: Ingest,
     hj212: Option<Station>,
+    sl651: Option<Station>,
     gbt26875: Option<Station>,
 }
 
@@ -237,6 +238,8 @@ pub(crate) struct Config {
     pub(crate) mqtt: MqttConfig,
     /// The HJ 212 server, when there is one.
     pub(crate) hj212: Option<StationPart>,
+    /// The SL 651 server, when there is one.
+    pub(crate) sl651: Option<StationConfig>,
     /// The GB/T 26875.3 server, when there is one.
     pub(crate) gbt26875: Option<StationConfig>,
     /// Devices that `[[mqtt.acl]]` names.
@@ -438,6 +441,7 @@ impl File {
             written: None,
             mqtt: self.mqtt.check(folder)?,
             hj212: self.hj212.map(|hj212| hj212.check("hj212")).transpose()?,
+            sl651: self.sl651.map(|sl651| sl651.check_plain("sl651")).transpose()?,
             gbt26875: self
                 .gbt26875
                 .map(|gbt26875| gbt26875.check_plain("gbt26875"))

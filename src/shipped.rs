@@ -27,7 +27,8 @@ macro_rules! shipped {
 }
 
 const RULES: &[(&str, &str)] = shipped!("rules": "air", "drain", "fire", "noise", "river", "silence");
-const PROFILES: &[(&str, &str)] = shipped!("profiles": "gbt26875-device", "hj212-air", "modbus-meter");
+const PROFILES: &[(&str, &str)] =
+    shipped!("profiles": "gbt26875-device", "hj212-air", "modbus-meter", "sl651-station");
 
 /// One YAML file of a folder.
 pub(crate) struct YamlFile {

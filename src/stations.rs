@@ -72,6 +72,7 @@ fn takes(views: &Views, device: &DeviceId, protocol: Source, password: &str) -> 
 fn source_of(protocol: Protocol) -> Option<Source> {
     match protocol {
         Protocol::Hj212 => Some(Source::Hj212),
+        Protocol::Sl651 => Some(Source::Sl651),
         Protocol::Gbt26875 => Some(Source::Gbt26875),
         _ => None,
     }
@@ -89,6 +90,10 @@ impl Servers {
         if let Some(hj212) = &config.hj212 {
             let server = StationServer::bind(Source::Hj212, hj212.server.clone()).await;
             bound.push(("hj212", server.context("[hj212] cannot be served")?));
+        }
+        if let Some(sl651) = &config.sl651 {
+            let server = StationServer::bind(Source::Sl651, sl651.clone()).await;
+            bound.push(("sl651", server.context("[sl651] cannot be served")?));
         }
         if let Some(gbt26875) = &config.gbt26875 {
             let server = StationServer::bind(Source::Gbt26875, gbt26875.clone()).await;

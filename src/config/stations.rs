@@ -1,4 +1,4 @@
-//! `[hj212]`, `[gbt26875]`: servers of field stations.
+//! `[hj212]`, `[sl651]`, `[gbt26875]`: servers of field stations.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -224,6 +224,7 @@ impl Fold<'_> {
         };
         match frame.source {
             Source::Hj212 => return self.hj212(position, frame, &device),
+            Source::Sl651 => return self.sl651(position, frame, &device),
             Source::Gbt26875 => return self.gbt26875(position, frame, &device),
             _ => {}
         }

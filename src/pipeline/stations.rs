@@ -11,15 +11,31 @@ use onemap_model::record::{Register, Stamped};
 use onemap_model::{Device, DeviceState, Frame, Refusal, Source};
 use onemap_store::ledger::TokenHash;
 use onemap_wire::decode::hj212_refusal;
-use onemap_wire::gbt26875;
 use onemap_wire::hj212::{Answered, ExeRtn, QnRtn, Segment, Sender, method_of, readings, segment_of};
 use onemap_wire::message::Refused;
+use onemap_wire::{Message, gbt26875, sl651};
 use serde_json::{Value, json};
 
 use super::fold::{Fold, Said};
 
 /// So long a station's former password still opens after it has taken a new one: its last frames may be on their way.
 const GRACE_S: u32 = 600;
+
+/// The message of a record: one frame, or all packets of one, one behind the other.
+fn sl651_message(frame: &Frame<'_>) -> Result<sl651::Frame, String> {
+    let mut packets = sl651::Packets::default();
+    for piece in sl651::Framer::new().push(frame.payload) {
+        match piece {
+            sl651::Piece::Frame { frame: read, .. } => {
+                if let (sl651::Taken::Whole(whole), _) = packets.take(frame.received_at, read) {
+                    return Ok(whole);
+                }
+            }
+            sl651::Piece::Fault(fault) => return Err(format!("{}: {}", fault.error.code(), fault.error)),
+        }
+    }
+    Err("no whole SL 651 message".to_owned())
+}
 
 /// What the command of a request number is about.
 struct Asked {
@@ -103,10 +119,57 @@ impl Fold<'_> {
         if device.state != DeviceState::Retired {
             self.heard(&device.id, frame.received_at);
         }
-        let mut ordinal = 0;
         let objects = gbt26875::readings(&read, &application, gbt26875::Clock::Either, frame.received_at);
-        for object in objects {
-            let name = object.device();
+        let parts = objects
+            .into_iter()
+            .map(|object| (object.device(), object.message));
+        self.parts_of(position, frame, device, parts.collect())
+    }
+
+    /// Takes a message of an SL 651 station: its own readings, and those of stations that it relays, which are its
+    /// children. The packets of a message stand in the journal before it (`sl651/part`) and are not read by themselves.
+    pub(super) fn sl651(&mut self, position: u64, frame: &Frame<'_>, device: &Device) -> Result<()> {
+        if frame.topic == "sl651/part" {
+            return Ok(());
+        }
+        let read = sl651_message(frame).and_then(|whole| {
+            let body = whole
+                .read()
+                .map_err(|error| format!("{}: {error}", error.code()))?;
+            Ok((whole, body))
+        });
+        let (whole, body) = match read {
+            Ok(read) => read,
+            Err(detail) => {
+                self.refuse(position, 0, frame, Refusal::WrongShape, &detail);
+                self.miss(frame);
+                return Ok(());
+            }
+        };
+        let parts = match self.profile(device.profile.as_ref()) {
+            Ok(profile) => sl651::readings(&whole, &body, profile, &sl651::Bases::default()),
+            Err(missing) => {
+                self.refuse(position, 0, frame, missing.refusal, &missing.detail);
+                self.miss(frame);
+                return Ok(());
+            }
+        };
+        let parts = parts
+            .into_iter()
+            .map(|part| (part.station.to_string(), part.message));
+        self.parts_of(position, frame, device, parts.collect())
+    }
+
+    /// Takes what a device says of itself and of others by their ids; others have to be its children.
+    fn parts_of(
+        &mut self,
+        position: u64,
+        frame: &Frame<'_>,
+        device: &Device,
+        parts: Vec<(String, Message)>,
+    ) -> Result<()> {
+        let mut ordinal = 0;
+        for (name, message) in parts {
             let speaker = match name == device.id.as_str() {
                 true => Ok(Arc::new(device.clone())),
                 false if !device.is_gateway => {
@@ -130,7 +193,7 @@ impl Fold<'_> {
                 profile: speaker.profile.as_ref(),
                 ordinal,
             };
-            ordinal = self.said(position, &said, object.message)?;
+            ordinal = self.said(position, &said, message)?;
         }
         Ok(())
     }

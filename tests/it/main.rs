@@ -40,4 +40,5 @@ mod screen;
 mod scrub;
 mod server;
 mod sessions;
+mod sl651;
 mod standards;

@@ -25,6 +25,8 @@ use crate::mqtt::room::Chair;
 
 /// Smallest and largest read.
 const CHUNK: (usize, usize) = (1 << 10, 32 << 10);
+/// A connection with so many wrong passwords is closed.
+const N_GUESSES: u32 = 16;
 /// Bytes of a short frame.
 const SHORT_FRAME: f64 = 80.0;
 /// Requests that wait to be written; a full queue is told to who sends.
@@ -122,6 +124,9 @@ impl<D: Dialect> Connection<D> {
             self.sit()?;
             self.journal().await?;
             self.flush(stream).await?;
+            if self.intake.n_guesses >= N_GUESSES {
+                return Err(End::Refused(Refusal::RateLimited, "it sends wrong passwords"));
+            }
             if self.intake.n_refused >= N_REFUSED && !self.intake.is_known() {
                 return Err(End::Refused(
                     Refusal::RateLimited,

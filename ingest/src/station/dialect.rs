@@ -51,6 +51,8 @@ pub(super) struct Intake {
     pub(super) end: CancellationToken,
     /// Refused frames since the last one that was taken.
     pub(super) n_refused: u32,
+    /// Wrong passwords on this connection.
+    pub(super) n_guesses: u32,
 }
 
 /// A station that was let in on this connection.
@@ -83,6 +85,7 @@ impl Intake {
             outbox,
             end: CancellationToken::new(),
             n_refused: 0,
+            n_guesses: 0,
         }
     }
 
@@ -116,7 +119,7 @@ impl Intake {
         let admitted = self.shared.stations.station(self.source, number, password)?;
         let device = admitted.device;
         if self.known.len() >= self.shared.config.limits.stations && !self.known.contains_key(number) {
-            return Err(Denied::Unknown);
+            return Err(Denied::TooMany);
         }
         let shown = links::Connection {
             client_id: "".into(),
@@ -192,6 +195,11 @@ impl Intake {
     /// As [`Intake::refuse`], for a frame whose sender is not let in.
     pub(super) fn deny(&mut self, denied: Denied, number: &str, topic: &str, payload: &[u8]) {
         let device = denied.is_known().then_some(number);
+        if denied == Denied::WrongPassword {
+            // Six characters are soon guessed: each wrong one costs the frames of a second.
+            self.n_guesses += 1;
+            self.n_pieces += self.shared.config.limits.frames_per_second as usize;
+        }
         let shown: String = number.chars().take(64).flat_map(char::escape_debug).collect();
         let detail = format!("`{shown}`: {denied}");
         self.refuse(denied.refusal(), device, topic, payload, &detail);

@@ -11,6 +11,7 @@ mod gbt26875;
 mod hj212;
 mod peers;
 mod server;
+mod sl651;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -62,6 +63,9 @@ pub enum Denied {
     /// Its password was revoked.
     #[error("its password was revoked")]
     Revoked,
+    /// The connection carries as many stations as it may.
+    #[error("its connection carries as many stations as it may")]
+    TooMany,
     /// It is out of use.
     #[error("the device is retired")]
     Retired,
@@ -74,6 +78,7 @@ impl Denied {
             Self::Unknown | Self::OtherProtocol => Refusal::UnknownDevice,
             Self::WrongPassword | Self::NoPassword => Refusal::WrongPassword,
             Self::Revoked => Refusal::Revoked,
+            Self::TooMany => Refusal::TooManyConnections,
             Self::Retired => Refusal::Retired,
         }
     }

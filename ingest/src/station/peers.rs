@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 pub enum Speaks {
     /// HJ 212: system code, password, number and edition, as its last frame had them.
     Hj212(hj212::Peer),
+    /// SL 651: nothing is sent but answers.
+    Sl651,
     /// GB/T 26875.3: nothing is sent but answers.
     Gbt26875,
 }
@@ -23,6 +25,7 @@ impl std::fmt::Debug for Speaks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Hj212(peer) => write!(f, "Hj212({}, ST {}, {:?})", peer.mn, peer.st, peer.version),
+            Self::Sl651 => f.write_str("Sl651"),
             Self::Gbt26875 => f.write_str("Gbt26875"),
         }
     }

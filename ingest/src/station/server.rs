@@ -16,6 +16,7 @@ use tracing::{debug, error, info, warn};
 use super::connection::Connection;
 use super::gbt26875::Gbt26875;
 use super::hj212::Hj212;
+use super::sl651::Sl651;
 use super::{Dialect, Peers, StationConfig, Stations};
 use crate::mqtt::gate::{Entrance, Gate};
 use crate::mqtt::room::{Chair, Room};
@@ -74,7 +75,7 @@ pub struct Surroundings {
 }
 
 impl StationServer {
-    /// Binds the address for a protocol: HJ 212 or GB/T 26875.3.
+    /// Binds the address for a protocol: HJ 212, SL 651 or GB/T 26875.3.
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -143,6 +144,7 @@ impl StationServer {
         });
         match self.protocol {
             Source::Hj212 => serve::<Hj212>(self.socket, shared).await,
+            Source::Sl651 => serve::<Sl651>(self.socket, shared).await,
             Source::Gbt26875 => serve::<Gbt26875>(self.socket, shared).await,
             other => error!(protocol = other.name(), "no station speaks this"),
         }

@@ -436,9 +436,21 @@ fn password_hash(views: &Views, device: &Device, password: &str) -> Result<Token
     let bad = |message: &str| Err(Problem::bad_request("bad_password", message));
     let protocol = match views.protocol(device) {
         Some(Protocol::Hj212) => Source::Hj212,
+        Some(Protocol::Sl651) => {
+            let is_hex = password.len() == 4 && password.bytes().all(|b| b.is_ascii_hexdigit());
+            if !is_hex {
+                return bad("the password of an SL 651 station is four hexadecimal digits");
+            }
+            let password = password.to_ascii_uppercase();
+            return Ok(TokenHash::of_password(
+                Source::Sl651.name(),
+                device.id.as_str(),
+                &password,
+            ));
+        }
         _ => {
             return bad(
-                "only a device whose profile has `protocol: hj212` has a password; others have tokens",
+                "only a device whose profile has `protocol: hj212` or `sl651` has a password; others have tokens",
             );
         }
     };
