@@ -3,10 +3,11 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::server::binary;
+use crate::server::{CONFIG, Server, binary, wait_for};
 
 struct Decoded {
     code: i32,
@@ -423,4 +424,56 @@ fn wrong_use_and_wrong_text_are_told_apart() {
         good.len() / 2,
         "what is no text is no byte of the stream"
     );
+}
+
+/// What a station sent and was refused is spelt out where it is kept.
+#[test]
+fn quarantined_frames_say_what_and_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!("{CONFIG}[hj212]\nlisten = \"127.0.0.1:0\"\n");
+    std::fs::write(folder.path().join("onemap.toml"), config).unwrap();
+    let server = Server::start_in(folder.path());
+    server.add_device("A110000_0001", &json!({"profile": "hj212-air"}));
+    server.post(
+        "/api/v1/devices/A110000_0001/token",
+        &json!({"password": "123456"}),
+    );
+    let ready = std::fs::read_to_string(server.dir.join("ready.json")).unwrap();
+    let ready: Value = serde_json::from_str(&ready).unwrap();
+    let mut socket = std::net::TcpStream::connect(ready["hj212"].as_str().unwrap()).unwrap();
+    let segment = b"QN=20261126080000001;ST=22;CN=2011;PW=123456;MN=A110000_0001;Flag=4;CP=&&a34004-Rtd=35;zz9999-Rtd=1&&";
+    let segment = onemap_wire::hj212::Segment::parse(segment).unwrap();
+    let good = onemap_wire::hj212::encode(&segment).unwrap();
+    let mut bad = good.clone();
+    bad[20] ^= 1;
+    socket.write_all(&[bad.clone(), good].concat()).unwrap();
+    let entries = wait_for("both to be refused", Duration::from_secs(20), || {
+        let entries = server.get("/api/v1/quarantine?source=hj212")["items"]
+            .as_array()?
+            .clone();
+        (entries.len() == 2).then_some(entries)
+    });
+    let of = |reason: &str| {
+        let found = entries.iter().find(|entry| entry["reason"] == reason);
+        found.unwrap_or_else(|| panic!("nothing was refused as {reason}: {entries:#?}"))
+    };
+    let (broken, unknown) = (of("crc_mismatch"), of("unknown_quantity"));
+    assert_eq!(
+        [
+            &broken["frames"][0]["ok"],
+            &broken["frames"][0]["error"],
+            &broken["frames"][0]["at"]
+        ],
+        [&json!(false), &json!("crc_mismatch"), &json!(bad.len() - 6)]
+    );
+    let by_itself = server.get(&format!("/api/v1/quarantine/{}", unknown["id"]));
+    for entry in [unknown, &by_itself] {
+        let line = &entry["frames"][0];
+        assert_eq!(
+            [&line["ok"], &line["frame"]["mn"]],
+            [&json!(true), &json!("A110000_0001")]
+        );
+        assert_eq!(line["readings"][0]["quantity"], "pm2_5");
+        assert_eq!(line["refused"][0]["reason"], "unknown_quantity");
+    }
 }
