@@ -16,12 +16,14 @@ mod history;
 mod mqtt;
 mod retention;
 mod stations;
+mod superior;
 
 use history::History;
 pub(crate) use history::HistoryPart;
 use mqtt::Mqtt;
 use stations::Station;
 pub(crate) use stations::StationPart;
+use superior::Superior;
 
 /// The file as written. Unknown keys are refused with file, line and column.
 #[derive(Debug, Default, Deserialize)]
@@ -40,6 +42,7 @@ struct File {
     hj212: Option<Station>,
     sl651: Option<Station>,
     gbt26875: Option<Station>,
+    superior: Vec<Superior>,
 }
 
 /// `[ingest]`
@@ -242,6 +245,8 @@ pub(crate) struct Config {
     pub(crate) sl651: Option<StationConfig>,
     /// The GB/T 26875.3 server, when there is one.
     pub(crate) gbt26875: Option<StationConfig>,
+    /// Platforms that get HJ 212 frames.
+    pub(crate) superiors: Vec<onemap_ingest::forward::ForwardConfig>,
     /// Devices that `[[mqtt.acl]]` names.
     pub(crate) acl_devices: Vec<String>,
     /// The file, to say where something stands in it.
@@ -440,6 +445,7 @@ impl File {
             acl_devices: self.mqtt.acl_devices(),
             written: None,
             mqtt: self.mqtt.check(folder)?,
+            superiors: superior::check(self.superior, data_dir)?,
             hj212: self.hj212.map(|hj212| hj212.check("hj212")).transpose()?,
             sl651: self.sl651.map(|sl651| sl651.check_plain("sl651")).transpose()?,
             gbt26875: self

@@ -349,6 +349,7 @@ fn assemble(
         keys,
         archive: Archive::new(history.clone()),
         remote: OnceLock::new(),
+        superiors: OnceLock::new(),
         history,
         latest,
         changes: Changes::default(),

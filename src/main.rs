@@ -12,6 +12,7 @@ mod disk;
 mod door;
 mod downlink;
 mod files;
+mod forwarding;
 mod history;
 mod house;
 mod pipeline;

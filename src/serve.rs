@@ -30,6 +30,7 @@ use crate::config::Config;
 use crate::disk;
 use crate::downlink;
 use crate::files;
+use crate::forwarding;
 use crate::house::{self, House, Purpose, Running, clock};
 use crate::pipeline::Room;
 use crate::provision::Provisioner;
@@ -145,6 +146,10 @@ impl Server {
         let mut tasks: Vec<(&'static str, tokio::task::JoinHandle<Result<()>>)> = Vec::new();
         let certificates = certificates.map(|certificates| (certificates, counters.clone()));
         let peers = Peers::default();
+        for forward in forwarding::open(&config.superiors, &views).await? {
+            let forwarding = forwarding::run(forward, views.clone(), stop.clone());
+            tasks.push(("forwarding", tokio::spawn(forwarding)));
+        }
         tasks.extend(servers.start(&views, &counters, &peers, &stop));
         if let Some(hj212) = &config.hj212 {
             let (views, peers, stop) = (views.clone(), peers.clone(), stop.clone());
@@ -422,7 +427,8 @@ async fn retention(
                 .min(progress.history)
                 .min(progress.ledger)
                 .min(progress.register)
-                .min(sessions_at);
+                .min(sessions_at)
+                .min(forwarding::floor(&views));
             let before = SystemTime::now()
                 .checked_sub(keep)
                 .unwrap_or(SystemTime::UNIX_EPOCH);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use onemap_alerts::Board;
 use onemap_ingest::admit::{AgeLimits, DeviceWatch, Watch};
 use onemap_ingest::downlink::Desk;
+use onemap_ingest::forward::ForwardState;
 use onemap_ingest::{Counters, Links, Provision};
 use onemap_log::Log;
 use onemap_model::{
@@ -125,6 +126,9 @@ impl Register {
     }
 }
 
+/// Platforms that get HJ 212 frames, by name.
+pub type Superiors = Vec<(String, Arc<ForwardState>)>;
+
 /// Everything requests read.
 pub struct Views {
     /// A random name of this run; screens reload their snapshot when it changes.
@@ -145,6 +149,8 @@ pub struct Views {
     pub archive: Archive,
     /// The history's engine beside the embedded one, set when the server starts.
     pub remote: OnceLock<Arc<RemoteStore>>,
+    /// Platforms that get HJ 212 frames, by name, set when the server starts.
+    pub superiors: OnceLock<Superiors>,
     /// Newest value of every series.
     pub latest: Arc<Latest>,
     /// How often what was there of each series has changed.

@@ -2,12 +2,13 @@
 //!
 //! A listener frames, authenticates, authorises and appends to the journal; only when the journal is
 //! durable does the device get its answer. [`mod@admit`] is used by the pipeline behind the journal: no
-//! clock, no I/O. [`fanout`] carries messages back to devices, and [`downlink`] says which commands and when.
+//! clock, no I/O. [`forward`] gives HJ 212 frames on to superior platforms. [`fanout`] carries messages back to devices, and [`downlink`] says which commands and when.
 
 pub mod admit;
 pub mod counters;
 pub mod downlink;
 pub mod fanout;
+pub mod forward;
 pub mod links;
 pub mod mqtt;
 pub mod station;

@@ -27,6 +27,7 @@ pub(crate) mod series;
 pub(crate) mod session;
 mod spelt;
 pub(crate) mod standards;
+mod superior;
 pub(crate) mod system;
 pub(crate) mod write;
 

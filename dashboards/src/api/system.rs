@@ -12,7 +12,7 @@ use onemap_model::scope::Permission;
 use onemap_model::{Refusal, Scope};
 use serde_json::{Map, Value, json};
 
-use crate::api::{disk, engine};
+use crate::api::{disk, engine, superior};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::screen;
@@ -69,6 +69,7 @@ pub(crate) async fn show(State(views): State<Arc<Views>>, caller: Caller) -> Res
         "cursors": {"history": progress.history, "ledger": progress.ledger, "register": progress.register,
                     "views": progress.applied},
         "history": engine::shown(views.remote.get().map(AsRef::as_ref), views.now()),
+        "superiors": superior::shown(views.superiors.get()),
         "disk": disk::shown(views.keeping.disk().as_ref()),
         "counts": views.counts(scope),
         "refused": refused,
@@ -331,6 +332,9 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
     );
     if let Some(remote) = views.remote.get() {
         engine::metrics(remote, views.now(), &mut metric);
+    }
+    if let Some(superiors) = views.superiors.get() {
+        superior::metrics(superiors, &mut metric);
     }
     let (held, facts, n_resent, n_repeated) = {
         let work = views.commands.work();

@@ -2,5 +2,6 @@
 //! refused by name.
 
 mod downlink;
+mod forward;
 mod intake;
 mod station;
