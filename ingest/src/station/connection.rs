@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::{BufMut as _, BytesMut};
 use onemap_log::LogError;
 use onemap_model::Refusal;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
@@ -111,7 +111,7 @@ impl<D: Dialect> Connection<D> {
     }
 
     /// Serves until either side ends it.
-    pub(super) async fn run(mut self, mut stream: TcpStream) {
+    pub(super) async fn run(mut self: Box<Self>, mut stream: TcpStream) {
         let Err(end) = self.serve(&mut stream).await;
         self.finish(&end, &mut stream).await;
     }
@@ -192,8 +192,6 @@ impl<D: Dialect> Connection<D> {
         let may_read = self.may_read();
         // A read brings hardly more frames than may come.
         let most = (self.left * SHORT_FRAME).clamp(SHORT_FRAME, self.chunk as f64) as usize;
-        self.buffer.reserve(most);
-        let mut room = (&mut self.buffer).limit(most);
         tokio::select! {
             () = self.shared.stop.cancelled() => Err(End::Stopped),
             () = self.intake.end.cancelled() => Err(End::Cut),
@@ -209,14 +207,20 @@ impl<D: Dialect> Connection<D> {
                 self.out.extend_from_slice(&request);
                 Ok(())
             }
-            n = stream.read_buf(&mut room), if may_read => match n {
-                Ok(n) if n > 0 => {
-                    self.take(n);
-                    Ok(())
-                }
-                _ => {
-                    self.dialect.give_up(&mut self.intake);
-                    Err(End::Gone)
+            // An idle connection holds no buffer: there is one when there is something to read.
+            ready = stream.readable(), if may_read => {
+                self.buffer.reserve(most);
+                let read = ready.and_then(|()| stream.try_read_buf(&mut (&mut self.buffer).limit(most)));
+                match read {
+                    Ok(n) if n > 0 => {
+                        self.take(n);
+                        Ok(())
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+                    _ => {
+                        self.dialect.give_up(&mut self.intake);
+                        Err(End::Gone)
+                    }
                 }
             },
             () = alarm.as_mut() => {
@@ -247,7 +251,9 @@ impl<D: Dialect> Connection<D> {
             self.chunk = (self.chunk * 4).min(CHUNK.1);
         } else if n < self.chunk / 16 {
             self.chunk = CHUNK.0;
-            self.buffer.shrink_to(self.chunk);
+        }
+        if self.chunk == CHUNK.0 {
+            self.buffer = Vec::new();
         }
         let n_pieces = std::mem::take(&mut self.intake.n_pieces);
         if self.shared.config.limits.frames_per_second > 0 {
@@ -261,7 +267,7 @@ impl<D: Dialect> Connection<D> {
             return Ok(());
         }
         let batch = std::mem::take(&mut self.intake.batch);
-        let answers = self.intake.answers.split();
+        let answers = std::mem::take(&mut self.intake.answers);
         let n_answers = std::mem::take(&mut self.intake.n_answers);
         let n_bytes = batch.bytes();
         let mut position = self.marks.back().map_or(0, |mark| mark.position);
@@ -274,8 +280,10 @@ impl<D: Dialect> Connection<D> {
                 () = self.shared.stop.cancelled() => return Err(End::Stopped),
             };
         }
-        self.intake.batch = batch;
-        self.intake.batch.clear();
+        if n_bytes > CHUNK.0 {
+            self.intake.batch = batch;
+            self.intake.batch.clear();
+        }
         self.shared.counters.received(self.intake.take_n_frames());
         self.answers.extend_from_slice(&answers);
         self.n_unacked_bytes += n_bytes;
@@ -301,6 +309,10 @@ impl<D: Dialect> Connection<D> {
             self.n_unacked_bytes -= mark.n_bytes;
             self.shared.counters.acknowledged(mark.n_answers);
         }
+        if self.marks.is_empty() {
+            self.marks = VecDeque::new();
+            self.answers = BytesMut::new();
+        }
     }
 
     async fn flush(&mut self, stream: &mut TcpStream) -> Result<(), End> {
@@ -309,14 +321,17 @@ impl<D: Dialect> Connection<D> {
         }
         let write = stream.write_all_buf(&mut self.out);
         match timeout(self.shared.config.write_timeout, write).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.out = BytesMut::new();
+                Ok(())
+            }
             Ok(Err(error)) => Err(End::Write(error)),
             Err(_) => Err(End::WriteTimeout),
         }
     }
 
     /// Says why it ends, waits for the last answers and closes.
-    async fn finish(mut self, end: &End, stream: &mut TcpStream) {
+    async fn finish(&mut self, end: &End, stream: &mut TcpStream) {
         self.report(end);
         let until = Instant::now() + self.shared.config.stop_timeout;
         // The station may be gone, and the journal may have failed: then the last bytes are lost unanswered.

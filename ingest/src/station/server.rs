@@ -230,7 +230,10 @@ async fn talk<D: Dialect>(
     if let Err(error) = stream.set_nodelay(true) {
         info!(%peer, "TCP_NODELAY was not set: {error}");
     }
-    Connection::<D>::new(shared, peer, chair).run(stream).await;
+    // Behind a pointer: small in the task, and moved once.
+    Box::new(Connection::<D>::new(shared, peer, chair))
+        .run(stream)
+        .await;
     drop(entrance);
 }
 
