@@ -1,7 +1,7 @@
 //! HJ 212 frames to superior platforms (the province's): each station's in order, every frame at least once.
 //!
-//! A superior has a buffer on disk of its own ([`buffer`]) and one connection. Of each station one frame is under way
-//! and goes again until its 9014 comes ([`lanes`]); a superior that is away, slow or killed costs disk and nothing
+//! A superior has a buffer on disk of its own (`buffer`) and one connection. Of each station one frame is under way
+//! and goes again until its 9014 comes (`lanes`); a superior that is away, slow or killed costs disk and nothing
 //! else. What a superior asks of a station is refused (QnRtn 2): commands are given here.
 
 mod buffer;

@@ -3,7 +3,7 @@
 //! A station is a registered device whose profile says its protocol. Frames are cut out of the stream, their sender
 //! is looked up in the register, they go into the journal as they came, and only when they are durable does the
 //! station get the answer that its standard has. What is no frame, and whom nobody knows, is refused by name and
-//! kept. One module accepts, bounds and journals; a [`Dialect`] is what differs.
+//! kept. One module accepts, bounds and journals; a `Dialect` is what differs.
 
 mod connection;
 mod dialect;
