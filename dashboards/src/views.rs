@@ -345,10 +345,9 @@ impl Views {
         seen: Option<Seen>,
         now: Timestamp,
     ) -> bool {
-        let own_cadence = watched.and_then(|d| d.series_cadence_s(key.quantity, key.channel));
+        let (own, own_cadence) = watched.map_or((None, None), |d| d.series(key.quantity, key.channel));
         let cadence_s = own_cadence.unwrap_or(cadence_s);
         let limit = silence_limit(cadence_s);
-        let own = watched.and_then(|d| d.series_heard_at(key.quantity, key.channel));
         match own {
             Some(heard_at) if cadence_s > 0 => now.since(heard_at) > limit,
             _ => Self::stale(limit, seen, now),

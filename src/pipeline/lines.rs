@@ -1,11 +1,11 @@
 //! Line protocol whose lines name their devices: each line goes to its own.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::Result;
-use onemap_model::{Device, DivisionCode, Frame, Refusal};
+use foldhash::{HashMap, HashMapExt as _};
+use onemap_model::{Device, DeviceId, DivisionCode, Frame, Refusal};
 use onemap_wire::Message;
 use onemap_wire::line::{Line, Params, Place, Reader};
 use onemap_wire::message::Refused;
@@ -59,6 +59,8 @@ impl Fold<'_> {
         };
         let mut parts: Vec<Part> = Vec::new();
         let mut known: HashMap<String, Result<usize, Refused>> = HashMap::new();
+        // A child may be called by two names.
+        let mut part_of: HashMap<DeviceId, usize> = HashMap::new();
         let mut faults = Vec::new();
         let mut reader = Reader::new(frame.payload);
         while let Some((place, line)) = reader.next_line() {
@@ -77,8 +79,7 @@ impl Fold<'_> {
                 Some(found) => found.clone(),
                 None => {
                     let found = self.line_device(name, params, writer.as_ref()).map(|device| {
-                        let at = parts.iter().position(|part| part.device.id == device.id);
-                        at.unwrap_or_else(|| {
+                        *part_of.entry(device.id.clone()).or_insert_with(|| {
                             parts.push(Part::of(device));
                             parts.len() - 1
                         })

@@ -4,7 +4,6 @@
 //! bad lines when some were not taken (the good ones are kept). What is said here is checked again by the
 //! pipeline, which quarantines the lines that were not taken.
 
-use std::collections::HashMap;
 use std::io::Read as _;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use foldhash::{HashMap, HashMapExt as _};
 use onemap_model::scope::Permission;
 use onemap_model::{Device, ProfileId, Refusal, Scope};
 use onemap_wire::Profile;
@@ -331,8 +331,8 @@ fn judge(views: &Views, writer: &Writer, params: &Params<'_>, payload: &[u8]) ->
         judged.stamp(place.number, line.stamp, params.precision);
         let tagged = params.tags.iter().find_map(|tag| line.tag(tag));
         let found = match (writer, tagged) {
-            (Writer::Device(device), _) if !device.is_gateway => Some(device.clone()),
-            (Writer::Device(gateway), None) => Some(gateway.clone()),
+            (Writer::Device(device), _) if !device.is_gateway => Some(device),
+            (Writer::Device(gateway), None) => Some(gateway),
             (Writer::Scope(_), None) => {
                 judged.bad(place.number, || {
                     format!(
@@ -344,14 +344,14 @@ fn judge(views: &Views, writer: &Writer, params: &Params<'_>, payload: &[u8]) ->
                 continue;
             }
             (writer, Some(name)) => {
-                let found = known.get(name).cloned().unwrap_or_else(|| {
+                if !known.contains_key(name) {
                     let found = match writer {
                         Writer::Scope(scope) => views.device(scope, name),
                         Writer::Device(gateway) => spoken_for(views, gateway, name),
                     };
-                    known.insert(name.to_owned(), found.clone());
-                    found
-                });
+                    known.insert(name.to_owned(), found);
+                }
+                let found = known.get(name).and_then(Option::as_ref);
                 if found.is_none() {
                     let shown: String = name.chars().take(64).collect();
                     judged.bad(place.number, || {
@@ -366,7 +366,7 @@ fn judge(views: &Views, writer: &Writer, params: &Params<'_>, payload: &[u8]) ->
             }
         };
         let Some(device) = found else { continue };
-        if let Some(fault) = line.fault(place.number, params.precision, || profiles.of(&device)) {
+        if let Some(fault) = line.fault(place.number, params.precision, || profiles.of(device)) {
             judged.bad(place.number, || fault.detail);
         }
     }

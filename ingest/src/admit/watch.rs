@@ -3,9 +3,9 @@
 //!
 //! Part of the fold: made of the journal alone, kept in the checkpoint, the same in every replay.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use foldhash::HashMap;
 use onemap_model::quantity::Family;
 use onemap_model::{DeviceId, Quality, Quantity, Timestamp};
 
@@ -202,14 +202,16 @@ impl DeviceWatch {
     }
     /// When the last new live value of a series came.
     pub fn series_heard_at(&self, quantity: Quantity, channel: u16) -> Option<Timestamp> {
-        let at = self.find(quantity, channel).ok()?;
-        known(self.series[at].heard_at)
+        self.series(quantity, channel).0
     }
 
-    /// Seconds between the values of a series, where its profile's key says so.
-    pub fn series_cadence_s(&self, quantity: Quantity, channel: u16) -> Option<u32> {
-        let at = self.find(quantity, channel).ok()?;
-        Some(self.series[at].cadence_s).filter(|s| *s > 0)
+    /// [`Self::series_heard_at`], and the seconds between its values where its profile's key says so.
+    pub fn series(&self, quantity: Quantity, channel: u16) -> (Option<Timestamp>, Option<u32>) {
+        let Ok(at) = self.find(quantity, channel) else {
+            return (None, None);
+        };
+        let series = &self.series[at];
+        (known(series.heard_at), Some(series.cadence_s).filter(|s| *s > 0))
     }
 
     fn find(&self, quantity: Quantity, channel: u16) -> Result<usize, usize> {

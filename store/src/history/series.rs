@@ -44,6 +44,10 @@ pub struct SeriesInfo {
 pub struct NumbersOf<'a>(pub(super) RwLockReadGuard<'a, Dictionary>);
 
 impl NumbersOf<'_> {
+    /// The name of a series.
+    pub fn key(&self, id: SeriesId) -> Option<&SeriesKey> {
+        self.0.key(id)
+    }
     /// The series of a device in the order of their numbers.
     pub fn device(&self, device: &DeviceId) -> &[SeriesId] {
         self.0
@@ -51,6 +55,9 @@ impl NumbersOf<'_> {
             .map_or(&[], |device| self.0.of_device(device))
     }
 }
+
+/// Series of a device that are looked through one by one.
+const N_FEW: usize = 24;
 
 /// A device's number, dense from 0, within this process only.
 pub(super) type DeviceIndex = usize;
@@ -68,6 +75,18 @@ pub(super) struct Dictionary {
 impl Dictionary {
     pub(super) fn find(&self, key: &SeriesKey) -> Option<(SeriesId, DeviceIndex)> {
         self.by_key.get(key).copied()
+    }
+    /// The series of a device, found among its few without its name being read again; `None` also where it has many.
+    pub(super) fn find_of(&self, device: DeviceIndex, key: &SeriesKey) -> Option<SeriesId> {
+        let own = self.of_device(device);
+        if own.len() > N_FEW {
+            return None;
+        }
+        let is_it = |id: &&SeriesId| {
+            let known = self.key(**id);
+            known.is_some_and(|known| (known.quantity, known.channel) == (key.quantity, key.channel))
+        };
+        own.iter().find(is_it).copied()
     }
     pub(super) fn key(&self, id: SeriesId) -> Option<&SeriesKey> {
         self.keys.get(id.index())?.as_ref()
@@ -134,6 +153,9 @@ mod tests {
         dictionary.enter(SeriesId(5), None);
         assert_eq!(dictionary.next(), SeriesId(6));
         assert_eq!(dictionary.find(&key), Some((SeriesId(1), 0)));
+        assert_eq!(dictionary.find_of(0, &key), Some(SeriesId(1)));
+        let other = parse_key("air-1/pm2_5/1").unwrap();
+        assert_eq!(dictionary.find_of(0, &other), None);
         assert_eq!(dictionary.key(SeriesId(5)), None);
         assert_eq!(dictionary.iter().count(), 1);
         for bad in [

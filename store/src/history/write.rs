@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use onemap_model::{Quality, Reading, SeriesKey, Timestamp, Value};
+use onemap_model::{DeviceId, Quality, Reading, SeriesKey, Timestamp, Value};
 
 use super::checkpoint::Made;
 use super::memory::{Place, unpoisoned};
@@ -26,6 +26,8 @@ pub(super) struct Writer {
     pub(super) dirty: Vec<SeriesId>,
     /// Entered in the dictionary since the last checkpoint.
     pub(super) entered: Vec<(SeriesId, SeriesKey)>,
+    /// Whose reading came last: most frames have several of one device.
+    at_hand: Option<(DeviceId, DeviceIndex)>,
     /// What each device reported lately, over all its series.
     reports: Vec<Reports>,
     pub(super) windows: Windows,
@@ -251,8 +253,20 @@ impl History {
 
     /// The number of a series, given now if it is new.
     fn series_for(&self, writer: &mut Writer, key: &SeriesKey) -> (SeriesId, DeviceIndex) {
-        if let Some(found) = unpoisoned(self.dictionary.read()).find(key) {
-            return found;
+        {
+            let dictionary = unpoisoned(self.dictionary.read());
+            if let Some((_, device)) = writer
+                .at_hand
+                .as_ref()
+                .filter(|(device, _)| *device == key.device)
+                && let Some(id) = dictionary.find_of(*device, key)
+            {
+                return (id, *device);
+            }
+            if let Some(found) = dictionary.find(key) {
+                writer.at_hand = Some((key.device.clone(), found.1));
+                return found;
+            }
         }
         let mut dictionary = unpoisoned(self.dictionary.write());
         let id = dictionary.next();
