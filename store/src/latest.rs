@@ -135,6 +135,21 @@ impl Latest {
             .collect()
     }
 
+    /// The newest values of the next `n` series that have one, after `after`, in the order of their numbers. Who takes all
+    /// by it sees each as it was when its turn came.
+    pub fn some_after(&self, after: Option<SeriesId>, n: usize) -> Vec<(SeriesId, LatestValue)> {
+        let table = self.read();
+        let first = after.map_or(0, |id| id.index() + 1);
+        let rest = table.values.get(first..).unwrap_or_default();
+        let mut some = Vec::with_capacity(n.min(rest.len()));
+        let ids = (first as u32..).zip(rest);
+        some.extend(
+            ids.filter_map(|(id, value)| Some((SeriesId(id), value.clone()?)))
+                .take(n),
+        );
+        some
+    }
+
     /// Counts up with every update that changed something.
     pub fn version(&self) -> u64 {
         self.read().version
@@ -254,6 +269,17 @@ mod tests {
         let history = History::open(dir.path(), HistoryConfig::default()).unwrap();
         let rebuilt = Latest::rebuild(&history).unwrap();
         assert_eq!(rebuilt.snapshot_all(), latest.snapshot_all());
+        for n in 1..4 {
+            let mut by_pieces = Vec::new();
+            loop {
+                let some = latest.some_after(by_pieces.last().map(|(id, _)| *id), n);
+                if some.is_empty() {
+                    break;
+                }
+                by_pieces.extend(some);
+            }
+            assert_eq!(by_pieces, latest.snapshot_all());
+        }
         assert_eq!(rebuilt.digest(&history), digest);
         let changed = number("b", 901, 7.0, 8);
         let outcomes = history.append(std::slice::from_ref(&changed)).unwrap();

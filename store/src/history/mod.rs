@@ -41,6 +41,7 @@ mod series;
 mod stat;
 mod steps;
 mod sum;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -80,10 +81,10 @@ use write::{Sizes, Writer};
 /// How history packs and caches.
 #[derive(Clone, Debug)]
 pub struct HistoryConfig {
-    /// Points after which a head becomes a chunk. Default 240.
+    /// Points after which a head becomes a chunk. Default 360.
     pub chunk_points: usize,
-    /// Span of measured time after which a head of at least a quarter of `chunk_points` becomes a
-    /// chunk. Default 4 hours. Slower series wait for points or for the end of their seven days:
+    /// Span of measured time after which a head of at least a sixth of `chunk_points` becomes a
+    /// chunk. Default 6 hours. Slower series wait for points or for the end of their seven days:
     /// chunks of a few points would cost ten times the bytes.
     pub chunk_span: Duration,
     /// Late points of a series that are gathered before they are folded into its chunks, unless its
@@ -96,8 +97,8 @@ pub struct HistoryConfig {
 impl Default for HistoryConfig {
     fn default() -> Self {
         Self {
-            chunk_points: 240,
-            chunk_span: Duration::from_secs(4 * 3600),
+            chunk_points: 360,
+            chunk_span: Duration::from_secs(6 * 3600),
             late_points: 4096,
             cache_bytes: 32 << 20,
         }
@@ -241,7 +242,7 @@ impl History {
             seal_at: SealAt {
                 n_points: config.chunk_points.clamp(1, 65_536),
                 span_ms: i64::try_from(config.chunk_span.as_millis()).unwrap_or(i64::MAX),
-                n_points_by_span: config.chunk_points.div_ceil(4).max(1),
+                n_points_by_span: config.chunk_points.div_ceil(6).max(1),
             },
             fold_at: config.late_points.max(1),
             cared_to: cared_to.into(),

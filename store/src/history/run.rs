@@ -1,16 +1,19 @@
 //! A run: the points of one series that memory holds, packed but for the newest few.
 //!
-//! Insertion anywhere costs at most one block of 64 points, so a burst in the worst order stays
-//! linear. A copy shares the packed blocks.
+//! Points are packed by 32, and four such blocks into one of 128, which takes half the room. Insertion anywhere costs
+//! at most one block of 160 points, so a burst in the worst order stays linear. A copy shares the packed blocks.
 
 use std::sync::Arc;
 
 use super::block::{self, Columns};
 use super::column::{Input, put_unsigned};
 use super::point::Kept;
+use super::tail::{Tail, put_in};
 
 /// Points that are packed into one block.
 const N_PACKED: usize = 32;
+/// Blocks of so many points that become one.
+const N_MERGED: usize = 4;
 
 /// Packed points of a run.
 #[derive(Clone, Debug)]
@@ -41,7 +44,7 @@ impl Block {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Run {
     blocks: Vec<Block>,
-    tail: Vec<Kept>,
+    tail: Tail,
 }
 
 impl Run {
@@ -53,23 +56,16 @@ impl Run {
     }
     /// The oldest time.
     pub(super) fn first(&self) -> Option<i64> {
-        self.blocks
-            .first()
-            .map(|b| b.first)
-            .or_else(|| self.tail.first().map(|p| p.at))
+        self.blocks.first().map(|b| b.first).or_else(|| self.tail.first())
     }
     /// The newest time.
     pub(super) fn last(&self) -> Option<i64> {
-        self.tail
-            .last()
-            .map(|p| p.at)
-            .or_else(|| self.blocks.last().map(|b| b.last))
+        self.tail.last().or_else(|| self.blocks.last().map(|b| b.last))
     }
     /// The point of one time.
     pub(super) fn find(&self, at: i64) -> Option<Kept> {
-        if self.tail.first().is_some_and(|p| p.at <= at) {
-            let i = self.tail.binary_search_by_key(&at, |p| p.at).ok()?;
-            return Some(self.tail[i].clone());
+        if self.tail.first().is_some_and(|first| first <= at) {
+            return self.tail.find(at);
         }
         let block = self.blocks.get(self.blocks.partition_point(|b| b.last < at))?;
         if at < block.first {
@@ -82,22 +78,34 @@ impl Run {
     /// Puts a point in its place; a point of the same time is replaced.
     pub(super) fn insert(&mut self, point: Kept) {
         if self.blocks.last().is_none_or(|b| b.last < point.at) {
-            put_in(&mut self.tail, point);
+            self.tail.put(point);
             if self.tail.len() >= N_PACKED {
-                self.blocks.extend(Block::of(&self.tail));
-                self.tail.clear();
+                let packed = std::mem::take(&mut self.tail);
+                self.blocks.extend(Block::of(&packed.points()));
+                self.merge();
             }
             return;
         }
         let i = self.blocks.partition_point(|b| b.last < point.at);
         let mut points = self.blocks[i].points();
-        put_in(&mut points, point);
-        if points.len() > 2 * N_PACKED {
-            let (older, newer) = points.split_at(N_PACKED);
+        put_in(&mut points, point, |p| p.at);
+        if points.len() > (N_MERGED + 1) * N_PACKED {
+            let (older, newer) = points.split_at(points.len() / 2);
             self.blocks
                 .splice(i..=i, [older, newer].into_iter().filter_map(Block::of));
         } else if let Some(block) = Block::of(&points) {
             self.blocks[i] = block;
+        }
+    }
+    /// Makes one block of the newest ones, when they are as they were packed first. Each point is merged once.
+    fn merge(&mut self) {
+        let Some(start) = self.blocks.len().checked_sub(N_MERGED) else {
+            return;
+        };
+        let newest = &self.blocks[start..];
+        if newest.iter().all(|block| block.n == N_PACKED) {
+            let points: Vec<Kept> = newest.iter().flat_map(Block::points).collect();
+            self.blocks.splice(start.., Block::of(&points));
         }
     }
     /// Without the points before a time.
@@ -129,7 +137,7 @@ impl Run {
             }
             n_before = n_before.saturating_sub(block.n);
         }
-        points.extend_from_slice(self.tail.get(n_before..).unwrap_or_default());
+        points.extend(self.tail.after(n_before));
         points
     }
     /// The pieces that may hold points of `from..=to`, ascending.
@@ -152,7 +160,7 @@ impl Run {
             out.extend_from_slice(&block.bytes);
         }
         if !self.tail.is_empty() {
-            out.extend(block::encode(&self.tail));
+            out.extend(block::encode(&self.tail.points()));
         }
     }
     /// Reads a run back; `None` when the bytes are not one.
@@ -167,7 +175,7 @@ impl Run {
                 return None;
             }
             if i + 1 == n_blocks && points.len() < N_PACKED {
-                run.tail = points;
+                run.tail = Tail::from(&points[..]);
             } else {
                 run.blocks.push(Block {
                     first,
@@ -185,44 +193,34 @@ impl Run {
 #[derive(Clone, Copy)]
 pub(super) enum Piece<'a> {
     Packed(&'a Block),
-    Open(&'a [Kept]),
+    Open(&'a Tail),
 }
 
 impl Piece<'_> {
     pub(super) fn first(&self) -> i64 {
         match self {
             Piece::Packed(block) => block.first,
-            Piece::Open(points) => points.first().map_or(i64::MAX, |p| p.at),
+            Piece::Open(tail) => tail.first().unwrap_or(i64::MAX),
         }
     }
     pub(super) fn last(&self) -> i64 {
         match self {
             Piece::Packed(block) => block.last,
-            Piece::Open(points) => points.last().map_or(i64::MIN, |p| p.at),
+            Piece::Open(tail) => tail.last().unwrap_or(i64::MIN),
         }
     }
-    /// Its columns, if it is packed and all values are numbers.
+    /// Its columns, if all values are numbers.
     pub(super) fn columns(&self) -> Option<Columns> {
         match self {
             Piece::Packed(block) => block::columns(&block.bytes),
-            Piece::Open(_) => None,
+            Piece::Open(tail) => tail.columns(),
         }
     }
     pub(super) fn points(&self) -> Vec<Kept> {
         match self {
             Piece::Packed(block) => block.points(),
-            Piece::Open(points) => points.to_vec(),
+            Piece::Open(tail) => tail.points(),
         }
-    }
-}
-
-fn put_in(points: &mut Vec<Kept>, point: Kept) {
-    match points.last() {
-        Some(last) if last.at >= point.at => match points.binary_search_by_key(&point.at, |p| p.at) {
-            Ok(i) => points[i] = point,
-            Err(i) => points.insert(i, point),
-        },
-        _ => points.push(point),
     }
 }
 
@@ -284,7 +282,7 @@ mod tests {
                 prop_assert_eq!(run.n_points(), map.len());
                 prop_assert_eq!(run.first(), map.keys().next().copied());
                 prop_assert_eq!(run.last(), map.keys().next_back().copied());
-                for n in [0, 1, 31, 32, 33, 500, 900] {
+                for n in [0, 1, 31, 32, 33, 127, 129, 160, 500, 900] {
                     let want: Vec<Kept> = map.values().skip(n).cloned().collect();
                     prop_assert_eq!(run.after(n), want);
                 }
