@@ -589,14 +589,25 @@ fn columns_say_what_rows_say() {
     }
     assert_eq!(paged, rows);
 
+    // More series than one piece of an answer looks at; every third has a mark.
+    server.add_device("wide-many", &json!({"division": "630102002", "cadence_s": 60}));
+    let many: Vec<Value> = (0..3500)
+        .map(|ch| json!({"q": "pm2_5", "ch": ch, "t": from, "v": if ch % 3 == 0 { 99_999 } else { ch }}))
+        .collect();
+    server.post(
+        "/api/v1/readings",
+        &json!({"device": "wide-many", "readings": many}),
+    );
+    server.caught_up();
     for ask in [
         "",
         "&division=630102001",
         "&device=wide-b",
+        "&device=wide-many",
         "&quantity=pm10",
         "&division=630103",
     ] {
-        let rows = server.get(&format!("/api/v1/latest?limit=100{ask}"));
+        let rows = server.get(&format!("/api/v1/latest?limit=100000{ask}"));
         let rows: Vec<(Vec<Value>, Value)> = rows["items"]
             .as_array()
             .unwrap()
@@ -619,6 +630,19 @@ fn columns_say_what_rows_say() {
             rows_of(&first, &["series", "t", "v", "state"]),
             rows[..rows.len().min(1)]
         );
+        let mut paged = Vec::new();
+        let mut after = String::new();
+        loop {
+            let page = server.get(&format!("/api/v1/latest?shape=columns&limit=1750{ask}{after}"));
+            let some = rows_of(&page, &["series", "t", "v", "state"]);
+            assert!(some.len() <= 1750);
+            paged.extend(some);
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(paged, rows, "{ask}");
     }
     let (status, refused) = server.request("GET", &format!("{path}&shape=columns&revisions=true"), None);
     assert_eq!((status, refused["code"].as_str()), (400, Some("bad_parameter")));

@@ -1,5 +1,6 @@
 //! The newest value of every series, by division, kind, box, device and quantity.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -7,7 +8,7 @@ use axum::extract::State;
 use axum::response::Response;
 use onemap_ingest::admit::DeviceWatch;
 use onemap_model::scope::Permission;
-use onemap_model::{Device, DeviceId, DivisionCode, Quantity, Timestamp, Value};
+use onemap_model::{Device, DeviceId, DivisionCode, Quantity, SeriesKey, Timestamp, Value};
 use onemap_rules::Condition;
 use onemap_store::history::SeriesId;
 use onemap_store::latest::LatestValue;
@@ -20,6 +21,9 @@ use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::{Bbox, Params};
 use crate::views::{Seen, Views, condition_name, quality_names};
+
+/// Series from which on a piece is made by two threads, half of it each.
+const N_APART: usize = 1024;
 
 const POISON: &str = "no holder of this lock panics";
 
@@ -67,6 +71,15 @@ struct LatestColumns {
 }
 
 impl LatestColumns {
+    fn with_room(n: usize) -> Self {
+        Self {
+            series: Vec::with_capacity(n),
+            t: Vec::with_capacity(n),
+            v: Vec::with_capacity(n),
+            state: Vec::with_capacity(n),
+            quality: Marked::default(),
+        }
+    }
     fn n(&self) -> usize {
         self.series.len()
     }
@@ -89,6 +102,42 @@ struct Sender<'a> {
     watched: Option<&'a DeviceWatch>,
 }
 
+/// A series that was asked for, as it is shown.
+struct Shown<'a> {
+    id: SeriesId,
+    key: &'a SeriesKey,
+    sender: &'a Sender<'a>,
+    latest: LatestValue,
+    stale: bool,
+    state: Condition,
+}
+
+impl Shown<'_> {
+    fn row(&self) -> LatestRow<'_> {
+        LatestRow {
+            ch: self.key.channel,
+            device: &self.key.device,
+            division: self.sender.division,
+            kind: &self.sender.device.kind,
+            measured_at: self.latest.measured_at,
+            quality: quality_names(self.latest.quality),
+            quantity: self.key.quantity,
+            received_at: self.latest.received_at,
+            series: self.id.0,
+            stale: self.stale,
+            state: condition_name(self.state),
+            unit: &self.key.quantity.definition().unit,
+            value: &self.latest.value,
+        }
+    }
+}
+
+/// The two halves of a list.
+fn halves<T>(mut all: Vec<T>) -> (Vec<T>, Vec<T>) {
+    let newer = all.split_off(all.len() / 2);
+    (all, newer)
+}
+
 pub(crate) async fn latest(
     State(views): State<Arc<Views>>,
     Extension(turns): Extension<Turns>,
@@ -104,20 +153,21 @@ pub(crate) async fn latest(
         format!("\"as_of\":{},", json!(now)),
         format!(",\"position\":{position}"),
     );
-    let mut values = None;
+    let mut looked_at = query.after.map(SeriesId);
     let mut last = None;
     let piece = move |views: &Views, n: usize, rows: &mut Rows| {
-        let values = values.get_or_insert_with(|| {
-            let mut all = views.latest.snapshot_all();
-            let after = query
-                .after
-                .map_or(0, |after| all.partition_point(|(id, _)| id.0 <= after));
-            all.drain(..after);
-            all.into_iter()
-        });
+        let values = views.latest.some_after(looked_at, n);
+        let mut more = match values.last() {
+            Some((id, _)) if values.len() == n => {
+                looked_at = Some(*id);
+                More::Yes
+            }
+            _ => More::No(None),
+        };
         let register = views.register.read().expect(POISON);
         let seen = views.seen.read().expect(POISON);
         let watch = views.watch.read().expect(POISON);
+        let names = views.history.numbers();
         let conditions = views.conditions.read().expect(POISON);
         // `None` when its device was not asked for, or is none of the caller's.
         let sender = |id: &DeviceId| {
@@ -138,54 +188,69 @@ pub(crate) async fn latest(
                     watched: watch.of(id.as_str()),
                 })
         };
-        // The series of a device mostly stand together.
-        let mut at_hand: Option<(DeviceId, Option<Sender<'_>>)> = None;
-        let mut columns = LatestColumns::default();
-        let mut more = More::Yes;
-        for _ in 0..n {
-            let Some((id, latest)) = values.next() else {
-                more = More::No(None);
-                break;
-            };
-            let Some(key) = views.history.series_key(id) else {
-                continue;
-            };
-            let sender = match &mut at_hand {
-                Some((device, sender)) if *device == key.device => sender,
-                other => &mut other.insert((key.device.clone(), sender(&key.device))).1,
-            };
-            let Some(sender) = sender else { continue };
-            if query.quantity.is_some_and(|q| key.quantity != q) {
-                continue;
+        // Those that were asked for, in their order, until `take` says that there is no room.
+        let each = |values: Vec<(SeriesId, LatestValue)>,
+                    take: &mut dyn FnMut(Shown<'_>) -> ControlFlow<()>| {
+            // The series of a device mostly stand together.
+            let mut at_hand: Option<(&DeviceId, Option<Sender<'_>>)> = None;
+            for (id, latest) in values {
+                let Some(key) = names.key(id) else { continue };
+                let sender = match &mut at_hand {
+                    Some((device, sender)) if **device == key.device => sender,
+                    other => &mut other.insert((&key.device, sender(&key.device))).1,
+                };
+                let Some(sender) = sender else { continue };
+                if query.quantity.is_some_and(|q| key.quantity != q) {
+                    continue;
+                }
+                let stale = Views::series_stale(sender.watched, key, sender.cadence_s, sender.seen, now);
+                let condition = conditions.get(id.index()).copied().unwrap_or(Condition::Unknown);
+                let shown = Shown {
+                    id,
+                    key,
+                    sender,
+                    latest,
+                    stale,
+                    state: Views::shown(condition, stale),
+                };
+                if take(shown).is_break() {
+                    return;
+                }
             }
+        };
+        if query.shape == Shape::Columns && (N_APART..=rows.n_left()).contains(&values.len()) {
+            let columns_of = |values: Vec<(SeriesId, LatestValue)>| {
+                let mut columns = LatestColumns::with_room(values.len());
+                each(values, &mut |shown| {
+                    columns.push(shown.id, shown.latest, shown.state);
+                    ControlFlow::Continue(())
+                });
+                rows::Block::of(&columns, columns.n())
+            };
+            let (older, newer) = halves(values);
+            let (older, newer) = std::thread::scope(|scope| {
+                let newer = scope.spawn(|| columns_of(newer));
+                (columns_of(older), newer.join())
+            });
+            rows.push_made(older);
+            rows.push_made(newer.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            // All of these were looked at.
+            last = looked_at.map(|id| id.0);
+            return Ok(more);
+        }
+        let mut columns = LatestColumns::default();
+        each(values, &mut |shown| {
             if rows.n_left() == columns.n() {
                 more = More::No(last.map(|last: u32| last.to_string()));
-                break;
+                return ControlFlow::Break(());
             }
-            last = Some(id.0);
-            let stale = Views::series_stale(sender.watched, &key, sender.cadence_s, sender.seen, now);
-            let condition = conditions.get(id.index()).copied().unwrap_or(Condition::Unknown);
-            let state = Views::shown(condition, stale);
-            if query.shape == Shape::Columns {
-                columns.push(id, latest, state);
-                continue;
+            last = Some(shown.id.0);
+            match query.shape {
+                Shape::Columns => columns.push(shown.id, shown.latest, shown.state),
+                Shape::Rows => rows.push(&shown.row()),
             }
-            rows.push(&LatestRow {
-                ch: key.channel,
-                device: &key.device,
-                division: sender.division,
-                kind: &sender.device.kind,
-                measured_at: latest.measured_at,
-                quality: quality_names(latest.quality),
-                quantity: key.quantity,
-                received_at: latest.received_at,
-                series: id.0,
-                stale,
-                state: condition_name(state),
-                unit: &key.quantity.definition().unit,
-                value: &latest.value,
-            });
-        }
+            ControlFlow::Continue(())
+        });
         rows.push_block(&columns, columns.n());
         Ok(more)
     };

@@ -23,6 +23,8 @@ use crate::views::Views;
 
 /// Rows that one piece looks at: the register's locks are held for so long, and no longer.
 const N_ROWS: usize = 2048;
+/// Room that is made for a row of a block at once: a stamp, a number and a little; those of many columns need more.
+const ROW_BYTES: usize = 24;
 /// Pieces that are made at the same time.
 const N_TURNS: usize = 4;
 
@@ -68,6 +70,21 @@ pub(crate) struct Rows {
     limit: usize,
 }
 
+/// Several rows that stand as one item, as JSON.
+pub(crate) struct Block {
+    bytes: Vec<u8>,
+    n_rows: usize,
+}
+
+impl Block {
+    pub(crate) fn of(block: &impl Serialize, n_rows: usize) -> Self {
+        let mut bytes = Vec::with_capacity(n_rows * ROW_BYTES);
+        serde_json::to_writer(&mut bytes, block)
+            .expect("blocks have text keys only, and memory takes every byte");
+        Self { bytes, n_rows }
+    }
+}
+
 impl Rows {
     /// Whether the page has as many as were asked for.
     pub(crate) fn is_full(&self) -> bool {
@@ -80,6 +97,17 @@ impl Rows {
     pub(crate) fn n_left(&self) -> usize {
         self.limit - self.n
     }
+    /// A block that was made elsewhere.
+    pub(crate) fn push_made(&mut self, block: Block) {
+        if block.n_rows == 0 {
+            return;
+        }
+        if self.n > 0 {
+            self.bytes.push(b',');
+        }
+        self.n += block.n_rows;
+        self.bytes.extend_from_slice(&block.bytes);
+    }
     /// Several rows that stand as one item; nothing when there are none.
     pub(crate) fn push_block(&mut self, block: &impl Serialize, n_rows: usize) {
         if n_rows == 0 {
@@ -89,6 +117,9 @@ impl Rows {
             self.bytes.push(b',');
         }
         self.n += n_rows;
+        if n_rows > 1 {
+            self.bytes.reserve(n_rows * ROW_BYTES);
+        }
         serde_json::to_writer(&mut self.bytes, block)
             .expect("rows have text keys only, and memory takes every byte");
     }
@@ -120,7 +151,13 @@ pub(crate) async fn answer(
             rows.bytes.extend_from_slice(tail.as_bytes());
             rows.bytes.push(b'}');
         }
-        Ok((std::mem::take(&mut rows.bytes), matches!(more, More::Yes)))
+        // The next piece is likely to be as long.
+        let is_more = matches!(more, More::Yes);
+        let room = if is_more { rows.bytes.len() } else { 0 };
+        Ok((
+            std::mem::replace(&mut rows.bytes, Vec::with_capacity(room)),
+            is_more,
+        ))
     };
     let (first, is_more, mut make) = turns
         .once(views.clone(), move |views| {

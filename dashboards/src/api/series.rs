@@ -317,6 +317,10 @@ fn pieces(
     move |views, n, rows| {
         let mut n_left = n.min(rows.n_left());
         let mut columns = PointColumns::default();
+        if shape == Shape::Columns {
+            columns.t.reserve(n_left);
+            columns.v.reserve(n_left);
+        }
         let mut take = |version: Version| {
             if n_left == 0 {
                 return ControlFlow::Break(());
