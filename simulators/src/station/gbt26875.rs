@@ -9,6 +9,7 @@ use onemap_wire::gbt26875::{
     Address, Application, Clock, Component, Frame, Framer, Object, Piece, System, Text, Time,
 };
 
+use super::clock::OwnClock;
 use super::values::value;
 use super::{Out, Speaker, StationArgs, Tally};
 use crate::prng::seed_of;
@@ -51,9 +52,7 @@ pub(super) struct Gbt26875 {
     seed: u64,
     is_forgetful: bool,
     interval_ms: i64,
-    started: Timestamp,
-    clock_ms: i64,
-    drift_ppm: f64,
+    clock: OwnClock,
     sequence: u16,
     last: i64,
     is_on_fire: bool,
@@ -67,7 +66,8 @@ impl Gbt26875 {
         let source: Address = id
             .parse()
             .context("--id of a fire alarm device is 12 hexadecimal digits")?;
-        let own = now.ms() + args.faults.skew_ms;
+        let clock = OwnClock::new(now, &args.faults);
+        let own = clock.shows(now).ms();
         Ok(Self {
             line: Line {
                 source,
@@ -79,9 +79,7 @@ impl Gbt26875 {
             seed,
             is_forgetful: args.forgetful,
             interval_ms: i64::from(args.interval) * 1000,
-            started: now,
-            clock_ms: args.faults.skew_ms,
-            drift_ppm: args.faults.drift_ppm,
+            clock,
             sequence: 0,
             last: own - i64::from(args.interval) * 1000,
             is_on_fire: false,
@@ -89,11 +87,6 @@ impl Gbt26875 {
             sent: None,
             tally: Tally::default(),
         })
-    }
-
-    fn clock(&self, now: Timestamp) -> Timestamp {
-        let age_ms = (now.ms() - self.started.ms()) as f64;
-        Timestamp::from_ms(now.ms() + self.clock_ms + (age_ms * self.drift_ppm / 1e6) as i64)
     }
 
     fn time(&self, at: Timestamp) -> Time {
@@ -134,7 +127,7 @@ impl Gbt26875 {
     }
 
     fn come_due(&mut self, now: Timestamp, is_connected: bool) {
-        let own = self.clock(now).ms();
+        let own = self.clock.shows(now).ms();
         let due = own - own.rem_euclid(self.interval_ms);
         if due <= self.last {
             return;
@@ -175,7 +168,10 @@ impl Gbt26875 {
             return;
         };
         self.sequence = self.sequence.wrapping_add(1);
-        let Some(frame) = self.line.send(self.sequence, self.clock(now), kind, objects) else {
+        let Some(frame) = self
+            .line
+            .send(self.sequence, self.clock.shows(now), kind, objects)
+        else {
             return;
         };
         self.tally.n_reports += 1;
@@ -188,7 +184,7 @@ impl Gbt26875 {
     }
 
     fn took(&mut self, now: Timestamp, frame: &Frame, out: &mut Out) {
-        let own = self.clock(now);
+        let own = self.clock.shows(now);
         match frame.command {
             3 => {
                 let is_its_own = |sent: &mut Sent| sent.frame.sequence == frame.sequence;
@@ -213,9 +209,9 @@ impl Gbt26875 {
                     asked.as_ref().and_then(|asked| asked.objects.first())
                     && let Some(time) = time.moment(self.line.clock, Some(now))
                 {
-                    self.clock_ms += time.ms() - own.ms();
+                    self.clock.set(now, time);
                 }
-                let answer = acknowledge(frame, self.clock(now), self.line.clock);
+                let answer = acknowledge(frame, self.clock.shows(now), self.line.clock);
                 out.frames.extend(answer.encode().ok());
                 if asked.is_some_and(|asked| asked.kind == 91) {
                     // Somebody is there: roll-call answered.
@@ -327,7 +323,7 @@ impl Speaker for Gbt26875 {
     }
 
     fn next(&self, now: Timestamp) -> Timestamp {
-        let ahead = self.clock(now).ms() - now.ms();
+        let ahead = self.clock.ahead_ms(now);
         let due = self.last - self.last.rem_euclid(self.interval_ms) + self.interval_ms - ahead;
         match &self.sent {
             Some(sent) => Timestamp::from_ms(due.min(sent.at.ms() + OVER_TIME_MS)),

@@ -9,6 +9,8 @@ use onemap_wire::hj212::{
     execution_answer, notice_answer, request_answer, split, stamp,
 };
 
+use super::clock::OwnClock;
+use super::faults::Faults;
 use super::values::{has, value};
 use super::{Out, Speaker, StationArgs, Tally};
 
@@ -39,12 +41,8 @@ pub struct Hj212Config {
     pub interval_s: u32,
     /// What could not be sent is not sent later.
     pub is_forgetful: bool,
-    /// How far its clock is ahead, milliseconds, and how much too fast it goes, millionths.
-    pub skew_ms: i64,
-    /// See `skew_ms`.
-    pub drift_ppm: f64,
-    /// Share of periods it has no values of.
-    pub holes: f64,
+    /// How wrong its clock is, and which periods it has no values of.
+    pub faults: Faults,
     /// Of values and holes.
     pub seed: u64,
     /// So many frames as fast as may be, and how many of them without an answer.
@@ -124,9 +122,7 @@ pub(super) fn config(args: &StationArgs, mn: String, seed: u64) -> anyhow::Resul
         version,
         interval_s: args.interval,
         is_forgetful: args.forgetful,
-        skew_ms: args.faults.skew_ms,
-        drift_ppm: args.faults.drift_ppm,
-        holes: args.faults.holes,
+        faults: args.faults.clone(),
         seed,
         load: args.count.map(|count| (count, args.window)),
     })
@@ -155,8 +151,7 @@ pub struct Hj212 {
     config: Hj212Config,
     factors: Factors,
     framer: Framer,
-    started: Timestamp,
-    clock_ms: i64,
+    clock: OwnClock,
     real_time: bool,
     state: bool,
     minute_interval: u32,
@@ -179,13 +174,13 @@ pub struct Hj212 {
 impl Hj212 {
     /// A station that was switched on just now.
     pub fn new(config: Hj212Config, now: Timestamp) -> Self {
-        let own = now.ms() + config.skew_ms;
+        let clock = OwnClock::new(now, &config.faults);
+        let own = clock.shows(now).ms();
         let n_left = config.load.map_or(0, |(count, _)| count);
         Self {
             factors: factors(&config.st),
             framer: Framer::new(MAX_SEGMENT),
-            started: now,
-            clock_ms: config.skew_ms,
+            clock,
             real_time: true,
             state: false,
             minute_interval: 10,
@@ -206,15 +201,9 @@ impl Hj212 {
         }
     }
 
-    /// What its clock shows.
-    fn clock(&self, now: Timestamp) -> Timestamp {
-        let age_ms = (now.ms() - self.started.ms()) as f64;
-        Timestamp::from_ms(now.ms() + self.clock_ms + (age_ms * self.config.drift_ppm / 1e6) as i64)
-    }
-
     /// A request number that no other frame has.
     fn qn(&mut self, now: Timestamp) -> String {
-        self.last_qn_ms = self.clock(now).ms().max(self.last_qn_ms + 1);
+        self.last_qn_ms = self.clock.shows(now).ms().max(self.last_qn_ms + 1);
         stamp::qn(Timestamp::from_ms(self.last_qn_ms))
     }
 
@@ -297,10 +286,10 @@ impl Hj212 {
 
     /// Queues what became due since it was last asked.
     fn come_due(&mut self, now: Timestamp, is_connected: bool) {
-        let own = self.clock(now).ms();
+        let own = self.clock.shows(now).ms();
         let keeps = is_connected || !self.config.is_forgetful;
         let rtd_ms = i64::from(self.config.interval_s) * 1000;
-        if let Some(at) = last_border(self.last_rtd, own, rtd_ms, 0) {
+        if let Some(at) = last_border(self.last_rtd, own, rtd_ms) {
             self.last_rtd = at;
             if self.real_time && is_connected {
                 let cp = self.rtd(Timestamp::from_ms(at));
@@ -325,7 +314,7 @@ impl Hj212 {
             let behind = ends.len().saturating_sub(MOST_PERIODS);
             for end in ends.into_iter().skip(behind).filter(|_| keeps) {
                 let start = Timestamp::from_ms(end - length_ms);
-                if has(self.config.seed, self.config.holes, start) {
+                if has(self.config.seed, self.config.faults.holes, start) {
                     let cp = self.statistics(start, length_ms);
                     self.queue(now, cn, cp);
                 }
@@ -454,14 +443,14 @@ impl Hj212 {
                 (self.over_time_s, self.resends) = (over_time.clamp(1, 3600), resends.min(100));
             }
             "1011" => {
-                let clock = stamp::written(self.clock(now));
+                let clock = stamp::written(self.clock.shows(now));
                 self.reply(now, request, one("SystemTime", clock));
             }
             "1012" => {
                 let Some(time) = request.cp_value("SystemTime").and_then(stamp::read) else {
                     return ExeRtn::WrongCondition;
                 };
-                self.clock_ms += time.ms() - self.clock(now).ms();
+                self.clock.set(now, time);
             }
             "1061" => {
                 let interval = self.config.interval_s.to_string();
@@ -488,7 +477,7 @@ impl Hj212 {
             "2021" => {
                 self.state = true;
                 let cp = vec![
-                    Self::stamp_group(self.clock(now)),
+                    Self::stamp_group(self.clock.shows(now)),
                     Group(vec![Item::new("SB01-RS", "1")]),
                 ];
                 self.reply(now, request, cp);
@@ -513,7 +502,7 @@ impl Hj212 {
                 let pol = request.cp_value("PolId").unwrap_or("a00000").to_owned();
                 let info = request.cp_value("InfoId").unwrap_or("i12001").to_owned();
                 let cp = vec![
-                    Self::stamp_group(self.clock(now)),
+                    Self::stamp_group(self.clock.shows(now)),
                     Group(vec![Item::new("PolId", pol)]),
                     Group(vec![Item::new(format!("{info}-Info"), "0")]),
                 ];
@@ -541,12 +530,12 @@ impl Hj212 {
             _ => (DAY_MS, BEIJING_MS),
         };
         // Periods that start within the span and are over.
-        let own = self.clock(now).ms();
+        let own = self.clock.shows(now).ms();
         let mut start = next_border(begin.ms() - 1, length_ms, offset_ms).unwrap_or(begin.ms());
         let mut n_sent = 0;
         while start <= end.ms() && start + length_ms <= own && n_sent < MOST_PERIODS {
             let at = Timestamp::from_ms(start);
-            if has(self.config.seed, self.config.holes, at) {
+            if has(self.config.seed, self.config.faults.holes, at) {
                 let cp = match request.cn() {
                     "2041" => vec![Self::stamp_group(at), Group(vec![Item::new("SB01-RT", "24.0")])],
                     _ => self.statistics(at, length_ms),
@@ -577,8 +566,8 @@ fn next_border(after: i64, length_ms: i64, offset_ms: i64) -> Option<i64> {
 }
 
 /// The last multiple up to a moment, if it lies behind another.
-fn last_border(after: i64, until: i64, length_ms: i64, offset_ms: i64) -> Option<i64> {
-    let last = until - (until + offset_ms).rem_euclid(length_ms);
+fn last_border(after: i64, until: i64, length_ms: i64) -> Option<i64> {
+    let last = until - until.rem_euclid(length_ms);
     (last > after).then_some(last)
 }
 
@@ -627,7 +616,7 @@ impl Speaker for Hj212 {
     fn next(&self, now: Timestamp) -> Timestamp {
         let over_time_ms = i64::from(self.over_time_s) * 1000;
         let repeat = self.sent.iter().map(|sent| sent.at.ms() + over_time_ms).min();
-        let ahead = self.clock(now).ms() - now.ms();
+        let ahead = self.clock.ahead_ms(now);
         let rtd = next_border(self.last_rtd, i64::from(self.config.interval_s) * 1000, 0);
         let minute = next_border(self.last_minute, i64::from(self.minute_interval) * MINUTE_MS, 0);
         let due = [rtd, minute].into_iter().flatten().map(|at| at - ahead).min();

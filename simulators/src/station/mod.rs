@@ -4,6 +4,7 @@
 //! does to its frames what lines do to frames ([`faults`]). Values are functions of seed, station and time, so what a
 //! station is asked to send again is what it measured then.
 
+mod clock;
 pub mod faults;
 mod gbt26875;
 mod hj212;

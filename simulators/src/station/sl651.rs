@@ -10,6 +10,7 @@ use onemap_wire::sl651::{
     Number, Parameter, Piece, Stamp, Station, StationClass, Table, split,
 };
 
+use super::clock::OwnClock;
 use super::values::{has, value};
 use super::{Out, Speaker, StationArgs, Tally};
 
@@ -45,9 +46,7 @@ pub(super) struct Sl651 {
     holes: f64,
     is_forgetful: bool,
     interval_ms: i64,
-    started: Timestamp,
-    clock_ms: i64,
-    drift_ppm: f64,
+    clock: OwnClock,
     serial: u16,
     last_timed: i64,
     last_hour: i64,
@@ -64,7 +63,8 @@ impl Sl651 {
             .context("--id of an SL 651 station is 10 hexadecimal digits")?;
         let password = args.password.as_deref().unwrap_or("1234");
         let password = u16::from_str_radix(password, 16).context("--password is 4 hexadecimal digits")?;
-        let own = now.ms() + args.faults.skew_ms;
+        let clock = OwnClock::new(now, &args.faults);
+        let own = clock.shows(now).ms();
         Ok(Self {
             line: Line {
                 station,
@@ -77,9 +77,7 @@ impl Sl651 {
             holes: args.faults.holes,
             is_forgetful: args.forgetful,
             interval_ms: i64::from(args.interval) * 1000,
-            started: now,
-            clock_ms: args.faults.skew_ms,
-            drift_ppm: args.faults.drift_ppm,
+            clock,
             serial: 0,
             last_timed: own,
             last_hour: own,
@@ -88,11 +86,6 @@ impl Sl651 {
             sent: None,
             tally: Tally::default(),
         })
-    }
-
-    fn clock(&self, now: Timestamp) -> Timestamp {
-        let age_ms = (now.ms() - self.started.ms()) as f64;
-        Timestamp::from_ms(now.ms() + self.clock_ms + (age_ms * self.drift_ppm / 1e6) as i64)
     }
 
     fn serial(&mut self) -> u16 {
@@ -154,7 +147,7 @@ impl Sl651 {
 
     fn report(&mut self, now: Timestamp, function: u8, groups: Vec<Group>) {
         let serial = self.serial();
-        let sent = self.clock(now);
+        let sent = self.clock.shows(now);
         let frame = self.line.report(function, serial, sent, groups);
         let packets = frame.and_then(|frame| split(&frame, PACKET).ok());
         self.waiting.extend(packets.unwrap_or_default());
@@ -164,7 +157,7 @@ impl Sl651 {
     }
 
     fn come_due(&mut self, now: Timestamp, is_connected: bool) {
-        let own = self.clock(now).ms();
+        let own = self.clock.shows(now).ms();
         let keeps = is_connected || !self.is_forgetful;
         let timed = own - own.rem_euclid(self.interval_ms);
         if timed > self.last_timed {
@@ -213,7 +206,7 @@ impl Sl651 {
             });
         } else if now.ms() - self.last_spoken >= KEEP_ALIVE_MS {
             self.last_spoken = now.ms();
-            let (serial, sent) = (self.serial(), self.clock(now));
+            let (serial, sent) = (self.serial(), self.clock.shows(now));
             let alive = Body::plain(serial, Stamp::of(sent, 12));
             self.say(0x2F, End::Etx, &alive, out);
         }
@@ -253,7 +246,7 @@ impl Sl651 {
             self.tally.n_bad += 1;
             return;
         };
-        let own = self.clock(now);
+        let own = self.clock.shows(now);
         let station = Some(self.line.station);
         let groups = |groups| Content::Groups { groups, n_cut: 0 };
         let content = match (question.function, body.content) {
@@ -322,7 +315,7 @@ impl Sl651 {
                 let Some(time) = body.sent.and_then(|sent| sent.moment()) else {
                     return self.refuse();
                 };
-                self.clock_ms += time.ms() - own.ms();
+                self.clock.set(now, time);
                 Content::Control {
                     station,
                     control: None,
@@ -345,7 +338,7 @@ impl Sl651 {
         };
         let answer = Body {
             serial: Some(self.serial()),
-            sent: Some(Stamp::of(self.clock(now), 12)),
+            sent: Some(Stamp::of(self.clock.shows(now), 12)),
             content,
         };
         self.last_spoken = now.ms();
@@ -462,7 +455,7 @@ impl Speaker for Sl651 {
     }
 
     fn next(&self, now: Timestamp) -> Timestamp {
-        let ahead = self.clock(now).ms() - now.ms();
+        let ahead = self.clock.ahead_ms(now);
         let timed = self.last_timed - self.last_timed.rem_euclid(self.interval_ms) + self.interval_ms - ahead;
         let hour = self.last_hour - self.last_hour.rem_euclid(HOUR_MS) + HOUR_MS - ahead;
         let line = match &self.sent {
