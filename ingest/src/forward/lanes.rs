@@ -49,7 +49,6 @@ pub(super) struct Lanes {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) bytes: Vec<u8>,
-    pub(super) n_first: u64,
     pub(super) n_again: u64,
     /// Frames that are not answered, sent now.
     pub(super) n_unanswered: u64,
@@ -150,7 +149,6 @@ impl Lanes {
                 due.bytes.extend_from_slice(&frame.bytes);
                 if frame.is_answered {
                     let n_times = lane.sent.map_or(0, |(_, n_times)| n_times);
-                    due.n_first += u64::from(n_times == 0);
                     due.n_again += u64::from(n_times > 0);
                     lane.sent = Some((now, n_times + 1));
                     break;
@@ -270,8 +268,8 @@ mod tests {
         for n in 0..4 {
             let due = lanes.due(now, 1 << 20);
             assert_eq!(
-                (due.n_first, due.n_again, due.hang_up),
-                (u64::from(n == 0), u64::from(n > 0), false)
+                (due.bytes.is_empty(), due.n_again, due.hang_up),
+                (false, u64::from(n > 0), false)
             );
             assert_eq!(lanes.next(), Some(now + PATIENCE.answer));
             now += PATIENCE.answer;

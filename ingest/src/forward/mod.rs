@@ -176,12 +176,11 @@ impl Forward {
     }
 }
 
+/// A panic goes on to whoever runs it all; a task that was cancelled ends with the runtime.
 fn flat(ended: Result<Result<(), ForwardError>, tokio::task::JoinError>) -> Result<(), ForwardError> {
-    match ended {
+    match ended.map_err(tokio::task::JoinError::try_into_panic) {
         Ok(ended) => ended,
-        Err(error) => {
-            tracing::error!("forwarding ended unexpectedly: {error}");
-            Ok(())
-        }
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_cancelled)) => Ok(()),
     }
 }

@@ -90,7 +90,6 @@ pub(super) struct Connection {
 /// Acknowledgements that were left to the commit thread.
 struct Prompted {
     prompt: Arc<Prompt>,
-    told: Arc<dyn ToldFirst>,
     /// How many marks from the front they belong to; none when it has nothing.
     n_marks: usize,
 }
@@ -418,11 +417,7 @@ impl Connection {
         if self.prompt.is_none() {
             let outlet = stream.outlet();
             let prompt = outlet.map(|outlet| Arc::new(Prompt::new(outlet, self.shared.counters.clone())));
-            self.prompt = prompt.map(|prompt| Prompted {
-                told: Arc::<Prompt>::clone(&prompt),
-                prompt,
-                n_marks: 0,
-            });
+            self.prompt = prompt.map(|prompt| Prompted { prompt, n_marks: 0 });
         }
         let (Some(prompted), Some(mark)) = (&mut self.prompt, self.marks.back_mut()) else {
             return false;
@@ -431,7 +426,8 @@ impl Connection {
         let acks = &self.acks[self.acks.len() - mark.ack_bytes..];
         let n_acks = std::mem::take(&mut mark.n_acks);
         prompted.prompt.add(mark.position, acks, n_acks);
-        let is_told = self.shared.log.tell_first(mark.position, &prompted.told);
+        let told: Arc<dyn ToldFirst> = Arc::<Prompt>::clone(&prompted.prompt);
+        let is_told = self.shared.log.tell_first(mark.position, told);
         if !is_told {
             self.take_back();
         }

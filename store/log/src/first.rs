@@ -52,17 +52,17 @@ impl First {
     }
 
     /// Notes down who is to be told; says whether it will hear one way or the other.
-    pub(crate) fn wait(&self, position: u64, who: &Arc<dyn ToldFirst>) -> bool {
+    pub(crate) fn wait(&self, position: u64, who: Arc<dyn ToldFirst>) -> bool {
         let mut waiting = lock(&self.waiting);
         if waiting.is_crowded || waiting.has_ended || position <= waiting.durable {
             return false;
         }
-        if let Some((last, _)) = waiting.who.iter_mut().find(|(_, other)| Arc::ptr_eq(other, who)) {
+        if let Some((last, _)) = waiting.who.iter_mut().find(|(_, other)| Arc::ptr_eq(other, &who)) {
             *last = position;
             return true;
         }
         if waiting.who.len() < MOST {
-            waiting.who.push((position, Arc::clone(who)));
+            waiting.who.push((position, who));
             return true;
         }
         waiting.is_crowded = true;
@@ -143,8 +143,12 @@ mod tests {
     fn whoever_waits_is_told_until_its_last_position_is_reached() {
         let first = First::new(10);
         let ((heard, who), (heard_other, other)) = (pair(), pair());
-        assert!(!first.wait(10, &who), "it is durable already");
-        assert!(first.wait(11, &who) && first.wait(12, &other) && first.wait(14, &who));
+        assert!(!first.wait(10, Arc::clone(&who)), "it is durable already");
+        assert!(
+            first.wait(11, Arc::clone(&who))
+                && first.wait(12, Arc::clone(&other))
+                && first.wait(14, Arc::clone(&who))
+        );
         first.tell(13);
         assert_eq!((heard.all(), heard_other.all()), ((13, 0), (13, 0)));
         first.tell(14);
@@ -159,12 +163,12 @@ mod tests {
         let all: Vec<_> = (0..=MOST).map(|_| pair()).collect();
         let taken = (1..)
             .zip(&all)
-            .map(|(position, (_, who))| first.wait(position, who));
+            .map(|(position, (_, who))| first.wait(position, Arc::clone(who)));
         assert_eq!(taken.collect::<Vec<_>>(), [true, true, false]);
         first.tell(3);
         let heard: Vec<_> = all.iter().map(|(heard, _)| heard.all()).collect();
         assert_eq!(heard, [(0, 1), (0, 1), (0, 0)]);
-        assert!(first.wait(4, &all[0].1));
+        assert!(first.wait(4, Arc::clone(&all[0].1)));
         first.tell(4);
         assert_eq!(all[0].0.all(), (4, 1));
     }
@@ -173,9 +177,9 @@ mod tests {
     fn the_end_is_heard_and_nothing_is_waited_for_behind_it() {
         let first = First::new(0);
         let (heard, who) = pair();
-        assert!(first.wait(1, &who));
+        assert!(first.wait(1, Arc::clone(&who)));
         first.end();
         assert_eq!(heard.all(), (0, 1));
-        assert!(!first.wait(2, &who));
+        assert!(!first.wait(2, Arc::clone(&who)));
     }
 }

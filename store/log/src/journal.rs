@@ -210,7 +210,7 @@ impl Log {
     /// Has the commit thread itself tell `who` once `position` is durable, before [`Log::durable`] says so. False
     /// when it will not: many want that, it is durable already, or the log has ended. Also after a true one it may
     /// be told that it is [not first](ToldFirst::not_first), and waits in the usual way.
-    pub fn tell_first(&self, position: u64, who: &Arc<dyn ToldFirst>) -> bool {
+    pub fn tell_first(&self, position: u64, who: Arc<dyn ToldFirst>) -> bool {
         self.shared().first.wait(position, who)
     }
 
