@@ -30,7 +30,7 @@ check: need-rust ## format, clippy, docs, licences
 	./tests/layers.sh
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; else echo "cargo-deny is not installed: licence and ban check skipped (cargo install cargo-deny)"; fi
 
-proof: build ## the long proofs: kill rounds, load, soak; resumable, results in docs/proof/
+proof: build ## the long proofs: kill rounds, load, 20,000 idle connections, soak; resumable, results in docs/proof/
 	./tests/proof.sh
 
 bench: build ## figures beside real peers, into docs/benchmarks.md's raw results
