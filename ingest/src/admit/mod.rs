@@ -108,7 +108,7 @@ pub fn cadence_s(device: &Device, profile: Option<&Profile>) -> u32 {
 /// kept carries the device's own marks, and is marked: suspect outside its plausible range (the profile's
 /// over the dictionary's) or when a state code has no name; jump and stuck by the profile's limits against
 /// the last values of its series; clock off when the device's stamps are off by more than the profile
-/// tolerates (they are not altered).
+/// tolerates (they are not altered): by live data only, what is old enough to be a backlog measures no clock.
 ///
 /// On the backfill lane, and for what says that it was resent and is older than three cadences, readings
 /// are marked backfill; they neither move what is remembered nor are measured against it.
@@ -135,13 +135,14 @@ pub fn admit(message: Message, arrival: &Arrival<'_>, watch: &mut Watch) -> Admi
         return admitted;
     }
     let watched = watch.device(&device.id);
-    let clock_off = arrival.note_clock(&message.samples, watched);
     let patience = match cadence_s(device, arrival.profile) {
         0 => UNKNOWN_PATIENCE,
         s => Duration::from_secs(u64::from(s) * 3),
     };
+    let clock_off = arrival.note_clock(&message.samples, watched, patience);
     for (number, sample) in message.samples.into_iter().enumerate() {
         let expected = arrival.expected(&sample);
+        let is_resent = sample.resent;
         let limits = expected.as_ref().map(|expected| &expected.limits);
         let reading = arrival.reading(sample, limits, patience).and_then(|reading| {
             let SeriesKey {
@@ -159,7 +160,10 @@ pub fn admit(message: Message, arrival: &Arrival<'_>, watch: &mut Watch) -> Admi
         });
         match reading {
             Ok(mut reading) => {
-                if clock_off && !reading.quality.has(Quality::STAMPED_HERE) {
+                // Of old data that does not say that its device sends it again it is not known whose clock it is by.
+                let is_by_own_clock = !reading.quality.has(Quality::STAMPED_HERE)
+                    && (is_resent || !reading.quality.has(Quality::BACKFILL));
+                if clock_off && is_by_own_clock {
                     reading.quality = reading.quality.with(Quality::CLOCK_OFF);
                 }
                 if !reading.quality.has(Quality::BACKFILL) {
@@ -181,19 +185,29 @@ pub fn admit(message: Message, arrival: &Arrival<'_>, watch: &mut Watch) -> Admi
 }
 
 impl Arrival<'_> {
-    /// Measures the device's clock by a live message's newest stamp; whether it is off.
-    fn note_clock(&self, samples: &[Sample], watched: &mut DeviceWatch) -> bool {
+    /// Measures the device's clock by a live message's newest stamp; whether it is off. One that is old enough to
+    /// be a backlog is no measure of it.
+    fn note_clock(&self, samples: &[Sample], watched: &mut DeviceWatch, patience: Duration) -> bool {
         if self.lane == Lane::Live && !samples.iter().any(|sample| sample.resent) {
             let ends = samples
                 .iter()
                 .filter_map(|sample| Some(self.end(sample, sample.measured_at?)));
             let newest = ends.max();
-            if let Some(newest) = newest.filter(|end| *end >= YEAR_2000) {
+            let is_live = |end: &Timestamp| {
+                *end >= YEAR_2000 && !self.is_backlog(self.received_at.since(*end), patience)
+            };
+            if let Some(newest) = newest.filter(is_live) {
                 watched.clock.note(newest, self.received_at);
                 watched.is_off = watched.clock.is_off(self.clock_tolerance());
             }
         }
         watched.is_off
+    }
+
+    /// Whether what is this old when it arrives is a backlog although it does not say so. A clock may be off by
+    /// minutes or hours and still be judged; what is a day old is told late, whatever the clock.
+    fn is_backlog(&self, age: Duration, patience: Duration) -> bool {
+        age > patience.max(OLD_NEWS)
     }
 
     fn clock_tolerance(&self) -> Duration {
@@ -228,9 +242,7 @@ impl Arrival<'_> {
         };
         let age = self.received_at.since(measured_at);
         let backfill = self.lane == Lane::Backfill;
-        // A device that comes back with its backlog does not always say so. A clock may be off by minutes or
-        // hours and still be judged; what is a day old is told late, whatever the clock.
-        let is_backlog = !sample.resent && age > patience.max(OLD_NEWS);
+        let is_backlog = !sample.resent && self.is_backlog(age, patience);
         if sample.resent || backfill || is_backlog {
             quality = quality.with(Quality::RESENT);
         }
@@ -657,6 +669,40 @@ mod tests {
         let known = watch.of("d").unwrap();
         assert_eq!((known.heard_at(), known.clock().offset()), (None, None));
         assert_eq!(watch.n_clocks_off(), 0);
+    }
+
+    #[test]
+    fn a_backlog_that_nobody_announces_says_nothing_of_the_clock_and_is_good() {
+        let device = device(DeviceState::Active);
+        let arrival = arrival(&device, None);
+        let mut watch = Watch::default();
+        let say = |watch: &mut Watch, ms: i64| {
+            let message = Message {
+                samples: vec![at(sample("pm10", 50.0), ms)],
+                ..Message::default()
+            };
+            admit(message, &arrival, watch).readings[0].quality
+        };
+        let day = 86_400_000;
+        for i in 0..20 {
+            let quality = say(&mut watch, -30 * day + i * 60_000);
+            assert!(
+                quality.has(Quality::BACKFILL) && !quality.has(Quality::CLOCK_OFF),
+                "{i}"
+            );
+        }
+        let offset = |watch: &Watch| watch.of("d").unwrap().clock().offset();
+        assert_eq!(offset(&watch), None);
+        for i in 0..6 {
+            assert!(!say(&mut watch, i).has(Quality::CLOCK_OFF));
+        }
+        assert_eq!(offset(&watch).unwrap().ahead_ms, 3);
+        // A clock that is off by what is live marks what is live.
+        for i in 0..16 {
+            say(&mut watch, -7_200_000 + i);
+        }
+        assert!(say(&mut watch, -7_200_000).has(Quality::CLOCK_OFF));
+        assert!(!say(&mut watch, -2 * day).has(Quality::CLOCK_OFF));
     }
 
     #[test]
