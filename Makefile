@@ -40,7 +40,7 @@ bench-ingest: need-rust ## the front door beside mosquitto and VictoriaMetrics: 
 	$(CARGO) build --release --locked -p onemap -p onemap-sim -p onemap-ingest --bins --examples
 	python3 benches/ingest.py $(ARGS)
 
-bench-history: need-rust ## history beside VictoriaMetrics and InfluxDB: the table of docs/benchmarks.md, 5 minutes
+bench-history: need-rust ## history beside VictoriaMetrics, InfluxDB and PostgreSQL: the table of docs/benchmarks.md, 10 minutes
 	$(CARGO) build --release --locked -p onemap -p onemap-store --bins --examples
 	python3 benches/history.py $(ARGS)
 
