@@ -361,7 +361,7 @@ fn assemble(
         changed_conditions: Mutex::default(),
         seen: RwLock::new(seen),
         board: RwLock::new(board),
-        commands: Desk::new(book, config.command_rules, config.command_limits),
+        commands: Desk::new(book, config.command_rules, config.command_limits, durable),
         max_packet_bytes: config.mqtt.max_packet_bytes,
         rules: RwLock::new(rules),
         ledger: ledger_reader,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use onemap_dashboards::rpc;
 use onemap_ingest::downlink::message::{self, Upward};
 use onemap_ingest::downlink::{Answered, Change};
-use onemap_model::{CommandRecord, Device, DeviceState, Frame, Refusal};
+use onemap_model::{CommandRecord, CommandStep, Device, DeviceState, Frame, Refusal};
 
 use super::fold::{Fold, Reply};
 
@@ -19,11 +19,13 @@ impl Fold<'_> {
     pub(super) fn command(&mut self, position: u64, record: &CommandRecord) {
         let mut changes = Vec::new();
         let now = *self.now;
-        self.views
-            .commands
-            .work()
-            .book
-            .step(position, now, record, &mut changes);
+        {
+            let mut work = self.views.commands.work();
+            work.book.step(position, now, record, &mut changes);
+            if let CommandStep::Created(order) = &record.what {
+                work.arrived(position, &order.device);
+            }
+        }
         self.changed(changes);
     }
 

@@ -103,15 +103,19 @@ fn device(views: &Views, scope: &Scope, id: &str) -> Result<Arc<Device>, Problem
     Ok(device)
 }
 
-/// The place of an order that the book does not know yet, given back when dropped.
+/// The place of an order on its way to the journal, given back when dropped unless the journal has it: then the
+/// fold does, when the book knows it.
 struct Place {
     views: Arc<Views>,
     device: DeviceId,
+    is_kept: bool,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.views.commands.work().ordered(&self.device);
+        if !self.is_kept {
+            self.views.commands.work().ordered(&self.device);
+        }
     }
 }
 
@@ -178,28 +182,26 @@ async fn order(views: &Arc<Views>, order: Order) -> Result<(Command, bool), Prob
     let place = Place {
         views: Arc::clone(views),
         device,
+        is_kept: false,
     };
     let (recorded, position) = oneshot::channel();
     // In a task of its own: a caller that goes away meanwhile gives back no place that is still needed.
-    let ordering = tokio::spawn(async move {
-        let Place { views, .. } = &place;
+    tokio::spawn(async move {
+        // As a whole, which a block that names its fields alone would not take.
+        let mut place = place;
         let scope = order.by.clone();
         let step = CommandStep::Created(Box::new(order));
+        let views = &place.views;
         let position = views.acts.record_command(&scope, views.now(), step).await;
-        let at = position.as_ref().ok().copied();
+        place.is_kept = position.is_ok();
         // Whoever asked may have gone.
         let _ = recorded.send(position);
-        if let Some(at) = at {
-            views.applied_whenever(at).await;
-        }
     });
     let position = position
         .await
         .map_err(|_| Problem::unavailable("the server stops"))?
         .map_err(act_problem)?;
     views.applied(position).await.map_err(behind)?;
-    // The book knows it; its place is given back before anybody is told. A stop may end the task.
-    let _ = ordering.await;
     let work = views.commands.work();
     let found = match work.book.outcome(position) {
         Some(Ordered::New(id)) => work.book.get(id).map(|command| (command.clone(), true)),

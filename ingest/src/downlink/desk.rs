@@ -39,6 +39,8 @@ pub struct Work {
     cancelling: HashSet<u64>,
     /// By device: orders on their way through the journal, which the book does not know yet.
     ordering: HashMap<DeviceId, usize>,
+    /// The journal's last record when this began: orders up to it have no place here.
+    since: u64,
 }
 
 /// Whether a command may be taken back.
@@ -53,14 +55,15 @@ pub enum Claim {
 }
 
 impl Desk {
-    /// A desk over what a checkpoint held.
-    pub fn new(book: Book, rules: Rules, limits: Limits) -> Self {
+    /// A desk over what a checkpoint held, of a journal that ends at record `since` now.
+    pub fn new(book: Book, rules: Rules, limits: Limits, since: u64) -> Self {
         Self {
             work: Mutex::new(Work {
                 book,
                 outbox: Outbox::new(rules),
                 cancelling: HashSet::new(),
                 ordering: HashMap::new(),
+                since,
             }),
             changed: Notify::new(),
             limits,
@@ -77,7 +80,7 @@ impl Desk {
 impl Work {
     /// Takes a place for one more waiting command of a device, unless `most` wait or are on their way. Looking
     /// and taking are one step, so that orders at the same moment do not pass the limit together. The place is
-    /// given back by [`ordered`](Self::ordered).
+    /// given back by [`arrived`](Self::arrived), else by [`ordered`](Self::ordered).
     pub fn order(&mut self, device: &DeviceId, most: usize) -> bool {
         let n_ordering = self.ordering.get(device).copied().unwrap_or(0);
         let has_room = self.book.n_waiting(device.as_str()) + n_ordering < most;
@@ -87,7 +90,14 @@ impl Work {
         has_room
     }
 
-    /// An order came to its end: the book knows it, or the journal did not take it.
+    /// The book knows an order now, in the same moment: it is counted once, never twice and never not at all.
+    pub fn arrived(&mut self, position: u64, device: &DeviceId) {
+        if position > self.since {
+            self.ordered(device);
+        }
+    }
+
+    /// An order came to nothing: the journal did not take it.
     pub fn ordered(&mut self, device: &DeviceId) {
         if let Some(n) = self.ordering.get_mut(device) {
             *n -= 1;
@@ -162,12 +172,55 @@ mod tests {
             in_flight: 1,
             at_least_once: false,
         };
-        let desk = Desk::new(Book::default(), rules, limits);
+        let desk = Desk::new(Book::default(), rules, limits, 10);
         let device = |id: &str| DeviceId::new(id).unwrap();
         let order = |id: &str| desk.work().order(&device(id), limits.waiting_per_device);
         assert!(order("v") && order("v") && !order("v"));
         assert!(order("w"), "another device's places are its own");
         desk.work().ordered(&device("v"));
         assert!(order("v") && !order("v"));
+    }
+
+    #[test]
+    fn an_order_that_the_book_knows_takes_one_place_at_every_moment() {
+        let limits = Limits {
+            life: Duration::from_secs(60),
+            waiting_per_device: 2,
+        };
+        let rules = Rules {
+            in_flight: 1,
+            at_least_once: false,
+        };
+        let desk = Desk::new(Book::default(), rules, limits, 10);
+        let device = DeviceId::new("v").unwrap();
+        let create = |position: u64| {
+            let order = onemap_model::Order {
+                device: device.clone(),
+                method: "open".to_owned(),
+                params: serde_json::Value::Null,
+                two_way: false,
+                expires_at: Timestamp::from_ms(60_000),
+                key: None,
+                via: onemap_model::Via::Auto,
+                by: onemap_model::Scope::local("t"),
+            };
+            let record = onemap_model::CommandRecord {
+                at: Timestamp::from_ms(1),
+                what: onemap_model::CommandStep::Created(Box::new(order)),
+            };
+            let mut work = desk.work();
+            work.book
+                .step(position, Timestamp::from_ms(1), &record, &mut Vec::new());
+            work.arrived(position, &device);
+        };
+        let takes_place = || desk.work().order(&device, limits.waiting_per_device);
+        // From before the start: nobody here took a place for it.
+        create(9);
+        assert!(takes_place() && !takes_place());
+        // What the book knows now is on its way no more: one of two places is its own, not both.
+        create(11);
+        assert_eq!(desk.work().book.n_waiting("v"), 2);
+        assert!(desk.work().ordering.is_empty());
+        assert!(!takes_place());
     }
 }
