@@ -105,7 +105,7 @@ impl Fold<'_> {
     /// the gateway's place; `kind` is the type its `connect` said.
     ///
     /// # Errors
-    /// `unknown_child` when the name is nobody's or another's, `retired` when the child is,
+    /// `unknown_child` when the name is nobody's or another's, `retired` or `revoked` when the child is,
     /// `too_many_children` when the gateway adopts no more.
     pub(super) fn child(
         &mut self,
@@ -121,7 +121,7 @@ impl Fold<'_> {
         let child = {
             let register = self.views.register.read().expect(POISON);
             if let Some(child) = register.view.child(gateway.id.as_str(), name) {
-                return Ok(child.clone());
+                return self.not_revoked(child).map(|()| child.clone());
             }
             if name.is_empty() || name.len() > MAX_NAME_BYTES {
                 return Err(unknown(format!("a name of {} bytes is no child's", name.len())));
@@ -190,6 +190,21 @@ impl Fold<'_> {
         let made = Arc::new(child.clone());
         self.pending.adopted.push(child);
         Ok(made)
+    }
+
+    /// # Errors
+    /// `revoked` when nothing lets a child in until it is admitted again: its gateway does not either.
+    pub(super) fn not_revoked(&self, child: &Device) -> Result<(), Refused> {
+        match self.views.keys.is_revoked(&child.id) {
+            true => Err(Refused::new(
+                Refusal::Revoked,
+                format!(
+                    "`{}` was revoked, and its gateway does not speak for it",
+                    child.id
+                ),
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Puts a child on the map and tells the engine.

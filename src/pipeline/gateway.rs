@@ -56,9 +56,14 @@ impl Fold<'_> {
     }
 
     /// The child of a gateway by the name the gateway gives it; nobody is adopted.
-    pub(super) fn known_child(&self, gateway: &Device, name: &str) -> Option<Arc<Device>> {
+    ///
+    /// # Errors
+    /// `unknown_child`, or `revoked`.
+    pub(super) fn known_child(&self, gateway: &Device, name: &str) -> Result<Arc<Device>, Refused> {
         let register = self.views.register.read().expect(POISON);
-        register.view.child(gateway.id.as_str(), name).cloned()
+        let child = register.view.child(gateway.id.as_str(), name);
+        let child = child.ok_or_else(|| stranger(gateway, name))?;
+        self.not_revoked(child).map(|()| child.clone())
     }
 
     /// `{"Device A":…,"Device B":…}`: every part is folded as its child's; an unknown child costs its part.
@@ -145,8 +150,7 @@ impl Fold<'_> {
         let child = if is_there {
             self.child(position, frame.received_at, gateway, &name, kind.as_deref())?
         } else {
-            self.known_child(gateway, &name)
-                .ok_or_else(|| stranger(gateway, &name))?
+            self.known_child(gateway, &name)?
         };
         let fact = is_there.then(|| json!({"gateway": gateway.id, "name": name}));
         self.set_fact(position, frame.received_at, &child.id, CONNECTED_THROUGH, fact);
@@ -155,9 +159,7 @@ impl Fold<'_> {
 
     fn answer_gateway(&mut self, frame: &Frame<'_>, gateway: &Device) -> Result<(), Refused> {
         let request = AttributesRequest::decode(frame.payload)?;
-        let child = self
-            .known_child(gateway, &request.device)
-            .ok_or_else(|| stranger(gateway, &request.device))?;
+        let child = self.known_child(gateway, &request.device)?;
         let scope = if request.client {
             AttributeScope::Client
         } else {
@@ -175,7 +177,7 @@ impl Fold<'_> {
 }
 
 /// The refusal of a name that is none of a gateway's children.
-pub(super) fn stranger(gateway: &Device, name: &str) -> Refused {
+fn stranger(gateway: &Device, name: &str) -> Refused {
     let shown: String = name.chars().take(Refused::QUOTED).collect();
     Refused::new(
         Refusal::UnknownChild,

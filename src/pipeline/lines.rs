@@ -11,7 +11,6 @@ use onemap_wire::line::{Line, Params, Place, Reader};
 use onemap_wire::message::Refused;
 
 use super::fold::{Fold, Said};
-use super::gateway::stranger;
 
 const POISON: &str = "no holder of this lock panics";
 /// Bytes of refused lines in one entry of the quarantine; more make more entries. A longer line is one by itself.
@@ -219,9 +218,7 @@ impl Fold<'_> {
             if writer.id.as_str() == name {
                 return Ok(writer.clone());
             }
-            return self
-                .known_child(writer, name)
-                .ok_or_else(|| stranger(writer, name));
+            return self.known_child(writer, name);
         }
         let unknown = |detail: String| Refused::new(Refusal::UnknownDevice, detail);
         if name.is_empty() {

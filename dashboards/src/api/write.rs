@@ -397,7 +397,8 @@ fn spoken_for(views: &Views, gateway: &Arc<Device>, name: &str) -> Option<Arc<De
         return Some(gateway.clone());
     }
     let register = views.register.read().ok()?;
-    register.view.child(gateway.id.as_str(), name).cloned()
+    let child = register.view.child(gateway.id.as_str(), name)?;
+    (!views.keys.is_revoked(&child.id)).then(|| child.clone())
 }
 
 /// `/query` of 1.x: clients make their database before they write; anything else is not answered here.
