@@ -72,6 +72,11 @@ pub(crate) struct SendArgs {
 const WAIT_S: u64 = 30;
 
 impl CommandCommand {
+    /// Whether it changes nothing.
+    pub(crate) fn only_looks(&self) -> bool {
+        matches!(self, Self::List { .. } | Self::Show { .. })
+    }
+
     pub(crate) fn run(self, door: &Door, json: bool) -> Result<ExitCode> {
         match self {
             Self::Send(args) => send(door, args, json),

@@ -30,6 +30,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::files;
 use crate::pipeline::{
     Adoptions, Parts, Pipeline, Room, WATCH, locate, parse_profile, refused, restore_board,
 };
@@ -74,6 +75,9 @@ pub(crate) enum Purpose {
 /// Opens the data folder for writing; only one process can.
 pub(crate) fn open(config: &Config, fanout: Option<Fanout>, purpose: Purpose) -> Result<House> {
     make_private_dir(&config.data_dir)?;
+    if purpose == Purpose::Serve {
+        files::warn_when_open(&config.data_dir);
+    }
     let unfinished = config.data_dir.join(crate::restore::UNFINISHED);
     anyhow::ensure!(
         !unfinished.exists(),

@@ -222,6 +222,7 @@ enum HistoryCommand {
 }
 
 fn main() -> ExitCode {
+    files::make_private();
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("ONEMAP_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default_filter(&cli.command)));
@@ -252,6 +253,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         config,
         json,
     } = cli.common;
+    if cli.command.only_looks() {
+        check_folder(&data_dir)?;
+    }
     let load = || Config::load(config.as_deref(), &data_dir);
     match cli.command {
         Command::Serve => on_runtime(serve::serve(&load()?)).map(|()| ExitCode::SUCCESS),
@@ -328,6 +332,40 @@ fn run(cli: Cli) -> Result<ExitCode> {
             })
         }
     }
+}
+
+impl Command {
+    /// Whether it looks at a data folder that is there: it never makes one, so that a mistyped name is told.
+    fn only_looks(&self) -> bool {
+        match self {
+            Self::Export(_) | Self::Journal(_) | Self::History(_) | Self::Backup { .. } | Self::Digest => {
+                true
+            }
+            Self::Token(command) => matches!(command, TokenCommand::List),
+            Self::Device(command) => matches!(command, DeviceCommand::List | DeviceCommand::Show { .. }),
+            Self::Command(command) => command.only_looks(),
+            Self::Quarantine(command) => command.only_looks(),
+            Self::Serve
+            | Self::Demo(_)
+            | Self::Check
+            | Self::Import(_)
+            | Self::Restore { .. }
+            | Self::Decode(_)
+            | Self::Standards(_) => false,
+        }
+    }
+}
+
+/// A data folder has a journal, or what is left of one has a history.
+fn check_folder(dir: &std::path::Path) -> Result<()> {
+    let is_there = ["journal", "history"].iter().any(|part| dir.join(part).is_dir());
+    anyhow::ensure!(
+        is_there,
+        "{} is no data folder: it has neither a journal nor a history. Name the right one with --data-dir (or \
+         ONEMAP_DATA_DIR); nothing was made there",
+        dir.display()
+    );
+    Ok(())
 }
 
 fn on_runtime<T>(work: impl Future<Output = Result<T>>) -> Result<T> {

@@ -88,6 +88,11 @@ fn escaped(text: &str) -> String {
 }
 
 impl QuarantineCommand {
+    /// Whether it changes nothing.
+    pub(crate) fn only_looks(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Show { .. })
+    }
+
     /// Does it through the server's API.
     pub(crate) fn run(self, door: &Door, json: bool) -> Result<ExitCode> {
         match self {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::Door;
 use crate::commanding::escaped;
+use crate::files;
 
 /// How long the server may be silent while it sends.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -114,7 +115,9 @@ impl Door {
     /// Fetches into a file that is made for it; how many bytes.
     fn fetch_into(&self, path: &str, file: &Path) -> Result<u64> {
         let cannot = || format!("{} cannot be written", file.display());
-        let mut out = BufWriter::new(File::create(file).with_context(cannot)?);
+        let file = File::create(file).with_context(cannot)?;
+        files::make_usual(&file).with_context(cannot)?;
+        let mut out = BufWriter::new(file);
         let n = self.fetch(path, &mut out)?;
         let out = out.into_inner().map_err(io::IntoInnerError::into_error);
         out.and_then(|file| file.sync_all()).with_context(cannot)?;
