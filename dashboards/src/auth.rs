@@ -112,6 +112,17 @@ impl Keys {
             .holds(device, &hash)
             .then_some(hash)
     }
+    /// The access token behind what let a request in: its own, or that which opened its session. Of a session that
+    /// has just ended it is the session's own.
+    pub(crate) fn holder(&self, pass: Pass) -> TokenHash {
+        match pass {
+            Pass::Token(token) => token,
+            Pass::Session(session) => {
+                let sessions = self.sessions.read().expect(POISON);
+                sessions.get(&session).map_or(session, |session| session.token)
+            }
+        }
+    }
     /// Whether a device has a token.
     pub fn has_token(&self, device: &DeviceId) -> bool {
         self.tokens.read().expect(POISON).has_token(device)

@@ -63,14 +63,14 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/history/stat",
-        "What the history holds and takes, by week and class.",
+        "What the history holds and takes, by week and class; of a division its series alone.",
         &[],
         &[200, 403],
     ),
     Operation(
         "get",
         "/api/v1/history/verify",
-        "Reads every row of the history and compares them; faults with keyspace, series and time.",
+        "Reads every row of the history and compares them; faults with keyspace, series and time, of a division those of its series.",
         &[],
         &[200, 403],
     ),
@@ -337,7 +337,7 @@ const OPERATIONS: &[Operation] = &[
             "known_at",
             "quality",
         ],
-        &[200, 400, 404, 501, 503],
+        &[200, 400, 404, 429, 501, 503],
     ),
     Operation(
         "get",
@@ -450,7 +450,8 @@ const OPERATIONS: &[Operation] = &[
         "/api/v1/quarantine",
         "What was refused, with its bytes and what became of it; frames of HJ 212, SL 651 and GB/T 26875.3 spelt out.",
         &[
-            "reason", "device", "source", "topic", "text", "state", "from", "to", "limit", "after",
+            "reason", "device", "source", "topic", "text", "state", "from", "to", "position", "limit",
+            "after",
         ],
         &[200, 400, 403],
     ),

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use onemap_model::Scope;
 use onemap_model::scope::Permission;
-use onemap_store::history::HistoryError;
+use onemap_store::history::{HistoryError, SeriesId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -50,16 +51,57 @@ fn with_journal(views: &Views, found: impl serde::Serialize) -> Result<Json<Valu
     Ok(Json(answer))
 }
 
-pub(crate) async fn stat(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
-    caller.require(Permission::Audit)?;
-    let found = look(&views, |views, _| views.history.stat());
-    with_journal(&views, found.await?)
+/// Leaves of faults those of series that a scope covers; how many there are.
+fn only_own(views: &Views, scope: &Scope, faults: &mut Value) -> usize {
+    let Some(faults) = faults.as_array_mut() else {
+        return 0;
+    };
+    faults.retain(|fault| {
+        let id = fault["id"].as_u64().and_then(|id| u32::try_from(id).ok());
+        let key = id.and_then(|id| views.history.series_key(SeriesId(id)));
+        key.is_some_and(|key| views.device(scope, key.device.as_str()).is_some())
+    });
+    faults.len()
 }
 
+/// What the history holds. Who audits a division is told of its series alone, and nothing of the store.
+pub(crate) async fn stat(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::Audit)?.clone();
+    if scope.division.is_none() {
+        let found = look(&views, |views, _| views.history.stat());
+        return with_journal(&views, found.await?);
+    }
+    let seen = views
+        .history
+        .series_where(&|key| views.device(&scope, key.device.as_str()).is_some());
+    let mut scrub =
+        serde_json::to_value(views.history.scrubbed()).map_err(|error| Problem::internal(&error))?;
+    let n_faults = only_own(&views, &scope, &mut scrub["faults"]);
+    Ok(Json(json!({
+        "division": scope.division,
+        "series": seen.len(),
+        "points": seen.iter().map(|info| info.n).sum::<u64>(),
+        "oldest": seen.iter().map(|info| info.first).min(),
+        "newest": seen.iter().map(|info| info.last).max(),
+        "scrub": {"began": scrub["began"], "ended": scrub["ended"], "n_faults": n_faults, "faults": scrub["faults"]},
+    })))
+}
+
+/// Whether every row is as it was written. Who audits a division is told of its series alone.
 pub(crate) async fn verify(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
-    caller.require(Permission::Audit)?;
-    let found = look(&views, |views, is_over| views.history.verify(is_over));
-    with_journal(&views, found.await?)
+    let scope = caller.require(Permission::Audit)?.clone();
+    let found = look(&views, |views, is_over| views.history.verify(is_over)).await?;
+    let Json(mut found) = with_journal(&views, found)?;
+    if scope.division.is_some() {
+        let n_faults = only_own(&views, &scope, &mut found["faults"]);
+        found = json!({
+            "division": scope.division,
+            "complete": found["complete"],
+            "n_faults": n_faults,
+            "faults": found["faults"],
+        });
+    }
+    Ok(Json(found))
 }
 
 #[derive(Deserialize)]

@@ -39,6 +39,8 @@ pub(crate) struct Query {
     state: Option<QuarantineState>,
     from: Option<String>,
     to: Option<String>,
+    /// Of one record of the journal, as `onemap-position` of a write has it.
+    position: Option<u64>,
     limit: Option<usize>,
     after: Option<u64>,
 }
@@ -94,6 +96,7 @@ pub(crate) async fn list_quarantine(
         topic: query.topic,
         text: query.text,
         state: query.state,
+        position: query.position,
         ..filter(
             query.reason,
             query.device,

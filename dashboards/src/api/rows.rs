@@ -4,9 +4,10 @@
 //! every connection of its thread. Here a row becomes bytes at once, a piece is made when the one before was
 //! taken, and few are made at the same time.
 
+use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -14,6 +15,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use onemap_store::engine::StoreError;
+use onemap_store::ledger::TokenHash;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,6 +33,8 @@ const N_TURNS: usize = 4;
 /// Exports that stand at the same time, however slowly they are read: a Parquet file in the making takes some
 /// megabytes.
 const N_EXPORTS: usize = 48;
+/// Of these, as many as one token may hold, with the sessions that it opened: the others are for others.
+const N_OWN_EXPORTS: usize = 12;
 
 /// How long a question waits for its turn before it is told that there is none.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,6 +47,32 @@ pub(crate) struct Turns {
     /// Of lists that memory has: they do not wait behind questions.
     lists: Arc<Semaphore>,
     exports: Arc<Semaphore>,
+    /// How many each token holds.
+    holders: Arc<Mutex<HashMap<TokenHash, usize>>>,
+}
+
+/// A place for an export, given back when dropped.
+pub(crate) struct ExportPlace {
+    _place: OwnedSemaphorePermit,
+    holder: TokenHash,
+    holders: Arc<Mutex<HashMap<TokenHash, usize>>>,
+}
+
+impl Drop for ExportPlace {
+    fn drop(&mut self) {
+        let mut holders = unpoisoned(&self.holders);
+        if let Some(n) = holders.get_mut(&self.holder) {
+            *n -= 1;
+            if *n == 0 {
+                holders.remove(&self.holder);
+            }
+        }
+    }
+}
+
+/// Counts are whole after a panic, too.
+fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Default for Turns {
@@ -51,6 +81,7 @@ impl Default for Turns {
             questions: Arc::new(Semaphore::new(N_TURNS)),
             lists: Arc::new(Semaphore::new(N_TURNS)),
             exports: Arc::new(Semaphore::new(N_EXPORTS)),
+            holders: Arc::default(),
         }
     }
 }
@@ -182,17 +213,34 @@ pub(crate) async fn answer(
 pub(crate) type Piece = Result<(Vec<u8>, bool), Box<dyn std::error::Error + Send + Sync>>;
 
 impl Turns {
-    /// A place for an export, to be held as long as it stands.
+    /// A place for an export, to be held as long as it stands; `holder` is the token that it is let in by.
     ///
     /// # Errors
-    /// [`Problem`] (503) while as many as may stand do.
-    pub(crate) fn export(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    /// [`Problem`] (429) while this token holds as many as one may, 503 while as many as may stand do.
+    pub(crate) fn export(&self, holder: TokenHash) -> Result<ExportPlace, Problem> {
+        let mut holders = unpoisoned(&self.holders);
+        let n_own = holders.get(&holder).copied().unwrap_or(0);
+        if n_own >= N_OWN_EXPORTS {
+            return Err(Problem::too_many_requests(
+                "too_many_exports",
+                format!(
+                    "{n_own} exports are being read with this token already, {N_OWN_EXPORTS} of {N_EXPORTS} are the \
+                     most that one may hold: read one to its end or end it first"
+                ),
+            ));
+        }
         let busy = |_| {
             Problem::unavailable(format!(
                 "{N_EXPORTS} exports are being read already: try again later"
             ))
         };
-        self.exports.clone().try_acquire_owned().map_err(busy)
+        let place = self.exports.clone().try_acquire_owned().map_err(busy)?;
+        holders.insert(holder, n_own + 1);
+        Ok(ExportPlace {
+            _place: place,
+            holder,
+            holders: self.holders.clone(),
+        })
     }
 
     /// The turns of who lists what memory has.
@@ -364,6 +412,25 @@ mod tests {
         assert_eq!(made.load(Ordering::SeqCst), 1);
         assert_eq!(turns.available_permits(), 1);
         drop(slow);
+    }
+
+    #[test]
+    fn one_token_holds_its_share_of_the_exports_and_no_more() {
+        let turns = Turns::default();
+        let (own, other) = (TokenHash::of("own"), TokenHash::of("other"));
+        let mut held: Vec<_> = (0..N_OWN_EXPORTS)
+            .map(|_| turns.export(own).expect("it is its share"))
+            .collect();
+        let refused = turns.export(own).err().expect("that is more");
+        assert_eq!(refused.status(), axum::http::StatusCode::TOO_MANY_REQUESTS);
+        let others: Vec<_> = (0..N_OWN_EXPORTS)
+            .map(|_| turns.export(other).expect("these are another's"))
+            .collect();
+        held.pop();
+        held.push(turns.export(own).expect("one was given back"));
+        drop((held, others));
+        assert!(unpoisoned(&turns.holders).is_empty());
+        assert_eq!(turns.exports.available_permits(), N_EXPORTS);
     }
 
     #[tokio::test]

@@ -78,7 +78,11 @@ pub(crate) async fn show(State(views): State<Arc<Views>>, caller: Caller) -> Res
 
 /// Digests as of a moment between two batches of the pipeline.
 pub(crate) async fn digest(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
-    caller.require(Permission::Audit)?;
+    if caller.require(Permission::Audit)?.division.is_some() {
+        return Err(Problem::forbidden(
+            "digests are of the whole city, and this token is of a division",
+        ));
+    }
     let (answer, digests) = tokio::sync::oneshot::channel();
     views
         .digests

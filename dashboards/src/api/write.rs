@@ -2,7 +2,8 @@
 //!
 //! Answers are InfluxDB's, because its clients read them: 204 when everything is durable; 400 with the first
 //! bad lines when some were not taken (the good ones are kept). What is said here is checked again by the
-//! pipeline, which quarantines the lines that were not taken.
+//! pipeline, which quarantines the lines that were not taken, and refuses for ranges, ages and the like what was
+//! acknowledged here: the header `onemap-position` says by which position the quarantine has it.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -160,7 +161,9 @@ pub(crate) async fn v2(
     headers: HeaderMap,
     body: Unread,
 ) -> Response {
-    taken(write(&views, peer, &asked, &headers, body, Dialect::V2).await)
+    let mut kept = None;
+    let written = write(&views, peer, &asked, &headers, body, (Dialect::V2, &mut kept)).await;
+    taken(written, kept)
 }
 
 /// `/write` of 1.x.
@@ -171,14 +174,23 @@ pub(crate) async fn v1(
     headers: HeaderMap,
     body: Unread,
 ) -> Response {
-    taken(write(&views, peer, &asked, &headers, body, Dialect::V1).await)
+    let mut kept = None;
+    let written = write(&views, peer, &asked, &headers, body, (Dialect::V1, &mut kept)).await;
+    taken(written, kept)
 }
 
-fn taken(written: Result<(), Response>) -> Response {
-    match written {
+/// Where the body stands in the journal: what is refused of it later is in the quarantine by that.
+const POSITION: HeaderName = HeaderName::from_static("onemap-position");
+
+fn taken(written: Result<(), Response>, kept: Option<u64>) -> Response {
+    let mut response = match written {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(response) => response,
-    }
+    };
+    response
+        .headers_mut()
+        .extend(kept.map(|position| (POSITION, HeaderValue::from(position))));
+    response
 }
 
 async fn write(
@@ -187,7 +199,7 @@ async fn write(
     asked: &Asked,
     headers: &HeaderMap,
     body: Unread,
-    dialect: Dialect,
+    (dialect, kept): (Dialect, &mut Option<u64>),
 ) -> Result<(), Response> {
     // Before the body is read: who holds no token fills no memory.
     let writer = writer(views, headers, asked, dialect)?;
@@ -220,8 +232,8 @@ async fn write(
                     StatusCode::PAYLOAD_TOO_LARGE => Refusal::OverSize,
                     _ => Refusal::BrokenLine,
                 };
-                let kept = arrived.refuse(views, refusal, message).await;
-                kept.map_err(|_| dialect.unavailable())?;
+                let noted = arrived.refuse(views, refusal, message).await;
+                noted.map_err(|_| dialect.unavailable())?;
                 return Err(dialect.fail(status, "invalid", message, None));
             }
         },
@@ -231,10 +243,8 @@ async fn write(
     let judged = judge(views, &writer, &params, &unpacked);
     if judged.n_lines > 0 {
         // A problem here is the journal's: full, failed or stopping.
-        arrived
-            .keep(views)
-            .await
-            .map_err(|_: Problem| dialect.unavailable())?;
+        let position = arrived.keep(views).await;
+        *kept = Some(position.map_err(|_: Problem| dialect.unavailable())?);
     }
     if let Some(first) = judged.mistimed() {
         let message = format!(

@@ -17,6 +17,7 @@ use super::fault::{Fault, FaultKind};
 use super::labels::{Labels, NAME};
 use super::meter::Meter;
 use crate::api::query::marks::Marks;
+use crate::api::query::span::Span;
 use crate::views::Views;
 
 /// Series that one selector may find.
@@ -159,6 +160,21 @@ impl Catalogue<'_> {
             Timestamp::from_ms(to.max(-1)) + Duration::from_millis(1),
         );
         let (mut times, mut values) = (Vec::new(), Vec::new());
+        // Asked for when it is too much.
+        let ids: Vec<SeriesId> = series.iter().map(|known| known.id).collect();
+        let span = Span {
+            from,
+            to: end,
+            is_fixed: true,
+        };
+        let estimate = || {
+            let infos = ids.iter().filter_map(|id| self.views.history.series(*id));
+            let n: u64 = infos.map(|info| span.n_points(&info)).sum();
+            format!(
+                "; this selector's {} series hold about {n} from {from} to {end}",
+                ids.len()
+            )
+        };
         for known in series {
             if let Some(kept) = is_gone(known.id) {
                 self.gone.note(known.quantity, kept);
@@ -169,7 +185,10 @@ impl Catalogue<'_> {
             self.views
                 .archive
                 .scan(known.id, from, end, &mut |point| {
-                    if let Err(fault) = meter.read(1) {
+                    if let Err(mut fault) = meter.read(1) {
+                        if fault.kind == FaultKind::Execution {
+                            fault.text.push_str(&estimate());
+                        }
                         over = Some(fault);
                         return ControlFlow::Break(());
                     }

@@ -168,6 +168,8 @@ pub struct QuarantineFilter {
     pub text: Option<String>,
     /// Only in this state.
     pub state: Option<QuarantineState>,
+    /// Only of the record at this position of the journal.
+    pub position: Option<u64>,
 }
 
 /// How much the quarantine holds, and how much went because of the size limits since the ledger began.
@@ -281,7 +283,9 @@ pub(crate) fn page(
     let state = filter.state.map(QuarantineState::name);
     let mut sql = format!("{SELECT} WHERE q.id < ?1");
     let mut values: Vec<&dyn ToSql> = vec![&before];
-    let parts: [(&str, Option<&dyn ToSql>); 8] = [
+    let position = filter.position.map(signed);
+    let parts: [(&str, Option<&dyn ToSql>); 9] = [
+        ("q.position = ?", position.as_ref().map(|v| v as &dyn ToSql)),
         ("q.reason = ?", reason.as_ref().map(|v| v as &dyn ToSql)),
         ("q.device = ?", filter.device.as_ref().map(|v| v as &dyn ToSql)),
         ("q.at >= ?", from.as_ref().map(|v| v as &dyn ToSql)),

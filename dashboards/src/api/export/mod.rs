@@ -157,7 +157,7 @@ pub(crate) async fn export(
     if chosen.from > chosen.to {
         return Err(Problem::bad_request("bad_range", "from is after to"));
     }
-    let place = turns.export()?;
+    let place = turns.export(views.keys.holder(pass))?;
     let series = series(&views, scope, &query)?;
     // Said before the first byte is sent: rows tell when they were received, which only the embedded history knows.
     let ids: Vec<SeriesId> = series.iter().map(|(_, id)| *id).collect();

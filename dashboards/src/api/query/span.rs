@@ -86,7 +86,7 @@ impl Span {
     }
 
     /// Points of a series in this span, were they spread evenly over its extent.
-    fn n_points(&self, info: &SeriesInfo) -> u64 {
+    pub(crate) fn n_points(&self, info: &SeriesInfo) -> u64 {
         let (first, last) = (info.first.ms(), info.last.ms());
         let (from, to) = (
             self.from.ms().max(first),
