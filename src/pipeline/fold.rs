@@ -351,10 +351,12 @@ impl Fold<'_> {
     ) -> Result<()> {
         let views = self.views;
         views.readings.fetch_add(readings.len() as u64, Ordering::Relaxed);
+        // What is imported is said by a person, who may take a correction back.
+        let corrects = self.lane == Lane::Backfill;
         // A late reading is looked up on the disk, which may fail.
         let mut outcomes = Vec::with_capacity(readings.len());
         patiently(views, self.patience, "the history takes readings", || {
-            Ok(views.history.append_rest(&readings, &mut outcomes)?)
+            Ok(views.history.append_rest(&readings, &mut outcomes, corrects)?)
         })?;
         views.changes.note(&outcomes);
         if self.spools {

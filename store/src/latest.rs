@@ -243,13 +243,17 @@ mod tests {
         let history = History::open(dir.path(), HistoryConfig::default()).unwrap();
         let latest = Latest::new();
         let number = |device: &str, at, n, position| reading(device, at, Value::Number(n), position);
+        let resent = |reading| Reading {
+            quality: Quality::RESENT,
+            ..reading
+        };
         let frames = [
             number("a", 1000, 1.0, 1),
             number("b", 900, 7.0, 2),
             number("a", 2000, 2.0, 3),
-            number("a", 1500, 9.0, 4), // late
-            number("a", 2000, 3.0, 5), // revision
-            number("a", 2000, 2.0, 6), // the replaced value again
+            number("a", 1500, 9.0, 4),         // late
+            number("a", 2000, 3.0, 5),         // revision
+            resent(number("a", 2000, 2.0, 6)), // the replaced value again
             reading("c", 5, Value::Text("开".into()), 7),
         ];
         for frame in &frames {

@@ -83,7 +83,8 @@ struct Count {
 /// What the script has told so far, and its count of what that is.
 #[derive(Default)]
 struct Book {
-    known: HashMap<i64, HashSet<u64>>,
+    /// What is shown of each time.
+    known: HashMap<i64, u64>,
     newest: i64,
     hours: BTreeMap<i64, Count>,
 }
@@ -91,16 +92,14 @@ struct Book {
 impl Book {
     fn told(&mut self, at: i64, value: u64) {
         let hour = self.hours.entry(at / HOUR_MS).or_default();
-        let values = self.known.entry(at).or_default();
-        if values.is_empty() {
-            hour.received += 1;
-            hour.late += u64::from(at < self.newest);
-        } else if values.contains(&value) {
-            hour.duplicate += 1;
-        } else {
-            hour.revised += 1;
+        match self.known.insert(at, value) {
+            None => {
+                hour.received += 1;
+                hour.late += u64::from(at < self.newest);
+            }
+            Some(shown) if shown == value => hour.duplicate += 1,
+            Some(_) => hour.revised += 1,
         }
-        values.insert(value);
         self.newest = self.newest.max(at);
     }
 }

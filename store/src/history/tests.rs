@@ -91,7 +91,13 @@ impl Oracle {
         let late = times.last_key_value().is_some_and(|(last, _)| at < *last);
         let versions = times.entry(at).or_default();
         let is_first = versions.is_empty();
-        if versions.iter().any(|v| v.value == r.value) {
+        let shown = versions.last();
+        let is_said = versions.iter().any(|v| v.value == r.value);
+        let is_newer = shown
+            .and_then(|v| v.position)
+            .is_some_and(|shown_by| r.position >= shown_by);
+        let is_shown = shown.is_some_and(|v| v.value == r.value);
+        if is_shown || (is_said && (!is_newer || r.quality.has(Quality::RESENT))) {
             return (Kind::Duplicate, late, false);
         }
         let mut quality = r.quality;
@@ -742,12 +748,21 @@ fn a_correction_is_not_undone_by_an_old_value_sent_again() {
     let corrected = number(0, 5000, 2.0, 2);
     assert_eq!(kinds(&[first.clone(), corrected]), [Kind::New, Kind::Revision]);
     history.checkpoint(2, &[]).unwrap();
-    let repeated = Reading { position: 3, ..first };
-    assert_eq!(kinds(&[repeated]), [Kind::Duplicate]);
+    let repeated = Reading {
+        position: 3,
+        quality: Quality::RESENT,
+        ..first
+    };
+    assert_eq!(kinds(std::slice::from_ref(&repeated)), [Kind::Duplicate]);
     let id = history.series_id(&series(0)).unwrap();
     let shown = scanned(&history, id, 0, 10_000);
     assert_eq!(shown[0].value, Value::Number(2.0));
     assert!(shown[0].quality.has(Quality::REVISED));
+    // By hand it is.
+    let mut outcomes = Vec::new();
+    history.append_rest(&[repeated], &mut outcomes, true).unwrap();
+    assert_eq!(outcomes[0].kind, Kind::Revision);
+    assert_eq!(scanned(&history, id, 0, 10_000)[0].value, Value::Number(1.0));
 }
 
 #[test]
@@ -1007,4 +1022,45 @@ fn a_backlog_in_the_worst_order_stays_cheap() {
     assert!(each < Duration::from_millis(1), "{each:?} a point");
     assert_eq!(scanned(&history, SeriesId(1), 0, i64::MAX).len(), 2 * n as usize);
     assert_no_overlap(&history);
+}
+
+#[test]
+fn a_value_corrected_back_is_a_revision_and_a_replay_of_it_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    let said = [(5.0, 1), (7.0, 2), (5.0, 3), (7.0, 4), (9.0, 5)];
+    let kinds = |history: &History, said: &[(f64, u64)]| -> Vec<Kind> {
+        let readings: Vec<Reading> = said
+            .iter()
+            .map(|(n, position)| number(0, 1000, *n, *position))
+            .collect();
+        history
+            .append(&readings)
+            .unwrap()
+            .iter()
+            .map(|outcome| outcome.kind)
+            .collect()
+    };
+    let revised = [
+        Kind::New,
+        Kind::Revision,
+        Kind::Revision,
+        Kind::Revision,
+        Kind::Revision,
+    ];
+    assert_eq!(kinds(&history, &said[..3]), revised[..3]);
+    // In memory, on disk, and with some of each.
+    for at in 1..4 {
+        assert_eq!(kinds(&history, &said[..3]), [Kind::Duplicate; 3], "{at}");
+        history.checkpoint(at, &[]).unwrap();
+    }
+    assert_eq!(kinds(&history, &said[3..]), revised[3..]);
+    assert_eq!(kinds(&history, &said), [Kind::Duplicate; 5]);
+    let id = history.series_id(&series(0)).unwrap();
+    let versions = history.versions(id, t(0), t(2000)).unwrap();
+    let values: Vec<f64> = versions
+        .iter()
+        .map(|version| version.value.number().unwrap())
+        .collect();
+    assert_eq!(values, [5.0, 7.0, 5.0, 7.0, 9.0]);
 }

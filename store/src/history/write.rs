@@ -113,27 +113,40 @@ impl History {
     /// ([`History::append_rest`] tells what they were). [`HistoryError::Unmended`] after a checkpoint that failed.
     pub fn append(&self, readings: &[Reading]) -> Result<Vec<Outcome>, HistoryError> {
         let mut outcomes = Vec::with_capacity(readings.len());
-        self.append_rest(readings, &mut outcomes)?;
+        self.append_rest(readings, &mut outcomes, false)?;
         Ok(outcomes)
     }
 
     /// [`History::append`], but for those at the front that have their outcome already; each outcome is pushed as
     /// it comes. After an error a call with the same `outcomes` goes on with the reading that failed.
     ///
+    /// An earlier value of a time once more takes its correction back, unless it was marked as resent; with
+    /// `corrects`, of who says values by hand, also then.
+    ///
     /// # Errors
     /// As [`History::append`]; nothing of the reading that failed is kept.
-    pub fn append_rest(&self, readings: &[Reading], outcomes: &mut Vec<Outcome>) -> Result<(), HistoryError> {
+    pub fn append_rest(
+        &self,
+        readings: &[Reading],
+        outcomes: &mut Vec<Outcome>,
+        corrects: bool,
+    ) -> Result<(), HistoryError> {
         let mut writer = unpoisoned(self.writer.lock());
         if writer.failed.is_some() {
             return Err(HistoryError::Unmended);
         }
         for reading in readings.iter().skip(outcomes.len()) {
-            outcomes.push(self.append_one(&mut writer, reading)?);
+            outcomes.push(self.append_one(&mut writer, reading, corrects)?);
         }
         Ok(())
     }
 
-    fn append_one(&self, writer: &mut Writer, reading: &Reading) -> Result<Outcome, HistoryError> {
+    fn append_one(
+        &self,
+        writer: &mut Writer,
+        reading: &Reading,
+        corrects: bool,
+    ) -> Result<Outcome, HistoryError> {
         let (id, device) = self.series_for(writer, &reading.series);
         let at = reading.measured_at.ms();
         if self.is_closed(reading.series.quantity, at) {
@@ -172,8 +185,12 @@ impl History {
                 None
             }
             Some(shown) => {
-                let (n_earlier, said_earlier) = self.earlier(id, &shown, &reading.value)?;
-                if said_earlier || same(&shown.value, &reading.value) {
+                let (n_earlier, said_at) = self.earlier(id, &shown, &reading.value)?;
+                // An earlier value again is a correction back when its record is not older than that of the shown one,
+                // else a replay; and no correction when its device sends again what it had said.
+                let is_again = !corrects && reading.quality.has(Quality::RESENT);
+                let is_replay = said_at.is_some_and(|shown_by| is_again || reading.position < shown_by);
+                if is_replay || same(&shown.value, &reading.value) {
                     outcome.kind = Kind::Duplicate;
                     return Ok(outcome);
                 }
@@ -302,18 +319,27 @@ impl History {
         Ok(writer.windows.find(id, at).flatten())
     }
 
-    /// How many values `shown` replaced, and whether `value` was one of them. Only a revised point has any.
-    fn earlier(&self, id: SeriesId, shown: &Kept, value: &Value) -> Result<(usize, bool), HistoryError> {
+    /// How many values `shown` replaced; and when `value` was one of them, the position of the record that brought
+    /// the shown one. Only a revised point has any.
+    fn earlier(
+        &self,
+        id: SeriesId,
+        shown: &Kept,
+        value: &Value,
+    ) -> Result<(usize, Option<u64>), HistoryError> {
         if !shown.is_revised() {
-            return Ok((0, false));
+            return Ok((0, None));
         }
         let (first, last) = ((shown.at, 0), (shown.at, u32::MAX));
         let look = |earlier: &mut dyn Iterator<Item = &Replaced>| {
-            let mut said = false;
+            let (mut said, mut shown_by) = (false, 0);
             let n = earlier
-                .inspect(|replaced| said |= same(&replaced.point.value, value))
+                .inspect(|replaced| {
+                    said |= same(&replaced.point.value, value);
+                    shown_by = replaced.by;
+                })
                 .count();
-            (n, said)
+            (n, said.then_some(shown_by))
         };
         // With the first version at hand none of this time is on disk.
         let at_hand = self.memory.read(id, |series| {
