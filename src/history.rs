@@ -96,6 +96,10 @@ pub(crate) fn stat(config: &Config, json: bool) -> Result<ExitCode> {
         "oldest",
         "newest",
         "disk_bytes",
+        "table_bytes",
+        "log_bytes",
+        "log_set_aside_bytes",
+        "log_reserved_bytes",
         "bytes_per_point",
         "rollups",
         "rollup_bytes",
@@ -104,7 +108,7 @@ pub(crate) fn stat(config: &Config, json: bool) -> Result<ExitCode> {
         "head_bytes",
         "damaged",
     ] {
-        crate::say!("{key:<16} {}", text(key));
+        crate::say!("{key:<20} {}", text(key));
     }
     say_scrub(&stat["scrub"]);
     crate::say!(
@@ -162,7 +166,7 @@ pub(crate) fn stat(config: &Config, json: bool) -> Result<ExitCode> {
 fn say_scrub(scrub: &Value) {
     let text = |key: &str| scrub[key].as_str().unwrap_or("-");
     crate::say!(
-        "{:<16} began {}, at {}, {} rows; last whole pass {}; {} damaged rows",
+        "{:<20} began {}, at {}, {} rows; last whole pass {}; {} damaged rows",
         "scrub",
         text("began"),
         scrub["keyspace"].as_str().unwrap_or("its end"),

@@ -237,7 +237,14 @@ impl Archive {
         };
         Err(StoreError::Unsupported {
             engine: elder.store().caps().engine,
-            what: format!("{what}; the embedded history can from {border}"),
+            what: format!(
+                "{what} before {border}, and the question goes back to {}: the embedded history can answer it from \
+                 there on, so say from={border} or later",
+                match from.ms() {
+                    i64::MIN => "the beginning because it says no from=".to_owned(),
+                    _ => from.to_string(),
+                }
+            ),
         })
     }
 

@@ -15,6 +15,7 @@
 //! and large values are not kept apart from their keys: both have lost data in this engine before.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -62,6 +63,19 @@ pub(super) struct Disk {
     damaged: Arc<AtomicU64>,
     /// It is to be closed and opened again: who reads makes an end.
     closing: AtomicBool,
+}
+
+/// Bytes of the database's parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// Tables.
+    pub(super) tables: u64,
+    /// What is written of the write-ahead log.
+    pub(super) log: u64,
+    /// Older logs, which stay until all that they hold is in tables.
+    pub(super) log_set_aside: u64,
+    /// Room that logs have behind their end: set aside by name, taken by nothing.
+    pub(super) log_reserved: u64,
 }
 
 /// A chunk as read, its header understood.
@@ -204,6 +218,36 @@ impl Disk {
     }
     pub(super) fn n_partitions(&self) -> u64 {
         unpoisoned(self.partitions.read()).len() as u64
+    }
+
+    /// What the database takes on the disk.
+    pub(super) fn sizes(&self, dir: &Path) -> Sizes {
+        let all = self.db.disk_space().unwrap_or(0);
+        let log = self.db.journal_disk_space().unwrap_or(0);
+        let mut sizes = Sizes {
+            tables: all.saturating_sub(log),
+            ..Sizes::default()
+        };
+        let logs = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let mut logs: Vec<(u64, std::fs::Metadata)> = logs
+            .filter_map(|entry| {
+                let path = entry.path();
+                let is_log = path.extension().is_some_and(|end| end == "jnl");
+                let number = path.file_stem()?.to_str()?.parse().ok().filter(|_| is_log)?;
+                Some((number, entry.metadata().ok()?))
+            })
+            .collect();
+        logs.sort_by_key(|(number, _)| *number);
+        let newest = logs.len().saturating_sub(1);
+        for (i, (_, meta)) in logs.iter().enumerate() {
+            let taken = (meta.blocks() * 512).min(meta.len());
+            sizes.log_reserved += meta.len() - taken;
+            match i == newest {
+                true => sizes.log += taken,
+                false => sizes.log_set_aside += taken,
+            }
+        }
+        sizes
     }
 
     /// Waits until what is written now meets no queue in the engine: a commit that does waits inside for the

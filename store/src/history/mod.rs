@@ -328,6 +328,8 @@ impl History {
     pub fn stats(&self) -> HistoryStats {
         let disk = self.disk().ok();
         let (points, in_memory) = self.memory.counts();
+        let sizes = disk.as_ref().map(|disk| disk.sizes(self.slot.dir()));
+        let sizes = sizes.unwrap_or_default();
         HistoryStats {
             series: unpoisoned(self.dictionary.read()).iter().count() as u64,
             points,
@@ -336,10 +338,11 @@ impl History {
             chunks: self.sizes.n_chunks.load(Ordering::Relaxed),
             chunk_bytes: self.sizes.chunk_bytes.load(Ordering::Relaxed),
             partitions: disk.as_ref().map_or(0, |disk| disk.n_partitions()),
-            disk_bytes: disk
-                .as_ref()
-                .and_then(|disk| disk.db.disk_space().ok())
-                .unwrap_or(0),
+            disk_bytes: sizes.tables + sizes.log + sizes.log_set_aside,
+            table_bytes: sizes.tables,
+            log_bytes: sizes.log,
+            log_set_aside_bytes: sizes.log_set_aside,
+            log_reserved_bytes: sizes.log_reserved,
             damaged: self.slot.n_damaged(),
             reopened: self.slot.n_reopened(),
         }

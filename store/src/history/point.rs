@@ -168,8 +168,16 @@ pub struct HistoryStats {
     pub chunk_bytes: u64,
     /// Partitions of seven days.
     pub partitions: u64,
-    /// Bytes of the whole database on disk, its own write-ahead log included.
+    /// Bytes of the whole database on disk: the three that follow.
     pub disk_bytes: u64,
+    /// Bytes of its tables.
+    pub table_bytes: u64,
+    /// Bytes written of its own write-ahead log.
+    pub log_bytes: u64,
+    /// Bytes of older logs, which stay until tables have what they hold.
+    pub log_set_aside_bytes: u64,
+    /// Room behind the logs' ends, which takes nothing on the disk.
+    pub log_reserved_bytes: u64,
     /// Damaged pieces met and skipped since opening.
     pub damaged: u64,
     /// How often the database was opened again after a write that failed.

@@ -53,6 +53,9 @@ impl Slot {
             n_reopened: AtomicU64::new(0),
         }
     }
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
     pub(super) fn n_reopened(&self) -> u64 {
         self.n_reopened.load(Ordering::Relaxed)
     }

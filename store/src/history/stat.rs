@@ -69,9 +69,17 @@ pub struct Stat {
     pub oldest: Option<Timestamp>,
     /// Newest measured time.
     pub newest: Option<Timestamp>,
-    /// Bytes of the whole database on disk, its write-ahead log included.
+    /// Bytes of the whole database on disk: tables, log and logs that are set aside.
     pub disk_bytes: u64,
-    /// Bytes on disk by point; absent without points.
+    /// Bytes of its tables.
+    pub table_bytes: u64,
+    /// Bytes written of its own write-ahead log.
+    pub log_bytes: u64,
+    /// Bytes of older logs, which stay until tables have what they hold.
+    pub log_set_aside_bytes: u64,
+    /// Room behind the logs' ends, which takes nothing on the disk and is in none of the others.
+    pub log_reserved_bytes: u64,
+    /// Bytes of the whole database by point; absent without points.
     pub bytes_per_point: Option<f64>,
     /// Days of series that are rolled up, and the bytes of their rows.
     pub rollups: u64,
@@ -115,6 +123,10 @@ impl History {
             oldest: all.iter().map(|series| series.first).min(),
             newest: all.iter().map(|series| series.last).max(),
             disk_bytes: size.disk_bytes,
+            table_bytes: size.table_bytes,
+            log_bytes: size.log_bytes,
+            log_set_aside_bytes: size.log_set_aside_bytes,
+            log_reserved_bytes: size.log_reserved_bytes,
             bytes_per_point: (size.points > 0).then(|| size.disk_bytes as f64 / size.points as f64),
             scrub: self.scrubbed(),
             classes: self.classes(&all),

@@ -656,6 +656,13 @@ fn a_history_tells_what_it_holds_week_by_week() {
         classes: vec![of_one],
     });
     let stat = history.stat().unwrap();
+    // Each by itself: the log's room behind its end takes nothing, and is in no sum.
+    let parts = stat.table_bytes + stat.log_bytes + stat.log_set_aside_bytes;
+    assert_eq!(stat.disk_bytes, parts);
+    assert!(
+        stat.disk_bytes < 8 << 20 && stat.log_reserved_bytes > 32 << 20,
+        "{stat:?}"
+    );
     let of_class = |class: &OfClass| (class.class.clone(), class.series, class.kept_from);
     let told: Vec<_> = stat.classes.iter().map(of_class).collect();
     assert_eq!(
