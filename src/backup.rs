@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use onemap_dashboards::keeping::Backups;
 use onemap_dashboards::views::Views;
+use onemap_store::history::LeftOut;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -36,6 +37,8 @@ use sink::{Room, Sink, sync_dir};
 use crate::config::Config;
 use crate::{door, house};
 
+/// Exit code of a backup, a restore or an export that was made and is not whole, because rows are damaged.
+pub(crate) const NOT_WHOLE: u8 = 3;
 /// How long the journal may take to close the segment that it writes.
 const ROTATES: Duration = Duration::from_secs(30);
 /// How often the command asks how it goes.
@@ -150,9 +153,19 @@ pub(crate) fn backup(config: &Config, dir: &Path, json: bool) -> Result<ExitCode
             said["why"].as_str().unwrap_or("the server says nothing of it")
         );
     }
+    let damaged: Vec<&str> = said["damaged"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let code = match damaged.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(NOT_WHOLE),
+    };
     if json {
         crate::say!("{said}");
-        return Ok(ExitCode::SUCCESS);
+        return Ok(code);
     }
     crate::say!(
         "backup in {}: {} files, {} bytes, {} of them written now; journal to record {}",
@@ -165,7 +178,10 @@ pub(crate) fn backup(config: &Config, dir: &Path, json: bool) -> Result<ExitCode
     for left_out in said["left_out"].as_array().into_iter().flatten() {
         crate::say!("left out: {}", left_out.as_str().unwrap_or_default());
     }
-    Ok(ExitCode::SUCCESS)
+    for damaged in damaged {
+        crate::say!("damaged, not in the backup: {damaged}");
+    }
+    Ok(code)
 }
 
 /// Whether a backup may be put there: a new or empty folder, or one that holds a backup.
@@ -204,6 +220,8 @@ struct Making<'a> {
     room: Room,
     files: Vec<Kept>,
     left_out: Vec<String>,
+    /// Of the history.
+    damaged: Vec<LeftOut>,
 }
 
 fn make(
@@ -231,6 +249,7 @@ fn make(
         before: Manifest::read(dir).ok().unwrap_or_default(),
         room: Room::of(dir, &config.data_dir, config.journal_reserve_bytes),
         files: Vec::new(),
+        damaged: Vec::new(),
         left_out: vec![
             "admin.token: the local owner's token; a start makes another".to_owned(),
             "ready.json: where the server listens".to_owned(),
@@ -248,7 +267,12 @@ fn make(
     making.database("ledger.sqlite")?;
     let ledger = views.ledger.cursor().context("the ledger cannot be read")?;
     let (first, last) = making.journal(ledger.max(history))?;
-    let Making { files, left_out, .. } = making;
+    let Making {
+        files,
+        left_out,
+        damaged,
+        ..
+    } = making;
     let manifest = Manifest {
         format: manifest::FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -260,9 +284,14 @@ fn make(
         register_cursor: register,
         ledger_cursor: ledger,
         left_out: left_out.clone(),
+        damaged,
         files,
     };
     manifest.write(dir)?;
+    let missing = manifest.missing();
+    for missing in &missing {
+        warn!("the backup in {} is without {missing}", dir.display());
+    }
     sweep(&objects, &manifest);
     let bytes: u64 = manifest.files.iter().map(|file| file.bytes).sum();
     info!(
@@ -282,6 +311,7 @@ fn make(
         "journal": {"first": first, "last": last},
         "cursors": {"history": history, "register": register, "ledger": ledger},
         "left_out": left_out,
+        "damaged": missing,
     }))
 }
 
@@ -341,13 +371,16 @@ impl Making<'_> {
         }
     }
 
-    /// The history's rows as of its last checkpoint; gives its cursor.
+    /// The history's rows as of its last checkpoint; gives its cursor. What is damaged is left out and named. Where that
+    /// is what all other rows stand by, its keyspace is left out whole: what is restored then stands at record 0, and a
+    /// start folds the journal into it again.
     fn history(&mut self) -> Result<u64> {
         let copy = self
             .views
             .history
             .copy()
             .context("the history cannot be copied")?;
+        let mut cursor = copy.cursor();
         for keyspace in copy.keyspaces() {
             let part = self.part(&keyspace);
             let mut sink = Sink::create(&part, &self.room)?;
@@ -364,9 +397,10 @@ impl Making<'_> {
             let written = copy
                 .write(&keyspace, &mut out, &mut pace)
                 .map_err(anyhow::Error::from)
-                .and_then(|_| out.flush().context("the copy cannot be written"));
+                .and_then(|copied| out.flush().context("the copy cannot be written").map(|()| copied));
             drop(out);
-            let (sha256, bytes) = match written.and_then(|()| sink.finish()) {
+            let done = written.and_then(|copied| Ok((copied, sink.finish()?)));
+            let (copied, (sha256, bytes)) = match done {
                 Ok(done) => done,
                 Err(error) => {
                     // As above.
@@ -374,9 +408,15 @@ impl Making<'_> {
                     return Err(error.context(format!("the history's `{keyspace}` cannot be copied")));
                 }
             };
+            self.damaged.extend(copied.left_out);
+            if !copied.is_usable {
+                cursor = 0;
+                std::fs::remove_file(&part).with_context(|| format!("cannot remove {}", part.display()))?;
+                continue;
+            }
             self.take(&format!("history/{keyspace}.rows"), &part, sha256, bytes)?;
         }
-        Ok(copy.cursor())
+        Ok(cursor)
     }
 
     /// The journal's closed segments, after the one that is written was closed; gives their extent, which

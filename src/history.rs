@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use onemap_log::Log;
 use onemap_model::Record;
-use onemap_store::history::{History, HistoryConfig};
+use onemap_store::history::History;
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::{door, house};
+use crate::{door, house, rebuild};
 
 /// Reads every row. Ends with 1 when anything is wrong, and says how it is repaired.
 pub(crate) fn verify(config: &Config, json: bool) -> Result<ExitCode> {
@@ -31,7 +31,7 @@ pub(crate) fn verify(config: &Config, json: bool) -> Result<ExitCode> {
     let is_whole = n_faults == 0 && found["complete"] == true;
     found["ok"] = is_whole.into();
     if !is_whole {
-        found["repair"] = repair(config, &found).into();
+        found["repair"] = repair(config, found["journal"]["first"].as_u64()).into();
     }
     if json {
         crate::say!("{found}");
@@ -197,8 +197,7 @@ fn ask(config: &Config, path: &str, look: impl FnOnce(&History) -> Result<Value>
     ensure!(dir.exists(), "{} holds no history", config.data_dir.display());
     let (log, _) = Log::open(house::log_config(config))
         .with_context(|| format!("the journal in {} cannot be opened", config.data_dir.display()))?;
-    let history = History::open(&dir, HistoryConfig::default())
-        .with_context(|| format!("the history in {} cannot be opened", config.data_dir.display()))?;
+    let history = rebuild::open(config, &config.data_dir)?;
     history.set_retention(config.history.retention.clone());
     let mut found = look(&history)?;
     let status = log.status();
@@ -207,18 +206,26 @@ fn ask(config: &Config, path: &str, look: impl FnOnce(&History) -> Result<Value>
     Ok(found)
 }
 
-/// How what is damaged comes back.
-fn repair(config: &Config, found: &Value) -> String {
-    let first = found["journal"]["first"].as_u64().unwrap_or(1);
+/// How what is damaged comes back. Without the journal's first record it is looked for.
+pub(crate) fn repair(config: &Config, first: Option<u64>) -> String {
+    let first = first.or_else(|| first_record(config)).unwrap_or(1);
     let since = begins(config, first).map_or(String::new(), |time| format!(" ({time})"));
     format!(
-        "repair: `onemap journal replay --into NEW` makes the history again from what the journal holds, from record \
-         {first}{since} on; what is older comes back from a backup with `onemap restore`"
+        "repair: `onemap history rebuild`, with the server stopped, makes the history again from what the journal \
+         holds, from record {first}{since} on, and keeps the damaged one beside it; what is older comes back from a \
+         backup with `onemap restore DIR --data-dir NEW`. `onemap journal replay --into NEW` makes all projections anew, to be \
+         compared"
     )
 }
 
+/// The first record that the journal holds.
+fn first_record(config: &Config) -> Option<u64> {
+    let mut reader = onemap_log::Reader::open_dir(&config.data_dir.join("journal"), 0).ok()?;
+    Some(reader.next().ok()??.position)
+}
+
 /// Time of the first record of the journal's segments that has one.
-fn begins(config: &Config, first: u64) -> Option<String> {
+pub(crate) fn begins(config: &Config, first: u64) -> Option<String> {
     let journal = config.data_dir.join("journal");
     let mut reader = onemap_log::Reader::open_dir(&journal, first.saturating_sub(1)).ok()?;
     for _ in 0..1000 {

@@ -21,7 +21,6 @@ use onemap_store::acts::Acts;
 use onemap_store::attributes::Attributes;
 use onemap_store::engine::Archive;
 use onemap_store::gaps::GapLedger;
-use onemap_store::history::{History, HistoryConfig};
 use onemap_store::latest::Latest;
 use onemap_store::ledger::{Ledger, LedgerReader, Tokens};
 use onemap_store::register::{Register as RegisterFile, RegisterError};
@@ -30,10 +29,10 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::files;
 use crate::pipeline::{
     Adoptions, Parts, Pipeline, Room, WATCH, locate, parse_profile, refused, restore_board,
 };
+use crate::{files, rebuild};
 
 /// Live notices waiting for the pump; when it is slower, screens are told to fetch again.
 const N_NOTICES: usize = 4096;
@@ -200,8 +199,7 @@ fn assemble(
     reader: impl Fn(u64) -> Result<Reader> + Send + 'static,
     fanout: Option<Fanout>,
 ) -> Result<House> {
-    let history = History::open(&dir.join("history"), HistoryConfig::default())
-        .with_context(|| format!("the history in {} cannot be opened", dir.display()))?;
+    let history = rebuild::open(config, dir)?;
     history.set_retention(config.history.retention.clone());
     let cursor = history.cursor();
     let durable = *log.durable().borrow();

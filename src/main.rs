@@ -18,6 +18,7 @@ mod house;
 mod pipeline;
 mod provision;
 mod quarantine;
+mod rebuild;
 mod registrar;
 mod resend;
 mod restore;
@@ -219,6 +220,9 @@ enum HistoryCommand {
     Verify,
     /// Series, points and bytes by week and class, rollups, revisions, layout, cursor.
     Stat,
+    /// Make the history again from what the journal holds, with the server stopped. The old one stays beside it
+    /// under another name.
+    Rebuild,
 }
 
 fn main() -> ExitCode {
@@ -274,6 +278,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Standards(command) => standards::run(&command, json),
         Command::History(HistoryCommand::Verify) => history::verify(&load()?, json),
         Command::History(HistoryCommand::Stat) => history::stat(&load()?, json),
+        Command::History(HistoryCommand::Rebuild) => rebuild::rebuild(&load()?, json),
         Command::Backup { dir } => backup::backup(&load()?, &dir, json),
         Command::Restore { dir } => restore::restore(&dir, &data_dir, json),
         Command::Journal(JournalCommand::Stat) => check::stat(&load()?),

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use onemap_store::history::Restore;
 use serde_json::json;
 
-use crate::backup::{Kept, MANIFEST, Manifest, OBJECTS, digest_of};
+use crate::backup::{Kept, MANIFEST, Manifest, NOT_WHOLE, OBJECTS, digest_of};
 
 /// Stands in a folder while it is being restored; nothing is opened that has it.
 pub(crate) const UNFINISHED: &str = "restore.part";
@@ -41,7 +41,9 @@ pub(crate) fn restore(dir: &Path, data_dir: &Path, json: bool) -> Result<ExitCod
             None => copy(&object, &data_dir.join(&kept.path))?,
         }
     }
-    rows.finish().context("the history cannot be made durable")?;
+    rows.lacks(&manifest.damaged)
+        .and_then(|()| rows.finish())
+        .context("the history cannot be made durable")?;
     for folder in ["journal", "rules", "profiles", "push", "history", "."] {
         let folder = data_dir.join(folder);
         if folder.exists() {
@@ -52,14 +54,19 @@ pub(crate) fn restore(dir: &Path, data_dir: &Path, json: bool) -> Result<ExitCod
     }
     std::fs::remove_file(&unfinished).with_context(|| format!("cannot remove {}", unfinished.display()))?;
     let bytes: u64 = manifest.files.iter().map(|kept| kept.bytes).sum();
+    let missing = manifest.missing();
+    let code = match missing.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(NOT_WHOLE),
+    };
     if json {
         crate::say!(
             "{}",
             json!({"data_dir": data_dir, "files": manifest.files.len(), "bytes": bytes, "made_at": manifest.made_at,
                    "journal": {"first": manifest.journal_first, "last": manifest.journal_last},
-                   "left_out": manifest.left_out})
+                   "left_out": manifest.left_out, "damaged": missing})
         );
-        return Ok(ExitCode::SUCCESS);
+        return Ok(code);
     }
     crate::say!(
         "{} is as {} was at {} (record {}); start it with `onemap serve --data-dir {}`",
@@ -72,7 +79,10 @@ pub(crate) fn restore(dir: &Path, data_dir: &Path, json: bool) -> Result<ExitCod
     for left_out in &manifest.left_out {
         crate::say!("not in the backup: {left_out}");
     }
-    Ok(ExitCode::SUCCESS)
+    for missing in &missing {
+        crate::say!("damaged when the backup was made, and missing here: {missing}");
+    }
+    Ok(code)
 }
 
 /// The keyspace whose rows a file holds.

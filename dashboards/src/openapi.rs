@@ -249,7 +249,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/series/{id}/values",
-        "Values of a series, raw or stepped: agg is mean, min, max, sum, count, first, last, delta, increase, rate or a percentile like p98; fill is none, null, previous, linear or zero. An answer that begins before what retention keeps has kept_from and rollups_from. With from and to it carries a strong ETag.",
+        "Values of a series, raw or stepped: agg is mean, min, max, sum, count, first, last, delta, increase, rate or a percentile like p98; fill is none, null, previous, linear or zero. An answer that begins before what retention keeps has kept_from and rollups_from, one that damaged rows are missing from damaged. With from and to it carries a strong ETag.",
         &[
             "from",
             "to",
@@ -269,7 +269,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/aggregate",
-        "Series of one quantity grouped by division, kind, device or entity, in steps; gaps stay gaps unless fill says otherwise. An answer that begins before what retention keeps has kept_from and rollups_from. With from and to it carries a strong ETag.",
+        "Series of one quantity grouped by division, kind, device or entity, in steps; gaps stay gaps unless fill says otherwise. An answer that begins before what retention keeps has kept_from and rollups_from, one that damaged rows are missing from damaged. With from and to it carries a strong ETag.",
         &[
             "quantity",
             "ch",
@@ -323,7 +323,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/export",
-        "Readings as a file: format is csv, lineprotocol, ndjson or parquet; device and quantity take several, with commas. The header kept-from says from when on values are kept, where the question begins before.",
+        "Readings as a file: format is csv, lineprotocol, ndjson or parquet; device and quantity take several, with commas. The header kept-from says from when on values are kept, where the question begins before. What damaged rows take from it stands behind the last row.",
         &[
             "format",
             "device",

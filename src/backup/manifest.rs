@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use onemap_store::history::LeftOut;
 use serde::{Deserialize, Serialize};
 
 use super::sink::sync_dir;
@@ -46,10 +47,18 @@ pub(crate) struct Manifest {
     pub(crate) ledger_cursor: u64,
     /// What is not in it, and why.
     pub(crate) left_out: Vec<String>,
+    /// What should be in it and could not be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) damaged: Vec<LeftOut>,
     pub(crate) files: Vec<Kept>,
 }
 
 impl Manifest {
+    /// What should be in it and is not, a line each.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        self.damaged.iter().map(ToString::to_string).collect()
+    }
+
     /// Reads the manifest of a backup.
     pub(crate) fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(MANIFEST);

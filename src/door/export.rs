@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Door;
+use crate::backup::NOT_WHOLE;
 use crate::commanding::escaped;
 use crate::files;
 
@@ -90,42 +91,47 @@ impl Door {
                 bail!("Parquet is no text: say where it goes with --out FILE");
             }
             let mut out = BufWriter::new(io::stdout().lock());
-            self.fetch(&args.path(), &mut out)?;
-            return Ok(ExitCode::SUCCESS);
+            let fetched = self.fetch(&args.path(), &mut out)?;
+            return Ok(fetched.code(args.format));
         };
         let part = part_of(file);
-        let written = self.fetch_into(&args.path(), &part).and_then(|n| {
+        let written = self.fetch_into(&args.path(), &part).and_then(|fetched| {
             std::fs::rename(&part, file)
                 .with_context(|| format!("{} cannot take its place", part.display()))?;
-            Ok(n)
+            Ok(fetched)
         });
         if written.is_err() {
             // It may not have been made at all.
             let _ = std::fs::remove_file(&part);
         }
-        let n = written?;
+        let fetched = written?;
+        let n = fetched.bytes;
         if json {
-            crate::say!("{}", json!({"file": file.display().to_string(), "bytes": n}));
+            let is_whole = fetched.damage(args.format).is_none();
+            crate::say!(
+                "{}",
+                json!({"file": file.display().to_string(), "bytes": n, "whole": is_whole})
+            );
         } else {
             crate::say!("{n} bytes in {}", file.display());
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(fetched.code(args.format))
     }
 
-    /// Fetches into a file that is made for it; how many bytes.
-    fn fetch_into(&self, path: &str, file: &Path) -> Result<u64> {
+    /// Fetches into a file that is made for it.
+    fn fetch_into(&self, path: &str, file: &Path) -> Result<Fetched> {
         let cannot = || format!("{} cannot be written", file.display());
         let file = File::create(file).with_context(cannot)?;
         files::make_usual(&file).with_context(cannot)?;
         let mut out = BufWriter::new(file);
-        let n = self.fetch(path, &mut out)?;
+        let fetched = self.fetch(path, &mut out)?;
         let out = out.into_inner().map_err(io::IntoInnerError::into_error);
         out.and_then(|file| file.sync_all()).with_context(cannot)?;
-        Ok(n)
+        Ok(fetched)
     }
 
-    /// Passes the body of an answer on while it comes; how many bytes it had. An answer that is cut is an error.
-    fn fetch(&self, path: &str, out: &mut dyn Write) -> Result<u64> {
+    /// Passes the body of an answer on while it comes. An answer that is cut is an error.
+    fn fetch(&self, path: &str, out: &mut dyn Write) -> Result<Fetched> {
         // However long the whole takes.
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -150,9 +156,78 @@ impl Door {
                 problem["detail"].as_str().unwrap_or(text.trim())
             );
         }
-        let n = io::copy(&mut body, out).context("the export was cut short")?;
-        out.flush().context("the export cannot be written")?;
+        let mut watched = Watched {
+            out,
+            fetched: Fetched::default(),
+        };
+        io::copy(&mut body, &mut watched).context("the export was cut short")?;
+        watched.flush().context("the export cannot be written")?;
+        Ok(watched.fetched)
+    }
+}
+
+/// Bytes at the end of an export in which it stands when it is not whole.
+const N_TAIL: usize = 8 << 10;
+
+/// What was passed on.
+#[derive(Default)]
+struct Fetched {
+    bytes: u64,
+    /// The last of them.
+    tail: Vec<u8>,
+}
+
+impl Fetched {
+    /// What the export says at its end of damaged rows that it is without.
+    fn damage(&self, format: Format) -> Option<String> {
+        let tail = String::from_utf8_lossy(&self.tail);
+        let last = tail.trim_end().lines().next_back().unwrap_or_default();
+        match format {
+            Format::Csv | Format::Lineprotocol => last.strip_prefix("# damaged: ").map(str::to_owned),
+            Format::Ndjson => {
+                let last: Value = serde_json::from_str(last).ok()?;
+                last.get("damaged").map(Value::to_string)
+            }
+            Format::Parquet => {
+                let (_, said) = tail.split_once("onemap.damaged")?;
+                let said = &said[said.find('{')?..];
+                said.find('}').map(|end| said[..=end].to_owned())
+            }
+        }
+    }
+
+    /// Success, or a code of its own and a word about it.
+    fn code(&self, format: Format) -> ExitCode {
+        let Some(said) = self.damage(format) else {
+            return ExitCode::SUCCESS;
+        };
+        eprintln!(
+            "onemap: the export is not whole, damaged rows of the history are left out: {said}; \
+             `onemap history verify` names them"
+        );
+        ExitCode::from(NOT_WHOLE)
+    }
+}
+
+/// Passes on, and remembers the end.
+struct Watched<'a> {
+    out: &'a mut dyn Write,
+    fetched: Fetched,
+}
+
+impl Write for Watched<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.out.write(bytes)?;
+        let tail = &mut self.fetched.tail;
+        tail.extend_from_slice(&bytes[n.saturating_sub(N_TAIL)..n]);
+        if tail.len() > 2 * N_TAIL {
+            tail.drain(..tail.len() - N_TAIL);
+        }
+        self.fetched.bytes += n as u64;
         Ok(n)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

@@ -104,6 +104,8 @@ pub(crate) struct Pipeline {
     spool: Option<Arc<Spool>>,
     /// Last position given to the spool.
     spooled: u64,
+    /// Records behind it are not folded.
+    last: u64,
     /// Set while the pipeline runs: a write or a look-up that fails is tried again until this says stop.
     patience: Option<Arc<AtomicBool>>,
 }
@@ -188,10 +190,16 @@ impl Pipeline {
             room,
             spool: None,
             spooled: 0,
+            last: u64::MAX,
             patience: None,
         };
         pipeline.show_states();
         pipeline
+    }
+
+    /// From now on ends at a record as if the journal did.
+    pub(crate) fn fold_no_further_than(&mut self, last: u64) {
+        self.last = last;
     }
 
     /// Last position folded.
@@ -264,6 +272,9 @@ impl Pipeline {
             let position = entry.position;
             if position <= self.position {
                 continue;
+            }
+            if position > self.last {
+                break;
             }
             match Record::decode(entry.kind, entry.body) {
                 // The entry borrows the reader; the fold needs the rest of self.

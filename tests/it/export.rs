@@ -429,12 +429,22 @@ fn a_long_export_takes_little_room_and_ends_with_its_token() {
     let path = |format: &str| format!("/api/v1/export?format={format}");
     let before = resident(&server);
     // Whole, forty answers of thirty megabytes would be more than a gigabyte.
-    let still: Vec<TcpStream> = formats
-        .iter()
-        .cycle()
-        .take(40)
-        .map(|format| ask(&server, &server.token, &path(format)))
+    let tokens: Vec<String> = (0..4)
+        .map(|_| server.post("/api/v1/tokens", &json!({"role": "viewer"})))
+        .map(|made| made["token"].as_str().unwrap().to_owned())
         .collect();
+    let still: Vec<TcpStream> = (0..40)
+        .map(|i| ask(&server, &tokens[i / 10], &path(formats[i % 4])))
+        .collect();
+    // One token has its share of them and no more.
+    let two_more: Vec<TcpStream> = (0..2).map(|_| ask(&server, &tokens[0], &path("csv"))).collect();
+    let (status, refused) = request(&server.http, &tokens[0], "GET", &path("csv"), None);
+    assert_eq!(
+        (status, &refused["code"]),
+        (429, &json!("too_many_exports")),
+        "{refused}"
+    );
+    drop(two_more);
     // By the command line, which has no limit of its own.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("all.csv");

@@ -13,7 +13,7 @@ use crate::server::{CONFIG, Server, binary, wait_for};
 const SOON: Duration = Duration::from_secs(30);
 
 /// Makes the history of a folder anew, row by row as it was, but for one bit of a chunk.
-fn flip_a_bit(dir: &Path) {
+pub fn flip_a_bit(dir: &Path) {
     let whole = History::open(&dir.join("history"), HistoryConfig::default()).unwrap();
     let copy = whole.copy().unwrap();
     let damaged = Restore::begin(&dir.join("damaged")).unwrap();

@@ -181,7 +181,7 @@ pub(crate) async fn show(
     }
     span.check_points(asked.chosen.iter().map(|chosen| &chosen.info))?;
     let quantity = query.quantity;
-    let made = turns.once(views, move |views| {
+    let made = turns.once_noting(views, move |views| {
         let Asked {
             chosen,
             entities,
@@ -223,7 +223,8 @@ pub(crate) async fn show(
             serde_json::to_vec(&answer).expect("answers have text keys only")
         ))
     });
-    let mut response = rows::json(made.await??);
+    let (answer, missing) = made.await?;
+    let mut response = rows::told(answer?, &missing);
     if let Some(tag) = tag {
         tag.put(&mut response);
     }

@@ -15,6 +15,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use onemap_store::engine::StoreError;
+use onemap_store::history::{Missing, noting};
 use onemap_store::ledger::TokenHash;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -174,11 +175,15 @@ pub(crate) async fn answer(
         n: 0,
         limit,
     };
+    let mut missing = Missing::default();
     let mut make = move |views: &Views| {
-        let more = piece(views, N_ROWS, &mut rows)?;
+        let (more, left_out) = noting(|| piece(views, N_ROWS, &mut rows));
+        let more = more?;
+        missing.add(left_out);
         if let More::No(next) = &more {
             rows.bytes.extend_from_slice(b"],\"next\":");
             serde_json::to_writer(&mut rows.bytes, next).expect("a text is JSON");
+            rows.bytes.extend_from_slice(damaged(&missing).as_bytes());
             rows.bytes.extend_from_slice(tail.as_bytes());
             rows.bytes.push(b'}');
         }
@@ -207,6 +212,27 @@ pub(crate) async fn answer(
             None => make(&views).map_err(|error: StoreError| error.into()),
         },
     )))
+}
+
+/// The member `damaged` of an answer, with a comma before it; nothing when no damaged row was left out of it.
+fn damaged(missing: &Missing) -> String {
+    let damage = missing.damage();
+    damage.map_or_else(String::new, |damage| {
+        let damage = serde_json::to_string(&damage).expect("numbers and times are text");
+        format!(",\"damaged\":{damage}")
+    })
+}
+
+/// An answer, which is a JSON object with members, that says which damaged rows it is without.
+pub(crate) fn told(mut object: Vec<u8>, missing: &Missing) -> Response {
+    let said = damaged(missing);
+    if !said.is_empty()
+        && let Some(b'}') = object.pop()
+    {
+        object.extend_from_slice(said.as_bytes());
+        object.push(b'}');
+    }
+    json(object)
 }
 
 /// The bytes of a piece, and whether there are more.
@@ -259,6 +285,18 @@ impl Turns {
         views: Arc<Views>,
         read: impl FnOnce(&Views) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
+        Ok(self.once_noting(views, read).await?.0)
+    }
+
+    /// As [`Turns::once`], with the damaged rows that were left out.
+    ///
+    /// # Errors
+    /// As [`Turns::once`].
+    pub(crate) async fn once_noting<T: Send + 'static>(
+        &self,
+        views: Arc<Views>,
+        read: impl FnOnce(&Views) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<(T, Missing), Problem> {
         let turn = tokio::time::timeout(PATIENCE, self.questions.clone().acquire_owned());
         let Ok(turn) = turn.await else {
             let why = format!(
@@ -271,9 +309,9 @@ impl Turns {
         // The other tasks of this thread go on elsewhere meanwhile.
         let made = tokio::task::block_in_place(|| {
             catch_unwind(AssertUnwindSafe(|| {
-                let made = read(&views);
+                let (made, missing) = noting(|| read(&views));
                 drop(turn);
-                made
+                made.map(|made| (made, missing))
             }))
         });
         let panicked = |_| Problem::internal(&io::Error::other("a read of the history panicked"));

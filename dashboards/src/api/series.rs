@@ -202,7 +202,7 @@ pub(crate) async fn values(
             let filling = Filling::of(query.fill, query.max_gap.as_deref(), step)?;
             span.check_steps(step, 1)?;
             span.check_points(std::iter::once(&info))?;
-            let steps = turns.once(views.clone(), move |views| {
+            let steps = turns.once_noting(views.clone(), move |views| {
                 let takes = |quality: Quality| marks.takes(quality);
                 let takes = marks.filter(&takes);
                 let which = Which { known_at, takes };
@@ -210,10 +210,10 @@ pub(crate) async fn values(
                     .archive
                     .downsample_of(id, (span.from, span.to), step, agg, which)
             });
-            let steps = steps.await?;
+            let (steps, missing) = steps.await?;
             // Once more: it may have been raised before they were read.
             let kept = KeptRow::of(&views, [id], span.from);
-            rows::json(steps_page(&steps, filling, kept, &around(kept)))
+            rows::told(steps_page(&steps, filling, kept, &around(kept)), &missing)
         }
         None => {
             let limit = query.shape.limit(query.limit)?;

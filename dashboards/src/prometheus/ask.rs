@@ -7,6 +7,7 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use onemap_model::Scope;
 use onemap_model::scope::Permission;
+use onemap_store::history::{Damage, noting};
 use promql_parser::parser::VectorSelector;
 use serde_json::{Value, json};
 
@@ -111,8 +112,12 @@ async fn answered(
         let source = |selector: &VectorSelector, span: (i64, i64), take: &mut Take<'_>| {
             catalogue.read(selector, span, &meter, take)
         };
-        let mut found = evaluate(&text, &source, &meter)?;
+        let (found, missing) = noting(|| evaluate(&text, &source, &meter));
+        let mut found = found?;
         let mut warnings = catalogue.gone.warnings();
+        warnings.extend(missing.damage().map(|Damage { rows, from, to }| {
+            format!("{rows} damaged rows are left out: values from {from} to {to} may be missing")
+        }));
         if found.n_series() > limit {
             found.truncate(limit);
             warnings.push("results truncated due to limit".to_owned());

@@ -21,9 +21,9 @@ use super::write::Writer;
 use super::{History, HistoryError, SeriesId};
 
 /// Where the cursor and the sizes are kept.
-const CURSOR: &[u8] = b"cursor";
+pub(super) const CURSOR: &[u8] = b"cursor";
 /// Before the name of an extra.
-const EXTRA: &str = "extra/";
+pub(super) const EXTRA: &str = "extra/";
 
 /// What a checkpoint leaves to be done in memory when it is on the disk.
 pub(super) struct Made {

@@ -30,7 +30,7 @@ use fjall::{
 use super::block::{self, Columns};
 use super::chunk::{self, Header, key, partition_of, partition_range};
 use super::memory::unpoisoned;
-use super::{HistoryConfig, HistoryError, SeriesId};
+use super::{HistoryConfig, HistoryError, SeriesId, missing};
 
 /// Layout that this program writes: 2 has closed days in the least room, rollups, and columns that 1 does
 /// not know, 3 delays in seconds and what came since the heads were written, 4 growth beside the heads.
@@ -337,7 +337,8 @@ impl Disk {
                     .and_then(|before| snapshot.range(&keyspace, before).next_back());
                 let within = key(series.0, from.max(start), 0)..=key(series.0, to.min(end), u32::MAX);
                 let place = key(series.0, from.max(start), 0);
-                let chunk = move |row| self.chunk_or_end(row, place).transpose();
+                let last = to.min(end);
+                let chunk = move |row| self.chunk_or_end(row, place, last).transpose();
                 let reaching = reaching.into_iter().map_while(chunk);
                 reaching.chain(snapshot.range(&keyspace, within).map_while(chunk))
             })
@@ -347,19 +348,29 @@ impl Disk {
 
     /// A chunk; `None` is damage.
     fn chunk(&self, row: Guard, place: [u8; 16]) -> Result<Option<Chunk>, HistoryError> {
-        Ok(self.chunk_or_end(row, place)?.flatten())
+        Ok(self.chunk_or_end(row, place, i64::MAX)?.flatten())
     }
 
     /// A chunk, `Some(None)` where it is damaged; `None` where a whole block of rows is: then nothing more can be
-    /// read from the same look, since the engine leaves out what stood beside it.
-    fn chunk_or_end(&self, row: Guard, place: [u8; 16]) -> Result<Option<Option<Chunk>>, HistoryError> {
+    /// read from the same look, since the engine leaves out what stood beside it. What is damaged is noted as
+    /// missing up to `last`, or up to the chunk behind it.
+    fn chunk_or_end(
+        &self,
+        row: Guard,
+        place: [u8; 16],
+        last: i64,
+    ) -> Result<Option<Option<Chunk>>, HistoryError> {
         self.is_to_stay()?;
+        let first = |key: &[u8]| chunk::read_key(key).map_or(i64::MIN, |(_, first, _)| first);
         let Some((key, row)) = self.sound("block of chunks", &place, row.into_inner())? else {
+            missing::note(&place, (first(&place).min(last), last));
             return Ok(None);
         };
+        missing::ends_before(first(&key));
         let chunk = Chunk::read(key.clone(), row);
         if chunk.is_none() {
             self.report_damage("chunk", &key);
+            missing::note(&key, (first(&key).max(first(&place)), last));
         }
         Ok(Some(chunk))
     }

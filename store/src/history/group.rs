@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use onemap_model::Timestamp;
 
+use super::missing::{noting, take_up};
 use super::point::{Across, Agg, GroupStep, Over, Step};
 use super::query::Which;
 use super::steps::Grid;
@@ -92,11 +93,12 @@ impl History {
         std::thread::scope(|scope| {
             let others: Vec<_> = others
                 .chunks(own.len())
-                .map(|some| scope.spawn(|| read(some)))
+                .map(|some| scope.spawn(|| noting(|| read(some))))
                 .collect();
             let mut all = read(own)?;
             for other in others {
-                let steps = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+                let (steps, missing) = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+                take_up(missing);
                 all.extend(steps?);
             }
             Ok(all)

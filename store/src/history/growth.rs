@@ -15,6 +15,7 @@ use super::block::{as_decimals, from_decimal};
 use super::chunk::unseal;
 use super::column::{Input, put_column, put_unsigned, read_column};
 use super::disk::Disk;
+use super::load::Gone;
 use super::memory::Memory;
 use super::point::Kept;
 use super::{HistoryError, SeriesId};
@@ -175,7 +176,12 @@ impl Rows {
 impl Disk {
     /// Lays the rows over the heads as they were read, the oldest first, each over those heads that do not have
     /// it yet. A damaged row is reported and left out.
-    pub(super) fn load_growth(&self, memory: &Memory, next: u64) -> Result<Rows, HistoryError> {
+    pub(super) fn load_growth(
+        &self,
+        memory: &Memory,
+        next: u64,
+        gone: &mut Gone,
+    ) -> Result<Rows, HistoryError> {
         let mut rows = Rows {
             next,
             ..Rows::default()
@@ -184,6 +190,7 @@ impl Disk {
             let (key, row) = row.into_inner().map_err(HistoryError::reading)?;
             let Some(number) = number_of(&key) else {
                 self.report_damage("growth", &key);
+                gone.n_growth += 1;
                 continue;
             };
             let mut n_points = 0;
@@ -194,7 +201,10 @@ impl Disk {
                         memory.write(id, |series| series.grow(number, points));
                     }
                 }
-                None => self.report_damage("growth", &key),
+                None => {
+                    self.report_damage("growth", &key);
+                    gone.n_growth += 1;
+                }
             }
             rows.note(number, n_points);
         }

@@ -1,16 +1,30 @@
 //! Bringing a history back from its folder.
 
-use fjall::{Readable, Snapshot};
+use fjall::{OwnedWriteBatch, PersistMode, Readable, Snapshot};
 use onemap_model::SeriesKey;
 
 use super::chunk::{self, key, read_key};
 use super::disk::{Disk, FORMAT, OLDEST_FORMAT};
-use super::memory::Series;
+use super::memory::{Memory, Series};
+use super::missing::{ALL_SERIES, Loss, Lost};
 use super::series::parse_key;
 use super::{HistoryError, SeriesId};
 
 /// Where the number of the layout is kept.
-const FORMAT_ROW: &[u8] = b"format";
+pub(super) const FORMAT_ROW: &[u8] = b"format";
+/// Where it is kept what damaged rows took with them.
+const LOST: &[u8] = b"lost";
+/// Losses that are kept apart.
+const N_LOST: usize = 1000;
+
+/// What could not be read of the newest points while a history is opened.
+#[derive(Default)]
+pub(super) struct Gone {
+    /// Series whose head is damaged.
+    heads: Vec<SeriesId>,
+    /// Rows of growth that are.
+    pub(super) n_growth: usize,
+}
 
 impl Disk {
     /// Checks the number of the layout, and writes it into a new database or one of an older layout: from
@@ -63,18 +77,20 @@ impl Disk {
 
     /// What memory held of a series at the last checkpoint. When that row is damaged, the extent is
     /// found from the chunks and the points of the head are lost.
-    pub(super) fn load_head(&self, id: SeriesId) -> Result<Series, HistoryError> {
+    pub(super) fn load_head(&self, id: SeriesId, gone: &mut Gone) -> Result<Series, HistoryError> {
         let key = id.0.to_be_bytes();
         let read = self.heads.get(key);
-        if let Ok(None) = read {
-            return Ok(Series::default());
-        }
+        // A backup may have had to leave it out.
+        let is_absent = matches!(read, Ok(None));
         let row = self.sound("block of heads", &key, read)?.flatten();
         let read = row.as_ref().and_then(|row| chunk::unseal(&key, row));
         if let Some(series) = read.and_then(Series::read) {
             return Ok(series);
         }
-        self.report_damage("head", &key);
+        if !is_absent {
+            self.report_damage("head", &key);
+            gone.heads.push(id);
+        }
         let mut series = Series::default();
         let snapshot = self.db.snapshot();
         for chunk in self.chunks(&snapshot, id, (i64::MIN, i64::MAX)) {
@@ -91,6 +107,71 @@ impl Disk {
             series.frontier = Some(chunk.header.last);
         }
         Ok(series)
+    }
+
+    /// What is known to be lost, with what was lost just now, which is remembered: the rows that held it are
+    /// written anew.
+    pub(super) fn load_lost(&self, memory: &Memory, gone: Gone) -> Result<Vec<Lost>, HistoryError> {
+        let mut lost = self.known_lost()?;
+        let newest = memory.newest().unwrap_or(i64::MAX);
+        let n_known = lost.len();
+        for id in gone.heads {
+            let first = memory.read(id, Series::last).flatten();
+            let first = first.map_or(i64::MIN, |at| at.saturating_add(1));
+            // Found at a start before, and no checkpoint has had to write it anew since.
+            let is_it = |known: &Lost| known.series == (id.0, id.0) && known.times.0 <= first;
+            if lost.iter().any(is_it) {
+                continue;
+            }
+            lost.push(Lost {
+                loss: Loss::Values,
+                series: (id.0, id.0),
+                times: (first, newest),
+            });
+        }
+        let is_of_all = |known: &Lost| known.series == ALL_SERIES && known.times.1 >= newest;
+        if gone.n_growth > 0 && !lost.iter().any(is_of_all) {
+            lost.push(Lost {
+                loss: Loss::Values,
+                series: ALL_SERIES,
+                times: (memory.oldest_of_heads().unwrap_or(i64::MIN), newest),
+            });
+        }
+        if lost.len() == n_known {
+            return Ok(lost);
+        }
+        if lost.len() > N_LOST {
+            // As one span of all series: too much is said then, and nothing hidden.
+            let join = |a: (i64, i64), b: (i64, i64)| (a.0.min(b.0), a.1.max(b.1));
+            let times = lost.iter().map(|lost| lost.times).reduce(join);
+            lost = vec![Lost {
+                loss: Loss::Values,
+                series: ALL_SERIES,
+                times: times.unwrap_or((i64::MIN, newest)),
+            }];
+        }
+        self.keep_lost(&lost)?;
+        Ok(lost)
+    }
+
+    /// What was lost before.
+    pub(super) fn known_lost(&self) -> Result<Vec<Lost>, HistoryError> {
+        let Some(row) = self.meta.get(LOST).map_err(HistoryError::reading)? else {
+            return Ok(Vec::new());
+        };
+        let lost = chunk::unseal(LOST, &row).and_then(|row| serde_json::from_slice(row).ok());
+        if lost.is_none() {
+            self.report_damage("row of what is lost", LOST);
+        }
+        Ok(lost.unwrap_or_default())
+    }
+
+    pub(super) fn keep_lost(&self, lost: &[Lost]) -> Result<(), HistoryError> {
+        let row = serde_json::to_vec(lost).unwrap_or_default();
+        let mut batch =
+            OwnedWriteBatch::with_capacity(self.db.clone(), 1).durability(Some(PersistMode::SyncAll));
+        batch.insert(&self.meta, LOST, chunk::seal(LOST, row));
+        batch.commit().map_err(HistoryError::writing)
     }
 
     /// The first time of the chunk that begins last in `from..before`.

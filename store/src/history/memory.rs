@@ -263,6 +263,19 @@ impl Memory {
         }
         counts
     }
+    /// The newest time of all series.
+    pub(super) fn newest(&self) -> Option<i64> {
+        self.most(|series| series.last())
+    }
+    /// The oldest time of all heads.
+    pub(super) fn oldest_of_heads(&self) -> Option<i64> {
+        self.most(|series| series.head.first().map(|at| at.saturating_neg()))
+            .map(i64::saturating_neg)
+    }
+    fn most(&self, of: impl Fn(&Series) -> Option<i64>) -> Option<i64> {
+        let of_shard = |shard: &RwLock<Vec<Series>>| unpoisoned(shard.read()).iter().filter_map(&of).max();
+        self.shards.iter().filter_map(of_shard).max()
+    }
     /// Changes a series, which begins empty.
     pub(super) fn write<R>(&self, id: SeriesId, change: impl FnOnce(&mut Series) -> R) -> R {
         let mut shard = unpoisoned(self.shards[id.index() % N_SHARDS].write());

@@ -24,6 +24,7 @@ mod growth;
 mod let_go;
 mod load;
 mod memory;
+mod missing;
 mod point;
 mod query;
 mod read;
@@ -58,11 +59,12 @@ pub use care::Cared;
 pub(crate) use change::{Change, Seen};
 pub(crate) use chunk::Numbers;
 pub(crate) use column::{Input, put_signed, put_unsigned};
-pub use copy::{Copy, CopyError, Restore};
+pub use copy::{Copied, Copy, CopyError, LeftOut, Restore};
 pub use group::Member;
 pub(crate) use group::{Gathered, percentile};
 pub use let_go::LetGo;
 use memory::{Memory, SealAt, unpoisoned};
+pub use missing::{Damage, Loss, Lost, Missing, noting};
 pub use point::{Across, Agg, GroupStep, HistoryStats, Kind, Outcome, Over, Point, Step, Version};
 pub use query::Which;
 use reopen::Slot;
@@ -184,6 +186,8 @@ pub struct History {
     /// Held while a slice of the scrub is read.
     scrubbing: Mutex<()>,
     floors: RwLock<Floors>,
+    /// What damaged rows of heads took with them.
+    lost: RwLock<Vec<Lost>>,
     /// Times from here on are taken whatever their quantity.
     closing: AtomicI64,
     /// When what is taken is to be looked at again.
@@ -206,15 +210,17 @@ impl History {
         let mut dictionary = Dictionary::default();
         let memory = Memory::default();
         let mut next_growth = 0;
+        let mut gone = load::Gone::default();
         for (id, key) in disk.load_series()? {
             dictionary.enter(id, key);
-            let series = disk.load_head(id)?;
+            let series = disk.load_head(id, &mut gone)?;
             next_growth = next_growth.max(series.grown_from);
             memory.write(id, |place| *place = series);
         }
         let mut writer = Writer::default();
         writer.n_batches = n_batches;
-        writer.growth = disk.load_growth(&memory, next_growth)?;
+        writer.growth = disk.load_growth(&memory, next_growth, &mut gone)?;
+        let lost = disk.load_lost(&memory, gone)?;
         let floors = Floors::load(&disk)?;
         disk.drop_gone(floors.gone())?;
         let cared_to = care::read_extent(&disk)?.map_or(i64::MIN, |extent| extent.end());
@@ -251,6 +257,7 @@ impl History {
             scrubbing: Mutex::default(),
             closing: floors.highest().into(),
             floors: RwLock::new(floors),
+            lost: RwLock::new(lost),
             next_closing: i64::MAX.into(),
             n_checkpoints: 1.into(),
             trimmed_at: 0.into(),

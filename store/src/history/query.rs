@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use onemap_model::{Quality, Timestamp, Value};
 
+use super::missing::Loss;
 use super::point::{Kept, Point, Version};
 use super::read::{Part, View};
 use super::revisions::{Replaced, ReplacedByTime};
@@ -82,6 +83,11 @@ impl History {
         let Some(view) = View::of(&disk, &self.memory, id) else {
             return Ok(());
         };
+        let losses: &[Loss] = match which.known_at {
+            Some(_) => &[Loss::Values, Loss::Replaced],
+            None => &[Loss::Values],
+        };
+        self.note_lost(id, range(from, to), losses);
         if which.known_at.is_some() {
             return self.kept(&view, range(from, to), which, &mut |kept| take(kept.point()));
         }
@@ -146,6 +152,7 @@ impl History {
         let Some(view) = View::of(&disk, &self.memory, id) else {
             return Ok(());
         };
+        self.note_lost(id, range(from, to), &[Loss::Values, Loss::Replaced]);
         self.each_version(
             &view,
             range(from, to),
@@ -173,6 +180,7 @@ impl History {
         let Some(view) = View::of(&disk, &self.memory, id) else {
             return Ok(());
         };
+        self.note_lost(id, range(from, to), &[Loss::Values, Loss::Replaced]);
         self.with_earlier(&view, range(from, to), &mut |shown, earlier| {
             let known = |version: &Version| which.knows(version.received_at.ms());
             match revisions::versions(shown, earlier).filter(known).last() {

@@ -18,7 +18,7 @@ use super::memory::Memory;
 use super::point::Kept;
 use super::revisions::Pending;
 use super::run::{Piece, Run, overlay};
-use super::{HistoryError, SeriesId};
+use super::{HistoryError, SeriesId, missing};
 
 /// What memory and disk hold of one series at one moment.
 pub(super) struct View {
@@ -83,6 +83,7 @@ impl Source<'_> {
             Source::Memory(piece) => piece.points(),
             Source::Chunk(chunk) => chunk.points().unwrap_or_else(|| {
                 disk.report_damage("chunk", &chunk.key);
+                missing::note(&chunk.key, (chunk.header.first, chunk.header.last));
                 Vec::new()
             }),
         }
@@ -156,8 +157,20 @@ impl View {
         late.retain(|p| (from..=to).contains(&p.at));
         let mut late = late.as_slice();
 
+        // What memory has, too, is not missing: all chunks lie before it.
+        let in_memory = self
+            .sealed
+            .first()
+            .map_or_else(|| self.head.first(), |run| run.first());
+        let end_of_chunks = std::iter::from_fn(|| {
+            in_memory.into_iter().for_each(missing::ends_before);
+            None
+        });
         let mut sources = Sources {
-            chunks: disk.chunks(&self.snapshot, self.id, (from, to)).peekable(),
+            chunks: disk
+                .chunks(&self.snapshot, self.id, (from, to))
+                .chain(end_of_chunks)
+                .peekable(),
             memory: self
                 .sealed
                 .iter()

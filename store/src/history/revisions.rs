@@ -14,7 +14,7 @@ use super::chunk::{key, read_key, seal, unseal};
 use super::column::{Input, put_unsigned};
 use super::disk::Disk;
 use super::point::{Kept, Version};
-use super::{HistoryError, SeriesId};
+use super::{HistoryError, SeriesId, missing};
 
 /// A value that a later one of the same time replaced.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +70,7 @@ pub(super) fn load(
     for row in snapshot.range(&disk.revisions, range) {
         let place = key(series.0, from, 0);
         let Some((key, row)) = disk.sound("block of revisions", &place, row.into_inner())? else {
+            missing::note(&place, (from, to));
             break;
         };
         match Replaced::decode(&key, &row) {
@@ -79,7 +80,11 @@ pub(super) fn load(
                     .or_default()
                     .insert(replaced.ordinal, replaced);
             }
-            None => disk.report_damage("revision", &key),
+            None => {
+                disk.report_damage("revision", &key);
+                let at = read_key(&key).map_or((from, to), |(_, at, _)| (at, at));
+                missing::note(&key, at);
+            }
         }
     }
     if from <= to {

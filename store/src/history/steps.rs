@@ -9,12 +9,13 @@ use onemap_model::Timestamp;
 use super::change::{Change, Seen};
 use super::chunk::{Numbers, is_flagged, key, read_key, unseal};
 use super::group::percentile;
+use super::missing::Loss;
 use super::point::{Agg, Kept, Step};
 use super::query::{Which, range};
 use super::read::View;
 use super::rollup::{Day, HOUR_MS, Held, can_answer, day_of, day_range};
 use super::sum::sum_up;
-use super::{History, HistoryError, SeriesId};
+use super::{History, HistoryError, SeriesId, missing};
 
 /// Most steps one answer may have.
 const MAX_STEPS: u64 = 1_000_000;
@@ -69,6 +70,7 @@ impl History {
     ) -> Result<Vec<(Step, u64)>, HistoryError> {
         let disk = self.disk()?;
         let view = (grid.n > 0).then(|| View::of(&disk, &self.memory, id)).flatten();
+        self.note_lost(id, grid.range(), &[Loss::Values]);
         let mut held = vec![Held::default(); grid.len()];
         let values: Vec<Option<f64>> = match (view, agg) {
             (None, _) => vec![None; grid.len()],
@@ -247,6 +249,8 @@ impl History {
         let (mut from, mut to) = (day_of(first), day_of(last));
         // Of days whose values are gone the hours are taken, also when they are not asked for as a whole.
         let (hours, days_from) = self.hours_only(view);
+        let before = day_range(hours).0.saturating_sub(1);
+        self.note_lost(view.id, (first, last.min(before)), &[Loss::Hours]);
         from += i64::from(day_range(from).0 < first && from >= hours);
         to -= i64::from(day_range(to).1 > last && to >= hours);
         from = from.max(days_from);
@@ -258,13 +262,25 @@ impl History {
         for row in view.snapshot.range(&disk.rollups, rows) {
             let place = key(view.id.0, from, 0);
             let Some((key, row)) = disk.sound("block of rollups", &place, row.into_inner())? else {
+                // Of days whose points are there they are counted instead.
+                if from < hours {
+                    missing::note(
+                        &place,
+                        (first.max(day_range(from).0), last.min(day_range(hours).0 - 1)),
+                    );
+                }
                 break;
             };
             let day = read_key(&key).map(|(_, day, _)| day);
             match (day, unseal(&key, &row).and_then(Day::decode)) {
                 (Some(day), Some(rollup)) if !view.stale.contains(&day) => days.push((day, rollup)),
                 (Some(_), Some(_)) => {}
-                _ => disk.report_damage("rollup", &key),
+                _ => {
+                    disk.report_damage("rollup", &key);
+                    if let Some(day) = day.filter(|day| *day < hours) {
+                        missing::note(&key, day_range(day));
+                    }
+                }
             }
         }
         Ok(days)

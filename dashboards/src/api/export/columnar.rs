@@ -7,9 +7,11 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use onemap_model::Value;
+use onemap_store::history::Damage;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
@@ -20,6 +22,9 @@ use super::text::marks;
 
 /// Rows of one group, at least: about ten megabytes while it is gathered.
 const N_GROUP: usize = 65_536;
+
+/// Name of the metadata that says which damaged rows are left out.
+const DAMAGED: &str = "onemap.damaged";
 
 const SCHEMA: &str = "message readings {
     REQUIRED BYTE_ARRAY device (STRING);
@@ -137,6 +142,13 @@ impl Columns {
         }
     }
 
+    /// Puts what damaged rows took from it among the file's own metadata.
+    pub(super) fn damaged(&mut self, damage: &Damage) {
+        let said = serde_json::to_string(damage).expect("numbers and times are text");
+        let pair = KeyValue::new(DAMAGED.to_owned(), said);
+        self.file.append_key_value_metadata(pair);
+    }
+
     /// Closes the group when it is full or the last one, and puts what is written to `out`.
     pub(super) fn flush(&mut self, out: &mut Vec<u8>, is_end: bool) -> Result<(), ParquetError> {
         let n = self.group.channels.len();
@@ -237,6 +249,27 @@ mod tests {
             n_read += 1;
         }
         assert_eq!(n_read, n);
+    }
+
+    #[test]
+    fn what_damage_took_stands_in_the_metadata_near_the_end() {
+        let at = onemap_model::Timestamp::from_ms;
+        let damage = Damage {
+            rows: 3,
+            from: at(0),
+            to: at(5),
+        };
+        let mut columns = Columns::new().unwrap();
+        columns.damaged(&damage);
+        let mut out = Vec::new();
+        columns.flush(&mut out, true).unwrap();
+        let reader = SerializedFileReader::new(bytes::Bytes::from(out)).unwrap();
+        let pairs = reader.metadata().file_metadata().key_value_metadata().unwrap();
+        assert_eq!(pairs[0].key, DAMAGED);
+        assert!(
+            pairs[0].value.as_ref().unwrap().starts_with("{\"rows\":3,"),
+            "{pairs:?}"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `/api/v1/export`: readings as a file, as long as they are.
 //!
 //! Series by series in the order of their names, each by time, made in pieces while somebody takes them. Columns
-//! are those of [`COLUMNS`]; CSV is what `onemap import readings` takes, line protocol what `/api/v2/write` takes.
+//! are those of [`COLUMNS`]. What damaged rows took from it is said behind the last row. CSV is what `onemap import readings` takes, line protocol what `/api/v2/write` takes.
 
 mod columnar;
 mod text;
@@ -15,7 +15,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
 use onemap_model::scope::Permission;
 use onemap_model::{DeviceId, DivisionCode, Quantity, Scope, SeriesKey, Timestamp};
-use onemap_store::history::{SeriesId, Version};
+use onemap_store::history::{Damage, Missing, SeriesId, Version, noting};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
@@ -125,6 +125,15 @@ impl Writer {
             Self::Lineprotocol => text::line_protocol(out, row),
             Self::Ndjson => text::ndjson(out, row),
             Self::Parquet(columns) => columns.push(row),
+        }
+    }
+    /// Behind the last row, what damaged rows took from it. Readers of rows that do not expect it fail there, and
+    /// take nothing for whole that is not.
+    fn damaged(&mut self, out: &mut Vec<u8>, damage: &Damage) {
+        match self {
+            Self::Csv | Self::Lineprotocol => text::damaged(out, damage),
+            Self::Ndjson => text::damaged_object(out, damage),
+            Self::Parquet(columns) => columns.damaged(damage),
         }
     }
     /// What is whole after a piece.
@@ -250,6 +259,7 @@ fn pieces(
     let mut current = series.next();
     let mut given: Option<Given> = None;
     let mut has_begun = false;
+    let mut missing = Missing::default();
     move || {
         let mut out = Vec::new();
         if !std::mem::replace(&mut has_begun, true) {
@@ -265,8 +275,9 @@ fn pieces(
                 writer.row(&mut out, &Row { key, version });
                 ControlFlow::Continue(())
             };
-            let is_all = chosen.walk(&views, *id, &mut given, &mut take)?;
-            if is_all {
+            let (is_all, left_out) = noting(|| chosen.walk(&views, *id, &mut given, &mut take));
+            missing.add(left_out);
+            if is_all? {
                 current = series.next();
                 given = None;
                 // A series without values in the span costs a look, too.
@@ -275,6 +286,11 @@ fn pieces(
             if n_left == 0 {
                 break;
             }
+        }
+        if current.is_none()
+            && let Some(damage) = missing.damage()
+        {
+            writer.damaged(&mut out, &damage);
         }
         writer.flush(&mut out, current.is_none())?;
         Ok((out, current.is_some()))

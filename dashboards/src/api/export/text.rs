@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use onemap_model::{Quality, Timestamp, Value};
+use onemap_store::history::Damage;
 use serde::Serialize;
 
 use super::{COLUMNS, Row};
@@ -74,6 +75,18 @@ fn line_name(out: &mut Vec<u8>, name: &str) {
         }
         write!(out, "{c}").expect(MEMORY);
     }
+}
+
+/// The last line of an export that is without damaged rows: a comment in line protocol, and no row of CSV.
+pub(super) fn damaged(out: &mut Vec<u8>, damage: &Damage) {
+    let Damage { rows, from, to } = damage;
+    writeln!(out, "# damaged: {rows} rows from {from} to {to} are left out").expect(MEMORY);
+}
+
+/// The same as an object.
+pub(super) fn damaged_object(out: &mut Vec<u8>, damage: &Damage) {
+    serde_json::to_writer(&mut *out, &serde_json::json!({ "damaged": damage })).expect(MEMORY);
+    out.push(b'\n');
 }
 
 #[derive(Serialize)]

@@ -139,7 +139,7 @@ pub(crate) async fn show(
         known_at: query.known_at.as_deref(),
     };
     let asked = Asked::of(&views, scope, &question, &Pollutant::ALL.map(Pollutant::quantity))?;
-    let made = turns.once(views, move |views| {
+    let made = turns.once_noting(views, move |views| {
         let station = Station { asked: &asked, class };
         let items = match query.by {
             By::Hour => station.by_hour(views, asked.ends(HOUR_MS, 0))?,
@@ -156,7 +156,8 @@ pub(crate) async fn show(
         };
         Ok(serde_json::to_vec(&answer).expect("answers have text keys only"))
     });
-    Ok(rows::json(made.await?))
+    let (answer, missing) = made.await?;
+    Ok(rows::told(answer, &missing))
 }
 
 /// A station that is asked about, and how strict the place is.

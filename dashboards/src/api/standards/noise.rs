@@ -88,7 +88,7 @@ pub(crate) async fn show(
             return Err(Problem::bad_request("bad_zone", why));
         }
     }
-    let made = turns.once(views, move |views| {
+    let made = turns.once_noting(views, move |views| {
         let (first, last) = asked.ends(DAY_MS, 0);
         let hours = match Quantity::named(QUANTITY) {
             Some(quantity) => {
@@ -131,5 +131,6 @@ pub(crate) async fn show(
         };
         Ok(serde_json::to_vec(&answer).expect("answers have text keys only"))
     });
-    Ok(rows::json(made.await?))
+    let (answer, missing) = made.await?;
+    Ok(rows::told(answer, &missing))
 }

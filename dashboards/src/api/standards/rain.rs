@@ -77,7 +77,7 @@ pub(crate) async fn show(
         known_at: query.known_at.as_deref(),
     };
     let asked = Asked::of(&views, scope, &question, &QUANTITIES)?;
-    let made = turns.once(views, move |views| {
+    let made = turns.once_noting(views, move |views| {
         let (first, last) = asked.ends(DAY_MS, BEGIN_H);
         let mut hours = std::collections::BTreeMap::new();
         for quantity in QUANTITIES.iter().filter_map(|name| Quantity::named(name)) {
@@ -114,5 +114,6 @@ pub(crate) async fn show(
         };
         Ok(serde_json::to_vec(&answer).expect("answers have text keys only"))
     });
-    Ok(rows::json(made.await?))
+    let (answer, missing) = made.await?;
+    Ok(rows::told(answer, &missing))
 }

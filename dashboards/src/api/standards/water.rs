@@ -94,7 +94,7 @@ pub(crate) async fn show(
     let names: BTreeSet<&str> = law.iter().flat_map(|law| law.item_names()).collect();
     let names: Vec<&str> = names.into_iter().collect();
     let asked = Asked::of(&views, scope, &question, &names)?;
-    let made = turns.once(views, move |views| {
+    let made = turns.once_noting(views, move |views| {
         let (first, last) = asked.ends(DAY_MS, 0);
         let mut hours = BTreeMap::new();
         for quantity in names.iter().filter_map(|name| Quantity::named(name)) {
@@ -144,5 +144,6 @@ pub(crate) async fn show(
         };
         Ok(serde_json::to_vec(&answer).expect("answers have text keys only"))
     });
-    Ok(rows::json(made.await?))
+    let (answer, missing) = made.await?;
+    Ok(rows::told(answer, &missing))
 }

@@ -245,25 +245,10 @@ fn a_scrub_goes_on_where_it_was_and_reads_each_row_once() {
     assert_eq!(history.scrubbed().rows, n_seen);
 }
 
-#[test]
-fn a_byte_that_the_disk_has_flipped_is_found_and_what_lies_behind_it_is_read() {
-    let dir = tempfile::tempdir().unwrap();
-    let history = open(dir.path());
-    for i in 0..3 {
-        let noise = |k: i64| ((k * 7_919 + i) % 10_007) as f64 / 100.0;
-        let readings: Vec<Reading> = (0..20_000)
-            .map(|k| number(i as usize, k * 1000, noise(k), 1))
-            .collect();
-        history.append(&readings).unwrap();
-    }
-    history.checkpoint(1, &[]).unwrap();
-    let keyspace = history.disk().unwrap().partition(0).unwrap();
-    keyspace.rotate_memtable_and_wait().unwrap();
-    drop(keyspace);
-    drop(history);
-    // The largest table is that of the chunks: one byte in its middle.
+/// The largest table is that of the chunks: one byte in its middle.
+fn flip_in_largest_table(dir: &Path) {
     let mut tables = Vec::new();
-    let mut folders = vec![dir.path().to_owned()];
+    let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
             match entry.file_type().unwrap().is_dir() {
@@ -280,6 +265,25 @@ fn a_byte_that_the_disk_has_flipped_is_found_and_what_lies_behind_it_is_read() {
     let mut bytes = std::fs::read(&table).unwrap();
     bytes[len as usize / 2] ^= 1;
     std::fs::write(&table, bytes).unwrap();
+}
+
+#[test]
+fn a_byte_that_the_disk_has_flipped_is_found_and_what_lies_behind_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    for i in 0..3 {
+        let noise = |k: i64| ((k * 7_919 + i) % 10_007) as f64 / 100.0;
+        let readings: Vec<Reading> = (0..20_000)
+            .map(|k| number(i as usize, k * 1000, noise(k), 1))
+            .collect();
+        history.append(&readings).unwrap();
+    }
+    history.checkpoint(1, &[]).unwrap();
+    let keyspace = history.disk().unwrap().partition(0).unwrap();
+    keyspace.rotate_memtable_and_wait().unwrap();
+    drop(keyspace);
+    drop(history);
+    flip_in_largest_table(dir.path());
 
     let history = open(dir.path());
     let found = scrub(&history, 1, 7);
@@ -359,6 +363,8 @@ fn a_damaged_row_of_growth_costs_its_points_and_no_others() {
         points.iter().map(|point| point.measured_at.ms()).collect()
     };
     assert_eq!(times(&history), [0, 1000, 3000]);
+    // Which series it spoke of is not known.
+    assert_eq!(told(|| drop(times(&history))), Some((1, 0, 3000)));
     // It has to go: whatever needed it is written whole.
     for i in 4..9 {
         history.append(&[number(0, i * 1000, i as f64, 1)]).unwrap();
@@ -372,4 +378,201 @@ fn a_damaged_row_of_growth_costs_its_points_and_no_others() {
         scanned(&history, history.series_id(&series(1)).unwrap(), 0, 100_000).len(),
         3
     );
+}
+
+fn told(read: impl FnOnce()) -> Option<(u64, i64, i64)> {
+    let ((), missing) = noting(read);
+    missing
+        .damage()
+        .map(|damage| (damage.rows, damage.from.ms(), damage.to.ms()))
+}
+
+#[test]
+fn whatever_is_asked_says_which_times_a_damaged_chunk_takes_from_the_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    for i in 0..3 {
+        let readings: Vec<Reading> = (0..64).map(|k| number(i, k * 1000, k as f64, 1)).collect();
+        history.append(&readings).unwrap();
+    }
+    history.checkpoint(1, &[]).unwrap();
+    let ids: Vec<SeriesId> = (0..3).map(|i| history.series_id(&series(i)).unwrap()).collect();
+    for id in [ids[0], ids[2]] {
+        damage(&history, 0, key(id.0, 16_000, 1));
+    }
+    let id = ids[0];
+    // Up to the chunk behind it.
+    let want = Some((1, 16_000, 31_999));
+    assert_eq!(told(|| drop(scanned(&history, id, 0, 64_000))), want);
+    assert_eq!(told(|| drop(history.versions(id, t(0), t(64_000)))), want);
+    let step = Duration::from_secs(5);
+    for agg in [Agg::Mean, Agg::Delta, Agg::Percentile(0.5)] {
+        let steps = || drop(history.downsample(id, t(0), t(64_000), step, agg).unwrap());
+        assert_eq!(told(steps), want, "{agg:?}");
+    }
+    // Not where it does not matter: another series, other times.
+    assert_eq!(told(|| drop(scanned(&history, ids[1], 0, 64_000))), None);
+    assert_eq!(told(|| drop(scanned(&history, id, 0, 16_000))), None);
+    assert_eq!(told(|| drop(scanned(&history, id, 32_000, 64_000))), None);
+    // Nor where memory has what lies behind it.
+    let third = ids[1];
+    damage(&history, 0, key(third.0, 48_000, 3));
+    history.append(&[number(1, 90_000, 1.0, 1)]).unwrap();
+    assert_eq!(
+        told(|| drop(scanned(&history, third, 0, 200_000))),
+        Some((1, 48_000, 89_999))
+    );
+    assert_eq!(told(|| drop(scanned(&history, third, 90_000, 200_000))), None);
+    // Of all threads: so many that each reads some.
+    let members = ids.iter().cycle().take(120);
+    let groups = [members.map(|id| Member::from(*id)).collect()];
+    let across = Across {
+        each: Agg::Mean,
+        over: Over::Mean,
+    };
+    let grouped = || {
+        let span = (t(0), t(64_000));
+        drop(
+            history
+                .aggregate(&groups, span, step, across, Which::default())
+                .unwrap(),
+        );
+    };
+    assert_eq!(told(grouped), Some((3, 16_000, 64_000 - 1)));
+}
+
+#[test]
+fn what_a_damaged_head_took_is_told_for_good_and_only_for_its_times() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    let readings: Vec<Reading> = (0..70).map(|i| number(0, i * 1000, i as f64, 1)).collect();
+    history.append(&readings).unwrap();
+    history.append(&[number(1, 80_000, 1.0, 1)]).unwrap();
+    history.checkpoint(1, &[]).unwrap();
+    let id = history.series_id(&series(0)).unwrap();
+    let row = id.0.to_be_bytes();
+    let mut head = history.disk().unwrap().heads.get(row).unwrap().unwrap().to_vec();
+    head[3] ^= 1;
+    history.disk().unwrap().heads.insert(row, head).unwrap();
+    drop(history);
+    let lost = |history: &History, from, to| told(|| drop(scanned(history, id, from, to)));
+    for n in 0..3 {
+        let history = open(dir.path());
+        // From the last chunk's end to the newest time that was known then.
+        assert_eq!(lost(&history, 0, 100_000), Some((1, 63_001, 80_000)), "{n}");
+        assert_eq!(lost(&history, 0, 63_000), None);
+        assert_eq!(lost(&history, 80_001, 200_000), None);
+        let other = history.series_id(&series(1)).unwrap();
+        assert_eq!(told(|| drop(scanned(&history, other, 0, 100_000))), None);
+        // The row is written anew, and sound from then on.
+        history.append(&[number(0, 90_000 + n * 1000, 1.0, 2)]).unwrap();
+        history.checkpoint(2 + n as u64, &[]).unwrap();
+    }
+}
+
+#[test]
+fn a_copy_goes_on_behind_a_damaged_block_and_a_history_made_of_it_says_what_it_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    let n_series = 3;
+    let noise = |i: usize, k: i64| ((k * 7_919 + i as i64) % 10_007) as f64 / 100.0;
+    for i in 0..n_series {
+        let readings: Vec<Reading> = (0..5_000).map(|k| number(i, k * 1000, noise(i, k), 1)).collect();
+        history.append(&readings).unwrap();
+    }
+    history.checkpoint(1, &[]).unwrap();
+    history
+        .disk()
+        .unwrap()
+        .partition(0)
+        .unwrap()
+        .rotate_memtable_and_wait()
+        .unwrap();
+    drop(history);
+    flip_in_largest_table(dir.path());
+    let history = open(dir.path());
+    // A row whose checksum does not fit, too, far from it.
+    let last = history.series_id(&series(n_series - 1)).unwrap();
+    let keyspace = history.disk().unwrap().partition(0).unwrap();
+    let rows = key(last.0, i64::MIN, 0)..=key(last.0, i64::MAX, u32::MAX);
+    let (torn, row) = keyspace.range(rows).nth(9).unwrap().into_inner().unwrap();
+    let mut row = row.to_vec();
+    row[20] ^= 4;
+    keyspace.insert(torn.clone(), row).unwrap();
+    drop(keyspace);
+    history.checkpoint(2, &[]).unwrap();
+
+    let into = tempfile::tempdir().unwrap();
+    let copy = history.copy().unwrap();
+    let made = Restore::begin(into.path()).unwrap();
+    let mut left_out = Vec::new();
+    for name in copy.keyspaces() {
+        let mut rows = Vec::new();
+        let copied = copy
+            .write(&name, &mut rows, &mut |_| ControlFlow::Continue(()))
+            .unwrap();
+        assert_eq!(made.take(&name, &mut rows.as_slice()).unwrap(), copied.rows);
+        left_out.extend(copied.left_out);
+    }
+    assert_eq!(left_out.len(), 2, "{left_out:?}");
+    assert_eq!(left_out[1].lost.as_ref().unwrap().series, (last.0, last.0));
+    made.lacks(&left_out).unwrap();
+    made.finish().unwrap();
+
+    let made = open(into.path());
+    let mut n_missing = 0;
+    for i in 0..n_series {
+        let id = history.series_id(&series(i)).unwrap();
+        let n = scanned(&made, id, 0, 5_000_000).len();
+        // Whatever can be read of the damaged one is in the copy.
+        let of_damaged = scanned(&history, id, 0, 5_000_000).len();
+        assert!(n <= 5_000 && n + 100 > of_damaged, "{i}: {n} of {of_damaged}");
+        let said = told(|| drop(scanned(&made, id, 0, 5_000_000)));
+        n_missing += 5_000 - n;
+        assert!(
+            n == 5_000 || said.is_some(),
+            "series {i} has {n} points and nothing is said"
+        );
+    }
+    assert!(n_missing > 16, "{n_missing}");
+    assert!(n_missing < 5_000, "{n_missing}");
+}
+
+#[test]
+fn a_history_without_its_cursor_is_copied_and_takes_the_journal_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    let readings: Vec<Reading> = (0..70).map(|i| number(0, i * 1000, i as f64, 1)).collect();
+    history.append(&readings).unwrap();
+    history.append(&[number(0, 5000, 99.0, 2)]).unwrap();
+    history.checkpoint(2, &[("rules", b"one")]).unwrap();
+    let meta = history.disk().unwrap().meta.clone();
+    let mut row = meta.get(checkpoint::CURSOR).unwrap().unwrap().to_vec();
+    row[0] ^= 1;
+    meta.insert(checkpoint::CURSOR, row).unwrap();
+    let copy = history.copy().unwrap();
+    assert_eq!(copy.cursor(), 2);
+    let into = tempfile::tempdir().unwrap();
+    let made = Restore::begin(into.path()).unwrap();
+    for name in copy.keyspaces() {
+        let mut rows = Vec::new();
+        let copied = copy
+            .write(&name, &mut rows, &mut |_| ControlFlow::Continue(()))
+            .unwrap();
+        assert_eq!(copied.is_usable, name != "meta");
+        assert_eq!(copied.left_out.len(), usize::from(name == "meta"));
+        if copied.is_usable {
+            made.take(&name, &mut rows.as_slice()).unwrap();
+        }
+    }
+    made.finish().unwrap();
+    let made = open(into.path());
+    assert_eq!((made.cursor(), made.extra("rules")), (0, None));
+    let id = made.series_id(&series(0)).unwrap();
+    let before = scanned(&made, id, 0, 100_000);
+    assert_eq!(before, scanned(&history, id, 0, 100_000));
+    made.append(&readings).unwrap();
+    made.append(&[number(0, 5000, 99.0, 2)]).unwrap();
+    made.checkpoint(2, &[("rules", b"one")]).unwrap();
+    assert_eq!(scanned(&made, id, 0, 100_000), before);
 }

@@ -59,8 +59,18 @@ pub fn import_readings_csv(text: &str) -> impl Iterator<Item = Result<ReadingRow
             return Some(Err(error));
         }
         let line = lines.next()?;
-        Some(line.map_err(bad_line).and_then(|line| row(&line, &header)))
+        Some(line.map_err(bad_line).and_then(|line| match damaged(&line) {
+            Some(said) => Err(ImportError::new(ImportPlace::Line(line.number), said)),
+            None => row(&line, &header),
+        }))
     })
+}
+
+/// What an export says at its end when it is not whole; `None` for any other line.
+fn damaged(line: &csv::Line) -> Option<String> {
+    let first = line.fields.first()?;
+    let said = first.trim().strip_prefix("# damaged: ")?;
+    Some(format!("the file was exported from a damaged history: {said}"))
 }
 
 /// Which field of a line each of [`COLUMNS`] is, and how many fields a line has.
