@@ -410,9 +410,9 @@ class Bench:
             syncs = []
             for _ in range(self.rounds):
                 syncs += fdatasync_ms(folder, 0.3 if self.quick else 1.5)
-                bound.append(measure(whole, self.sim, 1, self.count(100_000), inflight=10_000, users=users.pop()))
-                windowed.append(measure(whole, self.sim, 1, self.count(60_000), users=users.pop()))
-                bare.append(measure(mosquitto, self.sim, 1, self.count(60_000)))
+                bound.append(measure(whole, self.sim, 1, self.count(1_000_000), inflight=10_000, users=users.pop()))
+                windowed.append(measure(whole, self.sim, 1, self.count(600_000), users=users.pop()))
+                bare.append(measure(mosquitto, self.sim, 1, self.count(600_000)))
                 syncs += fdatasync_ms(folder, 0.3 if self.quick else 1.5)
         finally:
             self.down()
