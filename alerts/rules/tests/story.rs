@@ -544,6 +544,18 @@ fn a_rule_id_in_two_files_is_told_before_and_judged_once() {
 }
 
 #[test]
+fn a_snapshot_of_format_1_is_read() {
+    let rules = rule("dust", DUST, "") + &rule("silent", "no_data: {for: 20 s}", "");
+    let mut city = Player::new(&rules);
+    city.play(
+        "08:00:00  station-7  pm10  480\n 08:00:01 station-8 pm10 90\n 08:00:05 station-7 pm10 470\n 08:00:30  -",
+    );
+    let written = include_bytes!("fixtures/engine-1.snapshot");
+    let restored = Engine::restore(written).unwrap();
+    assert_eq!(restored.snapshot(), city.engine.snapshot());
+}
+
+#[test]
 fn a_damaged_snapshot_is_refused_and_never_panics() {
     let mut city = Player::new(&(rule("dust", DUST, "") + &rule("silent", "no_data: {for: 20 s}", "")));
     city.play("08:00:00  station-7  pm10  480\n 08:00:30  -");

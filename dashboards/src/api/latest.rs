@@ -24,6 +24,9 @@ use crate::views::{Seen, Views, condition_name, quality_names};
 
 /// Series from which on a piece is made by two threads, half of it each.
 const N_APART: usize = 1024;
+/// Series that a piece in columns looks at: some two milliseconds, in which the fold may wait for a lock. A piece
+/// costs its own wake-ups and a thread, as much as five hundred rows of it.
+const N_IN_COLUMNS: usize = 16 << 10;
 
 const POISON: &str = "no holder of this lock panics";
 
@@ -156,6 +159,10 @@ pub(crate) async fn latest(
     let mut looked_at = query.after.map(SeriesId);
     let mut last = None;
     let piece = move |views: &Views, n: usize, rows: &mut Rows| {
+        let n = match query.shape {
+            Shape::Columns => N_IN_COLUMNS,
+            Shape::Rows => n,
+        };
         let values = views.latest.some_after(looked_at, n);
         let mut more = match values.last() {
             Some((id, _)) if values.len() == n => {

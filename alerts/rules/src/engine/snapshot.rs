@@ -20,7 +20,8 @@ use crate::file::RuleSet;
 use crate::rule::Rule;
 
 const MAGIC: &[u8] = b"onemap rules";
-const FORMAT: u8 = 1;
+/// Series by steps from the one before; format 1 wrote every number whole.
+const FORMAT: u8 = 2;
 
 /// Why bytes do not restore an engine. The journal still can: start empty and replay.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +50,10 @@ impl From<Damaged> for SnapshotError {
 impl Engine {
     /// The whole state, rules included. The same state gives the same bytes.
     pub fn snapshot(&self) -> Vec<u8> {
-        let mut w = Writer(Vec::with_capacity(64 * self.series.len() + 4096));
+        let room = 28 * self.series.len() + 64 * self.devices.len() + 4096;
+        let mut w = Writer(Vec::with_capacity(room));
+        w.0.extend_from_slice(MAGIC);
+        w.u8(FORMAT);
         w.i64(self.book.now);
         w.i64(self.listening_since);
         w.u64(self.book.position);
@@ -85,25 +89,24 @@ impl Engine {
         w.count(quantities.len());
         quantities.iter().for_each(|quantity| w.text(quantity.name()));
         w.count(self.series.len());
+        let mut before = Before::default();
         for series in &self.series {
-            w.u32(series.device);
-            let quantity = quantities.iter().position(|q| *q == series.quantity);
-            w.count(quantity.expect("all lists every quantity"));
-            w.u16(series.channel);
+            w.step(before.device, i64::from(series.device));
+            let quantity = quantities.binary_search(&series.quantity);
+            w.small(quantity.expect("all lists every quantity, in order") as u64);
+            w.small(u64::from(series.channel));
             w.u8(series.flags & !LISTED);
             w.u8(series.condition as u8);
-            w.i64(series.measured_at);
-            w.i64(series.heard_at);
+            w.step(before.measured_at, series.measured_at);
+            w.step(series.measured_at, series.heard_at);
             w.f64(series.value);
-            w.u64(series.position);
+            w.step(before.position, series.position as i64);
             write_slots(&mut w, &series.slots, &index);
+            before = Before::of(series);
         }
-        let mut bytes = MAGIC.to_vec();
-        bytes.push(FORMAT);
-        bytes.extend_from_slice(&w.0);
-        let sum = Sha256::digest(&w.0);
-        bytes.extend_from_slice(&sum[..8]);
-        bytes
+        let sum = Sha256::digest(&w.0[MAGIC.len() + 1..]);
+        w.0.extend_from_slice(&sum[..8]);
+        w.0
     }
 
     /// The engine that wrote the snapshot, as if it had never stopped.
@@ -111,21 +114,21 @@ impl Engine {
     /// # Errors
     /// See [`SnapshotError`]; then start empty and replay the journal.
     pub fn restore(bytes: &[u8]) -> Result<Engine, SnapshotError> {
-        let body = bytes
-            .strip_prefix(MAGIC)
-            .and_then(|rest| rest.strip_prefix(&[FORMAT]));
-        let body = body.ok_or(SnapshotError::Format)?;
+        let body = bytes.strip_prefix(MAGIC).and_then(|rest| rest.split_first());
+        let (format, body) = body
+            .filter(|(format, _)| (1..=FORMAT).contains(*format))
+            .ok_or(SnapshotError::Format)?;
         let (body, sum) = body.split_last_chunk::<8>().ok_or(SnapshotError::Format)?;
         if Sha256::digest(body)[..8] != sum[..] {
             return Err(SnapshotError::Checksum);
         }
         let mut engine = Engine::new();
-        engine.read(&mut Reader(body))?;
+        engine.read(&mut Reader(body), *format)?;
         engine.arm_all();
         Ok(engine)
     }
 
-    fn read(&mut self, r: &mut Reader<'_>) -> Result<(), SnapshotError> {
+    fn read(&mut self, r: &mut Reader<'_>, format: u8) -> Result<(), SnapshotError> {
         self.book.now = r.i64()?;
         self.listening_since = r.i64()?;
         self.book.position = r.u64()?;
@@ -153,7 +156,7 @@ impl Engine {
         }
         for i in 0..r.count(32)? {
             let mut device = read_device(r)?;
-            device.slots = read_slots(r, &rules, Owner::Device(i as u32), &mut self.book.open)?;
+            device.slots = read_slots(r, format, &rules, Owner::Device(i as u32), &mut self.book.open)?;
             self.device_index.insert(device.id.clone(), i as u32);
             self.devices.push(device);
         }
@@ -164,28 +167,20 @@ impl Engine {
         for _ in 0..r.count(4)? {
             quantities.push(Quantity::named(r.text()?));
         }
-        for i in 0..r.count(48)? {
-            let owner = r.u32()?;
-            let device = self.devices.get_mut(owner as usize);
-            let device = device.ok_or(Damaged("a series belongs to no device"))?;
-            let quantity = quantities.get(r.u32()? as usize).copied().flatten();
-            let quantity = quantity.ok_or(Damaged("a quantity is no longer in the dictionary"))?;
-            let mut series = SeriesEntry::new(owner, quantity, r.u16()?);
-            series.flags = r.u8()?;
-            series.condition = match r.u8()? {
-                0 => Condition::Normal,
-                1 => Condition::Unknown,
-                2 => Condition::Abnormal,
-                _ => return Err(Damaged("a condition is none").into()),
+        let mut before = Before::default();
+        for i in 0..r.count(if format == 1 { 48 } else { 17 })? {
+            let mut series = match format {
+                1 => read_whole(r, &quantities)?,
+                _ => read_steps(r, &quantities, &before)?,
             };
-            series.measured_at = r.i64()?;
-            series.heard_at = r.i64()?;
-            series.value = r.f64()?;
-            series.position = r.u64()?;
-            series.slots = read_slots(r, &rules, Owner::Series(i as u32), &mut self.book.open)?;
+            before = Before::of(&series);
+            let device = self.devices.get_mut(series.device as usize);
+            let device = device.ok_or(Damaged("a series belongs to no device"))?;
+            let owner = Owner::Series(i as u32);
+            series.slots = read_slots(r, format, &rules, owner, &mut self.book.open)?;
             let (channel, index) = (series.channel, i as u32);
             device.series.push(Named {
-                quantity,
+                quantity: series.quantity,
                 channel,
                 index,
             });
@@ -264,10 +259,80 @@ fn read_device(r: &mut Reader<'_>) -> Result<DeviceEntry, Damaged> {
     })
 }
 
+/// What the next series is likely to be near.
+#[derive(Default)]
+struct Before {
+    device: i64,
+    measured_at: i64,
+    position: i64,
+}
+
+impl Before {
+    fn of(series: &SeriesEntry) -> Self {
+        Self {
+            device: i64::from(series.device),
+            measured_at: series.measured_at,
+            position: series.position as i64,
+        }
+    }
+}
+
+/// A series of format 1, but for its slots.
+fn read_whole(r: &mut Reader<'_>, quantities: &[Option<Quantity>]) -> Result<SeriesEntry, Damaged> {
+    let owner = r.u32()?;
+    let quantity = known(quantities, r.u32()?.into())?;
+    let mut series = SeriesEntry::new(owner, quantity, r.u16()?);
+    series.flags = r.u8()?;
+    series.condition = read_condition(r)?;
+    series.measured_at = r.i64()?;
+    series.heard_at = r.i64()?;
+    series.value = r.f64()?;
+    series.position = r.u64()?;
+    Ok(series)
+}
+
+/// A series, but for its slots.
+fn read_steps(
+    r: &mut Reader<'_>,
+    quantities: &[Option<Quantity>],
+    before: &Before,
+) -> Result<SeriesEntry, Damaged> {
+    let owner = u32::try_from(r.step(before.device)?).map_err(|_| Damaged("a device's number"))?;
+    let quantity = known(quantities, r.small()?)?;
+    let channel = u16::try_from(r.small()?).map_err(|_| Damaged("a channel"))?;
+    let mut series = SeriesEntry::new(owner, quantity, channel);
+    series.flags = r.u8()?;
+    series.condition = read_condition(r)?;
+    series.measured_at = r.step(before.measured_at)?;
+    series.heard_at = r.step(series.measured_at)?;
+    series.value = r.f64()?;
+    series.position = r.step(before.position)? as u64;
+    Ok(series)
+}
+
+fn known(quantities: &[Option<Quantity>], index: u64) -> Result<Quantity, Damaged> {
+    let quantity = usize::try_from(index)
+        .ok()
+        .and_then(|index| quantities.get(index));
+    quantity
+        .copied()
+        .flatten()
+        .ok_or(Damaged("a quantity is no longer in the dictionary"))
+}
+
+fn read_condition(r: &mut Reader<'_>) -> Result<Condition, Damaged> {
+    match r.u8()? {
+        0 => Ok(Condition::Normal),
+        1 => Ok(Condition::Unknown),
+        2 => Ok(Condition::Abnormal),
+        _ => Err(Damaged("a condition is none")),
+    }
+}
+
 fn write_slots(w: &mut Writer, slots: &[Slot], index: &impl Fn(&Rule) -> usize) {
-    w.count(slots.len());
+    w.small(slots.len() as u64);
     for slot in slots {
-        w.count(index(&slot.rule));
+        w.small(index(&slot.rule) as u64);
         let Some(active) = &slot.active else {
             w.u8(0);
             continue;
@@ -297,14 +362,21 @@ fn write_slots(w: &mut Writer, slots: &[Slot], index: &impl Fn(&Rule) -> usize) 
 
 fn read_slots(
     r: &mut Reader<'_>,
+    format: u8,
     rules: &[Arc<Rule>],
     owner: Owner,
     open: &mut std::collections::BTreeMap<AlertId, Owner>,
 ) -> Result<Vec<Slot>, Damaged> {
     let mut slots = Vec::new();
-    for _ in 0..r.count(5)? {
-        let rule = rules
-            .get(r.u32()? as usize)
+    let number = |r: &mut Reader<'_>| match format {
+        1 => r.u32().map(u64::from),
+        _ => r.small(),
+    };
+    for _ in 0..number(r)? {
+        let rule = usize::try_from(number(r)?);
+        let rule = rule
+            .ok()
+            .and_then(|rule| rules.get(rule))
             .ok_or(Damaged("a slot has no rule"))?;
         let phase = match r.u8()? {
             0 => None,
