@@ -134,33 +134,47 @@ struct Days {
     heard_changed: bool,
 }
 
-/// One device's day: as counters while it is written to, else packed.
-enum Cell {
-    Open(Box<Hours>),
-    Packed(Box<[u8]>),
+/// One device's day: packed, but for the hour that was last written to.
+#[derive(Default)]
+struct Cell {
+    packed: Box<[u8]>,
+    /// Its counters rule over those that are packed.
+    at_hand: Option<(u8, HourCounts)>,
 }
 
 impl Cell {
     fn hours(&self) -> Hours {
-        match self {
-            Cell::Open(hours) => **hours,
-            Cell::Packed(bytes) => unpack(&mut bytes.iter()).unwrap_or_default(),
+        let mut hours = unpack(&mut self.packed.iter()).unwrap_or_default();
+        if let Some((hour, counts)) = self.at_hand
+            && let Some(slot) = hours.get_mut(usize::from(hour))
+        {
+            *slot = counts;
         }
+        hours
     }
     fn packed(&self) -> Box<[u8]> {
-        match self {
-            Cell::Open(hours) => pack(hours),
-            Cell::Packed(bytes) => bytes.clone(),
+        match self.at_hand {
+            Some(_) => pack(&self.hours()),
+            None => self.packed.clone(),
         }
     }
-    fn open(&mut self) -> &mut Hours {
-        if let Cell::Packed(_) = self {
-            *self = Cell::Open(Box::new(self.hours()));
+    fn close(&mut self) {
+        if self.at_hand.is_some() {
+            self.packed = self.packed();
+            self.at_hand = None;
         }
-        match self {
-            Cell::Open(hours) => hours,
-            Cell::Packed(_) => unreachable!("it was opened in the lines before"),
+    }
+    /// The counters of an hour, to be written to.
+    fn hour(&mut self, hour: u8) -> &mut HourCounts {
+        if self.at_hand.is_none_or(|(other, _)| other != hour) {
+            self.close();
         }
+        let packed = &self.packed;
+        let kept = || {
+            let hours = unpack(&mut packed.iter()).unwrap_or_default();
+            hours.get(usize::from(hour)).copied().unwrap_or_default()
+        };
+        &mut self.at_hand.get_or_insert_with(|| (hour, kept())).1
     }
 }
 
@@ -181,8 +195,7 @@ impl Days {
             self.last_changed = Some(day);
         }
         let cell = self.by_day.entry(day).or_default().entry(device.clone());
-        let hours = cell.or_insert_with(|| Cell::Open(Box::default())).open();
-        hours.get_mut(hour_of_day(at))
+        Some(cell.or_default().hour(hour_of_day(at)))
     }
 
     fn hear(&mut self, device: &DeviceId, at: Timestamp) {
@@ -210,9 +223,7 @@ impl Days {
                 .into_iter()
                 .flat_map(HashMap::values_mut)
             {
-                if let Cell::Open(hours) = cell {
-                    *cell = Cell::Packed(pack(hours));
-                }
+                cell.close();
             }
         }
     }
@@ -582,9 +593,9 @@ fn read_heard(blob: &[u8]) -> Option<HashMap<DeviceId, i64>> {
     Some(heard)
 }
 
-fn hour_of_day(at: Timestamp) -> usize {
+fn hour_of_day(at: Timestamp) -> u8 {
     // Adding whole days keeps the hour and cannot leave the range of numbers.
-    ((at.ms().rem_euclid(24 * HOUR_MS) + BEIJING_MS) / HOUR_MS % 24) as usize
+    ((at.ms().rem_euclid(24 * HOUR_MS) + BEIJING_MS) / HOUR_MS % 24) as u8
 }
 
 fn put_count(out: &mut Vec<u8>, mut count: u32) {
@@ -610,10 +621,10 @@ fn read_count<'a>(bytes: &mut impl Iterator<Item = &'a u8>) -> Option<u32> {
 /// A bit for every counter that is not all zero, then these counters by hour.
 fn pack(hours: &Hours) -> Box<[u8]> {
     let mut hours = *hours;
-    let mut columns: [Vec<u32>; N_COUNTS] = Default::default();
-    for hour in &mut hours {
+    let mut columns = [[0; 24]; N_COUNTS];
+    for (i, hour) in hours.iter_mut().enumerate() {
         for (column, count) in columns.iter_mut().zip(hour.columns()) {
-            column.push(*count);
+            column[i] = *count;
         }
     }
     let mut out = vec![0];
@@ -644,7 +655,11 @@ fn read_day(mut blob: &[u8]) -> Option<HashMap<DeviceId, Cell>> {
         let device = DeviceId::new(std::str::from_utf8(name).ok()?).ok()?;
         let mut rest = rest.iter();
         let hours = unpack(&mut rest)?;
-        devices.insert(device, Cell::Packed(pack(&hours)));
+        let cell = Cell {
+            packed: pack(&hours),
+            at_hand: None,
+        };
+        devices.insert(device, cell);
         blob = rest.as_slice();
     }
     Some(devices)
@@ -894,13 +909,30 @@ mod tests {
     }
 
     #[test]
+    fn hours_keep_their_counts_whichever_is_written_to_next() {
+        let mut cell = Cell::default();
+        let mut wanted = Hours::default();
+        for (i, hour) in [8, 8, 9, 8, 23, 0, 9, 9, 23, 8].into_iter().enumerate() {
+            let counts = cell.hour(hour);
+            counts.received += 1;
+            counts.late += i as u32 * 100;
+            wanted[usize::from(hour)].received += 1;
+            wanted[usize::from(hour)].late += i as u32 * 100;
+            assert_eq!(cell.hours(), wanted);
+            assert_eq!(cell.packed(), pack(&wanted));
+        }
+        cell.close();
+        assert_eq!((cell.hours(), cell.at_hand), (wanted, None));
+    }
+
+    #[test]
     fn a_day_that_ended_is_packed_though_nothing_changes_in_it_any_more() {
         let station = Station::new();
         let day = Duration::from_secs(86_400);
         let n_open = || {
             let days = station.ledger.read();
             let cells = days.by_day.values().flat_map(HashMap::values);
-            cells.filter(|cell| matches!(cell, Cell::Open(_))).count()
+            cells.filter(|cell| cell.at_hand.is_some()).count()
         };
         let start = time("08:00:00");
         for i in 0..10u32 {

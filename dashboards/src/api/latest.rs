@@ -135,6 +135,11 @@ impl Shown<'_> {
     }
 }
 
+/// Whether two names are one: those of the series of a device are the same text in memory.
+fn is_one(a: &DeviceId, b: &DeviceId) -> bool {
+    std::ptr::eq(a.as_str(), b.as_str()) || a == b
+}
+
 /// The two halves of a list.
 fn halves<T>(mut all: Vec<T>) -> (Vec<T>, Vec<T>) {
     let newer = all.split_off(all.len() / 2);
@@ -203,7 +208,7 @@ pub(crate) async fn latest(
             for (id, latest) in values {
                 let Some(key) = names.key(id) else { continue };
                 let sender = match &mut at_hand {
-                    Some((device, sender)) if **device == key.device => sender,
+                    Some((device, sender)) if is_one(device, &key.device) => sender,
                     other => &mut other.insert((&key.device, sender(&key.device))).1,
                 };
                 let Some(sender) = sender else { continue };

@@ -178,16 +178,15 @@ impl History {
         for saved in saved {
             self.memory.write(saved.id, |series| {
                 series.next_seq = saved.next_seq;
-                series.sealed = Vec::new();
-                series.replaced.clear();
-                series.stale.clear();
                 series.dirty = false;
                 series.reshaped = false;
                 series.n_saved = saved.n_saved;
                 series.grown_from = saved.grown_from.unwrap_or(series.grown_from);
-                if saved.folded {
-                    series.late = Run::default();
-                }
+                let late = match saved.folded {
+                    true => Run::default(),
+                    false => series.aside().late.clone(),
+                };
+                series.keep_aside(late);
             });
             if saved.chunks_changed {
                 writer.windows.forget(saved.id);
@@ -264,10 +263,11 @@ impl History {
         let grown_from = batch.grown_from;
         let (disk, snapshot, sizes) = (batch.disk, batch.snapshot, &mut batch.sizes);
         let batch = &mut batch.rows;
+        let aside = series.aside();
         let folded =
-            !series.late.is_empty() && (!series.sealed.is_empty() || series.late.n_points() >= self.fold_at);
-        let late = if folded { series.late.points() } else { Vec::new() };
-        let plan = Plan::of(disk, snapshot, id, &series.sealed, late, self.seal_at.n_points)?;
+            !aside.late.is_empty() && (!aside.sealed.is_empty() || aside.late.n_points() >= self.fold_at);
+        let late = if folded { aside.late.points() } else { Vec::new() };
+        let plan = Plan::of(disk, snapshot, id, &aside.sealed, late, self.seal_at.n_points)?;
 
         let mut next_seq = series.next_seq;
         for chunk in &plan.remove {
@@ -286,11 +286,11 @@ impl History {
             sizes.chunk_bytes += row.len() as u64;
             batch.insert(&keyspace, key, row);
         }
-        for replaced in series.replaced.values() {
+        for replaced in aside.replaced.values() {
             let (key, row) = replaced.encode(id);
             batch.insert(&disk.revisions, key, row);
         }
-        for day in &series.stale {
+        for day in &aside.stale {
             let key = key(id.0, *day, 0);
             batch.remove(&disk.rollups, key);
             batch.insert(&disk.due, key, []);
@@ -298,7 +298,7 @@ impl History {
         let kept_late = if folded {
             Run::default()
         } else {
-            series.late.clone()
+            aside.late.clone()
         };
         let head_key = id.0.to_be_bytes();
         let row = chunk::seal(&head_key, series.row(&kept_late, next_seq, grown_from));

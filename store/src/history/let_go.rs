@@ -152,7 +152,9 @@ impl History {
             let writer = unpoisoned(self.writer.lock());
             let mut least = read_extent(disk)?.map_or(i64::MIN, |extent| extent.done());
             for id in &writer.dirty {
-                let stale = self.memory.read(*id, |series| series.stale.first().copied());
+                let stale = self
+                    .memory
+                    .read(*id, |series| series.aside().stale.first().copied());
                 least = stale.flatten().map_or(least, |day| least.min(day));
             }
             (least, disk.db.snapshot())
@@ -203,18 +205,24 @@ impl History {
                 if series.last < series.kept.0 {
                     // Only the newest is left; it is held by memory, and no week has to stay for it.
                     series.head = Run::default();
-                    series.late = Run::default();
-                    series.sealed = Vec::new();
+                    if let Some(aside) = series.aside_if_any() {
+                        aside.late = Run::default();
+                        aside.sealed = Vec::new();
+                    }
                     series.frontier = None;
                     series.n = u64::from(newest.is_some());
                     newest.into_iter().for_each(|point| series.head.insert(point));
                 } else {
                     series.head = series.head.trimmed(floor);
-                    series.late = series.late.trimmed(floor);
-                    let sealed = series.sealed.iter().map(|run| run.trimmed(floor));
-                    series.sealed = sealed.filter(|run| !run.is_empty()).map(Arc::new).collect();
+                    if let Some(aside) = series.aside_if_any() {
+                        aside.late = aside.late.trimmed(floor);
+                        let sealed = aside.sealed.iter().map(|run| run.trimmed(floor));
+                        aside.sealed = sealed.filter(|run| !run.is_empty()).map(Arc::new).collect();
+                    }
                 }
-                series.replaced.retain(|(at, _), _| *at >= floor);
+                if let Some(aside) = series.aside_if_any() {
+                    aside.replaced.retain(|(at, _), _| *at >= floor);
+                }
                 series.reshaped = true;
                 !std::mem::replace(&mut series.dirty, true)
             });

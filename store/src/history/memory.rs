@@ -6,7 +6,7 @@
 //! older and which a checkpoint folds into the chunks it belongs to.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, LockResult, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, LockResult, PoisonError, RwLock};
 
 use super::SeriesId;
 use super::chunk::partition_of;
@@ -54,12 +54,8 @@ pub(super) struct Series {
     /// The number of the next chunk.
     pub(super) next_seq: u32,
     pub(super) head: Run,
-    pub(super) sealed: Vec<Arc<Run>>,
-    pub(super) late: Run,
-    /// Values replaced since the last checkpoint, by time and ordinal.
-    pub(super) replaced: Pending,
-    /// Cared-for days that something was put into since the last checkpoint.
-    pub(super) stale: BTreeSet<i64>,
+    /// None while there is nothing in it.
+    aside: Option<Box<Aside>>,
     /// Counts what was put into cared-for days since opening, so that care sees whether something was.
     pub(super) n_stale: u32,
     /// Changed since the last checkpoint.
@@ -74,15 +70,51 @@ pub(super) struct Series {
     pub(super) grown_from: u64,
 }
 
+/// What few series have at a time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Aside {
+    pub(super) sealed: Vec<Arc<Run>>,
+    pub(super) late: Run,
+    /// Values replaced since the last checkpoint, by time and ordinal.
+    pub(super) replaced: Pending,
+    /// Cared-for days that something was put into since the last checkpoint.
+    pub(super) stale: BTreeSet<i64>,
+}
+
+/// What most have aside.
+static NOTHING: LazyLock<Aside> = LazyLock::new(Aside::default);
+
 impl Series {
+    pub(super) fn aside(&self) -> &Aside {
+        self.aside.as_deref().unwrap_or_else(|| &NOTHING)
+    }
+
+    pub(super) fn aside_if_any(&mut self) -> Option<&mut Aside> {
+        self.aside.as_deref_mut()
+    }
+
+    pub(super) fn aside_mut(&mut self) -> &mut Aside {
+        self.aside.get_or_insert_default()
+    }
+
+    /// Leaves nothing aside but late points.
+    pub(super) fn keep_aside(&mut self, late: Run) {
+        let aside = (!late.is_empty()).then(|| Aside {
+            late,
+            ..Aside::default()
+        });
+        self.aside = aside.map(Box::new);
+    }
+
     pub(super) fn is_late(&self, at: i64) -> bool {
         self.n > 0 && at < self.last
     }
 
     /// Times whose value no chunk has, but for late ones that replace one.
     pub(super) fn n_in_memory(&self) -> u64 {
-        let sealed = self.sealed.iter().map(|run| run.n_points());
-        (self.head.n_points() + self.late.n_points() + sealed.sum::<usize>()) as u64
+        let aside = self.aside();
+        let sealed = aside.sealed.iter().map(|run| run.n_points());
+        (self.head.n_points() + aside.late.n_points() + sealed.sum::<usize>()) as u64
     }
 
     /// The first time that is shown.
@@ -112,14 +144,15 @@ impl Series {
         if self.frontier.is_none_or(|frontier| at > frontier) {
             return Place::Known(self.head.find(at));
         }
-        if let Some(point) = self.late.find(at) {
+        if let Some(point) = self.aside().late.find(at) {
             return Place::Known(Some(point));
         }
-        match self.sealed.first().and_then(|run| run.first()) {
+        match self.aside().sealed.first().and_then(|run| run.first()) {
             // Runs sealed since the last checkpoint lie above every chunk.
             Some(first) if at >= first => {
-                let i = self.sealed.partition_point(|run| run.last() < Some(at));
-                Place::Known(self.sealed.get(i).and_then(|run| run.find(at)))
+                let sealed = &self.aside().sealed;
+                let i = sealed.partition_point(|run| run.last() < Some(at));
+                Place::Known(sealed.get(i).and_then(|run| run.find(at)))
             }
             _ => Place::OnDisk,
         }
@@ -135,7 +168,7 @@ impl Series {
             self.n = 0;
         }
         if at < cared_to {
-            self.stale.insert(day_of(at));
+            self.aside_mut().stale.insert(day_of(at));
             self.n_stale = self.n_stale.wrapping_add(1);
         }
         // The first one also: a series begins with a row of its own.
@@ -146,7 +179,7 @@ impl Series {
             self.n += 1;
         }
         if self.frontier.is_some_and(|frontier| at <= frontier) {
-            self.late.insert(point);
+            self.aside_mut().late.insert(point);
             return;
         }
         if self
@@ -173,7 +206,8 @@ impl Series {
         if let Some(last) = self.head.last() {
             self.reshaped = true;
             self.frontier = Some(last);
-            self.sealed.push(Arc::new(std::mem::take(&mut self.head)));
+            let head = std::mem::take(&mut self.head);
+            self.aside_mut().sealed.push(Arc::new(head));
         }
     }
 
@@ -225,9 +259,9 @@ impl Series {
             },
             next_seq: u32::try_from(input.unsigned()?).ok()?,
             head: Run::read(&mut input)?,
-            late: Run::read(&mut input)?,
             ..Self::default()
         };
+        series.keep_aside(Run::read(&mut input)?);
         series.n_saved = series.head.n_points();
         // Layouts before 4 had no growth.
         if !input.0.is_empty() {

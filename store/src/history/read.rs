@@ -96,15 +96,15 @@ impl View {
         memory.read(id, |series| Self {
             id,
             snapshot: disk.db.snapshot(),
-            replaced: series.replaced.clone(),
-            stale: series.stale.clone(),
+            replaced: series.aside().replaced.clone(),
+            stale: series.aside().stale.clone(),
             n_stale: series.n_stale,
             from: series.floor(),
             kept: series.kept.0,
             extent: (series.n, series.first, series.last),
-            sealed: series.sealed.clone(),
+            sealed: series.aside().sealed.clone(),
             head: series.head.clone(),
-            late: series.late.clone(),
+            late: series.aside().late.clone(),
         })
     }
 

@@ -60,12 +60,13 @@ impl NumbersOf<'_> {
 const N_FEW: usize = 24;
 
 /// A device's number, dense from 0, within this process only.
-pub(super) type DeviceIndex = usize;
+pub(super) type DeviceIndex = u32;
 
 /// Names of series, both ways.
 #[derive(Default)]
 pub(super) struct Dictionary {
-    by_key: HashMap<SeriesKey, (SeriesId, DeviceIndex)>,
+    /// Those of devices that have more than a few: a map of all takes eighty bytes a series.
+    of_many: HashMap<(DeviceIndex, Quantity, u16), SeriesId>,
     /// By number; 0 and series whose quantity is no longer known are `None`.
     keys: Vec<Option<SeriesKey>>,
     devices: HashMap<DeviceId, DeviceIndex>,
@@ -74,13 +75,14 @@ pub(super) struct Dictionary {
 
 impl Dictionary {
     pub(super) fn find(&self, key: &SeriesKey) -> Option<(SeriesId, DeviceIndex)> {
-        self.by_key.get(key).copied()
+        let device = self.device(&key.device)?;
+        Some((self.find_of(device, key)?, device))
     }
-    /// The series of a device, found among its few without its name being read again; `None` also where it has many.
+    /// The series of a device, found without the device's name being read again.
     pub(super) fn find_of(&self, device: DeviceIndex, key: &SeriesKey) -> Option<SeriesId> {
         let own = self.of_device(device);
         if own.len() > N_FEW {
-            return None;
+            return self.of_many.get(&(device, key.quantity, key.channel)).copied();
         }
         let is_it = |id: &&SeriesId| {
             let known = self.key(**id);
@@ -92,7 +94,7 @@ impl Dictionary {
         self.keys.get(id.index())?.as_ref()
     }
     pub(super) fn of_device(&self, device: DeviceIndex) -> &[SeriesId] {
-        self.of_device.get(device).map_or(&[], Vec::as_slice)
+        self.of_device.get(device as usize).map_or(&[], Vec::as_slice)
     }
     pub(super) fn device(&self, device: &DeviceId) -> Option<DeviceIndex> {
         self.devices.get(device).copied()
@@ -108,23 +110,45 @@ impl Dictionary {
         SeriesId(self.keys.len().max(1) as u32)
     }
     /// Enters a series under its number; without a key the number is only marked as given.
-    pub(super) fn enter(&mut self, id: SeriesId, key: Option<SeriesKey>) {
+    pub(super) fn enter(&mut self, id: SeriesId, mut key: Option<SeriesKey>) {
         if self.keys.len() <= id.index() {
             self.keys.resize(id.index() + 1, None);
         }
-        if let Some(key) = &key {
-            let device = match self.devices.get(&key.device) {
-                Some(device) => *device,
-                None => {
-                    self.devices.insert(key.device.clone(), self.of_device.len());
-                    self.of_device.push(Vec::new());
-                    self.of_device.len() - 1
-                }
-            };
-            self.of_device[device].push(id);
-            self.by_key.insert(key.clone(), (id, device));
-        }
+        let entered = key.as_mut().map(|key| self.enter_of_device(id, key));
         self.keys[id.index()] = key;
+        if let Some(device) = entered {
+            self.note_of_many(device, id);
+        }
+    }
+    /// Enters a series among those of its device, whose name all its keys share.
+    fn enter_of_device(&mut self, id: SeriesId, key: &mut SeriesKey) -> DeviceIndex {
+        let device = match self.devices.get_key_value(&key.device) {
+            Some((name, device)) => {
+                key.device = name.clone();
+                *device
+            }
+            None => {
+                let device = self.of_device.len() as DeviceIndex;
+                self.devices.insert(key.device.clone(), device);
+                self.of_device.push(Vec::new());
+                device
+            }
+        };
+        self.of_device[device as usize].push(id);
+        device
+    }
+    fn note_of_many(&mut self, device: DeviceIndex, id: SeriesId) {
+        let own = &self.of_device[device as usize];
+        let more: &[SeriesId] = match own.len() {
+            ..=N_FEW => return,
+            n if n == N_FEW + 1 => own,
+            _ => &[id],
+        };
+        for id in more {
+            if let Some(key) = self.keys.get(id.index()).and_then(Option::as_ref) {
+                self.of_many.insert((device, key.quantity, key.channel), *id);
+            }
+        }
     }
 }
 
@@ -157,7 +181,22 @@ mod tests {
         let other = parse_key("air-1/pm2_5/1").unwrap();
         assert_eq!(dictionary.find_of(0, &other), None);
         assert_eq!(dictionary.key(SeriesId(5)), None);
-        assert_eq!(dictionary.iter().count(), 1);
+        // Few or many, each is found.
+        let channel = |n: u16| SeriesKey {
+            channel: n,
+            ..key.clone()
+        };
+        for n in 1..100 {
+            dictionary.enter(SeriesId(5 + u32::from(n)), Some(channel(n)));
+            assert_eq!(
+                dictionary.find(&channel(n)),
+                Some((SeriesId(5 + u32::from(n)), 0))
+            );
+            assert_eq!(dictionary.find(&channel(n / 2 + 1)).is_some(), true);
+            assert_eq!(dictionary.find(&key), Some((SeriesId(1), 0)));
+            assert_eq!(dictionary.find(&channel(n + 1)), None);
+        }
+        assert_eq!(dictionary.iter().count(), 100);
         for bad in [
             "",
             "air-1/pm2_5",

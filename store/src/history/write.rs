@@ -50,6 +50,7 @@ pub(super) struct Sizes {
 impl Writer {
     /// The reports of a device.
     pub(super) fn reports(&mut self, device: DeviceIndex) -> &mut Reports {
+        let device = device as usize;
         if self.reports.len() <= device {
             self.reports.resize(device + 1, Reports::default());
         }
@@ -212,7 +213,12 @@ impl History {
         };
         let fresh = replaced.is_none();
         let was_clean = self.memory.write(id, |series| {
-            series.replaced.extend(replaced.map(|r| ((at, r.ordinal), r)));
+            if let Some(replaced) = replaced {
+                series
+                    .aside_mut()
+                    .replaced
+                    .insert((at, replaced.ordinal), replaced);
+            }
             series.put(point, fresh, self.seal_at, self.cared_to());
             !std::mem::replace(&mut series.dirty, true)
         });
@@ -343,8 +349,9 @@ impl History {
         };
         // With the first version at hand none of this time is on disk.
         let at_hand = self.memory.read(id, |series| {
-            let has_first = series.replaced.contains_key(&first);
-            has_first.then(|| look(&mut series.replaced.range(first..=last).map(|(_, r)| r)))
+            let replaced = &series.aside().replaced;
+            let has_first = replaced.contains_key(&first);
+            has_first.then(|| look(&mut replaced.range(first..=last).map(|(_, r)| r)))
         });
         if let Some(found) = at_hand.flatten() {
             return Ok(found);
@@ -352,7 +359,7 @@ impl History {
         let pending: Pending = self
             .memory
             .read(id, |series| {
-                let own = series.replaced.range(first..=last);
+                let own = series.aside().replaced.range(first..=last);
                 own.map(|(key, replaced)| (*key, replaced.clone())).collect()
             })
             .unwrap_or_default();
