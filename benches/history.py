@@ -18,7 +18,7 @@ cadence, sent one request after the other; memory at the end, the longest answer
 
 `--quick` is a smoke run whose figures mean nothing.
 """
-import argparse, http.client, json, os, pathlib, platform, shutil, statistics, subprocess, sys, tempfile, time, urllib.parse
+import argparse, json, os, pathlib, platform, shutil, socket, statistics, subprocess, sys, tempfile, time, urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from ingest import TARGET, cpu_seconds, free_port, is_open, rss_mib, wait_for
@@ -36,19 +36,43 @@ class Server:
         folder.mkdir(parents=True)
 
     def ask(self, method, path, body=None, headers={}):
-        """One request on the kept connection: status, body."""
+        """One request on the kept connection: status, body.
+
+        Plain reads: http.client takes a tenth of a millisecond for the headers alone, of every server alike."""
+        lines = [f"{method} {path} HTTP/1.1", f"host: {self.address}", f"content-length: {len(body or b'')}"]
+        lines += [f"{name}: {value}" for name, value in {**self.headers, **headers}.items()]
+        request = "\r\n".join(lines + ["", ""]).encode() + (body or b"")
         for attempt in range(2):
             try:
                 if self.connection is None:
                     host, port = self.address.rsplit(":", 1)
-                    self.connection = http.client.HTTPConnection(host, int(port), timeout=300)
-                self.connection.request(method, path, body, {**self.headers, **headers})
-                answer = self.connection.getresponse()
-                return answer.status, answer.read()
-            except (http.client.HTTPException, ConnectionError, OSError):
+                    self.connection = socket.create_connection((host, int(port)), timeout=300)
+                    self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    self.answers = self.connection.makefile("rb", 1 << 18)
+                self.connection.sendall(request)
+                return self.answer()
+            except OSError:
                 self.connection = None
                 if attempt:
                     raise
+
+    def answer(self):
+        line = self.answers.readline()
+        if not line.startswith(b"HTTP/1.1 "):
+            raise ConnectionError(f"no status in {line!r}")
+        status, length, chunked = int(line[9:12]), 0, False
+        while (line := self.answers.readline().lower()) not in (b"\r\n", b""):
+            if line.startswith(b"content-length:"):
+                length = int(line[15:])
+            chunked |= line.startswith(b"transfer-encoding:") and b"chunked" in line
+        if not chunked:
+            return status, self.answers.read(length)
+        parts = []
+        while size := int(self.answers.readline(), 16):
+            parts.append(self.answers.read(size))
+            self.answers.readline()
+        self.answers.readline()
+        return status, b"".join(parts)
 
     def get(self, path):
         status, body = self.ask("GET", path)

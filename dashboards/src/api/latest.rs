@@ -237,14 +237,18 @@ pub(crate) async fn latest(
                     columns.push(shown.id, shown.latest, shown.state);
                     ControlFlow::Continue(())
                 });
-                rows::Block::of(&columns, columns.n())
+                columns
             };
             let (older, newer) = halves(values);
-            let (older, newer) = std::thread::scope(|scope| {
-                let newer = scope.spawn(|| columns_of(newer));
-                (columns_of(older), newer.join())
+            let newer = std::thread::scope(|scope| {
+                let newer = scope.spawn(|| {
+                    let columns = columns_of(newer);
+                    rows::Block::of(&columns, columns.n())
+                });
+                let columns = columns_of(older);
+                rows.push_block(&columns, columns.n());
+                newer.join()
             });
-            rows.push_made(older);
             rows.push_made(newer.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             // All of these were looked at.
             last = looked_at.map(|id| id.0);

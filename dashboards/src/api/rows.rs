@@ -27,7 +27,7 @@ use crate::views::Views;
 /// Rows that one piece looks at: the register's locks are held for so long, and no longer.
 const N_ROWS: usize = 2048;
 /// Room that is made for a row of a block at once: a stamp, a number and a little; those of many columns need more.
-const ROW_BYTES: usize = 24;
+const ROW_BYTES: usize = 40;
 /// Pieces that are made at the same time.
 const N_TURNS: usize = 4;
 
