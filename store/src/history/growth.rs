@@ -175,13 +175,14 @@ impl Rows {
 
 impl Disk {
     /// Lays the rows over the heads as they were read, the oldest first, each over those heads that do not have
-    /// it yet. A damaged row is reported and left out.
+    /// it yet. A damaged row is reported and left out. With the rows goes the largest number of a series in them.
     pub(super) fn load_growth(
         &self,
         memory: &Memory,
         next: u64,
         gone: &mut Gone,
-    ) -> Result<Rows, HistoryError> {
+    ) -> Result<(Rows, SeriesId), HistoryError> {
+        let mut largest = SeriesId(0);
         let mut rows = Rows {
             next,
             ..Rows::default()
@@ -198,6 +199,7 @@ impl Disk {
                 Some(all) => {
                     for (id, points) in all {
                         n_points += points.len();
+                        largest = largest.max(id);
                         memory.write(id, |series| series.grow(number, points));
                     }
                 }
@@ -209,7 +211,7 @@ impl Disk {
             rows.note(number, n_points);
         }
         rows.next = rows.next.max(next);
-        Ok(rows)
+        Ok((rows, largest))
     }
 
     /// The series that a row speaks of; `None` when it cannot be read.

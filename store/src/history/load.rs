@@ -75,22 +75,18 @@ impl Disk {
         Ok(all)
     }
 
-    /// What memory held of a series at the last checkpoint. When that row is damaged, the extent is
-    /// found from the chunks and the points of the head are lost.
-    pub(super) fn load_head(&self, id: SeriesId, gone: &mut Gone) -> Result<Series, HistoryError> {
-        let key = id.0.to_be_bytes();
-        let read = self.heads.get(key);
-        // A backup may have had to leave it out.
-        let is_absent = matches!(read, Ok(None));
-        let row = self.sound("block of heads", &key, read)?.flatten();
-        let read = row.as_ref().and_then(|row| chunk::unseal(&key, row));
-        if let Some(series) = read.and_then(Series::read) {
-            return Ok(series);
-        }
-        if !is_absent {
-            self.report_damage("head", &key);
-            gone.heads.push(id);
-        }
+    /// What memory held of series at the last checkpoint, asked for in the order of their numbers.
+    pub(super) fn heads_in_order(&self) -> Result<HeadsInOrder<'_>, HistoryError> {
+        Ok(HeadsInOrder {
+            disk: self,
+            rows: Some(self.heads.iter()),
+            next: None,
+            lost: self.known_lost()?,
+        })
+    }
+
+    /// Of a series without a sound row: the extent is found from the chunks, the points of the head are lost.
+    fn rebuild_head(&self, id: SeriesId) -> Result<Series, HistoryError> {
         let mut series = Series::default();
         let snapshot = self.db.snapshot();
         for chunk in self.chunks(&snapshot, id, (i64::MIN, i64::MAX)) {
@@ -193,6 +189,78 @@ impl Disk {
         };
         let key = self.sound("block of chunks", &key(id.0, from, 0), row.key())?;
         Ok(key.and_then(|key| read_key(&key)).map(|(_, first, _)| first))
+    }
+}
+
+/// Rows of heads, read one after the other: a million looked up one by one takes seconds.
+pub(super) struct HeadsInOrder<'a> {
+    disk: &'a Disk,
+    /// None after a block that could not be read: from there on each is looked up, so that only those of the
+    /// block are lost.
+    rows: Option<fjall::Iter>,
+    /// The row that was read ahead.
+    next: Option<(SeriesId, fjall::UserValue)>,
+    /// What is known to be lost.
+    lost: Vec<Lost>,
+}
+
+impl HeadsInOrder<'_> {
+    /// A series whose number is larger than that of the last one asked for. When its row is damaged, that is noted
+    /// in `gone`; when it has none, it is empty, or a backup had to leave its row out.
+    pub(super) fn of(&mut self, id: SeriesId, gone: &mut Gone) -> Result<Series, HistoryError> {
+        let disk = self.disk;
+        let key = id.0.to_be_bytes();
+        let row = match self.row(id) {
+            Some(row) => row,
+            None => {
+                let read = disk.heads.get(key);
+                match read {
+                    Ok(None) => None,
+                    read => {
+                        let row = disk.sound("block of heads", &key, read)?.flatten();
+                        // What stands in a damaged block is no sound row.
+                        Some(row.unwrap_or_else(|| fjall::UserValue::from([])))
+                    }
+                }
+            }
+        };
+        let Some(row) = row else {
+            let is_lost = |lost: &Lost| (lost.series.0..=lost.series.1).contains(&id.0);
+            return match self.lost.iter().any(is_lost) {
+                true => disk.rebuild_head(id),
+                false => Ok(Series::default()),
+            };
+        };
+        if let Some(series) = chunk::unseal(&key, &row).and_then(Series::read) {
+            return Ok(series);
+        }
+        disk.report_damage("head", &key);
+        gone.heads.push(id);
+        disk.rebuild_head(id)
+    }
+
+    /// The row of a series, if it has one; `None` when they can no longer be read in order.
+    fn row(&mut self, id: SeriesId) -> Option<Option<fjall::UserValue>> {
+        loop {
+            match self.next.take() {
+                Some((ahead, row)) if ahead == id => return Some(Some(row)),
+                Some((ahead, row)) if ahead > id => {
+                    self.next = Some((ahead, row));
+                    return Some(None);
+                }
+                _ => {}
+            }
+            self.next = match self.rows.as_mut()?.next().map(fjall::Guard::into_inner) {
+                None => return Some(None),
+                Some(Ok((key, row))) => <[u8; 4]>::try_from(key.as_ref())
+                    .ok()
+                    .map(|key| (SeriesId(u32::from_be_bytes(key)), row)),
+                Some(Err(_)) => {
+                    self.rows = None;
+                    None
+                }
+            };
+        }
     }
 }
 

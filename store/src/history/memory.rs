@@ -166,13 +166,14 @@ impl Series {
             // There is a newer one now.
             self.head = Run::default();
             self.n = 0;
+            self.reshaped = true;
         }
         if at < cared_to {
             self.aside_mut().stale.insert(day_of(at));
             self.n_stale = self.n_stale.wrapping_add(1);
         }
-        // The first one also: a series begins with a row of its own.
-        self.reshaped |= self.n == 0 || at <= self.last || at < cared_to;
+        // A series may begin in a row of growth: a city of new ones is some hundred rows then, not a million.
+        self.reshaped |= (self.n > 0 && at <= self.last) || at < cared_to;
         if fresh {
             self.first = if self.n == 0 { at } else { self.first.min(at) };
             self.last = if self.n == 0 { at } else { self.last.max(at) };

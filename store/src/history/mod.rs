@@ -211,15 +211,21 @@ impl History {
         let memory = Memory::default();
         let mut next_growth = 0;
         let mut gone = load::Gone::default();
+        let mut heads = disk.heads_in_order()?;
         for (id, key) in disk.load_series()? {
             dictionary.enter(id, key);
-            let series = disk.load_head(id, &mut gone)?;
+            let series = heads.of(id, &mut gone)?;
             next_growth = next_growth.max(series.grown_from);
             memory.write(id, |place| *place = series);
         }
         let mut writer = Writer::default();
         writer.n_batches = n_batches;
-        writer.growth = disk.load_growth(&memory, next_growth, &mut gone)?;
+        let (growth, largest) = disk.load_growth(&memory, next_growth, &mut gone)?;
+        writer.growth = growth;
+        // One that has begun in growth and lost its name stays given.
+        if dictionary.next() <= largest {
+            dictionary.enter(largest, None);
+        }
         let lost = disk.load_lost(&memory, gone)?;
         let floors = Floors::load(&disk)?;
         disk.drop_gone(floors.gone())?;

@@ -349,7 +349,7 @@ fn a_damaged_row_of_growth_costs_its_points_and_no_others() {
         history.checkpoint(i as u64 + 1, &[]).unwrap();
     }
     let disk = history.disk().unwrap();
-    let (key, row) = disk.growth.iter().nth(1).unwrap().into_inner().unwrap();
+    let (key, row) = disk.growth.iter().nth(2).unwrap().into_inner().unwrap();
     let mut row = row.to_vec();
     row[2] ^= 1;
     disk.growth.insert(key, row).unwrap();
