@@ -192,7 +192,7 @@ mod tests {
                 dictionary.find(&channel(n)),
                 Some((SeriesId(5 + u32::from(n)), 0))
             );
-            assert_eq!(dictionary.find(&channel(n / 2 + 1)).is_some(), true);
+            assert!(dictionary.find(&channel(n / 2 + 1)).is_some());
             assert_eq!(dictionary.find(&key), Some((SeriesId(1), 0)));
             assert_eq!(dictionary.find(&channel(n + 1)), None);
         }
