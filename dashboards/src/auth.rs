@@ -131,6 +131,10 @@ impl Keys {
     pub fn is_revoked(&self, device: &DeviceId) -> bool {
         self.tokens.read().expect(POISON).is_revoked(device)
     }
+    /// Whether they were when the record at a position came.
+    pub fn is_revoked_at(&self, device: &DeviceId, position: u64) -> bool {
+        self.tokens.read().expect(POISON).is_revoked_at(device, position)
+    }
     /// Ends tokens whose time has come; gives the devices that held them.
     pub fn expire(&self, now: Timestamp) -> Vec<DeviceId> {
         let ended = self.tokens.write().expect(POISON).expire(now);

@@ -121,7 +121,7 @@ impl Fold<'_> {
         let child = {
             let register = self.views.register.read().expect(POISON);
             if let Some(child) = register.view.child(gateway.id.as_str(), name) {
-                return self.not_revoked(child).map(|()| child.clone());
+                return self.not_revoked(position, child).map(|()| child.clone());
             }
             if name.is_empty() || name.len() > MAX_NAME_BYTES {
                 return Err(unknown(format!("a name of {} bytes is no child's", name.len())));
@@ -194,8 +194,8 @@ impl Fold<'_> {
 
     /// # Errors
     /// `revoked` when nothing lets a child in until it is admitted again: its gateway does not either.
-    pub(super) fn not_revoked(&self, child: &Device) -> Result<(), Refused> {
-        match self.views.keys.is_revoked(&child.id) {
+    pub(super) fn not_revoked(&self, position: u64, child: &Device) -> Result<(), Refused> {
+        match self.views.keys.is_revoked_at(&child.id, position) {
             true => Err(Refused::new(
                 Refusal::Revoked,
                 format!(

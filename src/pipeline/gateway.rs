@@ -36,7 +36,7 @@ impl Fold<'_> {
             "telemetry" | "attributes" | "claim" => self.parts(position, frame, gateway, rest)?,
             "connect" => self.connect(position, frame, gateway, true),
             "disconnect" => self.connect(position, frame, gateway, false),
-            "attributes/request" => self.answer_gateway(frame, gateway),
+            "attributes/request" => self.answer_gateway(position, frame, gateway),
             _ => return Ok(false),
         };
         if let Err(refused) = folded {
@@ -59,11 +59,16 @@ impl Fold<'_> {
     ///
     /// # Errors
     /// `unknown_child`, or `revoked`.
-    pub(super) fn known_child(&self, gateway: &Device, name: &str) -> Result<Arc<Device>, Refused> {
+    pub(super) fn known_child(
+        &self,
+        position: u64,
+        gateway: &Device,
+        name: &str,
+    ) -> Result<Arc<Device>, Refused> {
         let register = self.views.register.read().expect(POISON);
         let child = register.view.child(gateway.id.as_str(), name);
         let child = child.ok_or_else(|| stranger(gateway, name))?;
-        self.not_revoked(child).map(|()| child.clone())
+        self.not_revoked(position, child).map(|()| child.clone())
     }
 
     /// `{"Device A":…,"Device B":…}`: every part is folded as its child's; an unknown child costs its part.
@@ -150,16 +155,16 @@ impl Fold<'_> {
         let child = if is_there {
             self.child(position, frame.received_at, gateway, &name, kind.as_deref())?
         } else {
-            self.known_child(gateway, &name)?
+            self.known_child(position, gateway, &name)?
         };
         let fact = is_there.then(|| json!({"gateway": gateway.id, "name": name}));
         self.set_fact(position, frame.received_at, &child.id, CONNECTED_THROUGH, fact);
         Ok(())
     }
 
-    fn answer_gateway(&mut self, frame: &Frame<'_>, gateway: &Device) -> Result<(), Refused> {
+    fn answer_gateway(&mut self, position: u64, frame: &Frame<'_>, gateway: &Device) -> Result<(), Refused> {
         let request = AttributesRequest::decode(frame.payload)?;
-        let child = self.known_child(gateway, &request.device)?;
+        let child = self.known_child(position, gateway, &request.device)?;
         let scope = if request.client {
             AttributeScope::Client
         } else {

@@ -77,12 +77,14 @@ impl Fold<'_> {
             let found = match known.get(name) {
                 Some(found) => found.clone(),
                 None => {
-                    let found = self.line_device(name, params, writer.as_ref()).map(|device| {
-                        *part_of.entry(device.id.clone()).or_insert_with(|| {
-                            parts.push(Part::of(device));
-                            parts.len() - 1
-                        })
-                    });
+                    let found = self
+                        .line_device(position, name, params, writer.as_ref())
+                        .map(|device| {
+                            *part_of.entry(device.id.clone()).or_insert_with(|| {
+                                parts.push(Part::of(device));
+                                parts.len() - 1
+                            })
+                        });
                     known.insert(name.to_owned(), found.clone());
                     found
                 }
@@ -210,6 +212,7 @@ impl Fold<'_> {
     /// The device of a line, if the writer may write for it.
     fn line_device(
         &self,
+        position: u64,
         name: &str,
         params: &Params<'_>,
         writer: Option<&Arc<Device>>,
@@ -218,7 +221,7 @@ impl Fold<'_> {
             if writer.id.as_str() == name {
                 return Ok(writer.clone());
             }
-            return self.known_child(writer, name);
+            return self.known_child(position, writer, name);
         }
         let unknown = |detail: String| Refused::new(Refusal::UnknownDevice, detail);
         if name.is_empty() {

@@ -257,11 +257,12 @@ impl LedgerReader {
         })
     }
 
-    /// The devices whose tokens were revoked, and that were not admitted or given a token since.
-    pub fn revoked_devices(&self) -> Result<Vec<DeviceId>, LedgerError> {
+    /// The devices whose tokens were revoked, and that were not admitted or given a token since, with the record that
+    /// said so.
+    pub fn revoked_devices(&self) -> Result<Vec<(DeviceId, u64)>, LedgerError> {
         self.read(|c| {
-            c.prepare_cached("SELECT device FROM device_revocations ORDER BY device")?
-                .query_map([], |row| parsed(row, 0))?
+            c.prepare_cached("SELECT device, position FROM device_revocations ORDER BY device")?
+                .query_map([], |row| Ok((parsed(row, 0)?, unsigned(row.get(1)?))))?
                 .collect()
         })
     }

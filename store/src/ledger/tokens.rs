@@ -1,6 +1,6 @@
 //! Who holds which token. Only SHA-256 hashes are kept; a token itself is shown once and never stored.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -87,8 +87,9 @@ pub struct Tokens {
     /// Of tokens that end by themselves, soonest first.
     ends: BTreeSet<(Timestamp, TokenHash)>,
     access: HashMap<TokenHash, AccessToken>,
-    /// Devices that nothing lets in until they are admitted or given a token.
-    revoked: HashSet<DeviceId>,
+    /// Devices that nothing lets in until they are admitted or given a token, by the record that said so; 0 is one
+    /// that was applied since these were read.
+    revoked: HashMap<DeviceId, u64>,
     /// By profile.
     provisioning: HashMap<ProfileId, Provisioning>,
 }
@@ -172,7 +173,7 @@ impl Tokens {
             }
             (Change::DeviceTokenRevoked { device }, _) => {
                 self.revoke(device);
-                self.revoked.insert(device.clone());
+                self.revoked.insert(device.clone(), 0);
                 true
             }
             (Change::DeviceAdmitted { device }, _) => {
@@ -315,7 +316,12 @@ impl Tokens {
 
     /// Whether a device's tokens were revoked, and it was neither admitted nor given a token since.
     pub fn is_revoked(&self, device: &DeviceId) -> bool {
-        self.revoked.contains(device)
+        self.revoked.contains_key(device)
+    }
+    /// Whether they were when the record at `position` came: what is folded again after a stop is not judged by what
+    /// came behind it.
+    pub fn is_revoked_at(&self, device: &DeviceId, position: u64) -> bool {
+        self.revoked.get(device).is_some_and(|since| position > *since)
     }
 
     /// A device's former token ends. A token that two devices were given belongs to the later one.
@@ -573,7 +579,10 @@ mod tests {
         assert!(tokens.apply(at(7), &Change::DeviceTokenRevoked { device: a.clone() }));
         assert_eq!((tokens.device("two"), tokens.device("three")), (None, None));
         // Nothing lets it in until somebody does.
-        assert!(tokens.is_revoked(&a));
+        assert!(tokens.is_revoked(&a) && tokens.is_revoked_at(&a, 1));
+        // As read from a ledger that is ahead of what is folded.
+        tokens.revoked.insert(a.clone(), 100);
+        assert!(tokens.is_revoked_at(&a, 101) && !tokens.is_revoked_at(&a, 99));
         assert!(tokens.apply(at(7), &Change::DeviceAdmitted { device: a.clone() }));
         assert!(!tokens.is_revoked(&a));
         tokens.apply(at(7), &Change::DeviceTokenRevoked { device: a.clone() });
