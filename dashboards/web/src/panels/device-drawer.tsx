@@ -39,8 +39,9 @@ export function DeviceDrawer() {
   const device = devices.get(id);
   return (
     <aside
-      class="panel drawer"
-      aria-labelledby="device-title"
+      class={device ? "panel drawer" : "panel drawer drawer-missing"}
+      aria-labelledby={device ? "device-title" : undefined}
+      aria-label={device ? undefined : t("device.missing", { id })}
       data-testid="device-drawer"
       data-device={id}
       onKeyDown={(event) => {
