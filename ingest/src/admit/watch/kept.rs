@@ -112,14 +112,8 @@ impl Watch {
                 };
                 series.extend(quantity.map(|quantity| ((quantity, channel), of_series)));
             }
-            let device = DeviceWatch {
-                heard_at,
-                measured_at,
-                clock,
-                is_off,
-                ..DeviceWatch::default()
-            };
-            watch.devices.insert(id, device.with(series));
+            let device = DeviceWatch::of((heard_at, measured_at), clock, is_off, series);
+            watch.devices.insert(id, device);
         }
         Some(watch)
     }
@@ -151,25 +145,31 @@ impl Watch {
                 };
                 series.extend(quantity.map(|quantity| ((quantity, channel), of_series)));
             }
-            let device = DeviceWatch {
-                heard_at,
-                measured_at,
-                clock,
-                is_off,
-                ..DeviceWatch::default()
-            };
-            watch.devices.insert(id, device.with(series));
+            let device = DeviceWatch::of((heard_at, measured_at), clock, is_off, series);
+            watch.devices.insert(id, device);
         }
         Some(watch)
     }
 }
 
 impl DeviceWatch {
-    /// With these series: the dictionary may number quantities anew in another version.
-    fn with(mut self, mut series: Vec<((Quantity, u16), SeriesWatch)>) -> Self {
+    /// As it was read: the dictionary may number quantities anew in another version.
+    fn of(
+        (heard_at, measured_at): (i64, i64),
+        clock: Clock,
+        is_off: bool,
+        mut series: Vec<((Quantity, u16), SeriesWatch)>,
+    ) -> Self {
         series.sort_unstable_by_key(|(name, _)| *name);
-        (self.names, self.series) = series.into_iter().unzip();
-        self
+        let (names, series) = series.into_iter().unzip();
+        Self {
+            heard_at,
+            measured_at,
+            clock,
+            is_off,
+            names,
+            series,
+        }
     }
 }
 
