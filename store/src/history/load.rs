@@ -20,8 +20,8 @@ const N_LOST: usize = 1000;
 /// What could not be read of the newest points while a history is opened.
 #[derive(Default)]
 pub(super) struct Gone {
-    /// Series whose head is damaged.
-    heads: Vec<SeriesId>,
+    /// Series whose head is damaged, and the newest time that their chunks have.
+    heads: Vec<(SeriesId, Option<i64>)>,
     /// Rows of growth that are.
     pub(super) n_growth: usize,
 }
@@ -111,9 +111,8 @@ impl Disk {
         let mut lost = self.known_lost()?;
         let newest = memory.newest().unwrap_or(i64::MAX);
         let n_known = lost.len();
-        for id in gone.heads {
-            let first = memory.read(id, Series::last).flatten();
-            let first = first.map_or(i64::MIN, |at| at.saturating_add(1));
+        for (id, last) in gone.heads {
+            let first = last.map_or(i64::MIN, |at| at.saturating_add(1));
             // Found at a start before, and no checkpoint has had to write it anew since.
             let is_it = |known: &Lost| known.series == (id.0, id.0) && known.times.0 <= first;
             if lost.iter().any(is_it) {
@@ -235,8 +234,10 @@ impl HeadsInOrder<'_> {
             return Ok(series);
         }
         disk.report_damage("head", &key);
-        gone.heads.push(id);
-        disk.rebuild_head(id)
+        let series = disk.rebuild_head(id)?;
+        // Before what it has grown by is laid over it: that comes behind what is lost.
+        gone.heads.push((id, series.last()));
+        Ok(series)
     }
 
     /// The row of a series, if it has one; `None` when they can no longer be read in order.

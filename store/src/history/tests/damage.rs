@@ -449,6 +449,9 @@ fn what_a_damaged_head_took_is_told_for_good_and_only_for_its_times() {
     history.append(&readings).unwrap();
     history.append(&[number(1, 80_000, 1.0, 1)]).unwrap();
     history.checkpoint(1, &[]).unwrap();
+    // What came behind the head is in a row of its own, and tells nothing of what the head had.
+    history.append(&[number(0, 75_000, 1.0, 1)]).unwrap();
+    history.checkpoint(1, &[]).unwrap();
     let id = history.series_id(&series(0)).unwrap();
     let row = id.0.to_be_bytes();
     let mut head = history.disk().unwrap().heads.get(row).unwrap().unwrap().to_vec();
