@@ -26,6 +26,10 @@
 //! A `modbus` profile has in place of `keys`
 //! `modbus: {unit: 1, poll: 100ms, registers: [{address: 0, type: u16, count: 20, quantity: counter}]}`.
 
+//!
+//! An `sl651` profile may say `sl651: {mode: m3, resend: [39, 26]}`: how its stations and the centre speak with each other
+//! (m2 without it), and which elements are asked for when hours are missing.
+
 mod limits;
 mod nested;
 mod path;
@@ -45,6 +49,8 @@ pub use stamp::OwnStamp;
 
 use crate::Scaling;
 use crate::modbus::{Read, RegisterMap};
+use crate::sl651::reply::Mode;
+use crate::sl651::{Definition, Element};
 use written::ProfileFile;
 
 /// Raw values that mean "no value" whatever the profile says.
@@ -140,6 +146,17 @@ pub struct Profile {
     series: limits::Series,
     /// Register list of a Modbus slave.
     pub modbus: Option<RegisterMap>,
+    /// What SL 651 stations of this type are told apart by.
+    pub sl651: Hydrological,
+}
+
+/// What hydrological stations are told apart by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hydrological {
+    /// How they and the centre speak; none leaves it to what a station says of itself (item 0C), and M2.
+    pub mode: Option<Mode>,
+    /// Elements that are asked for when hours are missing; empty takes those that a station reports.
+    pub resend: Vec<(Element, Definition)>,
 }
 
 /// Why a profile cannot be used.
@@ -255,6 +272,32 @@ mod tests {
             .map(|r| (r.table, r.start, r.count))
             .collect();
         assert_eq!(plan, [(Table::Holding, 0, 22), (Table::Coil, 7, 1)]);
+    }
+
+    #[test]
+    fn hydrological_stations_have_a_mode_and_elements() {
+        let profile = parse(&format!(
+            "{HEAD}protocol: sl651\nsl651: {{mode: m3, resend: [39, \"FF11:23\", Z]}}\n"
+        ))
+        .unwrap();
+        assert_eq!(profile.sl651.mode, Some(Mode::M3));
+        let codes: Vec<_> = profile
+            .sl651
+            .resend
+            .iter()
+            .map(|(element, _)| element.0)
+            .collect();
+        assert_eq!(codes, [0x39, 0xFF11, 0x39]);
+        let plain = parse(&format!("{HEAD}protocol: sl651\n")).unwrap();
+        assert_eq!(plain.sl651, Hydrological::default());
+        for (section, part) in [
+            ("protocol: sl651\nsl651: {mode: m5}\n", "m5"),
+            ("protocol: sl651\nsl651: {resend: [FF11]}\n", "FF11:23"),
+            ("protocol: native\nsl651: {mode: m2}\n", "needs `protocol: sl651`"),
+        ] {
+            let error = parse(&format!("{HEAD}{section}")).unwrap_err();
+            assert!(error.message.contains(part) && error.line > 3, "{error}");
+        }
     }
 
     #[test]

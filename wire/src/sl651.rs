@@ -8,6 +8,7 @@
 //! The CRC is that of MODBUS (polynomial A001 reflected, start FFFF), sent high byte first. Numbers stand high
 //! byte first. Station times are Beijing time of this century; a stamp marks the end of its period.
 
+mod answered;
 mod ascii;
 mod bcd;
 mod body;
@@ -18,6 +19,8 @@ mod error;
 mod frame;
 mod framer;
 mod group;
+mod item;
+mod order;
 mod packets;
 mod parameter;
 mod readings;
@@ -31,6 +34,7 @@ mod stories;
 #[cfg(test)]
 mod vectors;
 
+pub use answered::is_answer;
 pub use bcd::{Decimal, Number};
 pub use body::{Body, Content, function_name};
 pub use clock::Stamp;
@@ -40,6 +44,7 @@ pub use error::Error;
 pub use frame::{Direction, Encoding, End, Frame, Packet, Station};
 pub use framer::{Fault, Framer, Piece};
 pub use group::{Group, write_groups};
+pub use order::{METHODS, OrderError, element_of, method_of, question_of};
 pub use packets::{Incomplete, Limits, Packets, Reason, Taken, split};
 pub use parameter::{Parameter, Table};
 pub use readings::{Bases, StationReadings, readings};

@@ -12,10 +12,12 @@ use serde_saphyr::{Location, Spanned};
 use super::limits::{Channels, Expected, LimitsFile, Series};
 use super::path::{Path, PathMapping};
 use super::stamp::StampFile;
-use super::{FUTURE_TOLERANCE, Mapping, Names, Period, Profile, Protocol, SENTINELS, Stamp};
+use super::{FUTURE_TOLERANCE, Hydrological, Mapping, Names, Period, Profile, Protocol, SENTINELS, Stamp};
 use crate::Scaling;
 use crate::duration::Written;
 use crate::modbus::{Order, Register, RegisterMap, Table, WordType};
+use crate::sl651::element_of;
+use crate::sl651::reply::Mode;
 
 /// Where, and what.
 pub(super) type Wrong = (Location, String);
@@ -44,6 +46,17 @@ pub(super) struct ProfileFile {
     keys: KeysFile,
     #[serde(default)]
     modbus: Option<ModbusFile>,
+    #[serde(default)]
+    sl651: Option<Spanned<HydrologicalFile>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HydrologicalFile {
+    #[serde(default)]
+    mode: Option<Mode>,
+    #[serde(default)]
+    resend: Vec<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -202,6 +215,14 @@ impl ProfileFile {
             }
             None => None,
         };
+        let sl651 = match self.sl651 {
+            Some(section) if self.protocol.value != Protocol::Sl651 => {
+                let message = "an `sl651` section needs `protocol: sl651`".to_owned();
+                return Err((section.referenced, message));
+            }
+            Some(section) => section.value.check()?,
+            None => Hydrological::default(),
+        };
         Ok(Profile {
             id: id.clone(),
             name: self.name,
@@ -220,6 +241,26 @@ impl ProfileFile {
             paths,
             series,
             modbus,
+            sl651,
+        })
+    }
+}
+
+impl HydrologicalFile {
+    fn check(self) -> Result<Hydrological, Wrong> {
+        let element = |text: &Spanned<String>| {
+            let read = element_of(&text.value);
+            read.ok_or_else(|| {
+                let what = format!(
+                    "`{}` is no element of SL 651 with its definition byte (`39`, `FF11:23`)",
+                    text.value
+                );
+                (text.referenced, what)
+            })
+        };
+        Ok(Hydrological {
+            mode: self.mode,
+            resend: self.resend.iter().map(element).collect::<Result<_, _>>()?,
         })
     }
 }

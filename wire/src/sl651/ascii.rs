@@ -16,6 +16,18 @@ pub(super) fn read(frame: &Frame, at: usize) -> Result<Body, Error> {
     let serial = body.get(..4).ok_or(ends("the serial number", 0, 4))?;
     let serial = hex::read(serial).map_err(|i| Error::NotHex { at: at + i })?;
     let sent = body.get(4..16).ok_or(ends("the send time", 4, 12))?;
+    if frame.direction == Direction::Down
+        && frame.function == 0x38
+        && let Some(content) = period(&body[16..])
+    {
+        return Ok(Body {
+            serial: Some(u16::from(serial[0]) << 8 | u16::from(serial[1])),
+            sent: Some(Stamp {
+                digits: String::from_utf8_lossy(sent).into_owned(),
+            }),
+            content,
+        });
+    }
     let content = match frame.direction {
         Direction::Down => Ok(symbols(&body[16..])),
         Direction::Up => items(&body[16..], at + 16),
@@ -31,6 +43,23 @@ pub(super) fn read(frame: &Frame, at: usize) -> Result<Body, Error> {
             digits: String::from_utf8_lossy(sent).into_owned(),
         }),
         content,
+    })
+}
+
+/// The question for a period: its first and last hour, the step, the element's symbol.
+fn period(text: &[u8]) -> Option<Content> {
+    let mut words = Words { rest: text, at: 0 };
+    let mut word = || words.next().map(|(_, word)| word);
+    let is_hour = |digits: &String| digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit());
+    let (from, to) = (word().filter(is_hour)?, word().filter(is_hour)?);
+    let step = step(&word()?)?;
+    let element = Element::with_symbol(&word()?)?;
+    let definition = element.kind()?.usual_definition()?;
+    Some(Content::Period {
+        from: Stamp { digits: from },
+        to: Stamp { digits: to },
+        step,
+        element: (element, definition),
     })
 }
 
@@ -111,6 +140,15 @@ fn step(word: &str) -> Option<[u8; 3]> {
         "D" => Some([number, 0, 0]),
         "H" => Some([0, number, 0]),
         "N" => Some([0, 0, number]),
+        _ => None,
+    }
+}
+
+fn step_word(step: [u8; 3]) -> Option<String> {
+    match step {
+        [days, 0, 0] if days > 0 => Some(format!("DRD{days:02X}")),
+        [0, hours, 0] if hours > 0 => Some(format!("DRH{hours:02X}")),
+        [0, 0, minutes] => Some(format!("DRN{minutes:02X}")),
         _ => None,
     }
 }
@@ -218,6 +256,17 @@ pub(super) fn write(body: &Body) -> Option<Vec<u8>> {
     let mut out = format!("{:04X}{}", body.serial?, sent.digits).into_bytes();
     let groups = match &body.content {
         Content::Groups { groups, n_cut: 0 } => groups,
+        Content::Period {
+            from,
+            to,
+            step,
+            element: (element, _),
+        } => {
+            let step = step_word(*step)?;
+            let symbol = &element.kind()?.symbol;
+            out.extend(format!("{} {} {step} {symbol} ", from.digits, to.digits).into_bytes());
+            return Some(out);
+        }
         Content::Asked(asked) => {
             for (element, _) in asked {
                 out.extend(format!("{} ", element.kind()?.symbol).into_bytes());
@@ -238,9 +287,7 @@ pub(super) fn write(body: &Body) -> Option<Vec<u8>> {
                 out.extend(text);
                 continue;
             }
-            Group::Step([days, 0, 0]) if *days > 0 => format!("DRD{days:02X} "),
-            Group::Step([0, hours, 0]) if *hours > 0 => format!("DRH{hours:02X} "),
-            Group::Step([0, 0, minutes]) => format!("DRN{minutes:02X} "),
+            Group::Step(step) => format!("{} ", step_word(*step)?),
             Group::Rain(values) => {
                 let bytes: Vec<u8> = values.iter().map(|v| v.unwrap_or(0xFF)).collect();
                 format!("DRP {} ", hex::upper(&bytes))
@@ -267,7 +314,7 @@ pub(super) fn write(body: &Body) -> Option<Vec<u8>> {
             }
             Group::Symbol { symbol, text } if text.is_empty() => format!("{symbol} "),
             Group::Symbol { symbol, text } => format!("{symbol} {text} "),
-            Group::Step(_) | Group::Picture(_) | Group::Velocities(_) => return None,
+            Group::Picture(_) | Group::Velocities(_) => return None,
         };
         out.extend(item.into_bytes());
     }

@@ -25,6 +25,19 @@ impl Decimal {
         self.digits as f64 / 10f64.powi(i32::from(self.decimals))
     }
 
+    /// The same number with other decimals; `None` when digits other than 0 would go.
+    pub(super) fn with_decimals(self, decimals: u8) -> Option<Self> {
+        let factor = |n: u8| 10i128.checked_pow(u32::from(n));
+        let digits = match decimals.checked_sub(self.decimals) {
+            Some(more) => self.digits.checked_mul(factor(more)?)?,
+            None => {
+                let factor = factor(self.decimals - decimals)?;
+                (self.digits % factor == 0).then(|| self.digits / factor)?
+            }
+        };
+        Some(Self { digits, decimals })
+    }
+
     /// Reads `-12.30`; `None` for anything but a sign, at most 32 digits and one point.
     pub(super) fn of_text(text: &str) -> Option<Self> {
         let (is_negative, amount) = match text.strip_prefix('-') {

@@ -31,6 +31,18 @@ impl Element {
     pub(super) fn is_level_array(self) -> bool {
         (0xF5..=0xFC).contains(&self.0)
     }
+    /// Whether it holds the values of an hour by itself: rain, or relative levels.
+    pub(super) fn is_array(self) -> bool {
+        self == Self::RAIN_ARRAY || self.is_level_array()
+    }
+    /// The element that gives a quantity on a channel; of several the one of the lowest code, the array of an hour
+    /// before the same value by itself.
+    pub fn giving(quantity: Quantity, channel: u16) -> Option<Self> {
+        let gives = |kind: &Kind| kind.quantity == Some(quantity) && kind.channel == channel;
+        let all = || dictionary().by_code.iter().filter(|(_, kind)| gives(kind));
+        let array = all().find(|(element, _)| element.is_array());
+        array.or_else(|| all().next()).map(|(element, _)| *element)
+    }
     /// Identifier as it stands in a frame, one or two bytes.
     pub(super) fn bytes(self) -> Vec<u8> {
         match self.0.to_be_bytes() {

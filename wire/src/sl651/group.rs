@@ -190,7 +190,7 @@ fn station(cursor: &mut Cursor<'_>, is_report: bool) -> Result<Group, Error> {
 fn element(cursor: &mut Cursor<'_>, is_series: bool) -> Result<Group, Error> {
     let (element, definition) = cursor.element()?;
     let size = definition.n_bytes();
-    let is_array = element == Element::RAIN_ARRAY || element.is_level_array();
+    let is_array = element.is_array();
     let fits = size > 0 && cursor.rest().len().is_multiple_of(size);
     // An array holds an hour by itself, so other groups may follow it.
     let is_series = is_series && (fits || !is_array);

@@ -4,9 +4,10 @@ use onemap_model::Timestamp;
 use proptest::prelude::*;
 
 use super::frame::Packet;
+use super::reply::{Line, Question};
 use super::{
     Body, Content, Decimal, Definition, Direction, Element, Encoding, End, Frame, Group, Limits, Number,
-    Packets, Stamp, Station, StationClass, Taken, decode, split,
+    Packets, Parameter, Stamp, Station, StationClass, Table, Taken, decode, split,
 };
 
 fn ends(direction: Direction) -> impl Strategy<Value = End> {
@@ -79,6 +80,61 @@ fn groups() -> impl Strategy<Value = Vec<Group>> {
     (station, prop::collection::vec(one, 0..20)).prop_map(|(start, rest)| [start, rest].concat())
 }
 
+fn asked() -> impl Strategy<Value = (Element, Definition)> {
+    let code = prop_oneof![1u16..=0xEF, 0xF4u16..=0xFC, 0xFF00u16..=0xFFFF];
+    (code, any::<u8>()).prop_map(|(code, definition)| (Element(code), Definition(definition)))
+}
+
+fn parameters(table: Table) -> impl Strategy<Value = Vec<Parameter>> {
+    let one = (1u16..=0xEF, prop::collection::vec(any::<u8>(), 0..=31), 0u8..=7);
+    let one = one.prop_map(move |(code, raw, decimals)| Parameter {
+        table,
+        element: Element(code),
+        definition: Definition::new(raw.len(), decimals).unwrap_or(Definition(0)),
+        raw,
+    });
+    prop::collection::vec(one, 1..10)
+}
+
+fn questions() -> impl Strategy<Value = Question> {
+    let hour = || (0i64..800_000).prop_map(|hour| Timestamp::from_ms(hour * 3_600_000));
+    let switches = || prop::collection::vec(any::<bool>(), 1..=255);
+    let gate = (any::<bool>(), 0i128..10_000)
+        .prop_map(|(moves, digits)| (moves, Number::Value(Decimal { digits, decimals: 0 })));
+    prop_oneof![
+        prop::sample::select(vec![
+            Question::Picture,
+            Question::Present,
+            Question::Manual,
+            Question::PumpMotor,
+            Question::Version,
+            Question::State,
+            Question::ClearMemory,
+            Question::FactoryReset,
+            Question::SetClock,
+            Question::Events,
+            Question::Clock,
+        ]),
+        (hour(), hour(), any::<[u8; 3]>(), asked()).prop_map(|(from, to, step, element)| Question::Period {
+            from,
+            to,
+            step,
+            element
+        }),
+        prop::collection::vec(asked(), 1..20).prop_map(Question::Elements),
+        prop::collection::vec(asked(), 1..20).prop_map(|asked| Question::Read(Table::Basic, asked)),
+        prop::collection::vec(asked(), 1..20).prop_map(|asked| Question::Read(Table::Run, asked)),
+        parameters(Table::Basic).prop_map(|items| Question::Set(Table::Basic, items)),
+        parameters(Table::Run).prop_map(|items| Question::Set(Table::Run, items)),
+        any::<(u16, u16)>().prop_map(|(old, new)| Question::Password { old, new }),
+        any::<u32>().prop_map(Question::Card),
+        switches().prop_map(Question::Pumps),
+        switches().prop_map(Question::Valves),
+        prop::collection::vec(gate, 1..=255).prop_map(Question::Gates),
+        any::<bool>().prop_map(Question::FixedQuantity),
+    ]
+}
+
 fn report(function: u8, groups: Vec<Group>) -> (Frame, Body) {
     let body = Body {
         serial: Some(7),
@@ -126,6 +182,47 @@ proptest! {
     fn a_body_reads_back_as_it_was_written(groups in groups()) {
         let (frame, body) = report(0x32, groups);
         prop_assert_eq!(frame.read(), Ok(body));
+    }
+
+    #[test]
+    fn a_question_reads_back_as_it_was_asked(question in questions(), serial in any::<u16>(), ms in 0i64..3_000_000_000_000) {
+        let line = Line {
+            station: Station([0, 0x12, 0x34, 0x56, 0x78]),
+            centre: 1,
+            password: 0x1234,
+            encoding: Encoding::Hex,
+        };
+        let frame = line.ask(serial, Timestamp::from_ms(ms), &question).expect("every part is possible");
+        let bytes = frame.encode().expect("a question fits a frame");
+        let view = decode(&bytes).expect("a question reads back");
+        prop_assert_eq!(&view.frame, &frame);
+        prop_assert_eq!(&view.body.content, &question.content());
+        prop_assert_eq!((view.body.serial, view.body.sent), (Some(serial), Some(Stamp::of(Timestamp::from_ms(ms), 12))));
+    }
+
+    #[test]
+    fn what_a_station_says_of_a_question_does_no_harm(question in questions(), mut frame in frames(), function in 0x36u8..=0x51) {
+        frame.function = function;
+        frame.direction = Direction::Up;
+        if let Ok(body) = frame.read() {
+            let _ = question.fits(function, &body);
+            let _ = question.outcome(&frame, &body);
+        }
+    }
+
+    #[test]
+    fn an_ascii_question_for_a_period_reads_back(from in 0i64..800_000, n in 0i64..100, hours in 1u8..=9) {
+        let line = Line { station: Station([0, 0x12, 0x34, 0x56, 0x78]), centre: 1, password: 0x1234, encoding: Encoding::Ascii };
+        let hour = |hour: i64| Timestamp::from_ms(hour * 3_600_000);
+        let question = Question::Period {
+            from: hour(from),
+            to: hour(from + n),
+            step: [0, hours, 0],
+            element: (Element(0x39), Definition(0x23)),
+        };
+        let frame = line.ask(7, hour(from), &question).expect("a period has a text form");
+        let view = decode(&frame.encode().expect("it fits")).expect("it reads back");
+        prop_assert_eq!(&view.body.content, &question.content());
     }
 
     #[test]

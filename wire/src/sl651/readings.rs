@@ -9,7 +9,7 @@ use onemap_model::{Quality, Quantity, Refusal, Timestamp, Value};
 
 use super::body::{Body, Content};
 use super::element::state_bits;
-use super::{Direction, Element, Frame, Group, Number, Station, StationClass};
+use super::{COUNTERS, Control, Direction, Element, Frame, Group, Number, Station, StationClass};
 use crate::message::quoted;
 use crate::profile::{Period, Stamp as PeriodEnd};
 use crate::{Message, Profile, Refused, Sample, Scaling};
@@ -40,15 +40,20 @@ pub struct Bases(pub [Option<f64>; 8]);
 /// Reads the samples of a message that came up and is whole; of other frames none. The profile's `keys` go before
 /// the dictionary: by identifier (`FF11`, `39`), in ASCII frames also by symbol.
 ///
-/// Answers to questions about the past (38) are marked as resent, values of test reports (30) as maintenance.
+/// Event counters (50) are `counter` on channels 1 to 18. Answers to questions about the past (38) are marked as resent, values of test reports (30) as maintenance.
 pub fn readings(
     frame: &Frame,
     body: &Body,
     profile: Option<&Profile>,
     bases: &Bases,
 ) -> Vec<StationReadings> {
-    let Content::Groups { groups, n_cut: 0 } = &body.content else {
-        return Vec::new();
+    let (groups, counters) = match &body.content {
+        Content::Groups { groups, n_cut: 0 } => (groups.as_slice(), &[][..]),
+        Content::Control {
+            control: Some(Control::Counters(counters)),
+            ..
+        } => (&[][..], counters.as_slice()),
+        _ => return Vec::new(),
     };
     if frame.direction == Direction::Down || !frame.is_whole() {
         return Vec::new();
@@ -69,6 +74,7 @@ pub fn readings(
     for group in groups {
         reader.group(group);
     }
+    reader.counters(counters);
     let said = |one: &StationReadings| !one.message.samples.is_empty() || !one.message.refused.is_empty();
     reader.stations.retain(said);
     reader.stations
@@ -339,6 +345,22 @@ impl Reader<'_> {
                     format!("{} is {}", quoted(symbol), quoted(&raw)),
                 );
             }
+        }
+    }
+
+    /// The event counters of function 50, each on the channel of its number in the standard (ERC1 is 1).
+    fn counters(&mut self, counters: &[u16]) {
+        let (Some(quantity), Ok(at)) = (Quantity::named("counter"), self.stamp()) else {
+            return;
+        };
+        for (channel, count) in (1..).zip(counters).take(COUNTERS.len()) {
+            let measure = Measure {
+                quantity,
+                channel,
+                scaling: Scaling::NONE,
+                period: Duration::ZERO,
+            };
+            self.sample(&measure, f64::from(*count), at);
         }
     }
 

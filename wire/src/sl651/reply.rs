@@ -13,7 +13,8 @@ use super::{
 pub const KEEP_ALIVE: u8 = 0x2F;
 
 /// How station and centre speak with each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// The station reports, nobody answers.
     M1,
@@ -210,7 +211,7 @@ impl Question {
         }
     }
 
-    fn content(&self) -> Content {
+    pub(super) fn content(&self) -> Content {
         let control = |control| Content::Control {
             station: None,
             control: Some(control),
