@@ -1,19 +1,21 @@
 //! Sends waiting commands to connected field stations, and writes down that it did.
 //!
-//! What is due is decided by [`onemap_ingest::downlink::Calls`]; here are only the clock, the connections and the journal. A
-//! request leaves first and is noted after: a kill in between sends it again under the same number.
+//! What is due is decided by [`onemap_ingest::downlink::Calls`], by the rules of each protocol; here are only the clock, the
+//! connections and the journal. A request leaves first and is noted after: a kill in between sends it again under the same
+//! number.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use onemap_dashboards::views::{Notice, Views};
-use onemap_ingest::downlink::{CallRules, Calls, Next, qn_of};
+use onemap_ingest::downlink::{CallRules, Calls, Next, Session, qn_of, serial_of};
 use onemap_ingest::station::{Peer, Peers, Speaks};
 use onemap_log::Batch;
 use onemap_model::record::KIND_COMMAND;
 use onemap_model::{Command, CommandRecord, CommandStep, DeviceId, DeviceState, Over, Record, Timestamp};
-use onemap_wire::hj212;
+use onemap_wire::{hj212, sl651};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -21,11 +23,21 @@ use tracing::{debug, warn};
 /// How often every waiting command is looked at, whatever was told.
 const ROUND: Duration = Duration::from_millis(500);
 
+/// So long after its last frame a station is thought awake that has no connection (UDP).
+const AWAKE: Duration = Duration::from_secs(60);
+
+/// How stations are called, by protocol.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) hj212: CallRules,
+    pub(crate) sl651: CallRules,
+}
+
 /// Sends until `stop`; begins when the pipeline has folded what the last run left.
 pub(crate) async fn run(
     views: Arc<Views>,
     peers: Peers,
-    rules: CallRules,
+    rules: Rules,
     left: u64,
     stop: CancellationToken,
 ) -> Result<()> {
@@ -34,7 +46,9 @@ pub(crate) async fn run(
         () = stop.cancelled() => return Ok(()),
     }
     let mut caller = Caller {
-        calls: Calls::new(rules),
+        hj212: Calls::new(rules.hj212),
+        sl651: Calls::new(rules.sl651),
+        unsendable: HashSet::new(),
         batch: Batch::new(),
         views,
         peers,
@@ -81,21 +95,40 @@ pub(crate) async fn run(
 struct Caller {
     views: Arc<Views>,
     peers: Peers,
-    calls: Calls,
+    hj212: Calls,
+    sl651: Calls,
+    /// Commands that were told to be unsendable.
+    unsendable: HashSet<u64>,
     batch: Batch,
 }
 
 impl Caller {
     fn forget(&mut self) {
         let work = self.views.commands.work();
-        self.calls.forget(&work.book);
+        self.hj212.forget(&work.book);
+        self.sl651.forget(&work.book);
+        self.unsendable.retain(|id| work.book.get(*id).is_some());
+    }
+
+    /// By whose rules a station is called.
+    fn calls(&self, peer: &Peer) -> Option<(&Calls, Over)> {
+        match peer.speaks {
+            Speaks::Hj212(_) => Some((&self.hj212, Over::Hj212)),
+            Speaks::Sl651(_) => Some((&self.sl651, Over::Sl651)),
+            _ => None,
+        }
     }
 
     fn next(&self, device: &DeviceId, peer: &Peer, now: Timestamp) -> Next {
+        let Some((calls, _)) = self.calls(peer) else {
+            return Next::Wait;
+        };
+        if peer.is_datagram && now.since(peer.heard.at()) > AWAKE {
+            return Next::Wait;
+        }
         let work = self.views.commands.work();
-        let is_claimed = |id| work.is_claimed(id);
-        self.calls
-            .next(&work.book, device.as_str(), peer.connection, now, is_claimed)
+        let is_claimed = |id| work.is_claimed(id) || self.unsendable.contains(&id);
+        calls.next(&work.book, device.as_str(), session_of(peer), now, is_claimed)
     }
 
     /// Connected stations for which there is something to do.
@@ -126,7 +159,9 @@ impl Caller {
             }
             Next::Send(id) => id,
         };
-        let mut work = self.views.commands.work();
+        let Some((_, over)) = self.calls(peer) else { return };
+        let views = Arc::clone(&self.views);
+        let mut work = views.commands.work();
         let Some(command) = work.book.get(id).cloned() else {
             return;
         };
@@ -135,23 +170,30 @@ impl Caller {
             // Checked when it was ordered; the station may have a password or a system code that no frame can hold.
             Err(reason) => {
                 warn!(device.id = %device, command = id, "command {id} cannot be sent to `{device}`: {reason:#}");
+                self.unsendable.insert(id);
                 return;
             }
         };
         if !peer.send(request) {
             return;
         }
-        work.outbox.called(&command);
+        work.outbox.called(&command, over);
         drop(work);
-        self.calls.note(id, peer.connection, now);
+        match over {
+            Over::Sl651 => self.sl651.note(id, session_of(peer), now),
+            _ => self.hj212.note(id, session_of(peer), now),
+        }
         debug!(device.id = %device, command = id, "command {id} is sent to `{device}`");
-        let what = CommandStep::Sent {
-            id,
-            over: Over::Hj212,
-            qos: 1,
-        };
+        let what = CommandStep::Sent { id, over, qos: 1 };
         let (_, body) = Record::Command(CommandRecord { at: now, what }).encode();
         self.batch.push(KIND_COMMAND, |out| out.extend_from_slice(&body));
+    }
+}
+
+fn session_of(peer: &Peer) -> Session {
+    Session {
+        connection: peer.connection,
+        turn: peer.heard.turn(),
     }
 }
 
@@ -162,6 +204,13 @@ fn request(command: &Command, speaks: &Speaks, now: Timestamp) -> Result<Vec<u8>
             let request = hj212::request_of(&command.order.method, &command.order.params, now)?;
             let segment = request.segment(peer, &qn_of(command))?;
             Ok(hj212::encode(&segment)?)
+        }
+        Speaks::Sl651(line) => {
+            let order = &command.order;
+            let question = sl651::question_of(&order.method, &order.params, line.password)?;
+            let frame = line.ask(serial_of(command), now, &question);
+            let frame = frame.context("it has no form in the text (ASCII) that the station writes")?;
+            Ok(frame.encode()?)
         }
         _ => anyhow::bail!("its protocol takes no commands"),
     }

@@ -242,7 +242,7 @@ pub(crate) struct Config {
     /// The HJ 212 server, when there is one.
     pub(crate) hj212: Option<StationPart>,
     /// The SL 651 server, when there is one.
-    pub(crate) sl651: Option<StationConfig>,
+    pub(crate) sl651: Option<StationPart>,
     /// The GB/T 26875.3 server, when there is one.
     pub(crate) gbt26875: Option<StationConfig>,
     /// Platforms that get HJ 212 frames.
@@ -447,7 +447,7 @@ impl File {
             mqtt: self.mqtt.check(folder)?,
             superiors: superior::check(self.superior, data_dir)?,
             hj212: self.hj212.map(|hj212| hj212.check("hj212")).transpose()?,
-            sl651: self.sl651.map(|sl651| sl651.check_plain("sl651")).transpose()?,
+            sl651: self.sl651.map(|sl651| sl651.check_sl651()).transpose()?,
             gbt26875: self
                 .gbt26875
                 .map(|gbt26875| gbt26875.check_plain("gbt26875"))

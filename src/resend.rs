@@ -1,27 +1,34 @@
 //! Asks stations for what they owe: hours that the gap ledger misses are requested as history, once a station is
 //! connected.
 //!
-//! Each hour is a command of its own (HJ 212: 2061, or 2051 for stations that report more often than hourly), ordered under a
-//! key that names it. What the ledger of commands says of that key ends the asking: an hour that the station has sent or
-//! has no data of is not asked for again, whatever the gap ledger says of it then; one whose request was never
-//! answered is, a few times.
+//! Each hour is a command of its own (HJ 212: 2061, or 2051 for stations that report more often than hourly; SL 651: function
+//! 38 for each element that the station reports), ordered under a key that names it. What the ledger of commands says of
+//! that key ends the asking: an hour that the station has sent or has no data of is not asked for again, whatever the gap
+//! ledger says of it then; one whose request was never answered is, a few times.
+//!
+//! Hydrological stations sleep between their reports: what they owe is ordered while they do, waits for the next
+//! report, and is answered in the session that it begins.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use onemap_dashboards::views::Views;
-use onemap_ingest::station::Peers;
+use onemap_ingest::station::{Peers, Seen};
 use onemap_model::{
-    Command, CommandState, CommandStep, Device, DeviceId, DeviceState, Order, Scope, Timestamp, Via,
+    Command, CommandState, CommandStep, Device, DeviceId, DeviceState, Family, Order, Scope, Source,
+    Timestamp, Via,
 };
 use onemap_store::gaps::{Expectation, IN_TIME};
 use onemap_store::ledger::CommandFilter;
 use onemap_wire::hj212::stamp;
-use serde_json::json;
+use onemap_wire::sl651::{Definition, Element};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+
+use crate::stations::hydrological;
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Requests of one station that wait at a time.
@@ -30,18 +37,40 @@ const N_AT_A_TIME: usize = 24;
 const N_TRIES: usize = 3;
 /// How long one request may take.
 const LIFE: Duration = Duration::from_secs(600);
+/// So long ago a sleeping station may have been heard.
+const ASLEEP: Duration = Duration::from_secs(26 * 3600);
 /// Stations are looked at this often …
 const ROUND: Duration = Duration::from_secs(1);
 /// … and one that owes nothing once in this time.
 const AGAIN: Duration = Duration::from_secs(600);
+/// Elements of one hydrological station that are asked for.
+const N_ELEMENTS: usize = 8;
 /// Before an hour in a key.
 const KEY: &str = "resend";
 /// Who orders.
 const ACTOR: &str = "resend";
 
-/// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is asked for, by protocol; none where no server of it runs.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
+    pub(crate) hj212: Option<Asking>,
+    pub(crate) sl651: Option<Asking>,
+}
+
+impl Rules {
+    fn of(&self, protocol: Source) -> Option<Asking> {
+        let asking = match protocol {
+            Source::Hj212 => self.hj212,
+            Source::Sl651 => self.sl651,
+            _ => None,
+        };
+        asking.filter(|asking| !asking.window.is_zero())
+    }
+}
+
+/// What is asked for of the stations of a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asking {
     /// How long after its arrival a station is left to send its backlog by itself.
     pub(crate) after: Duration,
     /// How far back hours are asked for; zero asks for none.
@@ -56,7 +85,10 @@ pub(crate) async fn run(
     left: u64,
     stop: CancellationToken,
 ) -> Result<()> {
-    if rules.window.is_zero() {
+    if [Source::Hj212, Source::Sl651]
+        .into_iter()
+        .all(|protocol| rules.of(protocol).is_none())
+    {
         return Ok(());
     }
     tokio::select! {
@@ -73,15 +105,18 @@ pub(crate) async fn run(
             _ = rounds.tick() => {}
         }
         let now = views.now();
-        let connected = peers.all();
-        settled.retain(|device, _| connected.iter().any(|(there, ..)| there == device));
-        let due: Vec<_> = connected
-            .into_iter()
-            .filter(|(device, connection, since)| {
+        let connected = peers.all(now.saturating_sub(ASLEEP));
+        let there: HashSet<&DeviceId> = connected.iter().map(|seen| &seen.device).collect();
+        settled.retain(|device, _| there.contains(device));
+        let due: Vec<(Seen, Asking)> = connected
+            .iter()
+            .filter_map(|seen| {
+                let asking = rules.of(seen.protocol)?;
                 let is_settled = settled
-                    .get(device)
-                    .is_some_and(|(on, at)| on == connection && now.since(*at) < AGAIN);
-                !is_settled && now.since(*since) >= rules.after
+                    .get(&seen.device)
+                    .is_some_and(|(on, at)| *on == seen.connection && now.since(*at) < AGAIN);
+                let is_due = !is_settled && now.since(seen.since) >= asking.after;
+                is_due.then(|| (seen.clone(), asking))
             })
             .collect();
         if due.is_empty() {
@@ -93,13 +128,14 @@ pub(crate) async fn run(
             () = views.applied_whenever(last) => {}
             () = stop.cancelled() => return Ok(()),
         }
-        for (device, connection, _) in due {
+        for (seen, asking) in due {
             if stop.is_cancelled() {
                 return Ok(());
             }
-            match ask(&views, &device, rules.window, now).await {
+            let device = seen.device.clone();
+            match ask(&views, &seen, asking.window, now).await {
                 Ok(0) => {
-                    settled.insert(device, (connection, now));
+                    settled.insert(device, (seen.connection, now));
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -111,7 +147,8 @@ pub(crate) async fn run(
 }
 
 /// Orders what a station owes; gives how many requests wait or were ordered.
-async fn ask(views: &Arc<Views>, id: &DeviceId, window: Duration, now: Timestamp) -> Result<usize> {
+async fn ask(views: &Arc<Views>, seen: &Seen, window: Duration, now: Timestamp) -> Result<usize> {
+    let id = &seen.device;
     let n_waiting = {
         let work = views.commands.work();
         work.book
@@ -125,13 +162,31 @@ async fn ask(views: &Arc<Views>, id: &DeviceId, window: Duration, now: Timestamp
     let Some((device, cadence_s)) = active(views, id) else {
         return Ok(0);
     };
+    // It answers in a session, and begins one with each report; of one that has missed two it is not known when.
+    let session = Duration::from_secs(u64::from(cadence_s));
+    let life = match seen.protocol {
+        Source::Sl651 => LIFE + session * 2,
+        _ => LIFE,
+    };
+    if now.since(seen.heard_at) > life && seen.protocol == Source::Sl651 {
+        return Ok(0);
+    }
     let missing = missing_hours(views, &device, cadence_s, window, now);
     if missing.is_empty() {
         return Ok(0);
     }
-    let method = match cadence_s {
-        3600.. => "history_hours",
-        _ => "history_minutes",
+    let requests: Vec<Request> = match seen.protocol {
+        Source::Sl651 => {
+            let elements = elements(views, id);
+            let one = |hour: &Timestamp| {
+                elements
+                    .iter()
+                    .map(|of| of_series(*of, *hour, cadence_s))
+                    .collect::<Vec<_>>()
+            };
+            missing.iter().flat_map(one).collect()
+        }
+        _ => missing.iter().map(|hour| of_hour(*hour, cadence_s)).collect(),
     };
     let (reader, filter) = (
         views.clone(),
@@ -144,10 +199,10 @@ async fn ask(views: &Arc<Views>, id: &DeviceId, window: Duration, now: Timestamp
     let asked = tokio::task::spawn_blocking(move || reader.ledger.commands(&filter, None, 10_000))
         .await
         .context("the look-up was cut short")??;
-    let orders = orders(&device.id, method, &missing, &asked, now);
+    let orders = orders(&device.id, &requests, &asked, now, life);
     let n_orders = orders.len();
     if n_orders > 0 {
-        info!(device.id = %id, hours = n_orders, "`{id}` is asked for {n_orders} hours that are missing");
+        info!(device.id = %id, requests = n_orders, hours = missing.len(), "`{id}` is asked for hours that are missing");
     }
     let scope = Scope::local(ACTOR);
     let mut last = None;
@@ -208,13 +263,79 @@ fn base_of(command: &Command) -> Option<&str> {
         .flatten()
 }
 
-/// What is to be ordered now, when these hours are missing and those commands were ordered before.
+/// What one hour's values are requested by.
+struct Request {
+    method: &'static str,
+    params: Value,
+    /// In its key.
+    name: String,
+}
+
+/// HJ 212: an hour's values of everything.
+fn of_hour(start: Timestamp, cadence_s: u32) -> Request {
+    let method = match cadence_s {
+        3600.. => "history_hours",
+        _ => "history_minutes",
+    };
+    // The last second of the hour: whether a station takes the end of a span in or not, it is this hour.
+    let end = Timestamp::from_ms(start.ms() + 3_599_000);
+    Request {
+        method,
+        params: json!({"begin": stamp::written(start), "end": stamp::written(end)}),
+        name: format!("{method}:{}", stamp::written(start)),
+    }
+}
+
+/// SL 651: an hour's values of an element. A value of a period bears the stamp of its end, and is the hour's that it ends.
+fn of_series((element, definition): (Element, Definition), start: Timestamp, cadence_s: u32) -> Request {
+    let end = start + HOUR;
+    let is_array = matches!(element.0, 0xF4..=0xFC);
+    let period_s = element.kind().map_or(0, |kind| kind.period_s);
+    let minutes = (cadence_s / 60).max(1);
+    let (from, to, step) = match cadence_s {
+        _ if is_array => (start, start, "5m".to_owned()),
+        3600.. if period_s > 0 => (end, end, "1h".to_owned()),
+        3600.. => (start, start, "1h".to_owned()),
+        _ => (start, end, format!("{}m", minutes.min(59))),
+    };
+    Request {
+        method: "history",
+        params: json!({
+            "element": format!("{element}:{:02X}", definition.0),
+            "from": stamp::written(from), "to": stamp::written(to), "step": step,
+        }),
+        name: format!("{element}:{}", stamp::written(start)),
+    }
+}
+
+/// Elements of a hydrological station that are asked for: those of its profile, or those that it has reported, but for what
+/// it says of itself (voltages, alarms).
+fn elements(views: &Views, id: &DeviceId) -> Vec<(Element, Definition)> {
+    let stated = hydrological(views, id).unwrap_or_default().resend;
+    if !stated.is_empty() {
+        return stated;
+    }
+    let mut found: Vec<_> = views
+        .history
+        .series_of(id)
+        .into_iter()
+        .filter(|series| series.key.quantity.definition().family != Family::Technical)
+        .filter_map(|series| Element::giving(series.key.quantity, series.key.channel))
+        .filter_map(|element| Some((element, element.kind()?.usual_definition()?)))
+        .collect();
+    found.sort_by_key(|(element, _)| *element);
+    found.dedup();
+    found.truncate(N_ELEMENTS);
+    found
+}
+
+/// What is to be ordered now, when these requests are due and those commands were ordered before.
 fn orders(
     device: &DeviceId,
-    method: &str,
-    missing: &[Timestamp],
+    requests: &[Request],
     asked: &[Command],
     now: Timestamp,
+    life: Duration,
 ) -> Vec<Order> {
     let mut by_base: BTreeMap<&str, Vec<&Command>> = BTreeMap::new();
     for command in asked {
@@ -222,28 +343,26 @@ fn orders(
             by_base.entry(base).or_default().push(command);
         }
     }
-    let order = |start: &Timestamp| {
-        let base = format!("{KEY}:{device}:{method}:{}", stamp::written(*start));
+    let order = |request: &Request| {
+        let base = format!("{KEY}:{device}:{}", request.name);
         let before = by_base.get(base.as_str()).map_or(&[][..], Vec::as_slice);
         let is_settled = before.iter().any(|command| !may_ask_again(command));
         let n_tried = before.iter().filter(|command| command.attempts > 0).count();
         if is_settled || n_tried >= N_TRIES {
             return None;
         }
-        // The last second of the hour: whether a station takes the end of a span in or not, it is this hour.
-        let end = Timestamp::from_ms(start.ms() + 3_599_000);
         Some(Order {
             device: device.clone(),
-            method: method.to_owned(),
-            params: json!({"begin": stamp::written(*start), "end": stamp::written(end)}),
+            method: request.method.to_owned(),
+            params: request.params.clone(),
             two_way: true,
-            expires_at: now + LIFE,
+            expires_at: now + life,
             key: Some(format!("{base}:{}", before.len() + 1)),
             via: Via::Auto,
             by: Scope::local(ACTOR),
         })
     };
-    missing.iter().filter_map(order).take(N_AT_A_TIME).collect()
+    requests.iter().filter_map(order).take(N_AT_A_TIME).collect()
 }
 
 /// Whether what became of a request leaves the hour open: it was not answered, or the station could not just then.
@@ -285,11 +404,40 @@ mod tests {
     }
 
     #[test]
+    fn a_series_is_asked_for_where_its_hour_s_values_stand() {
+        let element = |text| onemap_wire::sl651::element_of(text).unwrap();
+        let asked = |text, cadence_s| {
+            let params = of_series(element(text), hour(0), cadence_s).params;
+            let time = |name: &str| params[name].as_str().unwrap()[8..10].to_owned();
+            (
+                time("from"),
+                time("to"),
+                params["step"].as_str().unwrap().to_owned(),
+                params["element"].as_str().unwrap().to_owned(),
+            )
+        };
+        let of = |from: &str, to: &str, step: &str, element: &str| {
+            (
+                from.to_owned(),
+                to.to_owned(),
+                step.to_owned(),
+                element.to_owned(),
+            )
+        };
+        let (start, end) = (&stamp::written(hour(0))[8..10], &stamp::written(hour(1))[8..10]);
+        assert_eq!(asked("39", 3600), of(start, start, "1h", "39:23"));
+        assert_eq!(asked("1A", 3600), of(end, end, "1h", "1A:19"));
+        assert_eq!(asked("F4", 3600), of(start, start, "5m", "F4:60"));
+        assert_eq!(asked("39", 300), of(start, end, "5m", "39:23"));
+    }
+
+    #[test]
     fn an_hour_is_asked_for_until_the_station_has_said_what_it_has() {
         let device = DeviceId::new("M1").unwrap();
         let missing: Vec<_> = (0..4).map(hour).collect();
         let ask = |missing: &[Timestamp], asked: &[Command]| {
-            orders(&device, "history_hours", missing, asked, hour(9))
+            let requests: Vec<_> = missing.iter().map(|start| of_hour(*start, 3600)).collect();
+            orders(&device, &requests, asked, hour(9), LIFE)
         };
         let first = ask(&missing, &[]);
         assert_eq!(first.len(), 4);

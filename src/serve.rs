@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use onemap_dashboards::auth::new_token;
 use onemap_dashboards::views::Views;
 use onemap_dashboards::{Hub, pump, router, screen};
+use onemap_ingest::downlink::CallRules;
 use onemap_ingest::fanout::Fanout;
 use onemap_ingest::mqtt::{Addresses, Auth, Certificates, Holder, MqttServer, Sessions};
 use onemap_ingest::station::Peers;
@@ -151,11 +152,20 @@ impl Server {
             tasks.push(("forwarding", tokio::spawn(forwarding)));
         }
         tasks.extend(servers.start(&views, &counters, &peers, &stop));
-        if let Some(hj212) = &config.hj212 {
+        if config.hj212.is_some() || config.sl651.is_some() {
             let (views, peers, stop) = (views.clone(), peers.clone(), stop.clone());
-            let resend = resend::run(views.clone(), peers.clone(), hj212.resend, left, stop.clone());
+            let (hj212, sl651) = (config.hj212.as_ref(), config.sl651.as_ref());
+            let rules = resend::Rules {
+                hj212: hj212.map(|part| part.resend),
+                sl651: sl651.map(|part| part.resend),
+            };
+            let resend = resend::run(views.clone(), peers.clone(), rules, left, stop.clone());
             tasks.push(("resend", tokio::spawn(resend)));
-            let calling = calling::run(views, peers, hj212.calls, left, stop);
+            let rules = calling::Rules {
+                hj212: hj212.map_or(CallRules::HJ212, |part| part.calls),
+                sl651: sl651.map_or(CallRules::SL651, |part| part.calls),
+            };
+            let calling = calling::run(views, peers, rules, left, stop);
             tasks.push(("calling", tokio::spawn(calling)));
         }
         let auth: Arc<dyn Auth> = Arc::new(Tokens(views.clone()));

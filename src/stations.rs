@@ -1,29 +1,94 @@
 //! Who a field station is: a device of the register whose profile is of its protocol.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use onemap_dashboards::views::Views;
 use onemap_ingest::Counters;
-use onemap_ingest::station::{Admitted, Denied, Peers, StationServer, Stations, Surroundings};
-use onemap_model::{DeviceId, DeviceState, Source};
+use onemap_ingest::station::{Admitted, Denied, Manner, Peers, StationServer, Stations, Surroundings};
+use onemap_model::{AttributeScope, DeviceId, DeviceState, ProfileId, Source};
 use onemap_store::ledger::TokenHash;
-use onemap_wire::hj212;
-use onemap_wire::profile::Protocol;
+use onemap_wire::profile::{Hydrological, Profile, Protocol};
+use onemap_wire::sl651::reply::Mode;
+use onemap_wire::{hj212, sl651};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::house::clock;
 
+/// Fact: the number of the mode that a station said to have (item 0C of the basic table).
+pub(crate) const WORK_MODE: &str = "work_mode";
+
 const POISON: &str = "no holder of this lock panics";
 
 /// The listeners' look-up of stations.
-struct Registered(Arc<Views>);
+struct Registered {
+    views: Arc<Views>,
+    /// By profile.
+    modes: Mutex<HashMap<ProfileId, Stated>>,
+}
+
+/// The mode of hydrological stations that a profile's text states.
+struct Stated {
+    text: Arc<str>,
+    mode: Option<Mode>,
+}
+
+impl Registered {
+    fn new(views: Arc<Views>) -> Self {
+        Self {
+            views,
+            modes: Mutex::default(),
+        }
+    }
+
+    /// The mode that the profile states.
+    fn stated_mode(&self, device: &DeviceId) -> Option<Mode> {
+        let (id, text) = {
+            let register = self.views.register.read().expect(POISON);
+            let id = register.view.devices.get(device)?.profile.clone()?;
+            let text = register.view.profiles.get(&id)?.clone();
+            (id, text)
+        };
+        let mut known = self.modes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stated) = known.get(&id)
+            && Arc::ptr_eq(&stated.text, &text)
+        {
+            return stated.mode;
+        }
+        let mode = Profile::parse(&id, &text)
+            .ok()
+            .and_then(|profile| profile.sl651.mode);
+        known.insert(id, Stated { text, mode });
+        mode
+    }
+}
+
+/// What a profile says of hydrological stations.
+pub(crate) fn hydrological(views: &Views, device: &DeviceId) -> Option<Hydrological> {
+    let register = views.register.read().expect(POISON);
+    let id = register.view.devices.get(device)?.profile.clone()?;
+    let text = register.view.profiles.get(&id)?.clone();
+    drop(register);
+    let profile = Profile::parse(&id, &text).ok()?;
+    (profile.protocol == Protocol::Sl651).then_some(profile.sl651)
+}
+
+/// The mode by the number that the basic table has for it (0C): who reports only is not answered.
+fn mode_of(number: u64) -> Option<Mode> {
+    match number {
+        1 => Some(Mode::M1),
+        2 | 4 => Some(Mode::M2),
+        3 => Some(Mode::M4),
+        _ => None,
+    }
+}
 
 impl Stations for Registered {
     fn station(&self, protocol: Source, number: &str, password: &str) -> Result<Admitted, Denied> {
-        let views = &self.0;
+        let views = &self.views;
         let device = {
             let register = views.register.read().expect(POISON);
             register.view.devices.get(number).cloned()
@@ -56,15 +121,46 @@ impl Stations for Registered {
             credential: hash.fingerprint(),
         })
     }
+
+    fn manner(&self, device: &DeviceId) -> Manner {
+        let views = &self.views;
+        let mode = self.stated_mode(device).or_else(|| {
+            let said = views
+                .attributes
+                .get(device.as_str(), AttributeScope::Fact, WORK_MODE)?;
+            mode_of(said.value.as_u64()?)
+        });
+        let now = views.now();
+        let work = views.commands.work();
+        let waiting = work.book.waiting(device.as_str());
+        let n_waiting = waiting
+            .filter(|command| !command.is_final() && command.order.expires_at > now)
+            .count();
+        Manner {
+            mode: mode.unwrap_or(Mode::M2),
+            n_waiting,
+        }
+    }
 }
 
 /// The hash of a password that a station was told to take and has not said yet that it has: it may answer with it.
 fn takes(views: &Views, device: &DeviceId, protocol: Source, password: &str) -> Option<TokenHash> {
     let work = views.commands.work();
     let is_taken = work.book.waiting(device.as_str()).any(|command| {
-        command.attempts > 0
-            && hj212::method_of(&command.order.method) == Some("set_password")
-            && command.order.params["password"].as_str() == Some(password)
+        let new = command.order.params["password"].as_str().unwrap_or_default();
+        // Noted in the journal a little later than it leaves, and a station may be quick.
+        (command.attempts > 0 || work.outbox.has_sent(command.id))
+            && match protocol {
+                Source::Hj212 => {
+                    hj212::method_of(&command.order.method) == Some("set_password") && new == password
+                }
+                Source::Sl651 => {
+                    sl651::method_of(&command.order.method)
+                        .is_some_and(|(method, _)| method == "set_password")
+                        && new.eq_ignore_ascii_case(password)
+                }
+                _ => false,
+            }
     });
     is_taken.then(|| TokenHash::of_password(protocol.name(), device.as_str(), password))
 }
@@ -92,7 +188,7 @@ impl Servers {
             bound.push(("hj212", server.context("[hj212] cannot be served")?));
         }
         if let Some(sl651) = &config.sl651 {
-            let server = StationServer::bind(Source::Sl651, sl651.clone()).await;
+            let server = StationServer::bind(Source::Sl651, sl651.server.clone()).await;
             bound.push(("sl651", server.context("[sl651] cannot be served")?));
         }
         if let Some(gbt26875) = &config.gbt26875 {
@@ -121,7 +217,7 @@ impl Servers {
         let start = |(name, server): (&'static str, StationServer)| {
             let with = Surroundings {
                 log: views.log.clone(),
-                stations: Arc::new(Registered(views.clone())),
+                stations: Arc::new(Registered::new(views.clone())),
                 counters: counters.clone(),
                 links: views.links.clone(),
                 peers: peers.clone(),

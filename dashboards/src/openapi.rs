@@ -370,7 +370,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "post",
         "/api/v1/commands",
-        "Order a command; answered when it is durable. The same Idempotency-Key is the same command.",
+        "Order a command; answered when it is durable. The same Idempotency-Key is the same command. Stations of HJ 212 and SL 651 take the methods of their standards (docs/protocols.md).",
         &[],
         &[200, 201, 400, 403, 404, 409, 429],
     ),

@@ -322,11 +322,16 @@ impl Views {
 
     /// How a device speaks, by its profile; `None` without a profile that can be read.
     pub fn protocol(&self, device: &Device) -> Option<Protocol> {
+        self.profile(device).map(|profile| profile.protocol)
+    }
+
+    /// A device's profile, when it has one and it can be read.
+    pub fn profile(&self, device: &Device) -> Option<Profile> {
         let id = device.profile.as_ref()?;
         let register = self.register.read().expect(POISON);
         let text = register.view.profiles.get(id)?.clone();
         drop(register);
-        Profile::parse(id, &text).ok().map(|profile| profile.protocol)
+        Profile::parse(id, &text).ok()
     }
 
     /// A device is stale when it has been silent for longer than its limit

@@ -47,6 +47,8 @@ pub enum Over {
     Http,
     /// The connection of an HJ 212 station.
     Hj212,
+    /// The connection of an SL 651 station.
+    Sl651,
 }
 
 /// What somebody wants a device to do.

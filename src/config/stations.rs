@@ -8,7 +8,7 @@ use onemap_ingest::downlink::CallRules;
 use onemap_ingest::station::{Limits, StationConfig};
 use serde::Deserialize;
 
-use crate::resend::Rules;
+use crate::resend::Asking;
 
 /// A station server as meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) struct StationPart {
     /// How requests are sent.
     pub(crate) calls: CallRules,
     /// What is asked for by itself.
-    pub(crate) resend: Rules,
+    pub(crate) resend: Asking,
 }
 
 /// A section of a station protocol. Without it nothing listens.
@@ -51,14 +51,19 @@ pub(super) struct Station {
     frame_seconds: u64,
     /// Seconds a station may take to accept what is written to it. Default 10.
     write_seconds: u64,
-    /// Seconds that the receipt of a request (9011) is waited for. Default 10, the standard's.
+    /// Seconds that the receipt of a request (9011), or the answer to a question (SL 651), is waited for. Default 10.
     answer_seconds: Option<u64>,
-    /// How often a request without receipt is sent again before its connection is given up. Default 3, the standard's.
+    /// How often a request without it is sent again before its connection is given up (HJ 212), or before it waits for the
+    /// station's next session (SL 651). Default 3 and 2, the standards'.
     repeats: Option<u32>,
     /// How many hours back a connected station is asked for hours that are missing. 0: it is not asked. Default 72.
     resend_hours: Option<u32>,
     /// Seconds after its arrival before it is asked; many send their backlog by themselves. Default 60.
     resend_after_seconds: Option<u64>,
+    /// SL 651: seconds that a message in packets waits for the next one. Default 600.
+    packet_seconds: Option<u64>,
+    /// SL 651: datagrams (UDP) to the same port are served, too. Default false.
+    udp: Option<bool>,
 }
 
 impl Default for Station {
@@ -81,6 +86,8 @@ impl Default for Station {
             repeats: None,
             resend_hours: None,
             resend_after_seconds: None,
+            packet_seconds: None,
+            udp: None,
         }
     }
 }
@@ -88,14 +95,45 @@ impl Default for Station {
 impl Station {
     /// Checks the section of HJ 212.
     pub(super) fn check(&self, section: &str) -> Result<StationPart> {
+        self.only_hydrological(section)?;
         let mut server = self.server(section)?;
-        let calls = CallRules::default();
         let segment_bytes = self.max_segment_bytes.unwrap_or(server.limits.segment_bytes);
         ensure!(
             (1024..=9999).contains(&segment_bytes),
             "[{section}] max_segment_bytes = {segment_bytes}: between 1024, the standard's, and 9999, what four digits say"
         );
         server.limits.segment_bytes = segment_bytes;
+        self.part(section, server, CallRules::HJ212)
+    }
+
+    /// Checks the section of SL 651.
+    pub(super) fn check_sl651(&self) -> Result<StationPart> {
+        let section = "sl651";
+        only(
+            section,
+            "[hj212]",
+            &[("max_segment_bytes", self.max_segment_bytes.is_some())],
+        )?;
+        let mut server = self.server(section)?;
+        let packet_seconds = self.packet_seconds.unwrap_or(server.packet_timeout.as_secs());
+        ensure!(
+            (1..=86_400).contains(&packet_seconds),
+            "[{section}] packet_seconds = {packet_seconds}: between 1 and 86400"
+        );
+        server.packet_timeout = Duration::from_secs(packet_seconds);
+        server.udp = self.udp.unwrap_or(false);
+        self.part(section, server, CallRules::SL651)
+    }
+
+    fn only_hydrological(&self, section: &str) -> Result<()> {
+        let keys = [
+            ("packet_seconds", self.packet_seconds.is_some()),
+            ("udp", self.udp.is_some()),
+        ];
+        only(section, "[sl651]", &keys)
+    }
+
+    fn part(&self, section: &str, server: StationConfig, calls: CallRules) -> Result<StationPart> {
         let answer_seconds = self.answer_seconds.unwrap_or(calls.answer.as_secs());
         ensure!(
             (1..=3600).contains(&answer_seconds),
@@ -113,8 +151,9 @@ impl Station {
             calls: CallRules {
                 answer: Duration::from_secs(answer_seconds),
                 repeats,
+                ..calls
             },
-            resend: Rules {
+            resend: Asking {
                 after: Duration::from_secs(self.resend_after_seconds.unwrap_or(60)),
                 window: Duration::from_secs(u64::from(resend_hours) * 3600),
             },
@@ -123,15 +162,19 @@ impl Station {
 
     /// Checks the section of a protocol that has the listener's keys only.
     pub(super) fn check_plain(&self, section: &str) -> Result<StationConfig> {
-        for (key, is_stated) in [
-            ("max_segment_bytes", self.max_segment_bytes.is_some()),
+        only(
+            section,
+            "[hj212]",
+            &[("max_segment_bytes", self.max_segment_bytes.is_some())],
+        )?;
+        self.only_hydrological(section)?;
+        let requests = [
             ("answer_seconds", self.answer_seconds.is_some()),
             ("repeats", self.repeats.is_some()),
             ("resend_hours", self.resend_hours.is_some()),
             ("resend_after_seconds", self.resend_after_seconds.is_some()),
-        ] {
-            ensure!(!is_stated, "[{section}] {key}: only [hj212] has it");
-        }
+        ];
+        only(section, "[hj212] and [sl651]", &requests)?;
         self.server(section)
     }
 
@@ -179,6 +222,14 @@ impl Station {
     }
 }
 
+/// Refuses keys that other sections have.
+fn only(section: &str, others: &str, keys: &[(&str, bool)]) -> Result<()> {
+    for (key, is_stated) in keys {
+        ensure!(!is_stated, "[{section}] {key}: only {others} can have it");
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -192,7 +243,7 @@ mod tests {
     fn an_address_is_enough_and_what_cannot_work_is_refused_by_its_key() {
         let part = read("listen = \"127.0.0.1:0\"").unwrap();
         assert_eq!(part.server, StationConfig::new(part.server.listen));
-        assert_eq!(part.calls, CallRules::default());
+        assert_eq!(part.calls, CallRules::HJ212);
         for (more, part) in [
             ("max_connections = 0", "[hj212] max_connections"),
             ("max_segment_bytes = 10000", "[hj212] max_segment_bytes = 10000"),
@@ -209,6 +260,25 @@ mod tests {
         let plain = |text| toml::from_str::<Station>(text).unwrap().check_plain("gbt26875");
         assert!(plain("listen = \"127.0.0.1:0\"").is_ok());
         let error = plain("listen = \"127.0.0.1:0\"\nrepeats = 1").unwrap_err();
-        assert!(error.to_string().contains("only [hj212] has it"));
+        assert!(error.to_string().contains("only [hj212] and [sl651] can have it"));
+        let hydrological = |more| {
+            let text = format!("listen = \"127.0.0.1:0\"\n{more}");
+            toml::from_str::<Station>(&text).unwrap().check_sl651()
+        };
+        let part = hydrological("packet_seconds = 5\nrepeats = 1").unwrap();
+        assert_eq!(part.server.packet_timeout, Duration::from_secs(5));
+        assert_eq!(
+            part.calls,
+            CallRules {
+                repeats: 1,
+                ..CallRules::SL651
+            }
+        );
+        let error = hydrological("max_segment_bytes = 2000").unwrap_err();
+        assert!(error.to_string().contains("only [hj212] can have it"));
+        assert!(hydrological("packet_seconds = 0").is_err());
+        assert!(read("listen = \"127.0.0.1:0\"\npacket_seconds = 5").is_err());
+        assert!(plain("listen = \"127.0.0.1:0\"\nudp = true").is_err());
+        assert!(hydrological("udp = true").unwrap().server.udp);
     }
 }

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use onemap_ingest::downlink::{Answered as Outcome, Change};
+use onemap_ingest::downlink::{Answered as Outcome, Asked as Whose, Change};
 use onemap_model::record::{Register, Stamped};
-use onemap_model::{Device, DeviceState, Frame, Refusal, Source};
+use onemap_model::{Command, Device, DeviceState, Frame, Refusal, Source};
 use onemap_store::ledger::TokenHash;
 use onemap_wire::decode::hj212_refusal;
 use onemap_wire::hj212::{Answered, ExeRtn, QnRtn, Segment, Sender, method_of, readings, segment_of};
@@ -17,6 +17,7 @@ use onemap_wire::{Message, gbt26875, sl651};
 use serde_json::{Value, json};
 
 use super::fold::{Fold, Said};
+use crate::stations::WORK_MODE;
 
 /// So long a station's former password still opens after it has taken a new one: its last frames may be on their way.
 const GRACE_S: u32 = 600;
@@ -146,6 +147,9 @@ impl Fold<'_> {
                 return Ok(());
             }
         };
+        if sl651::is_answer(whole.function) {
+            self.sl651_answer(position, frame, device, &whole, &body);
+        }
         let parts = match self.profile(device.profile.as_ref()) {
             Ok(profile) => sl651::readings(&whole, &body, profile, &sl651::Bases::default()),
             Err(missing) => {
@@ -158,6 +162,93 @@ impl Fold<'_> {
             .into_iter()
             .map(|part| (part.station.to_string(), part.message));
         self.parts_of(position, frame, device, parts.collect())
+    }
+
+    /// Takes what a station's frame says of a question or command. What it measures are readings besides.
+    fn sl651_answer(
+        &mut self,
+        position: u64,
+        frame: &Frame<'_>,
+        device: &Device,
+        whole: &sl651::Frame,
+        body: &sl651::Body,
+    ) {
+        if device.state == DeviceState::Retired {
+            return; // its frame is refused with its readings
+        }
+        self.work_mode(position, frame, device, body);
+        let now = *self.now;
+        let question = |command: &Command| {
+            let order = &command.order;
+            sl651::question_of(&order.method, &order.params, whole.password).ok()
+        };
+        let fits = |command: &Command| {
+            let is_it = sl651::method_of(&command.order.method).is_some_and(|(_, f)| f == whole.function);
+            is_it && question(command).is_some_and(|question| question.fits(whole.function, body))
+        };
+        let asked = {
+            let work = self.views.commands.work();
+            let serial = body.serial.unwrap_or(0);
+            match work.book.asked(device.id.as_str(), serial, now, fits) {
+                Whose::Command(command) => Ok(command.clone()),
+                Whose::Before => return,
+                Whose::Nobody => Err(()),
+            }
+        };
+        let Ok(command) = asked else {
+            // Data come unasked, too; what only answers is nobody's.
+            let is_data =
+                matches!(&body.content, sl651::Content::Groups { groups, .. } if !groups.is_empty());
+            if !is_data {
+                let detail = format!(
+                    "no command of `{}` waits for function {:02X}",
+                    device.id, whole.function
+                );
+                self.refuse(position, 0, frame, Refusal::StrayAnswer, &detail);
+            }
+            return;
+        };
+        let Some(question) = question(&command) else {
+            return;
+        };
+        let answer = question.outcome(whole, body);
+        let is_done = answer.is_ok();
+        let mut changes: Vec<Change> = Vec::new();
+        let outcome = self.views.commands.work().book.answer(
+            position,
+            now,
+            device.id.as_str(),
+            command.id,
+            answer,
+            &mut changes,
+        );
+        self.changed(changes);
+        match outcome {
+            Outcome::Stray(detail) => self.refuse(position, 0, frame, Refusal::StrayAnswer, &detail),
+            Outcome::Taken if is_done && whole.function == 0x49 => {
+                self.new_password(position, Source::Sl651, device, &command.order.params);
+            }
+            _ => {}
+        }
+    }
+
+    /// A station says by which mode it and the centre speak (item 0C of the basic table).
+    fn work_mode(&mut self, position: u64, frame: &Frame<'_>, device: &Device, body: &sl651::Body) {
+        let sl651::Content::Parameters { items, .. } = &body.content else {
+            return;
+        };
+        let is_mode = |item: &&sl651::Parameter| item.table == sl651::Table::Basic && item.element.0 == 0x0C;
+        if let Some(mode) = items.iter().find(is_mode)
+            && let [mode @ 1..=4] = mode.raw[..]
+        {
+            self.set_fact(
+                position,
+                frame.received_at,
+                &device.id,
+                WORK_MODE,
+                Some(json!(mode)),
+            );
+        }
     }
 
     /// Takes what a device says of itself and of others by their ids; others have to be its children.
@@ -272,21 +363,25 @@ impl Fold<'_> {
         match outcome {
             Some(Outcome::Stray(detail)) => self.refuse(position, 0, frame, Refusal::StrayAnswer, &detail),
             Some(Outcome::Taken) if is_done && asked.method == "set_password" => {
-                self.new_password(position, device, &asked.params);
+                self.new_password(position, Source::Hj212, device, &asked.params);
             }
             _ => {}
         }
     }
 
     /// A station has taken a new password: the register has it from here on.
-    fn new_password(&mut self, position: u64, device: &Device, params: &Value) {
+    fn new_password(&mut self, position: u64, protocol: Source, device: &Device, params: &Value) {
         let Some(password) = params["password"].as_str() else {
             return;
         };
-        let hash = TokenHash::of_password(Source::Hj212.name(), device.id.as_str(), password);
+        let password = match protocol {
+            Source::Sl651 => password.to_ascii_uppercase(),
+            _ => password.to_owned(),
+        };
+        let hash = TokenHash::of_password(protocol.name(), device.id.as_str(), &password);
         let change = Stamped {
             at: *self.now,
-            by: "hj212 set_password".to_owned(),
+            by: format!("{} set_password", protocol.name()),
             what: Register::DeviceToken {
                 device: device.id.clone(),
                 sha256: hash.to_string(),

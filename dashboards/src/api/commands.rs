@@ -14,8 +14,9 @@ use onemap_model::{
     Command, CommandState, CommandStep, Device, DeviceId, DeviceState, Order, Scope, Timestamp, Via,
 };
 use onemap_store::ledger::CommandFilter;
-use onemap_wire::hj212;
 use onemap_wire::profile::Protocol;
+use onemap_wire::sl651::reply::Mode;
+use onemap_wire::{hj212, sl651};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -125,13 +126,25 @@ fn check_station(views: &Views, order: &Order) -> Result<(), Problem> {
         let register = views.register.read().expect(POISON);
         register.view.devices.get(&order.device).cloned()
     };
-    let protocol = device.and_then(|device| views.protocol(&device));
+    let profile = device.and_then(|device| views.profile(&device));
+    let protocol = profile.as_ref().map(|profile| profile.protocol);
     let bad = |message: String| Err(Problem::bad_request("bad_command", message));
     match protocol {
         Some(Protocol::Hj212) if order.via != Via::Auto => {
             bad("an HJ 212 station is reached on its own connection: `via` is `auto`".to_owned())
         }
         Some(Protocol::Hj212) => match hj212::request_of(&order.method, &order.params, views.now()) {
+            Ok(_) => Ok(()),
+            Err(error) => bad(error.to_string()),
+        },
+        Some(Protocol::Sl651) if order.via != Via::Auto => {
+            bad("an SL 651 station is reached on its own connection: `via` is `auto`".to_owned())
+        }
+        Some(Protocol::Sl651) if profile.is_some_and(|profile| profile.sl651.mode == Some(Mode::M1)) => {
+            bad("a station of mode M1 reports and hears nothing".to_owned())
+        }
+        // The former password is that of its last frame.
+        Some(Protocol::Sl651) => match sl651::question_of(&order.method, &order.params, 0) {
             Ok(_) => Ok(()),
             Err(error) => bad(error.to_string()),
         },
@@ -142,9 +155,9 @@ fn check_station(views: &Views, order: &Order) -> Result<(), Problem> {
 /// Parameters as they are shown: a station's new password is not.
 fn shown_params(order: &Order) -> Value {
     let mut params = order.params.clone();
-    if hj212::method_of(&order.method) == Some("set_password")
-        && let Some(password) = params.get_mut("password")
-    {
+    let is_password = hj212::method_of(&order.method) == Some("set_password")
+        || sl651::method_of(&order.method).is_some_and(|(method, _)| method == "set_password");
+    if is_password && let Some(password) = params.get_mut("password") {
         *password = "******".into();
     }
     params

@@ -24,6 +24,8 @@ pub const REMEMBERED: Duration = Duration::from_secs(86_400);
 /// Most ended commands that are remembered, and most bytes of their parameters and answers; the oldest go first.
 const N_ENDED: usize = 20_000;
 const ENDED_BYTES: usize = 16 << 20;
+/// So long after an answer the same one is a repeat of it.
+const REPEATED: Duration = Duration::from_secs(600);
 /// Parts of an answer that are kept, and bytes of them; the others are counted by their absence.
 const N_COLLECTED: usize = 64;
 const COLLECTED_BYTES: usize = 32 << 10;
@@ -59,6 +61,17 @@ pub enum Answered {
     Repeated,
     /// No command waits for it, or another device's does.
     Stray(String),
+}
+
+/// What an answer without a request number is of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Asked<'a> {
+    /// This command.
+    Command(&'a Command),
+    /// A command that it has answered already.
+    Before,
+    /// Nothing that was asked here.
+    Nobody,
 }
 
 /// All commands that wait, and those that ended lately.
@@ -211,6 +224,46 @@ impl Book {
             let numbers = (first..=last).rev().step_by(1000);
             numbers.filter_map(|id| self.commands.get(&id)).find(is_it)
         })
+    }
+
+    /// What a station's answer without a request number is of: `fits` says which commands it may answer, `serial` is the
+    /// answer's own number.
+    ///
+    /// The oldest that was sent, or else the oldest that waits (the note that it was sent may have been lost), or else the
+    /// last one that has expired. An answer that came before (the same number, a short while ago) is a repeat.
+    pub fn asked(
+        &self,
+        device: &str,
+        serial: u16,
+        now: Timestamp,
+        fits: impl Fn(&Command) -> bool,
+    ) -> Asked<'_> {
+        let is_it = |command: &&Command| command.order.device.as_str() == device && fits(command);
+        let ended = || {
+            let lately = self.index.ended.iter().rev();
+            lately.filter_map(|(_, id)| self.commands.get(id)).filter(is_it)
+        };
+        let has_said = |command: &&Command| {
+            let before = command
+                .answer
+                .as_ref()
+                .and_then(|answer| answer["serial"].as_u64());
+            serial > 0 && before == Some(u64::from(serial))
+        };
+        let fresh = ended().take_while(|command| now.since(command.state_at) < REPEATED);
+        if fresh.into_iter().any(|command| has_said(&command)) {
+            return Asked::Before;
+        }
+        let waiting = || self.waiting(device).filter(|command| fits(command));
+        let sent = waiting().find(|command| command.attempts > 0);
+        let late = || ended().find(|command| command.state == CommandState::Expired);
+        match sent.or_else(|| waiting().next()).or_else(late) {
+            Some(command) => Asked::Command(command),
+            None if serial == 0 && ended().any(|command| now.since(command.state_at) < REPEATED) => {
+                Asked::Before
+            }
+            None => Asked::Nobody,
+        }
     }
 
     /// A station says that it will execute a command.

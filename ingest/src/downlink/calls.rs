@@ -1,10 +1,10 @@
 //! Requests to field stations: which waiting command goes to a station's connection now, when it goes again, and
 //! when the connection is given up. Pure: what time it is and who is connected are arguments.
 //!
-//! One request of a station at a time waits for its receipt (HJ 212: 9011). Without one in time it is sent again with
-//! the same number, as often as the standard has it, and then the connection is given up; the command waits on, and goes
-//! again on the next connection, until its time is over. One whose receipt has come is not sent again: only its end
-//! is waited for.
+//! One request of a station at a time waits for its receipt (HJ 212: 9011) or its answer (SL 651). Without one in time it
+//! is sent again with the same number, as often as the standard has it. Then the connection is given up (HJ 212), or the
+//! station's next session is waited for while others of its requests go (SL 651); the command waits on, until its time is
+//! over. One whose receipt has come is not sent again: only its end is waited for.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,18 +19,43 @@ use super::Book;
 pub struct CallRules {
     /// How long a receipt is waited for (10 s).
     pub answer: Duration,
-    /// How often a request is sent again (3).
+    /// How often a request is sent again (HJ 212: 3, SL 651: 2).
     pub repeats: u32,
+    /// What comes after the last repeat.
+    pub then: Then,
 }
 
-impl Default for CallRules {
-    /// The standard's 10 s and three repeats.
-    fn default() -> Self {
-        Self {
-            answer: Duration::from_secs(10),
-            repeats: 3,
-        }
-    }
+/// What comes after the last repeat of a request without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// The connection is given up: the station is not there.
+    GiveUp,
+    /// The request waits for the station's next session, others go.
+    NextSession,
+}
+
+impl CallRules {
+    /// Those of HJ 212: 10 s, three repeats, another connection.
+    pub const HJ212: Self = Self {
+        answer: Duration::from_secs(10),
+        repeats: 3,
+        then: Then::GiveUp,
+    };
+    /// Those of SL 651: 10 s, two repeats, the next session.
+    pub const SL651: Self = Self {
+        answer: Duration::from_secs(10),
+        repeats: 2,
+        then: Then::NextSession,
+    };
+}
+
+/// On what a station is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Which connection.
+    pub connection: u64,
+    /// Which of the sessions on it: a station that stays connected begins one with each report.
+    pub turn: u64,
 }
 
 /// What is to be done for one station.
@@ -53,7 +78,7 @@ pub struct Calls {
 
 #[derive(Clone, Copy, Debug)]
 struct Call {
-    connection: u64,
+    session: Session,
     at: Timestamp,
     n: u32,
 }
@@ -67,51 +92,69 @@ impl Calls {
         }
     }
 
-    /// What is due on a connection of a station, in the order of its commands; `is_claimed` says which are being
+    /// What is due in a session of a station, in the order of its commands; `is_claimed` says which are being
     /// taken back.
     pub fn next(
         &self,
         book: &Book,
         device: &str,
-        connection: u64,
+        session: Session,
         now: Timestamp,
         is_claimed: impl Fn(u64) -> bool,
     ) -> Next {
         let hold = self.rules.answer * (self.rules.repeats + 1);
-        for command in book.waiting(device) {
-            if command.is_final() || command.order.expires_at <= now || is_claimed(command.id) {
-                continue;
-            }
+        let is_due = |command: &&Command| {
+            !command.is_final() && command.order.expires_at > now && !is_claimed(command.id)
+        };
+        // One at a time, also when an earlier one comes back with a new session.
+        let is_under_way = |command: &Command| {
             let call = self.sent.get(&command.id);
-            let call = call.filter(|call| call.connection == connection);
-            // A clock that was set back must not hold a call for ever.
-            let is_within = |call: &&Call, limit: Duration| now >= call.at && now.since(call.at) < limit;
+            call.is_some_and(|call| {
+                call.session.connection == session.connection && self.is_awaited(call, now)
+            })
+        };
+        if self.rules.then == Then::NextSession && book.waiting(device).filter(is_due).any(is_under_way) {
+            return Next::Wait;
+        }
+        for command in book.waiting(device).filter(is_due) {
+            let call = self.sent.get(&command.id);
+            let call = call.filter(|call| self.goes_on(call, session, now));
             if command.received {
-                match call.filter(|call| is_within(call, hold)) {
+                match call.filter(|call| is_within(call, now, hold)) {
                     Some(_) => return Next::Wait,
                     None => continue,
                 }
             }
             return match call {
-                Some(call) if is_within(&call, self.rules.answer) => Next::Wait,
-                Some(call) if call.n > self.rules.repeats => Next::GiveUp,
+                Some(call) if self.is_awaited(call, now) => Next::Wait,
+                Some(call) if call.n > self.rules.repeats => match self.rules.then {
+                    Then::GiveUp => Next::GiveUp,
+                    Then::NextSession => continue,
+                },
                 _ => Next::Send(command.id),
             };
         }
         Next::Wait
     }
 
+    /// Whether a call belongs to this session: a report in the middle of one ends it for what was given up only.
+    fn goes_on(&self, call: &Call, session: Session, now: Timestamp) -> bool {
+        let is_under_way = call.n <= self.rules.repeats || self.is_awaited(call, now);
+        call.session.connection == session.connection && (call.session.turn == session.turn || is_under_way)
+    }
+
+    /// Whether its answer may still come.
+    fn is_awaited(&self, call: &Call, now: Timestamp) -> bool {
+        is_within(call, now, self.rules.answer)
+    }
+
     /// Notes that a command was handed to a connection.
-    pub fn note(&mut self, id: u64, connection: u64, now: Timestamp) {
+    pub fn note(&mut self, id: u64, session: Session, now: Timestamp) {
         let n = match self.sent.get(&id) {
-            Some(call) if call.connection == connection => call.n + 1,
+            Some(call) if self.goes_on(call, session, now) => call.n + 1,
             _ => 1,
         };
-        let call = Call {
-            connection,
-            at: now,
-            n,
-        };
+        let call = Call { session, at: now, n };
         self.sent.insert(id, call);
     }
 
@@ -120,6 +163,16 @@ impl Calls {
         self.sent
             .retain(|id, _| book.get(*id).is_some_and(|command| !command.is_final()));
     }
+}
+
+/// A clock that was set back must not hold a call for ever.
+fn is_within(call: &Call, now: Timestamp, limit: Duration) -> bool {
+    now >= call.at && now.since(call.at) < limit
+}
+
+/// The number that a command has in an SL 651 station's session, 1 to 65535. The same for every repeat.
+pub fn serial_of(command: &Command) -> u16 {
+    ((command.id - 1) % 65_535 + 1) as u16
 }
 
 /// The request number of a command: when it was ordered, with its own number in place of the milliseconds. The same
@@ -168,8 +221,49 @@ mod tests {
         step(book, position, 0, CommandStep::Created(Box::new(order)));
     }
 
+    fn on(connection: u64) -> Session {
+        Session { connection, turn: 0 }
+    }
+
     fn next(calls: &Calls, book: &Book, connection: u64, s: i64) -> Next {
-        calls.next(book, "M1", connection, at(s), |_| false)
+        calls.next(book, "M1", on(connection), at(s), |_| false)
+    }
+
+    #[test]
+    fn a_question_without_an_answer_waits_for_the_next_session_and_lets_others_go() {
+        let mut book = Book::default();
+        order(&mut book, 1, 3000);
+        order(&mut book, 2, 3000);
+        let mut calls = Calls::new(CallRules::SL651);
+        let in_turn = |calls: &Calls, turn, s| {
+            let session = Session { connection: 7, turn };
+            calls.next(&book, "M1", session, at(s), |_| false)
+        };
+        for n in 0..3 {
+            assert_eq!(in_turn(&calls, 0, n * 10), Next::Send(1));
+            calls.note(1, on(7), at(n * 10));
+            // A report that comes meanwhile changes nothing: the answer is still waited for.
+            assert_eq!(in_turn(&calls, u64::from(n == 1), n * 10 + 9), Next::Wait);
+        }
+        assert_eq!(in_turn(&calls, 0, 30), Next::Send(2));
+        calls.note(2, on(7), at(30));
+        assert_eq!(in_turn(&calls, 1, 39), Next::Wait, "one at a time");
+        assert_eq!(
+            in_turn(&calls, 1, 40),
+            Next::Send(1),
+            "the next report is another session"
+        );
+        let session = Session {
+            connection: 7,
+            turn: 1,
+        };
+        calls.note(1, session, at(40));
+        assert_eq!(in_turn(&calls, 1, 41), Next::Wait);
+        assert_eq!(
+            next(&calls, &book, 8, 42),
+            Next::Send(1),
+            "so is another connection"
+        );
     }
 
     #[test]
@@ -177,28 +271,25 @@ mod tests {
         let mut book = Book::default();
         order(&mut book, 1, 300);
         order(&mut book, 2, 300);
-        let mut calls = Calls::new(CallRules::default());
+        let mut calls = Calls::new(CallRules::HJ212);
         assert_eq!(
-            calls.next(&book, "M1", 7, at(0), |id| id == 1),
+            calls.next(&book, "M1", on(7), at(0), |id| id == 1),
             Next::Send(2),
             "being taken back"
         );
         for n in 0..4 {
             assert_eq!(next(&calls, &book, 7, n * 10), Next::Send(1));
-            calls.note(1, 7, at(n * 10));
+            calls.note(1, on(7), at(n * 10));
             assert_eq!(next(&calls, &book, 7, n * 10 + 9), Next::Wait);
         }
         assert_eq!(next(&calls, &book, 7, 40), Next::GiveUp);
         assert_eq!(next(&calls, &book, 8, 41), Next::Send(1));
-        calls.note(1, 8, at(41));
+        calls.note(1, on(8), at(41));
         // After its receipt its end is waited for, and it is not sent again on any connection.
         step(&mut book, 3, 42, CommandStep::Received { id: 1 });
         assert_eq!(next(&calls, &book, 8, 80), Next::Wait);
         assert_eq!(next(&calls, &book, 8, 81), Next::Send(2));
-        assert_eq!(
-            next(&Calls::new(CallRules::default()), &book, 9, 43),
-            Next::Send(2)
-        );
+        assert_eq!(next(&Calls::new(CallRules::HJ212), &book, 9, 43), Next::Send(2));
         // Never at or after its end.
         assert_eq!(next(&calls, &book, 8, 300), Next::Wait);
         book.tick(4, at(301), &mut Vec::new());

@@ -48,6 +48,7 @@ pub(super) fn topic(over: Over, holder: &DeviceId, id: u64) -> String {
         // Fetched, never pushed; no topic of a device looks like this.
         Over::Http => format!("http/{holder}"),
         Over::Hj212 => format!("hj212/{holder}"),
+        Over::Sl651 => format!("sl651/{holder}"),
     }
 }
 
@@ -57,7 +58,9 @@ pub fn payload(over: Over, command: &Command, name: Option<&str>) -> Vec<u8> {
     let message = match over {
         Over::Rpc => json!({"method": order.method, "params": order.params}),
         // A station's request is its protocol's frame; this is for whoever looks at it.
-        Over::Http | Over::Hj212 => json!({"id": id, "method": order.method, "params": order.params}),
+        Over::Http | Over::Hj212 | Over::Sl651 => {
+            json!({"id": id, "method": order.method, "params": order.params})
+        }
         Over::Native => {
             json!({"id": id, "method": order.method, "params": order.params, "expires": order.expires_at.ms()})
         }
@@ -88,7 +91,7 @@ pub(super) fn doors_of(filter: &str) -> Option<Vec<(Over, DeviceId)>> {
     let wanted: &[&str] = match over {
         Over::Rpc => &["rpc", "request", "1"],
         Over::Native => &["command"],
-        Over::Gateway | Over::Http | Over::Hj212 => &["rpc"],
+        Over::Gateway | Over::Http | Over::Hj212 | Over::Sl651 => &["rpc"],
     };
     let mut levels = rest.split('/');
     for level in wanted {

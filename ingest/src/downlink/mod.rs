@@ -10,7 +10,7 @@ mod desk;
 pub mod message;
 mod outbox;
 
-pub use book::{Answered, Book, Change, Ordered, REMEMBERED};
-pub use calls::{CallRules, Calls, Next, qn_of};
+pub use book::{Answered, Asked, Book, Change, Ordered, REMEMBERED};
+pub use calls::{CallRules, Calls, Next, Session, Then, qn_of, serial_of};
 pub use desk::{Claim, Desk, Limits, Work};
 pub use outbox::{Due, Outbox, Rules};

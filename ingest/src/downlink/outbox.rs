@@ -127,8 +127,8 @@ impl Outbox {
     }
 
     /// Notes that a command was handed to a station's connection; when it goes again, [`super::Calls`] says.
-    pub fn called(&mut self, command: &Command) {
-        let door = (Over::Hj212, command.order.device.clone());
+    pub fn called(&mut self, command: &Command, over: Over) {
+        let door = (over, command.order.device.clone());
         let sent = Sent {
             door,
             time: 0,

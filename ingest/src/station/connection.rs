@@ -9,16 +9,15 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use bytes::{BufMut as _, BytesMut};
+use bytes::BytesMut;
 use onemap_log::LogError;
 use onemap_model::Refusal;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::server::Shared;
+use super::stream::Stream;
 use super::{Dialect, Intake};
 use crate::mqtt::gate::Seat;
 use crate::mqtt::room::Chair;
@@ -86,12 +85,14 @@ enum End {
 }
 
 impl<D: Dialect> Connection<D> {
-    pub(super) fn new(shared: Arc<Shared>, peer: SocketAddr, chair: Chair) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, peer: SocketAddr, chair: Chair, is_datagram: bool) -> Self {
         let (outbox, requests) = mpsc::channel(N_REQUESTS);
         let now = Instant::now();
+        let mut intake = Intake::new(Arc::clone(&shared), D::SOURCE, peer.to_string().into(), outbox);
+        intake.is_datagram = is_datagram;
         Self {
             dialect: D::new(&shared),
-            intake: Intake::new(Arc::clone(&shared), D::SOURCE, peer.to_string().into(), outbox),
+            intake,
             requests,
             chair: Some(chair),
             seat: None,
@@ -111,12 +112,12 @@ impl<D: Dialect> Connection<D> {
     }
 
     /// Serves until either side ends it.
-    pub(super) async fn run(mut self: Box<Self>, mut stream: TcpStream) {
-        let Err(end) = self.serve(&mut stream).await;
-        self.finish(&end, &mut stream).await;
+    pub(super) async fn run(mut self: Box<Self>, stream: &mut Stream) {
+        let Err(end) = self.serve(stream).await;
+        self.finish(&end, stream).await;
     }
 
-    async fn serve(&mut self, stream: &mut TcpStream) -> Result<std::convert::Infallible, End> {
+    async fn serve(&mut self, stream: &mut Stream) -> Result<std::convert::Infallible, End> {
         let mut alarm = pin!(sleep_until(self.last_heard));
         loop {
             alarm.as_mut().reset(self.wakes_at());
@@ -132,6 +133,10 @@ impl<D: Dialect> Connection<D> {
                     Refusal::RateLimited,
                     "it sends frames of no station",
                 ));
+            }
+            // Nobody closes what is no connection: a sender without a station is forgotten when it was heard.
+            if stream.is_datagram() && !self.intake.is_known() && self.marks.is_empty() {
+                return Err(End::Gone);
             }
         }
     }
@@ -186,10 +191,11 @@ impl<D: Dialect> Connection<D> {
     /// Waits until there is something to do, and does the part before the journal.
     async fn wait(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         alarm: &mut std::pin::Pin<&mut tokio::time::Sleep>,
     ) -> Result<(), End> {
         let may_read = self.may_read();
+        let may_ask = !D::ANSWERS_FIRST || (self.marks.is_empty() && !self.dialect.is_busy());
         // A read brings hardly more frames than may come.
         let most = (self.left * SHORT_FRAME).clamp(SHORT_FRAME, self.chunk as f64) as usize;
         tokio::select! {
@@ -203,19 +209,20 @@ impl<D: Dialect> Connection<D> {
                 }
                 Err(_) => Err(End::Journal(LogError::Closed)),
             },
-            Some(request) = self.requests.recv() => {
+            Some(request) = self.requests.recv(), if may_ask => {
                 self.out.extend_from_slice(&request);
                 Ok(())
             }
             // An idle connection holds no buffer: there is one when there is something to read.
             ready = stream.readable(), if may_read => {
-                self.buffer.reserve(most);
-                let read = ready.and_then(|()| stream.try_read_buf(&mut (&mut self.buffer).limit(most)));
+                let read = ready.and_then(|()| stream.try_read(&mut self.buffer, most));
                 match read {
                     Ok(n) if n > 0 => {
                         self.take(n);
                         Ok(())
                     }
+                    // An empty datagram says nothing.
+                    Ok(_) if stream.is_datagram() => Ok(()),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
                     _ => {
                         self.dialect.give_up(&mut self.intake);
@@ -245,6 +252,10 @@ impl<D: Dialect> Connection<D> {
         self.last_heard = Instant::now();
         self.intake.received_at = (self.shared.clock)();
         self.dialect.push(&self.buffer, &mut self.intake);
+        if self.intake.is_datagram {
+            // Its frames are whole in it.
+            self.dialect.give_up(&mut self.intake);
+        }
         self.buffer.clear();
         // Busy stations get large reads, quiet ones small memory.
         if n >= self.chunk {
@@ -315,11 +326,11 @@ impl<D: Dialect> Connection<D> {
         }
     }
 
-    async fn flush(&mut self, stream: &mut TcpStream) -> Result<(), End> {
+    async fn flush(&mut self, stream: &mut Stream) -> Result<(), End> {
         if self.out.is_empty() {
             return Ok(());
         }
-        let write = stream.write_all_buf(&mut self.out);
+        let write = stream.write(&mut self.out);
         match timeout(self.shared.config.write_timeout, write).await {
             Ok(Ok(())) => {
                 self.out = BytesMut::new();
@@ -331,7 +342,7 @@ impl<D: Dialect> Connection<D> {
     }
 
     /// Says why it ends, waits for the last answers and closes.
-    async fn finish(&mut self, end: &End, stream: &mut TcpStream) {
+    async fn finish(&mut self, end: &End, stream: &mut Stream) {
         self.report(end);
         let until = Instant::now() + self.shared.config.stop_timeout;
         // The station may be gone, and the journal may have failed: then the last bytes are lost unanswered.

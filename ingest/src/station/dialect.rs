@@ -21,6 +21,8 @@ use crate::links::{self, Link};
 pub(super) trait Dialect: Send + 'static {
     /// Under which its frames stand in the journal.
     const SOURCE: Source;
+    /// Requests leave when no answer is due: the station awaits its answer first.
+    const ANSWERS_FIRST: bool = false;
     /// The state of a new connection.
     fn new(shared: &Shared) -> Self;
     /// Takes the next bytes of the stream.
@@ -29,6 +31,14 @@ pub(super) trait Dialect: Send + 'static {
     fn give_up(&mut self, intake: &mut Intake);
     /// Bytes that wait for the rest of their frame.
     fn n_waiting(&self) -> usize;
+    /// Whether [`Dialect::sweep`] does something.
+    const SWEEPS: bool = false;
+    /// Looks once a second at what the server's connections have in common.
+    fn sweep(_: &mut Intake) {}
+    /// Whether a station is in the middle of something that no request may come into.
+    fn is_busy(&self) -> bool {
+        false
+    }
 }
 
 /// Who speaks on a connection, and what of it is staged for the journal.
@@ -47,6 +57,10 @@ pub(super) struct Intake {
     n_frames: usize,
     known: HashMap<Box<str>, Known>,
     outbox: mpsc::Sender<Vec<u8>>,
+    /// Its connection is none: datagrams.
+    pub(super) is_datagram: bool,
+    /// The server's own, of no connection.
+    is_own: bool,
     /// Ends the connection.
     pub(super) end: CancellationToken,
     /// Refused frames since the last one that was taken.
@@ -83,9 +97,20 @@ impl Intake {
             n_frames: 0,
             known: HashMap::new(),
             outbox,
+            is_datagram: false,
+            is_own: false,
             end: CancellationToken::new(),
             n_refused: 0,
             n_guesses: 0,
+        }
+    }
+
+    /// The server's own, for what no connection says.
+    pub(super) fn own(shared: Arc<Shared>, source: Source) -> Self {
+        let (outbox, _) = mpsc::channel(1);
+        Self {
+            is_own: true,
+            ..Self::new(shared, source, "".into(), outbox)
         }
     }
 
@@ -110,6 +135,7 @@ impl Intake {
         if let Some(known) = self.known.get_mut(number)
             && *known.password == *password
         {
+            known.presence.heard().hear(self.received_at);
             if !is_same(&known.speaks) {
                 known.speaks = speaks();
                 known.presence.speaks(known.speaks.clone());
@@ -133,7 +159,7 @@ impl Intake {
             &device,
             self.received_at,
             speaks.clone(),
-            self.outbox.clone(),
+            (self.outbox.clone(), self.is_datagram),
             self.end.clone(),
         );
         let known = Known {
@@ -145,6 +171,13 @@ impl Intake {
         };
         self.known.insert(number.into(), known);
         Ok(device)
+    }
+
+    /// A station that stays connected begins another session.
+    pub(super) fn begin(&self, number: &str) {
+        if let Some(known) = self.known.get(number) {
+            known.presence.heard().begin();
+        }
     }
 
     /// Stages a frame as it came.
@@ -178,7 +211,7 @@ impl Intake {
         self.n_refused = self.n_refused.saturating_add(1);
         let counters = &self.shared.counters;
         counters.refuse(refusal);
-        if !self.is_known() && !self.shared.strangers.may_keep(Instant::now().into_std()) {
+        if !self.is_own && !self.is_known() && !self.shared.strangers.may_keep(Instant::now().into_std()) {
             counters.not_kept();
             return;
         }

@@ -1,4 +1,4 @@
-//! Field stations that speak frames over TCP: what every protocol of them shares.
+//! Field stations that speak frames over TCP, and UDP: what every protocol of them shares.
 //!
 //! A station is a registered device whose profile says its protocol. Frames are cut out of the stream, their sender
 //! is looked up in the register, they go into the journal as they came, and only when they are durable does the
@@ -6,20 +6,25 @@
 //! kept. One module accepts, bounds and journals; a `Dialect` is what differs.
 
 mod connection;
+mod datagrams;
 mod dialect;
 mod gbt26875;
 mod hj212;
+mod joining;
 mod peers;
 mod server;
 mod sl651;
+mod stream;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use onemap_model::{DeviceId, Refusal, Source};
 
+use onemap_wire::sl651::reply::Mode;
+
 use dialect::{Dialect, Intake};
-pub use peers::{Peer, Peers, Speaks};
+pub use peers::{Heard, Peer, Peers, Seen, Speaks};
 pub use server::{BindError, StationServer, Surroundings};
 
 /// Bytes of a refused frame that are kept.
@@ -33,6 +38,18 @@ pub trait Stations: Send + Sync {
     /// # Errors
     /// Why it may not come in.
     fn station(&self, protocol: Source, number: &str, password: &str) -> Result<Admitted, Denied>;
+
+    /// How an SL 651 station is to be answered now. Called for each of its frames, on the runtime: must not block.
+    fn manner(&self, device: &DeviceId) -> Manner;
+}
+
+/// How an SL 651 station is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// Its mode.
+    pub mode: Mode,
+    /// How many commands wait for it.
+    pub n_waiting: usize,
 }
 
 /// A station that may come in.
@@ -132,6 +149,8 @@ impl Default for Limits {
 pub struct StationConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Whether datagrams to the same port are served, too.
+    pub udp: bool,
     /// How many may come in and how fast.
     pub limits: Limits,
     /// How long a connection may be silent (2 h).
@@ -140,6 +159,8 @@ pub struct StationConfig {
     pub frame_timeout: Duration,
     /// How long a station may take to accept what is written to it (10 s).
     pub write_timeout: Duration,
+    /// How long a message in packets waits for the next one (SL 651: 10 min).
+    pub packet_timeout: Duration,
     /// How long a stop waits for the last answers (4 s).
     pub stop_timeout: Duration,
 }
@@ -149,10 +170,12 @@ impl StationConfig {
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
+            udp: false,
             limits: Limits::default(),
             idle_limit: Duration::from_secs(2 * 3600),
             frame_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(10),
+            packet_timeout: Duration::from_secs(600),
             stop_timeout: Duration::from_secs(4),
         }
     }

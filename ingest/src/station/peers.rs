@@ -1,10 +1,11 @@
 //! Which stations are connected now, how they speak, and the way to write to one.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use onemap_model::{DeviceId, Timestamp};
-use onemap_wire::hj212;
+use onemap_model::{DeviceId, Source, Timestamp};
+use onemap_wire::{hj212, sl651};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -14,10 +15,21 @@ use tokio_util::sync::CancellationToken;
 pub enum Speaks {
     /// HJ 212: system code, password, number and edition, as its last frame had them.
     Hj212(hj212::Peer),
-    /// SL 651: nothing is sent but answers.
-    Sl651,
+    /// SL 651: addresses, password and writing, as its last frame had them.
+    Sl651(sl651::reply::Line),
     /// GB/T 26875.3: nothing is sent but answers.
     Gbt26875,
+}
+
+impl Speaks {
+    /// What it speaks.
+    pub fn protocol(&self) -> Source {
+        match self {
+            Self::Hj212(_) => Source::Hj212,
+            Self::Sl651(_) => Source::Sl651,
+            Self::Gbt26875 => Source::Gbt26875,
+        }
+    }
 }
 
 impl std::fmt::Debug for Speaks {
@@ -25,7 +37,7 @@ impl std::fmt::Debug for Speaks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Hj212(peer) => write!(f, "Hj212({}, ST {}, {:?})", peer.mn, peer.st, peer.version),
-            Self::Sl651 => f.write_str("Sl651"),
+            Self::Sl651(line) => write!(f, "Sl651({}, centre {})", line.station, line.centre),
             Self::Gbt26875 => f.write_str("Gbt26875"),
         }
     }
@@ -40,8 +52,36 @@ pub struct Peer {
     pub since: Timestamp,
     /// How it is spoken to.
     pub speaks: Speaks,
+    /// It has no connection: whether it is there is known by what it says only.
+    pub is_datagram: bool,
+    /// What it said last.
+    pub heard: Arc<Heard>,
     outbox: mpsc::Sender<Vec<u8>>,
     end: CancellationToken,
+}
+
+/// When a station was heard on a connection, and how often it began to speak.
+#[derive(Debug, Default)]
+pub struct Heard {
+    at_ms: AtomicI64,
+    turn: AtomicU64,
+}
+
+impl Heard {
+    /// When its last frame came.
+    pub fn at(&self) -> Timestamp {
+        Timestamp::from_ms(self.at_ms.load(Ordering::Relaxed))
+    }
+    /// Which of its sessions on this connection, from 0.
+    pub fn turn(&self) -> u64 {
+        self.turn.load(Ordering::Relaxed)
+    }
+    pub(super) fn hear(&self, at: Timestamp) {
+        self.at_ms.store(at.ms(), Ordering::Relaxed);
+    }
+    pub(super) fn begin(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Peer {
@@ -59,10 +99,39 @@ impl Peer {
 #[derive(Clone, Debug, Default)]
 pub struct Peers(Arc<Mutex<Table>>);
 
+/// A station that is, or was lately, connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The station.
+    pub device: DeviceId,
+    /// What it speaks.
+    pub protocol: Source,
+    /// The number of its newest connection.
+    pub connection: u64,
+    /// Since when it was heard on that.
+    pub since: Timestamp,
+    /// When its last frame came.
+    pub heard_at: Timestamp,
+}
+
+impl Seen {
+    fn of(device: &DeviceId, peer: &Peer) -> Self {
+        Self {
+            device: device.clone(),
+            protocol: peer.speaks.protocol(),
+            connection: peer.connection,
+            since: peer.since,
+            heard_at: peer.heard.at(),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
     by_device: HashMap<DeviceId, Vec<Peer>>,
+    /// Hydrological stations that have left.
+    left: HashMap<DeviceId, Seen>,
 }
 
 impl Peers {
@@ -76,14 +145,16 @@ impl Peers {
         self.table().by_device.get(device)?.last().cloned()
     }
 
-    /// Every connected station with the number of its newest connection and since when it is there.
-    pub fn all(&self) -> Vec<(DeviceId, u64, Timestamp)> {
-        let table = self.table();
+    /// Every connected station, and those of SL 651 that were heard since `since` and have left: they come again by
+    /// themselves.
+    pub fn all(&self, since: Timestamp) -> Vec<Seen> {
+        let mut table = self.table();
+        table.left.retain(|_, seen| seen.heard_at >= since);
         let newest = table.by_device.iter().filter_map(|(device, peers)| {
             let peer = peers.last()?;
-            Some((device.clone(), peer.connection, peer.since))
+            Some(Seen::of(device, peer))
         });
-        newest.collect()
+        newest.chain(table.left.values().cloned()).collect()
     }
 
     /// How many stations are connected.
@@ -96,16 +167,21 @@ impl Peers {
         device: &DeviceId,
         since: Timestamp,
         speaks: Speaks,
-        outbox: mpsc::Sender<Vec<u8>>,
+        (outbox, is_datagram): (mpsc::Sender<Vec<u8>>, bool),
         end: CancellationToken,
     ) -> Presence {
         let mut table = self.table();
+        table.left.remove(device);
         table.next += 1;
         let connection = table.next;
+        let heard = Arc::new(Heard::default());
+        heard.hear(since);
         let peer = Peer {
             connection,
             since,
             speaks,
+            is_datagram,
+            heard: Arc::clone(&heard),
             outbox,
             end,
         };
@@ -114,6 +190,7 @@ impl Peers {
             peers: self.clone(),
             device: device.clone(),
             connection,
+            heard,
         }
     }
 }
@@ -124,9 +201,14 @@ pub(super) struct Presence {
     peers: Peers,
     device: DeviceId,
     connection: u64,
+    heard: Arc<Heard>,
 }
 
 impl Presence {
+    pub(super) fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
     /// The station speaks otherwise from here on.
     pub(super) fn speaks(&self, speaks: Speaks) {
         let mut table = self.peers.table();
@@ -140,10 +222,19 @@ impl Presence {
 impl Drop for Presence {
     fn drop(&mut self) {
         let mut table = self.peers.table();
-        if let Some(peers) = table.by_device.get_mut(&self.device) {
-            peers.retain(|peer| peer.connection != self.connection);
-            if peers.is_empty() {
-                table.by_device.remove(&self.device);
+        let table = &mut *table;
+        let Some(peers) = table.by_device.get_mut(&self.device) else {
+            return;
+        };
+        let gone = peers.iter().position(|peer| peer.connection == self.connection);
+        let gone = gone.map(|i| peers.remove(i));
+        if peers.is_empty() {
+            table.by_device.remove(&self.device);
+            // It sleeps, and is asked when it comes again.
+            if let Some(peer) = gone.filter(|peer| matches!(peer.speaks, Speaks::Sl651(_))) {
+                table
+                    .left
+                    .insert(self.device.clone(), Seen::of(&self.device, &peer));
             }
         }
     }
@@ -167,7 +258,10 @@ mod tests {
             };
             let at = Timestamp::from_ms(1);
             let end = CancellationToken::new();
-            (peers.enter(&mn, at, Speaks::Hj212(peer), outbox, end), inbox)
+            (
+                peers.enter(&mn, at, Speaks::Hj212(peer), (outbox, false), end),
+                inbox,
+            )
         };
         let (first, mut first_inbox) = enter();
         let (second, mut second_inbox) = enter();
@@ -178,6 +272,41 @@ mod tests {
         assert!(first_inbox.try_recv().is_ok());
         assert!(!format!("{:?}", peers.of("A1")).contains("secret"));
         drop(first);
-        assert!(peers.of("A1").is_none() && peers.all().is_empty());
+        assert!(peers.of("A1").is_none() && peers.all(Timestamp::from_ms(0)).is_empty());
+    }
+
+    #[test]
+    fn a_hydrological_station_that_sleeps_is_remembered_for_a_while() {
+        let (peers, station) = (Peers::default(), DeviceId::new("0011223344").unwrap());
+        let line = sl651::reply::Line {
+            station: "0011223344".parse().unwrap(),
+            centre: 1,
+            password: 0x03E8,
+            encoding: sl651::Encoding::Hex,
+        };
+        let enter = |ms| {
+            let (outbox, _) = mpsc::channel(1);
+            let at = Timestamp::from_ms(ms);
+            peers.enter(
+                &station,
+                at,
+                Speaks::Sl651(line),
+                (outbox, false),
+                CancellationToken::new(),
+            )
+        };
+        let all = |since| peers.all(Timestamp::from_ms(since));
+        drop(enter(1000));
+        assert_eq!((all(1000).len(), all(1000)[0].protocol), (1, Source::Sl651));
+        let here = enter(2000);
+        assert_eq!((all(0).len(), all(0)[0].connection), (1, 2));
+        assert!(
+            !format!("{:?}", peers.of("0011223344"))
+                .to_uppercase()
+                .contains("3E8")
+        );
+        here.heard().hear(Timestamp::from_ms(3000));
+        drop(here);
+        assert_eq!((all(3000).len(), all(3001).len(), all(0).len()), (1, 0, 0));
     }
 }

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use onemap_log::Log;
 use onemap_model::{Refusal, Source, Timestamp};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Duration, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -16,8 +16,10 @@ use tracing::{debug, error, info, warn};
 use super::connection::Connection;
 use super::gbt26875::Gbt26875;
 use super::hj212::Hj212;
+use super::joining::Joining;
 use super::sl651::Sl651;
-use super::{Dialect, Peers, StationConfig, Stations};
+use super::stream::Stream;
+use super::{Dialect, Intake, Peers, StationConfig, Stations, datagrams};
 use crate::mqtt::gate::{Entrance, Gate};
 use crate::mqtt::room::{Chair, Room};
 use crate::mqtt::strangers::Strangers;
@@ -26,6 +28,9 @@ use crate::{Counters, Links};
 
 /// Connections that wait in the system for `accept`; its own limit may be lower.
 const BACKLOG: u32 = 4096;
+
+/// How often a free port is looked for that has room for datagrams, too.
+const N_PORTS: usize = 16;
 
 /// An address cannot be bound.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +46,7 @@ pub struct BindError {
 pub struct StationServer {
     protocol: Source,
     socket: TcpListener,
+    datagrams: Option<UdpSocket>,
     config: StationConfig,
 }
 
@@ -56,6 +62,8 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     pub(super) links: Links,
     pub(super) peers: Peers,
+    /// Messages of SL 651 that wait for packets.
+    pub(super) joining: Mutex<Joining>,
 }
 
 /// Where a server's frames go, and by whom they are known.
@@ -92,12 +100,27 @@ impl StationServer {
             }?;
             socket.set_reuseaddr(true)?;
             socket.bind(address)?;
-            socket.listen(BACKLOG)
+            let socket = socket.listen(BACKLOG)?;
+            if !config.udp {
+                return Ok((socket, None));
+            }
+            // The same port of both.
+            let datagrams = std::net::UdpSocket::bind(socket.local_addr()?)?;
+            datagrams.set_nonblocking(true)?;
+            Ok((socket, Some(UdpSocket::from_std(datagrams)?)))
         };
-        match bind() {
-            Ok(socket) => Ok(Self {
+        let mut bound = bind();
+        for _ in 1..N_PORTS {
+            if bound.is_ok() || address.port() != 0 {
+                break;
+            }
+            bound = bind();
+        }
+        match bound {
+            Ok((socket, datagrams)) => Ok(Self {
                 protocol,
                 socket,
+                datagrams,
                 config,
             }),
             Err(source) => Err(BindError { address, source }),
@@ -133,6 +156,7 @@ impl StationServer {
         let shared = Arc::new(Shared {
             gate: Gate::new(gate, Instant::now()),
             strangers: Strangers::new(Instant::now()),
+            joining: Mutex::new(Joining::new(self.config.packet_timeout)),
             config: self.config,
             log,
             stations,
@@ -143,16 +167,22 @@ impl StationServer {
             peers,
         });
         match self.protocol {
-            Source::Hj212 => serve::<Hj212>(self.socket, shared).await,
-            Source::Sl651 => serve::<Sl651>(self.socket, shared).await,
-            Source::Gbt26875 => serve::<Gbt26875>(self.socket, shared).await,
+            Source::Hj212 => serve::<Hj212>(self.socket, self.datagrams, shared).await,
+            Source::Sl651 => serve::<Sl651>(self.socket, self.datagrams, shared).await,
+            Source::Gbt26875 => serve::<Gbt26875>(self.socket, self.datagrams, shared).await,
             other => error!(protocol = other.name(), "no station speaks this"),
         }
     }
 }
 
-async fn serve<D: Dialect>(socket: TcpListener, shared: Arc<Shared>) {
+async fn serve<D: Dialect>(socket: TcpListener, datagrams: Option<UdpSocket>, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
+    if let Some(socket) = datagrams {
+        connections.spawn(datagrams::serve::<D>(socket, Arc::clone(&shared)));
+    }
+    if D::SWEEPS {
+        connections.spawn(sweep::<D>(Arc::clone(&shared)));
+    }
     accept_all::<D>(&socket, &shared, &mut connections).await;
     drop(socket);
     let limit = shared.config.stop_timeout + Duration::from_millis(500);
@@ -167,6 +197,26 @@ async fn serve<D: Dialect>(socket: TcpListener, shared: Arc<Shared>) {
             connections.len()
         );
         connections.shutdown().await;
+    }
+}
+
+/// Until the stop.
+async fn sweep<D: Dialect>(shared: Arc<Shared>) {
+    let mut intake = Intake::own(Arc::clone(&shared), D::SOURCE);
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = sleep(Duration::from_secs(1)) => {}
+        }
+        intake.received_at = (shared.clock)();
+        D::sweep(&mut intake);
+        if intake.batch.is_empty() {
+            continue;
+        }
+        if let Err(error) = shared.log.append(&intake.batch).await {
+            warn!("what stations left incomplete is not kept, the journal takes nothing: {error}");
+        }
+        intake.batch.clear();
     }
 }
 
@@ -204,7 +254,7 @@ async fn accept_all<D: Dialect>(socket: &TcpListener, shared: &Arc<Shared>, conn
     }
 }
 
-fn enter(shared: &Shared, peer: SocketAddr) -> Option<Entrance> {
+pub(super) fn enter(shared: &Shared, peer: SocketAddr) -> Option<Entrance> {
     match shared.gate.enter(peer.ip(), Instant::now()) {
         Err(_) => {
             shared.counters.refuse(Refusal::RateLimited);
@@ -231,14 +281,15 @@ async fn talk<D: Dialect>(
         info!(%peer, "TCP_NODELAY was not set: {error}");
     }
     // Behind a pointer: small in the task, and moved once.
-    Box::new(Connection::<D>::new(shared, peer, chair))
-        .run(stream)
+    let mut stream = Stream::Tcp(stream);
+    Box::new(Connection::<D>::new(shared, peer, chair, false))
+        .run(&mut stream)
         .await;
     drop(entrance);
 }
 
 /// A task that panicked is a bug of ours, and only its own end.
-fn report(ended: Result<(), JoinError>) {
+pub(super) fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {

@@ -1,54 +1,39 @@
 //! SL 651 on a connection: who sends a frame, and what the standard answers.
 //!
-//! Stations speak in mode M2: every frame is answered when it is durable, a packet that others follow with ACK, the last
-//! or only one with EOT; keep-alives and frames that are wrong get nothing. The answer carries the message's serial number
-//! and the time here.
+//! How a station is answered is its mode. M2 and M4: every frame when it is durable, a packet that others follow with ACK,
+//! the last or only one with EOT. M3: when the last packet has come, with EOT and its number, or with NAK and the number of
+//! the first one that is missing. M1: nothing. ESC stands for EOT when commands wait for the station. Keep-alives and frames
+//! that are wrong get nothing. The answer carries the message's serial number and the time here.
 //!
 //! Packets of one message are kept one by one, and once more as one record when all are there: the pipeline reads that one.
-//! So whatever is acknowledged is in the journal, and a replay joins as it was joined here. A message whose packets come on
-//! two connections, or before and after a restart, is not joined; its station begins it anew.
+//! So whatever is acknowledged is in the journal, and a replay joins as it was joined here. Packets may come on several
+//! connections ([`super::joining`]); a message that a restart cuts is not joined, its station begins it anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::sync::PoisonError;
 
 use onemap_model::{DeviceId, Refusal, Source};
-use onemap_wire::sl651::reply::{self, Mode};
-use onemap_wire::sl651::{
-    Body, Direction, Error, Fault, Frame, Framer, Incomplete, Limits, Packets, Piece, Station, Taken,
-};
+use onemap_wire::sl651::reply::{self, Line, Mode};
+use onemap_wire::sl651::{Direction, End, Error, Fault, Frame, Framer, Packet, Piece, is_answer};
 
+use super::joining::{Ended, Joined};
 use super::server::Shared;
-use super::{Denied, Dialect, Intake, Speaks};
-
-/// Stations of one connection that have a message waiting for packets.
-const N_WAITING: usize = 16;
-/// Stations of one connection whose serial number is remembered for packets that carry none.
-const N_SERIALS: usize = 1024;
+use super::{Denied, Dialect, Intake, Manner, Speaks};
 
 pub(super) struct Sl651 {
     framer: Framer,
-    packets: Packets,
-    /// Bytes of the packets that wait, by message and number.
-    raw: BTreeMap<Key, BTreeMap<u16, Vec<u8>>>,
-    /// By station, of its last message.
-    serials: HashMap<Station, u16>,
+    /// A station sends packets, and more are to come.
+    is_sending: bool,
 }
-
-/// Which message a packet is of: station, function, how many packets.
-type Key = (Station, u8, u16);
 
 impl Dialect for Sl651 {
     const SOURCE: Source = Source::Sl651;
+    const ANSWERS_FIRST: bool = true;
+    const SWEEPS: bool = true;
 
     fn new(_: &Shared) -> Self {
-        let limits = Limits {
-            stations: N_WAITING,
-            ..Limits::default()
-        };
         Self {
             framer: Framer::new(),
-            packets: Packets::new(limits),
-            raw: BTreeMap::new(),
-            serials: HashMap::new(),
+            is_sending: false,
         }
     }
 
@@ -62,13 +47,24 @@ impl Dialect for Sl651 {
         for piece in self.framer.give_up() {
             self.take(piece, intake);
         }
-        for ended in self.packets.tick(intake.received_at) {
-            self.incomplete(&ended, intake);
-        }
     }
 
     fn n_waiting(&self) -> usize {
         self.framer.n_waiting()
+    }
+
+    fn is_busy(&self) -> bool {
+        self.is_sending
+    }
+
+    fn sweep(intake: &mut Intake) {
+        let ended = {
+            let joining = intake.shared.joining.lock();
+            joining
+                .unwrap_or_else(PoisonError::into_inner)
+                .tick(intake.received_at)
+        };
+        incomplete(ended, intake);
     }
 }
 
@@ -95,95 +91,98 @@ impl Sl651 {
             intake.refuse(Refusal::WrongShape, Some(device.as_str()), &topic, bytes, detail);
             return;
         }
-        let is_packet = frame.packet.is_some_and(|packet| packet.total > 1);
-        // A frame by itself has to say what it is; a packet is read with the others.
-        if !is_packet && let Err(error) = frame.read() {
-            refuse(&error, &device, &topic, bytes, intake);
-            return;
+        self.is_sending = frame.end == End::Etb;
+        // A station that stays connected begins a session with each report; keep-alives and answers begin none.
+        let is_first = frame.packet.is_none_or(|packet| packet.number == 1);
+        if is_first && !is_answer(frame.function) && frame.function != reply::KEEP_ALIVE {
+            intake.begin(&number);
         }
-        if let Ok(Body {
-            serial: Some(serial), ..
-        }) = frame.read()
-        {
-            if self.serials.len() >= N_SERIALS {
-                self.serials.clear();
-            }
-            self.serials.insert(frame.station, serial);
-        }
-        let answered = frame.clone();
-        if is_packet {
+        if frame.packet.is_some_and(|packet| packet.total > 1) {
             intake.keep(&device, "sl651/part", bytes);
-            self.join(frame, bytes, &device, &topic, intake);
-        } else {
-            intake.keep(&device, &topic, bytes);
-        }
-        self.answer(&answered, intake);
-    }
-
-    /// Keeps a message whose last packet this is as one record.
-    fn join(&mut self, frame: Frame, bytes: &[u8], device: &DeviceId, topic: &str, intake: &mut Intake) {
-        let Some(packet) = frame.packet else { return };
-        let key = (frame.station, frame.function, packet.total);
-        let (taken, ended) = self.packets.take(intake.received_at, frame);
-        for ended in ended {
-            self.incomplete(&ended, intake);
-        }
-        match taken {
-            Taken::Waits { .. } => {
-                let parts = self.raw.entry(key).or_default();
-                parts.insert(packet.number, bytes.to_vec());
-            }
-            Taken::Duplicate => {}
-            Taken::Whole(whole) => {
-                let mut parts = self.raw.remove(&key).unwrap_or_default();
-                parts.insert(packet.number, bytes.to_vec());
-                let all: Vec<u8> = parts.into_values().flatten().collect();
-                match whole.read() {
-                    Ok(_) => intake.keep(device, topic, &all),
-                    Err(error) => refuse(&error, device, topic, &all, intake),
-                }
-            }
-        }
-    }
-
-    fn incomplete(&mut self, ended: &Incomplete, intake: &mut Intake) {
-        let Some(first) = ended.packets.first() else {
+            join(frame, bytes, &device, &topic, intake);
             return;
-        };
-        let parts = self.raw.remove(&(first.station, first.function, ended.total));
-        let bytes: Vec<u8> = parts
-            .into_iter()
-            .flat_map(BTreeMap::into_values)
-            .flatten()
-            .collect();
-        let missing: Vec<_> = ended.missing.iter().take(16).map(u16::to_string).collect();
-        let detail = format!(
-            "{}: of {} packets these did not come: {}",
-            ended.reason.code(),
-            ended.total,
-            missing.join(", ")
-        );
-        let number = first.station.to_string();
-        let topic = format!("sl651/{:02X}", first.function);
-        intake.refuse(Refusal::IncompletePackets, Some(&number), &topic, &bytes, &detail);
-    }
-
-    fn answer(&self, frame: &Frame, intake: &mut Intake) {
-        let Some(end) = reply::due(frame, Mode::M2, false) else {
-            return;
-        };
-        let serial = self.serials.get(&frame.station).copied().unwrap_or(0);
-        let answer = reply::answer(frame, serial, intake.received_at, end, None);
-        // An answer has a body of eight bytes.
-        if let Ok(bytes) = answer.encode() {
-            intake.answer(&bytes);
         }
+        // A frame by itself has to say what it is; a packet is read with the others.
+        match frame.read() {
+            Ok(body) => {
+                intake.keep(&device, &topic, bytes);
+                answer(&frame, body.serial, None, &device, intake);
+            }
+            Err(error) => refuse(&error, &device, &topic, bytes, intake),
+        }
+    }
+}
+
+/// Keeps a message whose last missing packet this is as one record, and answers the packet.
+fn join(frame: Frame, bytes: &[u8], device: &DeviceId, topic: &str, intake: &mut Intake) {
+    let answered = frame.clone();
+    let (joined, ended, serial) = {
+        let mut joining = intake
+            .shared
+            .joining
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (joined, ended) = joining.take(intake.received_at, frame, bytes);
+        (joined, ended, joining.serial(answered.station))
+    };
+    incomplete(ended, intake);
+    let first_missing = match joined {
+        Joined::Waits(first_missing) => Some(first_missing),
+        Joined::Before => None,
+        Joined::Whole(whole, all) => {
+            match whole.read() {
+                Ok(_) => intake.keep(device, topic, &all),
+                Err(error) => refuse(&error, device, topic, &all, intake),
+            }
+            None
+        }
+    };
+    answer(&answered, serial, first_missing, device, intake);
+}
+
+/// What the station's mode has for a frame. `first_missing` of its message's packets, none when it is whole.
+fn answer(
+    frame: &Frame,
+    serial: Option<u16>,
+    first_missing: Option<u16>,
+    device: &DeviceId,
+    intake: &mut Intake,
+) {
+    let Manner { mode, n_waiting } = intake.shared.stations.manner(device);
+    // The command that this answers is among those that wait.
+    let stay = n_waiting > usize::from(is_answer(frame.function));
+    let Some(mut end) = reply::due(frame, mode, stay) else {
+        return;
+    };
+    let of_many = frame.packet.filter(|packet| packet.total > 1 && mode == Mode::M3);
+    let packet = of_many.map(|Packet { total, .. }| {
+        if first_missing.is_some() {
+            end = End::Nak;
+        }
+        let number = first_missing.unwrap_or(total);
+        Packet { total, number }
+    });
+    let answer = reply::answer(frame, serial.unwrap_or(0), intake.received_at, end, packet);
+    // An answer has a body of eight bytes.
+    if let Ok(bytes) = answer.encode() {
+        intake.answer(&bytes);
+    }
+}
+
+fn incomplete(ended: Vec<Ended>, intake: &mut Intake) {
+    for ended in ended {
+        let topic = format!("sl651/{:02X}", ended.function);
+        let number = ended.station.to_string();
+        let refusal = Refusal::IncompletePackets;
+        intake.refuse(refusal, Some(&number), &topic, &ended.bytes, &ended.detail);
     }
 }
 
 fn admit(frame: &Frame, number: &str, intake: &mut Intake) -> Result<DeviceId, Denied> {
     let password = format!("{:04X}", frame.password);
-    intake.admit(number, &password, || Speaks::Sl651, |_| true)
+    let line = Line::of(frame);
+    let is_same = |known: &Speaks| matches!(known, Speaks::Sl651(known) if *known == line);
+    intake.admit(number, &password, || Speaks::Sl651(line), is_same)
 }
 
 fn refuse(error: &Error, device: &DeviceId, topic: &str, bytes: &[u8], intake: &mut Intake) {

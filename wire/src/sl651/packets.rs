@@ -5,6 +5,7 @@
 //! another message: the old one ends incomplete and nothing is ever mixed.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use onemap_model::Timestamp;
@@ -23,16 +24,19 @@ pub struct Limits {
     pub age: Duration,
     /// Stations that have messages waiting; one more ends the message that has waited longest.
     pub stations: usize,
+    /// Bytes of bodies of all stations; more end the message that has waited longest.
+    pub all_bytes: usize,
 }
 
 impl Default for Limits {
-    /// Two messages and 4 MiB a station, ten minutes, 1,024 stations.
+    /// Two messages and 4 MiB a station, ten minutes, 1,024 stations without another bound of bytes.
     fn default() -> Self {
         Self {
             messages: 2,
             bytes: 4 << 20,
             age: Duration::from_secs(600),
             stations: 1024,
+            all_bytes: usize::MAX,
         }
     }
 }
@@ -52,6 +56,8 @@ pub enum Taken {
     },
     /// This packet was here already, with the same bytes.
     Duplicate,
+    /// This packet is of a message that was whole before, with the same bytes: its answer was lost.
+    Repeated,
 }
 
 /// Why a message ended without all its packets.
@@ -101,6 +107,18 @@ struct Key {
     total: u16,
 }
 
+impl Key {
+    fn of(frame: &Frame, total: u16) -> Self {
+        Self {
+            station: frame.station,
+            centre: frame.centre,
+            function: frame.function,
+            is_ascii: frame.encoding == Encoding::Ascii,
+            total,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Begun {
     packets: BTreeMap<u16, Frame>,
@@ -110,11 +128,26 @@ struct Begun {
     turn: u64,
 }
 
+/// What is remembered of a message that was whole.
+#[derive(Debug)]
+struct Done {
+    /// Of each packet's body.
+    hashes: Vec<u64>,
+    at: Timestamp,
+}
+
+fn hash_of(body: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Messages that wait for packets.
 #[derive(Debug, Default)]
 pub struct Packets {
     limits: Limits,
     begun: BTreeMap<Key, Begun>,
+    done: BTreeMap<Key, Done>,
     turn: u64,
 }
 
@@ -136,13 +169,7 @@ impl Packets {
             Some(packet) if frame.direction == Direction::Up && packet.total > 1 => packet,
             _ => return (Taken::Whole(frame), ended),
         };
-        let key = Key {
-            station: frame.station,
-            centre: frame.centre,
-            function: frame.function,
-            is_ascii: frame.encoding == Encoding::Ascii,
-            total: packet.total,
-        };
+        let key = Key::of(&frame, packet.total);
         if let Some(begun) = self.begun.get_mut(&key)
             && let Some(here) = begun.packets.get(&packet.number)
         {
@@ -152,6 +179,14 @@ impl Packets {
                 return (Taken::Duplicate, ended);
             }
             ended.extend(self.end(key, Reason::Replaced));
+        }
+        // Only where no other message has begun: packets of two may be alike but for the first.
+        if !self.begun.contains_key(&key)
+            && let Some(done) = self.done.get_mut(&key)
+            && done.hashes.get(usize::from(packet.number) - 1) == Some(&hash_of(&frame.body))
+        {
+            done.at = now;
+            return (Taken::Repeated, ended);
         }
         self.turn += 1;
         let begun = self.begun.entry(key).or_insert_with(|| Begun {
@@ -166,8 +201,19 @@ impl Packets {
         begun.packets.insert(packet.number, frame);
         let have = begun.packets.len() as u16;
         if have == packet.total {
-            let whole = self.begun.remove(&key).and_then(join);
-            return match whole {
+            let whole = self.begun.remove(&key);
+            if let Some(begun) = &whole {
+                let hashes = begun.packets.values().map(|frame| hash_of(&frame.body)).collect();
+                self.done.insert(key, Done { hashes, at: now });
+            }
+            while self.done.len() > self.limits.stations.max(1) {
+                let oldest = self.done.iter().min_by_key(|(_, done)| done.at);
+                let Some(oldest) = oldest.map(|(key, _)| *key) else {
+                    break;
+                };
+                self.done.remove(&oldest);
+            }
+            return match whole.and_then(join) {
                 Some(whole) => (Taken::Whole(whole), ended),
                 None => (Taken::Duplicate, ended),
             };
@@ -179,8 +225,17 @@ impl Packets {
         (Taken::Waits { have, first_missing }, ended)
     }
 
+    /// The first packet that is missing of the message that a packet is of; `None` when none of it waits.
+    pub fn first_missing(&self, frame: &Frame) -> Option<u16> {
+        let packet = frame.packet?;
+        let begun = self.begun.get(&Key::of(frame, packet.total))?;
+        (1..=packet.total).find(|number| !begun.packets.contains_key(number))
+    }
+
     /// Ends what has waited too long.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Incomplete> {
+        let age = self.limits.age;
+        self.done.retain(|_, done| now.since(done.at) <= age);
         let old: Vec<Key> = self
             .begun
             .iter()
@@ -224,13 +279,15 @@ impl Packets {
             ended.extend(self.end(oldest, reason));
         }
         let room = self.limits.stations.max(1) * self.limits.messages.max(1);
-        while self.begun.len() > room {
+        let mut all_bytes: usize = self.begun.values().map(|begun| begun.n_bytes).sum();
+        while self.begun.len() > room || all_bytes > self.limits.all_bytes {
             let oldest = self
                 .begun
                 .iter()
                 .min_by_key(|(_, begun)| begun.turn)
                 .map(|(key, _)| *key);
             let Some(oldest) = oldest else { break };
+            all_bytes -= self.begun.get(&oldest).map_or(0, |begun| begun.n_bytes);
             ended.extend(self.end(oldest, Reason::TooMany));
         }
     }
@@ -405,6 +462,51 @@ mod tests {
         let reasons: Vec<Reason> = ended.iter().map(|e| e.reason).collect();
         assert_eq!(reasons, [Reason::TooMany, Reason::TooLarge, Reason::TooLarge]);
         assert_eq!(waiting.n_waiting(), 0);
+    }
+
+    #[test]
+    fn a_message_that_was_whole_is_not_begun_again_by_its_own_packets() {
+        let (old, new) = (
+            split(&message(300, 1), 100).unwrap(),
+            split(&message(300, 2), 100).unwrap(),
+        );
+        let mut waiting = Packets::new(Limits::default());
+        for packet in &old {
+            waiting.take(at(0), packet.clone());
+        }
+        for packet in &old {
+            assert_eq!(waiting.take(at(600), packet.clone()).0, Taken::Repeated);
+        }
+        assert_eq!(waiting.first_missing(&old[1]), None);
+        // Another message of the same form is its own, also where its packets are alike.
+        let mut first = old[0].clone();
+        first.body[1] = 6;
+        let waits = |have, first_missing| Taken::Waits { have, first_missing };
+        assert_eq!(waiting.take(at(601), first.clone()).0, waits(1, 2));
+        assert_eq!(waiting.take(at(601), old[2].clone()).0, waits(2, 2));
+        assert_eq!(waiting.take(at(601), old[2].clone()).0, Taken::Duplicate);
+        assert_eq!(waiting.first_missing(&old[2]), Some(2));
+        assert!(matches!(waiting.take(at(601), old[1].clone()).0, Taken::Whole(_)));
+        // What was whole is forgotten in time.
+        assert!(waiting.tick(at(2000)).is_empty());
+        assert_eq!(waiting.take(at(2000), new[0].clone()).0, waits(1, 2));
+    }
+
+    #[test]
+    fn the_bytes_of_all_stations_together_are_bounded() {
+        let mut waiting = Packets::new(Limits {
+            all_bytes: 250,
+            ..Limits::default()
+        });
+        let first = |station: u8| {
+            let mut frame = split(&message(300, 7), 100).unwrap().remove(0);
+            frame.station.0[4] = station;
+            frame
+        };
+        assert!(waiting.take(at(0), first(1)).1.is_empty());
+        assert!(waiting.take(at(1), first(2)).1.is_empty());
+        let (_, ended) = waiting.take(at(2), first(3));
+        assert_eq!((ended.len(), ended[0].packets[0].station.0[4]), (1, 1));
     }
 
     #[test]

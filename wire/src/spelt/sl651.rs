@@ -97,7 +97,7 @@ impl Stream {
             self.incomplete(ended);
         }
         match taken {
-            Taken::Duplicate => {
+            Taken::Duplicate | Taken::Repeated => {
                 line.duplicate = true;
                 self.held.add(None, line);
             }
