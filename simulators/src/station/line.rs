@@ -1,11 +1,12 @@
-//! A station's connection: TCP, with what goes wrong on it.
+//! A station's connection: TCP, or datagrams, with what goes wrong on it.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use onemap_model::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -20,8 +21,66 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Connections of many stations are made one behind the other.
 const STAGGER: Duration = Duration::from_micros(500);
 
+/// A datagram of the centre is not longer.
+const LARGEST: usize = 16 << 10;
+
+/// What a station speaks over.
+enum Link {
+    Tcp(TcpStream),
+    Udp(UdpSocket),
+}
+
+impl Link {
+    async fn connect(to: &str, is_udp: bool) -> io::Result<Self> {
+        if !is_udp {
+            let stream = TcpStream::connect(to).await?;
+            let _ = stream.set_nodelay(true);
+            return Ok(Self::Tcp(stream));
+        }
+        let Some(address) = tokio::net::lookup_host(to).await?.next() else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = UdpSocket::bind(any).await?;
+        socket.connect(address).await?;
+        Ok(Self::Udp(socket))
+    }
+
+    /// Frames that leave together; by datagrams each in its own.
+    async fn write(&mut self, frames: &[Vec<u8>]) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.write_all(&frames.concat()).await,
+            Self::Udp(socket) => {
+                for frame in frames.iter().filter(|frame| !frame.is_empty()) {
+                    socket.send(frame).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read_buf(buffer).await,
+            Self::Udp(socket) => {
+                buffer.resize(LARGEST, 0);
+                let n = socket.recv(buffer).await?;
+                buffer.truncate(n);
+                Ok(n)
+            }
+        }
+    }
+
+    async fn shutdown(&mut self) {
+        if let Self::Tcp(stream) = self {
+            let _ = stream.shutdown().await;
+        }
+    }
+}
+
 pub(super) struct Line {
     to: Arc<str>,
+    is_udp: bool,
     faults: Arc<Faults>,
     noise: Noise,
     number: usize,
@@ -40,9 +99,10 @@ enum End {
 }
 
 impl Line {
-    pub(super) fn new(to: Arc<str>, faults: Arc<Faults>, seed: u64, number: usize) -> Self {
+    pub(super) fn new(to: Arc<str>, is_udp: bool, faults: Arc<Faults>, seed: u64, number: usize) -> Self {
         Self {
             to,
+            is_udp,
             faults,
             noise: Noise::new(seed),
             number,
@@ -60,7 +120,7 @@ impl Line {
             if !self.stay_away(&mut *speaker, away_until, &stop).await {
                 break;
             }
-            let connecting = timeout(CONNECT_WITHIN, TcpStream::connect(&*self.to));
+            let connecting = timeout(CONNECT_WITHIN, Link::connect(&self.to, self.is_udp));
             let stream = tokio::select! {
                 () = stop.cancelled() => break,
                 connected = connecting => connected,
@@ -68,7 +128,6 @@ impl Line {
             let end = match stream {
                 Ok(Ok(stream)) => {
                     self.n_connects += 1;
-                    let _ = stream.set_nodelay(true);
                     let since = Instant::now();
                     let end = self.talk(&mut *speaker, stream, &stop).await;
                     if since.elapsed() > LONGEST_PAUSE {
@@ -118,29 +177,28 @@ impl Line {
         !stop.is_cancelled()
     }
 
-    async fn talk(
-        &mut self,
-        speaker: &mut dyn Speaker,
-        mut stream: TcpStream,
-        stop: &CancellationToken,
-    ) -> End {
+    async fn talk(&mut self, speaker: &mut dyn Speaker, mut stream: Link, stop: &CancellationToken) -> End {
         let mut buffer = Vec::with_capacity(1024);
         let mut out = Out::default();
         speaker.connected(now(), &mut out);
         loop {
             speaker.tick(now(), true, &mut out);
-            let mut bytes = self.noise.send(&self.faults, std::mem::take(&mut out.frames));
-            if bytes.is_empty() {
-                bytes = self.noise.rest();
+            let frames = std::mem::take(&mut out.frames);
+            let mut frames: Vec<Vec<u8>> = frames
+                .into_iter()
+                .map(|frame| self.noise.send(&self.faults, vec![frame]))
+                .collect();
+            if frames.iter().all(Vec::is_empty) {
+                frames = vec![self.noise.rest()];
             }
-            if !bytes.is_empty() && stream.write_all(&bytes).await.is_err() {
+            if frames.iter().any(|frame| !frame.is_empty()) && stream.write(&frames).await.is_err() {
                 return End::Broken;
             }
             if out.hang_up {
                 return End::GivenUp;
             }
             if speaker.is_done() {
-                let _ = stream.shutdown().await;
+                stream.shutdown().await;
                 return End::Done;
             }
             let silence = self.silence();
@@ -154,10 +212,10 @@ impl Line {
             buffer.clear();
             tokio::select! {
                 () = stop.cancelled() => {
-                    let _ = stream.shutdown().await;
+                    stream.shutdown().await;
                     return End::Stop;
                 }
-                read = stream.read_buf(&mut buffer) => match read {
+                read = stream.read(&mut buffer) => match read {
                     Ok(0) | Err(_) => return End::Broken,
                     Ok(_) if self.noise.is_deaf(&self.faults) => {}
                     Ok(_) => speaker.heard(now(), &buffer, &mut out),

@@ -1,4 +1,4 @@
-//! Simulated field stations that speak HJ 212, SL 651 and GB/T 26875.3 over TCP, down to the handshakes.
+//! Simulated field stations that speak HJ 212, SL 651 and GB/T 26875.3 over TCP (SL 651 also by datagrams), down to the handshakes.
 //!
 //! A station is a pure machine of what it hears and what time it is ([`Speaker`]); `line` gives it a connection and
 //! does to its frames what lines do to frames ([`faults`]). Values are functions of seed, station and time, so what a
@@ -32,10 +32,46 @@ pub use hj212::{Hj212, Hj212Config};
 pub enum Protocol {
     /// HJ 212-2017: air, surface water, sewage, flue gas, noise
     Hj212,
-    /// SL 651-2014: rain and river stations, HEX/BCD, mode M2
+    /// SL 651-2014: rain and river stations
     Sl651,
     /// GB/T 26875.3-2011: fire alarm transmission devices
     Gbt26875,
+}
+
+/// Modes of SL 651 in which a station speaks by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the argument's help says it")]
+pub enum Mode {
+    M1,
+    M2,
+    M3,
+}
+
+impl From<Mode> for onemap_wire::sl651::reply::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::M1 => Self::M1,
+            Mode::M2 => Self::M2,
+            Mode::M3 => Self::M3,
+        }
+    }
+}
+
+/// How SL 651 is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Encoding {
+    Hex,
+    Ascii,
+}
+
+impl From<Encoding> for onemap_wire::sl651::Encoding {
+    fn from(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::Hex => Self::Hex,
+            Encoding::Ascii => Self::Ascii,
+        }
+    }
 }
 
 /// Simulated stations.
@@ -65,6 +101,18 @@ pub struct StationArgs {
     /// Seconds between real-time values (HJ 212), timed reports (SL 651) or states (GB/T 26875.3)
     #[arg(long, default_value_t = 30)]
     pub interval: u32,
+    /// SL 651: how the station and the centre speak: m1 (no answers), m2 (each packet is answered), m3 (one answer to all)
+    #[arg(long, value_enum, default_value_t = Mode::M2)]
+    pub mode: Mode,
+    /// SL 651: how frames are written
+    #[arg(long, value_enum, default_value_t = Encoding::Hex)]
+    pub encoding: Encoding,
+    /// SL 651: most bytes of a packet's body; a longer message goes in packets
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=4092))]
+    pub packet_bytes: u16,
+    /// SL 651: datagrams (UDP) and no connection
+    #[arg(long)]
+    pub udp: bool,
     /// What was due while the line was away is not sent later, only when it is asked for
     #[arg(long)]
     pub forgetful: bool,
@@ -167,6 +215,10 @@ pub trait Speaker: Send {
 pub async fn run(args: StationArgs, stop: CancellationToken) -> anyhow::Result<()> {
     ensure!(args.stations > 0, "--stations must be at least 1");
     ensure!(args.interval > 0, "--interval must be at least 1");
+    ensure!(
+        !args.udp || args.protocol == Protocol::Sl651,
+        "--udp: only SL 651 has datagrams"
+    );
     let faults = Arc::new(args.faults.clone());
     let to: Arc<str> = args.to.as_str().into();
     let since = std::time::Instant::now();
@@ -180,7 +232,7 @@ pub async fn run(args: StationArgs, stop: CancellationToken) -> anyhow::Result<(
             Protocol::Sl651 => Box::new(sl651::Sl651::new(&args, &id, seed, now())?),
             Protocol::Gbt26875 => Box::new(gbt26875::Gbt26875::new(&args, &id, seed, now())?),
         };
-        let line = line::Line::new(Arc::clone(&to), Arc::clone(&faults), seed, number);
+        let line = line::Line::new(Arc::clone(&to), args.udp, Arc::clone(&faults), seed, number);
         lines.spawn(line.run(speaker, own_stop.clone()));
     }
     let limit = Duration::from_secs(args.seconds.unwrap_or(u64::from(u32::MAX)));
@@ -254,6 +306,10 @@ fn args(protocol: Protocol, id: &str, faults: &str) -> StationArgs {
         system: "22".to_owned(),
         edition: "2017".to_owned(),
         interval: 30,
+        mode: Mode::M2,
+        encoding: Encoding::Hex,
+        packet_bytes: 512,
+        udp: false,
         forgetful: false,
         faults: faults.parse().unwrap_or_default(),
         seed: 1,

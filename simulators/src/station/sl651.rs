@@ -1,13 +1,17 @@
-//! An SL 651 station in mode M2: hourly, timed and added reports, each answered; and the centre's questions.
+//! An SL 651 station: hourly and timed reports in modes M1 to M3, and the centre's questions.
+//!
+//! In M2 each packet waits for its ACK, the last one for EOT. In M3 all packets of a message go at once and one answer is
+//! waited for; NAK names the packet that goes again, with ETX. In M1 nothing is waited for. A message that the line has cut
+//! goes on where it was.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use anyhow::Context as _;
 use onemap_model::Timestamp;
-use onemap_wire::sl651::reply::Line;
+use onemap_wire::sl651::reply::{Line, Mode};
 use onemap_wire::sl651::{
-    Body, Content, Control, Decimal, Definition, Direction, Element, Encoding, End, Frame, Framer, Group,
-    Number, Parameter, Piece, Stamp, Station, StationClass, Table, split,
+    Body, Content, Control, Decimal, Definition, Direction, Element, End, Frame, Framer, Group, Number,
+    Parameter, Piece, Stamp, Station, StationClass, Table, split,
 };
 
 use super::clock::OwnClock;
@@ -19,28 +23,42 @@ const FIVE_MINUTES_MS: i64 = 300_000;
 /// Waits so long for an answer, and repeats so often.
 const OVER_TIME_MS: i64 = 10_000;
 const REPEATS: u32 = 2;
-/// Bytes of a body in one packet.
-const PACKET: usize = 512;
 const KEEP_ALIVE_MS: i64 = 40_000;
 const MOST_WAITING: usize = 2_000;
 /// River station.
 const RIVER: StationClass = StationClass(0x48);
+/// A JPEG's beginning and end.
+const PICTURE: [u8; 4] = [0xFF, 0xD8, 0xFF, 0xD9];
 const VERSION: &[u8] = b"OM-SIM-1";
 /// Values of a series in one answer.
 const MOST_VALUES: i64 = 400;
 
+/// A message that waits for its answer.
 #[derive(Debug)]
 struct Report {
-    frame: Frame,
-    bytes: Vec<u8>,
+    packets: Vec<Frame>,
+    /// Which of them goes next, and waits (M2).
+    next: usize,
     at: Timestamp,
     n_times: u32,
+}
+
+impl Report {
+    /// What goes at once.
+    fn due(&self, mode: Mode) -> &[Frame] {
+        match mode {
+            Mode::M3 | Mode::M1 => &self.packets,
+            _ => self.packets.get(self.next..=self.next).unwrap_or_default(),
+        }
+    }
 }
 
 /// A station of rain and level.
 #[derive(Debug)]
 pub(super) struct Sl651 {
     line: Line,
+    mode: Mode,
+    packet_bytes: usize,
     framer: Framer,
     seed: u64,
     holes: f64,
@@ -51,8 +69,10 @@ pub(super) struct Sl651 {
     last_timed: i64,
     last_hour: i64,
     last_spoken: i64,
-    waiting: VecDeque<Frame>,
+    waiting: VecDeque<Vec<Frame>>,
     sent: Option<Report>,
+    /// Items that were set, by function of their reading and number.
+    items: BTreeMap<(u8, u16), Parameter>,
     tally: Tally,
 }
 
@@ -70,8 +90,10 @@ impl Sl651 {
                 station,
                 centre: 1,
                 password,
-                encoding: Encoding::Hex,
+                encoding: args.encoding.into(),
             },
+            mode: args.mode.into(),
+            packet_bytes: usize::from(args.packet_bytes),
             framer: Framer::new(),
             seed,
             holes: args.faults.holes,
@@ -84,6 +106,7 @@ impl Sl651 {
             last_spoken: now.ms(),
             waiting: VecDeque::new(),
             sent: None,
+            items: BTreeMap::new(),
             tally: Tally::default(),
         })
     }
@@ -149,8 +172,8 @@ impl Sl651 {
         let serial = self.serial();
         let sent = self.clock.shows(now);
         let frame = self.line.report(function, serial, sent, groups);
-        let packets = frame.and_then(|frame| split(&frame, PACKET).ok());
-        self.waiting.extend(packets.unwrap_or_default());
+        let packets = frame.and_then(|frame| split(&frame, self.packet_bytes).ok());
+        self.waiting.extend(packets);
         while self.waiting.len() > MOST_WAITING {
             self.waiting.pop_front();
         }
@@ -190,20 +213,18 @@ impl Sl651 {
             (sent.n_times, sent.at) = (sent.n_times + 1, now);
             self.tally.n_again += 1;
             self.last_spoken = now.ms();
-            out.frames.push(sent.bytes.clone());
-        } else if let Some((frame, bytes)) = self.waiting.pop_front().and_then(|frame| {
-            let bytes = frame.encode().ok()?;
-            Some((frame, bytes))
-        }) {
-            self.tally.n_reports += u64::from(frame.packet.is_none_or(|packet| packet.number == 1));
+            send(sent.due(self.mode), out);
+        } else if let Some(packets) = self.waiting.pop_front() {
+            self.tally.n_reports += 1;
             self.last_spoken = now.ms();
-            out.frames.push(bytes.clone());
-            self.sent = Some(Report {
-                frame,
-                bytes,
+            let sent = Report {
+                packets,
+                next: 0,
                 at: now,
                 n_times: 1,
-            });
+            };
+            send(sent.due(self.mode), out);
+            self.sent = Some(sent).filter(|_| self.mode != Mode::M1);
         } else if now.ms() - self.last_spoken >= KEEP_ALIVE_MS {
             self.last_spoken = now.ms();
             let (serial, sent) = (self.serial(), self.clock.shows(now));
@@ -219,21 +240,38 @@ impl Sl651 {
 
     /// ACK, EOT, ESC or NAK to what was sent last.
     fn answered(&mut self, now: Timestamp, answer: &Frame, out: &mut Out) {
-        let Some(sent) = self
-            .sent
-            .as_mut()
-            .filter(|sent| sent.frame.function == answer.function)
-        else {
+        let is_its = |sent: &&mut Report| sent.packets.iter().any(|frame| frame.function == answer.function);
+        let Some(sent) = self.sent.as_mut().filter(is_its) else {
             return;
         };
-        if answer.end == End::Nak {
-            (sent.n_times, sent.at) = (sent.n_times + 1, now);
-            self.tally.n_again += 1;
-            out.frames.push(sent.bytes.clone());
-            return;
+        match answer.end {
+            End::Nak => {
+                (sent.n_times, sent.at) = (sent.n_times + 1, now);
+                self.tally.n_again += 1;
+                let named = answer.packet.map(|packet| usize::from(packet.number) - 1);
+                match named.and_then(|i| sent.packets.get(i)) {
+                    Some(packet) => {
+                        let last = Frame {
+                            end: End::Etx,
+                            ..packet.clone()
+                        };
+                        send(&[last], out);
+                    }
+                    None => send(sent.due(self.mode), out),
+                }
+            }
+            End::Ack => {
+                // A repeat of a packet may be answered twice; the next one then waits for its own answer.
+                if sent.next + 1 < sent.packets.len() {
+                    (sent.next, sent.n_times, sent.at) = (sent.next + 1, 1, now);
+                    send(sent.due(self.mode), out);
+                }
+            }
+            _ => {
+                self.tally.n_answered += 1;
+                self.sent = None;
+            }
         }
-        self.tally.n_answered += u64::from(sent.frame.end == End::Etx);
-        self.sent = None;
     }
 
     fn asked(&mut self, now: Timestamp, question: &Frame, out: &mut Out) {
@@ -277,18 +315,36 @@ impl Sl651 {
                 }));
                 groups(answer)
             }
-            (0x40 | 0x42, Content::Parameters { items, .. }) => Content::Parameters { station, items },
+            (0x36, _) => groups([self.head(own), vec![Group::Picture(PICTURE.to_vec())]].concat()),
+            (0x39, _) => groups([self.head(own), vec![Group::Manual(b"H 0 0".to_vec())]].concat()),
+            (0x44, _) => {
+                let mut answer = self.head(own);
+                answer.extend((0x70..=0x72).map(|id| element(id, 2, 1, Some(220.0))));
+                answer.extend((0x73..=0x75).map(|id| element(id, 2, 1, Some(4.2))));
+                groups(answer)
+            }
+            (0x4B, Content::Groups { groups: card, .. }) => groups([self.head(own), card].concat()),
+            (function @ (0x40 | 0x42), Content::Parameters { items, .. }) => {
+                for item in &items {
+                    let key = (function + 1, item.element.0);
+                    self.items.insert(key, item.clone());
+                }
+                Content::Parameters { station, items }
+            }
             (function @ (0x41 | 0x43), Content::Asked(asked)) => {
                 let table = if function == 0x41 {
                     Table::Basic
                 } else {
                     Table::Run
                 };
-                let items = asked.iter().map(|(element, definition)| Parameter {
-                    table,
-                    element: *element,
-                    definition: *definition,
-                    raw: vec![0; definition.n_bytes()],
+                let items = asked.iter().map(|(element, definition)| {
+                    let set = self.items.get(&(function, element.0)).cloned();
+                    set.unwrap_or_else(|| Parameter {
+                        table,
+                        element: *element,
+                        definition: *definition,
+                        raw: vec![0; definition.n_bytes()],
+                    })
                 });
                 Content::Parameters {
                     station,
@@ -344,15 +400,37 @@ impl Sl651 {
         self.last_spoken = now.ms();
         let frame = self.line.frame(question.function, End::Etx, &answer);
         let packets = frame
-            .and_then(|frame| split(&frame, PACKET).ok())
+            .and_then(|frame| split(&frame, self.packet_bytes).ok())
             .unwrap_or_default();
         self.tally.n_reports += 1;
-        out.frames
-            .extend(packets.iter().filter_map(|packet| packet.encode().ok()));
+        send(&packets, out);
     }
 
     fn refuse(&mut self) {
         self.tally.n_refused += 1;
+    }
+
+    /// The values of whole hours every five minutes.
+    fn arrays(&self, which: Element, first: i64, last: i64) -> Vec<Group> {
+        let n_hours = (last - first) / HOUR_MS + 1;
+        let end_of = |at: i64| Timestamp::from_ms(at - (at - first - 1).rem_euclid(HOUR_MS) - 1 + HOUR_MS);
+        let ends = (1..=12 * n_hours).map(|n| first + n * FIVE_MINUTES_MS);
+        let known = ends.map(|at| {
+            let at = Timestamp::from_ms(at);
+            (at, has(self.seed, self.holes, end_of(at.ms())))
+        });
+        let values = match which {
+            Element::RAIN_ARRAY => Group::Rain(known.map(|(at, has)| has.then(|| self.rain(at))).collect()),
+            element => Group::Levels {
+                element,
+                values: known
+                    .map(|(at, has)| has.then(|| (self.level(at) * 100.0).round() as u16))
+                    .collect(),
+            },
+        };
+        let mut groups = self.head(Timestamp::from_ms(first + FIVE_MINUTES_MS));
+        groups.extend([Group::Step([0, 0, 5]), values]);
+        groups
     }
 
     /// A series of the level or of today's rain; hours without values are marked as missing.
@@ -368,6 +446,9 @@ impl Sl651 {
         let (first, last) = (from.moment()?.ms(), to.moment()?.ms());
         if step_ms <= 0 || last < first || (last - first) / step_ms >= MOST_VALUES {
             return None;
+        }
+        if matches!(which.0, 0xF4..=0xFC) {
+            return (last - first < 24 * HOUR_MS).then(|| self.arrays(which, first, last));
         }
         let at = (first..=last).step_by(step_ms as usize);
         let values = at.map(|at| {
@@ -390,6 +471,11 @@ impl Sl651 {
         });
         Some(groups)
     }
+}
+
+fn send(packets: &[Frame], out: &mut Out) {
+    out.frames
+        .extend(packets.iter().filter_map(|packet| packet.encode().ok()));
 }
 
 fn number(amount: Option<f64>, definition: Definition) -> Number {
@@ -429,7 +515,7 @@ impl Speaker for Sl651 {
         if let Some(sent) = &mut self.sent {
             (sent.n_times, sent.at) = (1, now);
             self.tally.n_again += 1;
-            out.frames.push(sent.bytes.clone());
+            send(sent.due(self.mode), out);
         } else {
             self.last_spoken = now.ms() - KEEP_ALIVE_MS; // the first thing said names the station
         }

@@ -272,6 +272,54 @@ fn a_river_station_reports_hours_repeats_on_nak_and_answers_questions() {
 }
 
 #[test]
+fn a_station_of_mode_m3_sends_all_packets_and_again_the_one_that_is_named() {
+    let mut now = moment("2026-11-26T09:59:59+08:00");
+    let mut args = args(Protocol::Sl651, "0012345678", "");
+    (args.mode, args.packet_bytes) = (super::Mode::M3, 16);
+    let mut station = super::sl651::Sl651::new(&args, "0012345678", 3, now).unwrap();
+    now = later(now, 2);
+    let all = frames(&ticks(&mut station, now));
+    let total = all.len() as u16;
+    assert!(total > 2);
+    let numbers: Vec<_> = all.iter().map(|frame| frame.packet.unwrap().number).collect();
+    assert_eq!(numbers, (1..=total).collect::<Vec<_>>());
+    assert!(
+        ticks(&mut station, now).frames.is_empty(),
+        "it waits for its answer"
+    );
+    let at = now;
+    let answer = |end, number| {
+        let packet = Some(sl651::Packet { total, number });
+        water::answer(&all[0], 1, at, end, packet).encode().unwrap()
+    };
+    let again = frames(&hears(&mut station, now, &answer(sl651::End::Nak, 2)));
+    assert_eq!(
+        (again.len(), again[0].packet, again[0].end),
+        (1, all[1].packet, sl651::End::Etx)
+    );
+    assert_eq!(again[0].body, all[1].body);
+    // Without an answer everything goes again.
+    now = later(now, 10);
+    assert_eq!(frames(&ticks(&mut station, now)), all);
+    hears(&mut station, now, &answer(sl651::End::Eot, total));
+    assert_eq!(station.tally().n_answered, 1);
+    // In M2 each packet waits for its ACK, and a new line goes on where the old one was.
+    args.mode = super::Mode::M2;
+    let mut station = super::sl651::Sl651::new(&args, "0012345678", 3, later(now, -2)).unwrap();
+    now = moment("2026-11-26T10:00:31+08:00");
+    let first = frames(&ticks(&mut station, now));
+    assert_eq!((first.len(), first[0].packet.unwrap().number), (1, 1));
+    let ack = water::answer(&first[0], 1, now, sl651::End::Ack, None)
+        .encode()
+        .unwrap();
+    let second = frames(&hears(&mut station, now, &ack));
+    assert_eq!(second[0].packet.unwrap().number, 2);
+    let mut out = Out::default();
+    station.connected(now, &mut out);
+    assert_eq!(frames(&out), second);
+}
+
+#[test]
 fn a_fire_alarm_device_waits_for_each_acknowledgement_and_answers_a_roll_call() {
     let mut now = moment("2026-11-26T09:30:00+08:00");
     let args = args(Protocol::Gbt26875, "790300000000", "");
