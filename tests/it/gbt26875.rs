@@ -1,17 +1,12 @@
 //! Fire transmission devices (GB/T 26875.3) against a real server: acknowledged when durable, each component by itself.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
-
-use onemap_model::Timestamp;
 use onemap_wire::gbt26875::reply::Line;
-use onemap_wire::gbt26875::{Address, Clock, Component, Frame, Framer, Object, Piece, System, Text, Time};
-use serde_json::{Value, json};
+use onemap_wire::gbt26875::{Address, Clock, Component, Frame, Object, System, Text, Time};
+use serde_json::json;
 
-use crate::server::{CONFIG, Server, wait_for};
+use crate::framed::{Client, LIMIT, now, reasons, server};
+use crate::server::{Server, wait_for};
 
-const LIMIT: Duration = Duration::from_secs(20);
 /// 889.
 const DEVICE: &str = "790300000000";
 const SMOKE: Component = Component {
@@ -19,10 +14,6 @@ const SMOKE: Component = Component {
     kind: 40,
     address: [0x0A, 0, 2, 0],
 };
-
-fn now() -> Timestamp {
-    Timestamp::from_system(std::time::SystemTime::now())
-}
 
 fn line(clock: Clock) -> Line {
     Line {
@@ -43,68 +34,16 @@ fn state(sequence: u16, state: u16, clock: Clock) -> Frame {
     line(clock).send(sequence, now(), 2, vec![object]).unwrap()
 }
 
-struct Device {
-    socket: TcpStream,
-    framer: Framer,
-}
-
-impl Device {
-    fn connect(server: &Server) -> Self {
-        let text = std::fs::read_to_string(server.dir.join("ready.json")).unwrap();
-        let ready: Value = serde_json::from_str(&text).unwrap();
-        let socket = TcpStream::connect(ready["gbt26875"].as_str().unwrap()).unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        let framer = Framer::new();
-        Self { socket, framer }
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        self.socket.write_all(bytes).unwrap();
-    }
-
-    fn next(&mut self) -> Frame {
-        let start = Instant::now();
-        let mut bytes = [0; 256];
-        while start.elapsed() < LIMIT {
-            match self.socket.read(&mut bytes) {
-                Ok(0) => panic!("the centre has closed"),
-                Ok(n) => {
-                    if let Some(Piece::Frame { frame, .. }) = self.framer.push(&bytes[..n]).pop() {
-                        return frame;
-                    }
-                }
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                Err(e) => panic!("{e}"),
-            }
-        }
-        panic!("the centre says nothing")
-    }
-}
-
-fn server() -> (tempfile::TempDir, Server) {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("rules")).unwrap();
-    let config = format!("{CONFIG}[gbt26875]\nlisten = \"127.0.0.1:0\"\nframe_seconds = 1\n");
-    std::fs::write(folder.path().join("onemap.toml"), config).unwrap();
-    let server = Server::start_in(folder.path());
-    (folder, server)
-}
-
-fn reasons(server: &Server) -> Vec<String> {
-    server.caught_up();
-    let entries = server.get("/api/v1/quarantine?limit=100");
-    let items = entries["items"].as_array().unwrap().iter();
-    let mut reasons: Vec<_> = items.map(|e| e["reason"].as_str().unwrap().to_owned()).collect();
-    reasons.sort();
-    reasons
+fn connect(server: &Server) -> Client<Frame> {
+    Client::connect(server, "gbt26875")
 }
 
 #[test]
 fn a_fire_is_durable_before_it_is_acknowledged_and_is_its_component_s() {
-    let (_folder, server) = server();
+    let (_folder, server) = server("gbt26875", "");
     let more = json!({"profile": "gbt26875-device", "is_gateway": true, "adopts": true});
     server.add_device(DEVICE, &more);
-    let mut device = Device::connect(&server);
+    let mut device = connect(&server);
     // Binary and BCD times, both answered in their own writing.
     for (sequence, bits, clock, alarm) in [(7, 2, Clock::Binary, 1.0), (8, 0, Clock::Bcd, 0.0)] {
         let frame = state(sequence, bits, clock);
@@ -141,10 +80,10 @@ fn a_fire_is_durable_before_it_is_acknowledged_and_is_its_component_s() {
 
 #[test]
 fn what_is_wrong_is_refused_by_name() {
-    let (_folder, server) = server();
+    let (_folder, server) = server("gbt26875", "");
     // Of another protocol first: it does not come in.
     server.add_device(DEVICE, &json!({}));
-    let mut device = Device::connect(&server);
+    let mut device = connect(&server);
     device.send(&state(1, 2, Clock::Binary).encode().unwrap());
     wait_for("the refusal", LIMIT, || {
         (reasons(&server) == ["unknown_device"]).then_some(())

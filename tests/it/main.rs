@@ -26,6 +26,7 @@ mod disk;
 mod engine;
 mod export;
 mod foreign;
+mod framed;
 mod gateway;
 mod gbt26875;
 mod history;

@@ -1,0 +1,8 @@
+//! Hydrological stations (SL 651) against a real server.
+
+mod downlink;
+mod intake;
+mod packets;
+mod resend;
+mod simulated;
+mod station;
