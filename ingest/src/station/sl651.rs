@@ -92,9 +92,7 @@ impl Sl651 {
             return;
         }
         self.is_sending = frame.end == End::Etb;
-        // A station that stays connected begins a session with each report; keep-alives and answers begin none.
-        let is_first = frame.packet.is_none_or(|packet| packet.number == 1);
-        if is_first && !is_answer(frame.function) && frame.function != reply::KEEP_ALIVE {
+        if begins(&frame, &device, intake) {
             intake.begin(&number);
         }
         if frame.packet.is_some_and(|packet| packet.total > 1) {
@@ -110,6 +108,15 @@ impl Sl651 {
             }
             Err(error) => refuse(&error, &device, &topic, bytes, intake),
         }
+    }
+}
+
+/// Whether a frame begins a session of a station that stays connected: a report does, a keep-alive where the station says
+/// nothing else by itself (M4).
+fn begins(frame: &Frame, device: &DeviceId, intake: &Intake) -> bool {
+    match frame.function {
+        reply::KEEP_ALIVE => intake.shared.stations.manner(device).mode == Mode::M4,
+        function => !is_answer(function) && frame.packet.is_none_or(|packet| packet.number == 1),
     }
 }
 

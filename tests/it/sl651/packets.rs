@@ -134,6 +134,35 @@ fn packets_may_come_over_two_connections_and_what_stays_incomplete_is_refused_in
     assert_eq!(level(&server), 3.0);
 }
 
+#[test]
+fn in_m4_the_centre_asks_and_the_answer_s_packets_are_acknowledged_one_by_one() {
+    let (_folder, server) = with_mode("m4", "answer_seconds = 1\n");
+    let mut station = connect(&server);
+    // It says nothing by itself but that it is there.
+    let alive = line(PASSWORD).report(0x2F, 0, now(), Vec::new()).unwrap();
+    send(&mut station, &alive);
+    let present = order(&server, "read_present", &json!({}), &json!({}));
+    for _ in 0..3 {
+        assert_eq!(station.next().function, 0x37);
+    }
+    assert!(station.within(Duration::from_secs(2)).is_none());
+    send(&mut station, &alive);
+    let question = station.next();
+    assert_eq!((question.function, question.end), (0x37, End::Enq));
+    let answer = says(&question, 8, vec![value(0x39, 2500), value(0x3B, 12_500)]);
+    for packet in split(&answer, 14).unwrap() {
+        send(&mut station, &packet);
+        let end = if packet.end == End::Etx {
+            End::Eot
+        } else {
+            End::Ack
+        };
+        assert_eq!((station.next().end, packet.end), (end, packet.end));
+    }
+    is(&server, present, "executed");
+    assert_eq!(level(&server), 2.5);
+}
+
 /// A station that has no connection.
 struct Datagrams {
     socket: UdpSocket,
