@@ -252,6 +252,7 @@ fn make(
         damaged: Vec::new(),
         left_out: vec![
             "admin.token: the local owner's token; a start makes another".to_owned(),
+            "seal.key: opens passwords of commands that wait; those are not sent after a restore".to_owned(),
             "ready.json: where the server listens".to_owned(),
         ],
     };

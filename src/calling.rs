@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use onemap_dashboards::views::{Notice, Views};
-use onemap_ingest::downlink::{CallRules, Calls, Next, Session, qn_of, serial_of};
-use onemap_ingest::station::{Peer, Peers, Speaks};
+use onemap_ingest::downlink::{CallRules, Calls, Next, Sealer, Session, qn_of, sequence_of, serial_of};
+use onemap_ingest::station::{Peer, Peers, Speaks, StationKeys};
 use onemap_log::Batch;
 use onemap_model::record::KIND_COMMAND;
 use onemap_model::{Command, CommandRecord, CommandStep, DeviceId, DeviceState, Over, Record, Timestamp};
-use onemap_wire::{hj212, sl651};
+use onemap_wire::{gbt26875, hj212, sl651};
+use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -31,6 +32,7 @@ const AWAKE: Duration = Duration::from_secs(60);
 pub(crate) struct Rules {
     pub(crate) hj212: CallRules,
     pub(crate) sl651: CallRules,
+    pub(crate) gbt26875: CallRules,
 }
 
 /// Sends until `stop`; begins when the pipeline has folded what the last run left.
@@ -48,6 +50,7 @@ pub(crate) async fn run(
     let mut caller = Caller {
         hj212: Calls::new(rules.hj212),
         sl651: Calls::new(rules.sl651),
+        gbt26875: Calls::new(rules.gbt26875),
         unsendable: HashSet::new(),
         batch: Batch::new(),
         views,
@@ -97,6 +100,7 @@ struct Caller {
     peers: Peers,
     hj212: Calls,
     sl651: Calls,
+    gbt26875: Calls,
     /// Commands that were told to be unsendable.
     unsendable: HashSet<u64>,
     batch: Batch,
@@ -107,6 +111,7 @@ impl Caller {
         let work = self.views.commands.work();
         self.hj212.forget(&work.book);
         self.sl651.forget(&work.book);
+        self.gbt26875.forget(&work.book);
         self.unsendable.retain(|id| work.book.get(*id).is_some());
     }
 
@@ -115,6 +120,7 @@ impl Caller {
         match peer.speaks {
             Speaks::Hj212(_) => Some((&self.hj212, Over::Hj212)),
             Speaks::Sl651(_) => Some((&self.sl651, Over::Sl651)),
+            Speaks::Gbt26875(_) => Some((&self.gbt26875, Over::Gbt26875)),
             _ => None,
         }
     }
@@ -132,14 +138,18 @@ impl Caller {
     }
 
     /// Connected stations for which there is something to do.
-    fn due(&self) -> Vec<(DeviceId, Peer)> {
+    fn due(&mut self) -> Vec<(DeviceId, Peer)> {
         let waiting: Vec<DeviceId> = self.views.commands.work().book.devices().cloned().collect();
         let now = self.views.now();
-        let connected = waiting.into_iter().filter_map(|device| {
-            let peer = self.peers.of(device.as_str())?;
-            (self.next(&device, &peer, now) != Next::Wait).then_some((device, peer))
-        });
-        connected.collect()
+        let mut due = Vec::new();
+        for device in waiting {
+            if let Some(peer) = self.peers.of(device.as_str())
+                && self.next(&device, &peer, now) != Next::Wait
+            {
+                due.push((device, peer));
+            }
+        }
+        due
     }
 
     fn call(&mut self, device: &DeviceId, peer: &Peer) {
@@ -165,7 +175,9 @@ impl Caller {
         let Some(command) = work.book.get(id).cloned() else {
             return;
         };
-        let request = match request(&command, &peer.speaks, now) {
+        let params = opened(&command, &self.views.sealer);
+        let made = params.and_then(|params| request(&command, &params, peer, &self.views.station_keys, now));
+        let request = match made {
             Ok(request) => request,
             // Checked when it was ordered; the station may have a password or a system code that no frame can hold.
             Err(reason) => {
@@ -181,6 +193,7 @@ impl Caller {
         drop(work);
         match over {
             Over::Sl651 => self.sl651.note(id, session_of(peer), now),
+            Over::Gbt26875 => self.gbt26875.note(id, session_of(peer), now),
             _ => self.hj212.note(id, session_of(peer), now),
         }
         debug!(device.id = %device, command = id, "command {id} is sent to `{device}`");
@@ -198,20 +211,48 @@ fn session_of(peer: &Peer) -> Session {
 }
 
 /// A command as the station's protocol has it.
-fn request(command: &Command, speaks: &Speaks, now: Timestamp) -> Result<Vec<u8>> {
-    match speaks {
-        Speaks::Hj212(peer) => {
-            let request = hj212::request_of(&command.order.method, &command.order.params, now)?;
-            let segment = request.segment(peer, &qn_of(command))?;
-            Ok(hj212::encode(&segment)?)
+fn request(
+    command: &Command,
+    params: &Value,
+    peer: &Peer,
+    keys: &StationKeys,
+    now: Timestamp,
+) -> Result<Vec<u8>> {
+    match &peer.speaks {
+        Speaks::Hj212(to) => {
+            let request = hj212::request_of(&command.order.method, params, now)?;
+            let segment = request.segment(to, &qn_of(command))?;
+            let keys = keys.of(&to.mn);
+            let is_sealed = to.version == hj212::Version::V2025 && hj212::is_sealed_command(segment.cn());
+            match peer.key(&keys).filter(|_| is_sealed) {
+                Some(key) => Ok(hj212::encode_sealed(&segment, key)?),
+                None => Ok(hj212::encode(&segment)?),
+            }
+        }
+        Speaks::Gbt26875(line) => {
+            let question = gbt26875::question_of(&command.order.method, params)?;
+            let frame = line.ask(sequence_of(command), now, &question);
+            Ok(frame.context("it does not fit its fields")?.encode()?)
         }
         Speaks::Sl651(line) => {
             let order = &command.order;
-            let question = sl651::question_of(&order.method, &order.params, line.password)?;
+            let question = sl651::question_of(&order.method, params, line.password)?;
             let frame = line.ask(serial_of(command), now, &question);
             let frame = frame.context("it has no form in the text (ASCII) that the station writes")?;
             Ok(frame.encode()?)
         }
         _ => anyhow::bail!("its protocol takes no commands"),
     }
+}
+
+/// A command's parameters with what is sealed in them opened. One of an older version has its password as it is.
+fn opened(command: &Command, sealer: &Sealer) -> Result<Value> {
+    let mut params = command.order.params.clone();
+    if let Some(password) = params.get_mut("password").filter(|password| password.is_object()) {
+        let opened = sealer.open_sealed(command.order.device.as_str(), password);
+        *password = opened
+            .context("its password was sealed in another data folder (seal.key)")?
+            .into();
+    }
+    Ok(params)
 }

@@ -12,7 +12,7 @@ use onemap_store::register::Names;
 use serde_json::json;
 
 use crate::config::Config;
-use crate::{door, house, shipped};
+use crate::{door, house, keys, shipped};
 
 /// The configuration, rules and profiles with their own tests, push sources and what they name.
 pub(crate) fn check(config: Result<Config>, json: bool) -> Result<ExitCode> {
@@ -72,6 +72,9 @@ fn all_faults(config: &Config) -> Vec<String> {
     {
         let cause = std::error::Error::source(&fault).map(|cause| format!(": {cause}"));
         faults.push(config.placed(&format!("[mqtt.tls]: {fault}{}", cause.unwrap_or_default())));
+    }
+    if let Err(fault) = keys::open(config) {
+        faults.push(format!("{fault:#}"));
     }
     faults
 }

@@ -9,7 +9,6 @@ use anyhow::{Context, Result, ensure};
 use onemap_dashboards::limits::Limits;
 use onemap_ingest::MqttConfig;
 use onemap_ingest::admit::AgeLimits;
-use onemap_ingest::station::StationConfig;
 use serde::Deserialize;
 
 mod history;
@@ -22,7 +21,7 @@ use history::History;
 pub(crate) use history::HistoryPart;
 use mqtt::Mqtt;
 use stations::Station;
-pub(crate) use stations::StationPart;
+pub(crate) use stations::{CalledPart, StationPart};
 use superior::Superior;
 
 /// The file as written. Unknown keys are refused with file, line and column.
@@ -244,7 +243,7 @@ pub(crate) struct Config {
     /// The SL 651 server, when there is one.
     pub(crate) sl651: Option<StationPart>,
     /// The GB/T 26875.3 server, when there is one.
-    pub(crate) gbt26875: Option<StationConfig>,
+    pub(crate) gbt26875: Option<CalledPart>,
     /// Platforms that get HJ 212 frames.
     pub(crate) superiors: Vec<onemap_ingest::forward::ForwardConfig>,
     /// Devices that `[[mqtt.acl]]` names.
@@ -446,11 +445,11 @@ impl File {
             written: None,
             mqtt: self.mqtt.check(folder)?,
             superiors: superior::check(self.superior, data_dir)?,
-            hj212: self.hj212.map(|hj212| hj212.check("hj212")).transpose()?,
+            hj212: self.hj212.map(|hj212| hj212.check("hj212", folder)).transpose()?,
             sl651: self.sl651.map(|sl651| sl651.check_sl651()).transpose()?,
             gbt26875: self
                 .gbt26875
-                .map(|gbt26875| gbt26875.check_plain("gbt26875"))
+                .map(|gbt26875| gbt26875.check_called("gbt26875"))
                 .transpose()?,
             segment_bytes,
             journal_max_bytes: max_bytes,

@@ -86,7 +86,13 @@ fn given(args: &DecodeArgs) -> Result<Given> {
     Ok(Given {
         received_at: args.received_at.unwrap_or_else(clock),
         profile: args.profile.as_deref().map(profile).transpose()?,
-        key: args.key_file.as_deref().map(key).transpose()?,
+        keys: args
+            .key_file
+            .as_deref()
+            .map(key)
+            .transpose()?
+            .into_iter()
+            .collect(),
     })
 }
 

@@ -11,7 +11,7 @@ use onemap_dashboards::Changes;
 use onemap_dashboards::auth::Keys;
 use onemap_dashboards::views::{Folders, Imports, LoadedRules, Progress, Register, Seen, Views};
 use onemap_ingest::admit::{Watch, cadence_s};
-use onemap_ingest::downlink::{Book, Desk};
+use onemap_ingest::downlink::{Book, Desk, KEY_FILE, Sealer};
 use onemap_ingest::fanout::Fanout;
 use onemap_ingest::{Counters, Links};
 use onemap_log::{Log, Reader};
@@ -175,6 +175,12 @@ pub(crate) fn open_replay(config: &Config, source: &Path, into: &Path) -> Result
     let mut own = log_config(config);
     own.dir = into.join("journal");
     let (log, _) = Log::open(own).context("the new folder's journal cannot be made")?;
+    // What waits in the new folder's book can be sent from it.
+    let key = source.join(KEY_FILE);
+    if key.exists() {
+        std::fs::copy(&key, into.join(KEY_FILE))
+            .with_context(|| format!("{} cannot be copied", key.display()))?;
+    }
     let source = source.join("journal");
     let reader = move |after| {
         Reader::open_dir(&source, after)
@@ -342,6 +348,12 @@ fn assemble(
         now,
     };
     let (digests, questions) = mpsc::channel(4);
+    let station_keys = crate::keys::open(config)?;
+    let sealer = match &fanout {
+        Some(_) => Sealer::open(dir),
+        None => Sealer::look(dir),
+    };
+    let sealer = sealer.context("passwords of commands cannot be sealed")?;
     let views = Arc::new(Views {
         instance: random_name()?,
         demo: config.demo,
@@ -352,6 +364,8 @@ fn assemble(
         archive: Archive::new(history.clone()),
         remote: OnceLock::new(),
         superiors: OnceLock::new(),
+        station_keys,
+        sealer,
         history,
         latest,
         changes: Changes::default(),

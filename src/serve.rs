@@ -36,7 +36,7 @@ use crate::house::{self, House, Purpose, Running, clock};
 use crate::pipeline::Room;
 use crate::provision::Provisioner;
 use crate::stations::Servers;
-use crate::{calling, registrar, resend, shipped};
+use crate::{calling, clocks, keys, registrar, resend, shipped};
 
 /// How long a start waits for the fold of what the last run left before it opens the listeners.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -152,7 +152,11 @@ impl Server {
             tasks.push(("forwarding", tokio::spawn(forwarding)));
         }
         tasks.extend(servers.start(&views, &counters, &peers, &stop));
-        if config.hj212.is_some() || config.sl651.is_some() {
+        if config.hj212.is_some() {
+            let clocks = clocks::run(views.clone(), left, stop.clone());
+            tasks.push(("clocks", tokio::spawn(clocks)));
+        }
+        if config.hj212.is_some() || config.sl651.is_some() || config.gbt26875.is_some() {
             let (views, peers, stop) = (views.clone(), peers.clone(), stop.clone());
             let (hj212, sl651) = (config.hj212.as_ref(), config.sl651.as_ref());
             let rules = resend::Rules {
@@ -161,9 +165,11 @@ impl Server {
             };
             let resend = resend::run(views.clone(), peers.clone(), rules, left, stop.clone());
             tasks.push(("resend", tokio::spawn(resend)));
+            let gbt26875 = config.gbt26875.as_ref();
             let rules = calling::Rules {
                 hj212: hj212.map_or(CallRules::HJ212, |part| part.calls),
                 sl651: sl651.map_or(CallRules::SL651, |part| part.calls),
+                gbt26875: gbt26875.map_or(CallRules::HJ212, |part| part.calls),
             };
             let calling = calling::run(views, peers, rules, left, stop);
             tasks.push(("calling", tokio::spawn(calling)));
@@ -208,6 +214,10 @@ impl Server {
         tasks.push((
             "files",
             tokio::spawn(shipped::watch(config.clone(), views.clone(), stop.clone())),
+        ));
+        tasks.push((
+            "keys",
+            tokio::spawn(keys::watch(config.clone(), views.clone(), stop.clone())),
         ));
         tasks.push((
             "retention",
@@ -278,6 +288,7 @@ impl Server {
     /// Takes up rules, profiles and certificates as their files are now.
     pub(crate) async fn reload(&self, config: &Config) {
         shipped::reload(config, &self.views).await;
+        keys::reload(config, &self.views);
         let Some((certificates, counters)) = self.certificates.clone() else {
             return;
         };

@@ -13,6 +13,7 @@ use onemap_store::ledger::TokenHash;
 use onemap_wire::profile::{Hydrological, Profile, Protocol};
 use onemap_wire::sl651::reply::Mode;
 use onemap_wire::{hj212, sl651};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -145,6 +146,7 @@ impl Stations for Registered {
 
 /// The hash of a password that a station was told to take and has not said yet that it has: it may answer with it.
 fn takes(views: &Views, device: &DeviceId, protocol: Source, password: &str) -> Option<TokenHash> {
+    let hash = TokenHash::of_password(protocol.name(), device.as_str(), password);
     let work = views.commands.work();
     let is_taken = work.book.waiting(device.as_str()).any(|command| {
         let new = command.order.params["password"].as_str().unwrap_or_default();
@@ -152,7 +154,8 @@ fn takes(views: &Views, device: &DeviceId, protocol: Source, password: &str) -> 
         (command.attempts > 0 || work.outbox.has_sent(command.id))
             && match protocol {
                 Source::Hj212 => {
-                    hj212::method_of(&command.order.method) == Some("set_password") && new == password
+                    hj212::method_of(&command.order.method) == Some("set_password")
+                        && password_hash(protocol, device, &command.order.params) == Some(hash)
                 }
                 Source::Sl651 => {
                     sl651::method_of(&command.order.method)
@@ -162,7 +165,25 @@ fn takes(views: &Views, device: &DeviceId, protocol: Source, password: &str) -> 
                 _ => false,
             }
     });
-    is_taken.then(|| TokenHash::of_password(protocol.name(), device.as_str(), password))
+    is_taken.then_some(hash)
+}
+
+/// The hash of the password that an order holds: sealed with its hash, or, by an older version, as it is.
+pub(crate) fn password_hash(protocol: Source, device: &DeviceId, params: &Value) -> Option<TokenHash> {
+    match &params["password"] {
+        Value::String(password) => {
+            let password = match protocol {
+                Source::Sl651 => password.to_ascii_uppercase(),
+                _ => password.clone(),
+            };
+            Some(TokenHash::of_password(
+                protocol.name(),
+                device.as_str(),
+                &password,
+            ))
+        }
+        sealed => sealed["hash"].as_str()?.parse().ok(),
+    }
 }
 
 fn source_of(protocol: Protocol) -> Option<Source> {
@@ -192,7 +213,7 @@ impl Servers {
             bound.push(("sl651", server.context("[sl651] cannot be served")?));
         }
         if let Some(gbt26875) = &config.gbt26875 {
-            let server = StationServer::bind(Source::Gbt26875, gbt26875.clone()).await;
+            let server = StationServer::bind(Source::Gbt26875, gbt26875.server.clone()).await;
             bound.push(("gbt26875", server.context("[gbt26875] cannot be served")?));
         }
         Ok(Self { bound })
@@ -221,6 +242,7 @@ impl Servers {
                 counters: counters.clone(),
                 links: views.links.clone(),
                 peers: peers.clone(),
+                keys: views.station_keys.clone(),
                 clock,
             };
             let stop = stop.clone();

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use onemap_alerts::Board;
 use onemap_ingest::admit::{AgeLimits, DeviceWatch, Watch};
-use onemap_ingest::downlink::Desk;
+use onemap_ingest::downlink::{Desk, Sealer};
 use onemap_ingest::forward::ForwardState;
+use onemap_ingest::station::StationKeys;
 use onemap_ingest::{Counters, Links, Provision};
 use onemap_log::Log;
 use onemap_model::{
@@ -151,6 +152,10 @@ pub struct Views {
     pub remote: OnceLock<Arc<RemoteStore>>,
     /// Platforms that get HJ 212 frames, by name, set when the server starts.
     pub superiors: OnceLock<Superiors>,
+    /// Seals passwords of commands before they are recorded.
+    pub sealer: Sealer,
+    /// Keys of stations that encrypt.
+    pub station_keys: StationKeys,
     /// Newest value of every series.
     pub latest: Arc<Latest>,
     /// How often what was there of each series has changed.

@@ -49,6 +49,8 @@ pub enum Over {
     Hj212,
     /// The connection of an SL 651 station.
     Sl651,
+    /// The connection of a GB/T 26875.3 device.
+    Gbt26875,
 }
 
 /// What somebody wants a device to do.

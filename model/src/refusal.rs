@@ -103,10 +103,12 @@ refusals! {
     CrcModbus = "crc_modbus", "误用 MODBUS 校验";
     /// Bytes on a station's line that are no frame: cut off, of another length, or outside every frame.
     BrokenFrame = "broken_frame", "帧结构错误";
-    /// An encrypted frame for which there is no key, or another one.
+    /// An encrypted frame of a station for which there is no key.
     NoKey = "no_key", "缺少密钥";
     /// Packets of one data set of which some never came.
     IncompletePackets = "incomplete_packets", "分包不全";
+    /// An encrypted frame that no key of its station opens: it has another, or the frame is damaged.
+    WrongKey = "wrong_key", "密钥不符";
 }
 
 impl From<Refusal> for &'static str {

@@ -1,6 +1,7 @@
 //! `[hj212]`, `[sl651]`, `[gbt26875]`: servers of field stations.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -19,10 +20,21 @@ pub(crate) struct StationPart {
     pub(crate) calls: CallRules,
     /// What is asked for by itself.
     pub(crate) resend: Asking,
+    /// Where the keys of stations that encrypt stand.
+    pub(crate) keys_file: Option<PathBuf>,
+}
+
+/// A server whose stations are sent requests, and owe nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CalledPart {
+    /// Its listener.
+    pub(crate) server: StationConfig,
+    /// How requests are sent.
+    pub(crate) calls: CallRules,
 }
 
 /// A section of a station protocol. Without it nothing listens.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Station {
     /// Address of the server; port 0 takes a free one. No default.
@@ -64,6 +76,10 @@ pub(super) struct Station {
     packet_seconds: Option<u64>,
     /// SL 651: datagrams (UDP) to the same port are served, too. Default false.
     udp: Option<bool>,
+    /// File with the SM4 keys of stations that encrypt (HJ 212-2025): TOML, `MN = "key"` or `MN = ["new", "former"]`, a key
+    /// being 32 hexadecimal digits or 16 characters. Nobody but its owner may read it (mode 0600). Read again when it has
+    /// changed and on SIGHUP. Default: none.
+    keys_file: Option<PathBuf>,
 }
 
 impl Default for Station {
@@ -88,13 +104,14 @@ impl Default for Station {
             resend_after_seconds: None,
             packet_seconds: None,
             udp: None,
+            keys_file: None,
         }
     }
 }
 
 impl Station {
     /// Checks the section of HJ 212.
-    pub(super) fn check(&self, section: &str) -> Result<StationPart> {
+    pub(super) fn check(&self, section: &str, folder: &Path) -> Result<StationPart> {
         self.only_hydrological(section)?;
         let mut server = self.server(section)?;
         let segment_bytes = self.max_segment_bytes.unwrap_or(server.limits.segment_bytes);
@@ -103,17 +120,21 @@ impl Station {
             "[{section}] max_segment_bytes = {segment_bytes}: between 1024, the standard's, and 9999, what four digits say"
         );
         server.limits.segment_bytes = segment_bytes;
-        self.part(section, server, CallRules::HJ212)
+        let part = self.part(section, server, CallRules::HJ212)?;
+        Ok(StationPart {
+            keys_file: self.keys_file.as_ref().map(|file| folder.join(file)),
+            ..part
+        })
     }
 
     /// Checks the section of SL 651.
     pub(super) fn check_sl651(&self) -> Result<StationPart> {
         let section = "sl651";
-        only(
-            section,
-            "[hj212]",
-            &[("max_segment_bytes", self.max_segment_bytes.is_some())],
-        )?;
+        let keys = [
+            ("max_segment_bytes", self.max_segment_bytes.is_some()),
+            ("keys_file", self.keys_file.is_some()),
+        ];
+        only(section, "[hj212]", &keys)?;
         let mut server = self.server(section)?;
         let packet_seconds = self.packet_seconds.unwrap_or(server.packet_timeout.as_secs());
         ensure!(
@@ -134,13 +155,7 @@ impl Station {
     }
 
     fn part(&self, section: &str, server: StationConfig, calls: CallRules) -> Result<StationPart> {
-        let answer_seconds = self.answer_seconds.unwrap_or(calls.answer.as_secs());
-        ensure!(
-            (1..=3600).contains(&answer_seconds),
-            "[{section}] answer_seconds = {answer_seconds}: between 1 and 3600"
-        );
-        let repeats = self.repeats.unwrap_or(calls.repeats);
-        ensure!(repeats <= 100, "[{section}] repeats = {repeats}: at most 100");
+        let calls = self.calls(section, calls)?;
         let resend_hours = self.resend_hours.unwrap_or(72);
         ensure!(
             resend_hours <= 24 * 39,
@@ -148,15 +163,41 @@ impl Station {
         );
         Ok(StationPart {
             server,
-            calls: CallRules {
-                answer: Duration::from_secs(answer_seconds),
-                repeats,
-                ..calls
-            },
+            calls,
             resend: Asking {
                 after: Duration::from_secs(self.resend_after_seconds.unwrap_or(60)),
                 window: Duration::from_secs(u64::from(resend_hours) * 3600),
             },
+            keys_file: None,
+        })
+    }
+
+    fn calls(&self, section: &str, calls: CallRules) -> Result<CallRules> {
+        let answer_seconds = self.answer_seconds.unwrap_or(calls.answer.as_secs());
+        ensure!(
+            (1..=3600).contains(&answer_seconds),
+            "[{section}] answer_seconds = {answer_seconds}: between 1 and 3600"
+        );
+        let repeats = self.repeats.unwrap_or(calls.repeats);
+        ensure!(repeats <= 100, "[{section}] repeats = {repeats}: at most 100");
+        Ok(CallRules {
+            answer: Duration::from_secs(answer_seconds),
+            repeats,
+            ..calls
+        })
+    }
+
+    /// Checks the section of a protocol whose stations are sent requests.
+    pub(super) fn check_called(&self, section: &str) -> Result<CalledPart> {
+        let calls = self.calls(section, CallRules::HJ212)?;
+        let plain = Self {
+            answer_seconds: None,
+            repeats: None,
+            ..self.clone()
+        };
+        Ok(CalledPart {
+            server: plain.check_plain(section)?,
+            calls,
         })
     }
 
@@ -165,7 +206,10 @@ impl Station {
         only(
             section,
             "[hj212]",
-            &[("max_segment_bytes", self.max_segment_bytes.is_some())],
+            &[
+                ("max_segment_bytes", self.max_segment_bytes.is_some()),
+                ("keys_file", self.keys_file.is_some()),
+            ],
         )?;
         self.only_hydrological(section)?;
         let requests = [
@@ -236,7 +280,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<StationPart> {
-        toml::from_str::<Station>(text)?.check("hj212")
+        toml::from_str::<Station>(text)?.check("hj212", Path::new("etc"))
     }
 
     #[test]
@@ -257,9 +301,19 @@ mod tests {
             assert!(error.to_string().contains(part), "{more}: {error}");
         }
         assert!(read("").unwrap_err().to_string().contains("listen is missing"));
-        let plain = |text| toml::from_str::<Station>(text).unwrap().check_plain("gbt26875");
+        let plain = |text| toml::from_str::<Station>(text).unwrap().check_plain("sl651");
         assert!(plain("listen = \"127.0.0.1:0\"").is_ok());
         let error = plain("listen = \"127.0.0.1:0\"\nrepeats = 1").unwrap_err();
+        assert!(error.to_string().contains("only [hj212] and [sl651] can have it"));
+        let called = |text| toml::from_str::<Station>(text).unwrap().check_called("gbt26875");
+        assert_eq!(
+            called("listen = \"127.0.0.1:0\"\nrepeats = 1")
+                .unwrap()
+                .calls
+                .repeats,
+            1
+        );
+        let error = called("listen = \"127.0.0.1:0\"\nresend_hours = 1").unwrap_err();
         assert!(error.to_string().contains("only [hj212] and [sl651] can have it"));
         let hydrological = |more| {
             let text = format!("listen = \"127.0.0.1:0\"\n{more}");
@@ -277,6 +331,7 @@ mod tests {
         let error = hydrological("max_segment_bytes = 2000").unwrap_err();
         assert!(error.to_string().contains("only [hj212] can have it"));
         assert!(hydrological("packet_seconds = 0").is_err());
+        assert!(hydrological("keys_file = \"keys\"").is_err());
         assert!(read("listen = \"127.0.0.1:0\"\npacket_seconds = 5").is_err());
         assert!(plain("listen = \"127.0.0.1:0\"\nudp = true").is_err());
         assert!(hydrological("udp = true").unwrap().server.udp);

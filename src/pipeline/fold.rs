@@ -365,7 +365,10 @@ impl Fold<'_> {
         }
         views.latest.apply(&readings, &outcomes);
         let again = self.turn == Turn::Again;
-        views.gaps.note(&readings, &outcomes, again);
+        let fills = patiently(views, self.patience, "reports that came are counted", || {
+            self.fills(frame.source, device, &readings, &outcomes)
+        })?;
+        views.gaps.note_filling(&readings, &outcomes, again, &fills);
         let counts = &mut self.taken.counts;
         for (reading, outcome) in readings.iter_mut().zip(&outcomes) {
             reading.quality = outcome.quality;

@@ -9,6 +9,7 @@ mod again;
 mod attributes;
 mod children;
 mod commands;
+mod filling;
 mod fold;
 mod gateway;
 mod imported;

@@ -4,23 +4,32 @@
 //! to be remembered over a restart.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
-use onemap_ingest::downlink::{Answered as Outcome, Asked as Whose, Change};
+use onemap_ingest::downlink::{Answered as Outcome, Asked as Whose, Change, ClockAsked};
+use onemap_ingest::station::PACKETS;
 use onemap_model::record::{Register, Stamped};
 use onemap_model::{Command, Device, DeviceState, Frame, Refusal, Source};
-use onemap_store::ledger::TokenHash;
 use onemap_wire::decode::hj212_refusal;
-use onemap_wire::hj212::{Answered, ExeRtn, QnRtn, Segment, Sender, method_of, readings, segment_of};
+use onemap_wire::hj212::{
+    Answered, DecodeError, ExeRtn, Framer, Piece, QnRtn, Segment, Sender, method_of, readings, segment_of,
+};
 use onemap_wire::message::Refused;
 use onemap_wire::{Message, gbt26875, sl651};
 use serde_json::{Value, json};
 
-use super::fold::{Fold, Said};
-use crate::stations::WORK_MODE;
+use super::fold::{Fold, Said, Turn};
+use crate::stations::{WORK_MODE, password_hash};
 
 /// So long a station's former password still opens after it has taken a new one: its last frames may be on their way.
 const GRACE_S: u32 = 600;
+
+/// Bit of a device's operation: a roll-call is answered.
+const ROLL_CALL_ANSWERED: u8 = 1 << 5;
+
+/// A question for the time that is older is not answered.
+const CLOCK_ASKED: Duration = Duration::from_secs(60);
 
 /// The message of a record: one frame, or all packets of one, one behind the other.
 fn sl651_message(frame: &Frame<'_>) -> Result<sl651::Frame, String> {
@@ -49,7 +58,14 @@ struct Asked {
 impl Fold<'_> {
     /// Takes a frame of an HJ 212 station.
     pub(super) fn hj212(&mut self, position: u64, frame: &Frame<'_>, device: &Device) -> Result<()> {
-        let segment = match segment_of(frame.payload, None) {
+        if frame.topic == PACKETS {
+            return self.hj212_packets(position, frame, device);
+        }
+        let mut read = segment_of(frame.payload, &[]);
+        if matches!(read, Some(Err(DecodeError::NoKey { .. }))) {
+            read = segment_of(frame.payload, &self.views.station_keys.of(device.id.as_str()));
+        }
+        let segment = match read {
             Some(Ok(segment)) => segment,
             Some(Err(error)) => {
                 let detail = format!("{}: {error}", error.code());
@@ -67,6 +83,18 @@ impl Fold<'_> {
             self.hj212_answer(position, frame, device, &segment, qn, answered);
             return Ok(());
         }
+        // One that is old was answered in its time, or the station asks again.
+        if segment.cn() == "1013"
+            && self.turn == Turn::First
+            && device.state != DeviceState::Retired
+            && self.views.now().since(frame.received_at) < CLOCK_ASKED
+        {
+            let asked = ClockAsked {
+                qn: segment.qn().chars().take(32).collect(),
+                pol_id: segment.cp_value("PolId").map(|id| id.chars().take(32).collect()),
+            };
+            self.views.commands.work().asks_clock(&device.id, asked);
+        }
         let asked = self.asked(device, segment.qn());
         let mut message = match self.profile(device.profile.as_ref()) {
             Ok(profile) => readings(&segment, &Sender::new(profile)),
@@ -77,14 +105,14 @@ impl Fold<'_> {
             }
         };
         match asked {
+            Some(asked) if message.samples.is_empty() => {
+                let part = json!({"cn": segment.cn(), "cp": segment.cp});
+                self.views.commands.work().book.collect(asked.id, part);
+            }
             Some(asked) if asked.method.starts_with("history_") => {
                 for sample in &mut message.samples {
                     sample.resent = true;
                 }
-            }
-            Some(asked) if message.samples.is_empty() => {
-                let part = json!({"cn": segment.cn(), "cp": segment.cp});
-                self.views.commands.work().book.collect(asked.id, part);
             }
             _ => {}
         }
@@ -96,6 +124,21 @@ impl Fold<'_> {
             ordinal: 0,
         };
         self.said(position, &said, message)?;
+        Ok(())
+    }
+
+    /// Takes packets again that were told as a set that others never joined: each was read when it came.
+    fn hj212_packets(&mut self, position: u64, frame: &Frame<'_>, device: &Device) -> Result<()> {
+        for piece in Framer::default().push(frame.payload) {
+            if let Piece::Frame { bytes, .. } = piece {
+                let part = Frame {
+                    topic: "hj212",
+                    payload: &bytes,
+                    ..*frame
+                };
+                self.hj212(position, &part, device)?;
+            }
+        }
         Ok(())
     }
 
@@ -120,11 +163,86 @@ impl Fold<'_> {
         if device.state != DeviceState::Retired {
             self.heard(&device.id, frame.received_at);
         }
+        self.gbt26875_answer(position, frame, device, &read, &application);
         let objects = gbt26875::readings(&read, &application, gbt26875::Clock::Either, frame.received_at);
         let parts = objects
             .into_iter()
             .map(|object| (object.device(), object.message));
         self.parts_of(position, frame, device, parts.collect())
+    }
+
+    /// Takes what a device's frame says of a request or control: its acknowledgement (3), response (5) or refusal (6), and
+    /// that somebody answered a roll-call. What a response measures are readings besides.
+    fn gbt26875_answer(
+        &mut self,
+        position: u64,
+        frame: &Frame<'_>,
+        device: &Device,
+        read: &gbt26875::Frame,
+        application: &gbt26875::Application,
+    ) {
+        if device.state == DeviceState::Retired {
+            return;
+        }
+        let is_present = application.objects.iter().any(|object| {
+            matches!(object, gbt26875::Object::DeviceOperation { flag, .. } if flag & ROLL_CALL_ANSWERED != 0)
+        });
+        let is_answer = matches!(read.command, 3 | 5 | 6);
+        if !is_answer && !is_present {
+            return;
+        }
+        let id = device.id.as_str();
+        let named = {
+            let work = self.views.commands.work();
+            let method = |command: &onemap_model::Command| gbt26875::method_of(&command.order.method);
+            let command = match is_answer {
+                true => work.book.by_sequence(id, read.sequence),
+                // Nobody may have asked: the key is pressed as one likes.
+                false => work
+                    .book
+                    .waiting(id)
+                    .find(|command| method(command) == Some("roll_call")),
+            };
+            command.and_then(|command| Some((command.id, method(command)?)))
+        };
+        let Some((asked, method)) = named else {
+            if is_answer {
+                let detail = format!("no request of `{id}` has the sequence {}", read.sequence);
+                self.refuse(position, 0, frame, Refusal::StrayAnswer, &detail);
+            }
+            return;
+        };
+        let response = gbt26875::response_of(method);
+        if read.command == 5 && response != Some(application.kind) {
+            let detail = format!("data of type {} are no response to `{method}`", application.kind);
+            self.refuse(position, 0, frame, Refusal::StrayAnswer, &detail);
+            return;
+        }
+        let data = json!({"type": application.kind, "objects": application.objects});
+        let answer = match read.command {
+            6 => Some(Err(json!({"command": 6, "text": "refused"}))),
+            5 => Some(Ok(json!({"data": data}))),
+            // Somebody is to come yet; of a request its response.
+            3 if method == "roll_call" || response.is_some() => None,
+            3 => Some(Ok(json!({"command": 3}))),
+            _ => Some(Ok(json!({"data": data}))),
+        };
+        let now = *self.now;
+        let mut changes: Vec<Change> = Vec::new();
+        let outcome = {
+            let mut work = self.views.commands.work();
+            match answer {
+                None => {
+                    work.book.received(position, now, asked, &mut changes);
+                    None
+                }
+                Some(answer) => Some(work.book.answer(position, now, id, asked, answer, &mut changes)),
+            }
+        };
+        self.changed(changes);
+        if let Some(Outcome::Stray(detail)) = outcome {
+            self.refuse(position, 0, frame, Refusal::StrayAnswer, &detail);
+        }
     }
 
     /// Takes a message of an SL 651 station: its own readings, and those of stations that it relays, which are its
@@ -371,14 +489,9 @@ impl Fold<'_> {
 
     /// A station has taken a new password: the register has it from here on.
     fn new_password(&mut self, position: u64, protocol: Source, device: &Device, params: &Value) {
-        let Some(password) = params["password"].as_str() else {
+        let Some(hash) = password_hash(protocol, &device.id, params) else {
             return;
         };
-        let password = match protocol {
-            Source::Sl651 => password.to_ascii_uppercase(),
-            _ => password.to_owned(),
-        };
-        let hash = TokenHash::of_password(protocol.name(), device.id.as_str(), &password);
         let change = Stamped {
             at: *self.now,
             by: format!("{} set_password", protocol.name()),

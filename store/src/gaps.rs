@@ -255,6 +255,19 @@ impl GapLedger {
     ///
     /// Days more than 40 before the newest are not counted any more.
     pub fn note(&self, readings: &[Reading], outcomes: &[Outcome], again: bool) {
+        self.note_filling(readings, outcomes, again, &[]);
+    }
+
+    /// As [`GapLedger::note`], where some reports, by the time of their readings, stand for so many of the device's
+    /// cadence that did not come: they are counted as that many, and a 0 as none. So a record of ten minutes fills ten
+    /// reports of a minute, and what had come of them is not counted twice.
+    pub fn note_filling(
+        &self,
+        readings: &[Reading],
+        outcomes: &[Outcome],
+        again: bool,
+        fills: &[(Timestamp, u32)],
+    ) {
         let mut reports: Vec<(&DeviceId, Timestamp, Report)> = Vec::with_capacity(1);
         let mut first_live: Option<(&DeviceId, Timestamp)> = None;
         for (reading, outcome) in readings.iter().zip(outcomes) {
@@ -267,9 +280,11 @@ impl GapLedger {
                 let earlier = first_live.filter(|(known, at)| *known == device && *at <= reading.measured_at);
                 first_live = earlier.or(Some((device, reading.measured_at)));
             }
+            let fills = fills.iter().find(|(of, _)| *of == reading.measured_at);
+            let is_counted = fills.is_some() || outcome.first_of_report;
             let report = Report {
-                first: outcome.first_of_report,
-                late: outcome.first_of_report && outcome.late,
+                n: fills.map_or(u32::from(outcome.first_of_report), |(_, n)| *n),
+                late: is_counted && outcome.late,
                 revised: outcome.kind == Kind::Revision,
                 news: outcome.kind != Kind::Duplicate,
                 doubtful: !outcome.quality.judgeable(),
@@ -301,12 +316,12 @@ impl GapLedger {
             let Some(hour) = days.hour(device, at) else {
                 continue;
             };
-            hour.received += u32::from(report.first);
-            hour.late += u32::from(report.late);
+            hour.received += report.n;
+            hour.late += if report.late { report.n } else { 0 };
             hour.revised += u32::from(report.revised);
             hour.duplicate += u32::from(!report.news && !again);
-            hour.doubtful += u32::from(report.first && report.doubtful);
-            hour.overdue += u32::from(report.first && report.overdue);
+            hour.doubtful += if report.doubtful { report.n } else { 0 };
+            hour.overdue += if report.overdue { report.n } else { 0 };
         }
     }
 
@@ -510,7 +525,8 @@ impl Expectation {
 /// What the readings of one frame say of one device and time.
 #[derive(Default)]
 struct Report {
-    first: bool,
+    /// How many it counts as; 0 when it came before.
+    n: u32,
     late: bool,
     revised: bool,
     news: bool,
@@ -520,7 +536,7 @@ struct Report {
 
 impl Report {
     fn add(&mut self, other: &Report) {
-        self.first |= other.first;
+        self.n = self.n.max(other.n);
         self.late |= other.late;
         self.revised |= other.revised;
         self.news |= other.news;
@@ -923,6 +939,26 @@ mod tests {
         }
         cell.close();
         assert_eq!((cell.hours(), cell.at_hand), (wanted, None));
+    }
+
+    #[test]
+    fn a_record_counts_as_the_reports_that_it_stands_for() {
+        let station = Station::new();
+        let minutes = Duration::from_secs(600);
+        station.says(&frame("air-1", time("08:05:00"), 1.0, Duration::ZERO));
+        let fill = |at: &str, n: u32| {
+            let record = frame("air-1", time(at), 1.0, minutes);
+            let outcomes = station.history.append(&record).unwrap();
+            station
+                .ledger
+                .note_filling(&record, &outcomes, false, &[(time(at), n)]);
+        };
+        // Of its two reports one had come; the next has both, and none when it comes again.
+        fill("08:10:00", 1);
+        fill("08:20:00", 2);
+        fill("08:20:00", 0);
+        let row = station.hour(8, time("09:00:00"));
+        assert_eq!((row.counts.received, row.counts.duplicate, row.lost), (4, 1, 8));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Fire transmission devices (GB/T 26875.3) against a real server: acknowledged when durable, each component by itself.
 
-use onemap_wire::gbt26875::reply::Line;
-use onemap_wire::gbt26875::{Address, Clock, Component, Frame, Object, System, Text, Time};
-use serde_json::json;
+use onemap_wire::gbt26875::reply::{Line, acknowledge, refuse, respond};
+use onemap_wire::gbt26875::{
+    Address, Application, Clock, Component, Frame, METHODS, Object, System, Text, Time,
+};
+use serde_json::{Value, json};
 
-use crate::framed::{Client, LIMIT, now, reasons, server};
-use crate::server::{Server, wait_for};
+use crate::framed::{Client, LIMIT, address, now, reasons, server};
+use crate::server::{Process, Server, binary, wait_for};
 
 /// 889.
 const DEVICE: &str = "790300000000";
@@ -121,4 +123,168 @@ fn what_is_wrong_is_refused_by_name() {
     assert_eq!(reasons(&server), expected);
     device.send(&state(6, 2, Clock::Binary).encode().unwrap());
     assert_eq!(device.next().sequence, 6);
+}
+
+fn order(server: &Server, method: &str, params: &Value, more: &Value) -> u64 {
+    let mut body = json!({"device": DEVICE, "method": method, "params": params});
+    for (key, value) in more.as_object().into_iter().flatten() {
+        body[key] = value.clone();
+    }
+    server.post("/api/v1/commands", &body)["id"].as_u64().unwrap()
+}
+
+fn is(server: &Server, id: u64, state: &str) -> Value {
+    wait_for(&format!("command {id} to be {state}"), LIMIT, || {
+        let command = server.get(&format!("/api/v1/commands/{id}"));
+        (command["state"] == state).then_some(command)
+    })
+}
+
+fn facts(command: &Value) -> Vec<&str> {
+    let facts = command["facts"].as_array().unwrap();
+    facts.iter().map(|f| f["fact"].as_str().unwrap()).collect()
+}
+
+/// A server that asks again after a second, once.
+fn asking() -> (tempfile::TempDir, Server) {
+    let (folder, server) = server("gbt26875", "answer_seconds = 1\nrepeats = 1\n");
+    let more = json!({"profile": "gbt26875-device", "is_gateway": true, "adopts": true});
+    server.add_device(DEVICE, &more);
+    (folder, server)
+}
+
+fn shown(server: &Server, sequence: u16) -> Client<Frame> {
+    let mut device = connect(server);
+    device.send(&state(sequence, 1, Clock::Binary).encode().unwrap());
+    assert_eq!(device.next().command, 3);
+    device
+}
+
+#[test]
+fn requests_go_down_and_what_the_device_says_are_their_facts() {
+    let (_folder, server) = asking();
+    // Ordered before it is there: it waits.
+    let params = json!({"system_type": 1, "system_address": 1});
+    let read = order(&server, "read_system_state", &params, &json!({}));
+    let mut device = shown(&server, 1);
+    let asked = device.next();
+    let question = asked.read().unwrap().unwrap();
+    assert_eq!((asked.command, question.kind), (4, 61));
+    assert_eq!(
+        (asked.source, asked.destination, asked.version),
+        (line(Clock::Binary).destination, DEVICE.parse().unwrap(), [1, 1])
+    );
+    // Without an answer it comes again with its sequence, and then the connection is given up; the next one gets it.
+    assert_eq!(device.next().sequence, asked.sequence);
+    assert!(device.within(LIMIT).is_none());
+    let mut device = shown(&server, 2);
+    let asked = device.next();
+    let object = Object::SystemState {
+        system: SMOKE.system,
+        state: 0b11,
+        time: Time::of(now(), Clock::Binary),
+    };
+    let data = Application::of(1, vec![object]);
+    let answer = respond(&asked, now(), Clock::Binary, &data).unwrap();
+    device.send(&answer.encode().unwrap());
+    let done = is(&server, read, "executed");
+    assert_eq!(
+        done["result"]["data"]["objects"][0]["system_address"], 1,
+        "{done}"
+    );
+    // What it measures is a reading besides.
+    server.caught_up();
+    assert_eq!(
+        server.latest(&format!("{DEVICE}:1.1"), "fire_alarm").unwrap()["value"],
+        1.0
+    );
+
+    // A control is done when it is acknowledged, and failed when it is refused.
+    let clock = order(&server, "set_clock", &json!({}), &json!({}));
+    let asked = device.next();
+    assert_eq!((asked.command, asked.read().unwrap().unwrap().kind), (1, 90));
+    device.send(&acknowledge(&asked, now(), Clock::Binary).encode().unwrap());
+    assert_eq!(
+        facts(&is(&server, clock, "executed")),
+        ["created", "sent", "executed"]
+    );
+    let start = order(&server, "89", &json!({}), &json!({}));
+    let asked = device.next();
+    device.send(&refuse(&asked, now(), Clock::Binary).encode().unwrap());
+    assert_eq!(is(&server, start, "failed")["error"]["text"], "refused");
+
+    // A roll-call is received when it is acknowledged, and done when somebody has pressed the key.
+    let call = order(&server, "roll_call", &json!({"minutes": 3}), &json!({}));
+    let asked = device.next();
+    device.send(&acknowledge(&asked, now(), Clock::Binary).encode().unwrap());
+    is(&server, call, "received");
+    let present = Object::DeviceOperation {
+        flag: 1 << 5,
+        operator: 7,
+        time: Time::of(now(), Clock::Binary),
+    };
+    let present = line(Clock::Binary).send(9, now(), 24, vec![present]).unwrap();
+    device.send(&present.encode().unwrap());
+    assert_eq!(device.next().command, 3);
+    let done = is(&server, call, "executed");
+    assert_eq!(facts(&done), ["created", "sent", "received", "executed"]);
+    assert_eq!(done["result"]["data"]["objects"][0]["operator"], 7, "{done}");
+
+    // An answer to nothing is refused by name, and so is what is no request.
+    let mut stray = answer;
+    stray.sequence = 999;
+    device.send(&stray.encode().unwrap());
+    wait_for("the stray answer", LIMIT, || {
+        (reasons(&server) == ["stray_answer"]).then_some(())
+    });
+    for (method, params) in [("open", json!({})), ("roll_call", json!({"minutes": 0}))] {
+        let body = json!({"device": DEVICE, "method": method, "params": params}).to_string();
+        let (status, problem) = server.request("POST", "/api/v1/commands", Some(&body));
+        assert_eq!(
+            (status, &problem["code"]),
+            (400, &json!("bad_command")),
+            "{problem}"
+        );
+    }
+    // What has run out while the device was away never goes.
+    drop(device);
+    let late = order(&server, "read_clock", &json!({}), &json!({"ttl_s": 1}));
+    is(&server, late, "expired");
+    let mut device = shown(&server, 10);
+    device.send(&state(11, 1, Clock::Binary).encode().unwrap());
+    assert_eq!(device.next().command, 3);
+    assert_eq!(server.get(&format!("/api/v1/commands/{late}"))["attempts"], 0);
+}
+
+#[test]
+fn a_simulated_device_answers_every_request() {
+    let (_folder, server) = asking();
+    let mut simulated = std::process::Command::new(binary("onemap-sim"));
+    simulated
+        .args(["stations", "gbt26875", "--to", &address(&server, "gbt26875")])
+        .args(["--id", DEVICE, "--interval", "1", "--seconds", "60"]);
+    let _simulated = Process::start(simulated);
+    let of = |names: &str| -> Value {
+        let all = json!({
+            "system_type": 1, "system_address": 1, "component_type": 40, "component_address": "01000200",
+            "number": 1, "from": now().to_string(), "minutes": 1,
+        });
+        let names = names.split_whitespace();
+        let params: serde_json::Map<_, _> = names.map(|name| (name.to_owned(), all[name].clone())).collect();
+        params.into()
+    };
+    let ids: Vec<_> = METHODS
+        .iter()
+        .map(|(method, kind, names)| (order(&server, method, &of(names), &json!({})), *kind))
+        .collect();
+    for (id, kind) in ids {
+        let done = is(&server, id, "executed");
+        let result = &done["result"];
+        let number: u64 = kind.parse().unwrap();
+        match number {
+            89 | 90 => assert_eq!(result["command"], 3, "{done}"),
+            91 => assert_eq!(result["data"]["type"], 24, "{done}"),
+            _ => assert_eq!(result["data"]["type"], number - 60, "{done}"),
+        }
+    }
 }

@@ -49,7 +49,7 @@ pub fn decode(frame: &Frame<'_>, profile: Option<&Profile>) -> Message {
 }
 
 fn hj212_frame(payload: &[u8], profile: Option<&Profile>) -> Message {
-    match hj212::segment_of(payload, None) {
+    match hj212::segment_of(payload, &[]) {
         Some(Ok(segment)) => hj212::readings(&segment, &hj212::Sender::new(profile)),
         Some(Err(error)) => Message::refused(hj212_refusal(&error), format!("{}: {error}", error.code())),
         None => Message::refused(Refusal::BrokenFrame, "no HJ 212 frame"),
@@ -59,8 +59,8 @@ fn hj212_frame(payload: &[u8], profile: Option<&Profile>) -> Message {
 /// The name under which a frame that cannot be read is refused.
 pub fn hj212_refusal(error: &hj212::DecodeError) -> Refusal {
     match error {
-        hj212::DecodeError::NoKey { .. } | hj212::DecodeError::Seal(_) => Refusal::NoKey,
-        hj212::DecodeError::CrcAfterUnseal { .. } => Refusal::CrcMismatch,
+        hj212::DecodeError::NoKey { .. } => Refusal::NoKey,
+        hj212::DecodeError::CrcAfterUnseal { .. } => Refusal::WrongKey,
         _ => Refusal::WrongShape,
     }
 }

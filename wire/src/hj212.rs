@@ -23,7 +23,7 @@ mod view;
 pub use answer::{Answered, data_answer, execution_answer, notice_answer, request_answer};
 pub use codes::{Command, ExeRtn, Kind, QnRtn, command_of, system_of};
 pub use crc::{crc, modbus_crc};
-pub use decode::{DecodeError, decode, segment_of};
+pub use decode::{DecodeError, decode, decode_with, segment_of};
 pub use encode::{EncodeError, MAX_CP, encode, split};
 pub use factor::{Factor, Measure, factor_of};
 pub use flag::{Flag, Version};

@@ -84,8 +84,8 @@ pub struct Given {
     pub received_at: Timestamp,
     /// The sender's profile: units, codes of its own, stamps, sentinels.
     pub profile: Option<Profile>,
-    /// Opens encrypted HJ 212 of 2025.
-    pub key: Option<Key>,
+    /// Open encrypted HJ 212 of 2025; tried in their order.
+    pub keys: Vec<Key>,
 }
 
 impl Given {
@@ -94,7 +94,7 @@ impl Given {
         Self {
             received_at,
             profile: None,
-            key: None,
+            keys: Vec::new(),
         }
     }
 }

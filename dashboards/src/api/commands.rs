@@ -13,10 +13,10 @@ use onemap_model::scope::Permission;
 use onemap_model::{
     Command, CommandState, CommandStep, Device, DeviceId, DeviceState, Order, Scope, Timestamp, Via,
 };
-use onemap_store::ledger::CommandFilter;
+use onemap_store::ledger::{CommandFilter, TokenHash};
 use onemap_wire::profile::Protocol;
 use onemap_wire::sl651::reply::Mode;
-use onemap_wire::{hj212, sl651};
+use onemap_wire::{gbt26875, hj212, sl651};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -120,6 +120,20 @@ impl Drop for Place {
     }
 }
 
+/// Whether a command of a protocol holds a password.
+fn takes_password(protocol: Protocol, method: &str) -> bool {
+    protocol == Protocol::Hj212 && hj212::method_of(method) == Some("set_password")
+}
+
+/// The hash under which the register has a station's password.
+fn station_hash(protocol: Protocol, station: &str, password: &str) -> TokenHash {
+    let name = match protocol {
+        Protocol::Sl651 => "sl651",
+        _ => "hj212",
+    };
+    TokenHash::of_password(name, station, password)
+}
+
 /// A field station takes the commands of its protocol's standard and no others.
 fn check_station(views: &Views, order: &Order) -> Result<(), Problem> {
     let device = {
@@ -134,6 +148,13 @@ fn check_station(views: &Views, order: &Order) -> Result<(), Problem> {
             bad("an HJ 212 station is reached on its own connection: `via` is `auto`".to_owned())
         }
         Some(Protocol::Hj212) => match hj212::request_of(&order.method, &order.params, views.now()) {
+            Ok(_) => Ok(()),
+            Err(error) => bad(error.to_string()),
+        },
+        Some(Protocol::Gbt26875) if order.via != Via::Auto => {
+            bad("a GB/T 26875.3 device is reached on its own connection: `via` is `auto`".to_owned())
+        }
+        Some(Protocol::Gbt26875) => match gbt26875::question_of(&order.method, &order.params) {
             Ok(_) => Ok(()),
             Err(error) => bad(error.to_string()),
         },
@@ -152,6 +173,26 @@ fn check_station(views: &Views, order: &Order) -> Result<(), Problem> {
     }
 }
 
+/// The order as it is recorded: a password in it is sealed.
+fn sealed(views: &Views, mut order: Order) -> Order {
+    let protocol = {
+        let register = views.register.read().expect(POISON);
+        register.view.devices.get(&order.device).cloned()
+    };
+    let Some(protocol) = protocol.and_then(|device| views.protocol(&device)) else {
+        return order;
+    };
+    if !takes_password(protocol, &order.method) {
+        return order;
+    }
+    if let Some(Value::String(password)) = order.params.get("password") {
+        let station = order.device.as_str();
+        let hash = station_hash(protocol, station, password).to_string();
+        order.params["password"] = views.sealer.seal(station, password, &hash);
+    }
+    order
+}
+
 /// Parameters as they are shown: a station's new password is not.
 fn shown_params(order: &Order) -> Value {
     let mut params = order.params.clone();
@@ -166,6 +207,7 @@ fn shown_params(order: &Order) -> Value {
 /// Orders a command; gives it and whether it is new.
 async fn order(views: &Arc<Views>, order: Order) -> Result<(Command, bool), Problem> {
     check_station(views, &order)?;
+    let order = sealed(views, order);
     let taken = |id| {
         Problem::conflict(
             "idempotency_key_taken",

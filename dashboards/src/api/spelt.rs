@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use onemap_store::ledger::Quarantined;
 use onemap_wire::Profile;
+use onemap_wire::hj212::Key;
 use onemap_wire::spelt::{Given, Protocol, spell};
 use serde_json::{Value, json};
 
@@ -27,7 +28,8 @@ impl Spelling {
             return;
         }
         let profile = self.profile(views, &row.entry.device);
-        shown["frames"] = frames(protocol, row, profile);
+        let keys = views.station_keys.of(&row.entry.device).to_vec();
+        shown["frames"] = frames(protocol, row, profile, keys);
     }
 
     /// The device's profile; without one, or with one that cannot be read, the dictionary speaks.
@@ -42,9 +44,10 @@ impl Spelling {
     }
 }
 
-fn frames(protocol: Protocol, row: &Quarantined, profile: Option<Profile>) -> Value {
+fn frames(protocol: Protocol, row: &Quarantined, profile: Option<Profile>, keys: Vec<Key>) -> Value {
     let given = Given {
         profile,
+        keys,
         ..Given::at(row.entry.at)
     };
     json!(spell(protocol, &row.entry.payload, given))
@@ -87,7 +90,7 @@ mod tests {
         let mut bad = good.clone();
         bad[20] ^= 1;
         let entry = row(Source::Hj212, &[bad.clone(), good].concat());
-        let frames = frames(Protocol::Hj212, &entry, None);
+        let frames = frames(Protocol::Hj212, &entry, None, Vec::new());
         assert_eq!(frames[0]["error"], "crc_mismatch");
         assert_eq!(frames[0]["at"], bad.len() - 6);
         assert_eq!(frames[1]["frame"]["mn"], "A");

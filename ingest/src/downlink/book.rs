@@ -17,7 +17,7 @@ use onemap_model::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::calls::{end_of, qn_of};
+use super::calls::{end_of, qn_of, sequence_of};
 
 /// How long an ended command is remembered: its idempotency key holds and a late answer finds it.
 pub const REMEMBERED: Duration = Duration::from_secs(86_400);
@@ -264,6 +264,21 @@ impl Book {
             }
             None => Asked::Nobody,
         }
+    }
+
+    /// The command of a device that has this sequence ([`super::sequence_of`]): one that waits and was sent, or the last one
+    /// that has ended.
+    pub fn by_sequence(&self, device: &str, sequence: u16) -> Option<&Command> {
+        let is_it = |command: &&Command| sequence_of(command) == sequence;
+        let waits = self.waiting(device).filter(is_it);
+        let waits = waits.max_by_key(|command| command.attempts > 0);
+        waits.or_else(|| {
+            let ended = self.index.ended.iter().rev();
+            let ended = ended.filter_map(|(_, id)| self.commands.get(id));
+            ended
+                .filter(|command| command.order.device.as_str() == device)
+                .find(is_it)
+        })
     }
 
     /// A station says that it will execute a command.

@@ -183,6 +183,12 @@ pub fn qn_of(command: &Command) -> String {
     stamp::qn(Timestamp::from_ms(second + (command.id % 1000) as i64))
 }
 
+/// The sequence of a command to a GB/T 26875.3 device: its own number as far as two bytes go. The same for every repeat,
+/// and one more for the next command.
+pub fn sequence_of(command: &Command) -> u16 {
+    (command.id & 0xFFFF) as u16
+}
+
 /// The last three digits of the number of the command that has this request number; `None` for a text that no
 /// command has.
 pub(super) fn end_of(qn: &str) -> Option<u64> {
@@ -303,6 +309,9 @@ mod tests {
         for position in 1..=3 {
             order(&mut book, position, 300);
         }
+        assert_eq!(sequence_of(book.get(2).unwrap()), 2);
+        assert_eq!(book.by_sequence("M1", 2).map(|command| command.id), Some(2));
+        assert!(book.by_sequence("M1", 4).is_none() && book.by_sequence("M2", 2).is_none());
         let qn = qn_of(book.get(2).unwrap());
         assert_eq!((qn.len(), &qn[14..]), (17, "002"));
         assert_eq!(book.by_qn("M1", &qn).map(|command| command.id), Some(2));

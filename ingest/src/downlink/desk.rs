@@ -1,6 +1,6 @@
 //! Where the pipeline, the sender and requests meet over commands.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +41,17 @@ pub struct Work {
     ordering: HashMap<DeviceId, usize>,
     /// The journal's last record when this began: orders up to it have no place here.
     since: u64,
+    /// Stations that asked for the time, by the number of their question; one of each.
+    asked_clock: BTreeMap<DeviceId, ClockAsked>,
+}
+
+/// A station's question for the time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClockAsked {
+    /// What tells it from its other questions.
+    pub qn: String,
+    /// The analyser whose clock is meant, if it is not the station's own.
+    pub pol_id: Option<String>,
 }
 
 /// Whether a command may be taken back.
@@ -64,6 +75,7 @@ impl Desk {
                 cancelling: HashSet::new(),
                 ordering: HashMap::new(),
                 since,
+                asked_clock: BTreeMap::new(),
             }),
             changed: Notify::new(),
             limits,
@@ -133,6 +145,16 @@ impl Work {
         let command = self.book.waiting(device).find(waits)?.clone();
         self.outbox.fetched(&command);
         Some(command)
+    }
+
+    /// A station asks for the time; its last question counts.
+    pub fn asks_clock(&mut self, device: &DeviceId, asked: ClockAsked) {
+        self.asked_clock.insert(device.clone(), asked);
+    }
+
+    /// The stations that asked for the time since this was last called.
+    pub fn take_asked_clock(&mut self) -> BTreeMap<DeviceId, ClockAsked> {
+        std::mem::take(&mut self.asked_clock)
     }
 
     /// The journal did not take the cancellation (or it is folded by now).

@@ -49,6 +49,7 @@ pub(super) fn topic(over: Over, holder: &DeviceId, id: u64) -> String {
         Over::Http => format!("http/{holder}"),
         Over::Hj212 => format!("hj212/{holder}"),
         Over::Sl651 => format!("sl651/{holder}"),
+        Over::Gbt26875 => format!("gbt26875/{holder}"),
     }
 }
 
@@ -58,7 +59,7 @@ pub fn payload(over: Over, command: &Command, name: Option<&str>) -> Vec<u8> {
     let message = match over {
         Over::Rpc => json!({"method": order.method, "params": order.params}),
         // A station's request is its protocol's frame; this is for whoever looks at it.
-        Over::Http | Over::Hj212 | Over::Sl651 => {
+        Over::Http | Over::Hj212 | Over::Sl651 | Over::Gbt26875 => {
             json!({"id": id, "method": order.method, "params": order.params})
         }
         Over::Native => {
@@ -91,7 +92,7 @@ pub(super) fn doors_of(filter: &str) -> Option<Vec<(Over, DeviceId)>> {
     let wanted: &[&str] = match over {
         Over::Rpc => &["rpc", "request", "1"],
         Over::Native => &["command"],
-        Over::Gateway | Over::Http | Over::Hj212 | Over::Sl651 => &["rpc"],
+        Over::Gateway | Over::Http | Over::Hj212 | Over::Sl651 | Over::Gbt26875 => &["rpc"],
     };
     let mut levels = rest.split('/');
     for level in wanted {

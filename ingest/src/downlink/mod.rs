@@ -9,8 +9,10 @@ mod calls;
 mod desk;
 pub mod message;
 mod outbox;
+mod sealing;
 
 pub use book::{Answered, Asked, Book, Change, Ordered, REMEMBERED};
-pub use calls::{CallRules, Calls, Next, Session, Then, qn_of, serial_of};
-pub use desk::{Claim, Desk, Limits, Work};
+pub use calls::{CallRules, Calls, Next, Session, Then, qn_of, sequence_of, serial_of};
+pub use desk::{Claim, ClockAsked, Desk, Limits, Work};
 pub use outbox::{Due, Outbox, Rules};
+pub use sealing::{KEY_FILE, SealError, Sealer};

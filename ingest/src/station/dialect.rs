@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use onemap_log::Batch;
 use onemap_model::record::{KIND_FRAME, KIND_REFUSED, RefusedFrame};
 use onemap_model::{DeviceId, Frame, Refusal, Source, Timestamp};
+use onemap_wire::hj212::{Key, Segment};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,7 @@ use tracing::warn;
 
 use super::peers::{Presence, Speaks};
 use super::server::Shared;
-use super::{Denied, KEPT_BYTES};
+use super::{Denied, KEPT_BYTES, KEPT_WHOLE, PACKETS};
 use crate::links::{self, Link};
 
 /// A protocol on one connection.
@@ -76,6 +77,7 @@ struct Known {
     link: Link,
     presence: Presence,
     speaks: Speaks,
+    sealed_with: Option<(Arc<[Key]>, usize)>,
 }
 
 impl Intake {
@@ -168,6 +170,7 @@ impl Intake {
             link,
             presence,
             speaks,
+            sealed_with: None,
         };
         self.known.insert(number.into(), known);
         Ok(device)
@@ -180,6 +183,18 @@ impl Intake {
         }
     }
 
+    /// Notes with which of its keys a station that was let in encrypts.
+    pub(super) fn sealed_with(&mut self, number: &str, keys: &Arc<[Key]>, used: usize) {
+        let Some(known) = self.known.get_mut(number) else {
+            return;
+        };
+        let is_same = |(of, at): &(Arc<[Key]>, usize)| Arc::ptr_eq(of, keys) && *at == used;
+        if !known.sealed_with.as_ref().is_some_and(is_same) {
+            known.presence.sealed_with(keys, used);
+            known.sealed_with = Some((Arc::clone(keys), used));
+        }
+    }
+
     /// Stages a frame as it came.
     pub(super) fn keep(&mut self, device: &DeviceId, topic: &str, payload: &[u8]) {
         self.n_pieces += 1;
@@ -189,6 +204,20 @@ impl Intake {
         let frame = self.frame(device.as_str(), topic, None, payload);
         batch.push(KIND_FRAME, |out| frame.encode(out));
         self.batch = batch;
+    }
+
+    /// Notes a frame that may be one of several packets of a station.
+    pub(super) fn note_packet(&mut self, device: &DeviceId, segment: &Segment, bytes: &[u8]) {
+        let sets = &self.shared.packets;
+        if let Some(ended) = sets.note(device, &self.peer, segment, bytes, self.received_at) {
+            self.refuse(
+                Refusal::IncompletePackets,
+                Some(ended.device.as_str()),
+                PACKETS,
+                &ended.bytes,
+                &ended.detail,
+            );
+        }
     }
 
     /// Stages an answer behind what was staged before.
@@ -218,7 +247,11 @@ impl Intake {
         if self.n_refused == 1 {
             warn!(peer = %self.peer, reason = refusal.label(), "a frame of a station is refused: {detail}");
         }
-        let kept = &payload[..payload.len().min(KEPT_BYTES)];
+        let most = match refusal {
+            Refusal::WrongKey | Refusal::IncompletePackets => KEPT_WHOLE,
+            _ => KEPT_BYTES,
+        };
+        let kept = &payload[..payload.len().min(most)];
         let mut batch = std::mem::take(&mut self.batch);
         let frame = self.frame(device.unwrap_or_default(), topic, Some(refusal), kept);
         batch.push(KIND_REFUSED, |out| RefusedFrame { detail, frame }.encode(out));

@@ -2,10 +2,12 @@
 //!
 //! Controls and data are acknowledged with command 3, the sequence repeated and the addresses swapped, when the frame is
 //! durable. A frame whose data cannot be read is refused with command 6; one with a wrong checksum has no sender that is
-//! certain and gets nothing. The standard has no password: a device is its source address.
+//! certain and gets nothing. The standard has no password: a device is its source address. Requests go down with the addresses,
+//! the version and the writing of times that its last frame had.
 
 use onemap_model::{DeviceId, Refusal, Source, Timestamp};
-use onemap_wire::gbt26875::{Clock, Error, Fault, Frame, Framer, Piece, Time, reply};
+use onemap_wire::gbt26875::reply::{self, Line};
+use onemap_wire::gbt26875::{Clock, Error, Fault, Frame, Framer, Piece, Time};
 
 use super::server::Shared;
 use super::{Denied, Dialect, Intake, Speaks};
@@ -50,15 +52,21 @@ fn take(piece: Piece, intake: &mut Intake) {
 fn take_frame(frame: &Frame, bytes: &[u8], intake: &mut Intake) {
     let topic = topic(frame.command);
     let source = frame.source.to_string();
-    let device = match admit(&source, intake) {
+    let now = intake.received_at;
+    let clock = clock_of(frame.time, now);
+    let line = Line {
+        source: frame.destination,
+        destination: frame.source,
+        version: frame.version,
+        clock,
+    };
+    let device = match admit(&source, line, intake) {
         Ok(device) => device,
         Err(denied) => {
             intake.deny(denied, &source, topic, bytes);
             return;
         }
     };
-    let now = intake.received_at;
-    let clock = clock_of(frame.time, now);
     let is_due = reply::due(frame) == reply::Due::Acknowledgement;
     match frame.read() {
         Ok(_) => {
@@ -84,8 +92,9 @@ fn say(answer: &Frame, intake: &mut Intake) {
     }
 }
 
-fn admit(source: &str, intake: &mut Intake) -> Result<DeviceId, Denied> {
-    intake.admit(source, "", || Speaks::Gbt26875, |_| true)
+fn admit(source: &str, line: Line, intake: &mut Intake) -> Result<DeviceId, Denied> {
+    let speaks = Speaks::Gbt26875(line);
+    intake.admit(source, "", || speaks.clone(), |known| *known == speaks)
 }
 
 /// How a device writes its times, by the one in its frame: the writing that is nearer to now.

@@ -3,11 +3,14 @@
 //! Data are answered with 9014 and notices with 9013 when bit A of their Flag asks for it, in the Flag's edition and
 //! with the sender's own password. A station whose password is wrong and a frame whose CRC is wrong get 9011 with
 //! QnRtn 3 and 9; an unknown station gets nothing.
+//!
+//! What is encrypted is kept as it came, and answered when a key of its station opens it or it has none here: then the bytes
+//! wait in the quarantine for the key. One that no key opens is damaged or of another key, and is refused as a wrong CRC is.
 
 use onemap_model::{Refusal, Source};
 use onemap_wire::decode::hj212_refusal;
 use onemap_wire::hj212::{
-    self, DecodeError, Fault, FaultKind, Framer, Kind, Piece, QnRtn, Segment, command_of,
+    self, DecodeError, Fault, FaultKind, Frame, Framer, Kind, Piece, QnRtn, Segment, command_of,
 };
 
 use super::server::Shared;
@@ -50,8 +53,9 @@ impl Dialect for Hj212 {
 
 fn take(piece: Piece, intake: &mut Intake) {
     match piece {
+        // Of an encrypted frame this is its header: CP alone is encrypted.
         Piece::Frame { frame, bytes, .. } => match Segment::parse(&frame.segment) {
-            Ok(segment) => take_segment(&segment, &bytes, intake),
+            Ok(segment) => take_segment(&segment, &frame, &bytes, intake),
             Err(error) => {
                 let error = DecodeError::Segment(error);
                 let detail = format!("{}: {error}", error.code());
@@ -62,11 +66,28 @@ fn take(piece: Piece, intake: &mut Intake) {
     }
 }
 
-fn take_segment(segment: &Segment, bytes: &[u8], intake: &mut Intake) {
+fn take_segment(segment: &Segment, frame: &Frame, bytes: &[u8], intake: &mut Intake) {
     let topic = topic(segment.cn());
     match admit(segment, intake) {
         Ok(device) => {
+            let opened = match opened(segment.mn(), frame, intake) {
+                Ok(opened) => opened,
+                Err(error) => {
+                    let detail = format!("{}: {error}", error.code());
+                    let id = Some(device.as_str());
+                    intake.refuse(hj212_refusal(&error), id, topic, bytes, &detail);
+                    if segment.wants_answer() && !is_answer(segment) {
+                        let answer = hj212::request_answer(segment, segment.pw(), QnRtn::WrongCrc);
+                        say(&answer, intake);
+                    }
+                    return;
+                }
+            };
             intake.keep(&device, topic, bytes);
+            // Of one that is not open yet, the numbers are known and its DataTime is not.
+            if let Some(plain) = opened.as_ref().or((!frame.sealed).then_some(segment)) {
+                intake.note_packet(&device, plain, bytes);
+            }
             if segment.wants_answer()
                 && let Some(answer) = answer_to(segment)
             {
@@ -83,6 +104,23 @@ fn take_segment(segment: &Segment, bytes: &[u8], intake: &mut Intake) {
             }
         }
     }
+}
+
+/// An encrypted frame opened with the keys of now; `None` when it is plain, and when its station has no key: that is not
+/// refused here.
+fn opened(mn: &str, frame: &Frame, intake: &mut Intake) -> Result<Option<Segment>, DecodeError> {
+    if !frame.sealed {
+        return Ok(None);
+    }
+    let keys = intake.shared.keys.of(mn);
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    let (segment, used) = hj212::decode_with(frame, &keys)?;
+    if let Some(used) = used {
+        intake.sealed_with(mn, &keys, used);
+    }
+    Ok(Some(segment))
 }
 
 fn admit(segment: &Segment, intake: &mut Intake) -> Result<onemap_model::DeviceId, Denied> {

@@ -11,6 +11,8 @@ mod dialect;
 mod gbt26875;
 mod hj212;
 mod joining;
+mod keys;
+mod packets;
 mod peers;
 mod server;
 mod sl651;
@@ -24,11 +26,15 @@ use onemap_model::{DeviceId, Refusal, Source};
 use onemap_wire::sl651::reply::Mode;
 
 use dialect::{Dialect, Intake};
+pub use keys::StationKeys;
+pub use packets::PACKETS;
 pub use peers::{Heard, Peer, Peers, Seen, Speaks};
 pub use server::{BindError, StationServer, Surroundings};
 
-/// Bytes of a refused frame that are kept.
+/// Bytes of a refused frame that are kept …
 const KEPT_BYTES: usize = 4096;
+/// … and of one that may be read again once something is known that is not in it: all of them.
+const KEPT_WHOLE: usize = 16 << 10;
 
 /// Who a station is.
 pub trait Stations: Send + Sync {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use onemap_model::{DeviceId, Source, Timestamp};
-use onemap_wire::{hj212, sl651};
+use onemap_wire::{gbt26875, hj212, sl651};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -17,8 +17,8 @@ pub enum Speaks {
     Hj212(hj212::Peer),
     /// SL 651: addresses, password and writing, as its last frame had them.
     Sl651(sl651::reply::Line),
-    /// GB/T 26875.3: nothing is sent but answers.
-    Gbt26875,
+    /// GB/T 26875.3: the centre's line to the device, as the device's last frame had it.
+    Gbt26875(gbt26875::reply::Line),
 }
 
 impl Speaks {
@@ -27,7 +27,7 @@ impl Speaks {
         match self {
             Self::Hj212(_) => Source::Hj212,
             Self::Sl651(_) => Source::Sl651,
-            Self::Gbt26875 => Source::Gbt26875,
+            Self::Gbt26875(_) => Source::Gbt26875,
         }
     }
 }
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Speaks {
         match self {
             Self::Hj212(peer) => write!(f, "Hj212({}, ST {}, {:?})", peer.mn, peer.st, peer.version),
             Self::Sl651(line) => write!(f, "Sl651({}, centre {})", line.station, line.centre),
-            Self::Gbt26875 => f.write_str("Gbt26875"),
+            Self::Gbt26875(line) => write!(f, "Gbt26875({})", line.destination),
         }
     }
 }
@@ -56,6 +56,8 @@ pub struct Peer {
     pub is_datagram: bool,
     /// What it said last.
     pub heard: Arc<Heard>,
+    /// The keys of then, and which of them its last encrypted frame was of.
+    sealed_with: Option<(Arc<[hj212::Key]>, usize)>,
     outbox: mpsc::Sender<Vec<u8>>,
     end: CancellationToken,
 }
@@ -88,6 +90,11 @@ impl Peer {
     /// Hands bytes to the connection; gives whether it took them. What it took may still be lost with it.
     pub fn send(&self, bytes: Vec<u8>) -> bool {
         self.outbox.try_send(bytes).is_ok()
+    }
+    /// The key of several with which the station encrypts; the first until it has shown one.
+    pub fn key<'a>(&self, keys: &'a Arc<[hj212::Key]>) -> Option<&'a hj212::Key> {
+        let shown = self.sealed_with.as_ref().filter(|(of, _)| Arc::ptr_eq(of, keys));
+        keys.get(shown.map_or(0, |(_, used)| *used))
     }
     /// Gives up the connection: the station does not answer on it.
     pub fn close(&self) {
@@ -182,6 +189,7 @@ impl Peers {
             speaks,
             is_datagram,
             heard: Arc::clone(&heard),
+            sealed_with: None,
             outbox,
             end,
         };
@@ -211,10 +219,19 @@ impl Presence {
 
     /// The station speaks otherwise from here on.
     pub(super) fn speaks(&self, speaks: Speaks) {
+        self.change(|peer| peer.speaks = speaks);
+    }
+
+    /// The station encrypts with this one of its keys.
+    pub(super) fn sealed_with(&self, keys: &Arc<[hj212::Key]>, used: usize) {
+        self.change(|peer| peer.sealed_with = Some((Arc::clone(keys), used)));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Peer)) {
         let mut table = self.peers.table();
-        let peers = table.by_device.get_mut(&self.device).into_iter().flatten();
-        for peer in peers.filter(|peer| peer.connection == self.connection) {
-            peer.speaks = speaks.clone();
+        let mut peers = table.by_device.get_mut(&self.device).into_iter().flatten();
+        if let Some(peer) = peers.find(|peer| peer.connection == self.connection) {
+            change(peer);
         }
     }
 }
@@ -264,6 +281,18 @@ mod tests {
             )
         };
         let (first, mut first_inbox) = enter();
+        let keys: Arc<[hj212::Key]> = [hj212::Key::new([1; 16]), hj212::Key::new([2; 16])].into();
+        let which = |peer: Peer, keys: &Arc<[hj212::Key]>| {
+            let key = peer.key(keys).map(std::ptr::from_ref);
+            keys.iter()
+                .position(|known| Some(std::ptr::from_ref(known)) == key)
+        };
+        assert_eq!(which(peers.of("A1").unwrap(), &keys), Some(0));
+        first.sealed_with(&keys, 1);
+        assert_eq!(which(peers.of("A1").unwrap(), &keys), Some(1));
+        let others: Arc<[hj212::Key]> = [hj212::Key::new([3; 16])].into();
+        assert_eq!(which(peers.of("A1").unwrap(), &others), Some(0), "after a reload");
+        assert_eq!(which(peers.of("A1").unwrap(), &Vec::new().into()), None);
         let (second, mut second_inbox) = enter();
         assert!(peers.of("A1").unwrap().send(b"x".to_vec()));
         assert!(second_inbox.try_recv().is_ok() && first_inbox.try_recv().is_err());

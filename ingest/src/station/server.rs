@@ -17,9 +17,10 @@ use super::connection::Connection;
 use super::gbt26875::Gbt26875;
 use super::hj212::Hj212;
 use super::joining::Joining;
+use super::packets::{self, PacketSets};
 use super::sl651::Sl651;
 use super::stream::Stream;
-use super::{Dialect, Intake, Peers, StationConfig, Stations, datagrams};
+use super::{Dialect, Intake, Peers, StationConfig, StationKeys, Stations, datagrams};
 use crate::mqtt::gate::{Entrance, Gate};
 use crate::mqtt::room::{Chair, Room};
 use crate::mqtt::strangers::Strangers;
@@ -64,6 +65,8 @@ pub(super) struct Shared {
     pub(super) peers: Peers,
     /// Messages of SL 651 that wait for packets.
     pub(super) joining: Mutex<Joining>,
+    pub(super) keys: StationKeys,
+    pub(super) packets: PacketSets,
 }
 
 /// Where a server's frames go, and by whom they are known.
@@ -78,6 +81,8 @@ pub struct Surroundings {
     pub links: Links,
     /// The connected stations.
     pub peers: Peers,
+    /// What opens their encrypted frames.
+    pub keys: StationKeys,
     /// Read once a socket read; it stamps the frames.
     pub clock: fn() -> Timestamp,
 }
@@ -151,6 +156,7 @@ impl StationServer {
             counters,
             links,
             peers,
+            keys,
             clock,
         } = with;
         let shared = Arc::new(Shared {
@@ -165,6 +171,8 @@ impl StationServer {
             stop,
             links,
             peers,
+            keys,
+            packets: PacketSets::new(clock()),
         });
         match self.protocol {
             Source::Hj212 => serve::<Hj212>(self.socket, self.datagrams, shared).await,
@@ -183,6 +191,7 @@ async fn serve<D: Dialect>(socket: TcpListener, datagrams: Option<UdpSocket>, sh
     if D::SWEEPS {
         connections.spawn(sweep::<D>(Arc::clone(&shared)));
     }
+    connections.spawn(packets::run(D::SOURCE, Arc::clone(&shared)));
     accept_all::<D>(&socket, &shared, &mut connections).await;
     drop(socket);
     let limit = shared.config.stop_timeout + Duration::from_millis(500);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use anyhow::Context as _;
 use onemap_model::Timestamp;
-use onemap_wire::gbt26875::reply::{Line, acknowledge, respond};
+use onemap_wire::gbt26875::reply::{Line, acknowledge, refuse, respond};
 use onemap_wire::gbt26875::{
     Address, Application, Clock, Component, Frame, Framer, Object, Piece, System, Text, Time,
 };
@@ -231,6 +231,8 @@ impl Gbt26875 {
                 };
                 let Some((kind, objects)) = self.response(own, &asked) else {
                     self.tally.n_refused += 1;
+                    let refusal = refuse(frame, own, self.line.clock);
+                    out.frames.extend(refusal.encode().ok());
                     return;
                 };
                 let answer = respond(frame, own, self.line.clock, &Application::of(kind, objects));

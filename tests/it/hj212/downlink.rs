@@ -194,6 +194,111 @@ fn a_new_password_holds_from_the_station_s_own_word_on() {
 }
 
 #[test]
+fn a_password_given_by_command_stands_nowhere_in_the_data_folder() {
+    // Long enough that it stands nowhere by chance.
+    const NEW: &str = "Zq7x_P";
+    let (_folder, server) = server("");
+    register(&server, MN);
+    let body =
+        json!({"device": MN, "method": "set_password", "params": {"password": NEW}, "idempotency_key": "k1"});
+    let first = server.post("/api/v1/commands", &body);
+    // The same order is the same command; another password under its key is not.
+    assert_eq!(server.post("/api/v1/commands", &body)["id"], first["id"]);
+    let mut other = body.clone();
+    other["params"]["password"] = "Zq7x_Q".into();
+    let (status, problem) = server.request("POST", "/api/v1/commands", Some(&other.to_string()));
+    assert_eq!(
+        (status, &problem["code"]),
+        (409, &json!("idempotency_key_taken")),
+        "{problem}"
+    );
+    assert!(!first.to_string().contains(NEW), "{first}");
+    // It waits over a kill, and goes as it was given.
+    let dir = server.dir.clone();
+    let mut server = server;
+    server.process.kill();
+    let server = Server::start_in(&dir);
+    let mut station = connected(&server);
+    let request = station.next();
+    assert_eq!(request.cp_value("NewPW"), Some(NEW));
+    station.send(&answers(&request, "9011", "QnRtn=1"));
+    station.send(&answers(&request, "9012", "ExeRtn=1"));
+    is(&server, first["id"].as_u64().unwrap(), "executed");
+    server.caught_up();
+    std::thread::sleep(Duration::from_secs(2)); // a checkpoint
+    let mut server = server;
+    server.stop();
+    let mut n_files = 0;
+    for path in super::sealed::files(&dir) {
+        let bytes = std::fs::read(&path).unwrap();
+        n_files += 1;
+        let is_there = bytes.windows(NEW.len()).any(|window| window == NEW.as_bytes());
+        assert!(!is_there, "{} holds the password", path.display());
+    }
+    assert!(n_files > 5, "{n_files}");
+    // The register has it all the same.
+    let server = Server::start_in(&dir);
+    let mut station = Station::connect(&server);
+    station.send(&frame(&format!(
+        "QN=9;ST=22;CN=2011;PW={NEW};MN={MN};Flag=5;CP=&&&&"
+    )));
+    assert_eq!(station.next().cn(), "9014");
+}
+
+#[test]
+fn minute_data_for_a_missing_hour_fill_what_did_not_come_of_the_cadence() {
+    let (_folder, server) = server("resend_after_seconds = 1\n");
+    // From its first day on: what is patched later holds from then.
+    server.add_device(MN, &json!({"profile": "hj212-air", "cadence_s": 300}));
+    server.post(&format!("/api/v1/devices/{MN}/token"), &json!({"password": PW}));
+    let mut station = Station::connect(&server);
+    let minute = |of: Timestamp, n: i64| Timestamp::from_ms(of.ms() + n * 60_000);
+    let mut n_sent = 0;
+    let mut live = |station: &mut Station, at: Timestamp| {
+        n_sent += 1;
+        let cp = format!("DataTime={};a34004-Rtd=7", stamp::written(at));
+        station.send(&says(MN, &format!("202611260800{n_sent:05}"), "2011", "5", &cp));
+        while station.next().cn() != "9014" {}
+    };
+    // Every five minutes, but for the second half of one hour.
+    for back in [3, 2] {
+        for n in 0..12 {
+            if back == 3 || n < 6 {
+                live(&mut station, minute(hour(back), n * 5));
+            }
+        }
+    }
+    let row = |at: Timestamp| {
+        server.caught_up();
+        let text = stamp::written(at);
+        let day = format!("{}-{}-{}", &text[..4], &text[4..6], &text[6..8]);
+        let ledger = server.get(&format!("/api/v1/ledger?device={MN}&day={day}"));
+        let row = &ledger["items"][0]["hours"][text[8..10].parse::<usize>().unwrap()];
+        (row["received"].as_u64().unwrap(), row["lost"].as_u64().unwrap())
+    };
+    assert_eq!((row(hour(3)), row(hour(2))), ((12, 0), (6, 6)));
+    // It is asked for minute data and has all six records but the last.
+    let request = wait_for("the request", LIMIT, || {
+        let request = station.within(Duration::from_secs(1))?;
+        let begin = stamp::read(request.cp_value("BeginTime")?)?;
+        (request.cn() == "2051" && begin == hour(2)).then_some(request)
+    });
+    station.send(&answers(&request, "9011", "QnRtn=1"));
+    for _ in 0..2 {
+        for n in 0..5 {
+            let at = stamp::written(minute(hour(2), n * 10));
+            let cp = format!("DataTime={at};a34004-Avg=8;a34002-Avg=9");
+            station.send(&says(MN, request.qn(), "2051", "5", &cp));
+            while station.next().cn() != "9014" {}
+        }
+    }
+    station.send(&answers(&request, "9012", "ExeRtn=1"));
+    // Four of the six that were missing are filled; the first half is counted once, and what came twice too.
+    wait_for("the ledger", LIMIT, || (row(hour(2)) == (10, 2)).then_some(()));
+    assert_eq!(row(hour(3)), (12, 0));
+}
+
+#[test]
 fn missing_hours_are_asked_for_and_the_ledger_says_what_came_and_what_is_lost() {
     let (_folder, server) = server("resend_after_seconds = 1\n");
     register(&server, MN);

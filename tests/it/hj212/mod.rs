@@ -4,4 +4,6 @@
 mod downlink;
 mod forward;
 mod intake;
+mod packets;
+mod sealed;
 mod station;

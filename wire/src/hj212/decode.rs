@@ -96,12 +96,32 @@ pub fn decode(frame: &Frame, key: Option<&Key>) -> Result<Segment, DecodeError> 
     Ok(segment)
 }
 
+/// Reads one frame with the key of several that opens it, and says which that was; `None` of a plain frame. The CRC
+/// tells the right key, and of another one in 256 that opens by chance the check for text.
+///
+/// # Errors
+/// [`DecodeError::NoKey`] of an encrypted frame without keys; when no key opens it, what the first one met.
+pub fn decode_with(frame: &Frame, keys: &[Key]) -> Result<(Segment, Option<usize>), DecodeError> {
+    if !frame.sealed || keys.is_empty() {
+        return decode(frame, None).map(|segment| (segment, None));
+    }
+    let mut first = None;
+    for (i, key) in keys.iter().enumerate() {
+        match decode(frame, Some(key)) {
+            Ok(segment) => return Ok((segment, Some(i))),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    let at = seal_start(&frame.segment);
+    Err(first.unwrap_or(DecodeError::NoKey { at }))
+}
+
 /// The segment of one whole frame as a journal holds it. Its CRC is looked at again only where it is that of
 /// decrypted text: the bytes were cut out of their stream by a [`Framer`](super::Framer).
 ///
 /// # Errors
 /// [`DecodeError`]; `None` when the bytes are no frame.
-pub fn segment_of(bytes: &[u8], key: Option<&Key>) -> Option<Result<Segment, DecodeError>> {
+pub fn segment_of(bytes: &[u8], keys: &[Key]) -> Option<Result<Segment, DecodeError>> {
     let body = bytes.strip_prefix(b"##")?.strip_suffix(b"\r\n")?;
     let (length, rest) = body.split_at_checked(4)?;
     let (segment, sent) = rest.split_at_checked(rest.len().checked_sub(4)?)?;
@@ -113,7 +133,8 @@ pub fn segment_of(bytes: &[u8], key: Option<&Key>) -> Option<Result<Segment, Dec
         crc: hex4(sent)?,
         lower_case: sent.iter().any(u8::is_ascii_lowercase),
     };
-    (frame.sealed || declared == frame.segment.len()).then(|| decode(&frame, key))
+    let is_whole = frame.sealed || declared == frame.segment.len();
+    is_whole.then(|| decode_with(&frame, keys).map(|(segment, _)| segment))
 }
 
 fn seal_start(segment: &[u8]) -> usize {

@@ -10,10 +10,15 @@ use super::stamp;
 /// number of its command.
 pub const METHODS: &[(&str, &str, &str)] = &[
     ("set_timeouts", "1000", "over_time_s resends"),
+    ("set_warn_time", "1001", "seconds"),
     ("read_clock", "1011", "pol_id?"),
     ("set_clock", "1012", "pol_id? time?"),
     ("read_limits", "1021", "pol_id"),
     ("set_limits", "1022", "pol_id lower upper"),
+    ("read_alarm_target", "1031", ""),
+    ("set_alarm_target", "1032", "target"),
+    ("read_report_time", "1041", ""),
+    ("set_report_time", "1042", "at"),
     ("read_rtd_interval", "1061", ""),
     ("set_rtd_interval", "1062", "seconds"),
     ("read_minute_interval", "1063", ""),
@@ -27,6 +32,7 @@ pub const METHODS: &[(&str, &str, &str)] = &[
     ("history_running_hours", "2041", "begin end"),
     ("history_minutes", "2051", "begin end"),
     ("history_hours", "2061", "begin end"),
+    ("history_alarms", "2071", "begin end"),
     ("calibrate", "3011", "pol_id"),
     ("sample_now", "3012", "pol_id"),
     ("clean", "3013", "pol_id"),
@@ -169,6 +175,11 @@ impl Given<'_> {
                 lower: self.number("lower")?,
                 upper: self.number("upper")?,
             },
+            "1001" => Request::SetWarnTime(self.count("seconds")?),
+            "1031" => Request::ReadAlarmTarget,
+            "1032" => Request::SetAlarmTarget(self.text("target")?),
+            "1041" => Request::ReadReportTime,
+            "1042" => Request::SetReportTime(self.text("at")?),
             "1061" => Request::ReadRtdInterval,
             "1062" => Request::SetRtdInterval(self.count("seconds")?),
             "1063" => Request::ReadMinuteInterval,
@@ -182,6 +193,7 @@ impl Given<'_> {
             "2041" => history(History::RunningHours)?,
             "2051" => history(History::Minutes)?,
             "2061" => history(History::Hours)?,
+            "2071" => history(History::Alarms)?,
             "3011" => analyser(AnalyserCommand::Calibrate)?,
             "3012" => analyser(AnalyserCommand::SampleNow)?,
             "3013" => analyser(AnalyserCommand::Clean)?,
@@ -294,6 +306,7 @@ mod tests {
             "over_time_s": 10, "resends": 3, "pol_id": "a34004", "time": "2026-11-26T08:00:01+08:00", "seconds": 30,
             "minutes": 5, "password": "654321", "begin": "20261126070000", "end": "2026-11-26T00:00:00Z", "start": "000000",
             "every_h": 2, "info_id": "i13004", "value": "1.5", "lower": 1.5, "upper": 9,
+            "target": "13800138000", "at": "0830",
         });
         for (method, cn, known) in METHODS {
             let params: Map<_, _> = known
@@ -317,6 +330,17 @@ mod tests {
                 json!({"pol_id": "011", "lower": 1.5, "upper": 9}),
                 "1022 &&PolId=011,011-LowValue=1.5,011-UpValue=9&&",
             ),
+            ("set_warn_time", json!({"seconds": 60}), "1001 &&WarnTime=60&&"),
+            (
+                "set_alarm_target",
+                json!({"target": "13800138000"}),
+                "1032 &&AlarmTarget=13800138000&&",
+            ),
+            (
+                "set_report_time",
+                json!({"at": "0830"}),
+                "1042 &&ReportTime=0830&&",
+            ),
             (
                 "set_parameter",
                 json!({"pol_id": "a34004", "info_id": "i13004", "value": 1.5}),
@@ -336,6 +360,10 @@ mod tests {
             ("set_minute_interval", json!({"minutes": 7}), "MinInterval"),
             ("set_password", json!({"password": "1234567"}), "1 to 6"),
             ("set_password", json!({"password": "1;2"}), "separates"),
+            ("set_report_time", json!({"at": "2460"}), "HHMM"),
+            ("set_report_time", json!({"at": "8:30"}), "HHMM"),
+            ("set_warn_time", json!({"seconds": 0}), "1 to 99999"),
+            ("set_alarm_target", json!({"target": "1&2"}), "separates"),
             ("read_clock", json!({"colour": 1}), "no parameter `colour`"),
             ("read_clock", json!([1]), "an object"),
             (

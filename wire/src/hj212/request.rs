@@ -30,6 +30,16 @@ pub enum Request {
         /// Repeats.
         resends: u32,
     },
+    /// 1001, of 2005: seconds over a limit before the device alarms.
+    SetWarnTime(u32),
+    /// 1031, of 2005.
+    ReadAlarmTarget,
+    /// 1032, of 2005: whom the device alarms.
+    SetAlarmTarget(String),
+    /// 1041, of 2005.
+    ReadReportTime,
+    /// 1042, of 2005: when the device reports each day, `HHMM`.
+    SetReportTime(String),
     /// 1011, of one analyser or of the logger.
     ReadClock {
         /// The analyser's factor.
@@ -74,7 +84,7 @@ pub enum Request {
     StartState,
     /// 2022, a notice.
     StopState,
-    /// 2031, 2041, 2051 or 2061: what was measured in a span of time.
+    /// 2031, 2041, 2051, 2061 or 2071: what was measured in a span of time.
     History {
         /// Which.
         what: History,
@@ -129,6 +139,8 @@ pub enum History {
     RunningHours,
     Minutes,
     Hours,
+    /// Alarm records, 2005 only.
+    Alarms,
 }
 
 /// Commands that name an analyser only.
@@ -176,6 +188,11 @@ impl Request {
     pub fn cn(&self) -> &'static str {
         match self {
             Self::Timeouts { .. } => "1000",
+            Self::SetWarnTime(_) => "1001",
+            Self::ReadAlarmTarget => "1031",
+            Self::SetAlarmTarget(_) => "1032",
+            Self::ReadReportTime => "1041",
+            Self::SetReportTime(_) => "1042",
             Self::ReadClock { .. } => "1011",
             Self::SetClock { .. } => "1012",
             Self::ReadLimits { .. } => "1021",
@@ -194,6 +211,7 @@ impl Request {
                 History::RunningHours => "2041",
                 History::Minutes => "2051",
                 History::Hours => "2061",
+                History::Alarms => "2071",
             },
             Self::Analyser { what, .. } => match what {
                 AnalyserCommand::Calibrate => "3011",
@@ -296,6 +314,16 @@ impl Request {
                 ("OverTime", over_time_s.to_string()),
                 ("ReCount", resends.to_string()),
             ],
+            Self::SetWarnTime(seconds) => {
+                let is_right = (1..=99_999).contains(seconds);
+                vec![("WarnTime", allowed(*seconds, is_right, "WarnTime", "1 to 99999")?)]
+            }
+            Self::SetAlarmTarget(target) => vec![("AlarmTarget", target.clone())],
+            Self::SetReportTime(at) => {
+                let is_digits = at.len() == 4 && at.bytes().all(|b| b.is_ascii_digit());
+                let is_right = is_digits && at[..2] < *"24" && at[2..] < *"60";
+                vec![("ReportTime", allowed(at, is_right, "ReportTime", "HHMM")?)]
+            }
             Self::ReadClock { pol_id } => polled(pol_id),
             Self::SetClock { pol_id, time } => {
                 let mut fields = polled(pol_id);
@@ -363,7 +391,9 @@ impl Request {
                     (format!("{info_id}-Info"), value.clone()),
                 ]);
             }
-            Self::ReadRtdInterval
+            Self::ReadAlarmTarget
+            | Self::ReadReportTime
+            | Self::ReadRtdInterval
             | Self::ReadMinuteInterval
             | Self::StartRealTime
             | Self::StopRealTime

@@ -7,7 +7,7 @@ use onemap_model::Timestamp;
 use super::held::Held;
 use super::{Given, Line, is_blank, raw};
 use crate::hj212::{
-    Framer, JoinFault, JoinLimits, Joined, Joiner, Piece, Segment, Sender, decode, readings, view,
+    Framer, JoinFault, JoinLimits, Joined, Joiner, Piece, Segment, Sender, decode_with, readings, view,
 };
 
 /// Bytes in front of a segment.
@@ -77,8 +77,8 @@ impl Stream {
                 return;
             }
         };
-        let segment = match decode(&frame, given.key.as_ref()) {
-            Ok(segment) => segment,
+        let segment = match decode_with(&frame, &given.keys) {
+            Ok((segment, _)) => segment,
             Err(error) => {
                 let shows = HEAD + error.at();
                 let line = Line::fault(at, shows, bytes.len(), error.code(), error.to_string());
