@@ -162,7 +162,7 @@ impl Disk {
     }
 
     pub(super) fn keep_lost(&self, lost: &[Lost]) -> Result<(), HistoryError> {
-        let row = serde_json::to_vec(lost).unwrap_or_default();
+        let row = serde_json::to_vec(lost).expect("numbers and names are JSON, and memory takes every byte");
         let mut batch =
             OwnedWriteBatch::with_capacity(self.db.clone(), 1).durability(Some(PersistMode::SyncAll));
         batch.insert(&self.meta, LOST, chunk::seal(LOST, row));

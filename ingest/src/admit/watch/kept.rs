@@ -3,8 +3,6 @@
 //! A city of a million series writes it whole every few minutes, so a number stands as its step from one that it
 //! is near: some 20 bytes a series instead of a hundred.
 
-use std::collections::HashMap;
-
 use onemap_model::{DeviceId, Quantity};
 
 use super::{Clock, DeviceWatch, SeriesWatch, Watch};
@@ -24,7 +22,6 @@ impl Watch {
         let mut out = Vec::with_capacity(4096 + 80 * devices.len() + 28 * n_series);
         out.push(FORMAT);
         let names: Vec<Quantity> = Quantity::all().collect();
-        let numbers: HashMap<Quantity, usize> = names.iter().copied().zip(0..).collect();
         put(&mut out, names.len() as u64);
         for quantity in &names {
             put_text(&mut out, quantity.name());
@@ -39,7 +36,11 @@ impl Watch {
             device.clock.encode(&mut out);
             put(&mut out, device.series.len() as u64);
             for ((quantity, channel), s) in device.names.iter().zip(&device.series) {
-                put(&mut out, numbers.get(quantity).map_or(0, |n| *n as u64));
+                let number = names.binary_search(quantity);
+                put(
+                    &mut out,
+                    number.expect("all lists every quantity, in order") as u64,
+                );
                 put(&mut out, u64::from(*channel));
                 put(&mut out, u64::from(s.n_same));
                 put(&mut out, u64::from(s.cadence_s));
