@@ -45,9 +45,12 @@ fn a_foreign_device_s_reading_is_kept_placed_and_seen_and_no_other_device_hears_
 
     let sent = server.publish(&token, "v1/devices/me/telemetry", r#"{"temperature":21.5}"#);
     assert!(sent.status.success(), "{sent:?}");
-    let latest = wait_for("the reading", Duration::from_secs(5), || {
+    wait_for("the reading", Duration::from_secs(10), || {
         server.latest("station-7", "temperature")
     });
+    // A value is seen as soon as it is folded, what it is judged as at the end of its batch.
+    server.caught_up();
+    let latest = server.latest("station-7", "temperature").unwrap();
     assert_eq!(latest["value"], 21.5);
     assert_eq!(latest["unit"], "Cel");
     assert_eq!(latest["division"], "630102");
