@@ -7,6 +7,7 @@
 pub mod air;
 pub mod decimal;
 mod edition;
+pub mod hour;
 pub mod noise;
 pub mod rain;
 pub mod stage;

@@ -4,11 +4,13 @@
 mod day;
 mod index;
 mod limits;
+mod station;
 mod year;
 
 pub use day::{Day, EIGHT_HOURS, day_of};
 pub use index::{AirIndex, AirStandard, Level, PollutantName, standards};
 pub use limits::{AirLimit, AirLimits, Class, ClassName, Judged, Validity, limits};
+pub use station::{DAY_MS, StationHours, daily_index, day_value, hourly_index};
 pub use year::{Year, YearStandard, YearStandards, percentile, year_standards};
 
 use serde::{Deserialize, Serialize};

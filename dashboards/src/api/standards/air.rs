@@ -9,21 +9,20 @@ use axum::response::Response;
 use onemap_model::scope::Permission;
 use onemap_model::{Quantity, Timestamp};
 use onemap_standards::air::{
-    AirIndex, AirLimit, Averaging, Class, Judged, Pollutant, Validity, day_of, limits, standards,
+    AirIndex, AirLimit, Averaging, Class, DAY_MS, Judged, Pollutant, StationHours, day_value, limits,
+    standards,
 };
+use onemap_standards::hour::{Came, HOUR_MS, Make};
 use onemap_store::engine::StoreError;
 use serde::{Deserialize, Serialize};
 
 use super::asked::{Asked, Question};
-use super::hours::{Came, HOUR_MS, Hour, Make};
 use crate::api::query::kept::KeptRow;
 use crate::api::rows::{self, Turns};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::Params;
 use crate::views::Views;
-
-const DAY_MS: i64 = 24 * HOUR_MS;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -166,15 +165,13 @@ struct Station<'a> {
     class: Class,
 }
 
-type Hours = BTreeMap<Pollutant, BTreeMap<i64, Hour>>;
-
 impl Station<'_> {
     /// Hours of all pollutants from before a first end to a last one.
-    fn hours(&self, views: &Views, start: i64, last: i64) -> Result<Hours, StoreError> {
+    fn hours(&self, views: &Views, start: i64, last: i64) -> Result<StationHours, StoreError> {
         // How much of an hour is enough has not changed between editions; the last one's is asked for.
         let law = limits().at(Timestamp::from_ms(last));
         let hour_minutes = law.map_or(60, |law| law.validity.hour_minutes);
-        let mut all = Hours::new();
+        let mut all = StationHours::new();
         for pollutant in Pollutant::ALL {
             if let Some(quantity) = Quantity::named(pollutant.quantity()) {
                 let span = (start, last);
@@ -213,7 +210,14 @@ impl Station<'_> {
             let values = hours.iter().filter_map(|(pollutant, hours)| {
                 let law = law?;
                 let limit = law.limit(Pollutant::O3, Averaging::EightHours, self.class);
-                Some((*pollutant, day(*pollutant, hours, end, limit, &law.validity)?))
+                let (day, came) = day_value(*pollutant, hours, end, limit, &law.validity)?;
+                let value = Value {
+                    value: day.value,
+                    n: Some(day.n),
+                    valid: day.is_valid,
+                    came,
+                };
+                Some((*pollutant, value))
             });
             self.item(at, By::Day, values.collect())
         });
@@ -272,31 +276,4 @@ fn nothing() -> AirIndex {
         iaqi: BTreeMap::new(),
         missing: Pollutant::ALL.to_vec(),
     }
-}
-
-/// A pollutant's day from its valid hours.
-fn day(
-    pollutant: Pollutant,
-    hours: &BTreeMap<i64, Hour>,
-    end: i64,
-    limit: Option<f64>,
-    validity: &Validity,
-) -> Option<Value> {
-    let mut said = [None; 24];
-    let mut came = Came::default();
-    for (i, slot) in said.iter_mut().enumerate() {
-        let hour_end = end - DAY_MS + (i as i64 + 1) * HOUR_MS;
-        if let Some(hour) = hours.get(&hour_end).filter(|hour| hour.is_valid) {
-            *slot = Some(hour.value);
-            came = came.with(hour.came);
-        }
-    }
-    let by_eight_hours = pollutant == Pollutant::O3;
-    let day = day_of(&said, by_eight_hours, limit, validity)?;
-    Some(Value {
-        value: day.value,
-        n: Some(day.n),
-        valid: day.is_valid,
-        came,
-    })
 }

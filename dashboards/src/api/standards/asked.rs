@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onemap_model::{Device, Quantity, Scope, Timestamp};
+use onemap_standards::hour::{HOUR_MS, Hour, Make};
 use onemap_store::engine::StoreError;
 use onemap_store::history::SeriesInfo;
 
-use super::hours::{HOUR_MS, Hour, Make, Said};
+use super::hours::Said;
 use crate::api::query::kept::KeptRow;
 use crate::api::query::span::Span;
 use crate::api::time;

@@ -7,11 +7,11 @@ use axum::extract::State;
 use axum::response::Response;
 use onemap_model::scope::Permission;
 use onemap_model::{Quantity, Timestamp};
+use onemap_standards::hour::{Came, HOUR_MS, Make};
 use onemap_standards::rain::{Grade, standards};
 use serde::{Deserialize, Serialize};
 
 use super::asked::{Asked, Question};
-use super::hours::{Came, HOUR_MS, Make};
 use crate::api::query::kept::KeptRow;
 use crate::api::rows::{self, Turns};
 use crate::auth::Caller;

@@ -1,0 +1,195 @@
+//! What a device said in each hour: its own hour value, or mean, level or total of what it said within the hour.
+//!
+//! An hour is without its beginning and with its end, and is called by its end.
+
+use std::collections::BTreeMap;
+
+use onemap_model::{Quality, Timestamp};
+use serde::Serialize;
+
+/// Milliseconds of an hour.
+pub const HOUR_MS: i64 = 3_600_000;
+const MINUTE_MS: i64 = 60_000;
+/// Channel of hour values (HJ 212 gives them a channel of their own), and of what is worked out for an hour.
+pub const OF_HOURS: u16 = 20;
+/// Channel of day values.
+pub const OF_DAYS: u16 = 30;
+/// Where a device says hour means, the first that said something speaks for its hour: the channel of hours,
+/// that of devices with one channel, the minute data of HJ 212.
+pub const CHANNELS: [u16; 3] = [OF_HOURS, 0, 10];
+
+/// What was said of one hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Hour {
+    /// Mean, level or total.
+    pub value: f64,
+    /// Whether enough of the hour was measured.
+    pub is_valid: bool,
+    /// How it came.
+    pub came: Came,
+}
+
+/// How values came that something is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Came {
+    /// One of them came late: after newer ones, or out of a backlog or an import.
+    pub late: bool,
+    /// One of them replaced another.
+    pub revised: bool,
+}
+
+impl Came {
+    /// Both.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            late: self.late || other.late,
+            revised: self.revised || other.revised,
+        }
+    }
+    /// All of these hours.
+    pub fn of<'a>(hours: impl Iterator<Item = &'a Hour>) -> Self {
+        hours.fold(Self::default(), |all, hour| all.with(hour.came))
+    }
+}
+
+/// What becomes of the values of one hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Make {
+    /// Their mean.
+    Mean,
+    /// The level of their mean energy, dB.
+    Level,
+    /// Their sum.
+    Total,
+}
+
+/// Hours of one series in the making.
+pub struct Hours {
+    make: Make,
+    sums: BTreeMap<i64, Sum>,
+}
+
+/// An hour in the making.
+#[derive(Default)]
+struct Sum {
+    sum: f64,
+    n: u32,
+    /// Minutes of the hour in which something was said, a bit each.
+    minutes: u64,
+    is_at_end: bool,
+    came: Came,
+}
+
+/// The end of the hour that a time belongs to, both in ms.
+pub fn end_of(at: Timestamp) -> i64 {
+    (at.ms() + HOUR_MS - 1).div_euclid(HOUR_MS) * HOUR_MS
+}
+
+impl Hours {
+    /// None yet.
+    pub fn new(make: Make) -> Self {
+        Self {
+            make,
+            sums: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a value that was measured at a time. Values that may not be judged by, and numbers that are none, are
+    /// left out.
+    pub fn add(&mut self, at: Timestamp, number: f64, quality: Quality) {
+        if !number.is_finite() || !quality.judgeable() {
+            return;
+        }
+        let number = match self.make {
+            Make::Level => 10f64.powf(number / 10.0),
+            Make::Mean | Make::Total => number,
+        };
+        let end = end_of(at);
+        self.sums.entry(end).or_default().add(at, number, quality, end);
+    }
+
+    /// The hours by their ends in ms. `cadence_s` are the seconds from one value to the next, 0 when nobody said;
+    /// `hour_minutes` the minutes of an hour that it needs to be valid.
+    pub fn finish(self, cadence_s: u32, hour_minutes: usize) -> impl Iterator<Item = (i64, Hour)> {
+        let make = self.make;
+        let sums = self.sums.into_iter();
+        sums.map(move |(end, sum)| (end, sum.hour(make, cadence_s, hour_minutes)))
+    }
+}
+
+impl Sum {
+    fn add(&mut self, at: Timestamp, number: f64, quality: Quality, end: i64) {
+        self.sum += number;
+        self.n += 1;
+        let into = (at.ms() - 1 - (end - HOUR_MS)) / MINUTE_MS;
+        self.minutes |= 1 << into.clamp(0, 59);
+        self.is_at_end = at.ms() == end;
+        self.came = self.came.with(Came {
+            late: quality.has(Quality::RESENT),
+            revised: quality.has(Quality::REVISED),
+        });
+    }
+
+    fn hour(&self, make: Make, cadence_s: u32, hour_minutes: usize) -> Hour {
+        // One value at the end of an hour stands for the hour, unless its device is known to say more of them.
+        let is_hour_value = self.n == 1 && self.is_at_end && !(1..3600).contains(&cadence_s);
+        let minutes = match cadence_s {
+            0 => self.minutes.count_ones() as usize,
+            cadence => (u64::from(self.n) * u64::from(cadence) / 60) as usize,
+        };
+        let mean = self.sum / f64::from(self.n);
+        Hour {
+            value: match make {
+                Make::Mean => mean,
+                Make::Level => 10.0 * mean.log10(),
+                Make::Total => self.sum,
+            },
+            is_valid: is_hour_value || minutes >= hour_minutes,
+            came: self.came,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hour(cadence_s: u32, said: &[(i64, f64)]) -> Hour {
+        let mut hours = Hours::new(Make::Mean);
+        for (minute, value) in said {
+            let at = Timestamp::from_ms(minute * MINUTE_MS);
+            hours.add(at, *value, Quality::GOOD);
+            hours.add(at, 900.0, Quality::SUSPECT);
+            hours.add(at, f64::NAN, Quality::GOOD);
+        }
+        let made: Vec<_> = hours.finish(cadence_s, 45).collect();
+        assert_eq!((made.len(), made[0].0), (1, HOUR_MS));
+        made[0].1
+    }
+
+    #[test]
+    fn an_hour_needs_45_minutes_or_its_own_value() {
+        let each = |step: i64, n: i64| -> Vec<(i64, f64)> { (1..=n).map(|i| (i * step, 10.0)).collect() };
+        for (cadence_s, said, want) in [
+            (3600, vec![(60, 10.0)], true),
+            (0, vec![(60, 10.0)], true),
+            // A device of minutes that said one of them.
+            (60, vec![(60, 10.0)], false),
+            (0, vec![(59, 10.0)], false),
+            (60, each(1, 45), true),
+            (60, each(1, 44), false),
+            (0, each(1, 45), true),
+            (0, each(1, 44), false),
+            (300, each(5, 9), true),
+            (300, each(5, 8), false),
+        ] {
+            let found = hour(cadence_s, &said);
+            assert_eq!(
+                (found.value, found.is_valid),
+                (10.0, want),
+                "{cadence_s}: {said:?}"
+            );
+        }
+    }
+}
