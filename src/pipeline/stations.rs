@@ -34,7 +34,9 @@ const CLOCK_ASKED: Duration = Duration::from_secs(60);
 /// The message of a record: one frame, or all packets of one, one behind the other.
 fn sl651_message(frame: &Frame<'_>) -> Result<sl651::Frame, String> {
     let mut packets = sl651::Packets::default();
-    for piece in sl651::Framer::new().push(frame.payload) {
+    let mut framer = sl651::Framer::new();
+    let pieces = framer.push(frame.payload);
+    for piece in pieces.into_iter().chain(framer.give_up()) {
         match piece {
             sl651::Piece::Frame { frame: read, .. } => {
                 if let (sl651::Taken::Whole(whole), _) = packets.take(frame.received_at, read) {

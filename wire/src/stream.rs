@@ -1,9 +1,9 @@
 //! Cuts frames that say their own length out of a stream of bytes that come merged, split and dirty.
 //!
 //! What looks like a beginning and turns out to be none is gone over again from its second byte, so a mark that stands
-//! inside data never hides a frame. Every byte is told exactly once, in a frame or in a fault.
-
-use std::marker::PhantomData;
+//! inside data never hides a frame. Every byte is told exactly once, in a frame or in a fault, and the same bytes give the
+//! same frames and faults however they are split: a fault ends with its frame when that is whole but for its end or checksum,
+//! and otherwise where the next frame begins, where nothing more is waited for, or when it is as long as the longest frame.
 
 /// Bytes that belong to no good frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,31 +47,52 @@ pub trait Framing {
     fn truncated(bytes: &[u8]) -> Self::Error;
     /// Whether an error only says that no frame starts here.
     fn is_noise(error: &Self::Error) -> bool;
+    /// How many bytes the frame has that starts with the first byte, by what it says itself; `None` when that is no frame's
+    /// beginning or not known yet.
+    fn announced(bytes: &[u8]) -> Option<usize>;
 }
 
 /// Cuts one connection's stream into frames. Between calls it keeps at most [`Framer::LIMIT`] bytes.
 #[derive(Debug)]
-pub struct Framer<P> {
-    /// The bytes that wait for the rest of their frame.
+pub struct Framer<P: Framing> {
+    /// A fault that has not ended, and the bytes that wait for the rest of their frame.
     kept: Vec<u8>,
     /// Offset of `kept` in the stream.
     at: u64,
-    protocol: PhantomData<P>,
+    /// The fault that `kept` begins with.
+    bad: Option<Bad<P::Error>>,
 }
 
-impl<P> Default for Framer<P> {
+/// Bytes that belong to no frame, so far.
+#[derive(Debug)]
+struct Bad<E> {
+    n: usize,
+    error: E,
+    what: What,
+}
+
+/// What looks like a frame tells more than what does not, and a whole one most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    Noise,
+    Begun,
+    /// With its bytes.
+    Whole(usize),
+}
+
+impl<P: Framing> Default for Framer<P> {
     fn default() -> Self {
         Self {
             kept: Vec::new(),
             at: 0,
-            protocol: PhantomData,
+            bad: None,
         }
     }
 }
 
 impl<P: Framing> Framer<P> {
-    /// Most bytes that wait for the rest of their frame: one less than the longest frame.
-    pub const LIMIT: usize = P::LONGEST - 1;
+    /// Most bytes that wait: a fault as long as the longest frame, less its last byte, and a frame without its last byte.
+    pub const LIMIT: usize = 2 * (P::LONGEST - 1);
 
     /// A stream from its first byte.
     pub fn new() -> Self {
@@ -86,79 +107,150 @@ impl<P: Framing> Framer<P> {
     pub fn give_up(&mut self) -> Vec<Piece<P::Frame, P::Error>> {
         self.cut(&[], true)
     }
-    /// How many bytes wait for the rest of their frame.
+    /// How many bytes wait for the rest of their frame, or for the end of their fault.
     pub fn n_waiting(&self) -> usize {
         self.kept.len()
     }
 
     /// Takes the next bytes; with `is_last` nothing more is waited for and nothing is kept.
     fn cut(&mut self, bytes: &[u8], is_last: bool) -> Vec<Piece<P::Frame, P::Error>> {
-        self.kept.extend_from_slice(bytes);
-        let mut pieces = Vec::new();
-        let kept = std::mem::take(&mut self.kept);
-        // Start of the bytes that belong to no frame, and why.
-        let mut bad: Option<(usize, P::Error)> = None;
-        let mut here = 0;
-        let fault = |bad: &mut Option<(usize, P::Error)>, end: usize, pieces: &mut Vec<_>| {
-            if let Some((from, error)) = bad.take() {
-                pieces.push(Piece::Fault(Fault {
-                    error,
-                    at: self.at + from as u64,
-                    skipped: kept[from..end].to_vec(),
-                }));
-            }
+        let mut kept = std::mem::take(&mut self.kept);
+        kept.extend_from_slice(bytes);
+        let mut cut = Cut {
+            kept: &kept,
+            told: 0,
+            at: self.at,
+            bad: self.bad.take(),
+            pieces: Vec::new(),
         };
-        while here < kept.len() {
-            let rest = &kept[here..];
+        loop {
+            let rest = &kept[cut.told + cut.n_bad()..];
+            if rest.is_empty() {
+                break;
+            }
             match P::at_start(rest) {
-                Ok(Some((frame, size))) => {
-                    fault(&mut bad, here, &mut pieces);
-                    pieces.push(Piece::Frame {
-                        frame,
-                        at: self.at + here as u64,
-                        bytes: rest[..size].to_vec(),
-                    });
-                    here += size;
-                }
+                Ok(Some((frame, size))) => cut.frame(frame, size),
                 Ok(None) if !is_last => break,
-                Ok(None) => {
-                    bad.get_or_insert_with(|| (here, P::truncated(rest)));
-                    here += 1;
-                }
+                Ok(None) => cut.add(P::truncated(rest), What::Begun, P::LONGEST),
                 Err(error) => {
-                    // A begun frame that turns out bad tells more than the noise before it.
-                    if bad.as_ref().is_some_and(|(_, first)| P::is_noise(first)) && !P::is_noise(&error) {
-                        fault(&mut bad, here, &mut pieces);
-                    }
-                    bad.get_or_insert((here, error));
-                    here += 1;
+                    let what = match P::announced(rest) {
+                        Some(size) if size <= rest.len() => What::Whole(size),
+                        _ if P::is_noise(&error) => What::Noise,
+                        _ => What::Begun,
+                    };
+                    cut.add(error, what, P::LONGEST);
                 }
             }
         }
-        fault(&mut bad, here, &mut pieces);
-        self.at += here as u64;
-        self.kept = kept[here..].to_vec();
+        if is_last {
+            cut.fault();
+        }
+        let Cut {
+            told, bad, pieces, ..
+        } = cut;
+        self.at += told as u64;
+        self.bad = bad;
+        kept.drain(..told);
+        if !kept.is_empty() {
+            self.kept = kept;
+        }
         pieces
     }
 }
 
-/// Every byte of a stream, given in pieces of `size`, is told once and in its place, in a frame that reads back or in a
-/// fault; what waits stays below the limit.
+/// One call's work.
+struct Cut<'a, F, E> {
+    kept: &'a [u8],
+    /// Bytes of `kept` that are told; those of `bad` are behind them.
+    told: usize,
+    /// Offset of `kept` in the stream.
+    at: u64,
+    bad: Option<Bad<E>>,
+    pieces: Vec<Piece<F, E>>,
+}
+
+impl<F, E> Cut<'_, F, E> {
+    fn n_bad(&self) -> usize {
+        self.bad.as_ref().map_or(0, |bad| bad.n)
+    }
+
+    fn take(&mut self, n: usize) -> (u64, Vec<u8>) {
+        let (at, bytes) = (
+            self.at + self.told as u64,
+            self.kept[self.told..self.told + n].to_vec(),
+        );
+        self.told += n;
+        (at, bytes)
+    }
+
+    fn frame(&mut self, frame: F, size: usize) {
+        self.fault();
+        let (at, bytes) = self.take(size);
+        self.pieces.push(Piece::Frame { frame, at, bytes });
+    }
+
+    /// Tells the bad bytes as they are.
+    fn fault(&mut self) {
+        if let Some(Bad { n, error, .. }) = self.bad.take() {
+            let (at, skipped) = self.take(n);
+            self.pieces.push(Piece::Fault(Fault { error, at, skipped }));
+        }
+    }
+
+    /// One byte more is bad.
+    fn add(&mut self, error: E, what: What, longest: usize) {
+        let is_more = |bad: &Bad<E>| match (bad.what, what) {
+            (What::Whole(_), _) => false,
+            (before, what) => before < what,
+        };
+        if self.bad.as_ref().is_some_and(is_more) {
+            self.fault();
+        }
+        let bad = self.bad.get_or_insert(Bad { n: 0, error, what });
+        bad.n += 1;
+        let most = match bad.what {
+            What::Whole(size) => size,
+            _ => longest,
+        };
+        if bad.n >= most {
+            self.fault();
+        }
+    }
+}
+
+/// A stream in pieces of these sizes, again and again, and then no more.
 #[cfg(test)]
-pub(crate) fn is_told_byte_by_byte<P>(
+fn cut_into<P: Framing>(stream: &[u8], sizes: &[usize]) -> Vec<Piece<P::Frame, P::Error>> {
+    let mut framer = Framer::<P>::new();
+    let mut pieces = Vec::new();
+    let mut rest = stream;
+    for size in sizes.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let (next, later) = rest.split_at((*size).min(rest.len()));
+        pieces.extend(framer.push(next));
+        rest = later;
+        assert!(framer.n_waiting() <= Framer::<P>::LIMIT);
+    }
+    pieces.extend(framer.give_up());
+    assert_eq!(framer.n_waiting(), 0);
+    pieces
+}
+
+/// A stream gives the same frames and faults in pieces of these sizes, byte by byte, and at once. Every byte is told once and
+/// in its place, in a frame that reads back or in a fault; what waits stays below the limit.
+#[cfg(test)]
+pub(crate) fn is_told_however_cut<P>(
     stream: &[u8],
-    size: usize,
+    sizes: &[usize],
     decode: impl Fn(&[u8]) -> Result<P::Frame, P::Error>,
 ) where
     P: Framing<Frame: PartialEq + std::fmt::Debug, Error: PartialEq + std::fmt::Debug>,
 {
-    let mut framer = Framer::<P>::new();
-    let mut pieces = Vec::new();
-    for chunk in stream.chunks(size) {
-        pieces.extend(framer.push(chunk));
-        assert!(framer.n_waiting() <= Framer::<P>::LIMIT);
-    }
-    pieces.extend(framer.give_up());
+    let pieces = cut_into::<P>(stream, &[stream.len()]);
+    assert_eq!(pieces, cut_into::<P>(stream, sizes));
+    assert_eq!(pieces, cut_into::<P>(stream, &[1]));
     let mut told = Vec::new();
     for piece in pieces {
         let (at, bytes) = match piece {

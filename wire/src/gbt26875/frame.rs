@@ -194,6 +194,10 @@ impl Framing for Frame {
     fn is_noise(error: &Error) -> bool {
         matches!(error, Error::NoStart { .. })
     }
+
+    fn announced(bytes: &[u8]) -> Option<usize> {
+        size(bytes).ok().flatten()
+    }
 }
 
 /// Bytes of a stream that belong to no good frame.

@@ -1,8 +1,8 @@
 //! Frames out of a byte stream, however it is cut: `##`, length, data segment, CRC, CR LF.
 //!
 //! What is no frame comes out as a [`Fault`] with its place and its bytes, and the search goes on at the
-//! next `##`. The same bytes give the same frames and faults however they are split into pieces; only
-//! bytes between frames may come in more than one fault.
+//! next `##`. The same bytes give the same frames and faults however they are split into pieces: what is
+//! skipped belongs to its fault up to the next `##`, the end of the wait ([`Framer::give_up`]) or 4,096 bytes.
 
 use super::crc::{crc, hex4, modbus_crc};
 use crate::stream;
@@ -14,6 +14,8 @@ pub const MAX_SEGMENT: usize = 8192;
 pub const STANDARD_SEGMENT: usize = 1024;
 const HEAD: usize = 6;
 const TAIL: usize = 6;
+/// Longest fault, unless its frame is longer: what is kept of one in the quarantine.
+const MAX_FAULT: usize = 4096;
 
 /// A whole frame whose CRC fits, or that is encrypted so that its CRC is to be checked after.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,8 +128,10 @@ pub struct Framer {
     buffer: Vec<u8>,
     /// Offset in the stream of the first byte of `buffer`.
     start: u64,
-    /// How much of `buffer` was looked at in vain for the end of its frame.
+    /// How much of `buffer` was looked at in vain for the end of its frame, or for the next head.
     searched: usize,
+    /// What is wrong with the first bytes of `buffer`, where, and how many of them are its own at least.
+    bad: Option<(FaultKind, usize, usize)>,
 }
 
 impl Default for Framer {
@@ -141,6 +145,8 @@ enum Look {
     More,
     /// So many bytes are one frame.
     Frame(usize, Frame),
+    /// So many bytes are one frame, and it is wrong: what follows is not its.
+    Wrong(FaultKind, usize, usize),
     /// What begins here is none; skip at least so many bytes.
     Fault(FaultKind, usize, usize),
 }
@@ -153,6 +159,7 @@ impl Framer {
             buffer: Vec::new(),
             start: 0,
             searched: 0,
+            bad: None,
         }
     }
 
@@ -174,26 +181,26 @@ impl Framer {
     }
 
     fn next_piece(&mut self) -> Option<Piece> {
-        if !self.buffer.starts_with(b"##") {
-            let n = self.garbage()?;
-            return Some(self.fault(FaultKind::Garbage, 0, n));
-        }
-        match self.look() {
-            Look::More => None,
-            Look::Frame(n, frame) => Some(Piece::Frame {
-                frame,
-                at: self.start,
-                bytes: self.take(n),
-            }),
-            Look::Fault(kind, at, least) => {
-                let n = match kind {
-                    // These frames are whole: what follows is not theirs.
-                    FaultKind::CrcMismatch | FaultKind::CrcModbus | FaultKind::CrcNotHex => least,
-                    _ => self.to_next_head(least),
-                };
-                Some(self.fault(kind, at, n))
+        if self.bad.is_none() {
+            match self.look() {
+                Look::More => return None,
+                Look::Frame(n, frame) => {
+                    return Some(Piece::Frame {
+                        frame,
+                        at: self.start,
+                        bytes: self.take(n),
+                    });
+                }
+                Look::Wrong(kind, at, n) => return Some(self.fault(kind, at, n)),
+                Look::Fault(kind, at, least) => {
+                    self.bad = Some((kind, at, least));
+                    self.searched = 0;
+                }
             }
         }
+        let (kind, at, least) = self.bad?;
+        let n = self.find_next_head(least)?;
+        Some(self.fault(kind, at, n))
     }
 
     fn last_piece(&mut self) -> Option<Piece> {
@@ -203,29 +210,25 @@ impl Framer {
         if self.buffer.is_empty() {
             return None;
         }
-        let (kind, least) = match self.buffer.starts_with(b"##") {
-            true => (FaultKind::CutOff, 2),
-            false => (FaultKind::Garbage, 1),
-        };
-        let n = self.to_next_head(least);
-        let at = if kind == FaultKind::CutOff { n } else { 0 };
-        Some(self.fault(kind, at, n))
-    }
-
-    /// How many bytes in front of the next `##` are no frame, when they can be said: a head follows, a line
-    /// ends or they are many.
-    fn garbage(&self) -> Option<usize> {
-        if let Some(head) = find(&self.buffer, b"##") {
-            return Some(head);
+        // No head stands behind what is already known to be wrong.
+        if let Some((kind, at, _)) = self.bad {
+            return Some(self.fault(kind, at, self.buffer.len()));
         }
-        // The last byte may be the first half of a head.
-        let sure = self.buffer.len() - usize::from(self.buffer.ends_with(b"#"));
-        let many = self.buffer.len() > self.limit.max(STANDARD_SEGMENT);
-        (sure > 0 && (many || self.buffer.ends_with(b"\n"))).then_some(sure)
+        if !self.buffer.starts_with(b"##") {
+            return Some(self.fault(FaultKind::Garbage, 0, self.buffer.len()));
+        }
+        let head = find(&self.buffer[2..], b"##").map(|head| 2 + head);
+        let n = head.unwrap_or(self.buffer.len());
+        Some(self.fault(FaultKind::CutOff, n, n))
     }
 
     fn look(&mut self) -> Look {
         let buffer = &self.buffer;
+        match buffer.as_slice() {
+            [] | [b'#'] => return Look::More,
+            [b'#', b'#', ..] => {}
+            _ => return Look::Fault(FaultKind::Garbage, 0, 1),
+        }
         let Some(length) = buffer.get(2..HEAD) else {
             // What is not a digit shows before all four are there.
             return match buffer[2..].iter().position(|b| !b.is_ascii_digit()) {
@@ -246,8 +249,8 @@ impl Framer {
         // Neither the end of a frame nor the beginning of one is part of a segment.
         let from = self.searched.max(HEAD);
         let within = &buffer[..buffer.len().min(end)];
-        if let Some((kind, at, least)) = border(within, from, end) {
-            return Look::Fault(kind, at, least);
+        if let Some((kind, at, n)) = border(within, from, end) {
+            return Look::Wrong(kind, at, n);
         }
         if buffer.len() < end {
             self.searched = within.len().saturating_sub(BORDER - 1);
@@ -257,7 +260,7 @@ impl Framer {
         if &buffer[end - 2..end] == b"\r\n" {
             let sent = &buffer[end - TAIL..end - 2];
             return match hex4(sent) {
-                None => Look::Fault(FaultKind::CrcNotHex, end - TAIL, end),
+                None => Look::Wrong(FaultKind::CrcNotHex, end - TAIL, end),
                 Some(value) => self.checked(value, sent, body, declared, end),
             };
         }
@@ -274,7 +277,7 @@ impl Framer {
                 true => FaultKind::CrcModbus,
                 false => FaultKind::CrcMismatch,
             };
-            return Look::Fault(kind, end - TAIL, end);
+            return Look::Wrong(kind, end - TAIL, end);
         }
         let frame = Frame {
             segment: body.to_vec(),
@@ -302,10 +305,10 @@ impl Framer {
                 let body = &within[HEAD..stop - TAIL];
                 match hex4(sent) {
                     Some(value) => self.checked(value, sent, body, declared, stop),
-                    None => Look::Fault(FaultKind::CrcNotHex, stop - TAIL, stop),
+                    None => Look::Wrong(FaultKind::CrcNotHex, stop - TAIL, stop),
                 }
             }
-            Some((kind, at, least)) => Look::Fault(kind, at, least),
+            Some((kind, at, n)) => Look::Wrong(kind, at, n),
             None if self.buffer.len() >= most => Look::Fault(FaultKind::LengthMismatch, end - 2, 2),
             None => {
                 self.searched = within.len().saturating_sub(BORDER - 1);
@@ -314,13 +317,21 @@ impl Framer {
         }
     }
 
-    /// How many bytes to skip so that the buffer begins with a head again; at least `least`.
-    fn to_next_head(&self, least: usize) -> usize {
-        let least = least.min(self.buffer.len());
-        let rest = &self.buffer[least..];
-        match find(rest, b"##") {
-            Some(head) => least + head,
-            None => self.buffer.len() - usize::from(rest.ends_with(b"#")),
+    /// How many bytes to skip so that the buffer begins with a head again, at least `least`; as many as one fault holds when
+    /// no head is among them. `None` when more bytes are needed to say it.
+    fn find_next_head(&mut self, least: usize) -> Option<usize> {
+        let most = MAX_FAULT.min(HEAD + self.limit + TAIL).max(least);
+        let from = self.searched.max(least);
+        // One byte more: the last one of the fault may be the first half of a head.
+        let within = &self.buffer[..self.buffer.len().min(most + 1)];
+        let head = within.get(from..).and_then(|rest| find(rest, b"##"));
+        match head {
+            Some(head) => Some(from + head),
+            None if within.len() > most => Some(most),
+            None => {
+                self.searched = within.len().saturating_sub(1);
+                None
+            }
         }
     }
 
@@ -336,6 +347,7 @@ impl Framer {
         let rest = self.buffer.split_off(n);
         self.start += n as u64;
         self.searched = 0;
+        self.bad = None;
         std::mem::replace(&mut self.buffer, rest)
     }
 }
@@ -345,7 +357,7 @@ const BORDER: usize = 9;
 
 /// The first place from `from` on that cannot be inside a segment: the end of a frame (`&&`, four hexadecimal
 /// digits, CR LF) other than at `end`, or the beginning of one (`##`, four digits, `QN=` or `ST=`). What it is,
-/// where, and how many bytes to skip.
+/// where, and where what came before it ends.
 fn border(bytes: &[u8], from: usize, end: usize) -> Option<(FaultKind, usize, usize)> {
     (from..bytes.len()).find_map(|i| {
         let rest = &bytes[i..];

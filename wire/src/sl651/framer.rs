@@ -45,6 +45,10 @@ impl Framing for Frame {
     fn is_noise(error: &Error) -> bool {
         matches!(error, Error::NoStart { .. })
     }
+
+    fn announced(bytes: &[u8]) -> Option<usize> {
+        Some(Head::read(bytes).ok()??.frame_size())
+    }
 }
 
 #[cfg(test)]
@@ -118,7 +122,19 @@ mod tests {
         let mut wrong_end = good();
         wrong_end[22] = 0x04;
         assert_eq!(told(&framer.push(&wrong_end)), [("end_character", 75, 25)]);
-        assert_eq!(told(&framer.push(b"noise")), [("no_start", 100, 5)]);
+        assert_eq!(
+            told(&framer.push(&[&bad[..], b"noise"].concat())),
+            [("crc", 100, 25)]
+        );
+        assert_eq!(told(&framer.give_up()), [("no_start", 125, 5)]);
+        // What is wrong before it says how long it is takes what follows with it, up to a frame's beginning.
+        let mut wrong_way = good();
+        wrong_way[11] = 0x70;
+        let told = told(&framer.push(&[wrong_way, bad, good()].concat()));
+        assert_eq!(
+            told,
+            [("direction", 130, 25), ("crc", 155, 25), ("frame", 180, 25)]
+        );
     }
 
     #[test]

@@ -234,15 +234,24 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_is_told_byte_by_byte(
+    fn a_stream_gives_the_same_frames_and_faults_however_it_is_cut(
         parts in prop::collection::vec(prop_oneof![
-            frames().prop_map(|frame| frame.encode().unwrap_or_default()),
-            prop::collection::vec(any::<u8>(), 0..40),
-            prop::collection::vec(prop::sample::select(vec![0x7E, 0x01, 0x30, 0x02, 0x16, 0x00]), 0..40),
+            2 => frames().prop_map(|frame| frame.encode().unwrap_or_default()),
+            // Changed, and cut off.
+            2 => (frames(), any::<prop::sample::Index>(), any::<u8>(), any::<prop::sample::Index>()).prop_map(|(frame, at, by, n)| {
+                let mut bytes = frame.encode().unwrap_or_default();
+                let at = at.index(bytes.len());
+                bytes[at] ^= by;
+                bytes.truncate(bytes.len().min(2 * n.index(bytes.len()) + 1));
+                bytes
+            }),
+            1 => prop::collection::vec(any::<u8>(), 0..40),
+            1 => prop::collection::vec(prop::sample::select([0x20, 0x40, 0x7E].to_vec()), 0..6000),
+            1 => prop::collection::vec(prop::sample::select(vec![0x7E, 0x01, 0x30, 0x02, 0x16, 0x00]), 0..40),
         ], 0..6),
-        size in 1usize..200,
+        sizes in prop::collection::vec(1usize..200, 1..8),
     ) {
-        crate::stream::is_told_byte_by_byte::<Frame>(&parts.concat(), size, Frame::decode);
+        crate::stream::is_told_however_cut::<Frame>(&parts.concat(), &sizes, Frame::decode);
     }
 
     #[test]
