@@ -30,7 +30,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::pipeline::{
-    Adoptions, Parts, Pipeline, Room, WATCH, locate, parse_profile, refused, restore_board,
+    Adoptions, OPEN, Open, Parts, Pipeline, Room, WATCH, locate, parse_profile, refused, restore_board,
 };
 use crate::{files, rebuild};
 
@@ -393,6 +393,7 @@ fn assemble(
         keeping: Default::default(),
         changing: Arc::default(),
         config_faults: AtomicU64::new(0),
+        open_hours: AtomicU64::new(0),
         refused: refused::decode(history_refused.as_deref()),
         readings: AtomicU64::new(0),
         watch: RwLock::new(watch.unwrap_or_default()),
@@ -409,6 +410,12 @@ fn assemble(
         },
         digests,
     });
+    let open = match views.history.extra(OPEN) {
+        None => Open::default(),
+        Some(bytes) => Open::decode(&bytes).context(
+            "the checkpoint's open hours cannot be read by this version; `onemap journal replay --into NEW` makes all projections again",
+        )?,
+    };
     for info in views.history.all_series() {
         views.set_condition(info.id, engine.series_state(&info.key));
     }
@@ -424,6 +431,7 @@ fn assemble(
         register: register_file,
         ledger,
         engine,
+        open,
         fanout,
         position: cursor,
         now,

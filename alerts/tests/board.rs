@@ -86,6 +86,7 @@ impl Desk {
         let transitions = self.engine.observe(
             self.now(),
             &Observation {
+                every_s: 0,
                 reading,
                 kind,
                 division,

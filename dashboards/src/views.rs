@@ -207,6 +207,8 @@ pub struct Views {
     pub changing: Arc<tokio::sync::Mutex<()>>,
     /// Faults found in rule files and profiles since the start.
     pub config_faults: AtomicU64,
+    /// Hours of stations whose index is not worked out yet.
+    pub open_hours: AtomicU64,
     /// Refusals of the pipeline, by label order of `Refusal::ALL`.
     pub refused: Vec<AtomicU64>,
     /// What admission remembers: clocks, and when each series was heard.

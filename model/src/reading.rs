@@ -81,8 +81,10 @@ impl Quality {
     pub const CLOCK_OFF: Quality = Quality(256);
     /// Came through the backfill lane (an import, a spool after an outage): pages nobody.
     pub const BACKFILL: Quality = Quality(512);
+    /// Worked out here from other readings (an index, a flow): its device did not say it.
+    pub const DERIVED: Quality = Quality(1024);
 
-    const NAMES: [(Quality, &'static str); 10] = [
+    const NAMES: [(Quality, &'static str); 11] = [
         (Quality::RESENT, "resent"),
         (Quality::SUSPECT, "suspect"),
         (Quality::STAMPED_HERE, "stamped_here"),
@@ -93,6 +95,7 @@ impl Quality {
         (Quality::JUMP, "jump"),
         (Quality::CLOCK_OFF, "clock_off"),
         (Quality::BACKFILL, "backfill"),
+        (Quality::DERIVED, "derived"),
     ];
 
     /// Both sets of marks.
@@ -174,4 +177,7 @@ pub struct Observation {
     pub kind: Arc<str>,
     /// Where the device stands; `None` when it has no position or lies outside every division.
     pub division: Option<DivisionCode>,
+    /// Seconds from one value of the series to the next where that is not its device's cadence (means of an hour
+    /// beside values of seconds); else 0.
+    pub every_s: u32,
 }

@@ -18,7 +18,7 @@ use onemap_model::{
     Record, Refusal, Source, Timestamp, Transition,
 };
 use onemap_rules::{Engine, RuleSet};
-use onemap_store::history::Kind;
+use onemap_store::history::{Kind, Outcome};
 use onemap_store::ledger::{LedgerBatch, QuarantineEntry};
 use onemap_store::register::{Register as RegisterFile, RegisterError};
 use onemap_wire::Message;
@@ -31,6 +31,7 @@ use tracing::{error, info, warn};
 use super::imported::refused_rows;
 use super::known::KnownDevices;
 use super::lifecycle::{Maintenances, as_of};
+use super::open::Open;
 use super::patience::patiently;
 use super::relayed::is_relayed;
 use super::spooling::Accepted;
@@ -105,6 +106,7 @@ pub(super) struct Fold<'a> {
     pub(super) pending: &'a mut Pending,
     pub(super) now: &'a mut Timestamp,
     pub(super) maintenances: &'a mut Maintenances,
+    pub(super) open: &'a mut Open,
     pub(super) ages: AgeLimits,
     /// Accepted readings go to an engine, too.
     pub(super) spools: bool,
@@ -155,7 +157,7 @@ pub(super) fn fold(fold: &mut Fold<'_>, position: u64, record: Record<'_>) -> Re
     match record {
         Record::Frame(frame) => fold.frame(position, &frame)?,
         Record::Refused(refused) => fold.refused_there(position, &refused.frame, refused.detail),
-        Record::Tick(_) => fold.tick(position),
+        Record::Tick(_) => fold.tick(position)?,
         Record::Register(change) => fold.register(position, &change)?,
         Record::Rule(file) => fold.rules(position, &file),
         Record::Act(act) => fold.act(position, &act),
@@ -352,18 +354,8 @@ impl Fold<'_> {
         let views = self.views;
         views.readings.fetch_add(readings.len() as u64, Ordering::Relaxed);
         // What is imported is said by a person, who may take a correction back.
-        let corrects = self.lane == Lane::Backfill;
-        // A late reading is looked up on the disk, which may fail.
-        let mut outcomes = Vec::with_capacity(readings.len());
-        patiently(views, self.patience, "the history takes readings", || {
-            Ok(views.history.append_rest(&readings, &mut outcomes, corrects)?)
-        })?;
-        views.changes.note(&outcomes);
-        if self.spools {
-            let accepted = &mut self.pending.accepted;
-            accepted.take(views, self.patience, &readings, &outcomes)?;
-        }
-        views.latest.apply(&readings, &outcomes);
+        let outcomes = self.keep(&readings, self.lane == Lane::Backfill)?;
+        self.opens(device, &readings, &outcomes);
         let again = self.turn == Turn::Again;
         let fills = patiently(views, self.patience, "reports that came are counted", || {
             self.fills(frame.source, device, &readings, &outcomes)
@@ -398,19 +390,19 @@ impl Fold<'_> {
             entry.received_at = entry.received_at.max(frame.received_at);
             entry.measured_at = entry.measured_at.max(newest);
         }
-        let mut transitions = Vec::new();
-        for (reading, outcome) in readings.into_iter().zip(&outcomes) {
-            // What comes by the backfill lane opens, clears and resets nothing.
-            if outcome.kind == Kind::Duplicate || !is_live(&reading) {
-                continue;
-            }
-            let seen = Observation {
-                reading,
-                kind: device.kind.clone(),
-                division: division.clone(),
-            };
-            transitions.extend(self.engine.observe(*self.now, &seen));
-        }
+        // Stations of HJ 212 say the means of minutes, hours and days beside what they measure now.
+        let has_own_periods = frame.source == Source::Hj212;
+        let seen = readings.into_iter().map(|reading| Observation {
+            every_s: if has_own_periods {
+                reading.period.as_secs() as u32
+            } else {
+                0
+            },
+            reading,
+            kind: device.kind.clone(),
+            division: division.clone(),
+        });
+        let transitions = self.judge(seen, &outcomes);
         if !transitions.is_empty() {
             let mut body = Vec::with_capacity(frame.payload.len() + 96);
             frame.encode(&mut body);
@@ -421,7 +413,39 @@ impl Fold<'_> {
         Ok(())
     }
 
-    fn judged(&mut self, transitions: Vec<Transition>) {
+    /// Puts readings into the history, what is latest of them, and what its engine is given; says what became of each.
+    pub(super) fn keep(&mut self, readings: &[Reading], corrects: bool) -> Result<Vec<Outcome>> {
+        let views = self.views;
+        // A late reading is looked up on the disk, which may fail.
+        let mut outcomes = Vec::with_capacity(readings.len());
+        patiently(views, self.patience, "the history takes readings", || {
+            Ok(views.history.append_rest(readings, &mut outcomes, corrects)?)
+        })?;
+        views.changes.note(&outcomes);
+        if self.spools {
+            let accepted = &mut self.pending.accepted;
+            accepted.take(views, self.patience, readings, &outcomes)?;
+        }
+        views.latest.apply(readings, &outcomes);
+        Ok(outcomes)
+    }
+
+    /// Lets the rules look at what is new. What comes by the backfill lane opens, clears and resets nothing.
+    pub(super) fn judge(
+        &mut self,
+        seen: impl Iterator<Item = Observation>,
+        outcomes: &[Outcome],
+    ) -> Vec<Transition> {
+        let mut transitions = Vec::new();
+        for (seen, outcome) in seen.zip(outcomes) {
+            if outcome.kind != Kind::Duplicate && !seen.reading.quality.has(Quality::BACKFILL) {
+                transitions.extend(self.engine.observe(*self.now, &seen));
+            }
+        }
+        transitions
+    }
+
+    pub(super) fn judged(&mut self, transitions: Vec<Transition>) {
         if transitions.is_empty() {
             return;
         }
@@ -433,13 +457,15 @@ impl Fold<'_> {
         self.pending.ledger.transitions.extend(transitions);
     }
 
-    fn tick(&mut self, position: u64) {
+    fn tick(&mut self, position: u64) -> Result<()> {
         self.expire(position);
         self.life(position);
+        self.derive(position)?;
         let transitions = self.engine.tick(*self.now, position);
         self.judged(transitions);
         let expired = self.views.board.write().expect(POISON).tick(*self.now, position);
         self.pending.ledger.transitions.extend(expired);
+        Ok(())
     }
 
     fn act(&mut self, position: u64, act: &onemap_model::Act) {

@@ -9,6 +9,7 @@ mod again;
 mod attributes;
 mod children;
 mod commands;
+mod derived;
 mod filling;
 mod fold;
 mod gateway;
@@ -18,6 +19,7 @@ mod known;
 mod law;
 mod lifecycle;
 mod lines;
+mod open;
 mod patience;
 mod pushed;
 pub(crate) mod refused;
@@ -53,11 +55,14 @@ use fold::{Fold, Pending, Taken, Turn, fold, load_source};
 pub(crate) use fold::{locate, parse_profile};
 use known::KnownDevices;
 use lifecycle::Maintenances;
+pub(crate) use open::Open;
 use patience::patiently;
 pub(crate) use room::Room;
 
 /// Name of what admission remembers in the checkpoint.
 pub(crate) const WATCH: &str = "admission";
+/// Name of the hours that are to be worked out, in the checkpoint.
+pub(crate) const OPEN: &str = "open_hours";
 /// Records folded before the ledger is written and views are told.
 const N_BATCH: usize = 4096;
 /// Payload bytes of refused and judged frames that one batch holds.
@@ -100,6 +105,7 @@ pub(crate) struct Pipeline {
     ages: AgeLimits,
     adoptions: Adoptions,
     maintenances: Maintenances,
+    open: Open,
     room: Room,
     /// Where accepted readings go when history has an engine beside the embedded one.
     spool: Option<Arc<Spool>>,
@@ -121,6 +127,8 @@ pub(crate) struct Parts {
     pub(crate) register: RegisterFile,
     pub(crate) ledger: Ledger,
     pub(crate) engine: Engine,
+    /// Hours whose index is to be worked out.
+    pub(crate) open: Open,
     pub(crate) fanout: Option<Fanout>,
     pub(crate) position: u64,
     pub(crate) now: Timestamp,
@@ -144,6 +152,7 @@ impl Pipeline {
             register,
             ledger,
             engine,
+            open,
             fanout,
             position,
             now,
@@ -188,6 +197,7 @@ impl Pipeline {
             ages,
             adoptions,
             maintenances,
+            open,
             room,
             spool: None,
             spooled: 0,
@@ -293,6 +303,7 @@ impl Pipeline {
                         turn: Turn::First,
                         taken: Taken::default(),
                         maintenances: &mut self.maintenances,
+                        open: &mut self.open,
                         spools: self.spool.is_some(),
                         patience: self.patience.as_deref(),
                     },
@@ -321,6 +332,8 @@ impl Pipeline {
 
     fn finish_batch(&mut self) -> Result<()> {
         self.show_states();
+        let open = self.open.n_hours();
+        self.views.open_hours.store(open, Ordering::Relaxed);
         let mut pending = std::mem::take(&mut self.pending);
         self.spool(std::mem::take(&mut pending.accepted))?;
         self.fetch_evidence(&mut pending);
@@ -443,11 +456,13 @@ impl Pipeline {
         let commands = self.views.commands.work().book.unsaved();
         let now = self.now.ms().to_le_bytes();
         let watch = self.views.watch.read().expect(POISON).encode();
+        let open = self.open.encode();
         let mut extras: Vec<(&str, &[u8])> = vec![
             ("engine", &engine),
             ("board", &board),
             ("now", &now),
             (WATCH, &watch),
+            (OPEN, &open),
         ];
         extras.extend(commands.iter().map(|bytes| ("commands", bytes.as_slice())));
         extras.extend(gaps.iter().map(|(name, blob)| (name.as_str(), blob.as_slice())));

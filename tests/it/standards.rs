@@ -5,11 +5,14 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use onemap_model::Timestamp;
 use serde_json::{Value, json};
 
-use crate::server::{CONFIG, Server, binary};
+use crate::server::{CONFIG, Server, binary, wait_for};
+
+const LEVELS: [&str; 6] = ["优", "良", "轻度污染", "中度污染", "重度污染", "严重污染"];
 
 const POLLUTANTS: [(&str, &str); 6] = [
     ("pm25", "pm2_5"),
@@ -183,10 +186,71 @@ fn a_week_of_the_national_network_that_is_imported_comes_out_as_published() {
         }
     }
     assert_eq!(n, 94_999);
+    as_series(&server, &published);
     assert!(
         other_aqi <= 1 && other_level == 0 && other_primary <= 2,
         "of {n}: {other_aqi} indices, {other_level} levels, {other_primary} primary pollutants"
     );
+}
+
+/// The same index stands in the stations' series, which the pipeline made of what was imported.
+fn as_series(server: &Server, published: &BTreeMap<String, Hours>) {
+    wait_for("every hour worked out", Duration::from_secs(120), || {
+        (server.metric("onemap_open_hours ")? == 0).then_some(())
+    });
+    let (mut n, mut n_days, mut n_days_of_few, mut other) = (0, 0, 0, [0; 3]);
+    for (device, hours) in published {
+        let latest = server.get(&format!("/api/v1/latest?device={device}&limit=100"));
+        let values = |quantity: &str, channel: u64| -> BTreeMap<String, Value> {
+            let latest = latest["items"].as_array().unwrap();
+            let is_it = |item: &&Value| item["quantity"] == quantity && item["ch"] == channel;
+            let Some(series) = latest.iter().find(is_it).map(|item| item["series"].clone()) else {
+                return BTreeMap::new();
+            };
+            let path = format!("/api/v1/series/{series}/values?from=2015-01-01T00:00:00Z&limit=10000");
+            let items = server.get(&path)["items"].clone();
+            let item = |item: &Value| (item["t"].as_str().unwrap().to_owned(), item.clone());
+            items.as_array().unwrap().iter().map(item).collect()
+        };
+        let [aqi, level, primary] = ["aqi", "aqi_level", "aqi_primary"].map(|quantity| values(quantity, 20));
+        assert_eq!(aqi.len(), hours.len(), "{device}");
+        n += aqi.len();
+        let days = values("aqi", 30).len();
+        n_days += days;
+        if published.keys().take(40).any(|few| few == device) {
+            n_days_of_few += days;
+        }
+        for (end, published) in hours {
+            let at = &aqi[end];
+            assert!(at["quality"].to_string().contains("derived"), "{at}");
+            other[0] += u32::from(at["v"].as_f64() != Some(published.aqi as f64));
+            let level = level[end]["v"].as_f64().unwrap();
+            other[1] += u32::from(LEVELS[level as usize - 1] != published.level);
+            let mut primary: Vec<&str> = primary[end]["v"]
+                .as_str()
+                .unwrap()
+                .split(',')
+                .filter(|name| *name != "none")
+                .map(name_of)
+                .collect();
+            primary.sort_unstable();
+            other[2] += u32::from(primary != published.primary);
+        }
+    }
+    assert_eq!(n, 94_999);
+    // As many days as are given when they are asked for.
+    let few: Vec<&String> = published.keys().take(40).collect();
+    let asked = few.iter().map(|device| {
+        let path = format!(
+            "/api/v1/standards/air?device={device}&by=day&from=2020-03-30T00:00:00Z&to=2020-05-01T00:00:00Z"
+        );
+        let items = server.get(&path)["items"].clone();
+        let has_index = |item: &&Value| !item["aqi"].is_null();
+        items.as_array().unwrap().iter().filter(has_index).count()
+    });
+    assert_eq!(asked.sum::<usize>(), n_days_of_few);
+    assert!(n_days > 900 && n_days_of_few > 10, "{n_days} {n_days_of_few}");
+    assert!(other[0] <= 1 && other[1] == 0 && other[2] <= 2, "{other:?}");
 }
 
 fn post(server: &Server, said: &[(&str, &str, f64)]) {
@@ -479,4 +543,86 @@ fn the_hand_worked_sheets_come_out_of_the_server() {
         [&Value::Null, &Value::Null],
         "unknown is not dry"
     );
+}
+
+const UNHEALTHY: &str = "
+version: 1
+rules:
+  - id: aqi-heavy
+    name: {zh: 重度污染, en: Heavily polluted}
+    severity: major
+    applies_to: {kind: air_station}
+    when: {above: {quantity: aqi, ch: 20, raise: 201, clear: 200}}
+    advice: {zh: 核实数据, en: Check the values}
+";
+
+#[test]
+fn an_index_follows_what_comes_late_and_a_replay_makes_the_same() {
+    let server = Server::with_rules(&[("aqi", UNHEALTHY)]);
+    server.add_device("air-1", &json!({"cadence_s": 3600}));
+    let now = Timestamp::from_system(std::time::SystemTime::now()).ms();
+    let end = Timestamp::from_ms(now - now % 3_600_000).to_string();
+    let index = |server: &Server| {
+        let latest = server.get("/api/v1/latest?device=air-1&quantity=aqi");
+        let items = latest["items"].as_array()?.clone();
+        items.into_iter().find(|item| item["ch"] == 20)
+    };
+    post(&server, &[("pm2_5", &end, 61.0)]);
+    let first = wait_for("the index of the hour", Duration::from_secs(60), || {
+        index(&server)
+    });
+    assert_eq!(
+        (first["value"].as_f64(), first["state"].as_str()),
+        (Some(101.0), Some("normal"))
+    );
+    assert_eq!(first["quality"], json!(["derived"]));
+    assert_eq!(first["measured_at"], end.as_str());
+    // The station says another hour before that, and of this one another pollutant; between them it is killed.
+    let earlier = Timestamp::from_ms(now - now % 3_600_000 - 3_600_000).to_string();
+    post(&server, &[("pm2_5", &earlier, 20.0)]);
+    let mut server = server.kill_and_restart();
+    post(&server, &[("pm10", &end, 480.0)]);
+    let revised = wait_for("the index worked out again", Duration::from_secs(60), || {
+        index(&server).filter(|latest| latest["value"].as_f64() > Some(300.0))
+    });
+    assert_eq!(revised["quality"], json!(["revised", "derived"]));
+    wait_for("the alert", Duration::from_secs(10), || {
+        let open = server.get("/api/v1/alerts?state=open");
+        let mut rules = open["items"]
+            .as_array()?
+            .iter()
+            .map(|alert| alert["rule"].clone());
+        rules.find(|rule| rule == "aqi-heavy")
+    });
+    // Both are kept, and the hour before stands too.
+    let series = &revised["series"];
+    let versions = server.get(&format!("/api/v1/series/{series}/values?revisions=true"));
+    let versions: Vec<f64> = versions["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["v"].as_f64().unwrap())
+        .collect();
+    assert_eq!((versions.len(), versions[1]), (3, 101.0), "{versions:?}");
+    let primary = server.get("/api/v1/latest?device=air-1&quantity=aqi_primary");
+    assert_eq!(primary["items"][0]["value"], "pm10");
+    server.stop();
+    let folder = tempfile::tempdir().unwrap();
+    let again = folder.path().join("again");
+    onemap(
+        &server.dir,
+        &["journal", "replay", "--into", again.to_str().unwrap()],
+    );
+    let digest = |dir: &Path| {
+        let mut command = Command::new(binary("onemap"));
+        let output = command
+            .arg("--data-dir")
+            .arg(dir)
+            .args(["digest", "--json"])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(digest(&again).contains("history"), "{}", digest(&again));
+    assert_eq!(digest(&again), digest(&server.dir));
 }

@@ -43,6 +43,7 @@ fn main() {
         random
     };
     let mut seen = Observation {
+        every_s: 0,
         reading: Reading {
             series: SeriesKey {
                 device: devices[0].clone(),

@@ -201,6 +201,7 @@ impl Trial {
                 got.extend(engine.observe(
                     time(s),
                     &Observation {
+                        every_s: 0,
                         reading,
                         kind,
                         division,

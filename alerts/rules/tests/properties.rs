@@ -106,6 +106,7 @@ fn observation(
     position: u64,
 ) -> Observation {
     Observation {
+        every_s: 0,
         reading: Reading {
             series: series(n),
             measured_at,

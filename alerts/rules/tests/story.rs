@@ -544,15 +544,57 @@ fn a_rule_id_in_two_files_is_told_before_and_judged_once() {
 }
 
 #[test]
-fn a_snapshot_of_format_1_is_read() {
+fn an_hourly_value_lasts_its_hours_and_a_derived_one_does_not_speak_for_its_device() {
+    let silent = rule("silent", "no_data: {for: 5 min}", "");
+    let mut city = Player::new(&(rule("dust", DUST, "") + &silent));
+    city.play("08:00:00 station-7 pm10 90\n 08:00:00 station-7 pm2_5 60 hourly\n 08:03:30 -");
+    // Three minutes of a cadence of one are over, not three hours.
+    assert_eq!(city.state("station-7/pm10/0"), Condition::Unknown);
+    assert_eq!(city.state("station-7/pm2_5/0"), Condition::Normal);
+    city.play("08:04:00 station-7 pm2_5 60 hourly derived\n 08:05:01 -");
+    let raised = |city: &Player| {
+        city.transitions
+            .iter()
+            .filter(|t| t.rule.as_str() == "silent")
+            .count()
+    };
+    assert_eq!(raised(&city), 1, "what is derived is not heard");
+    // The cadence of a series is kept.
+    city.engine = Engine::restore(&city.engine.snapshot()).unwrap();
+    city.play("11:03:00 -");
+    assert_eq!(city.state("station-7/pm2_5/0"), Condition::Normal);
+    city.play("11:04:01 -");
+    assert_eq!(city.state("station-7/pm2_5/0"), Condition::Unknown);
+}
+
+#[test]
+fn an_index_that_was_worked_out_again_is_judged_again() {
+    let mut city = Player::new(&rule(
+        "bad",
+        "above: {quantity: pm2_5, raise: 200 ug/m3, clear: 190 ug/m3}",
+        "",
+    ));
+    city.play("08:00:20 station-7 pm2_5 60 hourly derived measured 08:00:00");
+    assert_eq!(city.transitions.len(), 0);
+    city.play("08:01:00 station-7 pm2_5 300 hourly measured 08:00:00");
+    assert_eq!(city.transitions.len(), 0, "what a device says once more is late");
+    city.play("08:01:10 station-7 pm2_5 300 hourly derived revised measured 08:00:00");
+    assert_eq!(city.state("station-7/pm2_5/0"), Condition::Abnormal);
+}
+
+#[test]
+fn snapshots_of_earlier_formats_are_read() {
     let rules = rule("dust", DUST, "") + &rule("silent", "no_data: {for: 20 s}", "");
     let mut city = Player::new(&rules);
     city.play(
         "08:00:00  station-7  pm10  480\n 08:00:01 station-8 pm10 90\n 08:00:05 station-7 pm10 470\n 08:00:30  -",
     );
-    let written = include_bytes!("fixtures/engine-1.snapshot");
-    let restored = Engine::restore(written).unwrap();
-    assert_eq!(restored.snapshot(), city.engine.snapshot());
+    let of_1: &[u8] = include_bytes!("fixtures/engine-1.snapshot");
+    let of_2: &[u8] = include_bytes!("fixtures/engine-2.snapshot");
+    for written in [of_1, of_2] {
+        let restored = Engine::restore(written).unwrap();
+        assert_eq!(restored.snapshot(), city.engine.snapshot());
+    }
 }
 
 #[test]

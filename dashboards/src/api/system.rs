@@ -148,6 +148,12 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         &one(views.config_faults.load(Ordering::Relaxed)),
     );
     metric(
+        "onemap_open_hours",
+        "gauge",
+        "Hours of stations whose air quality index is not worked out yet, those that are not over included.",
+        &one(views.open_hours.load(Ordering::Relaxed)),
+    );
+    metric(
         "onemap_readings_total",
         "counter",
         "Readings admitted since the start.",

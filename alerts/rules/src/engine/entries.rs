@@ -68,9 +68,16 @@ impl DeviceEntry {
     pub(super) fn indexes(&self) -> impl Iterator<Item = u32> {
         self.series.iter().map(|named| named.index)
     }
-    /// How long its series may say nothing and still be known, in milliseconds.
-    pub(super) fn patience_ms(&self) -> i64 {
-        ms(SILENT_AFTER.length(self.cadence_s))
+    /// Seconds from one value of a series to the next: its own, if it has one, else the device's.
+    pub(super) fn cadence_s(&self, every_s: u32) -> u32 {
+        match every_s {
+            0 => self.cadence_s,
+            own => own,
+        }
+    }
+    /// How long a series may say nothing and still be known, in milliseconds.
+    pub(super) fn patience_ms(&self, every_s: u32) -> i64 {
+        ms(SILENT_AFTER.length(self.cadence_s(every_s)))
     }
     /// Put under maintenance by the register: nothing about it is announced.
     pub(super) fn in_maintenance(&self) -> bool {
@@ -102,6 +109,8 @@ pub(super) struct SeriesEntry {
     pub(super) measured_at: i64,
     /// Record time at which it came.
     pub(super) heard_at: i64,
+    /// Seconds to the next one where that is not the device's cadence; else 0.
+    pub(super) every_s: u32,
     /// Its number, NaN when it was a text.
     pub(super) value: f64,
     /// Its journal position.
@@ -121,6 +130,7 @@ impl SeriesEntry {
             condition: Condition::Unknown,
             measured_at: NEVER,
             heard_at: NEVER,
+            every_s: 0,
             value: f64::NAN,
             position: 0,
             armed: NO_DEADLINE,

@@ -33,7 +33,7 @@ impl Engine {
             self.bind_device(device, &crate::message::rule_changed());
         }
         let measured = reading.measured_at.ms();
-        let patience_ms = self.devices[device as usize].patience_ms();
+        let patience_ms = self.devices[device as usize].patience_ms(seen.every_s);
         if reading.quality.has(Quality::RESENT) && now.saturating_sub(measured) > patience_ms {
             return;
         }
@@ -43,12 +43,16 @@ impl Engine {
             None => self.insert_series(device, quantity, channel),
         };
         let series = &mut self.series[i as usize];
-        if measured <= series.measured_at {
+        // An index that was worked out again with what came late.
+        let again =
+            measured == series.measured_at && reading.quality.has(Quality::DERIVED.with(Quality::REVISED));
+        if measured <= series.measured_at && !again {
             return;
         }
         let first = !series.has(SEEN);
         series.measured_at = measured;
         series.heard_at = now;
+        series.every_s = seen.every_s;
         series.position = reading.position;
         series.value = match &reading.value {
             Value::Number(number) => *number,
@@ -58,14 +62,18 @@ impl Engine {
         series.set(SILENT, false);
         series.set(JUDGEABLE, reading.quality.judgeable());
         series.set(MAINTAINED, reading.quality.has(Quality::MAINTENANCE));
+        // What was worked out of a device's readings is nothing that it said.
+        let said = !reading.quality.has(Quality::DERIVED);
         let entry = &mut self.devices[device as usize];
-        entry.heard_at = now;
+        if said {
+            entry.heard_at = now;
+        }
         let muted = series.has(MAINTAINED) || entry.in_maintenance();
         if first {
             self.first_reading(i);
         }
         self.judge_series(i, muted);
-        if !muted {
+        if !muted && said {
             self.with_device_slots(device, |slot, book, place| slot.heard(book, place));
         }
         self.settle_series(i);
@@ -155,7 +163,7 @@ impl Engine {
     }
 
     /// The record time at which a silence of a rule is complete.
-    fn silence_deadline(&self, device: &DeviceEntry, heard_at: i64, rule: &Rule) -> i64 {
+    fn silence_deadline(&self, device: &DeviceEntry, heard_at: i64, every_s: u32, rule: &Rule) -> i64 {
         let Some(silence) = rule.silence() else {
             return NO_DEADLINE;
         };
@@ -163,18 +171,18 @@ impl Engine {
             return NO_DEADLINE;
         }
         let from = heard_at.max(device.counted_from).max(self.listening_since);
-        from.saturating_add(ms(silence.length(device.cadence_s)))
+        from.saturating_add(ms(silence.length(device.cadence_s(every_s))))
             .saturating_add(1)
     }
 
     /// When a slot next has something to do by itself.
-    fn slot_deadline(&self, device: &DeviceEntry, heard_at: i64, slot: &Slot) -> i64 {
+    fn slot_deadline(&self, device: &DeviceEntry, heard_at: i64, every_s: u32, slot: &Slot) -> i64 {
         let hold = slot.hold_deadline();
         let firing = slot.active.as_ref().is_some_and(|a| a.phase == Phase::Firing);
         if firing {
             hold
         } else {
-            hold.min(self.silence_deadline(device, heard_at, &slot.rule))
+            hold.min(self.silence_deadline(device, heard_at, every_s, &slot.rule))
         }
     }
 
@@ -186,11 +194,13 @@ impl Engine {
         }
         // With a cadence each series owes its own values: a live gateway never masks a dead sensor. One
         // without may have nothing to say, and is silent with its device.
-        let heard_at = match device.cadence_s {
+        let heard_at = match device.cadence_s(series.every_s) {
             0 => series.heard_at.max(device.heard_at),
             _ => series.heard_at,
         };
-        heard_at.saturating_add(device.patience_ms()).saturating_add(1)
+        heard_at
+            .saturating_add(device.patience_ms(series.every_s))
+            .saturating_add(1)
     }
 
     /// Does the first thing whose time has come at `at`. A deadline that was put off since is only set
@@ -203,7 +213,12 @@ impl Engine {
         let series = &self.series[i as usize];
         let device = &self.devices[series.device as usize];
         let slots = series.slots.iter().enumerate();
-        let deadlines = slots.map(|(n, slot)| (self.slot_deadline(device, series.heard_at, slot), n));
+        let deadlines = slots.map(|(n, slot)| {
+            (
+                self.slot_deadline(device, series.heard_at, series.every_s, slot),
+                n,
+            )
+        });
         let first = deadlines.chain([(self.falls_silent(series), usize::MAX)]).min();
         let Some((deadline, what)) = first.filter(|(deadline, _)| *deadline <= at) else {
             return self.settle_series(i);
@@ -236,7 +251,7 @@ impl Engine {
         let device = &self.devices[i as usize];
         let slots = device.slots.iter().enumerate();
         let first = slots
-            .map(|(n, slot)| (self.slot_deadline(device, device.heard_at, slot), n))
+            .map(|(n, slot)| (self.slot_deadline(device, device.heard_at, 0, slot), n))
             .min();
         if let Some((deadline, what)) = first.filter(|(deadline, _)| *deadline <= at) {
             let mut n = 0;
@@ -257,7 +272,7 @@ impl Engine {
         let condition = series.condition(device);
         let slots = series.slots.iter();
         let deadline = slots
-            .map(|slot| self.slot_deadline(device, series.heard_at, slot))
+            .map(|slot| self.slot_deadline(device, series.heard_at, series.every_s, slot))
             .chain([self.falls_silent(series)])
             .min()
             .unwrap_or(NO_DEADLINE);
@@ -277,7 +292,7 @@ impl Engine {
         let device = &self.devices[i as usize];
         let slots = device.slots.iter();
         let deadline = slots
-            .map(|slot| self.slot_deadline(device, device.heard_at, slot))
+            .map(|slot| self.slot_deadline(device, device.heard_at, 0, slot))
             .min();
         let device = &mut self.devices[i as usize];
         self.timers.arm(

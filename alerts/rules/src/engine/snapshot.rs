@@ -20,8 +20,8 @@ use crate::file::RuleSet;
 use crate::rule::Rule;
 
 const MAGIC: &[u8] = b"onemap rules";
-/// Series by steps from the one before; format 1 wrote every number whole.
-const FORMAT: u8 = 2;
+/// Series by steps from the one before, with how often they come. Format 2 was without that, format 1 wrote every number whole.
+const FORMAT: u8 = 3;
 
 /// Why bytes do not restore an engine. The journal still can: start empty and replay.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +99,7 @@ impl Engine {
             w.u8(series.condition as u8);
             w.step(before.measured_at, series.measured_at);
             w.step(series.measured_at, series.heard_at);
+            w.small(u64::from(series.every_s));
             w.f64(series.value);
             w.step(before.position, series.position as i64);
             write_slots(&mut w, &series.slots, &index);
@@ -171,7 +172,7 @@ impl Engine {
         for i in 0..r.count(if format == 1 { 48 } else { 17 })? {
             let mut series = match format {
                 1 => read_whole(r, &quantities)?,
-                _ => read_steps(r, &quantities, &before)?,
+                _ => read_steps(r, format, &quantities, &before)?,
             };
             before = Before::of(&series);
             let device = self.devices.get_mut(series.device as usize);
@@ -294,6 +295,7 @@ fn read_whole(r: &mut Reader<'_>, quantities: &[Option<Quantity>]) -> Result<Ser
 /// A series, but for its slots.
 fn read_steps(
     r: &mut Reader<'_>,
+    format: u8,
     quantities: &[Option<Quantity>],
     before: &Before,
 ) -> Result<SeriesEntry, Damaged> {
@@ -305,6 +307,9 @@ fn read_steps(
     series.condition = read_condition(r)?;
     series.measured_at = r.step(before.measured_at)?;
     series.heard_at = r.step(series.measured_at)?;
+    if format > 2 {
+        series.every_s = u32::try_from(r.small()?).map_err(|_| Damaged("a cadence"))?;
+    }
     series.value = r.f64()?;
     series.position = r.step(before.position)? as u64;
     Ok(series)

@@ -186,12 +186,19 @@ impl Player {
             position: self.next(),
         };
         let mut marks = marks.iter();
+        let mut every_s = 0;
         while let Some(mark) = marks.next() {
             let mark = match *mark {
                 "measured" => {
                     reading.measured_at = read_time(marks.next().unwrap());
                     continue;
                 }
+                "hourly" => {
+                    every_s = 3600;
+                    continue;
+                }
+                "derived" => Quality::DERIVED,
+                "revised" => Quality::REVISED,
                 "suspect" => Quality::SUSPECT,
                 "calibration" => Quality::CALIBRATION,
                 "maintenance" => Quality::MAINTENANCE,
@@ -201,6 +208,7 @@ impl Player {
             reading.quality = reading.quality.with(mark);
         }
         let seen = Observation {
+            every_s,
             reading,
             kind: Arc::from("air_station"),
             division: Some(DivisionCode::new("630102001").unwrap()),

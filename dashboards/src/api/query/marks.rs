@@ -38,8 +38,13 @@ impl Marks {
     }
 
     pub(crate) fn takes(self, quality: Quality) -> bool {
-        const HARMLESS: Quality =
-            Quality(Quality::RESENT.0 | Quality::REVISED.0 | Quality::BACKFILL.0 | Quality::STAMPED_HERE.0);
+        const HARMLESS: Quality = Quality(
+            Quality::RESENT.0
+                | Quality::REVISED.0
+                | Quality::BACKFILL.0
+                | Quality::STAMPED_HERE.0
+                | Quality::DERIVED.0,
+        );
         match self {
             Self::Any => true,
             Self::Good => quality.without(HARMLESS) == Quality::GOOD,

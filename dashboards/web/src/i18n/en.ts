@@ -154,6 +154,7 @@ export const en: Messages = {
   "quality.jump": "Jump",
   "quality.clock_off": "Clock off",
   "quality.backfill": "Backfilled",
+  "quality.derived": "Derived",
 
   "chart.title": "{quantity} · course",
   "chart.range_1h": "1 h",

@@ -149,6 +149,7 @@ export const zh = {
   "quality.jump": "突变",
   "quality.clock_off": "时钟偏差",
   "quality.backfill": "回补",
+  "quality.derived": "推算",
 
   "chart.title": "{quantity} · 过程线",
   "chart.range_1h": "1 小时",

@@ -43,6 +43,7 @@ const QUALITIES = [
   "jump",
   "clock_off",
   "backfill",
+  "derived",
 ];
 
 export type Contact = "connecting" | "live" | "lost";
