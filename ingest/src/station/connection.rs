@@ -88,7 +88,7 @@ impl<D: Dialect> Connection<D> {
     pub(super) fn new(shared: Arc<Shared>, peer: SocketAddr, chair: Chair, is_datagram: bool) -> Self {
         let (outbox, requests) = mpsc::channel(N_REQUESTS);
         let now = Instant::now();
-        let mut intake = Intake::new(Arc::clone(&shared), D::SOURCE, peer.to_string().into(), outbox);
+        let mut intake = Intake::new(Arc::clone(&shared), D::SOURCE, Some(peer), outbox);
         intake.is_datagram = is_datagram;
         Self {
             dialect: D::new(&shared),

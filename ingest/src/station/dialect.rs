@@ -1,6 +1,7 @@
 //! What a protocol does with the bytes of a connection, and what it is given to do it with.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -15,7 +16,7 @@ use tracing::warn;
 
 use super::peers::{Presence, Speaks};
 use super::server::Shared;
-use super::{Denied, KEPT_BYTES, KEPT_WHOLE, PACKETS};
+use super::{Admitted, Denied, KEPT_BYTES, KEPT_WHOLE, PACKETS};
 use crate::links::{self, Link};
 
 /// A protocol on one connection.
@@ -47,6 +48,8 @@ pub(super) struct Intake {
     pub(super) shared: Arc<Shared>,
     source: Source,
     peer: Arc<str>,
+    /// The peer's; none of the server's own.
+    address: Option<IpAddr>,
     /// When the bytes were read.
     pub(super) received_at: Timestamp,
     pub(super) batch: Batch,
@@ -60,8 +63,6 @@ pub(super) struct Intake {
     outbox: mpsc::Sender<Vec<u8>>,
     /// Its connection is none: datagrams.
     pub(super) is_datagram: bool,
-    /// The server's own, of no connection.
-    is_own: bool,
     /// Ends the connection.
     pub(super) end: CancellationToken,
     /// Refused frames since the last one that was taken.
@@ -84,13 +85,14 @@ impl Intake {
     pub(super) fn new(
         shared: Arc<Shared>,
         source: Source,
-        peer: Arc<str>,
+        peer: Option<SocketAddr>,
         outbox: mpsc::Sender<Vec<u8>>,
     ) -> Self {
         Self {
             shared,
             source,
-            peer,
+            peer: peer.map(|peer| peer.to_string()).unwrap_or_default().into(),
+            address: peer.map(|peer| peer.ip()),
             received_at: Timestamp::from_ms(0),
             batch: Batch::new(),
             answers: BytesMut::new(),
@@ -100,7 +102,6 @@ impl Intake {
             known: HashMap::new(),
             outbox,
             is_datagram: false,
-            is_own: false,
             end: CancellationToken::new(),
             n_refused: 0,
             n_guesses: 0,
@@ -110,10 +111,7 @@ impl Intake {
     /// The server's own, for what no connection says.
     pub(super) fn own(shared: Arc<Shared>, source: Source) -> Self {
         let (outbox, _) = mpsc::channel(1);
-        Self {
-            is_own: true,
-            ..Self::new(shared, source, "".into(), outbox)
-        }
+        Self::new(shared, source, None, outbox)
     }
 
     /// Whether a station was let in.
@@ -144,7 +142,7 @@ impl Intake {
             }
             return Ok(known.device.clone());
         }
-        let admitted = self.shared.stations.station(self.source, number, password)?;
+        let admitted = self.look_up(number, password)?;
         let device = admitted.device;
         if self.known.len() >= self.shared.config.limits.stations && !self.known.contains_key(number) {
             return Err(Denied::TooMany);
@@ -174,6 +172,32 @@ impl Intake {
         };
         self.known.insert(number.into(), known);
         Ok(device)
+    }
+
+    /// Who a station is by its password, which may be guessed so often only.
+    fn look_up(&mut self, number: &str, password: &str) -> Result<Admitted, Denied> {
+        let look = || self.shared.stations.station(self.source, number, password);
+        let guesses = &self.shared.guesses;
+        let now = Instant::now().into_std();
+        let looked = match self.address {
+            // Who has shown a station's password here knows it.
+            Some(ip) if !self.known.contains_key(number) => {
+                let looked = guesses.may_try(now, ip, number, password).and_then(|()| look());
+                match looked {
+                    Ok(_) => guesses.came_in(now, ip, number),
+                    Err(Denied::WrongPassword) => guesses.failed(now, ip, number, password),
+                    Err(_) => {}
+                }
+                looked
+            }
+            _ => look(),
+        };
+        if let Err(Denied::WrongPassword | Denied::AddressGuesses | Denied::StationGuesses) = looked {
+            // Each costs the frames of a second.
+            self.n_guesses += 1;
+            self.n_pieces += self.shared.config.limits.frames_per_second as usize;
+        }
+        looked
     }
 
     /// A station that stays connected begins another session.
@@ -240,7 +264,10 @@ impl Intake {
         self.n_refused = self.n_refused.saturating_add(1);
         let counters = &self.shared.counters;
         counters.refuse(refusal);
-        if !self.is_own && !self.is_known() && !self.shared.strangers.may_keep(Instant::now().into_std()) {
+        if self.address.is_some()
+            && !self.is_known()
+            && !self.shared.strangers.may_keep(Instant::now().into_std())
+        {
             counters.not_kept();
             return;
         }
@@ -261,11 +288,6 @@ impl Intake {
     /// As [`Intake::refuse`], for a frame whose sender is not let in.
     pub(super) fn deny(&mut self, denied: Denied, number: &str, topic: &str, payload: &[u8]) {
         let device = denied.is_known().then_some(number);
-        if denied == Denied::WrongPassword {
-            // Six characters are soon guessed: each wrong one costs the frames of a second.
-            self.n_guesses += 1;
-            self.n_pieces += self.shared.config.limits.frames_per_second as usize;
-        }
         let shown: String = number.chars().take(64).flat_map(char::escape_debug).collect();
         let detail = format!("`{shown}`: {denied}");
         self.refuse(denied.refusal(), device, topic, payload, &detail);

@@ -9,6 +9,7 @@ mod connection;
 mod datagrams;
 mod dialect;
 mod gbt26875;
+mod guesses;
 mod hj212;
 mod joining;
 mod keys;
@@ -80,6 +81,12 @@ pub enum Denied {
     /// The register has another password.
     #[error("the password is not the one of the register")]
     WrongPassword,
+    /// Its address has said too many wrong passwords lately; this one is not looked at.
+    #[error("its address has said too many wrong passwords, this one is not looked at")]
+    AddressGuesses,
+    /// Too many wrong passwords were said of this number lately, from wherever; this one is not looked at.
+    #[error("too many wrong passwords were said for this number, this one is not looked at")]
+    StationGuesses,
     /// The register has no password: nobody comes in without one.
     #[error("the register has no password of this station")]
     NoPassword,
@@ -100,14 +107,15 @@ impl Denied {
         match self {
             Self::Unknown | Self::OtherProtocol => Refusal::UnknownDevice,
             Self::WrongPassword | Self::NoPassword => Refusal::WrongPassword,
+            Self::AddressGuesses | Self::StationGuesses => Refusal::TooManyGuesses,
             Self::Revoked => Refusal::Revoked,
             Self::TooMany => Refusal::TooManyConnections,
             Self::Retired => Refusal::Retired,
         }
     }
-    /// Whether the frame speaks of a device that the register has.
+    /// Whether the frame speaks of a device that the register has, as far as that was looked up.
     fn is_known(self) -> bool {
-        !matches!(self, Self::Unknown)
+        !matches!(self, Self::Unknown | Self::AddressGuesses)
     }
 }
 

@@ -15,6 +15,7 @@ use tracing::{debug, error, info, warn};
 
 use super::connection::Connection;
 use super::gbt26875::Gbt26875;
+use super::guesses::Guesses;
 use super::hj212::Hj212;
 use super::joining::Joining;
 use super::packets::{self, PacketSets};
@@ -61,6 +62,7 @@ pub(super) struct Shared {
     pub(super) stop: CancellationToken,
     pub(super) strangers: Strangers,
     pub(super) gate: Gate,
+    pub(super) guesses: Guesses,
     pub(super) links: Links,
     pub(super) peers: Peers,
     /// Messages of SL 651 that wait for packets.
@@ -162,6 +164,7 @@ impl StationServer {
         let shared = Arc::new(Shared {
             gate: Gate::new(gate, Instant::now()),
             strangers: Strangers::new(Instant::now()),
+            guesses: Guesses::new(Instant::now()),
             joining: Mutex::new(Joining::new(self.config.packet_timeout)),
             config: self.config,
             log,

@@ -3,6 +3,7 @@
 
 mod downlink;
 mod forward;
+mod guesses;
 mod intake;
 mod packets;
 mod sealed;

@@ -60,7 +60,26 @@ pub struct Station {
 
 impl Station {
     pub fn connect(server: &Server) -> Self {
-        let socket = TcpStream::connect(address(&server.dir)).unwrap();
+        Self::of(TcpStream::connect(address(&server.dir)).unwrap())
+    }
+
+    /// From another address of this machine.
+    pub fn connect_from(server: &Server, own: [u8; 4]) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap();
+        let to = address(&server.dir).parse().unwrap();
+        let socket = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind((own, 0).into()).unwrap();
+            socket.connect(to).await.unwrap().into_std().unwrap()
+        });
+        socket.set_nonblocking(false).unwrap();
+        Self::of(socket)
+    }
+
+    fn of(socket: TcpStream) -> Self {
         socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         Self {
             socket,

@@ -170,7 +170,11 @@ struct Datagrams {
 
 impl Datagrams {
     fn new(server: &Server) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        Self::from(server, [127, 0, 0, 1])
+    }
+
+    fn from(server: &Server, own: [u8; 4]) -> Self {
+        let socket = UdpSocket::bind(std::net::SocketAddr::from((own, 0))).unwrap();
         socket.connect(address(server, "sl651")).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         Self { socket }
@@ -273,4 +277,32 @@ fn text_is_read_and_answered_as_text() {
     let asked = String::from_utf8(question.body[16..].to_vec()).unwrap();
     assert!(asked.ends_with(" DRH01 Z "), "{asked}");
     assert_eq!(reasons(&server), [""; 0]);
+}
+
+#[test]
+fn passwords_are_not_guessed_by_datagrams_either() {
+    let (_folder, server) = server("udp = true\n");
+    let counted = |reason: &str| {
+        let line = format!("onemap_refused_total{{reason=\"{reason}\"}}");
+        server.metric(&line).unwrap_or(0)
+    };
+    let start = Instant::now();
+    let mut n_said = 0;
+    let mut guess = || {
+        // Each from another port.
+        let stranger = Datagrams::from(&server, [127, 0, 0, 3]);
+        n_said += 1;
+        let mut frame = report(1, vec![value(0x39, 1000)]);
+        frame.password = 0x1000 + n_said;
+        stranger.send(&frame.encode().unwrap());
+    };
+    wait_for("guesses that are not looked at", LIMIT, || {
+        guess();
+        (counted("too_many_guesses") >= 8).then_some(())
+    });
+    let most = 16 + start.elapsed().as_secs() / 60;
+    assert!((16..=most).contains(&counted("wrong_password")));
+    let station = Datagrams::from(&server, [127, 0, 0, 2]);
+    station.send(&report(1, vec![value(0x39, 1000)]).encode().unwrap());
+    assert_eq!(station.next().end, End::Eot);
 }
