@@ -311,20 +311,22 @@ impl Fold<'_> {
         if closing.is_empty() {
             return;
         }
-        let mut refused = Vec::new();
+        let (mut refused, mut every_s) = (Vec::new(), std::mem::take(&mut admitted.every_s).into_iter());
         admitted.readings.retain(|reading| {
+            let every_s = every_s.next().unwrap_or_default();
             let quantity = reading.series.quantity;
             let from = closing.get(&quantity).copied();
-            let from = from.filter(|from| reading.measured_at.ms() < *from);
-            if let Some(from) = from {
-                let from = Timestamp::from_ms(from);
-                let detail = format!(
-                    "{quantity} is stamped {}; values of it are kept from {from} on ([history.retention])",
-                    reading.measured_at
-                );
-                refused.push(Refused::new(Refusal::TooOld, detail));
-            }
-            from.is_none()
+            let Some(from) = from.filter(|from| reading.measured_at.ms() < *from) else {
+                admitted.every_s.push(every_s);
+                return true;
+            };
+            let from = Timestamp::from_ms(from);
+            let detail = format!(
+                "{quantity} is stamped {}; values of it are kept from {from} on ([history.retention])",
+                reading.measured_at
+            );
+            refused.push(Refused::new(Refusal::TooOld, detail));
+            false
         });
         // Before those that are counted by their sample.
         admitted.refused.splice(0..0, refused);
@@ -339,7 +341,7 @@ impl Fold<'_> {
         if !admitted.readings.is_empty() {
             let known = self.known.find(self.views, device.id.as_str());
             let division = known.and_then(|(_, division)| division);
-            self.readings(frame, device, division, admitted.readings)?;
+            self.readings(frame, device, division, admitted)?;
         }
         Ok(())
     }
@@ -349,9 +351,14 @@ impl Fold<'_> {
         frame: &Frame<'_>,
         device: &Device,
         division: Option<DivisionCode>,
-        mut readings: Vec<Reading>,
+        admitted: Admitted,
     ) -> Result<()> {
         let views = self.views;
+        let Admitted {
+            mut readings,
+            every_s,
+            ..
+        } = admitted;
         views.readings.fetch_add(readings.len() as u64, Ordering::Relaxed);
         // What is imported is said by a person, who may take a correction back.
         let outcomes = self.keep(&readings, self.lane == Lane::Backfill)?;
@@ -390,18 +397,15 @@ impl Fold<'_> {
             entry.received_at = entry.received_at.max(frame.received_at);
             entry.measured_at = entry.measured_at.max(newest);
         }
-        // Stations of HJ 212 say the means of minutes, hours and days beside what they measure now.
-        let has_own_periods = frame.source == Source::Hj212;
-        let seen = readings.into_iter().map(|reading| Observation {
-            every_s: if has_own_periods {
-                reading.period.as_secs() as u32
-            } else {
-                0
-            },
-            reading,
-            kind: device.kind.clone(),
-            division: division.clone(),
-        });
+        let seen = readings
+            .into_iter()
+            .zip(every_s)
+            .map(|(reading, every_s)| Observation {
+                every_s,
+                reading,
+                kind: device.kind.clone(),
+                division: division.clone(),
+            });
         let transitions = self.judge(seen, &outcomes);
         if !transitions.is_empty() {
             let mut body = Vec::with_capacity(frame.payload.len() + 96);

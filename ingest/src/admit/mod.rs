@@ -35,6 +35,8 @@ pub const MAX_SERIES: usize = 4096;
 pub struct Admitted {
     /// Taken, in the order of the message.
     pub readings: Vec<Reading>,
+    /// Of each reading the seconds to the next of its series, where its profile's key or its frame says so; else 0.
+    pub every_s: Vec<u32>,
     /// Not taken: first what the decoder refused, then what is refused here.
     pub refused: Vec<Refused>,
     /// For each that is refused here, in the same order, the number of its sample in the message; none when the
@@ -118,6 +120,7 @@ pub fn cadence_s(device: &Device, profile: Option<&Profile>) -> u32 {
 pub fn admit(message: Message, arrival: &Arrival<'_>, watch: &mut Watch) -> Admitted {
     let mut admitted = Admitted {
         readings: Vec::with_capacity(message.samples.len()),
+        every_s: Vec::with_capacity(message.samples.len()),
         refused: message.refused,
         refused_samples: Vec::new(),
     };
@@ -142,6 +145,9 @@ pub fn admit(message: Message, arrival: &Arrival<'_>, watch: &mut Watch) -> Admi
     let clock_off = arrival.note_clock(&message.samples, watched, patience);
     for (number, sample) in message.samples.into_iter().enumerate() {
         let expected = arrival.expected(&sample);
+        let every_s = arrival.every_s(&sample, expected.as_ref());
+        // An hour's mean that is a quarter of an hour old is no backlog of a device of minutes.
+        let patience = patience.max(Duration::from_secs(u64::from(every_s) * 3));
         let is_resent = sample.resent;
         let limits = expected.as_ref().map(|expected| &expected.limits);
         let reading = arrival.reading(sample, limits, patience).and_then(|reading| {
@@ -170,10 +176,11 @@ pub fn admit(message: Message, arrival: &Arrival<'_>, watch: &mut Watch) -> Admi
                     let series = (reading.series.quantity, reading.series.channel);
                     let times = (reading.measured_at, reading.received_at);
                     let number = reading.value.number().unwrap_or(f64::NAN);
-                    let moves = watched.note(series, times, number, reading.quality, expected.as_ref());
+                    let moves = watched.note(series, times, number, reading.quality, every_s, limits);
                     reading.quality = reading.quality.with(moves);
                 }
                 admitted.readings.push(reading);
+                admitted.every_s.push(every_s);
             }
             Err(refused) => {
                 admitted.refused.push(refused);
@@ -213,6 +220,20 @@ impl Arrival<'_> {
     fn clock_tolerance(&self) -> Duration {
         let own = self.profile.and_then(|profile| profile.clock_tolerance);
         own.unwrap_or(CLOCK_TOLERANCE)
+    }
+
+    /// Seconds from a sample to the next of its series: its frame's own period (HJ 212 sends means of minutes, hours and
+    /// days side by side), else the cadence of its key; 0 is its device's cadence.
+    fn every_s(&self, sample: &Sample, expected: Option<&Expected>) -> u32 {
+        let period = sample
+            .period
+            .map(|period| period.length)
+            .filter(|length| !length.is_zero());
+        let of_all = self.profile.and_then(|profile| profile.cadence);
+        let of_key = expected.and_then(|expected| expected.cadence);
+        let every = period.or(of_key.filter(|own| Some(*own) != of_all));
+        let seconds = every.unwrap_or_default().as_millis().div_ceil(1000);
+        u32::try_from(seconds).unwrap_or(u32::MAX)
     }
 
     /// What the profile expects of a sample's series.
@@ -518,6 +539,27 @@ mod tests {
             (reading.measured_at, reading.period, reading.quality),
             (NOW, Duration::from_secs(600), Quality::CALIBRATION)
         );
+    }
+
+    #[test]
+    fn a_series_of_another_cadence_than_its_device_s_says_how_often_it_comes() {
+        let own = profile("cadence: 60s\nkeys:\n  a: {quantity: pm10, cadence: 5min}\n  b: {quantity: ph}\n");
+        let mut hour = at(sample("so2", 50.0), 0);
+        hour.period = Some(Period {
+            stamp: Stamp::End,
+            length: Duration::from_secs(3600),
+        });
+        let message = Message {
+            samples: vec![sample("pm10", 50.0), sample("ph", 7.0), hour],
+            ..Message::default()
+        };
+        let device = device(DeviceState::Active);
+        let mut watch = Watch::default();
+        let admitted = admit(message, &arrival(&device, Some(&own)), &mut watch);
+        assert_eq!(admitted.every_s, [300, 0, 3600]);
+        // What is told of its silence goes by the same.
+        let so2 = Quantity::named("so2").unwrap();
+        assert_eq!(watch.of(device.id.as_str()).unwrap().series(so2, 0).1, Some(3600));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use foldhash::HashMap;
 use onemap_model::quantity::Family;
 use onemap_model::{DeviceId, Quality, Quantity, Timestamp};
 
-use onemap_wire::profile::Expected;
+use onemap_wire::profile::Limits;
 
 use super::clock::Clock;
 
@@ -163,7 +163,8 @@ impl DeviceWatch {
         (measured_at, received_at): (Timestamp, Timestamp),
         value: f64,
         quality: Quality,
-        expected: Option<&Expected>,
+        every_s: u32,
+        limits: Option<&Limits>,
     ) -> Quality {
         let (at, received) = (measured_at.ms(), received_at.ms());
         let place = match self.find(quantity, channel) {
@@ -187,9 +188,8 @@ impl DeviceWatch {
             (series.last, series.moved_at, series.n_same) = (value, at, 1);
         }
         let mut moves = Quality::GOOD;
-        if let Some(Expected { cadence, limits }) = expected {
-            let seconds = cadence.unwrap_or_default().as_millis().div_ceil(1000);
-            series.cadence_s = u32::try_from(seconds).unwrap_or(u32::MAX);
+        series.cadence_s = every_s;
+        if let Some(limits) = limits {
             if series.jumps(quantity, at, value, limits.rate_per_min) {
                 moves = moves.with(Quality::JUMP);
             }
@@ -274,20 +274,14 @@ mod tests {
         let mut device = DeviceWatch::default();
         let quantity = Quantity::named(quantity).unwrap();
         let at = |seconds: i64| Timestamp::from_ms(START + seconds * 1000);
-        let expected = Expected {
-            limits: *limits,
-            ..Expected::default()
-        };
         let mut marks = Vec::new();
         for (seconds, value) in values {
             let times = (at(*seconds), at(*seconds));
-            let moves = device.note((quantity, 0), times, *value, Quality::GOOD, Some(&expected));
+            let moves = device.note((quantity, 0), times, *value, Quality::GOOD, 0, Some(limits));
             marks.push(moves.names().collect::<Vec<_>>().join("+"));
         }
         marks
     }
-
-    use onemap_wire::profile::Limits;
 
     fn rate(rate_per_min: f64) -> Limits {
         Limits {
@@ -369,7 +363,7 @@ mod tests {
             for i in 0..n {
                 let at = Timestamp::from_ms(START + i);
                 let series = (Quantity::named("pm10").unwrap(), i as u16);
-                device.note(series, (at, at), 5.0, Quality::GOOD, None);
+                device.note(series, (at, at), 5.0, Quality::GOOD, 0, None);
                 device.clock.note(at, at);
             }
         }

@@ -22,7 +22,7 @@ import {
   statusVersion,
   valuesVersion,
 } from "../state/city";
-import { inOrder, quantityName, unitOf, valueText, valueWithUnit } from "../state/quantities";
+import { channelText, inOrder, quantityName, unitOf, valueText, valueWithUnit } from "../state/quantities";
 import { act, now, selectDevice, selectedDevice, selectedSeries, wall } from "../state/view";
 import { placeName } from "./alarms";
 import { Course } from "./course";
@@ -320,7 +320,8 @@ function Value({ device, series, chosen }: { device: Device; series: SeriesRef; 
   const item: LatestItem | undefined = latest.get(series.id);
   const lost = contact.value === "lost";
   const state = lost || !item ? "unknown" : item.state;
-  const place = series.ch > 0 ? ` · ${t("device.channel", { n: series.ch })}` : "";
+  const channel = channelText(series.quantity, series.ch);
+  const place = channel ? ` · ${channel}` : "";
   const suffix = series.ch > 0 ? `-${series.ch}` : "";
   const unit = item && typeof item.value === "number" ? unitOf(series.quantity) : "";
   return (

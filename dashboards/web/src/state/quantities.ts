@@ -25,11 +25,27 @@ export const unitOf = (name: string) => unitText(quantities.value.get(name)?.uni
 /** A value without its unit: a state by its name, a number with the quantity's decimals. */
 export function valueText(quantity: string, value: number | string | null): string {
   if (value === null) return t("device.no_value");
-  if (typeof value === "string") return value;
+  if (typeof value === "string") return quantity === "aqi_primary" ? pollutantNames(value) : value;
   const entry = quantities.value.get(quantity);
   const state = entry?.states?.find((s) => s.code === value);
   if (state) return lang.value === "zh" ? state.zh : state.en;
   return decimal(value, entry?.decimals ?? 2);
+}
+
+/** Primary pollutants as the index names them (`pm2_5,o3`, or `none`) by what the city calls them. */
+function pollutantNames(value: string): string {
+  if (value === "none") return t("device.no_primary");
+  return value
+    .split(",")
+    .map(quantityName)
+    .join(lang.value === "zh" ? "、" : ", ");
+}
+
+/** Which of several series of one quantity: what is worked out by hour or day says so, others have a number. */
+export function channelText(quantity: string, ch: number): string {
+  if (quantity.startsWith("aqi") && ch === 20) return t("device.of_hour");
+  if (quantity.startsWith("aqi") && ch === 30) return t("device.of_day");
+  return ch > 0 ? t("device.channel", { n: ch }) : "";
 }
 
 /** A value with its unit. */
