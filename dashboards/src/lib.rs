@@ -40,9 +40,9 @@ const SMALL_BODY: usize = 64 << 10;
 pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationToken) -> Router {
     use api::devices::{change, provisioning};
     use api::{
-        aggregate, alerts, attributes, commands, device_http, devices, entities, export, fetched, history,
-        import, latest, ledger, quarantine, readings, readmit, rules, series, session, standards, system,
-        write,
+        aggregate, alerts, attributes, commands, corrections, device_http, devices, entities, export,
+        fetched, history, import, latest, ledger, quarantine, readings, readmit, reviews, rules, series,
+        session, standards, system, write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -88,6 +88,12 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/api/v1/export", get(export::export))
         .route("/api/v1/series", get(series::series))
         .route("/api/v1/series/{id}/values", get(series::values))
+        .route("/api/v1/reviews", get(reviews::list_reviews).post(reviews::post))
+        .route(
+            "/api/v1/corrections",
+            get(corrections::list_corrections).post(corrections::post),
+        )
+        .route("/api/v1/corrections/{id}/withdraw", post(corrections::withdraw))
         .route("/api/v1/alerts", get(alerts::list_alerts))
         .route("/api/v1/alerts/{id}", get(alerts::show))
         .route("/api/v1/alerts/{id}/ack", post(alerts::ack))

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AlertId, Scope, Timestamp};
+use crate::{AlertId, Correction, Review, Scope, SeriesKey, Timestamp};
 
 /// One act of a person or machine with a name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,5 +54,26 @@ pub enum Verb {
         entries: Vec<(u64, u32)>,
         /// Why.
         note: String,
+    },
+    /// Values of a series are reviewed.
+    Review(Box<Review>),
+    /// A series is corrected.
+    Correct(Box<Correction>),
+    /// A correction is withdrawn: from here on nothing is corrected by it.
+    WithdrawCorrection {
+        /// Journal position of the act that made it.
+        correction: u64,
+        /// Whose values it corrected.
+        #[serde(flatten)]
+        series: SeriesKey,
+        /// First measuring time that it corrected.
+        from: Timestamp,
+        /// The first measuring time behind it; `None` while it went on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Timestamp>,
+        /// The person's name as given.
+        name: String,
+        /// Why.
+        reason: String,
     },
 }

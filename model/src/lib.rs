@@ -17,6 +17,7 @@ pub mod quantity;
 pub mod reading;
 pub mod record;
 pub mod refusal;
+pub mod review;
 pub mod scope;
 pub mod time;
 
@@ -33,5 +34,6 @@ pub use quantity::{Calendar, Family, Quantity};
 pub use reading::{Observation, Quality, Reading, SeriesKey, Value};
 pub use record::{Frame, Record, Source};
 pub use refusal::Refusal;
+pub use review::{Correction, Review, Verdict};
 pub use scope::{Role, Scope};
 pub use time::Timestamp;

@@ -10,7 +10,7 @@ use crate::{DivisionCode, EntityKind};
 pub enum Role {
     /// Sees the map, readings and alerts of his division.
     Viewer,
-    /// Also acknowledges and handles alerts and cases.
+    /// Also acknowledges and handles alerts and cases, and reviews values.
     Officer,
     /// Also runs the desk: shelves alarms, re-admits quarantine, commands devices.
     Operator,
@@ -51,6 +51,8 @@ pub enum Permission {
     Command,
     /// Copy everything that is kept to a folder of the server's machine.
     Backup,
+    /// Say of values that they are valid, invalid or another.
+    Review,
 }
 
 impl Role {
@@ -61,9 +63,12 @@ impl Role {
         match self {
             R::Admin => true,
             R::Viewer => matches!(permission, P::View),
-            R::Officer => matches!(permission, P::View | P::HandleAlerts),
+            R::Officer => matches!(permission, P::View | P::HandleAlerts | P::Review),
             R::Operator | R::Commander => {
-                matches!(permission, P::View | P::HandleAlerts | P::Quarantine | P::Command)
+                matches!(
+                    permission,
+                    P::View | P::HandleAlerts | P::Quarantine | P::Command | P::Review
+                )
             }
             R::Integrator => {
                 matches!(
@@ -171,6 +176,7 @@ mod tests {
             Permission::Tokens,
             Permission::Rules,
             Permission::Command,
+            Permission::Review,
         ] {
             assert!(!scope.may(denied), "{denied:?}");
         }

@@ -14,8 +14,8 @@ use onemap_dashboards::views::{
 use onemap_ingest::admit::{Admitted, AgeLimits, Arrival, Lane, admit, cadence_s};
 use onemap_model::record::{self, Register, Stamped};
 use onemap_model::{
-    Device, DeviceId, DeviceState, DivisionCode, EntityKind, Frame, Observation, ProfileId, Quality, Reading,
-    Record, Refusal, Source, Timestamp, Transition,
+    Device, DeviceId, DeviceState, DivisionCode, EntityKind, Frame, Observation, ProfileId, Quality,
+    Quantity, Reading, Record, Refusal, Source, Timestamp, Transition,
 };
 use onemap_rules::{Engine, RuleSet};
 use onemap_store::history::{Kind, Outcome};
@@ -55,6 +55,8 @@ pub(super) struct Pending {
     pub(super) adopted: Vec<Device>,
     /// Readings that history accepted, for its engine.
     pub(super) accepted: Accepted,
+    /// Device, quantity and measuring times (the end outside) whose best values are others by a review or a correction.
+    pub(super) reopened: Vec<(DeviceId, Quantity, (Timestamp, Timestamp))>,
     /// Payload bytes held for quarantine and evidence.
     pub(super) bytes: usize,
 }
@@ -474,7 +476,7 @@ impl Fold<'_> {
 
     fn act(&mut self, position: u64, act: &onemap_model::Act) {
         self.pending.ledger.acts.push((position, act.clone()));
-        if self.quarantine_act(position, act) {
+        if self.quarantine_act(position, act) || self.series_act(act) {
             return;
         }
         let folded = self.views.board.write().expect(POISON).act(position, act);

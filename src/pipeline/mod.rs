@@ -24,6 +24,7 @@ mod patience;
 mod pushed;
 pub(crate) mod refused;
 mod relayed;
+mod reviewed;
 mod room;
 mod spooling;
 mod stations;

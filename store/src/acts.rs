@@ -11,7 +11,7 @@ use onemap_model::command::{MAX_KEY_BYTES, MAX_LIFE, MAX_METHOD_BYTES, MAX_PARAM
 use onemap_model::record::{Frame, KIND_READMISSION, Readmission, Register, RuleFile, Stamped};
 use onemap_model::scope::Permission;
 use onemap_model::{
-    Act, CommandRecord, CommandStep, DivisionCode, Record, Role, RuleId, Scope, Timestamp, Verb,
+    Act, CommandRecord, CommandStep, DivisionCode, Record, Role, RuleId, Scope, Timestamp, Verb, Verdict,
 };
 
 use crate::ledger::{TokenHash, TokenHashError};
@@ -97,6 +97,12 @@ pub enum ActError {
     /// A command's method, key or parameters are no such thing, or too long.
     #[error("the command's {what}")]
     Command {
+        /// Which part, and what is wrong with it.
+        what: String,
+    },
+    /// A review or correction that says nothing, or not what it means.
+    #[error("the {what}")]
+    Series {
         /// Which part, and what is wrong with it.
         what: String,
     },
@@ -246,6 +252,8 @@ fn permission_for(verb: &Verb) -> Option<Permission> {
     match verb {
         Verb::Acknowledge { .. } | Verb::Close { .. } => Some(Permission::HandleAlerts),
         Verb::Readmit { .. } | Verb::Discard { .. } => Some(Permission::Quarantine),
+        Verb::Review(_) => Some(Permission::Review),
+        Verb::Correct(_) | Verb::WithdrawCorrection { .. } => Some(Permission::Register),
         _ => None,
     }
 }
@@ -267,6 +275,31 @@ fn check_verb(at: Timestamp, verb: &Verb) -> Result<(), ActError> {
             }
             return Ok(());
         }
+        Verb::Review(review) => {
+            check_span(review.from, Some(review.to))?;
+            if let Verdict::Replaced { value } = review.verdict {
+                check_number("value", value)?;
+            }
+            check_reason(&review.reason)?;
+            (&review.name, &review.reason)
+        }
+        Verb::Correct(correction) => {
+            check_span(correction.from, correction.to)?;
+            check_number("offset", correction.offset)?;
+            check_number("factor", correction.factor)?;
+            if correction.factor == 0.0 {
+                let what = "factor is not 0: an instrument that says nothing is reviewed as invalid";
+                return Err(ActError::Series {
+                    what: what.to_owned(),
+                });
+            }
+            check_reason(&correction.reason)?;
+            (&correction.name, &correction.reason)
+        }
+        Verb::WithdrawCorrection { name, reason, .. } => {
+            check_reason(reason)?;
+            (name, reason)
+        }
         _ => return Ok(()),
     };
     if name.trim().is_empty() || name.len() > MAX_NAME {
@@ -276,6 +309,31 @@ fn check_verb(at: Timestamp, verb: &Verb) -> Result<(), ActError> {
         return Err(ActError::Note);
     }
     Ok(())
+}
+
+fn check_span(from: Timestamp, to: Option<Timestamp>) -> Result<(), ActError> {
+    match to {
+        Some(to) if to <= from => Err(ActError::Series {
+            what: format!("span from {from} to before {to} holds no time"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn check_number(name: &str, number: f64) -> Result<(), ActError> {
+    match number.is_finite() {
+        true => Ok(()),
+        false => Err(ActError::Series {
+            what: format!("{name} is a finite number"),
+        }),
+    }
+}
+
+fn check_reason(reason: &str) -> Result<(), ActError> {
+    match reason.trim().is_empty() {
+        true => Err(ActError::Note),
+        false => Ok(()),
+    }
 }
 
 fn check_step(at: Timestamp, step: &CommandStep) -> Result<(), ActError> {

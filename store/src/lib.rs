@@ -13,6 +13,7 @@ pub mod latest;
 pub mod ledger;
 pub mod register;
 pub mod remote;
+pub mod reviewed;
 mod sqlite;
 
 pub use sqlite::{FileError, copy as copy_file};

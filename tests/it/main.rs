@@ -38,6 +38,7 @@ mod prometheus;
 mod queries;
 mod readme;
 mod replay;
+mod reviews;
 mod schemas;
 mod screen;
 mod scrub;

@@ -2,7 +2,7 @@
 //!
 //! An hour is without its beginning and with its end, and is called by its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use onemap_model::{Quality, Timestamp};
 use serde::Serialize;
@@ -36,6 +36,10 @@ pub struct Came {
     pub late: bool,
     /// One of them replaced another.
     pub revised: bool,
+    /// One of them was corrected.
+    pub corrected: bool,
+    /// A person has reviewed one of them.
+    pub reviewed: bool,
 }
 
 impl Came {
@@ -45,6 +49,8 @@ impl Came {
         Self {
             late: self.late || other.late,
             revised: self.revised || other.revised,
+            corrected: self.corrected || other.corrected,
+            reviewed: self.reviewed || other.reviewed,
         }
     }
     /// All of these hours.
@@ -64,10 +70,24 @@ pub enum Make {
     Total,
 }
 
+/// What people found of a value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Found {
+    /// Nothing: it is what was sent.
+    Sent(f64),
+    /// It was corrected.
+    Corrected(f64),
+    /// It was reviewed, so that it counts whatever its marks.
+    Reviewed(f64),
+    /// It was reviewed, and is none.
+    Invalid,
+}
+
 /// Hours of one series in the making.
 pub struct Hours {
     make: Make,
     sums: BTreeMap<i64, Sum>,
+    reviewed: BTreeSet<i64>,
 }
 
 /// An hour in the making.
@@ -92,21 +112,61 @@ impl Hours {
         Self {
             make,
             sums: BTreeMap::new(),
+            reviewed: BTreeSet::new(),
         }
     }
 
     /// Takes a value that was measured at a time. Values that may not be judged by, and numbers that are none, are
     /// left out.
     pub fn add(&mut self, at: Timestamp, number: f64, quality: Quality) {
-        if !number.is_finite() || !quality.judgeable() {
-            return;
+        self.add_found(at, Found::Sent(number), quality);
+    }
+
+    /// As [`Hours::add`], with what people found of the value.
+    pub fn add_found(&mut self, at: Timestamp, found: Found, quality: Quality) {
+        let mut came = Came {
+            late: quality.has(Quality::RESENT),
+            revised: quality.has(Quality::REVISED),
+            ..Came::default()
+        };
+        let number = match found {
+            Found::Sent(number) => Some(number).filter(|_| quality.judgeable()),
+            Found::Corrected(number) => {
+                came.corrected = true;
+                Some(number).filter(|_| quality.judgeable())
+            }
+            Found::Reviewed(number) => {
+                came.reviewed = true;
+                Some(number)
+            }
+            Found::Invalid => {
+                came.reviewed = true;
+                None
+            }
+        };
+        if came.reviewed {
+            self.reviewed.insert(end_of(at));
         }
+        let Some(number) = number.filter(|number| number.is_finite()) else {
+            return;
+        };
         let number = match self.make {
             Make::Level => 10f64.powf(number / 10.0),
             Make::Mean | Make::Total => number,
         };
         let end = end_of(at);
-        self.sums.entry(end).or_default().add(at, number, quality, end);
+        self.sums.entry(end).or_default().add(at, number, came, end);
+    }
+
+    /// Ends of the hours with a value that was reviewed.
+    pub fn reviewed(&self) -> &BTreeSet<i64> {
+        &self.reviewed
+    }
+
+    /// Ends of the hours of which a review left nothing.
+    pub fn left_out(&self) -> impl Iterator<Item = i64> + '_ {
+        let all = self.reviewed.iter().copied();
+        all.filter(|end| !self.sums.contains_key(end))
     }
 
     /// The hours by their ends in ms. `cadence_s` are the seconds from one value to the next, 0 when nobody said;
@@ -119,16 +179,13 @@ impl Hours {
 }
 
 impl Sum {
-    fn add(&mut self, at: Timestamp, number: f64, quality: Quality, end: i64) {
+    fn add(&mut self, at: Timestamp, number: f64, came: Came, end: i64) {
         self.sum += number;
         self.n += 1;
         let into = (at.ms() - 1 - (end - HOUR_MS)) / MINUTE_MS;
         self.minutes |= 1 << into.clamp(0, 59);
         self.is_at_end = at.ms() == end;
-        self.came = self.came.with(Came {
-            late: quality.has(Quality::RESENT),
-            revised: quality.has(Quality::REVISED),
-        });
+        self.came = self.came.with(came);
     }
 
     fn hour(&self, make: Make, cadence_s: u32, hour_minutes: usize) -> Hour {
@@ -191,5 +248,38 @@ mod tests {
                 "{cadence_s}: {said:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_people_found_goes_before_marks() {
+        let at = |hour: i64| Timestamp::from_ms(hour * HOUR_MS);
+        let mut hours = Hours::new(Make::Mean);
+        let (good, doubtful) = (Quality::GOOD, Quality::SUSPECT);
+        for (hour, found, quality) in [
+            (1, Found::Sent(1.0), good),
+            (2, Found::Sent(2.0), doubtful),
+            (3, Found::Corrected(3.0), doubtful),
+            (4, Found::Corrected(4.0), good),
+            (5, Found::Reviewed(5.0), doubtful),
+            (6, Found::Invalid, good),
+            (7, Found::Reviewed(f64::NAN), good),
+        ] {
+            hours.add_found(at(hour), found, quality);
+        }
+        let ends = |ends: Vec<i64>| ends.iter().map(|end| end / HOUR_MS).collect::<Vec<_>>();
+        assert_eq!(ends(hours.reviewed().iter().copied().collect()), [5, 6, 7]);
+        assert_eq!(ends(hours.left_out().collect()), [6, 7]);
+        let said: Vec<(i64, f64, bool, bool)> = hours
+            .finish(3600, 45)
+            .map(|(end, hour)| (end / HOUR_MS, hour.value, hour.came.corrected, hour.came.reviewed))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                (1, 1.0, false, false),
+                (4, 4.0, true, false),
+                (5, 5.0, false, true)
+            ]
+        );
     }
 }

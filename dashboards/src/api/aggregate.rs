@@ -16,6 +16,7 @@ use onemap_store::history::{GroupStep, Member, Over, SeriesInfo, Which};
 use serde::{Deserialize, Serialize};
 
 use crate::api::query::agg::{Weight, across};
+use crate::api::query::basis::Basis;
 use crate::api::query::fill::{Fill, Filling};
 use crate::api::query::kept::KeptRow;
 use crate::api::query::marks::Marks;
@@ -54,6 +55,7 @@ pub(crate) struct AggregateQuery {
     known_at: Option<String>,
     fill: Option<Fill>,
     max_gap: Option<String>,
+    basis: Option<Basis>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -128,6 +130,7 @@ pub(crate) async fn show(
     Params(query): Params<AggregateQuery>,
 ) -> Result<Response, Problem> {
     let scope = caller.require(Permission::View)?;
+    Basis::only_raw(query.basis, "aggregates are")?;
     let span = Span::parse(query.from.as_deref(), query.to.as_deref(), views.now())?;
     let step = parse_step(query.step.as_deref().unwrap_or("1h"))?;
     let across = across(query.agg.as_deref(), query.across.as_deref(), query.weight)?;

@@ -1,4 +1,6 @@
-//! Series, and what one of them holds: raw, every version, or in steps.
+//! Series, and what one of them holds: raw, reviewed, every version, or in steps.
+
+mod judged;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::api::query::agg::agg;
+use crate::api::query::basis::{self, Basis};
 use crate::api::query::fill::{Fill, Filling};
 use crate::api::query::kept::KeptRow;
 use crate::api::query::marks::Marks;
@@ -117,6 +120,7 @@ pub(crate) struct ValuesQuery {
     revisions: bool,
     known_at: Option<String>,
     quality: Option<String>,
+    basis: Option<Basis>,
 }
 
 impl ValuesQuery {
@@ -136,6 +140,15 @@ impl ValuesQuery {
         if self.revisions && self.shape == Shape::Columns {
             let why = "revisions= lists every version as a row: leave shape= out";
             return Err(Problem::bad_request("bad_parameter", why));
+        }
+        if self.step.is_some() {
+            Basis::only_raw(self.basis, "steps are")?;
+        }
+        if self.revisions {
+            Basis::only_raw(self.basis, "every version (revisions=) is")?;
+        }
+        if self.shape == Shape::Columns {
+            Basis::only_raw(self.basis, "columns (shape=) are")?;
         }
         let (which, needs) = match self.step {
             None => (&without[..], "is for steps: say step= too"),
@@ -174,11 +187,24 @@ pub(crate) async fn values(
         .as_deref()
         .map(|t| time("known_at", t))
         .transpose()?;
+    let reviewed = match query.basis {
+        None | Some(Basis::Raw) => None,
+        Some(basis) => {
+            let span = (span.from, span.to);
+            let all = basis::reviewed(&views, vec![info.key.clone()], span, known_at).await?;
+            all.into_iter()
+                .next()
+                .map(|reviewed| (reviewed, basis == Basis::Best))
+        }
+    };
     // Where older values were let go, the answer says so: it is not that nothing was measured.
     let kept = KeptRow::of(&views, [id], span.from);
     let tag = span.is_fixed.then(|| {
         let mut tagging = Tagging::new(&views, &uri.to_string());
         tagging.text(&KeptRow::fields(kept));
+        if let Some((reviewed, _)) = &reviewed {
+            tagging.text(&format!("{:?}", reviewed.positions().collect::<Vec<_>>()));
+        }
         tagging.series(changes, &info, span.to);
         tagging.tag()
     });
@@ -226,14 +252,17 @@ pub(crate) async fn values(
                 revisions: query.revisions,
                 received: false,
             };
-            rows::answer(
-                views,
-                turns,
-                limit,
-                around(kept),
-                pieces(id, chosen, given, query.shape),
-            )
-            .await?
+            let around = around(kept);
+            match reviewed {
+                None => {
+                    let pieces = pieces(id, chosen, given, query.shape);
+                    rows::answer(views, turns, limit, around, pieces).await?
+                }
+                Some((reviewed, is_best)) => {
+                    let pieces = judged::pieces(id, chosen, given, reviewed, is_best);
+                    rows::answer(views, turns, limit, around, pieces).await?
+                }
+            }
         }
     };
     if let Some(tag) = tag {

@@ -189,6 +189,47 @@ fn what_a_role_may_not_do_leaves_no_record() {
         ActError::Until
     ));
 
+    let review = |role, more: serde_json::Value| {
+        let mut act = json!({
+            "at": 0, "by": scope(role, None), "verb": "review", "device": "d", "quantity": "pm2_5", "ch": 0,
+            "from": 0, "to": 10, "verdict": "valid", "name": "王", "reason": "校准",
+        });
+        act.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let act: Act = serde_json::from_value(act).unwrap();
+        wait(desk.acts.record_act(&act.by, act.at, act.verb)).unwrap_err()
+    };
+    for role in [
+        Role::Viewer,
+        Role::Integrator,
+        Role::SystemAdmin,
+        Role::AuditAdmin,
+    ] {
+        assert!(
+            matches!(review(role, json!({})), ActError::Denied { .. }),
+            "{role:?}"
+        );
+    }
+    for (more, want) in [
+        (json!({"to": 0}), "the span from"),
+        (json!({"name": " "}), "the name is empty"),
+        (json!({"reason": ""}), "a note says why"),
+        (
+            json!({"verb": "correct", "factor": 0.0, "offset": 1.0}),
+            "needs Register",
+        ),
+    ] {
+        let said = review(Role::Officer, more.clone()).to_string();
+        assert!(said.contains(want), "{more}: {said}");
+    }
+    let nothing = json!({"verb": "correct", "factor": 0.0, "offset": 1.0});
+    assert!(
+        review(Role::Integrator, nothing)
+            .to_string()
+            .contains("factor is not 0")
+    );
+
     let change = |role, division, change| {
         let scope = scope(role, division);
         // A good change goes before the bad one: nothing of the list may be kept.

@@ -9,6 +9,7 @@ mod commands;
 mod quarantine;
 mod reader;
 mod schema;
+mod series_acts;
 mod tokens;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use quarantine::{
     Settlement, Which,
 };
 pub use reader::{AccessToken, LedgerAct, LedgerReader, LedgerTransition};
+pub use series_acts::{SeriesAct, SeriesActFilter, SeriesActKind};
 pub use tokens::{Provisioning, TokenHash, TokenHashError, Tokens};
 
 use crate::attributes::AttributeChange;
@@ -187,6 +189,7 @@ impl Ledger {
             .execute_batch(attributes::SCHEMA)
             .and_then(|()| connection.execute_batch(commands::TABLES))
             .and_then(|()| connection.execute_batch(quarantine::STATES))
+            .and_then(|()| connection.execute_batch(series_acts::SCHEMA))
             .map_err(|e| sqlite::error(path, "add tables to", e))?;
         connection.set_prepared_statement_cache_capacity(32);
         connection
@@ -273,6 +276,7 @@ impl Ledger {
                 act.by.actor,
                 serde_json::to_string(act).expect("acts have text keys only"),
             ])?;
+            series_acts::put(&tx, *position, act)?;
         }
         for (command, fact) in batch.commands.iter().filter(|(_, f)| f.position > cursor) {
             commands::put(&tx, command, fact)?;

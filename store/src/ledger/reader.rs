@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use onemap_model::record::ProvisioningStrategy;
-use onemap_model::{Act, AlertId, Command, DeviceId, DivisionCode, Fact, Role, Timestamp, Transition};
+use onemap_model::{
+    Act, AlertId, Command, DeviceId, DivisionCode, Fact, Role, SeriesKey, Timestamp, Transition,
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
 use super::commands::{self, CommandFilter};
 use super::quarantine::{self, QuarantineCount, QuarantineFilter, QuarantineTotals, Quarantined};
 use super::schema;
+use super::series_acts::{self, SeriesAct, SeriesActFilter};
 use super::tokens::{Provisioning, TokenHash};
 use super::{LedgerError, attributes};
 use crate::attributes::AttributeChange;
@@ -232,6 +235,28 @@ impl LedgerReader {
         })
     }
 
+    /// At most `limit` acts about series before a journal position, newest first.
+    pub fn series_acts(
+        &self,
+        filter: &SeriesActFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<SeriesAct>, LedgerError> {
+        self.read(|c| series_acts::page(c, filter, before, limit))
+    }
+
+    /// At most `limit` of the reviews and corrections that hold of values of a series from a time to before another,
+    /// oldest act first; with `known_at` those of then.
+    pub fn series_acts_of(
+        &self,
+        series: &SeriesKey,
+        span: (Timestamp, Timestamp),
+        known_at: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<SeriesAct>, LedgerError> {
+        self.read(|c| series_acts::of(c, series, span, known_at, limit))
+    }
+
     /// Every device's token hash, in the order in which they were given.
     pub fn device_tokens(&self) -> Result<Vec<(DeviceId, TokenHash)>, LedgerError> {
         self.read(|c| {
@@ -344,7 +369,7 @@ fn transition(row: &Row<'_>) -> rusqlite::Result<LedgerTransition> {
     })
 }
 
-fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|e| unreadable(column, e.into()))
 }
 

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use onemap_model::alert::Input;
-use onemap_model::{DeviceId, DivisionCode, Edge, Quantity, Role, RuleId, Scope, SeriesKey, Severity, Verb};
+use onemap_model::{
+    Correction, DeviceId, DivisionCode, Edge, Quantity, Review, Role, RuleId, Scope, SeriesKey, Severity,
+    Verb, Verdict,
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -716,4 +719,107 @@ fn a_ledger_cut_in_the_middle_is_an_error_and_not_a_panic() {
         matches!(read, Err(LedgerError::File(FileError::Damaged { .. }))),
         "{read:?}"
     );
+}
+
+#[test]
+fn acts_about_a_series_are_found_by_what_they_cover_and_as_of_then() {
+    let mut f = Fixture::new(LedgerConfig::default());
+    let series = |ch: u16| SeriesKey {
+        device: DeviceId::new("air-1").unwrap(),
+        quantity: Quantity::named("pm2_5").unwrap(),
+        channel: ch,
+    };
+    let act = |position: u64, verb| {
+        let act = Act {
+            at: at(position as i64 * 1000),
+            by: Scope::local("desk"),
+            verb,
+        };
+        (position, act)
+    };
+    let review = |ch, from, to| {
+        Verb::Review(Box::new(Review {
+            series: series(ch),
+            from: at(from),
+            to: at(to),
+            verdict: Verdict::Invalid,
+            name: "王".into(),
+            reason: "校准".into(),
+        }))
+    };
+    let correction = Verb::Correct(Box::new(Correction {
+        series: series(0),
+        from: at(50),
+        to: None,
+        factor: 1.0,
+        offset: 2.0,
+        name: "王".into(),
+        reason: "校准".into(),
+    }));
+    let withdrawal = Verb::WithdrawCorrection {
+        correction: 4,
+        series: series(0),
+        from: at(50),
+        to: None,
+        name: "王".into(),
+        reason: "误".into(),
+    };
+    let batch = LedgerBatch {
+        cursor: 6,
+        acts: vec![
+            act(1, review(0, 10, 20)),
+            act(2, review(0, 20, 30)),
+            act(3, review(1, 0, 100)),
+            act(4, correction),
+            act(6, withdrawal),
+        ],
+        ..LedgerBatch::default()
+    };
+    f.ledger.write(&batch).unwrap();
+    f.ledger.write(&batch).unwrap();
+    let of = |span: (i64, i64), known_at: Option<i64>| -> Vec<u64> {
+        let span = (at(span.0), at(span.1));
+        let found = f
+            .reader()
+            .series_acts_of(&series(0), span, known_at.map(at), 10)
+            .unwrap();
+        found.iter().map(|act| act.position).collect()
+    };
+    assert_eq!(of((0, 100), None), [1, 2]);
+    assert_eq!(of((0, 100), Some(4000)), [1, 2, 4], "not withdrawn yet");
+    assert_eq!(of((0, 100), Some(6000)), [1, 2], "withdrawn in that moment");
+    assert_eq!(of((0, 100), Some(1999)), [1]);
+    assert_eq!(of((20, 21), None), [2], "the end is outside");
+    assert_eq!(of((0, 10), None), [0; 0]);
+    let page = |filter: &SeriesActFilter, before, limit| -> Vec<u64> {
+        let found = f.reader().series_acts(filter, before, limit).unwrap();
+        found.iter().map(|act| act.position).collect()
+    };
+    let all = SeriesActFilter::default();
+    assert_eq!(page(&all, None, 10), [4, 3, 2, 1]);
+    assert_eq!(page(&all, Some(3), 1), [2]);
+    let corrections = SeriesActFilter {
+        kind: Some(SeriesActKind::Correction),
+        ..all.clone()
+    };
+    assert_eq!(page(&corrections, None, 10), [4]);
+    let withdrawn = f
+        .reader()
+        .series_acts(&corrections, None, 1)
+        .unwrap()
+        .remove(0)
+        .withdrawn
+        .unwrap();
+    assert_eq!((withdrawn.position, withdrawn.act.at), (6, at(6000)));
+    let late = SeriesActFilter {
+        from: Some(at(25)),
+        to: Some(at(50)),
+        ..all.clone()
+    };
+    assert_eq!(page(&late, None, 10), [3, 2]);
+    let other = SeriesActFilter {
+        device: Some("air-2".into()),
+        ..all
+    };
+    assert_eq!(page(&other, None, 10), [0; 0]);
 }

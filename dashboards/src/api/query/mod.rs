@@ -1,6 +1,7 @@
-//! What questions about the history have in common: their span, marks, aggregates, fill, pages and tags.
+//! What questions about the history have in common: their span, basis, marks, aggregates, fill, pages and tags.
 
 pub(crate) mod agg;
+pub(crate) mod basis;
 pub(crate) mod fill;
 pub(crate) mod kept;
 pub(crate) mod marks;

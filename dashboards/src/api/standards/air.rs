@@ -17,6 +17,7 @@ use onemap_store::engine::StoreError;
 use serde::{Deserialize, Serialize};
 
 use super::asked::{Asked, Question};
+use crate::api::query::basis::Basis;
 use crate::api::query::kept::KeptRow;
 use crate::api::rows::{self, Turns};
 use crate::auth::Caller;
@@ -35,6 +36,7 @@ pub(crate) struct AirQuery {
     class: Option<u8>,
     ch: Option<u16>,
     known_at: Option<String>,
+    basis: Option<Basis>,
 }
 
 /// What one item is of.
@@ -51,11 +53,14 @@ enum By {
 struct Answer<'a> {
     by: By,
     class: Class,
+    basis: Basis,
     device: &'a str,
     from: Timestamp,
     items: Vec<Item>,
     #[serde(flatten)]
     kept: Option<KeptRow>,
+    /// Hours with a reviewed value.
+    reviewed_hours: usize,
     to: Timestamp,
 }
 
@@ -111,6 +116,14 @@ struct Judgement {
 }
 
 impl By {
+    /// In ms.
+    fn length(self) -> i64 {
+        match self {
+            Self::Hour => HOUR_MS,
+            Self::Day => DAY_MS,
+        }
+    }
+
     /// Over how long the law has a limit for it.
     fn averaging(self, pollutant: Pollutant) -> Averaging {
         match (self, pollutant) {
@@ -136,8 +149,9 @@ pub(crate) async fn show(
         to: query.to.as_deref(),
         channel: query.ch,
         known_at: query.known_at.as_deref(),
+        basis: query.basis,
     };
-    let asked = Asked::of(&views, scope, &question, &Pollutant::ALL.map(Pollutant::quantity))?;
+    let asked = Asked::of(&views, scope, &question, &Pollutant::ALL.map(Pollutant::quantity)).await?;
     let made = turns.once_noting(views, move |views| {
         let station = Station { asked: &asked, class };
         let items = match query.by {
@@ -147,10 +161,12 @@ pub(crate) async fn show(
         let answer = Answer {
             by: query.by,
             class,
+            basis: asked.basis,
             device: asked.device.id.as_str(),
             from: asked.span.from,
             items,
             kept: asked.kept(views),
+            reviewed_hours: asked.n_reviewed(),
             to: asked.span.to,
         };
         Ok(serde_json::to_vec(&answer).expect("answers have text keys only"))
@@ -260,7 +276,7 @@ impl Station<'_> {
             standard: edition.map(|edition| edition.edition.id.as_str()),
             limits: law.map(|law| law.edition.id.as_str()),
             values,
-            came,
+            came: self.asked.came(came, (end.ms() - by.length(), end.ms())),
         }
     }
 }

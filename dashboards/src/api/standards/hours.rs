@@ -1,18 +1,21 @@
-//! What a device said in each hour, read from the history and the engine behind it.
+//! What a device said in each hour, read from the history and the engine behind it, as far as people found it true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use onemap_model::{Quality, Quantity, Timestamp};
-use onemap_standards::hour::{CHANNELS, Hour, Hours, Make};
+use onemap_model::{Quality, Quantity, Timestamp, Value};
+use onemap_standards::hour::{CHANNELS, Found, Hour, Hours, Make};
 use onemap_store::engine::StoreError;
-use onemap_store::history::{SeriesId, SeriesInfo, Which};
+use onemap_store::history::{Point, SeriesInfo, Which};
+use onemap_store::reviewed::{Best, Reviewed};
 
 use crate::views::Views;
 
 /// Which values, how their device measures, and how much of an hour is enough.
 pub(super) struct Said<'a> {
     pub(super) series: &'a [SeriesInfo],
+    /// What people found of each series.
+    pub(super) reviewed: &'a [Reviewed],
     pub(super) quantity: Quantity,
     pub(super) channel: Option<u16>,
     pub(super) known_at: Option<Timestamp>,
@@ -24,25 +27,32 @@ pub(super) struct Said<'a> {
 
 impl Said<'_> {
     /// The hours by their ends in ms, those that end after `from` and not after `to`. Of each hour the first channel that
-    /// said something speaks.
+    /// said something speaks; what a review left without a value is not another channel's to say. The ends of the hours
+    /// with reviewed values go to `reviewed`.
     pub(super) fn hours(
         &self,
         views: &Views,
         (from, to): (Timestamp, Timestamp),
         make: Make,
+        reviewed: &mut BTreeSet<i64>,
     ) -> Result<BTreeMap<i64, Hour>, StoreError> {
-        let mut all = BTreeMap::new();
+        let (mut all, mut left_out) = (BTreeMap::new(), BTreeSet::new());
         let channels = self.channel.map_or(CHANNELS.to_vec(), |channel| vec![channel]);
         for channel in channels {
-            let is_it =
-                |info: &&SeriesInfo| info.key.quantity == self.quantity && info.key.channel == channel;
-            let Some(info) = self.series.iter().find(is_it) else {
+            let is_it = |info: &SeriesInfo| info.key.quantity == self.quantity && info.key.channel == channel;
+            let mut both = self.series.iter().zip(self.reviewed);
+            let Some(series) = both.find(|(info, _)| is_it(info)) else {
                 continue;
             };
-            let said = self.said(views, info.id, (from, to), make)?;
+            let said = self.said(views, series, (from, to), make)?;
+            reviewed.extend(said.reviewed());
+            let without: Vec<i64> = said.left_out().collect();
             for (end, hour) in said.finish(self.cadence_s, self.hour_minutes) {
-                all.entry(end).or_insert(hour);
+                if !left_out.contains(&end) {
+                    all.entry(end).or_insert(hour);
+                }
             }
+            left_out.extend(without);
         }
         Ok(all)
     }
@@ -50,7 +60,7 @@ impl Said<'_> {
     fn said(
         &self,
         views: &Views,
-        id: SeriesId,
+        (info, found): (&SeriesInfo, &Reviewed),
         (from, to): (Timestamp, Timestamp),
         make: Make,
     ) -> Result<Hours, StoreError> {
@@ -58,16 +68,32 @@ impl Said<'_> {
         let takes = |quality: Quality| quality.judgeable();
         let which = Which {
             known_at: self.known_at,
-            takes: Some(&takes),
+            // A review may hold of any value.
+            takes: found
+                .is_empty()
+                .then_some(&takes as &(dyn Fn(Quality) -> bool + Sync)),
         };
         // An hour is without its beginning and with its end.
         let (first, behind) = (Timestamp::from_ms(from.ms() + 1), Timestamp::from_ms(to.ms() + 1));
-        views.archive.scan_of(id, first, behind, which, &mut |point| {
-            if let Some(number) = point.value.number() {
-                hours.add(point.measured_at, number, point.quality);
-            }
-            ControlFlow::Continue(())
-        })?;
+        views
+            .archive
+            .scan_of(info.id, first, behind, which, &mut |point| {
+                if let Some(value) = value(found, &point) {
+                    hours.add_found(point.measured_at, value, point.quality);
+                }
+                ControlFlow::Continue(())
+            })?;
         Ok(hours)
     }
+}
+
+/// What people found of a value; `None` when it is no number.
+fn value(found: &Reviewed, point: &Point) -> Option<Found> {
+    Some(match found.best(point.measured_at, &point.value) {
+        Best::Raw => Found::Sent(point.value.number()?),
+        Best::Corrected(number) => Found::Corrected(number),
+        Best::Reviewed(Value::Number(number), _) => Found::Reviewed(number),
+        Best::Reviewed(Value::Text(_), _) => return None,
+        Best::Invalid(_) => Found::Invalid,
+    })
 }

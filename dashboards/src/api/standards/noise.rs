@@ -12,6 +12,7 @@ use onemap_standards::noise::{DayNight, NoiseJudged, standards};
 use serde::{Deserialize, Serialize};
 
 use super::asked::{Asked, Question};
+use crate::api::query::basis::Basis;
 use crate::api::query::kept::KeptRow;
 use crate::api::rows::{self, Turns};
 use crate::auth::Caller;
@@ -33,15 +34,19 @@ pub(crate) struct NoiseQuery {
     to: Option<String>,
     ch: Option<u16>,
     known_at: Option<String>,
+    basis: Option<Basis>,
 }
 
 #[derive(Serialize)]
 struct Answer<'a> {
+    basis: Basis,
     device: &'a str,
     from: Timestamp,
     items: Vec<Item>,
     #[serde(flatten)]
     kept: Option<KeptRow>,
+    /// Hours with a reviewed value.
+    reviewed_hours: usize,
     to: Timestamp,
     zone: Option<&'a str>,
 }
@@ -77,8 +82,9 @@ pub(crate) async fn show(
         to: query.to.as_deref(),
         channel: query.ch,
         known_at: query.known_at.as_deref(),
+        basis: query.basis,
     };
-    let asked = Asked::of(&views, scope, &question, &[QUANTITY])?;
+    let asked = Asked::of(&views, scope, &question, &[QUANTITY]).await?;
     if let Some(zone) = query.zone.as_deref() {
         let is_known = standards()
             .at(asked.span.to)
@@ -118,14 +124,19 @@ pub(crate) async fn show(
                 night: judged(true, levels.ln, levels.n_night == n_night),
                 levels,
                 standard: law.map(|law| law.edition.id.as_str()),
-                came: Came::of(of_day.clone().map(|(_, hour)| hour)),
+                came: asked.came(
+                    Came::of(of_day.clone().map(|(_, hour)| hour)),
+                    (end - DAY_MS, end),
+                ),
             }
         });
         let answer = Answer {
+            basis: asked.basis,
             device: asked.device.id.as_str(),
             from: asked.span.from,
             items: items.collect(),
             kept: asked.kept(views),
+            reviewed_hours: asked.n_reviewed(),
             to: asked.span.to,
             zone,
         };

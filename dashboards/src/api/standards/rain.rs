@@ -1,5 +1,6 @@
 //! Rain days of a gauge, from 8 to 8 h, with their grade.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Extension;
@@ -12,6 +13,7 @@ use onemap_standards::rain::{Grade, standards};
 use serde::{Deserialize, Serialize};
 
 use super::asked::{Asked, Question};
+use crate::api::query::basis::Basis;
 use crate::api::query::kept::KeptRow;
 use crate::api::rows::{self, Turns};
 use crate::auth::Caller;
@@ -35,15 +37,19 @@ pub(crate) struct RainQuery {
     to: Option<String>,
     ch: Option<u16>,
     known_at: Option<String>,
+    basis: Option<Basis>,
 }
 
 #[derive(Serialize)]
 struct Answer<'a> {
+    basis: Basis,
     device: &'a str,
     from: Timestamp,
     items: Vec<Item>,
     #[serde(flatten)]
     kept: Option<KeptRow>,
+    /// Hours with a reviewed value.
+    reviewed_hours: usize,
     to: Timestamp,
 }
 
@@ -75,15 +81,20 @@ pub(crate) async fn show(
         to: query.to.as_deref(),
         channel: query.ch,
         known_at: query.known_at.as_deref(),
+        basis: query.basis,
     };
-    let asked = Asked::of(&views, scope, &question, &QUANTITIES)?;
+    let asked = Asked::of(&views, scope, &question, &QUANTITIES).await?;
     let made = turns.once_noting(views, move |views| {
         let (first, last) = asked.ends(DAY_MS, BEGIN_H);
-        let mut hours = std::collections::BTreeMap::new();
+        let mut hours = BTreeMap::new();
         for quantity in QUANTITIES.iter().filter_map(|name| Quantity::named(name)) {
+            // What a review left of the hour's total is not to be made good by shorter ones.
+            let reviewed: BTreeSet<i64> = asked.reviewed_ends();
             let said = asked.hours(views, quantity, (first - DAY_MS, last), Make::Total, HOUR_MINUTES)?;
             for (end, hour) in said {
-                hours.entry(end).or_insert(hour);
+                if !reviewed.contains(&end) {
+                    hours.entry(end).or_insert(hour);
+                }
             }
         }
         let items = (first..=last).step_by(DAY_MS as usize).map(|end| {
@@ -102,14 +113,19 @@ pub(crate) async fn show(
                 is_whole: n_valid == 24,
                 grade: day.and_then(|day| day.grade),
                 standard: law.map(|law| law.edition.id.as_str()),
-                came: Came::of(of_day.clone().map(|(_, hour)| hour)),
+                came: asked.came(
+                    Came::of(of_day.clone().map(|(_, hour)| hour)),
+                    (end - DAY_MS, end),
+                ),
             }
         });
         let answer = Answer {
+            basis: asked.basis,
             device: asked.device.id.as_str(),
             from: asked.span.from,
             items: items.collect(),
             kept: asked.kept(views),
+            reviewed_hours: asked.n_reviewed(),
             to: asked.span.to,
         };
         Ok(serde_json::to_vec(&answer).expect("answers have text keys only"))

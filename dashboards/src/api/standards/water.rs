@@ -13,6 +13,7 @@ use onemap_standards::water::{Body, WaterClass, Words, standards};
 use serde::{Deserialize, Serialize};
 
 use super::asked::{Asked, Question};
+use crate::api::query::basis::Basis;
 use crate::api::query::kept::KeptRow;
 use crate::api::rows::{self, Turns};
 use crate::auth::Caller;
@@ -34,17 +35,21 @@ pub(crate) struct WaterQuery {
     to: Option<String>,
     ch: Option<u16>,
     known_at: Option<String>,
+    basis: Option<Basis>,
 }
 
 #[derive(Serialize)]
 struct Answer<'a> {
     aim: Option<u8>,
     body: Body,
+    basis: Basis,
     device: &'a str,
     from: Timestamp,
     items: Vec<Item>,
     #[serde(flatten)]
     kept: Option<KeptRow>,
+    /// Hours with a reviewed value.
+    reviewed_hours: usize,
     to: Timestamp,
 }
 
@@ -89,11 +94,12 @@ pub(crate) async fn show(
         to: query.to.as_deref(),
         channel: query.ch,
         known_at: query.known_at.as_deref(),
+        basis: query.basis,
     };
     let law = standards().at(views.now());
     let names: BTreeSet<&str> = law.iter().flat_map(|law| law.item_names()).collect();
     let names: Vec<&str> = names.into_iter().collect();
-    let asked = Asked::of(&views, scope, &question, &names)?;
+    let asked = Asked::of(&views, scope, &question, &names).await?;
     let made = turns.once_noting(views, move |views| {
         let (first, last) = asked.ends(DAY_MS, 0);
         let mut hours = BTreeMap::new();
@@ -130,16 +136,18 @@ pub(crate) async fn show(
                 quality_zh: words.map(|words| words.quality_zh.as_str()),
                 found,
                 values,
-                came,
+                came: asked.came(came, (end - DAY_MS, end)),
             }
         });
         let answer = Answer {
             aim: query.aim,
             body,
+            basis: asked.basis,
             device: asked.device.id.as_str(),
             from: asked.span.from,
             items: items.collect(),
             kept: asked.kept(views),
+            reviewed_hours: asked.n_reviewed(),
             to: asked.span.to,
         };
         Ok(serde_json::to_vec(&answer).expect("answers have text keys only"))
