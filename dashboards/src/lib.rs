@@ -40,9 +40,9 @@ const SMALL_BODY: usize = 64 << 10;
 pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationToken) -> Router {
     use api::devices::{change, provisioning};
     use api::{
-        aggregate, alerts, attributes, commands, corrections, device_http, devices, entities, export,
-        fetched, history, import, latest, ledger, quarantine, readings, readmit, reviews, rules, series,
-        session, standards, system, write,
+        aggregate, alerts, attributes, commands, corrections, device_http, devices, dust, entities, export,
+        fetched, history, hydrology, import, latest, ledger, quarantine, readings, readmit, reviews, rules,
+        series, session, standards, system, write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -59,6 +59,10 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/api/v1/devices", get(devices::list_devices).post(change::add))
         .route("/api/v1/devices/summary", get(devices::summary))
         .route("/api/v1/devices/import", post(devices::import::import))
+        .route(
+            "/api/v1/devices/{id}/hydrology",
+            get(hydrology::show).put(hydrology::put).delete(hydrology::delete),
+        )
         .route("/api/v1/devices/{id}", get(devices::show).patch(change::patch))
         .route(
             "/api/v1/devices/{id}/token",
@@ -84,6 +88,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/api/v1/standards/air", get(standards::air::show))
         .route("/api/v1/standards/noise", get(standards::noise::show))
         .route("/api/v1/standards/rain", get(standards::rain::show))
+        .route("/api/v1/standards/stage", get(standards::stage::show))
         .route("/api/v1/standards/water", get(standards::water::show))
         .route("/api/v1/export", get(export::export))
         .route("/api/v1/series", get(series::series))
@@ -94,6 +99,8 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
             get(corrections::list_corrections).post(corrections::post),
         )
         .route("/api/v1/corrections/{id}/withdraw", post(corrections::withdraw))
+        .route("/api/v1/dust", get(dust::list_dust).post(dust::post))
+        .route("/api/v1/dust/{id}/withdraw", post(dust::withdraw))
         .route("/api/v1/alerts", get(alerts::list_alerts))
         .route("/api/v1/alerts/{id}", get(alerts::show))
         .route("/api/v1/alerts/{id}/ack", post(alerts::ack))

@@ -183,6 +183,27 @@ const OPERATIONS: &[Operation] = &[
         &["replace"],
         &[200, 201, 400, 403, 409],
     ),
+    Operation(
+        "get",
+        "/api/v1/devices/{id}/hydrology",
+        "Datum, rating curves, ice seasons and stages of a hydrological station, and what of them holds now.",
+        &[],
+        &[200, 404],
+    ),
+    Operation(
+        "put",
+        "/api/v1/devices/{id}/hydrology",
+        "Replace datum, rating curves, ice seasons and stages of a hydrological station.",
+        &[],
+        &[200, 400, 403, 404, 503],
+    ),
+    Operation(
+        "delete",
+        "/api/v1/devices/{id}/hydrology",
+        "Take datum, rating curves, ice seasons and stages of a device away.",
+        &[],
+        &[200, 403, 404, 503],
+    ),
     Operation("get", "/api/v1/devices/{id}", "One device.", &[], &[200, 404]),
     Operation(
         "post",
@@ -304,6 +325,27 @@ const OPERATIONS: &[Operation] = &[
     ),
     Operation(
         "get",
+        "/api/v1/dust",
+        "Times of sand and dust as they were named, newest first, withdrawn ones too.",
+        &["device", "from", "to", "limit", "after"],
+        &[200, 400],
+    ),
+    Operation(
+        "post",
+        "/api/v1/dust",
+        "Name a time of sand and dust in a division or at a device, with the notice that says so.",
+        &[],
+        &[201, 400, 403, 404, 503],
+    ),
+    Operation(
+        "post",
+        "/api/v1/dust/{id}/withdraw",
+        "Withdraw a time of sand and dust.",
+        &[],
+        &[200, 400, 403, 404, 409, 503],
+    ),
+    Operation(
+        "get",
         "/api/v1/aggregate",
         "Series of one quantity grouped by division, kind, device or entity, in steps; gaps stay gaps unless fill says otherwise. An answer that begins before what retention keeps has kept_from and rollups_from, one that damaged rows are missing from damaged. With from and to it carries a strong ETag.",
         &[
@@ -332,7 +374,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/standards/air",
-        "Air quality index of a station by hour or day: by the edition of each period, with its values, the limits of GB 3095 and what came late or was replaced.",
+        "Air quality index of a station by hour or day, or its means and percentiles by year (HJ 663, without particles on days of sand and dust): by the edition of each period, with its values, the limits of GB 3095 and what came late or was replaced.",
         &["device", "from", "to", "by", "class", "ch", "known_at", "basis"],
         &[200, 400, 403, 404, 501, 503],
     ),
@@ -348,6 +390,15 @@ const OPERATIONS: &[Operation] = &[
         "/api/v1/standards/rain",
         "Rain days of a gauge, from 8 to 8 h, with their grade (GB/T 28592).",
         &["device", "from", "to", "ch", "known_at", "basis"],
+        &[200, 400, 403, 404, 501, 503],
+    ),
+    Operation(
+        "get",
+        "/api/v1/standards/stage",
+        "Levels of a station against its own warning and guaranteed stages, over its datum, with the flow of its rating curve; with level that of one level.",
+        &[
+            "device", "level", "at", "from", "to", "known_at", "basis", "limit", "after",
+        ],
         &[200, 400, 403, 404, 501, 503],
     ),
     Operation(

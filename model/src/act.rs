@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AlertId, Correction, Review, Scope, SeriesKey, Timestamp};
+use crate::{AlertId, Correction, Dust, Review, Scope, SeriesKey, Timestamp};
 
 /// One act of a person or machine with a name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,6 +71,17 @@ pub enum Verb {
         /// The first measuring time behind it; `None` while it went on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<Timestamp>,
+        /// The person's name as given.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// Sand and dust are named.
+    Dust(Box<Dust>),
+    /// What was named as sand and dust was none.
+    WithdrawDust {
+        /// Journal position of the act that named it.
+        dust: u64,
         /// The person's name as given.
         name: String,
         /// Why.

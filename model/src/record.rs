@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Act, AttributeScope, CommandRecord, Device, DeviceId, DivisionCode, Entity, EntityKind, ProfileId,
-    Refusal, Role, Timestamp,
+    Act, AttributeScope, CommandRecord, Device, DeviceId, DivisionCode, Entity, EntityKind, Hydrology,
+    ProfileId, Refusal, Role, Timestamp,
 };
 
 /// Kind byte of a [`Frame`].
@@ -298,6 +298,14 @@ pub enum Register {
         /// Keys that go.
         #[serde(default)]
         deleted: Vec<String>,
+    },
+    /// What is known of a device as a hydrological station; the whole new state.
+    Hydrology {
+        /// The device.
+        device: DeviceId,
+        /// `None` when nothing is known any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hydrology: Option<Box<Hydrology>>,
     },
     /// A push source is new, changed or (empty text) gone.
     Source {

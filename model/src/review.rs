@@ -1,11 +1,11 @@
-//! What people found values to be: reviews of spans of a series, and corrections of it.
+//! What people found values to be: reviews of spans of a series, corrections of it, and times of sand and dust.
 //!
 //! Both are acts over a series and a span of measuring times, and change nothing of what the station sent: they are
 //! looked up when values are read. Of several that cover a time the one recorded last holds.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{SeriesKey, Timestamp};
+use crate::{DeviceId, DivisionCode, SeriesKey, Timestamp};
 
 /// What a reviewer says of the values in a span.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,6 +102,32 @@ impl Correction {
     pub fn end(&self) -> Timestamp {
         self.to.unwrap_or(Timestamp::from_ms(i64::MAX))
     }
+}
+
+/// Where sand and dust were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DustPlace {
+    /// In a division.
+    Division(DivisionCode),
+    /// At one device.
+    Device(DeviceId),
+}
+
+/// A time of sand and dust (沙尘天气影响) as the authority has named it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dust {
+    /// Where.
+    #[serde(flatten)]
+    pub place: DustPlace,
+    /// The first moment.
+    pub from: Timestamp,
+    /// The first moment behind it.
+    pub to: Timestamp,
+    /// The notice that names it.
+    pub source: String,
+    /// The person's name as given.
+    pub name: String,
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ impl Fold<'_> {
                 let span = (*from, to.unwrap_or(Timestamp::from_ms(i64::MAX)));
                 self.reopens(&series.device, series.quantity, span);
             }
+            // Marks days; no value is another by it.
+            Verb::Dust(_) | Verb::WithdrawDust { .. } => {}
             _ => return false,
         }
         true

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use onemap_log::{Batch, Log, LogError};
 use onemap_model::command::{MAX_KEY_BYTES, MAX_LIFE, MAX_METHOD_BYTES, MAX_PARAMS_BYTES};
+use onemap_model::hydrology::HydrologyError;
 use onemap_model::record::{Frame, KIND_READMISSION, Readmission, Register, RuleFile, Stamped};
 use onemap_model::scope::Permission;
 use onemap_model::{
@@ -76,6 +77,15 @@ pub enum ActError {
         #[source]
         source: EntityError,
     },
+    /// What is said of a station is not sound.
+    #[error("change {index} is not sound")]
+    Hydrology {
+        /// Index in the call's list.
+        index: usize,
+        /// What is wrong.
+        #[source]
+        source: HydrologyError,
+    },
     /// A token's hash that is none.
     #[error("change {index} holds no token hash")]
     TokenHash {
@@ -100,7 +110,7 @@ pub enum ActError {
         /// Which part, and what is wrong with it.
         what: String,
     },
-    /// A review or correction that says nothing, or not what it means.
+    /// A review, correction or time of dust that says nothing, or not what it means.
     #[error("the {what}")]
     Series {
         /// Which part, and what is wrong with it.
@@ -185,8 +195,8 @@ impl Acts {
     /// position of the last. A long list goes in pieces: after a crash its first changes may be there without
     /// its last. An empty list records nothing and gives the journal's last position.
     ///
-    /// A scope with a division changes only what states a division inside it. A device's token and attributes
-    /// and the removal of an entity state none: there the caller looks the thing up and checks [`Scope::covers`].
+    /// A scope with a division changes only what states a division inside it. A device's token, attributes and
+    /// hydrology and the removal of an entity state none: there the caller looks the thing up and checks [`Scope::covers`].
     ///
     /// # Errors
     /// See [`ActError`]; after all but [`ActError::Journal`] nothing was recorded.
@@ -252,7 +262,7 @@ fn permission_for(verb: &Verb) -> Option<Permission> {
     match verb {
         Verb::Acknowledge { .. } | Verb::Close { .. } => Some(Permission::HandleAlerts),
         Verb::Readmit { .. } | Verb::Discard { .. } => Some(Permission::Quarantine),
-        Verb::Review(_) => Some(Permission::Review),
+        Verb::Review(_) | Verb::Dust(_) | Verb::WithdrawDust { .. } => Some(Permission::Review),
         Verb::Correct(_) | Verb::WithdrawCorrection { .. } => Some(Permission::Register),
         _ => None,
     }
@@ -296,7 +306,12 @@ fn check_verb(at: Timestamp, verb: &Verb) -> Result<(), ActError> {
             check_reason(&correction.reason)?;
             (&correction.name, &correction.reason)
         }
-        Verb::WithdrawCorrection { name, reason, .. } => {
+        Verb::Dust(dust) => {
+            check_span(dust.from, Some(dust.to))?;
+            check_reason(&dust.source)?;
+            (&dust.name, &dust.source)
+        }
+        Verb::WithdrawCorrection { name, reason, .. } | Verb::WithdrawDust { name, reason, .. } => {
             check_reason(reason)?;
             (name, reason)
         }
@@ -407,6 +422,10 @@ fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), Ac
         | Register::Attributes { .. }
         | Register::DeviceTokenRevoked { .. }
         | Register::DeviceAdmitted { .. } => Ok(()),
+        Register::Hydrology { hydrology, .. } => match hydrology.as_ref().map(|h| h.check()) {
+            Some(Err(source)) => Err(ActError::Hydrology { index, source }),
+            Some(Ok(())) | None => Ok(()),
+        },
         Register::Provisioning { sha256, .. } => {
             cover(scope, None)?;
             hash(index, sha256)

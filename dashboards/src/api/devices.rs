@@ -323,6 +323,8 @@ fn show_device(views: &Views, scope: &Scope, id: &str) -> Result<Value, Problem>
     shown["has_token"] = views.keys.has_token(&device.id).into();
     shown["revoked"] = views.keys.is_revoked(&device.id).into();
     shown["children"] = json!(children);
+    let hydrology = crate::api::hydrology::known(views, &device);
+    shown["hydrology"] = json!(hydrology.map(|known| crate::api::hydrology::shown(&known, views.now())));
     Ok(shown)
 }
 

@@ -45,6 +45,13 @@ pub(crate) async fn list_reviews(
     list_acts(&views, &caller, query, SeriesActKind::Review).await
 }
 
+impl ActsQuery {
+    /// Whether it chooses by what only a series has.
+    pub(crate) fn is_of_series(&self) -> bool {
+        self.quantity.is_some() || self.ch.is_some()
+    }
+}
+
 /// Acts of a kind about the series of devices that the caller may see, newest first.
 pub(crate) async fn list_acts(
     views: &Arc<Views>,
@@ -53,6 +60,24 @@ pub(crate) async fn list_acts(
     kind: SeriesActKind,
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.require(Permission::View)?.clone();
+    let (quantity, ch) = (query.quantity, query.ch);
+    let wants = move |views: &Views, row: &SeriesAct| {
+        row.series().is_some_and(|series| {
+            quantity.is_none_or(|quantity| series.quantity == quantity)
+                && ch.is_none_or(|ch| series.channel == ch)
+                && views.device(&scope, series.device.as_str()).is_some()
+        })
+    };
+    list_chosen(views, query, kind, wants).await
+}
+
+/// Acts of a kind that are wanted, newest first.
+pub(crate) async fn list_chosen(
+    views: &Arc<Views>,
+    query: ActsQuery,
+    kind: SeriesActKind,
+    wants: impl Fn(&Views, &SeriesAct) -> bool + Send + 'static,
+) -> Result<Json<Value>, Problem> {
     let limit = limit(query.limit, 100)?;
     let filter = SeriesActFilter {
         kind: Some(kind),
@@ -61,12 +86,7 @@ pub(crate) async fn list_acts(
         device: query.device,
         series: None,
     };
-    let (quantity, ch, after) = (query.quantity, query.ch, query.after);
-    let wants = move |views: &Views, series: &SeriesKey| {
-        quantity.is_none_or(|quantity| series.quantity == quantity)
-            && ch.is_none_or(|ch| series.channel == ch)
-            && views.device(&scope, series.device.as_str()).is_some()
-    };
+    let after = query.after;
     let page = read(views, move |views| page(views, &filter, after, limit, &wants));
     let (items, next) = page.await?;
     Ok(list(items, next.map(|id| id.to_string())))
@@ -77,7 +97,7 @@ fn page(
     filter: &SeriesActFilter,
     mut before: Option<u64>,
     limit: usize,
-    wants: &dyn Fn(&Views, &SeriesKey) -> bool,
+    wants: &dyn Fn(&Views, &SeriesAct) -> bool,
 ) -> Result<(Vec<Value>, Option<u64>), LedgerError> {
     let (mut items, mut last) = (Vec::new(), None);
     loop {
@@ -85,7 +105,7 @@ fn page(
         let is_end = rows.len() < READ_ROWS;
         for row in rows {
             before = Some(row.position);
-            if !row.series().is_some_and(|series| wants(views, series)) {
+            if !wants(views, &row) {
                 continue;
             }
             // One more than is shown says that there is a next page.
@@ -107,16 +127,19 @@ pub(crate) fn act_json(views: &Views, row: &SeriesAct) -> Value {
     let mut shown = match &act.verb {
         Verb::Review(review) => json!(review),
         Verb::Correct(correction) => json!(correction),
+        Verb::Dust(dust) => json!(dust),
         _ => json!({}),
     };
     shown["id"] = row.position.into();
     shown["at"] = json!(act.at);
     shown["by"] = json!(act.by.actor);
     shown["role"] = json!(act.by.role);
-    let series = row.series().and_then(|key| views.history.series_id(key));
-    shown["series"] = json!(series.map(|id| id.0));
+    if let Some(key) = row.series() {
+        shown["series"] = json!(views.history.series_id(key).map(|id| id.0));
+    }
     if let Some(withdrawn) = &row.withdrawn
-        && let Verb::WithdrawCorrection { name, reason, .. } = &withdrawn.act.verb
+        && let Verb::WithdrawCorrection { name, reason, .. } | Verb::WithdrawDust { name, reason, .. } =
+            &withdrawn.act.verb
     {
         let by = &withdrawn.act.by;
         shown["withdrawn"] = json!({"at": withdrawn.act.at, "by": by.actor, "role": by.role,

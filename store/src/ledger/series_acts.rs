@@ -1,6 +1,7 @@
-//! Acts about the values of a series, found by the series and the times they cover. What they say stands with the acts.
+//! Acts about the values of a series or a place, found by these and the times they cover. What they say stands with the
+//! acts.
 
-use onemap_model::{Act, SeriesKey, Timestamp, Verb};
+use onemap_model::{Act, DustPlace, SeriesKey, Timestamp, Verb};
 use rusqlite::{Connection, Row, params};
 
 use super::reader::{LedgerAct, json};
@@ -16,13 +17,15 @@ CREATE INDEX IF NOT EXISTS series_acts_series ON series_acts (series, from_ms);
 CREATE INDEX IF NOT EXISTS series_acts_device ON series_acts (device, position);
 ";
 
-/// What an act says about a series.
+/// What an act says about a series or a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeriesActKind {
     /// [`Verb::Review`].
     Review,
     /// [`Verb::Correct`].
     Correction,
+    /// [`Verb::Dust`].
+    Dust,
 }
 
 impl SeriesActKind {
@@ -30,6 +33,7 @@ impl SeriesActKind {
         match self {
             Self::Review => "review",
             Self::Correction => "correction",
+            Self::Dust => "dust",
         }
     }
 }
@@ -39,7 +43,7 @@ impl SeriesActKind {
 pub struct SeriesAct {
     /// Journal position.
     pub position: u64,
-    /// A [`Verb::Review`] or [`Verb::Correct`].
+    /// A [`Verb::Review`], [`Verb::Correct`] or [`Verb::Dust`].
     pub act: Act,
     /// The act that withdrew it, if one did.
     pub withdrawn: Option<LedgerAct>,
@@ -73,21 +77,33 @@ pub struct SeriesActFilter {
 
 /// Notes an act, if it is about a series.
 pub(super) fn put(tx: &Connection, position: u64, act: &Act) -> rusqlite::Result<()> {
-    let (kind, series, from, to) = match &act.verb {
-        Verb::Review(review) => (SeriesActKind::Review, &review.series, review.from, review.to),
-        Verb::Correct(correction) => (
-            SeriesActKind::Correction,
-            &correction.series,
-            correction.from,
-            correction.end(),
-        ),
+    let of_series = |series: &SeriesKey| (series.device.to_string(), series.to_string());
+    let (kind, (device, series), from, to) = match &act.verb {
+        Verb::Review(review) => {
+            let place = of_series(&review.series);
+            (SeriesActKind::Review, place, review.from, review.to)
+        }
+        Verb::Correct(correction) => {
+            let place = of_series(&correction.series);
+            (
+                SeriesActKind::Correction,
+                place,
+                correction.from,
+                correction.end(),
+            )
+        }
+        Verb::Dust(dust) => {
+            let device = match &dust.place {
+                DustPlace::Device(device) => device.to_string(),
+                DustPlace::Division(_) => String::new(),
+            };
+            (SeriesActKind::Dust, (device, String::new()), dust.from, dust.to)
+        }
         Verb::WithdrawCorrection { correction, .. } => {
-            tx.prepare_cached(
-                "UPDATE series_acts SET withdrawn = ?2, withdrawn_at = ?3
-                 WHERE position = ?1 AND kind = 'correction' AND withdrawn IS NULL",
-            )?
-            .execute(params![signed(*correction), signed(position), act.at.ms()])?;
-            return Ok(());
+            return withdraw(tx, SeriesActKind::Correction, *correction, (position, act.at));
+        }
+        Verb::WithdrawDust { dust, .. } => {
+            return withdraw(tx, SeriesActKind::Dust, *dust, (position, act.at));
         }
         _ => return Ok(()),
     };
@@ -98,12 +114,26 @@ pub(super) fn put(tx: &Connection, position: u64, act: &Act) -> rusqlite::Result
     .execute(params![
         signed(position),
         kind.name(),
-        series.device.as_str(),
-        series.to_string(),
+        device,
+        series,
         act.at.ms(),
         from.ms(),
         to.ms(),
     ])?;
+    Ok(())
+}
+
+fn withdraw(
+    tx: &Connection,
+    kind: SeriesActKind,
+    position: u64,
+    (by, at): (u64, Timestamp),
+) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "UPDATE series_acts SET withdrawn = ?2, withdrawn_at = ?3
+         WHERE position = ?1 AND kind = ?4 AND withdrawn IS NULL",
+    )?
+    .execute(params![signed(position), signed(by), at.ms(), kind.name()])?;
     Ok(())
 }
 

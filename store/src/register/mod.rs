@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use onemap_model::record::Register as Change;
-use onemap_model::{Device, DeviceId, Entity, EntityKind, ProfileId, Timestamp};
+use onemap_model::{Device, DeviceId, Entity, EntityKind, Hydrology, ProfileId, Timestamp};
 use rusqlite::Connection;
 
 pub use entity::{EntityError, check_entity};
@@ -43,6 +43,7 @@ enum Waiting {
     EntityRemoved(EntityKind, String),
     Profile(ProfileId, String),
     Source(ProfileId, String),
+    Hydrology(DeviceId, Option<Box<Hydrology>>),
 }
 
 /// What [`Register::apply`] did with a change.
@@ -153,7 +154,7 @@ impl Register {
         };
         sqlite::check_format(path, format, tables::FORMAT)?;
         connection
-            .execute_batch(tables::SOURCES)
+            .execute_batch(tables::LATER_TABLES)
             .map_err(|e| sqlite::error(path, "add tables to", e))?;
         rows::add_columns(&connection).map_err(|e| sqlite::error(path, "add columns to", e))?;
         Ok(Self {
@@ -189,6 +190,7 @@ impl Register {
             Change::EntityRemoved { kind, code } => Waiting::EntityRemoved(kind.clone(), code.clone()),
             Change::Profile { id, text } => Waiting::Profile(id.clone(), text.clone()),
             Change::Source { id, text } => Waiting::Source(id.clone(), text.clone()),
+            Change::Hydrology { device, hydrology } => Waiting::Hydrology(device.clone(), hydrology.clone()),
             // Tokens, attributes, and kinds of change that came after this version.
             _ => return Ok(Applied::Elsewhere),
         };
@@ -241,6 +243,9 @@ impl Register {
                 Waiting::EntityRemoved(kind, code) => rows::remove_entity(&tx, *change, kind, code)?,
                 Waiting::Profile(id, text) => rows::put_profile(&tx, *change, id, text)?,
                 Waiting::Source(id, text) => rows::put_source(&tx, *change, id, text)?,
+                Waiting::Hydrology(device, known) => {
+                    rows::put_hydrology(&tx, *change, device, known.as_deref())?;
+                }
             }
         }
         rows::set_meta(&tx, "cursor", signed(cursor))?;
@@ -284,6 +289,10 @@ impl Register {
         for source in rows::sources(&self.connection).map_err(read)? {
             let (id, text) = source.map_err(bad)?;
             view.sources.insert(id, text);
+        }
+        for station in rows::hydrology(&self.connection).map_err(read)? {
+            let (device, known) = station.map_err(bad)?;
+            view.hydrology.insert(device, Arc::new(known));
         }
         Ok(view)
     }

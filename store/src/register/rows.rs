@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use onemap_model::{Device, Entity, EntityKind, Position, ProfileId, Timestamp};
+use onemap_model::{Device, DeviceId, Entity, EntityKind, Hydrology, Position, ProfileId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -321,6 +321,48 @@ pub(crate) fn put_source(
         signed(change.position)
     ])?;
     Ok(())
+}
+
+/// Writes what is known of a station, or that nothing is.
+pub(crate) fn put_hydrology(
+    tx: &Connection,
+    change: Change,
+    device: &DeviceId,
+    known: Option<&Hydrology>,
+) -> rusqlite::Result<()> {
+    let Some(known) = known else {
+        tx.execute(
+            "DELETE FROM onemap_hydrology WHERE device = ?1",
+            [device.as_str()],
+        )?;
+        return Ok(());
+    };
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO onemap_hydrology (device, json, changed_at, position) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![
+        device.as_str(),
+        serde_json::to_string(known).expect("stations have text keys only"),
+        utc_text(change.at),
+        signed(change.position)
+    ])?;
+    Ok(())
+}
+
+/// Reads what is known of every station.
+pub(crate) fn hydrology(connection: &Connection) -> Rows<(DeviceId, Hydrology)> {
+    let read = |row: &Row<'_>| {
+        let (device, json): (String, String) = (row.get(0)?, row.get(1)?);
+        let Ok(id) = device.parse() else {
+            return Ok(Err(("onemap_hydrology", device, "device")));
+        };
+        let known = serde_json::from_str(&json).map_err(|_| ("onemap_hydrology", device, "json"));
+        Ok(known.map(|known| (id, known)))
+    };
+    connection
+        .prepare("SELECT device, json FROM onemap_hydrology")?
+        .query_map([], read)?
+        .collect()
 }
 
 /// Reads every push source.

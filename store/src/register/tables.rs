@@ -134,11 +134,14 @@ pub(crate) const LATER_COLUMNS: &[(&str, &str, &str)] = &[
     ("devices", "maintenance", "TEXT"),
 ];
 
-/// Push sources; the table came after the first version and is made at every open. Attributes of the package,
-/// but not listed in it: nobody looks at them in a GIS.
-pub(crate) const SOURCES: &str = "
+/// Push sources, and what is known of hydrological stations: tables that came after the first version and are made at
+/// every open. Attributes of the package, but not listed in it: nobody looks at them in a GIS.
+pub(crate) const LATER_TABLES: &str = "
 CREATE TABLE IF NOT EXISTS onemap_sources (
     id TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL, changed_at DATETIME NOT NULL, position INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS onemap_hydrology (
+    device TEXT NOT NULL PRIMARY KEY, json TEXT NOT NULL, changed_at DATETIME NOT NULL, position INTEGER NOT NULL)
     WITHOUT ROWID;
 ";
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use onemap_model::record::Register as Change;
-use onemap_model::{Device, DeviceId, DeviceState, Entity, EntityCode, EntityKind, ProfileId};
+use onemap_model::{Device, DeviceId, DeviceState, Entity, EntityCode, EntityKind, Hydrology, ProfileId};
 use sha2::{Digest, Sha256};
 
 use super::entity::{EntityError, KINDS, checked};
@@ -26,6 +26,8 @@ pub struct RegisterView {
     pub profiles: BTreeMap<ProfileId, Arc<str>>,
     /// Push sources (YAML, without their secrets).
     pub sources: BTreeMap<ProfileId, Arc<str>>,
+    /// What is known of devices as hydrological stations.
+    pub hydrology: BTreeMap<DeviceId, Arc<Hydrology>>,
     /// Gateway, then id or name, to the children called so.
     children: HashMap<DeviceId, HashMap<String, BTreeSet<DeviceId>>>,
 }
@@ -57,6 +59,18 @@ impl RegisterView {
                 .is_some(),
             Change::Source { id, text } if text.is_empty() => self.sources.remove(id).is_some(),
             Change::Source { id, text } => put(&mut self.sources, id.clone(), text.as_str().into()),
+            Change::Hydrology {
+                device,
+                hydrology: None,
+            } => self.hydrology.remove(device).is_some(),
+            Change::Hydrology {
+                device,
+                hydrology: Some(known),
+            } => put(
+                &mut self.hydrology,
+                device.clone(),
+                Hydrology::clone(known).into(),
+            ),
             // Tokens, attributes, and kinds of change that came after this version.
             _ => false,
         })
@@ -152,6 +166,9 @@ impl RegisterView {
         }
         for (id, text) in &self.sources {
             canonical::update(&mut hash, "source", &(id, text));
+        }
+        for (device, known) in &self.hydrology {
+            canonical::update(&mut hash, "hydrology", &(device, known.as_ref()));
         }
         hash.finalize().into()
     }

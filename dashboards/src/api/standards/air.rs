@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
@@ -9,14 +10,15 @@ use axum::response::Response;
 use onemap_model::scope::Permission;
 use onemap_model::{Quantity, Timestamp};
 use onemap_standards::air::{
-    AirIndex, AirLimit, Averaging, Class, DAY_MS, Judged, Pollutant, StationHours, day_value, limits,
-    standards,
+    AirIndex, AirLimit, Averaging, Class, DAY_MS, Judged, Pollutant, StationHours, Year, day_value, limits,
+    standards, year_standards,
 };
 use onemap_standards::hour::{Came, HOUR_MS, Make};
 use onemap_store::engine::StoreError;
 use serde::{Deserialize, Serialize};
 
 use super::asked::{Asked, Question};
+use crate::api::dust::DustTimes;
 use crate::api::query::basis::Basis;
 use crate::api::query::kept::KeptRow;
 use crate::api::rows::{self, Turns};
@@ -24,6 +26,9 @@ use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::Params;
 use crate::views::Views;
+
+/// A millisecond.
+const MOMENT: Duration = Duration::from_millis(1);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +52,8 @@ enum By {
     Hour,
     /// From 0 to 24 h, Beijing time.
     Day,
+    /// A calendar year of days.
+    Year,
 }
 
 #[derive(Serialize)]
@@ -56,7 +63,7 @@ struct Answer<'a> {
     basis: Basis,
     device: &'a str,
     from: Timestamp,
-    items: Vec<Item>,
+    items: Items,
     #[serde(flatten)]
     kept: Option<KeptRow>,
     /// Hours with a reviewed value.
@@ -64,9 +71,44 @@ struct Answer<'a> {
     to: Timestamp,
 }
 
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Items {
+    Periods(Vec<Item>),
+    Years(Vec<YearItem>),
+}
+
+/// A year.
+#[derive(Serialize)]
+struct YearItem {
+    /// The end of it.
+    end: Timestamp,
+    /// The edition of the limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<&'static str>,
+    /// Whether the rules of the year were compared with the text of their standard.
+    rules_verified: bool,
+    values: BTreeMap<Pollutant, YearValue>,
+    #[serde(flatten)]
+    came: Came,
+}
+
+/// A pollutant's year; mean and percentile are judged when it is valid.
+#[derive(Serialize)]
+struct YearValue {
+    #[serde(flatten)]
+    year: Year,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mean_judged: Option<Judged>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    percentile_judged: Option<Judged>,
+}
+
 /// An hour or a day.
 #[derive(Serialize)]
 struct Item {
+    /// Sand and dust were named in it.
+    dust: bool,
     /// The end of it.
     end: Timestamp,
     /// Null when nothing of it is valid: then it is unknown, not clean.
@@ -120,7 +162,7 @@ impl By {
     fn length(self) -> i64 {
         match self {
             Self::Hour => HOUR_MS,
-            Self::Day => DAY_MS,
+            Self::Day | Self::Year => DAY_MS,
         }
     }
 
@@ -128,8 +170,8 @@ impl By {
     fn averaging(self, pollutant: Pollutant) -> Averaging {
         match (self, pollutant) {
             (Self::Hour, _) => Averaging::Hour,
-            (Self::Day, Pollutant::O3) => Averaging::EightHours,
-            (Self::Day, _) => Averaging::Day,
+            (Self::Day | Self::Year, Pollutant::O3) => Averaging::EightHours,
+            (Self::Day | Self::Year, _) => Averaging::Day,
         }
     }
 }
@@ -152,11 +194,18 @@ pub(crate) async fn show(
         basis: query.basis,
     };
     let asked = Asked::of(&views, scope, &question, &Pollutant::ALL.map(Pollutant::quantity)).await?;
+    let span = (asked.span.from, asked.span.to);
+    let dust = DustTimes::of(&views, &asked.device, span, asked.known_at).await?;
     let made = turns.once_noting(views, move |views| {
-        let station = Station { asked: &asked, class };
+        let station = Station {
+            asked: &asked,
+            class,
+            dust: &dust,
+        };
         let items = match query.by {
-            By::Hour => station.by_hour(views, asked.ends(HOUR_MS, 0))?,
-            By::Day => station.by_day(views, asked.ends(DAY_MS, 0))?,
+            By::Hour => Items::Periods(station.by_hour(views, asked.ends(HOUR_MS, 0))?),
+            By::Day => Items::Periods(station.by_day(views, asked.ends(DAY_MS, 0))?),
+            By::Year => Items::Years(station.by_year(views)?),
         };
         let answer = Answer {
             by: query.by,
@@ -179,6 +228,7 @@ pub(crate) async fn show(
 struct Station<'a> {
     asked: &'a Asked,
     class: Class,
+    dust: &'a DustTimes,
 }
 
 impl Station<'_> {
@@ -240,6 +290,69 @@ impl Station<'_> {
         Ok(items.collect())
     }
 
+    /// The calendar years that lie whole within the span.
+    fn by_year(&self, views: &Views) -> Result<Vec<YearItem>, StoreError> {
+        let span = self.asked.span;
+        let mut items = Vec::new();
+        let mut begin = year_after(span.from);
+        while let Some((start, end)) = begin.and_then(|start| Some((start, year_after(start + MOMENT)?)))
+            && end <= span.to
+        {
+            items.push(self.year(views, (start, end))?);
+            begin = Some(end);
+        }
+        Ok(items)
+    }
+
+    fn year(&self, views: &Views, (start, end): (Timestamp, Timestamp)) -> Result<YearItem, StoreError> {
+        let hours = self.hours(views, start.ms(), end.ms())?;
+        // The edition of its last moment: the next begins with the next year.
+        let last = end.saturating_sub(MOMENT);
+        let (law, rules) = (limits().at(last), year_standards().at(last));
+        let dust = self.dust.days(start, last);
+        let mut came = Came::default();
+        let mut values = BTreeMap::new();
+        for (pollutant, hours) in &hours {
+            let (Some(law), Some(rules)) = (law, rules) else {
+                continue;
+            };
+            let mut days = Vec::new();
+            for day_end in (start.ms() + DAY_MS..=end.ms()).step_by(DAY_MS as usize) {
+                // Each day by the edition of its own time.
+                let Some(then) = limits().at(Timestamp::from_ms(day_end)) else {
+                    continue;
+                };
+                let limit = then.limit(Pollutant::O3, Averaging::EightHours, self.class);
+                let day = day_value(*pollutant, hours, day_end, limit, &then.validity);
+                if let Some((day, day_came)) = day.filter(|(day, _)| day.is_valid) {
+                    came = came.with(day_came);
+                    days.push((Timestamp::from_ms(day_end), day.value));
+                }
+            }
+            if days.is_empty() {
+                continue;
+            }
+            let year = rules.year_of(*pollutant, days, &dust, &law.validity);
+            let judge = |averaging, value: Option<f64>| {
+                let value = value.filter(|_| year.is_valid)?;
+                law.judge(*pollutant, averaging, self.class, value)
+            };
+            let value = YearValue {
+                mean_judged: judge(Averaging::Year, year.mean),
+                percentile_judged: judge(By::Year.averaging(*pollutant), year.percentile),
+                year,
+            };
+            values.insert(*pollutant, value);
+        }
+        Ok(YearItem {
+            end,
+            limits: law.map(|law| law.edition.id.as_str()),
+            rules_verified: rules.is_some_and(|rules| rules.edition.verified),
+            values,
+            came: self.asked.came(came, (start.ms(), end.ms())),
+        })
+    }
+
     fn item(&self, end: Timestamp, by: By, values: BTreeMap<Pollutant, Value>) -> Item {
         let valid = values.iter().filter(|(_, value)| value.valid);
         let said: BTreeMap<Pollutant, f64> = valid
@@ -248,7 +361,7 @@ impl Station<'_> {
         let edition = standards().at(end);
         let index = edition.and_then(|edition| match by {
             By::Hour => standards().hourly(edition, &said),
-            By::Day => standards().daily(edition, &said),
+            By::Day | By::Year => standards().daily(edition, &said),
         });
         let level = index.as_ref().map(|index| standards().level(index.aqi));
         let law = limits().at(end);
@@ -264,6 +377,7 @@ impl Station<'_> {
         let values = judged.collect();
         let index = index.unwrap_or_else(nothing);
         Item {
+            dust: self.dust.between(end.ms() - by.length(), end.ms()),
             end,
             aqi: level.map(|_| index.aqi),
             level: level.map(|level| level.level),
@@ -279,6 +393,15 @@ impl Station<'_> {
             came: self.asked.came(came, (end.ms() - by.length(), end.ms())),
         }
     }
+}
+
+/// The first beginning of a year of the Beijing calendar that is not before a time.
+fn year_after(at: Timestamp) -> Option<Timestamp> {
+    // Times are written in Beijing time: `2026-01-01T…`.
+    let year: i64 = at.to_string().get(..4)?.parse().ok()?;
+    let begins = |year: i64| Timestamp::parse(&format!("{year:04}-01-01T00:00:00+08:00")).ok();
+    let this = begins(year)?;
+    if at <= this { Some(this) } else { begins(year + 1) }
 }
 
 /// The index of no concentration.

@@ -8,4 +8,5 @@ mod asked;
 mod hours;
 pub(crate) mod noise;
 pub(crate) mod rain;
+pub(crate) mod stage;
 pub(crate) mod water;

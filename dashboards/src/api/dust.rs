@@ -1,0 +1,229 @@
+//! Times of sand and dust, named for a division or a device by the notice of the authority.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use onemap_model::scope::Permission;
+use onemap_model::{Device, DeviceId, DivisionCode, Dust, DustPlace, Scope, Timestamp, Verb};
+use onemap_store::ledger::{SeriesAct, SeriesActFilter, SeriesActKind};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::api::quarantine::read;
+use crate::api::reviews::{ActsQuery, list_chosen, one, record};
+use crate::auth::Caller;
+use crate::error::Problem;
+use crate::request::{Body, Params};
+use crate::views::Views;
+
+const POISON: &str = "no holder of this lock panics";
+/// Times of sand and dust that one answer looks at.
+const MAX_TIMES: usize = 100_000;
+const DAY_MS: i64 = 86_400_000;
+
+fn dust_of(act: &SeriesAct) -> Option<&Dust> {
+    match &act.act.verb {
+        Verb::Dust(dust) => Some(dust),
+        _ => None,
+    }
+}
+
+/// Whether a scope may know of a place: one inside its division, or a division that its own lies in.
+fn sees(views: &Views, scope: &Scope, place: &DustPlace) -> bool {
+    match place {
+        DustPlace::Device(device) => views.device(scope, device.as_str()).is_some(),
+        DustPlace::Division(division) => {
+            scope.covers(Some(division)) || scope.division.as_ref().is_some_and(|own| division.covers(own))
+        }
+    }
+}
+
+/// Times of sand and dust, newest first, withdrawn ones too.
+pub(crate) async fn list_dust(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Params(query): Params<ActsQuery>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::View)?.clone();
+    if query.is_of_series() {
+        return Err(Problem::bad_request(
+            "bad_parameter",
+            "sand and dust are of a place: leave quantity= and ch= out",
+        ));
+    }
+    let wants = move |views: &Views, row: &SeriesAct| {
+        dust_of(row).is_some_and(|dust| sees(views, &scope, &dust.place))
+    };
+    list_chosen(&views, query, SeriesActKind::Dust, wants).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DustBody {
+    division: Option<DivisionCode>,
+    device: Option<DeviceId>,
+    from: Timestamp,
+    to: Timestamp,
+    source: String,
+    name: String,
+}
+
+/// Names a time of sand and dust.
+pub(crate) async fn post(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Body(body): Body<DustBody>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let scope = caller.require(Permission::Review)?;
+    let place = match (body.division, body.device) {
+        (Some(division), None) => {
+            if !scope.covers(Some(&division)) {
+                return Err(Problem::forbidden("this lies outside your division"));
+            }
+            DustPlace::Division(division)
+        }
+        (None, Some(device)) => {
+            views.device(scope, device.as_str()).ok_or_else(|| {
+                Problem::not_found("unknown_device", format!("no device is called `{device}`"))
+            })?;
+            DustPlace::Device(device)
+        }
+        _ => {
+            return Err(Problem::bad_request(
+                "bad_place",
+                "sand and dust are in a `division` or at a `device`",
+            ));
+        }
+    };
+    let dust = Dust {
+        place,
+        from: body.from,
+        to: body.to,
+        source: body.source,
+        name: body.name,
+    };
+    let shown = record(&views, scope, Verb::Dust(Box::new(dust)), None).await?;
+    Ok((StatusCode::CREATED, shown))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WithdrawBody {
+    name: String,
+    reason: String,
+}
+
+/// Withdraws what was named.
+pub(crate) async fn withdraw(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<u64>,
+    Body(body): Body<WithdrawBody>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::Review)?;
+    let unknown = || Problem::not_found("unknown_dust", format!("no sand and dust have the id {id}"));
+    let found = one(&views, id, Some(SeriesActKind::Dust)).await?;
+    let found = found.ok_or_else(unknown)?;
+    let dust = dust_of(&found).ok_or_else(unknown)?;
+    if !sees(&views, scope, &dust.place) {
+        return Err(unknown());
+    }
+    if let DustPlace::Division(division) = &dust.place
+        && !scope.covers(Some(division))
+    {
+        return Err(Problem::forbidden("this lies outside your division"));
+    }
+    if found.withdrawn.is_some() {
+        return Err(Problem::conflict(
+            "withdrawn",
+            format!("{id} is withdrawn already"),
+        ));
+    }
+    let verb = Verb::WithdrawDust {
+        dust: id,
+        name: body.name,
+        reason: body.reason,
+    };
+    record(&views, scope, verb, Some(id)).await
+}
+
+/// When there were sand and dust at a device, as far as they were named.
+#[derive(Debug, Default)]
+pub(crate) struct DustTimes(Vec<(Timestamp, Timestamp)>);
+
+impl DustTimes {
+    /// Of a device from a time to before another; with `known_at` as of then.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub(crate) async fn of(
+        views: &Arc<Views>,
+        device: &Device,
+        (from, to): (Timestamp, Timestamp),
+        known_at: Option<Timestamp>,
+    ) -> Result<Self, Problem> {
+        let division = {
+            let register = views.register.read().expect(POISON);
+            register.divisions.get(&device.id).cloned()
+        };
+        let filter = SeriesActFilter {
+            kind: Some(SeriesActKind::Dust),
+            from: Some(from),
+            to: Some(to),
+            ..SeriesActFilter::default()
+        };
+        let acts = read(views, move |views| {
+            views.ledger.series_acts(&filter, None, MAX_TIMES)
+        });
+        let is_known = |at: Timestamp| known_at.is_none_or(|known_at| at <= known_at);
+        let mut times = Vec::new();
+        for act in acts.await? {
+            let Some(dust) = dust_of(&act) else { continue };
+            let is_here = match &dust.place {
+                DustPlace::Device(other) => *other == device.id,
+                DustPlace::Division(place) => division.as_ref().is_some_and(|own| place.covers(own)),
+            };
+            let is_withdrawn = act.withdrawn.as_ref().is_some_and(|by| is_known(by.act.at));
+            if is_here && is_known(act.act.at) && !is_withdrawn {
+                times.push((dust.from, dust.to));
+            }
+        }
+        Ok(Self(times))
+    }
+
+    /// Whether there were any after a time and not after another, both in ms.
+    pub(crate) fn between(&self, after: i64, end: i64) -> bool {
+        self.0.iter().any(|(from, to)| from.ms() < end && to.ms() > after)
+    }
+
+    /// The days with any, as [`Timestamp::beijing_day`] counts them, from that of one time to that of another.
+    pub(crate) fn days(&self, from: Timestamp, to: Timestamp) -> BTreeSet<i64> {
+        let midnight = |day: i64| day * DAY_MS - 8 * 3_600_000;
+        (from.beijing_day()..=to.beijing_day())
+            .filter(|day| self.between(midnight(*day), midnight(day + 1)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_and_a_day_are_dusty_when_any_of_them_is() {
+        let at = |text: &str| Timestamp::parse(text).unwrap_or_default();
+        let times = DustTimes(vec![(
+            at("2026-03-14T23:30:00+08:00"),
+            at("2026-03-16T00:00:00+08:00"),
+        )]);
+        let hour = |end: &str| times.between(at(end).ms() - 3_600_000, at(end).ms());
+        assert!(!hour("2026-03-14T23:00:00+08:00") && hour("2026-03-15T00:00:00+08:00"));
+        assert!(hour("2026-03-16T00:00:00+08:00") && !hour("2026-03-16T01:00:00+08:00"));
+        let days = times.days(at("2026-03-01T00:00:00+08:00"), at("2026-03-31T00:00:00+08:00"));
+        let first = at("2026-03-14T12:00:00+08:00").beijing_day();
+        assert_eq!(days.into_iter().collect::<Vec<_>>(), [first, first + 1]);
+    }
+}

@@ -1,0 +1,263 @@
+//! What is known of a hydrological station, through the whole server: who may say it, and what its levels mean by it.
+
+use onemap_model::Timestamp;
+use serde_json::{Value, json};
+
+use crate::server::{CONFIG, Server, request};
+
+fn station() -> Value {
+    json!({
+        "datums": [
+            {"from": "2020-01-01T00:00:00+08:00", "to": "2026-05-01T00:00:00+08:00", "datum": "假定", "zero_m": 100.0,
+             "source": "站志"},
+            {"from": "2026-05-01T00:00:00+08:00", "datum": "1985国家高程基准", "zero_m": 2250.12,
+             "source": "水准测量 2026-04", "verified": true},
+        ],
+        "curves": [{"from": "2026-05-01T00:00:00+08:00", "points": [[2251.0, 0.0], [2252.0, 10.0], [2254.0, 50.0]],
+                    "source": "整编 2025"}],
+        "ice": [{"from": "11-20", "to": "03-15"}],
+        "stages": [{"from": "2026-05-01T00:00:00+08:00", "warning": 2252.5, "guaranteed": 2253.5, "highest": 2253.8,
+                    "source": "防汛手册"}],
+    })
+}
+
+fn server(dir: &std::path::Path) -> Server {
+    let config = format!("{CONFIG}[ingest]\nlive_max_age_days = 3650\n");
+    std::fs::write(dir.join("onemap.toml"), config).unwrap();
+    let server = Server::start_in(dir);
+    let gauge = json!({"kind": "river_gauge", "cadence_s": 3600, "division": "630103"});
+    server.add_device("gauge-1", &gauge);
+    server
+}
+
+fn put(server: &Server, body: &Value) -> (u16, Value) {
+    server.request(
+        "PUT",
+        "/api/v1/devices/gauge-1/hydrology",
+        Some(&body.to_string()),
+    )
+}
+
+fn say(server: &Server, said: &[(&str, f64)]) {
+    let readings: Vec<Value> = said
+        .iter()
+        .map(|(time, value)| json!({"q": "water_level", "t": Timestamp::parse(time).unwrap().ms(), "v": value}))
+        .collect();
+    server.post(
+        "/api/v1/readings",
+        &json!({"device": "gauge-1", "readings": readings}),
+    );
+    server.caught_up();
+}
+
+#[test]
+fn a_level_stands_to_the_stages_of_its_own_station() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(folder.path());
+    let path = "/api/v1/devices/gauge-1/hydrology";
+    assert_eq!(server.request("GET", path, None).1["code"], "no_hydrology");
+    assert_eq!(server.get("/api/v1/devices/gauge-1")["hydrology"], Value::Null);
+    let (status, made) = put(&server, &station());
+    assert_eq!(
+        (status, &made["now"]["datum"]["datum"]),
+        (200, &json!("1985国家高程基准"))
+    );
+    assert_eq!(
+        server.get(path)["curves"],
+        station()["curves"]
+            .as_array()
+            .map(|curves| {
+                let mut curve = curves[0].clone();
+                curve["verified"] = false.into();
+                json!([curve])
+            })
+            .unwrap()
+    );
+    assert_eq!(
+        server.get("/api/v1/devices/gauge-1")["hydrology"]["stages"][0]["warning"],
+        2252.5
+    );
+
+    say(
+        &server,
+        &[
+            ("2026-04-30T08:00:00+08:00", 1.0),
+            ("2026-07-10T08:00:00+08:00", 1.38),
+            ("2026-07-10T09:00:00+08:00", 2.38),
+            ("2026-07-10T10:00:00+08:00", 3.38),
+            ("2026-07-10T11:00:00+08:00", 3.9),
+            ("2026-07-10T12:00:00+08:00", 9000.0),
+            ("2026-07-10T13:00:00+08:00", 3.9),
+            ("2026-11-25T08:00:00+08:00", 1.38),
+        ],
+    );
+    let items = |server: &Server, more: &str| {
+        let path = format!(
+            "/api/v1/standards/stage?device=gauge-1&from=2026-04-01T00:00:00%2B08:00&to=2026-11-26T00:00:00%2B08:00{more}"
+        );
+        server.get(&path)["items"].as_array().unwrap().clone()
+    };
+    let shown = |items: &[Value]| -> Value {
+        let row = |item: &Value| {
+            json!([
+                item["height"],
+                item["stage"],
+                item["trend"],
+                item["flow"],
+                item["no_flow"]
+            ])
+        };
+        items.iter().map(row).collect()
+    };
+    let all = items(&server, "");
+    assert_eq!(
+        shown(&all),
+        json!([
+            [101.0, null, null, null, "no_curve"],
+            [2251.5, "normal", null, 5.0, null],
+            [2252.5, "warning", "rising", 20.0, null],
+            [2253.5, "guaranteed", "rising", 40.0, null],
+            [2254.02, "highest", "rising", null, "above_curve"],
+            // Suspect: shown, and says nothing.
+            [null, null, null, null, null],
+            [2254.02, "highest", "steady", null, "above_curve"],
+            [2251.5, "normal", "falling", null, "ice"],
+        ])
+    );
+    assert_eq!(
+        json!([all[0]["datum"], all[5]["level"], all[2]["stage_zh"]]),
+        json!(["假定", 9000.0, "超警戒"])
+    );
+    let page = server.get(
+        "/api/v1/standards/stage?device=gauge-1&from=2026-07-01T00:00:00Z&to=2026-08-01T00:00:00Z&limit=2",
+    );
+    let after = page["next"].as_str().unwrap();
+    assert_eq!(
+        items(&server, &format!("&after={after}"))[0]["stage"],
+        "guaranteed"
+    );
+    // One level, then and now.
+    let one = |more: &str| {
+        server.get(&format!(
+            "/api/v1/standards/stage?device=gauge-1&level=2.38{more}"
+        ))["items"][0]
+            .clone()
+    };
+    assert_eq!(one("&at=2026-07-10T09:00:00%2B08:00")["stage"], "warning");
+    assert_eq!(one("&at=2026-01-10T09:00:00%2B08:00")["stage"], Value::Null);
+
+    // What a reviewer says of a level is what is judged.
+    let review = |from: &str, to: &str, more: Value| {
+        let mut review = json!({"device": "gauge-1", "quantity": "water_level", "from": from, "to": to,
+                                "name": "王", "reason": "人工观测"});
+        review
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        server.post("/api/v1/reviews", &review);
+    };
+    let hours = [
+        "2026-07-10T10:00:00+08:00",
+        "2026-07-10T11:00:00+08:00",
+        "2026-07-10T12:00:00+08:00",
+    ];
+    review(hours[0], hours[1], json!({"verdict": "replaced", "value": 2.4}));
+    review(hours[1], hours[2], json!({"verdict": "invalid"}));
+    let reviewed = items(&server, "");
+    assert_eq!(
+        json!([
+            reviewed[3]["stage"],
+            reviewed[3]["basis"],
+            reviewed[4]["stage"],
+            reviewed[4]["level"]
+        ]),
+        json!(["warning", "reviewed", null, null])
+    );
+    assert_eq!(shown(&items(&server, "&basis=raw")), shown(&all));
+
+    // It is in the register after a kill, and can be taken away.
+    let server = server.kill_and_restart();
+    assert_eq!(server.get(path)["ice"], json!([{"from": "11-20", "to": "03-15"}]));
+    assert_eq!(server.request("DELETE", path, None).0, 200);
+    assert_eq!(server.request("DELETE", path, None).1["code"], "no_hydrology");
+    let (status, problem) = server.request("GET", "/api/v1/standards/stage?device=gauge-1", None);
+    assert_eq!((status, &problem["code"]), (404, &json!("no_hydrology")));
+    let server = server.kill_and_restart();
+    assert_eq!(server.request("GET", path, None).0, 404);
+}
+
+#[test]
+fn what_is_not_sound_or_not_allowed_is_refused_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(folder.path());
+    put(&server, &station());
+    let before = server.get("/api/v1/devices/gauge-1/hydrology");
+    for (pointer, value, code, said) in [
+        (
+            "/curves/0/points/1/1",
+            json!(60.0),
+            "bad_hydrology",
+            "the flow of point 2 falls",
+        ),
+        (
+            "/curves/0/points/2/0",
+            json!(2252.0),
+            "bad_hydrology",
+            "does not rise",
+        ),
+        ("/datums/0/to", json!(null), "bad_hydrology", "lies over"),
+        ("/datums/0/datum", json!("渤海"), "bad_body", "unknown variant"),
+        ("/stages/0/waring", json!(1.0), "bad_body", "unknown field"),
+        ("/ice/0/to", json!("02-30"), "bad_hydrology", "neither a day"),
+    ] {
+        let mut bad = station();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        match bad.pointer_mut(parent).unwrap() {
+            Value::Object(object) => {
+                object.insert(key.to_owned(), value);
+            }
+            list => list[key.parse::<usize>().unwrap()] = value,
+        }
+        let (status, problem) = put(&server, &bad);
+        assert_eq!(
+            (status, problem["code"].as_str().unwrap()),
+            (400, code),
+            "{pointer}: {problem}"
+        );
+        assert!(problem["detail"].as_str().unwrap().contains(said), "{problem}");
+    }
+    let token = |role: &str, division: &str| {
+        let made = server.post("/api/v1/tokens", &json!({"role": role, "division": division}));
+        made["token"].as_str().unwrap().to_owned()
+    };
+    let path = "/api/v1/devices/gauge-1/hydrology";
+    let body = station().to_string();
+    for (role, division, method, want) in [
+        ("integrator", "630102", "PUT", 404),
+        ("integrator", "630102", "GET", 404),
+        ("integrator", "630102", "DELETE", 404),
+        ("viewer", "630103", "PUT", 403),
+        ("officer", "630103", "DELETE", 403),
+        ("viewer", "630103", "GET", 200),
+        ("integrator", "630103", "PUT", 200),
+    ] {
+        let body = (method == "PUT").then_some(body.as_str());
+        let (status, answer) = request(&server.http, &token(role, division), method, path, body);
+        assert_eq!(status, want, "{role} {division} {method}: {answer}");
+    }
+    let other = token("viewer", "630102");
+    let stage = "/api/v1/standards/stage?device=gauge-1&level=1";
+    assert_eq!(
+        request(&server.http, &other, "GET", stage, None).1["code"],
+        "unknown_device"
+    );
+    for (more, code) in [
+        ("&level=NaN", "bad_level"),
+        ("&at=2026-07-10T09:00:00Z", "bad_parameter"),
+        ("&basis=all", "unknown_series"),
+    ] {
+        let path = format!("/api/v1/standards/stage?device=gauge-1{more}");
+        assert_eq!(server.request("GET", &path, None).1["code"], code, "{more}");
+    }
+    assert_eq!(server.get(path), before);
+}
