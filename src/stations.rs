@@ -149,21 +149,15 @@ fn takes(views: &Views, device: &DeviceId, protocol: Source, password: &str) -> 
     let hash = TokenHash::of_password(protocol.name(), device.as_str(), password);
     let work = views.commands.work();
     let is_taken = work.book.waiting(device.as_str()).any(|command| {
-        let new = command.order.params["password"].as_str().unwrap_or_default();
+        let method = match protocol {
+            Source::Hj212 => hj212::method_of(&command.order.method),
+            Source::Sl651 => sl651::method_of(&command.order.method).map(|(method, _)| method),
+            _ => None,
+        };
         // Noted in the journal a little later than it leaves, and a station may be quick.
         (command.attempts > 0 || work.outbox.has_sent(command.id))
-            && match protocol {
-                Source::Hj212 => {
-                    hj212::method_of(&command.order.method) == Some("set_password")
-                        && password_hash(protocol, device, &command.order.params) == Some(hash)
-                }
-                Source::Sl651 => {
-                    sl651::method_of(&command.order.method)
-                        .is_some_and(|(method, _)| method == "set_password")
-                        && new.eq_ignore_ascii_case(password)
-                }
-                _ => false,
-            }
+            && method == Some("set_password")
+            && password_hash(protocol, device, &command.order.params) == Some(hash)
     });
     is_taken.then_some(hash)
 }

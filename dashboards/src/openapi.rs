@@ -536,7 +536,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/quarantine",
-        "What was refused, with its bytes and what became of it; frames of HJ 212, SL 651 and GB/T 26875.3 spelt out.",
+        "What was refused, with its bytes and what became of it; frames of HJ 212, SL 651 and GB/T 26875.3 spelt out, passwords of stations only for who may register devices.",
         &[
             "reason", "device", "source", "topic", "text", "state", "from", "to", "position", "limit",
             "after",

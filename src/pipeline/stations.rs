@@ -3,6 +3,7 @@
 //! Every packet of a data set is read by itself: it has its stamp and whole items (docs/protocols.md), so no half set has
 //! to be remembered over a restart.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use anyhow::Result;
 use onemap_ingest::downlink::{Answered as Outcome, Asked as Whose, Change, ClockAsked};
 use onemap_ingest::station::PACKETS;
 use onemap_model::record::{Register, Stamped};
-use onemap_model::{Command, Device, DeviceState, Frame, Refusal, Source};
+use onemap_model::{Command, Device, DeviceId, DeviceState, Frame, Refusal, Source};
+use onemap_store::ledger::TokenHash;
 use onemap_wire::decode::hj212_refusal;
 use onemap_wire::hj212::{
     Answered, DecodeError, ExeRtn, Framer, Piece, QnRtn, Segment, Sender, method_of, readings, segment_of,
@@ -47,6 +49,25 @@ fn sl651_message(frame: &Frame<'_>) -> Result<sl651::Frame, String> {
         }
     }
     Err("no whole SL 651 message".to_owned())
+}
+
+/// Parameters of an order with a sealed password as the station's answer has it, when that is the one that was sealed: the fold
+/// has no key. Another one is none that the order has.
+fn said<'a>(params: &'a Value, device: &DeviceId, body: &sl651::Body) -> Cow<'a, Value> {
+    if !params["password"].is_object() {
+        return Cow::Borrowed(params);
+    }
+    let last = match &body.content {
+        sl651::Content::Parameters { items, .. } => items.last(),
+        _ => None,
+    };
+    let told = last.and_then(|item| <[u8; 2]>::try_from(item.raw.as_slice()).ok());
+    let told = u16::from_be_bytes(told.unwrap_or_default());
+    let mut params = params.clone();
+    let hash = TokenHash::of_password(Source::Sl651.name(), device.as_str(), &format!("{told:04X}"));
+    let is_it = password_hash(Source::Sl651, device, &params) == Some(hash);
+    params["password"] = format!("{:04X}", if is_it { told } else { !told }).into();
+    Cow::Owned(params)
 }
 
 /// What the command of a request number is about.
@@ -300,7 +321,8 @@ impl Fold<'_> {
         let now = *self.now;
         let question = |command: &Command| {
             let order = &command.order;
-            sl651::question_of(&order.method, &order.params, whole.password).ok()
+            let params = said(&order.params, &device.id, body);
+            sl651::question_of(&order.method, &params, whole.password).ok()
         };
         let fits = |command: &Command| {
             let is_it = sl651::method_of(&command.order.method).is_some_and(|(_, f)| f == whole.function);

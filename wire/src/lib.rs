@@ -22,6 +22,7 @@ pub mod sl651;
 pub mod spelt;
 pub mod stream;
 pub mod thingsboard;
+pub mod veil;
 
 pub use decode::decode;
 pub use message::{Message, Refused, Sample, Scaling};

@@ -122,7 +122,11 @@ impl Drop for Place {
 
 /// Whether a command of a protocol holds a password.
 fn takes_password(protocol: Protocol, method: &str) -> bool {
-    protocol == Protocol::Hj212 && hj212::method_of(method) == Some("set_password")
+    match protocol {
+        Protocol::Hj212 => hj212::method_of(method) == Some("set_password"),
+        Protocol::Sl651 => sl651::method_of(method).is_some_and(|(method, _)| method == "set_password"),
+        _ => false,
+    }
 }
 
 /// The hash under which the register has a station's password.
@@ -187,8 +191,13 @@ fn sealed(views: &Views, mut order: Order) -> Order {
     }
     if let Some(Value::String(password)) = order.params.get("password") {
         let station = order.device.as_str();
-        let hash = station_hash(protocol, station, password).to_string();
-        order.params["password"] = views.sealer.seal(station, password, &hash);
+        let password = match protocol {
+            // Four hexadecimal digits, in either case.
+            Protocol::Sl651 => password.to_ascii_uppercase(),
+            _ => password.clone(),
+        };
+        let hash = station_hash(protocol, station, &password).to_string();
+        order.params["password"] = views.sealer.seal(station, &password, &hash);
     }
     order
 }
@@ -196,8 +205,9 @@ fn sealed(views: &Views, mut order: Order) -> Order {
 /// Parameters as they are shown: a station's new password is not.
 fn shown_params(order: &Order) -> Value {
     let mut params = order.params.clone();
-    let is_password = hj212::method_of(&order.method) == Some("set_password")
-        || sl651::method_of(&order.method).is_some_and(|(method, _)| method == "set_password");
+    let is_password = [Protocol::Hj212, Protocol::Sl651]
+        .iter()
+        .any(|protocol| takes_password(*protocol, &order.method));
     if is_password && let Some(password) = params.get_mut("password") {
         *password = "******".into();
     }

@@ -1,5 +1,6 @@
 //! The quarantine: what was refused, with its bytes and what became of it.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -8,7 +9,8 @@ use axum::extract::{Path, State};
 use onemap_model::scope::Permission;
 use onemap_model::{Refusal, Scope, Source, Timestamp};
 use onemap_store::ledger::{LedgerError, QuarantineFilter, QuarantineState, Quarantined};
-use onemap_wire::line;
+use onemap_wire::spelt::Protocol;
+use onemap_wire::{line, veil};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -129,11 +131,15 @@ fn page(
             if n_seen == limit || n_bytes > PAGE_BYTES {
                 return Ok((items, after));
             }
+            let text = filter.text.as_deref().unwrap_or_default();
+            if !sees_passwords(scope) && !has_text(&row, text) {
+                after = Some(row.id);
+                continue;
+            }
             n_seen += 1;
             after = Some(row.id);
             if visible(views, scope, &row) {
-                let mut shown = entry_json(&row, LISTED_BYTES);
-                spelling.add(views, &row, LISTED_BYTES, &mut shown);
+                let shown = shown(views, scope, &row, LISTED_BYTES, &mut spelling);
                 n_bytes += shown.to_string().len();
                 items.push(shown);
             }
@@ -152,10 +158,63 @@ pub(crate) async fn show(
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.require(Permission::Quarantine)?.clone();
     let row = find(&views, &scope, id).await?;
-    let mut shown = entry_json(&row, usize::MAX);
-    shown["payload_base64"] = base64(&row.entry.payload).into();
-    Spelling::default().add(&views, &row, usize::MAX, &mut shown);
-    Ok(Json(shown))
+    Ok(Json(shown(
+        &views,
+        &scope,
+        &row,
+        usize::MAX,
+        &mut Spelling::default(),
+    )))
+}
+
+/// Whether a scope sees the passwords of stations: who may give them one does.
+fn sees_passwords(scope: &Scope) -> bool {
+    scope.may(Permission::Register)
+}
+
+/// An entry's bytes with every password covered.
+fn covered(row: &Quarantined) -> Cow<'_, [u8]> {
+    match Protocol::of(row.entry.source) {
+        Some(protocol) => veil::veiled(protocol, &row.entry.payload),
+        None => Cow::Borrowed(&row.entry.payload),
+    }
+}
+
+/// Whether a text stands in what is shown of an entry: a password is not found by it.
+fn has_text(row: &Quarantined, text: &str) -> bool {
+    let text = text.as_bytes();
+    let has = |within: &[u8]| text.is_empty() || within.windows(text.len()).any(|part| part == text);
+    let entry = &row.entry;
+    has(entry.detail.as_bytes()) || has(entry.topic.as_bytes()) || has(&covered(row))
+}
+
+/// An entry with at most so many of its bytes, spelt out; one by itself (all of them) in base64, too. Who does not see passwords has
+/// `*` in their place, and `masked`.
+fn shown(views: &Views, scope: &Scope, row: &Quarantined, n_bytes: usize, spelling: &mut Spelling) -> Value {
+    let covered = match sees_passwords(scope) {
+        true => Cow::Borrowed(row.entry.payload.as_slice()),
+        false => covered(row),
+    };
+    let is_masked = matches!(covered, Cow::Owned(_));
+    let mut shown = match is_masked {
+        true => {
+            let mut masked = row.clone();
+            masked.entry.payload = covered.to_vec();
+            entry_json(&masked, n_bytes)
+        }
+        false => entry_json(row, n_bytes),
+    };
+    if n_bytes == usize::MAX {
+        shown["payload_base64"] = base64(&covered).into();
+    }
+    spelling.add(views, row, n_bytes, &mut shown);
+    if !sees_passwords(scope) {
+        shown["masked"] = is_masked.into();
+        if let Some(frames) = shown.get_mut("frames") {
+            veil::veil_spelt(frames);
+        }
+    }
+    shown
 }
 
 /// The entry with a number, if the scope may see it.

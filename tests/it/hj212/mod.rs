@@ -8,3 +8,6 @@ mod intake;
 mod packets;
 mod sealed;
 mod station;
+mod veiled;
+
+pub use sealed::files;

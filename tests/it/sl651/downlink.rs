@@ -239,6 +239,69 @@ fn a_new_password_holds_from_the_station_s_own_word_on_and_is_shown_nowhere() {
 }
 
 #[test]
+fn a_password_given_by_command_is_sealed_where_it_waits_and_over_a_kill() {
+    let (_folder, server) = server("");
+    let params = json!({"password": "be5a"});
+    let key = json!({"idempotency_key": "k1"});
+    let set = order(&server, "set_password", &params, &key);
+    // In the other case it is the same one, and by its number the same order.
+    assert_eq!(
+        order(&server, "set_password", &json!({"password": "BE5A"}), &key),
+        set
+    );
+    let by_number = order(&server, "49", &json!({"password": "be5b"}), &json!({}));
+    let dir = server.dir.clone();
+    let mut server = server;
+    server.process.kill();
+    let server = Server::start_in(&dir);
+    let mut station = connect(&server);
+    send(&mut station, &report(1, vec![value(0x39, 1000)]));
+    assert_eq!(station.next().end, End::Esc);
+    let mut taken = Vec::new();
+    for (id, new, said) in [(set, 0xBE5A_u16, 0xBE5A_u16), (by_number, 0xBE5B, 0x1111)] {
+        let question = station.next();
+        let Content::Parameters { items, .. } = content(&question) else {
+            panic!("{question:?}")
+        };
+        assert_eq!(items[1].raw, new.to_be_bytes());
+        // What the station says that it has now counts.
+        let mut item = items[1].clone();
+        item.raw = said.to_be_bytes().to_vec();
+        let told = Content::Parameters {
+            station: Some(STATION.parse().unwrap()),
+            items: vec![item],
+        };
+        let mut answer = answers(&question, id as u16 + 10, told);
+        answer.password = 0xBE5A;
+        send(&mut station, &answer);
+        station.next();
+        let state = if new == said { "executed" } else { "failed" };
+        taken.push(is(&server, id, state).to_string());
+    }
+    assert!(
+        taken.iter().all(|told| !told.to_uppercase().contains("BE5")),
+        "{taken:?}"
+    );
+    let mut later = report(9, vec![value(0x39, 1001)]);
+    later.password = 0xBE5A;
+    send(&mut station, &later);
+    assert_eq!(station.next().password, 0xBE5A);
+    server.caught_up();
+    let mut server = server;
+    server.stop();
+    for path in crate::hj212::files(&dir) {
+        let bytes = std::fs::read(&path).unwrap();
+        for password in ["be5a", "BE5A", "be5b", "BE5B"] {
+            let written = format!("\"password\":\"{password}\"");
+            let is_there = bytes
+                .windows(written.len())
+                .any(|part| part == written.as_bytes());
+            assert!(!is_there, "{} holds the password", path.display());
+        }
+    }
+}
+
+#[test]
 fn a_station_of_mode_m1_is_not_answered_and_takes_no_commands() {
     let (_folder, server) = crate::framed::server("sl651", "");
     let profile = "version: 1\nname: {zh: 站, en: M1}\nprotocol: sl651\nsl651: {mode: m1}\n";

@@ -162,6 +162,8 @@ export type QuarantineItem = {
   size: number;
   payload: string | null;
   payload_hex: string;
+  /** Passwords of stations in the bytes stand as `*`. */
+  masked?: boolean;
   detail: string;
   frames?: SpeltLine[] | null;
   state?: "open" | "readmitted" | "refused" | "discarded";
