@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::Config;
 use crate::door::Door;
-use crate::serve::{Server, announce, until_signal};
+use crate::serve::{Server, Signals, announce};
 
 /// A folder holding this file was made by the demo and may be made anew by it.
 const MARK: &str = "onemap-demo";
@@ -54,13 +54,14 @@ pub(crate) async fn demo(config: Option<&Path>, data_dir: Option<&Path>, args: &
     line["token"] = server.token.clone().into();
     line["screen"] = format!("http://{}/#token={}", server.http, server.token).into();
     line["seed"] = args.seed.into();
+    let signals = Signals::listen()?;
     announce(&config.data_dir, &line)?;
     eprintln!(
         "\n  西宁市城市运行一张图 (演示) · one map of a simulated Xining\n\n    {}\n\n  Ctrl-C stops it.\n",
         line["screen"].as_str().unwrap_or_default()
     );
     let children = watch(children);
-    until_signal(|| async {}).await?;
+    signals.wait(|| async {}).await;
     info!("stopping the demo");
     stop_children(children).await;
     server.stop().await

@@ -22,6 +22,7 @@ use onemap_store::ledger::TokenHash;
 use onemap_store::remote::{RemoteStore, Spool};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -375,23 +376,40 @@ pub(crate) fn announce(data_dir: &Path, line: &Value) -> Result<()> {
 /// Runs until Ctrl-C or SIGTERM.
 pub(crate) async fn serve(config: &Config) -> Result<()> {
     let server = Server::start(config).await?;
+    let signals = Signals::listen()?;
     announce(&config.data_dir, &server.ready_line())?;
-    until_signal(|| server.reload(config)).await?;
+    signals.wait(|| server.reload(config)).await;
     info!("stopping");
     server.stop().await
 }
 
-/// Waits for Ctrl-C or SIGTERM; SIGHUP calls `reload`.
-pub(crate) async fn until_signal<F: Future<Output = ()>>(reload: impl Fn() -> F) -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
-    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be listened for")?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => reload().await,
+/// The signals that a server listens for.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From here on they end nothing by themselves. Before it is said that the server is ready: who waits for that may
+    /// end it at once, and in order.
+    pub(crate) fn listen() -> Result<Self> {
+        let listen = |kind, name| signal(kind).with_context(|| format!("{name} cannot be listened for"));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate(), "SIGTERM")?,
+            interrupt: listen(SignalKind::interrupt(), "SIGINT")?,
+            hangup: listen(SignalKind::hangup(), "SIGHUP")?,
+        })
+    }
+
+    /// Waits for Ctrl-C or SIGTERM; SIGHUP calls `reload`.
+    pub(crate) async fn wait<F: Future<Output = ()>>(mut self, reload: impl Fn() -> F) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => reload().await,
+            }
         }
     }
 }
