@@ -5,6 +5,7 @@
 //! station get the answer that its standard has. What is no frame, and whom nobody knows, is refused by name and
 //! kept. One module accepts, bounds and journals; a `Dialect` is what differs.
 
+mod begun;
 mod connection;
 mod datagrams;
 mod dialect;

@@ -21,7 +21,7 @@ use super::joining::Joining;
 use super::packets::{self, PacketSets};
 use super::sl651::Sl651;
 use super::stream::Stream;
-use super::{Dialect, Intake, Peers, StationConfig, StationKeys, Stations, datagrams};
+use super::{Dialect, Intake, Peers, StationConfig, StationKeys, Stations, begun, datagrams};
 use crate::mqtt::gate::{Entrance, Gate};
 use crate::mqtt::room::{Chair, Room};
 use crate::mqtt::strangers::Strangers;
@@ -177,6 +177,9 @@ impl StationServer {
             keys,
             packets: PacketSets::new(clock()),
         });
+        if self.protocol == Source::Sl651 {
+            begun::read_back(&shared).await;
+        }
         match self.protocol {
             Source::Hj212 => serve::<Hj212>(self.socket, self.datagrams, shared).await,
             Source::Sl651 => serve::<Sl651>(self.socket, self.datagrams, shared).await,

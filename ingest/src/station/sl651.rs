@@ -7,7 +7,7 @@
 //!
 //! Packets of one message are kept one by one, and once more as one record when all are there: the pipeline reads that one.
 //! So whatever is acknowledged is in the journal, and a replay joins as it was joined here. Packets may come on several
-//! connections ([`super::joining`]); a message that a restart cuts is not joined, its station begins it anew.
+//! connections ([`super::joining`]); what a restart finds begun is read back out of the journal ([`super::begun`]).
 
 use std::sync::PoisonError;
 
@@ -18,6 +18,9 @@ use onemap_wire::sl651::{Direction, End, Error, Fault, Frame, Framer, Packet, Pi
 use super::joining::{Ended, Joined};
 use super::server::Shared;
 use super::{Denied, Dialect, Intake, Manner, Speaks};
+
+/// What stands as topic of one packet of several.
+pub(super) const PART: &str = "sl651/part";
 
 pub(super) struct Sl651 {
     framer: Framer,
@@ -96,7 +99,7 @@ impl Sl651 {
             intake.begin(&number);
         }
         if frame.packet.is_some_and(|packet| packet.total > 1) {
-            intake.keep(&device, "sl651/part", bytes);
+            intake.keep(&device, PART, bytes);
             join(frame, bytes, &device, &topic, intake);
             return;
         }

@@ -163,6 +163,65 @@ fn in_m4_the_centre_asks_and_the_answer_s_packets_are_acknowledged_one_by_one() 
     assert_eq!(level(&server), 2.5);
 }
 
+#[test]
+fn packets_that_were_acknowledged_before_a_kill_are_joined_after_it() {
+    let (_folder, server) = server("");
+    let dir = server.dir.clone();
+    let all = packets(7, 2000);
+    let mut server = server;
+    // A kill after each packet.
+    for packet in &all {
+        let mut station = connect(&server);
+        send(&mut station, packet);
+        let end = if packet.end == End::Etx {
+            End::Eot
+        } else {
+            End::Ack
+        };
+        let answer = station.next();
+        assert_eq!((answer.end, answer.read().unwrap().serial), (end, Some(7)));
+        server.process.kill();
+        server = Server::start_in(&dir);
+    }
+    assert_eq!(level(&server), 2.0);
+    // The last answer was lost: the packet comes again, and is neither another message nor a half one.
+    let mut station = connect(&server);
+    send(&mut station, all.last().unwrap());
+    assert_eq!(station.next().end, End::Eot);
+    let stored = server.get(&format!("/api/v1/ledger?device={STATION}"));
+    assert_eq!(reasons(&server), [""; 0], "{stored}");
+}
+
+#[test]
+fn what_a_restart_left_without_its_other_packets_is_told_once() {
+    let (_folder, server) = server("packet_seconds = 1\n");
+    let dir = server.dir.clone();
+    let all = packets(8, 3000);
+    let mut station = connect(&server);
+    send(&mut station, &all[1]);
+    assert_eq!(station.next().end, End::Ack);
+    let mut server = server;
+    server.process.kill();
+    for _ in 0..2 {
+        server = Server::start_in(&dir);
+        wait_for("the half message", LIMIT, || {
+            (!reasons(&server).is_empty()).then_some(())
+        });
+        // Two rounds of the sweep.
+        std::thread::sleep(Duration::from_secs(2));
+        assert_eq!(reasons(&server), ["incomplete_packets"]);
+        server.process.kill();
+    }
+    let server = Server::start_in(&dir);
+    let entry = &server.get("/api/v1/quarantine")["items"][0];
+    let bytes = all[1].encode().unwrap();
+    assert_eq!(entry["size"], bytes.len());
+    assert!(
+        entry["detail"].as_str().unwrap().contains("did not come: 1, 3"),
+        "{entry}"
+    );
+}
+
 /// A station that has no connection.
 struct Datagrams {
     socket: UdpSocket,
