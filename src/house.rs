@@ -30,7 +30,8 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::pipeline::{
-    Adoptions, OPEN, Open, Parts, Pipeline, Room, WATCH, locate, parse_profile, refused, restore_board,
+    Adoptions, FLOWS, Flows, OPEN, Open, Parts, Pipeline, Room, WATCH, locate, parse_profile, refused,
+    restore_board,
 };
 use crate::{files, rebuild};
 
@@ -416,6 +417,10 @@ fn assemble(
             "the checkpoint's open hours cannot be read by this version; `onemap journal replay --into NEW` makes all projections again",
         )?,
     };
+    let flows = match views.history.extra(FLOWS) {
+        None => Flows::default(),
+        Some(bytes) => Flows::decode(&bytes)?,
+    };
     for info in views.history.all_series() {
         views.set_condition(info.id, engine.series_state(&info.key));
     }
@@ -432,6 +437,7 @@ fn assemble(
         ledger,
         engine,
         open,
+        flows,
         fanout,
         position: cursor,
         now,

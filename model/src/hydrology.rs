@@ -214,6 +214,18 @@ pub enum NoFlow {
     AboveCurve,
 }
 
+impl NoFlow {
+    /// Stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoCurve => "no_curve",
+            Self::Ice => "ice",
+            Self::BelowCurve => "below_curve",
+            Self::AboveCurve => "above_curve",
+        }
+    }
+}
+
 impl RatingCurve {
     /// The flow of a height over the datum; the ends of the curve are on it.
     ///
@@ -265,6 +277,16 @@ impl Hydrology {
             return Err(NoFlow::Ice);
         }
         curve.flow(self.height_m(at, level_m))
+    }
+
+    /// The first time of which the two say another flow for a level; `None` when there is none.
+    pub fn differs_from(&self, other: &Self) -> Option<Timestamp> {
+        if self.channel != other.channel || self.ice != other.ice {
+            return Some(Timestamp::from_ms(i64::MIN));
+        }
+        let datums = differ(&self.datums, &other.datums, |a, b| a.zero_m == b.zero_m);
+        let curves = differ(&self.curves, &other.curves, |a, b| a.points == b.points);
+        datums.into_iter().chain(curves).min()
     }
 
     /// Whether it is sound: spans that hold some time and do not lie over one another, finite numbers, curves of at
@@ -326,6 +348,24 @@ impl Hydrology {
         }
         Ok(())
     }
+}
+
+/// The first time of which only one of two lists says something, or both something else.
+fn differ<T: Dated>(a: &[T], b: &[T], alike: impl Fn(&T, &T) -> bool) -> Option<Timestamp> {
+    let ends = |one: &T| one.span().1.unwrap_or(Timestamp::from_ms(i64::MAX));
+    let from = |one: &T, others: &[T]| {
+        let same = others
+            .iter()
+            .find(|other| other.span().0 == one.span().0 && alike(one, other));
+        match same {
+            Some(same) if ends(same) == ends(one) => None,
+            Some(same) => Some(ends(same).min(ends(one))),
+            None => Some(one.span().0),
+        }
+    };
+    let of_a = a.iter().filter_map(|one| from(one, b));
+    let of_b = b.iter().filter_map(|one| from(one, a));
+    of_a.chain(of_b).min()
 }
 
 fn spans(kind: &str, all: &[impl Dated]) -> Result<(), HydrologyError> {
@@ -531,6 +571,34 @@ mod tests {
         );
         assert!(serde_json::from_value::<Hydrology>(json!({"more": 1})).is_err());
         assert!(serde_json::from_value::<Hydrology>(json!({"datums": [{"datum": "渤海"}]})).is_err());
+    }
+
+    #[test]
+    fn a_change_is_felt_from_the_first_time_that_it_touches() {
+        let before: Hydrology = serde_json::from_value(station()).unwrap();
+        let after = |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut changed = station();
+            change(&mut changed);
+            let changed: Hydrology = serde_json::from_value(changed).unwrap();
+            (before.differs_from(&changed), changed.differs_from(&before))
+        };
+        let may = at("2026-05-01T00:00:00+08:00");
+        assert_eq!(after(&|_| {}), (None, None));
+        let stages = |s: &mut serde_json::Value| s["stages"][0]["warning"] = json!(2253.0);
+        assert_eq!(after(&stages), (None, None));
+        let verified = |s: &mut serde_json::Value| s["curves"][0]["verified"] = json!(true);
+        assert_eq!(after(&verified), (None, None));
+        let points = |s: &mut serde_json::Value| s["curves"][0]["points"][0][1] = json!(0.5);
+        assert_eq!(after(&points), (Some(may), Some(may)));
+        let july = at("2026-07-01T00:00:00+08:00");
+        let ended = |s: &mut serde_json::Value| s["curves"][0]["to"] = json!(july);
+        assert_eq!(after(&ended), (Some(july), Some(july)));
+        let ice = |s: &mut serde_json::Value| s["ice"] = json!([]);
+        assert_eq!(after(&ice).0, Some(Timestamp::from_ms(i64::MIN)));
+        assert_eq!(
+            before.differs_from(&Hydrology::default()),
+            Some(Timestamp::from_ms(i64::MIN))
+        );
     }
 
     #[test]

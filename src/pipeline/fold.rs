@@ -28,6 +28,7 @@ use onemap_wire::profile::Profile;
 use onemap_wire::push::{self, PUSH};
 use tracing::{error, info, warn};
 
+use super::flow::Flows;
 use super::imported::refused_rows;
 use super::known::KnownDevices;
 use super::lifecycle::{Maintenances, as_of};
@@ -109,6 +110,7 @@ pub(super) struct Fold<'a> {
     pub(super) now: &'a mut Timestamp,
     pub(super) maintenances: &'a mut Maintenances,
     pub(super) open: &'a mut Open,
+    pub(super) flows: &'a mut Flows,
     pub(super) ages: AgeLimits,
     /// Accepted readings go to an engine, too.
     pub(super) spools: bool,
@@ -399,6 +401,7 @@ impl Fold<'_> {
             entry.received_at = entry.received_at.max(frame.received_at);
             entry.measured_at = entry.measured_at.max(newest);
         }
+        let flows = self.flows(device, &readings, &outcomes);
         let seen = readings
             .into_iter()
             .zip(every_s)
@@ -416,7 +419,8 @@ impl Fold<'_> {
             self.pending.frames.insert(transitions[0].position, body);
             self.judged(transitions);
         }
-        Ok(())
+        // After the levels that they follow from.
+        self.derived(device, division, flows)
     }
 
     /// Puts readings into the history, what is latest of them, and what its engine is given; says what became of each.
@@ -467,6 +471,7 @@ impl Fold<'_> {
         self.expire(position);
         self.life(position);
         self.derive(position)?;
+        self.flows_again(position)?;
         let transitions = self.engine.tick(*self.now, position);
         self.judged(transitions);
         let expired = self.views.board.write().expect(POISON).tick(*self.now, position);
@@ -529,6 +534,10 @@ impl Fold<'_> {
     }
 
     fn register(&mut self, position: u64, change: &Stamped<Register>) -> Result<()> {
+        let before = match &change.what {
+            Register::Hydrology { device, .. } => self.hydrology(device),
+            _ => None,
+        };
         match &change.what {
             Register::Attributes { .. } => {
                 self.attributes(position, change);
@@ -596,6 +605,9 @@ impl Fold<'_> {
                     self.profiles.remove(id);
                 }
             },
+            Register::Hydrology { device, hydrology } => {
+                self.hydrology_changed(device, before.as_deref(), hydrology.as_deref());
+            }
             _ => self.tokens(position, change),
         }
         let mut moved: Vec<_> = moved.into_iter().collect();

@@ -11,6 +11,7 @@ mod children;
 mod commands;
 mod derived;
 mod filling;
+mod flow;
 mod fold;
 mod gateway;
 mod imported;
@@ -52,6 +53,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 pub(crate) use children::{Adoptions, id_for, name_at_gateway};
+pub(crate) use flow::Flows;
 use fold::{Fold, Pending, Taken, Turn, fold, load_source};
 pub(crate) use fold::{locate, parse_profile};
 use known::KnownDevices;
@@ -64,6 +66,8 @@ pub(crate) use room::Room;
 pub(crate) const WATCH: &str = "admission";
 /// Name of the hours that are to be worked out, in the checkpoint.
 pub(crate) const OPEN: &str = "open_hours";
+/// Name of the stations whose flows are to be made again, in the checkpoint.
+pub(crate) const FLOWS: &str = "flows_again";
 /// Records folded before the ledger is written and views are told.
 const N_BATCH: usize = 4096;
 /// Payload bytes of refused and judged frames that one batch holds.
@@ -107,6 +111,7 @@ pub(crate) struct Pipeline {
     adoptions: Adoptions,
     maintenances: Maintenances,
     open: Open,
+    flows: Flows,
     room: Room,
     /// Where accepted readings go when history has an engine beside the embedded one.
     spool: Option<Arc<Spool>>,
@@ -130,6 +135,8 @@ pub(crate) struct Parts {
     pub(crate) engine: Engine,
     /// Hours whose index is to be worked out.
     pub(crate) open: Open,
+    /// Stations whose flows are to be made again.
+    pub(crate) flows: Flows,
     pub(crate) fanout: Option<Fanout>,
     pub(crate) position: u64,
     pub(crate) now: Timestamp,
@@ -154,6 +161,7 @@ impl Pipeline {
             ledger,
             engine,
             open,
+            flows,
             fanout,
             position,
             now,
@@ -199,6 +207,7 @@ impl Pipeline {
             adoptions,
             maintenances,
             open,
+            flows,
             room,
             spool: None,
             spooled: 0,
@@ -305,6 +314,7 @@ impl Pipeline {
                         taken: Taken::default(),
                         maintenances: &mut self.maintenances,
                         open: &mut self.open,
+                        flows: &mut self.flows,
                         spools: self.spool.is_some(),
                         patience: self.patience.as_deref(),
                     },
@@ -458,12 +468,14 @@ impl Pipeline {
         let now = self.now.ms().to_le_bytes();
         let watch = self.views.watch.read().expect(POISON).encode();
         let open = self.open.encode();
+        let flows = self.flows.encode();
         let mut extras: Vec<(&str, &[u8])> = vec![
             ("engine", &engine),
             ("board", &board),
             ("now", &now),
             (WATCH, &watch),
             (OPEN, &open),
+            (FLOWS, &flows),
         ];
         extras.extend(commands.iter().map(|bytes| ("commands", bytes.as_slice())));
         extras.extend(gaps.iter().map(|(name, blob)| (name.as_str(), blob.as_slice())));

@@ -1,9 +1,12 @@
 //! What is known of a hydrological station, through the whole server: who may say it, and what its levels mean by it.
 
+use std::process::Command;
+use std::time::Duration;
+
 use onemap_model::Timestamp;
 use serde_json::{Value, json};
 
-use crate::server::{CONFIG, Server, request};
+use crate::server::{CONFIG, Server, binary, request, wait_for};
 
 fn station() -> Value {
     json!({
@@ -260,4 +263,115 @@ fn what_is_not_sound_or_not_allowed_is_refused_and_changes_nothing() {
         assert_eq!(server.request("GET", &path, None).1["code"], code, "{more}");
     }
     assert_eq!(server.get(path), before);
+}
+
+#[test]
+fn the_flow_follows_a_level_and_is_made_again_when_its_curve_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(folder.path());
+    put(&server, &station());
+    let times = [
+        "2026-04-30T08:00:00+08:00",
+        "2026-07-10T08:00:00+08:00",
+        "2026-07-10T09:00:00+08:00",
+        "2026-07-10T10:00:00+08:00",
+        "2026-11-25T08:00:00+08:00",
+    ];
+    let levels: Vec<(&str, f64)> = times.into_iter().zip([1.0, 1.38, 2.38, 4.5, 1.38]).collect();
+    say(&server, &levels);
+    // What the station measures itself stands on its own channel.
+    let own = json!([{"q": "flow", "t": Timestamp::parse(times[1]).unwrap().ms(), "v": 7.5}]);
+    server.post("/api/v1/readings", &json!({"device": "gauge-1", "readings": own}));
+    server.caught_up();
+    let flows = |server: &Server, ch: u64, more: &str| -> Value {
+        let series = server.get("/api/v1/series?device=gauge-1&quantity=flow");
+        let series = series["items"].as_array().unwrap().clone();
+        let Some(series) = series.iter().find(|row| row["ch"] == ch) else {
+            return json!([]);
+        };
+        let path = format!(
+            "/api/v1/series/{}/values?from=2026-04-01T00:00:00Z&to=2026-12-01T00:00:00Z{more}",
+            series["id"]
+        );
+        server.get(&path)["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["v"].clone())
+            .collect()
+    };
+    assert_eq!(flows(&server, 50, ""), json!([5.0, 20.0, "above_curve", "ice"]));
+    assert_eq!(
+        flows(&server, 50, "&quality=derived"),
+        json!([5.0, 20.0, "above_curve", "ice"])
+    );
+    assert_eq!(flows(&server, 0, ""), json!([7.5]));
+    // A level that is replaced has another flow.
+    say(&server, &[(times[2], 1.88)]);
+    assert_eq!(flows(&server, 50, ""), json!([5.0, 10.0, "above_curve", "ice"]));
+
+    // A curve that reaches higher, without ice, and that holds only from nine o'clock on.
+    let mut changed = station();
+    changed["curves"][0]["points"] = json!([[2251.0, 0.0], [2252.0, 12.0], [2255.0, 72.0]]);
+    changed["curves"][0]["from"] = times[2].into();
+    changed["ice"] = json!([]);
+    put(&server, &changed);
+    // (2254.62 - 2252) x 20 + 12.
+    let want = json!(["no_curve", 12.0, 64.4, 6.0]);
+    wait_for("the flows to be made again", Duration::from_secs(20), || {
+        (flows(&server, 50, "") == want).then_some(())
+    });
+    let series = server.get("/api/v1/series?device=gauge-1&quantity=flow");
+    let id = series["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["ch"] == 50)
+        .unwrap()["id"]
+        .clone();
+    let versions = server.get(&format!(
+        "/api/v1/series/{id}/values?from=2026-04-01T00:00:00Z&to=2026-12-01T00:00:00Z&revisions=true"
+    ));
+    let versions = versions["items"].as_array().unwrap().clone();
+    let ten: Vec<Value> = versions
+        .iter()
+        .filter(|row| row["t"] == times[3])
+        .map(|row| row["v"].clone())
+        .collect();
+    assert_eq!(ten, [json!("above_curve"), json!(64.4)], "both are kept");
+    assert_eq!(flows(&server, 0, ""), json!([7.5]));
+    assert!(flows(&server, 50, "&quality=revised").as_array().unwrap().len() >= 3);
+
+    // A kill and a replay come to the same.
+    let server = server.kill_and_restart();
+    assert_eq!(flows(&server, 50, ""), want);
+    let digest = server.get("/api/v1/digest");
+    let into = tempfile::tempdir().unwrap();
+    let again = into.path().join("again");
+    // How old readings may be is said in the configuration.
+    let config = folder.path().join("onemap.toml");
+    let onemap = |dir: &std::path::Path, arguments: &[&str]| {
+        let mut command = Command::new(binary("onemap"));
+        command.arg("--config").arg(&config).arg("--data-dir").arg(dir);
+        let output = command.args(arguments).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        output.stdout
+    };
+    let mut server = server;
+    server.stop();
+    onemap(
+        folder.path(),
+        &["journal", "replay", "--into", again.to_str().unwrap()],
+    );
+    let own: Value = serde_json::from_slice(&onemap(folder.path(), &["digest", "--json"])).unwrap();
+    let replayed: Value = serde_json::from_slice(&onemap(&again, &["digest", "--json"])).unwrap();
+    assert_eq!(own["history"], digest["history"]);
+    for what in ["latest", "history", "values", "transitions"] {
+        assert_eq!(own[what].as_str().map(str::len), Some(64));
+        assert_eq!(replayed[what], own[what], "{what}");
+    }
 }

@@ -1,0 +1,229 @@
+//! The flow of a station, from its level by the rating curve of the level's time.
+//!
+//! It follows a level as it comes, and is made again where the register changes what was known of a time that has
+//! passed: some levels at each tick, so that nothing else waits for long. What comes out once more is no news.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use onemap_model::hydrology::{Hydrology, NoFlow};
+use onemap_model::{Device, DeviceId, Quality, Quantity, Reading, SeriesKey, Timestamp, Value};
+use onemap_store::history::{Kind, Outcome, Which};
+
+use super::fold::Fold;
+use super::patience::patiently;
+
+/// Channel of the flows that follow from levels: what a station measures itself stands on others.
+pub(crate) const FROM_CURVE: u16 = 50;
+/// Levels that one tick works through: some milliseconds in which nothing else is folded.
+const N_LEVELS: usize = 2000;
+/// In place of a flow whose level may not be judged by.
+const DOUBTFUL: &str = "doubtful_level";
+
+const POISON: &str = "no holder of this lock panics";
+
+struct Named {
+    level: Quantity,
+    flow: Quantity,
+}
+
+static NAMED: LazyLock<Named> = LazyLock::new(|| {
+    let named = |name| Quantity::named(name).expect("the dictionary has levels and flows");
+    Named {
+        level: named("water_level"),
+        flow: named("flow"),
+    }
+});
+
+/// Stations whose flows are to be made again, each with the first measuring time (ms) that is left. Made of the
+/// journal alone and kept in the checkpoint, so that a replay makes them at the same ticks.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Flows(BTreeMap<DeviceId, i64>);
+
+impl Flows {
+    /// As bytes for the checkpoint.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.0).expect("ids are text keys")
+    }
+    /// Reads what [`Flows::encode`] wrote.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes)
+            .map(Self)
+            .context("the stations whose flows are to be made again cannot be read")
+    }
+}
+
+/// What stands in the series for a level; `None` when nothing is known that would make a flow of it.
+fn flow_of(known: &Hydrology, at: Timestamp, level: f64) -> Option<Value> {
+    match known.flow(at, level) {
+        Ok(flow) => Some(Value::Number((flow * 1e6).round() / 1e6)),
+        Err(NoFlow::NoCurve) => None,
+        Err(why) => Some(Value::Text(why.name().into())),
+    }
+}
+
+impl Fold<'_> {
+    /// What is known of a station.
+    pub(super) fn hydrology(&self, device: &DeviceId) -> Option<Arc<Hydrology>> {
+        let register = self.views.register.read().expect(POISON);
+        register.view.hydrology.get(device).cloned()
+    }
+
+    /// The flows of levels that have come.
+    pub(super) fn flows(&self, device: &Device, readings: &[Reading], outcomes: &[Outcome]) -> Vec<Reading> {
+        let is_level = |reading: &Reading| reading.series.quantity == NAMED.level;
+        if !readings.iter().any(is_level) {
+            return Vec::new();
+        }
+        let Some(known) = self.hydrology(&device.id) else {
+            return Vec::new();
+        };
+        let mut made = Vec::new();
+        for (reading, outcome) in readings.iter().zip(outcomes) {
+            let is_of_gauge = is_level(reading) && reading.series.channel == known.channel;
+            let (Some(level), true) = (reading.value.number(), is_of_gauge) else {
+                continue;
+            };
+            let value = match outcome.kind {
+                Kind::Duplicate => continue,
+                _ if outcome.quality.judgeable() => flow_of(&known, reading.measured_at, level),
+                // What followed from the value before does not follow from this one.
+                Kind::Revision => Some(Value::Text(DOUBTFUL.into())),
+                _ => None,
+            };
+            let backfill = Quality(outcome.quality.0 & Quality::BACKFILL.0);
+            made.extend(value.map(|value| Reading {
+                series: flow_series(&device.id),
+                value,
+                quality: Quality::DERIVED.with(backfill),
+                ..reading.clone()
+            }));
+        }
+        made
+    }
+
+    /// Notes that flows are to be made again from the first time at which something else is known now.
+    pub(super) fn hydrology_changed(
+        &mut self,
+        device: &DeviceId,
+        before: Option<&Hydrology>,
+        now: Option<&Hydrology>,
+    ) {
+        let nothing = Hydrology::default();
+        let Some(from) = before.unwrap_or(&nothing).differs_from(now.unwrap_or(&nothing)) else {
+            return;
+        };
+        let left = self.flows.0.entry(device.clone()).or_insert(i64::MAX);
+        *left = (*left).min(from.ms());
+    }
+
+    /// Makes flows again, of at most [`N_LEVELS`] levels; the rest follows at the next tick.
+    pub(super) fn flows_again(&mut self, position: u64) -> Result<()> {
+        let mut n = N_LEVELS;
+        while n > 0
+            && let Some((id, from)) = self.flows.0.pop_first()
+        {
+            let Some((device, division)) = self.known.find(self.views, id.as_str()) else {
+                continue;
+            };
+            let known = self.hydrology(&id).unwrap_or_default();
+            let levels = self.levels(&id, known.channel, from, n)?;
+            if levels.len() == n {
+                let next = levels.last().map_or(i64::MAX, |(at, ..)| at.ms() + 1);
+                self.flows.0.insert(id.clone(), next);
+            }
+            let there = self.flow_times(&id, &levels)?;
+            let made = levels.iter().filter_map(|(at, level, quality)| {
+                let value = match quality.judgeable() {
+                    true => flow_of(&known, *at, *level),
+                    false => Some(Value::Text(DOUBTFUL.into())).filter(|_| there.contains(at)),
+                };
+                // What followed before does no longer.
+                let gone = || {
+                    there
+                        .contains(at)
+                        .then(|| Value::Text(NoFlow::NoCurve.name().into()))
+                };
+                Some(Reading {
+                    series: flow_series(&id),
+                    measured_at: *at,
+                    period: Duration::ZERO,
+                    received_at: *self.now,
+                    value: value.or_else(gone)?,
+                    quality: Quality::DERIVED.with(Quality::BACKFILL),
+                    position,
+                })
+            });
+            let made = made.collect();
+            n = n.saturating_sub(levels.len().max(1));
+            self.derived(&device, division, made)?;
+        }
+        Ok(())
+    }
+
+    /// At most `n` levels of a gauge from a time on.
+    fn levels(
+        &self,
+        device: &DeviceId,
+        channel: u16,
+        from: i64,
+        n: usize,
+    ) -> Result<Vec<(Timestamp, f64, Quality)>> {
+        let key = SeriesKey {
+            device: device.clone(),
+            quantity: NAMED.level,
+            channel,
+        };
+        let Some(id) = self.views.history.series_id(&key) else {
+            return Ok(Vec::new());
+        };
+        patiently(self.views, self.patience, "levels are read", || {
+            let mut levels = Vec::new();
+            let (from, to) = (Timestamp::from_ms(from), Timestamp::from_ms(i64::MAX));
+            let history = &self.views.history;
+            history.scan_of(id, from, to, Which::default(), &mut |point| {
+                if let Some(level) = point.value.number() {
+                    levels.push((point.measured_at, level, point.quality));
+                }
+                match levels.len() < n {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            })?;
+            Ok(levels)
+        })
+    }
+
+    /// The times of some levels for which the series of flows has something.
+    fn flow_times(
+        &self,
+        device: &DeviceId,
+        levels: &[(Timestamp, f64, Quality)],
+    ) -> Result<BTreeSet<Timestamp>> {
+        let id = self.views.history.series_id(&flow_series(device));
+        let (Some(id), Some((first, ..)), Some((last, ..))) = (id, levels.first(), levels.last()) else {
+            return Ok(BTreeSet::new());
+        };
+        patiently(self.views, self.patience, "flows are read", || {
+            let mut times = BTreeSet::new();
+            let behind = Timestamp::from_ms(last.ms().saturating_add(1));
+            let history = &self.views.history;
+            history.scan_of(id, *first, behind, Which::default(), &mut |point| {
+                times.insert(point.measured_at);
+                ControlFlow::Continue(())
+            })?;
+            Ok(times)
+        })
+    }
+}
+
+fn flow_series(device: &DeviceId) -> SeriesKey {
+    SeriesKey {
+        device: device.clone(),
+        quantity: NAMED.flow,
+        channel: FROM_CURVE,
+    }
+}
