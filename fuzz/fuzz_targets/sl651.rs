@@ -15,6 +15,10 @@ fuzz_target!(|data: &[u8]| {
         assert!(framer.n_waiting() <= Framer::LIMIT);
     }
     pieces.extend(framer.give_up());
+    let mut uncut = Framer::new();
+    let mut whole = uncut.push(data);
+    whole.extend(uncut.give_up());
+    assert_eq!(pieces, whole);
     let mut told = 0;
     for piece in pieces {
         match piece {
