@@ -15,7 +15,7 @@ use onemap_ingest::downlink::{Book, Desk, KEY_FILE, Sealer};
 use onemap_ingest::fanout::Fanout;
 use onemap_ingest::{Counters, Links};
 use onemap_log::{Log, Reader};
-use onemap_model::{Record, Timestamp, record};
+use onemap_model::{DeviceId, Record, Timestamp, record};
 use onemap_rules::Engine;
 use onemap_store::acts::Acts;
 use onemap_store::attributes::Attributes;
@@ -411,6 +411,11 @@ fn assemble(
         },
         digests,
     });
+    let reviewed = views
+        .ledger
+        .reviewed_devices()
+        .context("reviews cannot be read")?;
+    let reviewed = reviewed.iter().filter_map(|id| DeviceId::new(id).ok()).collect();
     let open = match views.history.extra(OPEN) {
         None => Open::default(),
         Some(bytes) => Open::decode(&bytes).context(
@@ -438,6 +443,7 @@ fn assemble(
         engine,
         open,
         flows,
+        reviewed,
         fanout,
         position: cursor,
         now,

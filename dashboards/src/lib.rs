@@ -28,6 +28,7 @@ use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use api::standards::found_of;
 pub use changes::Changes;
 use limits::{Bounds, Gauges, Limits};
 pub use push::live::{Hub, pump};

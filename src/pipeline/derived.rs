@@ -4,20 +4,22 @@
 //! A reading of a pollutant opens its hour, also one that is over; the tick works out what is due. What comes out once
 //! more is no news; another value is a revision like any other, so `known_at` has both.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::Result;
+use onemap_dashboards::found_of;
 use onemap_model::{
-    Device, DivisionCode, Observation, Quality, Quantity, Reading, SeriesKey, Timestamp, Value,
+    Device, DeviceId, DivisionCode, Observation, Quality, Quantity, Reading, SeriesKey, Timestamp, Value,
 };
 use onemap_standards::air::{
     AirIndex, Class, DAY_MS, Pollutant, StationHours, daily_index, hourly_index, limits, standards,
 };
 use onemap_standards::hour::{self, CHANNELS, HOUR_MS, Hours, Make, OF_DAYS, OF_HOURS};
-use onemap_store::history::{Kind, Outcome, SeriesInfo, Which};
+use onemap_store::history::{Kind, Outcome, SeriesInfo};
+use onemap_store::reviewed::Reviewed;
 
 use super::fold::Fold;
 use super::open::Work;
@@ -31,6 +33,8 @@ const N_HOURS: usize = 5000;
 const LIVE_MS: i64 = 2 * HOUR_MS;
 /// In place of a primary pollutant where there is none.
 const NO_PRIMARY: &str = "none";
+/// In place of an index whose values a review took away.
+const VOID: &str = "void";
 
 /// Quantities of the pollutants, of the index, its level and its primary pollutants.
 struct Named {
@@ -69,6 +73,32 @@ impl Fold<'_> {
         }
     }
 
+    /// Opens the hours of a station in which a quantity was measured from a time to before another.
+    pub(super) fn opens_span(
+        &mut self,
+        station: &DeviceId,
+        quantity: Quantity,
+        (from, to): (Timestamp, Timestamp),
+    ) {
+        let is_of_air = self
+            .device(station.as_str())
+            .is_some_and(|device| *device.kind == *AIR_STATION);
+        if !is_of_air || !NAMED.pollutants.contains(&quantity) {
+            return;
+        }
+        for info in self.views.history.series_of(station) {
+            let (first, last) = (
+                from.max(info.first),
+                to.min(Timestamp::from_ms(info.last.ms() + 1)),
+            );
+            if info.key.quantity == quantity && first < last {
+                let last = Timestamp::from_ms(last.ms() - 1);
+                let ends = (hour::end_of(first), hour::end_of(last));
+                self.open.touch_all(station, ends, *self.now);
+            }
+        }
+    }
+
     /// Works out what is due at a tick, no more than [`N_HOURS`]; the rest follows at the next.
     pub(super) fn derive(&mut self, position: u64) -> Result<()> {
         let mut n = N_HOURS;
@@ -90,11 +120,10 @@ impl Fold<'_> {
 
     /// The indices of a station's hours and days, in the order of their time.
     fn indices(&self, position: u64, device: &Device, work: &Work) -> Result<Vec<Reading>> {
-        let mut series = self.views.history.series_of(&device.id);
-        series.retain(|info| NAMED.pollutants.contains(&info.key.quantity));
+        let series = self.views.history.series_of(&device.id);
         let mut made = Vec::new();
         for (from, to) in spans(work) {
-            let hours = self.hours(device, &series, (from, to))?;
+            let hours = self.hours(position, device, &series, (from, to))?;
             let within = |end: &&i64| (from + 1..=to).contains(*end);
             for end in work.hours.iter().filter(within) {
                 made.push((*end, OF_HOURS, hourly_index(&hours, *end)));
@@ -104,93 +133,120 @@ impl Fold<'_> {
             }
         }
         made.sort_by_key(|(end, channel, _)| (*end, *channel));
-        let readings = made.into_iter().filter_map(|(end, channel, index)| {
-            Some(self.readings_of(position, device, end, channel, &index?))
-        });
-        Ok(readings.flatten().collect())
+        let mut readings = Vec::with_capacity(3 * made.len());
+        for (end, channel, index) in made {
+            // What has no index now and had one is void; else there is nothing to say.
+            if index.is_some() || self.has_index(&series, end, channel)? {
+                let values = index.map_or_else(void, |index| values_of(&index));
+                readings.extend(self.readings_of(position, device, (end, channel), values));
+            }
+        }
+        Ok(readings)
     }
 
-    /// What the station said from hour to hour, without the beginning and with the end.
-    fn hours(&self, device: &Device, series: &[SeriesInfo], (from, to): (i64, i64)) -> Result<StationHours> {
+    /// Whether an hour or day has an index in the history.
+    fn has_index(&self, series: &[SeriesInfo], end: i64, channel: u16) -> Result<bool> {
+        let is_it = |info: &&SeriesInfo| info.key.quantity == NAMED.aqi && info.key.channel == channel;
+        let Some(info) = series.iter().find(is_it) else {
+            return Ok(false);
+        };
+        let (from, to) = (Timestamp::from_ms(end), Timestamp::from_ms(end + 1));
+        patiently(self.views, self.patience, "an index is looked up", || {
+            let mut found = false;
+            self.views.history.scan(info.id, from, to, &mut |_| {
+                found = true;
+                ControlFlow::Break(())
+            })?;
+            Ok(found)
+        })
+    }
+
+    /// What the station said from hour to hour, without the beginning and with the end, as far as people found it true.
+    fn hours(
+        &self,
+        position: u64,
+        device: &Device,
+        series: &[SeriesInfo],
+        (from, to): (i64, i64),
+    ) -> Result<StationHours> {
         let law = limits().at(Timestamp::from_ms(to));
         let hour_minutes = law.map_or(60, |law| law.validity.hour_minutes);
-        let judgeable = |quality: Quality| quality.judgeable();
+        let (first, behind) = (Timestamp::from_ms(from + 1), Timestamp::from_ms(to + 1));
         let mut all = StationHours::new();
         for (pollutant, quantity) in Pollutant::ALL.into_iter().zip(NAMED.pollutants) {
-            let mut hours = BTreeMap::new();
+            let mut channels = Vec::new();
             for channel in CHANNELS {
                 let is_it = |info: &&SeriesInfo| info.key.quantity == quantity && info.key.channel == channel;
                 let Some(info) = series.iter().find(is_it) else {
                     continue;
                 };
                 let said = patiently(self.views, self.patience, "hours are read", || {
+                    let reviewed = self.reviewed_of(position, info, (first, behind))?;
                     let mut said = Hours::new(Make::Mean);
-                    let which = Which {
-                        known_at: None,
-                        takes: Some(&judgeable),
-                    };
-                    let (first, behind) = (Timestamp::from_ms(from + 1), Timestamp::from_ms(to + 1));
-                    self.views
-                        .history
-                        .scan_of(info.id, first, behind, which, &mut |point| {
-                            if let Some(number) = point.value.number() {
-                                said.add(point.measured_at, number, point.quality);
-                            }
-                            ControlFlow::Continue(())
-                        })?;
+                    self.views.history.scan(info.id, first, behind, &mut |point| {
+                        if let Some(found) = found_of(&reviewed, &point) {
+                            said.add_found(point.measured_at, found, point.quality);
+                        }
+                        ControlFlow::Continue(())
+                    })?;
                     Ok(said)
                 })?;
-                for (end, hour) in said.finish(device.cadence_s, hour_minutes) {
-                    hours.entry(end).or_insert(hour);
-                }
+                channels.push(said);
             }
+            let hours = hour::of_channels(channels, device.cadence_s, hour_minutes, &mut BTreeSet::new());
             all.insert(pollutant, hours);
         }
         Ok(all)
+    }
+
+    /// What people had found of a series' values at a position.
+    fn reviewed_of(
+        &self,
+        position: u64,
+        info: &SeriesInfo,
+        span: (Timestamp, Timestamp),
+    ) -> Result<Reviewed> {
+        if !self.reviewed.contains(&info.key.device) {
+            return Ok(Reviewed::default());
+        }
+        let acts = self.views.ledger.series_acts_at(&info.key, span, position)?;
+        Ok(Reviewed::of(acts))
     }
 
     fn readings_of(
         &self,
         position: u64,
         device: &Device,
-        end: i64,
-        channel: u16,
-        index: &AirIndex,
-    ) -> [Reading; 3] {
+        (end, channel): (i64, u16),
+        values: [Value; 3],
+    ) -> impl Iterator<Item = Reading> {
         let length = if channel == OF_DAYS { DAY_MS } else { HOUR_MS };
-        let primary: Vec<&str> = index
-            .primary
-            .iter()
-            .map(|pollutant| pollutant.quantity())
-            .collect();
-        let primary = if primary.is_empty() {
-            NO_PRIMARY.to_owned()
-        } else {
-            primary.join(",")
-        };
         let mut quality = Quality::DERIVED;
         if self.now.ms() - end > LIVE_MS {
             quality = quality.with(Quality::BACKFILL);
         }
-        let level = standards().level(index.aqi).level;
-        let values = [
-            (NAMED.aqi, Value::Number(index.aqi.into())),
-            (NAMED.level, Value::Number(level.into())),
-            (NAMED.primary, Value::Text(primary.into())),
-        ];
-        values.map(|(quantity, value)| Reading {
-            series: SeriesKey {
-                device: device.id.clone(),
-                quantity,
-                channel,
-            },
-            measured_at: Timestamp::from_ms(end),
-            period: Duration::from_millis(length as u64),
-            received_at: *self.now,
-            value,
-            quality,
-            position,
-        })
+        // No rule may take what is void for clean.
+        if values.iter().all(|value| value.number().is_none()) {
+            quality = quality.with(Quality::SUSPECT);
+        }
+        let (device, received_at) = (device.id.clone(), *self.now);
+        let quantities = [NAMED.aqi, NAMED.level, NAMED.primary];
+        quantities
+            .into_iter()
+            .zip(values)
+            .map(move |(quantity, value)| Reading {
+                series: SeriesKey {
+                    device: device.clone(),
+                    quantity,
+                    channel,
+                },
+                measured_at: Timestamp::from_ms(end),
+                period: Duration::from_millis(length as u64),
+                received_at,
+                value,
+                quality,
+                position,
+            })
     }
 
     /// Keeps what was worked out of a device's readings and lets the rules look at it. The device did not say it: it
@@ -219,6 +275,30 @@ impl Fold<'_> {
         self.judged(transitions);
         Ok(())
     }
+}
+
+/// Index, level and primary pollutants.
+fn values_of(index: &AirIndex) -> [Value; 3] {
+    let primary: Vec<&str> = index
+        .primary
+        .iter()
+        .map(|pollutant| pollutant.quantity())
+        .collect();
+    let primary = match primary.as_slice() {
+        [] => NO_PRIMARY.to_owned(),
+        some => some.join(","),
+    };
+    let level = standards().level(index.aqi).level;
+    [
+        Value::Number(index.aqi.into()),
+        Value::Number(level.into()),
+        Value::Text(primary.into()),
+    ]
+}
+
+/// In place of an index that no longer holds.
+fn void() -> [Value; 3] {
+    [(); 3].map(|()| Value::Text(VOID.into()))
 }
 
 /// What is to be read for some hours and days: from each beginning to its end, joined where they touch.

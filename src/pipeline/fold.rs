@@ -14,8 +14,8 @@ use onemap_dashboards::views::{
 use onemap_ingest::admit::{Admitted, AgeLimits, Arrival, Lane, admit, cadence_s};
 use onemap_model::record::{self, Register, Stamped};
 use onemap_model::{
-    Device, DeviceId, DeviceState, DivisionCode, EntityKind, Frame, Observation, ProfileId, Quality,
-    Quantity, Reading, Record, Refusal, Source, Timestamp, Transition,
+    Device, DeviceId, DeviceState, DivisionCode, EntityKind, Frame, Observation, ProfileId, Quality, Reading,
+    Record, Refusal, Source, Timestamp, Transition,
 };
 use onemap_rules::{Engine, RuleSet};
 use onemap_store::history::{Kind, Outcome};
@@ -56,8 +56,8 @@ pub(super) struct Pending {
     pub(super) adopted: Vec<Device>,
     /// Readings that history accepted, for its engine.
     pub(super) accepted: Accepted,
-    /// Device, quantity and measuring times (the end outside) whose best values are others by a review or a correction.
-    pub(super) reopened: Vec<(DeviceId, Quantity, (Timestamp, Timestamp))>,
+    /// The batch ends here: what follows is to find what it says in the ledger.
+    pub(super) ends: bool,
     /// Payload bytes held for quarantine and evidence.
     pub(super) bytes: usize,
 }
@@ -111,6 +111,8 @@ pub(super) struct Fold<'a> {
     pub(super) maintenances: &'a mut Maintenances,
     pub(super) open: &'a mut Open,
     pub(super) flows: &'a mut Flows,
+    /// Devices of whose values a review or a correction says something.
+    pub(super) reviewed: &'a mut HashSet<DeviceId>,
     pub(super) ages: AgeLimits,
     /// Accepted readings go to an engine, too.
     pub(super) spools: bool,

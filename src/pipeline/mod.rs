@@ -30,7 +30,7 @@ mod room;
 mod spooling;
 mod stations;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ use onemap_ingest::admit::{AgeLimits, Lane};
 use onemap_ingest::fanout::Fanout;
 use onemap_log::Reader;
 use onemap_model::record;
-use onemap_model::{AlertId, ProfileId, Record, Timestamp};
+use onemap_model::{AlertId, DeviceId, ProfileId, Record, Timestamp};
 use onemap_rules::Engine;
 use onemap_store::ledger::{Ledger, LedgerBatch};
 use onemap_store::register::Register as RegisterFile;
@@ -112,6 +112,8 @@ pub(crate) struct Pipeline {
     maintenances: Maintenances,
     open: Open,
     flows: Flows,
+    /// Devices of whose values a review or a correction says something.
+    reviewed: HashSet<DeviceId>,
     room: Room,
     /// Where accepted readings go when history has an engine beside the embedded one.
     spool: Option<Arc<Spool>>,
@@ -137,6 +139,8 @@ pub(crate) struct Parts {
     pub(crate) open: Open,
     /// Stations whose flows are to be made again.
     pub(crate) flows: Flows,
+    /// Devices of whose values a review or a correction says something, maybe one behind the position.
+    pub(crate) reviewed: HashSet<DeviceId>,
     pub(crate) fanout: Option<Fanout>,
     pub(crate) position: u64,
     pub(crate) now: Timestamp,
@@ -162,6 +166,7 @@ impl Pipeline {
             engine,
             open,
             flows,
+            reviewed,
             fanout,
             position,
             now,
@@ -208,6 +213,7 @@ impl Pipeline {
             maintenances,
             open,
             flows,
+            reviewed,
             room,
             spool: None,
             spooled: 0,
@@ -286,7 +292,7 @@ impl Pipeline {
     /// Folds up to [`N_BATCH`] records, writes the ledger, tells the views. Returns how many.
     pub(crate) fn fold_batch(&mut self) -> Result<usize> {
         let mut n = 0;
-        while n < N_BATCH && self.pending.bytes < N_BATCH_BYTES {
+        while n < N_BATCH && self.pending.bytes < N_BATCH_BYTES && !self.pending.ends {
             let Some(entry) = self.reader.next().context("the journal cannot be read")? else {
                 break;
             };
@@ -315,6 +321,7 @@ impl Pipeline {
                         maintenances: &mut self.maintenances,
                         open: &mut self.open,
                         flows: &mut self.flows,
+                        reviewed: &mut self.reviewed,
                         spools: self.spool.is_some(),
                         patience: self.patience.as_deref(),
                     },

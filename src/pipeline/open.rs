@@ -126,6 +126,13 @@ impl Open {
         }
     }
 
+    /// Opens the hours that end from one time to another (ms).
+    pub(super) fn touch_all(&mut self, station: &DeviceId, (first, last): (i64, i64), now: Timestamp) {
+        for end in (first..=last).step_by(HOUR_MS as usize) {
+            self.touch(station, end, now);
+        }
+    }
+
     /// Hours that are open, those included that are not over.
     pub(super) fn n_hours(&self) -> u64 {
         self.n_hours

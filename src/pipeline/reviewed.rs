@@ -29,9 +29,11 @@ impl Fold<'_> {
         true
     }
 
-    /// Notes that the best values of a device's quantity are others now from a measuring time to before another:
-    /// whatever was made of them is to be made again.
-    pub(super) fn reopens(&mut self, device: &DeviceId, quantity: Quantity, span: (Timestamp, Timestamp)) {
-        self.pending.reopened.push((device.clone(), quantity, span));
+    /// The best values of a device's quantity are others now from a measuring time to before another: what was made of
+    /// them is made again.
+    fn reopens(&mut self, device: &DeviceId, quantity: Quantity, span: (Timestamp, Timestamp)) {
+        self.reviewed.insert(device.clone());
+        self.pending.ends = true;
+        self.opens_span(device, quantity, span);
     }
 }

@@ -606,6 +606,25 @@ fn an_index_follows_what_comes_late_and_a_replay_makes_the_same() {
     assert_eq!((versions.len(), versions[1]), (3, 101.0), "{versions:?}");
     let primary = server.get("/api/v1/latest?device=air-1&quantity=aqi_primary");
     assert_eq!(primary["items"][0]["value"], "pm10");
+    // A person finds the dust wrong, then all of it.
+    let review = |quantity: &str| {
+        let from = Timestamp::from_ms(now - now % 3_600_000);
+        let to = Timestamp::from_ms(from.ms() + 1);
+        server.post(
+            "/api/v1/reviews",
+            &json!({"device": "air-1", "quantity": quantity, "from": from, "to": to, "verdict": "invalid",
+                    "name": "王工", "reason": "校准"}),
+        );
+    };
+    review("pm10");
+    wait_for("the index without the dust", Duration::from_secs(60), || {
+        index(&server).filter(|latest| latest["value"].as_f64() == Some(101.0))
+    });
+    review("pm2_5");
+    let void = wait_for("no index", Duration::from_secs(60), || {
+        index(&server).filter(|latest| latest["value"] == "void")
+    });
+    assert_eq!(void["state"], "unknown");
     server.stop();
     let folder = tempfile::tempdir().unwrap();
     let again = folder.path().join("again");

@@ -178,6 +178,29 @@ impl Hours {
     }
 }
 
+/// Hours of several channels by their ends in ms, as [`Hours::finish`]: of each hour the first channel that said
+/// something speaks; what a review left without a value is not another channel's to say. The ends of the hours with
+/// reviewed values go to `reviewed`.
+pub fn of_channels(
+    channels: impl IntoIterator<Item = Hours>,
+    cadence_s: u32,
+    hour_minutes: usize,
+    reviewed: &mut BTreeSet<i64>,
+) -> BTreeMap<i64, Hour> {
+    let (mut all, mut left_out) = (BTreeMap::new(), BTreeSet::new());
+    for said in channels {
+        reviewed.extend(said.reviewed());
+        let without: Vec<i64> = said.left_out().collect();
+        for (end, hour) in said.finish(cadence_s, hour_minutes) {
+            if !left_out.contains(&end) {
+                all.entry(end).or_insert(hour);
+            }
+        }
+        left_out.extend(without);
+    }
+    all
+}
+
 impl Sum {
     fn add(&mut self, at: Timestamp, number: f64, came: Came, end: i64) {
         self.sum += number;

@@ -257,6 +257,21 @@ impl LedgerReader {
         self.read(|c| series_acts::of(c, series, span, known_at, limit))
     }
 
+    /// [`LedgerReader::series_acts_of`] as of a journal position, all of them.
+    pub fn series_acts_at(
+        &self,
+        series: &SeriesKey,
+        span: (Timestamp, Timestamp),
+        position: u64,
+    ) -> Result<Vec<SeriesAct>, LedgerError> {
+        self.read(|c| series_acts::at(c, series, span, position))
+    }
+
+    /// The devices of whose values a review or a correction says something.
+    pub fn reviewed_devices(&self) -> Result<Vec<String>, LedgerError> {
+        self.read(series_acts::devices)
+    }
+
     /// Every device's token hash, in the order in which they were given.
     pub fn device_tokens(&self) -> Result<Vec<(DeviceId, TokenHash)>, LedgerError> {
         self.read(|c| {

@@ -181,6 +181,33 @@ pub(super) fn of(
         .collect()
 }
 
+/// As [`of`], as of a journal position: acts behind it say nothing yet.
+pub(super) fn at(
+    connection: &Connection,
+    series: &SeriesKey,
+    (from, to): (Timestamp, Timestamp),
+    position: u64,
+) -> rusqlite::Result<Vec<SeriesAct>> {
+    connection
+        .prepare_cached(&format!(
+            "{COLUMNS} WHERE s.series = ?1 AND s.from_ms < ?3 AND s.to_ms > ?2 AND s.position <= ?4
+             AND (s.withdrawn IS NULL OR s.withdrawn > ?4) ORDER BY s.position"
+        ))?
+        .query_map(
+            params![series.to_string(), from.ms(), to.ms(), signed(position)],
+            read,
+        )?
+        .collect()
+}
+
+/// Every device of whose series something is said.
+pub(super) fn devices(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare_cached("SELECT DISTINCT device FROM series_acts WHERE series <> ''")?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
 /// At most `limit` acts before a position, newest first.
 pub(super) fn page(
     connection: &Connection,

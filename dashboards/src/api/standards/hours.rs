@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use onemap_model::{Quality, Quantity, Timestamp, Value};
-use onemap_standards::hour::{CHANNELS, Found, Hour, Hours, Make};
+use onemap_standards::hour::{CHANNELS, Found, Hour, Hours, Make, of_channels};
 use onemap_store::engine::StoreError;
 use onemap_store::history::{Point, SeriesInfo, Which};
 use onemap_store::reviewed::{Best, Reviewed};
@@ -36,7 +36,7 @@ impl Said<'_> {
         make: Make,
         reviewed: &mut BTreeSet<i64>,
     ) -> Result<BTreeMap<i64, Hour>, StoreError> {
-        let (mut all, mut left_out) = (BTreeMap::new(), BTreeSet::new());
+        let mut said = Vec::new();
         let channels = self.channel.map_or(CHANNELS.to_vec(), |channel| vec![channel]);
         for channel in channels {
             let is_it = |info: &SeriesInfo| info.key.quantity == self.quantity && info.key.channel == channel;
@@ -44,17 +44,9 @@ impl Said<'_> {
             let Some(series) = both.find(|(info, _)| is_it(info)) else {
                 continue;
             };
-            let said = self.said(views, series, (from, to), make)?;
-            reviewed.extend(said.reviewed());
-            let without: Vec<i64> = said.left_out().collect();
-            for (end, hour) in said.finish(self.cadence_s, self.hour_minutes) {
-                if !left_out.contains(&end) {
-                    all.entry(end).or_insert(hour);
-                }
-            }
-            left_out.extend(without);
+            said.push(self.said(views, series, (from, to), make)?);
         }
-        Ok(all)
+        Ok(of_channels(said, self.cadence_s, self.hour_minutes, reviewed))
     }
 
     fn said(
@@ -78,7 +70,7 @@ impl Said<'_> {
         views
             .archive
             .scan_of(info.id, first, behind, which, &mut |point| {
-                if let Some(value) = value(found, &point) {
+                if let Some(value) = found_of(found, &point) {
                     hours.add_found(point.measured_at, value, point.quality);
                 }
                 ControlFlow::Continue(())
@@ -88,7 +80,7 @@ impl Said<'_> {
 }
 
 /// What people found of a value; `None` when it is no number.
-fn value(found: &Reviewed, point: &Point) -> Option<Found> {
+pub fn found_of(found: &Reviewed, point: &Point) -> Option<Found> {
     Some(match found.best(point.measured_at, &point.value) {
         Best::Raw => Found::Sent(point.value.number()?),
         Best::Corrected(number) => Found::Corrected(number),

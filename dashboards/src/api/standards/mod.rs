@@ -10,3 +10,5 @@ pub(crate) mod noise;
 pub(crate) mod rain;
 pub(crate) mod stage;
 pub(crate) mod water;
+
+pub use hours::found_of;

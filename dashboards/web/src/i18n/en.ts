@@ -122,6 +122,7 @@ export const en: Messages = {
   "device.of_hour": "hour",
   "device.of_day": "day",
   "device.no_primary": "none",
+  "device.void": "void",
   "device.alarms": "Open alarms of this device",
   "device.lifecycle": "Life cycle",
   "device.connection": "Connection",

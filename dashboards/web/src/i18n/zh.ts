@@ -120,6 +120,7 @@ export const zh = {
   "device.of_hour": "小时",
   "device.of_day": "日",
   "device.no_primary": "无",
+  "device.void": "已作废",
   "device.alarms": "本设备未结告警",
   "device.lifecycle": "生命周期",
   "device.connection": "连接",

@@ -25,6 +25,7 @@ export const unitOf = (name: string) => unitText(quantities.value.get(name)?.uni
 /** A value without its unit: a state by its name, a number with the quantity's decimals. */
 export function valueText(quantity: string, value: number | string | null): string {
   if (value === null) return t("device.no_value");
+  if (value === "void" && quantity.startsWith("aqi")) return t("device.void");
   if (typeof value === "string") return quantity === "aqi_primary" ? pollutantNames(value) : value;
   const entry = quantities.value.get(quantity);
   const state = entry?.states?.find((s) => s.code === value);
