@@ -230,7 +230,8 @@ impl Book {
     /// answer's own number.
     ///
     /// The oldest that was sent, or else the oldest that waits (the note that it was sent may have been lost), or else the
-    /// last one that has expired. An answer that came before (the same number, a short while ago) is a repeat.
+    /// last one that has expired. An answer that came before (the same number, a short while ago) is a repeat, and so is a
+    /// second one of a command that was sent more than once: its station answers each under a number of its own.
     pub fn asked(
         &self,
         device: &str,
@@ -259,10 +260,13 @@ impl Book {
         let late = || ended().find(|command| command.state == CommandState::Expired);
         match sent.or_else(|| waiting().next()).or_else(late) {
             Some(command) => Asked::Command(command),
-            None if serial == 0 && ended().any(|command| now.since(command.state_at) < REPEATED) => {
-                Asked::Before
+            None => {
+                let is_lately = |command: &Command| now.since(command.state_at) < REPEATED;
+                match ended().any(|c| is_lately(c) && (serial == 0 || c.attempts > 1)) {
+                    true => Asked::Before,
+                    false => Asked::Nobody,
+                }
             }
-            None => Asked::Nobody,
         }
     }
 

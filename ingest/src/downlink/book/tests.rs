@@ -229,6 +229,33 @@ fn answers_are_told_apart() {
 }
 
 #[test]
+fn a_station_answers_each_sending_under_a_number_of_its_own() {
+    let whose = |play: &Play, serial, ms| {
+        let asked = play.book.asked("v", serial, at(ms), |_| true);
+        match asked {
+            Asked::Command(command) => Some(command.id),
+            Asked::Before => None,
+            Asked::Nobody => Some(0),
+        }
+    };
+    for (sendings, again) in [(1, Some(0)), (2, None)] {
+        let mut play = Play::new(true);
+        for _ in 0..sendings {
+            play.play(Deed::Sent);
+        }
+        assert_eq!(whose(&play, 7, play.now), Some(1));
+        play.position += 1;
+        let (now, position) = (at(play.now), play.position);
+        let said = Ok(json!({"serial": 7}));
+        play.book.answer(position, now, "v", 1, said, &mut Vec::new());
+        assert_eq!(whose(&play, 7, play.now), None, "the same once more");
+        assert_eq!(whose(&play, 8, play.now), again, "{sendings} sendings");
+        // Not for ever.
+        assert_eq!(whose(&play, 8, play.now + REPEATED.as_millis() as i64), Some(0));
+    }
+}
+
+#[test]
 fn the_same_key_is_the_same_command_for_a_day() {
     let mut book = Book::default();
     let mut changes = Vec::new();
