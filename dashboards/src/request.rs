@@ -47,18 +47,31 @@ impl Unread {
     }
 }
 
-/// A JSON body; what is wrong with it is said with line and column.
+/// A JSON object; what is wrong with it is said with line and column. A list in its place is none: its items would
+/// be taken for the object's members by their order.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|error| Problem::bad_request("bad_body", error.body_text()))?;
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bytes = Unread(request).read().await?;
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            let message = "the body is a list; an object is wanted";
+            return Err(Problem::bad_request("bad_body", message));
+        }
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|error| Problem::bad_request("bad_body", error.to_string()))
+    }
+}
+
+/// A JSON list.
+pub(crate) struct List<T>(pub(crate) Vec<T>);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for List<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        Unread(request).json().await.map(Self)
     }
 }
 

@@ -206,6 +206,8 @@ pub struct HydrologyError {
 pub enum NoFlow {
     /// No curve holds then.
     NoCurve,
+    /// No datum holds then.
+    NoDatum,
     /// Ice: the curve does not hold.
     Ice,
     /// Below the curve's lowest point.
@@ -219,6 +221,7 @@ impl NoFlow {
     pub fn name(self) -> &'static str {
         match self {
             Self::NoCurve => "no_curve",
+            Self::NoDatum => "no_datum",
             Self::Ice => "ice",
             Self::BelowCurve => "below_curve",
             Self::AboveCurve => "above_curve",
@@ -262,10 +265,11 @@ impl Hydrology {
     pub fn is_ice(&self, at: Timestamp) -> bool {
         self.ice.iter().any(|season| season.at(at))
     }
-    /// A level as the gauge sends it, over the datum; as it is while none is known. To the tenth of a millimetre.
-    pub fn height_m(&self, at: Timestamp, level_m: f64) -> f64 {
-        let zero_m = self.datum(at).map_or(0.0, |datum| datum.zero_m);
-        ((level_m + zero_m) * 1e4).round() / 1e4
+    /// A level as the gauge sends it, over the datum, to the tenth of a millimetre; `None` while none is known: then it is
+    /// comparable with no stage and no curve.
+    pub fn height_m(&self, at: Timestamp, level_m: f64) -> Option<f64> {
+        let zero_m = self.datum(at)?.zero_m;
+        Some(((level_m + zero_m) * 1e4).round() / 1e4)
     }
     /// The flow that belongs to a level as the gauge sends it.
     ///
@@ -276,7 +280,7 @@ impl Hydrology {
         if self.is_ice(at) {
             return Err(NoFlow::Ice);
         }
-        curve.flow(self.height_m(at, level_m))
+        curve.flow(self.height_m(at, level_m).ok_or(NoFlow::NoDatum)?)
     }
 
     /// The first time of which the two say another flow for a level; `None` when there is none.
@@ -476,7 +480,7 @@ mod tests {
         let station: Hydrology = serde_json::from_value(station()).unwrap();
         station.check().unwrap();
         let summer = at("2026-07-01T08:00:00+08:00");
-        assert_eq!(station.height_m(summer, 1.38), 2251.5);
+        assert_eq!(station.height_m(summer, 1.38), Some(2251.5));
         for (level, want) in [
             (0.88, Ok(0.0)),
             (1.38, Ok(5.0)),
@@ -495,8 +499,8 @@ mod tests {
         }
         let before = at("2026-04-30T23:59:59+08:00");
         assert_eq!(station.flow(before, 1.38), Err(NoFlow::NoCurve));
-        assert_eq!(station.height_m(before, 1.38), 101.38);
-        assert_eq!(station.height_m(at("2019-01-01T00:00:00Z"), 1.38), 1.38);
+        assert_eq!(station.height_m(before, 1.38), Some(101.38));
+        assert_eq!(station.height_m(at("2019-01-01T00:00:00Z"), 1.38), None);
         for (day, is_ice) in [
             ("2026-11-19T23:59:59+08:00", false),
             ("2026-11-20T00:00:00+08:00", true),

@@ -73,6 +73,9 @@ pub struct Definition {
     /// Other units that are converted: `canonical = value * factor + offset`.
     #[serde(default)]
     pub units: Vec<Conversion>,
+    /// Channels on which it is worked out here from other readings; nobody else says it there.
+    #[serde(default)]
+    pub derived: Vec<u16>,
     /// Values are state codes with these names.
     #[serde(default)]
     pub states: Vec<StateName>,
@@ -138,6 +141,10 @@ impl Quantity {
     /// Whether values are state codes.
     pub fn is_state(self) -> bool {
         !self.definition().states.is_empty()
+    }
+    /// Whether it is worked out here on a channel (the index of hours and days, a flow by a curve).
+    pub fn is_derived_on(self, channel: u16) -> bool {
+        self.definition().derived.contains(&channel)
     }
     /// Whether a number lies in the plausible range (borders inside; true without a range).
     pub fn plausible(self, number: f64) -> bool {

@@ -182,7 +182,7 @@ impl Fold<'_> {
                 };
                 let said = patiently(self.views, self.patience, "hours are read", || {
                     let reviewed = self.reviewed_of(position, info, (first, behind))?;
-                    let mut said = Hours::new(Make::Mean);
+                    let mut said = Hours::of_channel(Make::Mean, channel);
                     self.views.history.scan(info.id, first, behind, &mut |point| {
                         if let Some(found) = found_of(&reviewed, &point) {
                             said.add_found(point.measured_at, found, point.quality);

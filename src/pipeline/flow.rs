@@ -56,12 +56,25 @@ impl Flows {
     }
 }
 
-/// What stands in the series for a level; `None` when nothing is known that would make a flow of it.
+/// What stands in the series for a level; `None` of a station without any curve.
 fn flow_of(known: &Hydrology, at: Timestamp, level: f64) -> Option<Value> {
     match known.flow(at, level) {
         Ok(flow) => Some(Value::Number((flow * 1e6).round() / 1e6)),
-        Err(NoFlow::NoCurve) => None,
+        Err(NoFlow::NoCurve) if known.curves.is_empty() => None,
         Err(why) => Some(Value::Text(why.name().into())),
+    }
+}
+
+/// In place of a flow, of a station with curves.
+fn doubtful(known: &Hydrology) -> Option<Value> {
+    (!known.curves.is_empty()).then(|| Value::Text(DOUBTFUL.into()))
+}
+
+/// No flow is unknown to rules, not normal.
+fn quality_of(value: &Value) -> Quality {
+    match value {
+        Value::Number(_) => Quality::DERIVED,
+        Value::Text(_) => Quality::DERIVED.with(Quality::SUSPECT),
     }
 }
 
@@ -90,15 +103,14 @@ impl Fold<'_> {
             let value = match outcome.kind {
                 Kind::Duplicate => continue,
                 _ if outcome.quality.judgeable() => flow_of(&known, reading.measured_at, level),
-                // What followed from the value before does not follow from this one.
-                Kind::Revision => Some(Value::Text(DOUBTFUL.into())),
-                _ => None,
+                // Neither does what followed from the value before follow from this one.
+                _ => doubtful(&known),
             };
             let backfill = Quality(outcome.quality.0 & Quality::BACKFILL.0);
             made.extend(value.map(|value| Reading {
                 series: flow_series(&device.id),
+                quality: quality_of(&value).with(backfill),
                 value,
-                quality: Quality::DERIVED.with(backfill),
                 ..reading.clone()
             }));
         }
@@ -139,7 +151,7 @@ impl Fold<'_> {
             let made = levels.iter().filter_map(|(at, level, quality)| {
                 let value = match quality.judgeable() {
                     true => flow_of(&known, *at, *level),
-                    false => Some(Value::Text(DOUBTFUL.into())).filter(|_| there.contains(at)),
+                    false => doubtful(&known),
                 };
                 // What followed before does no longer.
                 let gone = || {
@@ -147,13 +159,14 @@ impl Fold<'_> {
                         .contains(at)
                         .then(|| Value::Text(NoFlow::NoCurve.name().into()))
                 };
+                let value = value.or_else(gone)?;
                 Some(Reading {
                     series: flow_series(&id),
                     measured_at: *at,
                     period: Duration::ZERO,
                     received_at: *self.now,
-                    value: value.or_else(gone)?,
-                    quality: Quality::DERIVED.with(Quality::BACKFILL),
+                    quality: quality_of(&value).with(Quality::BACKFILL),
+                    value,
                     position,
                 })
             });

@@ -300,15 +300,34 @@ fn the_flow_follows_a_level_and_is_made_again_when_its_curve_changes() {
             .map(|row| row["v"].clone())
             .collect()
     };
-    assert_eq!(flows(&server, 50, ""), json!([5.0, 20.0, "above_curve", "ice"]));
+    assert_eq!(
+        flows(&server, 50, ""),
+        json!(["no_curve", 5.0, 20.0, "above_curve", "ice"])
+    );
     assert_eq!(
         flows(&server, 50, "&quality=derived"),
-        json!([5.0, 20.0, "above_curve", "ice"])
+        json!(["no_curve", 5.0, 20.0, "above_curve", "ice"])
     );
     assert_eq!(flows(&server, 0, ""), json!([7.5]));
+    // What has no flow has none that is normal.
+    let latest = server.get("/api/v1/latest?device=gauge-1&quantity=flow");
+    let latest = latest["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["ch"] == 50)
+        .unwrap()
+        .clone();
+    assert_eq!(
+        (&latest["value"], &latest["state"]),
+        (&json!("ice"), &json!("unknown"))
+    );
     // A level that is replaced has another flow.
     say(&server, &[(times[2], 1.88)]);
-    assert_eq!(flows(&server, 50, ""), json!([5.0, 10.0, "above_curve", "ice"]));
+    assert_eq!(
+        flows(&server, 50, ""),
+        json!(["no_curve", 5.0, 10.0, "above_curve", "ice"])
+    );
 
     // A curve that reaches higher, without ice, and that holds only from nine o'clock on.
     let mut changed = station();
@@ -317,7 +336,7 @@ fn the_flow_follows_a_level_and_is_made_again_when_its_curve_changes() {
     changed["ice"] = json!([]);
     put(&server, &changed);
     // (2254.62 - 2252) x 20 + 12.
-    let want = json!(["no_curve", 12.0, 64.4, 6.0]);
+    let want = json!(["no_curve", "no_curve", 12.0, 64.4, 6.0]);
     wait_for("the flows to be made again", Duration::from_secs(20), || {
         (flows(&server, 50, "") == want).then_some(())
     });

@@ -376,6 +376,16 @@ fn a_late_or_replaced_reading_changes_its_own_hour_and_day_by_the_edition_of_the
     for (query, status, code) in [
         ("device=nobody", 404, "unknown_device"),
         ("device=air-1&class=3", 400, "bad_class"),
+        (
+            "device=air-1&from=9223372036854775797&to=9223372036854775807",
+            400,
+            "bad_time",
+        ),
+        (
+            "device=air-1&from=-9223372036854775808&to=-9223372036854775798",
+            400,
+            "bad_time",
+        ),
         ("device=air-1&by=week", 400, "bad_parameter"),
         (
             "device=air-1&from=2026-03-02T00:00:00Z&to=2026-03-01T00:00:00Z",
@@ -577,6 +587,17 @@ fn an_index_follows_what_comes_late_and_a_replay_makes_the_same() {
     );
     assert_eq!(first["quality"], json!(["derived"]));
     assert_eq!(first["measured_at"], end.as_str());
+    // Nobody says in its place what is worked out.
+    let at = Timestamp::parse(&end).unwrap().ms();
+    let forged = json!({"device": "air-1", "readings": [{"q": "aqi", "ch": 20, "t": at, "v": 12}]});
+    server.request("POST", "/api/v1/readings", Some(&forged.to_string()));
+    server.caught_up();
+    assert_eq!(index(&server).unwrap()["value"].as_f64(), Some(101.0));
+    let refused = server.get("/api/v1/quarantine?reason=unknown_quantity")["items"].clone();
+    assert!(
+        refused[0]["detail"].as_str().unwrap().contains("worked out here"),
+        "{refused}"
+    );
     // The station says another hour before that, and of this one another pollutant; between them it is killed.
     let earlier = Timestamp::from_ms(now - now % 3_600_000 - 3_600_000).to_string();
     post(&server, &[("pm2_5", &earlier, 20.0)]);

@@ -86,6 +86,8 @@ pub enum Found {
 /// Hours of one series in the making.
 pub struct Hours {
     make: Make,
+    /// Each value is an hour's.
+    is_of_hours: bool,
     sums: BTreeMap<i64, Sum>,
     reviewed: BTreeSet<i64>,
 }
@@ -111,8 +113,17 @@ impl Hours {
     pub fn new(make: Make) -> Self {
         Self {
             make,
+            is_of_hours: false,
             sums: BTreeMap::new(),
             reviewed: BTreeSet::new(),
+        }
+    }
+
+    /// None yet, of a channel: what stands on [`OF_HOURS`] are hours, however often their device says something else.
+    pub fn of_channel(make: Make, channel: u16) -> Self {
+        Self {
+            is_of_hours: channel == OF_HOURS,
+            ..Self::new(make)
         }
     }
 
@@ -173,6 +184,7 @@ impl Hours {
     /// `hour_minutes` the minutes of an hour that it needs to be valid.
     pub fn finish(self, cadence_s: u32, hour_minutes: usize) -> impl Iterator<Item = (i64, Hour)> {
         let make = self.make;
+        let cadence_s = if self.is_of_hours { 3600 } else { cadence_s };
         let sums = self.sums.into_iter();
         sums.map(move |(end, sum)| (end, sum.hour(make, cadence_s, hour_minutes)))
     }
@@ -270,6 +282,16 @@ mod tests {
                 (10.0, want),
                 "{cadence_s}: {said:?}"
             );
+        }
+    }
+
+    #[test]
+    fn the_channel_of_hours_has_hours_whatever_the_cadence() {
+        for (channel, is_valid) in [(OF_HOURS, true), (0, false)] {
+            let mut hours = Hours::of_channel(Make::Mean, channel);
+            hours.add(Timestamp::from_ms(HOUR_MS), 10.0, Quality::GOOD);
+            let made: Vec<bool> = hours.finish(60, 45).map(|(_, hour)| hour.is_valid).collect();
+            assert_eq!(made, [is_valid], "{channel}");
         }
     }
 

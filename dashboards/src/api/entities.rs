@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::api::{act_problem, behind};
 use crate::auth::Caller;
 use crate::error::Problem;
-use crate::request::Body;
+use crate::request::List;
 use crate::views::Views;
 
 const POISON: &str = "no holder of this lock panics";
@@ -40,7 +40,7 @@ pub(crate) async fn post(
 pub(crate) async fn batch(
     State(views): State<Arc<Views>>,
     caller: Caller,
-    Body(entities): Body<Vec<Entity>>,
+    List(entities): List<Entity>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = caller.require(Permission::Register)?;
     let (mut good, mut faults) = (Vec::with_capacity(entities.len()), Vec::new());

@@ -66,9 +66,16 @@ pub(crate) fn limit_up_to(most: usize, asked: Option<usize>, default: usize) -> 
     }
 }
 
+/// Milliseconds of the years 1 to 9999: what RFC 3339 can say.
+const YEARS_MS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
+
 /// A time as RFC 3339 or milliseconds.
 pub(crate) fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
     if let Ok(ms) = text.parse() {
+        if !YEARS_MS.contains(&ms) {
+            let message = format!("{name}: {ms} ms lie outside of the years 1 to 9999");
+            return Err(Problem::bad_request("bad_time", message));
+        }
         return Ok(Timestamp::from_ms(ms));
     }
     // A plus sign that was not escaped arrives as a space.

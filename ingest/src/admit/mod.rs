@@ -247,6 +247,14 @@ impl Arrival<'_> {
         limits: Option<&Limits>,
         patience: Duration,
     ) -> Result<Reading, Refused> {
+        // What was exported comes back by the import; a device must not say what is worked out of its readings.
+        if self.lane == Lane::Live && sample.quantity.is_derived_on(sample.channel) {
+            let detail = format!(
+                "{} on channel {} is worked out here from other readings",
+                sample.quantity, sample.channel
+            );
+            return Err(Refused::new(Refusal::UnknownQuantity, detail));
+        }
         let mut quality = sample.quality;
         let value = self.value(&sample)?;
         if let Value::Number(number) = value
@@ -560,6 +568,19 @@ mod tests {
         // What is told of its silence goes by the same.
         let so2 = Quantity::named("so2").unwrap();
         assert_eq!(watch.of(device.id.as_str()).unwrap().series(so2, 0).1, Some(3600));
+    }
+
+    #[test]
+    fn what_is_worked_out_here_no_device_says() {
+        let say = |channel| {
+            let mut sample = sample("aqi", 12.0);
+            sample.channel = channel;
+            admit_one(sample, None).map(|reading| reading.series.channel)
+        };
+        assert_eq!(say(20), Err(Refusal::UnknownQuantity));
+        assert_eq!(say(30), Err(Refusal::UnknownQuantity));
+        // An index of the station's own.
+        assert_eq!(say(0), Ok(0));
     }
 
     #[test]

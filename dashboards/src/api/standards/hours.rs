@@ -56,7 +56,7 @@ impl Said<'_> {
         (from, to): (Timestamp, Timestamp),
         make: Make,
     ) -> Result<Hours, StoreError> {
-        let mut hours = Hours::new(make);
+        let mut hours = Hours::of_channel(make, info.key.channel);
         let takes = |quality: Quality| quality.judgeable();
         let which = Which {
             known_at: self.known_at,

@@ -79,7 +79,7 @@ impl Item {
     /// Of a level that may be judged by; `before` is the height before it.
     fn of(known: &Hydrology, t: Timestamp, level: Option<f64>, before: Option<f64>) -> Self {
         let law = standards().at(t);
-        let height = level.map(|level| known.height_m(t, level));
+        let height = level.and_then(|level| known.height_m(t, level));
         let stages = known.stages(t).map(|stages| Stages {
             warning: stages.warning,
             guaranteed: stages.guaranteed,
