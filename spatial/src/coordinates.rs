@@ -9,16 +9,18 @@ const WORLD: f64 = 4_294_967_296.0;
 /// Where Web Mercator ends: the world is a square up to this latitude.
 const MAX_LAT: f64 = 85.051_128_779_806_59;
 
-/// A point on the grid of 1e-7 degree.
+/// A point on the grid of 1e-7 degree (11 mm from south to north).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Vertex {
-    pub(crate) lon: i32,
-    pub(crate) lat: i32,
+pub struct Vertex {
+    /// Longitude in steps of 1e-7 degree, -180 to 180 degrees.
+    pub lon: i32,
+    /// Latitude in steps of 1e-7 degree, -90 to 90 degrees.
+    pub lat: i32,
 }
 
 impl Vertex {
     /// Rounds degrees to the grid; `None` outside the globe or when not finite.
-    pub(crate) fn from_degrees(lon: f64, lat: f64) -> Option<Self> {
+    pub fn from_degrees(lon: f64, lat: f64) -> Option<Self> {
         let fits = (-180.0..=180.0).contains(&lon) && (-90.0..=90.0).contains(&lat);
         fits.then(|| Self {
             lon: (lon * PER_DEGREE).round() as i32,
@@ -26,29 +28,34 @@ impl Vertex {
         })
     }
 
-    pub(crate) fn of(position: &Position) -> Self {
+    /// The point of a position.
+    pub fn of(position: &Position) -> Self {
         Self::from_degrees(position.lon(), position.lat()).expect("a Position lies on the globe")
     }
 
-    pub(crate) fn lon_degrees(self) -> f64 {
+    /// Longitude in degrees.
+    pub fn lon_degrees(self) -> f64 {
         f64::from(self.lon) / PER_DEGREE
     }
 
-    pub(crate) fn lat_degrees(self) -> f64 {
+    /// Latitude in degrees.
+    pub fn lat_degrees(self) -> f64 {
         f64::from(self.lat) / PER_DEGREE
     }
 }
 
-/// A box of [`Vertex`] values, both ends inside.
+/// A box of [`Vertex`] values, both ends inside. It does not cross 180 degrees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Extent {
-    pub(crate) min: Vertex,
-    pub(crate) max: Vertex,
+pub struct Extent {
+    /// South-western corner.
+    pub min: Vertex,
+    /// North-eastern corner.
+    pub max: Vertex,
 }
 
 impl Extent {
     /// The smallest box around the vertices; `None` when there are none.
-    pub(crate) fn around(vertices: impl IntoIterator<Item = Vertex>) -> Option<Self> {
+    pub fn around(vertices: impl IntoIterator<Item = Vertex>) -> Option<Self> {
         let mut vertices = vertices.into_iter();
         let first = vertices.next()?;
         Some(vertices.fold(
@@ -66,12 +73,52 @@ impl Extent {
         ))
     }
 
-    pub(crate) fn holds(&self, v: Vertex) -> bool {
+    /// Whether the point is inside or on the rim.
+    pub fn holds(&self, v: Vertex) -> bool {
         (self.min.lon..=self.max.lon).contains(&v.lon) && (self.min.lat..=self.max.lat).contains(&v.lat)
     }
 
+    /// Whether the boxes have a point in common, rims included.
+    #[inline]
+    pub fn meets(&self, other: &Self) -> bool {
+        (self.min.lon <= other.max.lon)
+            & (self.max.lon >= other.min.lon)
+            & (self.min.lat <= other.max.lat)
+            & (self.max.lat >= other.min.lat)
+    }
+
+    /// What both hold; `None` when they do not meet.
+    pub fn common(&self, other: &Self) -> Option<Self> {
+        let (a, b) = (self, other);
+        self.meets(other).then(|| Self {
+            min: Vertex {
+                lon: a.min.lon.max(b.min.lon),
+                lat: a.min.lat.max(b.min.lat),
+            },
+            max: Vertex {
+                lon: a.max.lon.min(b.max.lon),
+                lat: a.max.lat.min(b.max.lat),
+            },
+        })
+    }
+
+    /// The smallest box that holds both.
+    pub fn with(&self, other: &Self) -> Self {
+        let (a, b) = (self, other);
+        Self {
+            min: Vertex {
+                lon: a.min.lon.min(b.min.lon),
+                lat: a.min.lat.min(b.min.lat),
+            },
+            max: Vertex {
+                lon: a.max.lon.max(b.max.lon),
+                lat: a.max.lat.max(b.max.lat),
+            },
+        }
+    }
+
     /// West, south, east, north in degrees.
-    pub(crate) fn degrees(&self) -> [f64; 4] {
+    pub fn degrees(&self) -> [f64; 4] {
         [
             self.min.lon_degrees(),
             self.min.lat_degrees(),

@@ -65,8 +65,9 @@ pub enum GeometryError {
 /// A polygon: its outer ring, counter-clockwise, then its holes, clockwise (longitude right, latitude
 /// up). Rings are not closed: the last vertex is not the first.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Polygon {
-    pub(crate) rings: Vec<Vec<Vertex>>,
+pub struct Polygon {
+    /// Outer ring first.
+    pub rings: Vec<Vec<Vertex>>,
 }
 
 /// What an entity looks like.

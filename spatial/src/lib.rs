@@ -15,6 +15,7 @@ mod coordinates;
 mod detail;
 mod divisions;
 mod geometry;
+pub mod ground;
 mod layer;
 mod mvt;
 mod points;

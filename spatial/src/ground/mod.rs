@@ -1,0 +1,39 @@
+//! The ground of the map: indexes that answer "what is here" from integer coordinates.
+//!
+//! Everything here is pure and knows items by the `u32` number the caller gave them; codes, names and
+//! attributes are the caller's. Positions are [`Vertex`] values (1e-7 degree, `i32`), so that an answer is the
+//! same on every machine. "Inside or not" is decided in integers only. Distances are on the sphere
+//! ([`sphere`]) and made of IEEE additions, multiplications, divisions and square roots, which are the same
+//! everywhere, too.
+//!
+//! **Borders.** A border belongs to what it bounds, as in [`crate`]: a box holds its rim, an area covers the
+//! points of its border and of its holes' borders. Where several answer, they come by number (or as said), and
+//! the caller breaks ties.
+//!
+//! | index | holds | changes | questions |
+//! |---|---|---|---|
+//! | [`Points`] | static points with a kind (`u8`) | [`insert`](Points::insert), [`remove`](Points::remove) | [`bbox`](Points::bbox), [`radius`](Points::radius), [`nearest`](Points::nearest), [`covered_by`](Points::covered_by) |
+//! | [`Boxes`] | extents of lines and polygons | [`insert`](Boxes::insert), [`remove`](Boxes::remove) | [`bbox`](Boxes::bbox), [`nearest`](Boxes::nearest) with the caller's distance |
+//! | [`AreaIndex`] | polygons cut into cells | [`put`](AreaIndex::put), [`remove`](AreaIndex::remove) | [`at`](AreaIndex::at): which cover this point |
+//!
+//! `Points` and `Boxes` are sealed runs with a small unsorted remainder; what is removed is marked and goes
+//! with the next merge. Cloning them shares the runs. All are `Sync`: many may ask at once, a change needs
+//! `&mut`.
+
+mod areas;
+mod boxes;
+mod cut;
+mod layers;
+mod near;
+mod points;
+mod search;
+mod segment;
+pub mod sphere;
+mod zorder;
+
+pub use crate::coordinates::{Extent, Vertex};
+pub use crate::geometry::Polygon;
+pub use areas::AreaIndex;
+pub use boxes::Boxes;
+pub use near::Neighbour;
+pub use points::{Point, Points};
