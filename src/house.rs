@@ -224,9 +224,13 @@ fn assemble(
     }
     let (register_file, mut register) = open_register(dir, cursor, &reader)?;
     let mut city_faults = 0;
-    let entities: Vec<_> = register.view.entities.values().cloned().collect();
-    for entity in &entities {
-        city_faults += usize::from(register.city.put_entity(entity).is_err());
+    for entity in register
+        .view
+        .entities
+        .iter()
+        .filter(|entity| !entity.geometry.is_null())
+    {
+        city_faults += usize::from(register.city.put_entity(&entity).is_err());
     }
     if city_faults > 0 {
         warn!(

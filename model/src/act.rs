@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AlertId, Correction, Dust, Review, Scope, SeriesKey, Timestamp};
+use crate::{AlertId, Correction, Dust, Pseudonym, Review, Scope, SeriesKey, Timestamp};
 
 /// One act of a person or machine with a name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +78,15 @@ pub enum Verb {
     },
     /// Sand and dust are named.
     Dust(Box<Dust>),
+    /// Somebody asked who stands behind a person's number, and why. The number itself is nowhere.
+    ResolvePerson {
+        /// The pseudonym that the number gives.
+        pseudonym: Pseudonym,
+        /// What for.
+        purpose: String,
+        /// Whether the person was known.
+        found: bool,
+    },
     /// What was named as sand and dust was none.
     WithdrawDust {
         /// Journal position of the act that named it.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::ClassCode;
+use crate::hydrology::DatumName;
 use crate::{DivisionCode, Timestamp};
 
 /// What a thing on the map is.
@@ -44,6 +46,22 @@ pub enum Stratum {
 /// The code of an entity, unique with its kind.
 pub type EntityCode = Arc<str>;
 
+/// Most former codes of one entity.
+pub const MAX_FORMER: usize = 64;
+
+/// A code that an entity had before it got another; it is still found by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FormerCode {
+    /// The code.
+    pub code: EntityCode,
+    /// Since when it had it, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// When it got the next one.
+    pub to: Timestamp,
+}
+
 /// One thing on the map.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,20 +78,30 @@ pub struct Entity {
     /// The division it belongs to; found from the geometry when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub division: Option<DivisionCode>,
-    /// GeoJSON geometry in WGS 84 (RFC 7946).
+    /// GeoJSON geometry in WGS 84 (RFC 7946); `null` when nobody knows where it is.
+    #[serde(default)]
     pub geometry: serde_json::Value,
+    /// Major and minor class: of a component, of the matter of an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<ClassCode>,
     /// Above, on or below the ground.
     #[serde(default)]
     pub stratum: Stratum,
     /// Lowest and highest height in metres.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub z_range_m: Option<[f64; 2]>,
+    /// What `z_range_m` and the heights of the geometry are counted from, if the source says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height_datum: Option<DatumName>,
     /// Valid from, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_from: Option<Timestamp>,
     /// Valid until, if it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_to: Option<Timestamp>,
+    /// Codes it had before, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<FormerCode>,
     /// Other attributes as the source gave them.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub attributes: serde_json::Map<String, serde_json::Value>,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Act, AttributeScope, CommandRecord, Device, DeviceId, DivisionCode, Entity, EntityKind, Hydrology,
-    ProfileId, Refusal, Role, Timestamp,
+    Person, ProfileId, Refusal, Role, Timestamp,
 };
 
 /// Kind byte of a [`Frame`].
@@ -278,6 +278,11 @@ pub enum Register {
         kind: EntityKind,
         /// Its code.
         code: String,
+    },
+    /// A person is known by pseudonym, or known to be elsewhere.
+    Person {
+        /// Pseudonym, last four and grid cell.
+        person: Box<Person>,
     },
     /// A profile file is new or changed.
     Profile {
@@ -638,9 +643,12 @@ mod tests {
             division: None,
             geometry: serde_json::json!({"type":"Point","coordinates":[101.8,36.6]}),
             stratum: crate::Stratum::Surface,
+            class: None,
             z_range_m: None,
+            height_datum: None,
             valid_from: None,
             valid_to: None,
+            former: vec![],
             attributes: serde_json::Map::new(),
             source: "示意".into(),
         };

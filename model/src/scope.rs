@@ -14,7 +14,7 @@ pub enum Role {
     Officer,
     /// Also runs the desk: shelves alarms, re-admits quarantine, commands devices.
     Operator,
-    /// Also commands devices.
+    /// Also resolves persons.
     Commander,
     /// Registers devices, profiles and entities; writes readings.
     Integrator,
@@ -53,6 +53,8 @@ pub enum Permission {
     Backup,
     /// Say of values that they are valid, invalid or another.
     Review,
+    /// Ask what is known of the person with a citizen number, with a purpose that is kept.
+    Persons,
 }
 
 impl Role {
@@ -64,10 +66,16 @@ impl Role {
             R::Admin => true,
             R::Viewer => matches!(permission, P::View),
             R::Officer => matches!(permission, P::View | P::HandleAlerts | P::Review),
-            R::Operator | R::Commander => {
+            R::Operator => {
                 matches!(
                     permission,
                     P::View | P::HandleAlerts | P::Quarantine | P::Command | P::Review
+                )
+            }
+            R::Commander => {
+                matches!(
+                    permission,
+                    P::View | P::HandleAlerts | P::Quarantine | P::Command | P::Review | P::Persons
                 )
             }
             R::Integrator => {
@@ -177,6 +185,7 @@ mod tests {
             Permission::Rules,
             Permission::Command,
             Permission::Review,
+            Permission::Persons,
         ] {
             assert!(!scope.may(denied), "{denied:?}");
         }

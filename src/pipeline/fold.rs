@@ -582,10 +582,20 @@ impl Fold<'_> {
                     moved.extend(of_it.map(|device| device.id.clone()));
                 }
                 Register::Entity { entity } => {
-                    if let Err(reason) = register.city.put_entity(entity) {
-                        warn!(code = %entity.code, %reason, "an entity has no place on the map");
+                    // What it was called before is the same thing, and what has no place any more is not drawn.
+                    let former = entity.former.iter().map(|former| &former.code);
+                    let gone = former.chain(entity.geometry.is_null().then_some(&entity.code));
+                    let mut redrawn = false;
+                    for code in gone {
+                        redrawn |= register.city.remove_entity(&entity.kind, code);
                     }
-                    if entity.kind == EntityKind::Division {
+                    if !entity.geometry.is_null() {
+                        redrawn = true;
+                        if let Err(reason) = register.city.put_entity(entity) {
+                            warn!(code = %entity.code, %reason, "an entity has no place on the map");
+                        }
+                    }
+                    if entity.kind == EntityKind::Division && redrawn {
                         moved.extend(register.view.devices.keys().cloned());
                     }
                 }

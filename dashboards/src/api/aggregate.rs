@@ -307,10 +307,8 @@ fn entities(register: &Register, kind: Option<&EntityKind>) -> BTreeMap<EntityCo
     let Some(kind) = kind else {
         return BTreeMap::new();
     };
-    let from = (kind.clone(), EntityCode::from(""));
-    let all = register.view.entities.range(from..);
-    all.take_while(|((of, _), _)| of == kind)
-        .map(|((_, code), entity)| (code.clone(), entity.clone()))
+    let all = register.view.entities.of_kind(kind);
+    all.map(|entity| (entity.code.clone(), Arc::new(entity)))
         .collect()
 }
 

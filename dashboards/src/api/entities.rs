@@ -134,7 +134,7 @@ pub(crate) async fn show(
         .find(|entity| scope.sees_kind(&entity.kind) && scope.covers(entity.division.as_ref()));
     match found {
         Some(entity) => Ok(Json(
-            serde_json::to_value(&**entity).expect("entities have text keys only"),
+            serde_json::to_value(&entity).expect("entities have text keys only"),
         )),
         None => Err(Problem::not_found(
             "unknown_entity",

@@ -24,7 +24,8 @@ impl Geometry {
         out
     }
 
-    fn wkb(&self, out: &mut Vec<u8>) {
+    /// Appends the well-known binary (ISO, little-endian).
+    pub(crate) fn wkb(&self, out: &mut Vec<u8>) {
         let z = self.coords().next().is_some_and(|c| c.height.is_some());
         let head = |out: &mut Vec<u8>, code: u32| {
             out.push(1);
@@ -79,6 +80,13 @@ impl Geometry {
         }
     }
 
+    /// Reads what [`wkb`](Self::wkb) wrote; `None` for anything else.
+    pub(crate) fn from_wkb(wkb: &[u8]) -> Option<Self> {
+        let mut bytes = Bytes(wkb);
+        let geometry = bytes.geometry()?;
+        bytes.0.is_empty().then_some(geometry)
+    }
+
     /// Reads what [`to_blob`](Self::to_blob) wrote; `None` for anything else.
     pub(crate) fn from_blob(blob: &[u8]) -> Option<Self> {
         let flags = *blob.get(3)?;
@@ -90,9 +98,7 @@ impl Geometry {
             1 => 32,
             _ => return None,
         };
-        let mut bytes = Bytes(blob.get(8 + n_envelope..)?);
-        let geometry = bytes.geometry()?;
-        bytes.0.is_empty().then_some(geometry)
+        Self::from_wkb(blob.get(8 + n_envelope..)?)
     }
 }
 

@@ -5,9 +5,11 @@
 //! what others write into it is lost at the next replay.
 
 mod blob;
+mod crossing;
 mod entity;
 mod geometry;
 pub mod import;
+mod packed;
 mod rows;
 mod tables;
 mod view;
@@ -17,15 +19,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use onemap_model::record::Register as Change;
-use onemap_model::{Device, DeviceId, Entity, EntityKind, Hydrology, ProfileId, Timestamp};
+use onemap_model::{Device, DeviceId, EntityCode, EntityKind, Hydrology, ProfileId, Timestamp};
 use rusqlite::Connection;
 
+pub use crossing::Crossing;
 pub use entity::{EntityError, check_entity};
 pub use geometry::GeometryError;
+pub use packed::Entities;
 pub use view::RegisterView;
 
 use crate::sqlite::{self, FileError, signed, unsigned};
-use geometry::Geometry;
+use packed::Packed;
 use rows::BadRow;
 
 /// The register's file and the changes that wait for the next [`commit`](Self::commit).
@@ -39,7 +43,7 @@ pub struct Register {
 enum Waiting {
     Device(Box<Device>),
     Adopted(Box<Device>),
-    Entity(Box<Entity>, Geometry),
+    Entity(EntityKind, EntityCode, Packed),
     EntityRemoved(EntityKind, String),
     Profile(ProfileId, String),
     Source(ProfileId, String),
@@ -185,7 +189,8 @@ impl Register {
             Change::Entity { entity } => {
                 let geometry = entity::checked(entity);
                 let geometry = geometry.map_err(|source| RegisterError::Entity { position, source })?;
-                Waiting::Entity(entity.clone(), geometry)
+                let packed = Packed::new(entity, geometry.as_ref());
+                Waiting::Entity(entity.kind.clone(), entity.code.clone(), packed)
             }
             Change::EntityRemoved { kind, code } => Waiting::EntityRemoved(kind.clone(), code.clone()),
             Change::Profile { id, text } => Waiting::Profile(id.clone(), text.clone()),
@@ -235,18 +240,24 @@ impl Register {
 
     fn write(&mut self, cursor: u64) -> rusqlite::Result<()> {
         let tx = sqlite::begin(&mut self.connection)?;
+        let mut touched = rows::Touched::default();
         for (change, waiting) in &self.waiting {
             match waiting {
                 Waiting::Device(device) => rows::put_device(&tx, *change, device)?,
                 Waiting::Adopted(device) => rows::put_device_if_new(&tx, *change, device)?,
-                Waiting::Entity(entity, geometry) => rows::put_entity(&tx, *change, entity, geometry)?,
-                Waiting::EntityRemoved(kind, code) => rows::remove_entity(&tx, *change, kind, code)?,
+                Waiting::Entity(kind, code, packed) => {
+                    rows::put_entity(&tx, *change, kind, code, packed, &mut touched)?;
+                }
+                Waiting::EntityRemoved(kind, code) => rows::remove_entity(&tx, kind, code, &mut touched)?,
                 Waiting::Profile(id, text) => rows::put_profile(&tx, *change, id, text)?,
                 Waiting::Source(id, text) => rows::put_source(&tx, *change, id, text)?,
                 Waiting::Hydrology(device, known) => {
                     rows::put_hydrology(&tx, *change, device, known.as_deref())?;
                 }
             }
+        }
+        if let Some((last, _)) = self.waiting.last() {
+            touched.write(&tx, last.at)?;
         }
         rows::set_meta(&tx, "cursor", signed(cursor))?;
         tx.commit()?;
@@ -277,11 +288,12 @@ impl Register {
             let device = device.map_err(bad)?;
             view.put_device(Arc::new(device));
         }
-        for entity in rows::entities(&self.connection).map_err(read)? {
-            let entity = entity.map_err(bad)?;
-            let key = (entity.kind.clone(), entity.code.clone());
-            view.entities.insert(key, Arc::new(entity));
-        }
+        let entities = &mut view.entities;
+        rows::entities(&self.connection, |kind, code, packed| {
+            entities.put(kind, code, packed);
+        })
+        .map_err(read)?
+        .map_err(bad)?;
         for profile in rows::profiles(&self.connection).map_err(read)? {
             let (id, text) = profile.map_err(bad)?;
             view.profiles.insert(id, text);

@@ -1,15 +1,21 @@
 //! Devices, entities and profiles as rows of the GeoPackage, and back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use onemap_model::{Device, DeviceId, Entity, EntityKind, Hydrology, Position, ProfileId, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use onemap_model::code::ClassCode;
+use onemap_model::{
+    Device, DeviceId, DivisionCode, EntityCode, EntityKind, FormerCode, Hydrology, Position, ProfileId,
+    Timestamp,
+};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::entity::{kind_name, kind_named};
 use super::geometry::{Coord, Geometry};
-use super::tables::{ENTITY_TABLES, LATER_COLUMNS, table_of};
+use super::packed::{Fields, Packed};
+use super::tables::{later_columns, table_of, tables};
 use crate::sqlite::signed;
 
 /// When and where in the journal a row was changed.
@@ -64,7 +70,7 @@ pub(crate) fn put_device(tx: &Connection, change: Change, device: &Device) -> ru
         ":changed_at": utc_text(change.at),
         ":position": signed(change.position),
     })?;
-    touch(tx, "devices", change.at, point.as_ref())
+    touch(tx, "devices", change.at, point.map(|point| point.bounds()))
 }
 
 pub(crate) fn put_device_if_new(tx: &Connection, change: Change, device: &Device) -> rusqlite::Result<()> {
@@ -78,58 +84,120 @@ pub(crate) fn put_device_if_new(tx: &Connection, change: Change, device: &Device
     }
 }
 
+/// Writes an entity, and takes away what stood under a code it had before. Gives the table it is in.
 pub(crate) fn put_entity(
-    tx: &Connection,
-    change: Change,
-    entity: &Entity,
-    geometry: &Geometry,
-) -> rusqlite::Result<()> {
-    let table = table_of(&entity.kind, geometry);
-    for other in ENTITY_TABLES.iter().filter(|other| **other != table) {
-        delete(tx, other.name, change.at, &entity.kind, &entity.code)?;
-    }
-    let promoted = geometry.clone().promoted();
-    tx.prepare_cached(&format!(
-        "INSERT INTO {} (geom, kind, code, name, name_en, division, stratum, z_min, z_max, valid_from,
-             valid_to, attributes, source, geometry_type, changed_at, position)
-         VALUES (:geom, :kind, :code, :name, :name_en, :division, :stratum, :z_min, :z_max, :valid_from,
-             :valid_to, :attributes, :source, :geometry_type, :changed_at, :position)
-         ON CONFLICT (kind, code) DO UPDATE SET geom = :geom, name = :name, name_en = :name_en,
-             division = :division, stratum = :stratum, z_min = :z_min, z_max = :z_max,
-             valid_from = :valid_from, valid_to = :valid_to, attributes = :attributes, source = :source,
-             geometry_type = :geometry_type, changed_at = :changed_at, position = :position",
-        table.name
-    ))?
-    .execute(named_params! {
-        ":geom": promoted.to_blob(),
-        ":kind": kind_name(&entity.kind),
-        ":code": &*entity.code,
-        ":name": entity.name,
-        ":name_en": entity.name_en,
-        ":division": entity.division.as_ref().map(|d| d.as_str()),
-        ":stratum": word(&entity.stratum),
-        ":z_min": entity.z_range_m.map(|z| z[0]),
-        ":z_max": entity.z_range_m.map(|z| z[1]),
-        ":valid_from": entity.valid_from.map(utc_text),
-        ":valid_to": entity.valid_to.map(utc_text),
-        ":attributes": serde_json::to_string(&entity.attributes).expect("its keys are texts"),
-        ":source": entity.source,
-        ":geometry_type": geometry.name(),
-        ":changed_at": utc_text(change.at),
-        ":position": signed(change.position),
-    })?;
-    touch(tx, table.name, change.at, Some(&promoted))
-}
-
-pub(crate) fn remove_entity(
     tx: &Connection,
     change: Change,
     kind: &EntityKind,
     code: &str,
+    packed: &Packed,
+    touched: &mut Touched,
 ) -> rusqlite::Result<()> {
-    ENTITY_TABLES
-        .iter()
-        .try_for_each(|table| delete(tx, table.name, change.at, kind, code))
+    let fields = packed.fields();
+    let geometry = packed.geometry();
+    let table = table_of(kind, geometry.as_ref());
+    for other in tables().filter(|other| *other != table) {
+        delete(tx, other.name, kind, code, touched)?;
+    }
+    let former: Vec<FormerCode> = match fields.former {
+        "" => Vec::new(),
+        json => serde_json::from_str(json).unwrap_or_default(),
+    };
+    for former in former {
+        remove_entity(tx, kind, &former.code, touched)?;
+    }
+    let (drawn, values, sets) = match table.is_drawn() {
+        true => (
+            "geom, geometry_type, ",
+            ":geom, :geometry_type, ",
+            "geom = :geom, geometry_type = :geometry_type, ",
+        ),
+        false => ("", "", ""),
+    };
+    let mut insert = tx.prepare_cached(&format!(
+        "INSERT INTO {} ({drawn}kind, code, name, name_en, division, stratum, z_min, z_max, valid_from,
+             valid_to, attributes, source, class, height_datum, former, changed_at, position)
+         VALUES ({values}:kind, :code, :name, :name_en, :division, :stratum, :z_min, :z_max, :valid_from,
+             :valid_to, :attributes, :source, :class, :height_datum, :former, :changed_at, :position)
+         ON CONFLICT (kind, code) DO UPDATE SET {sets}name = :name, name_en = :name_en,
+             division = :division, stratum = :stratum, z_min = :z_min, z_max = :z_max,
+             valid_from = :valid_from, valid_to = :valid_to, attributes = :attributes, source = :source,
+             class = :class, height_datum = :height_datum, former = :former,
+             changed_at = :changed_at, position = :position",
+        table.name
+    ))?;
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let attributes = if fields.attributes.is_empty() {
+        "{}"
+    } else {
+        fields.attributes
+    };
+    let (changed_at, position) = (utc_text(change.at), signed(change.position));
+    let (division, class, former) = (some(fields.division), some(fields.class), some(fields.former));
+    let (valid_from, valid_to) = (fields.valid_from.map(utc_text), fields.valid_to.map(utc_text));
+    let datum = fields.height_datum.as_ref().map(word);
+    let (z_min, z_max) = (fields.z_range_m.map(|z| z[0]), fields.z_range_m.map(|z| z[1]));
+    let (kind, stratum) = (kind_name(kind), word(&fields.stratum));
+    let mut all: Vec<(&str, &dyn ToSql)> = vec![
+        (":kind", &kind),
+        (":code", &code),
+        (":name", &fields.name),
+        (":name_en", &fields.name_en),
+        (":division", &division),
+        (":stratum", &stratum),
+        (":z_min", &z_min),
+        (":z_max", &z_max),
+        (":valid_from", &valid_from),
+        (":valid_to", &valid_to),
+        (":attributes", &attributes),
+        (":source", &fields.source),
+        (":class", &class),
+        (":height_datum", &datum),
+        (":former", &former),
+        (":changed_at", &changed_at),
+        (":position", &position),
+    ];
+    let Some(geometry) = geometry else {
+        insert.execute(&all[..])?;
+        touched.note(table.name, None);
+        return Ok(());
+    };
+    let (name, bounds) = (geometry.name(), geometry.bounds());
+    let blob = geometry.promoted().to_blob();
+    all.push((":geom", &blob));
+    all.push((":geometry_type", &name));
+    insert.execute(&all[..])?;
+    touched.note(table.name, Some(bounds));
+    Ok(())
+}
+
+pub(crate) fn remove_entity(
+    tx: &Connection,
+    kind: &EntityKind,
+    code: &str,
+    touched: &mut Touched,
+) -> rusqlite::Result<()> {
+    tables().try_for_each(|table| delete(tx, table.name, kind, code, touched))
+}
+
+/// Tables that a commit changes, and how far what it puts there reaches: noted once a commit, not once a row.
+#[derive(Default)]
+pub(crate) struct Touched(BTreeMap<&'static str, Option<[f64; 4]>>);
+
+impl Touched {
+    fn note(&mut self, table: &'static str, bounds: Option<[f64; 4]>) {
+        let known = self.0.entry(table).or_default();
+        *known = match (*known, bounds) {
+            (Some(a), Some(b)) => Some([a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])]),
+            (known, new) => known.or(new),
+        };
+    }
+    /// Writes it.
+    pub(crate) fn write(&self, tx: &Connection, at: Timestamp) -> rusqlite::Result<()> {
+        self.0
+            .iter()
+            .try_for_each(|(table, bounds)| touch(tx, table, at, *bounds))
+    }
 }
 
 pub(crate) fn put_profile(
@@ -153,23 +221,25 @@ pub(crate) fn put_profile(
 
 fn delete(
     tx: &Connection,
-    table: &str,
-    at: Timestamp,
+    table: &'static str,
     kind: &EntityKind,
     code: &str,
+    touched: &mut Touched,
 ) -> rusqlite::Result<()> {
     let n = tx
         .prepare_cached(&format!("DELETE FROM {table} WHERE kind = ?1 AND code = ?2"))?
         .execute(params![kind_name(kind), code])?;
-    if n > 0 { touch(tx, table, at, None) } else { Ok(()) }
+    if n > 0 {
+        touched.note(table, None);
+    }
+    Ok(())
 }
 
 /// Notes the change in the table's entry. Its bounds only widen: they are informative by the standard.
-fn touch(tx: &Connection, table: &str, at: Timestamp, geometry: Option<&Geometry>) -> rusqlite::Result<()> {
+fn touch(tx: &Connection, table: &str, at: Timestamp, bounds: Option<[f64; 4]>) -> rusqlite::Result<()> {
     tx.prepare_cached("UPDATE gpkg_contents SET last_change = ?2 WHERE table_name = ?1")?
         .execute(params![table, utc_text(at)])?;
-    if let Some(geometry) = geometry {
-        let [west, south, east, north] = geometry.bounds();
+    if let Some([west, south, east, north]) = bounds {
         tx.prepare_cached(
             "UPDATE gpkg_contents SET min_x = min(coalesce(min_x, ?2), ?2), min_y = min(coalesce(min_y, ?3), ?3),
                  max_x = max(coalesce(max_x, ?4), ?4), max_y = max(coalesce(max_y, ?5), ?5)
@@ -180,9 +250,9 @@ fn touch(tx: &Connection, table: &str, at: Timestamp, geometry: Option<&Geometry
     Ok(())
 }
 
-/// Adds what [`LATER_COLUMNS`] names and the file lacks.
+/// Adds the columns that came later and the file lacks.
 pub(crate) fn add_columns(connection: &Connection) -> rusqlite::Result<()> {
-    for (table, column, definition) in LATER_COLUMNS {
+    for (table, column, definition) in later_columns() {
         let known: i64 = connection.query_row(
             "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2",
             [table, column],
@@ -250,54 +320,101 @@ pub(crate) fn devices(connection: &Connection) -> Rows<Device> {
         .collect()
 }
 
-/// Reads every entity.
-pub(crate) fn entities(connection: &Connection) -> Rows<Entity> {
-    let mut all = Vec::new();
-    for table in ENTITY_TABLES {
-        let mut statement = connection.prepare(&format!("SELECT * FROM {}", table.name))?;
+/// Reads every entity and gives each to `take`.
+pub(crate) fn entities(
+    connection: &Connection,
+    mut take: impl FnMut(EntityKind, EntityCode, Packed),
+) -> rusqlite::Result<Result<(), BadRow>> {
+    for table in tables() {
+        let drawn = if table.is_drawn() {
+            "geom, geometry_type"
+        } else {
+            "NULL, NULL"
+        };
+        let mut statement = connection.prepare(&format!(
+            "SELECT kind, code, name, name_en, division, stratum, z_min, z_max, valid_from, valid_to, attributes,
+                 source, class, height_datum, former, {drawn} FROM {}",
+            table.name
+        ))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            all.push(entity(table.name, row)?);
+            match entity(table.name, row)? {
+                Ok((kind, code, packed)) => take(kind, code, packed),
+                Err(bad) => return Ok(Err(bad)),
+            }
         }
     }
-    Ok(all)
+    Ok(Ok(()))
 }
 
-fn entity(table: &'static str, row: &Row<'_>) -> rusqlite::Result<Result<Entity, BadRow>> {
-    let text = |column: &'static str| row.get::<_, String>(column);
-    let optional = |column: &'static str| row.get::<_, Option<String>>(column);
-    let (code, kind, name, name_en) = (text("code")?, text("kind")?, text("name")?, text("name_en")?);
-    let (stratum, attributes, source) = (text("stratum")?, text("attributes")?, text("source")?);
-    let (division, from, to) = (
-        optional("division")?,
-        optional("valid_from")?,
-        optional("valid_to")?,
-    );
-    let (blob, geometry_type): (Vec<u8>, String) = (row.get("geom")?, row.get("geometry_type")?);
-    let heights: (Option<f64>, Option<f64>) = (row.get("z_min")?, row.get("z_max")?);
-    let bad = |column| (table, code.clone(), column);
-    let time = |text: Option<String>, column| match text {
+type Read = Result<(EntityKind, EntityCode, Packed), BadRow>;
+
+fn entity(table: &'static str, row: &Row<'_>) -> rusqlite::Result<Read> {
+    // Texts are read in place: a city has a million of these rows.
+    let text = |i: usize| -> rusqlite::Result<Option<&str>> { Ok(row.get_ref(i)?.as_str_or_null()?) };
+    let code = text(1)?.unwrap_or_default();
+    let bad = |column: &'static str| (table, code.to_owned(), column);
+    let time = |text: Option<&str>, column| match text {
         None => Ok(None),
-        Some(text) => Timestamp::parse(&text).map(Some).map_err(|_| bad(column)),
+        Some(text) => Timestamp::parse(text).map(Some).map_err(|_| bad(column)),
     };
-    let entity = || {
-        let geometry = Geometry::from_blob(&blob).ok_or_else(|| bad("geom"))?;
-        Ok(Entity {
-            code: code.as_str().into(),
-            kind: kind_named(&kind).ok_or_else(|| bad("kind"))?,
-            name,
-            name_en,
-            division: parsed(division).ok_or_else(|| bad("division"))?,
-            geometry: geometry.demoted(&geometry_type).to_json(),
-            stratum: from_word(stratum).ok_or_else(|| bad("stratum"))?,
+    let json = |text: Option<&str>, column: &'static str| match text {
+        None => Ok(()),
+        Some(text) => serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text)
+            .map(|_| ())
+            .map_err(|_| bad(column)),
+    };
+    let (kind, name, name_en) = (text(0)?, text(2)?, text(3)?);
+    let (division, stratum) = (text(4)?, text(5)?);
+    let heights: (Option<f64>, Option<f64>) = (row.get(6)?, row.get(7)?);
+    let (from, to) = (text(8)?, text(9)?);
+    let (attributes, source) = (text(10)?, text(11)?);
+    let (class, datum, former) = (text(12)?, text(13)?, text(14)?);
+    let blob = row.get_ref(15)?.as_blob_or_null()?;
+    let geometry_type = text(16)?.unwrap_or_default();
+    let read = || {
+        let kind = kind.and_then(kind_named).ok_or_else(|| bad("kind"))?;
+        let stratum = stratum
+            .and_then(|word| from_word(word.to_owned()))
+            .ok_or_else(|| bad("stratum"))?;
+        let height_datum = match datum {
+            None => None,
+            Some(word) => Some(from_word(word.to_owned()).ok_or_else(|| bad("height_datum"))?),
+        };
+        if division.is_some_and(|division| DivisionCode::new(division).is_err()) {
+            return Err(bad("division"));
+        }
+        if class.is_some_and(|class| ClassCode::parse(class).is_err()) {
+            return Err(bad("class"));
+        }
+        let attributes = attributes.filter(|text| *text != "{}");
+        json(attributes, "attributes")?;
+        if former.is_some_and(|text| serde_json::from_str::<Vec<FormerCode>>(text).is_err()) {
+            return Err(bad("former"));
+        }
+        let mut wkb = Vec::new();
+        if let Some(blob) = blob {
+            let geometry = Geometry::from_blob(blob).ok_or_else(|| bad("geom"))?;
+            geometry.demoted(geometry_type).wkb(&mut wkb);
+        }
+        let packed = Packed::of(&Fields {
+            name: name.unwrap_or_default(),
+            name_en: name_en.unwrap_or_default(),
+            division: division.unwrap_or_default(),
+            class: class.unwrap_or_default(),
+            stratum,
             z_range_m: heights.0.zip(heights.1).map(|(low, high)| [low, high]),
+            height_datum,
             valid_from: time(from, "valid_from")?,
             valid_to: time(to, "valid_to")?,
-            attributes: serde_json::from_str(&attributes).map_err(|_| bad("attributes"))?,
-            source,
-        })
+            former: former.unwrap_or_default(),
+            attributes: attributes.unwrap_or_default(),
+            source: source.unwrap_or_default(),
+            geometry: &wkb,
+        });
+        Ok((kind, code.into(), packed))
     };
-    Ok(entity())
+    Ok(read())
 }
 
 /// Writes a push source; an empty text takes it away.

@@ -43,8 +43,26 @@ const AREAS: Table = table("areas", "MULTIPOLYGON", "Things that cover ground �
 pub(crate) const ENTITY_TABLES: [Table; 7] =
     [DIVISIONS, PLACES, COMPONENTS, EVENTS, MULTIPOINTS, LINES, AREAS];
 
-/// The table for a kind drawn so.
-pub(crate) fn table_of(kind: &EntityKind, geometry: &Geometry) -> Table {
+/// Things whose place nobody knows: attributes without a geometry.
+const UNPLACED: Table = table("unplaced", "", "Things without a known place 无位置");
+
+/// Every table that holds entities, drawn or not.
+pub(crate) fn tables() -> impl Iterator<Item = Table> {
+    ENTITY_TABLES.into_iter().chain([UNPLACED])
+}
+
+impl Table {
+    /// Whether its rows have a geometry.
+    pub(crate) fn is_drawn(&self) -> bool {
+        !self.geometry_type.is_empty()
+    }
+}
+
+/// The table for a kind drawn so, or not drawn.
+pub(crate) fn table_of(kind: &EntityKind, geometry: Option<&Geometry>) -> Table {
+    let Some(geometry) = geometry else {
+        return UNPLACED;
+    };
     match (geometry, kind) {
         (_, EntityKind::Division | EntityKind::Grid) => DIVISIONS,
         (Geometry::Point(_), EntityKind::Component) => COMPONENTS,
@@ -127,16 +145,34 @@ CREATE TABLE devices (
     maintenance TEXT);
 ";
 
-/// Columns that came after the first version: a file of before gets them when it is opened.
-pub(crate) const LATER_COLUMNS: &[(&str, &str, &str)] = &[
-    ("devices", "is_gateway", "BOOLEAN NOT NULL DEFAULT 0"),
-    ("devices", "adopts", "BOOLEAN NOT NULL DEFAULT 0"),
-    ("devices", "maintenance", "TEXT"),
-];
+/// Columns that came after the first version: table, name, definition. A file of before gets them when it is opened.
+pub(crate) fn later_columns() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let devices = [
+        ("devices", "is_gateway", "BOOLEAN NOT NULL DEFAULT 0"),
+        ("devices", "adopts", "BOOLEAN NOT NULL DEFAULT 0"),
+        ("devices", "maintenance", "TEXT"),
+    ];
+    let entities = ENTITY_TABLES
+        .into_iter()
+        .flat_map(|table| ["class", "height_datum", "former"].map(|column| (table.name, column, "TEXT")));
+    devices.into_iter().chain(entities)
+}
 
-/// Push sources, and what is known of hydrological stations: tables that came after the first version and are made at
-/// every open. Attributes of the package, but not listed in it: nobody looks at them in a GIS.
+/// Tables that came after the first version and are made at every open: things without a place, which the package
+/// lists as attributes; push sources and what is known of hydrological stations, which it does not list, because
+/// nobody looks at them in a GIS.
 pub(crate) const LATER_TABLES: &str = "
+CREATE TABLE IF NOT EXISTS unplaced (
+    fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    kind TEXT NOT NULL, code TEXT NOT NULL, name TEXT NOT NULL, name_en TEXT NOT NULL,
+    division TEXT, stratum TEXT NOT NULL, z_min REAL, z_max REAL,
+    valid_from DATETIME, valid_to DATETIME,
+    attributes TEXT NOT NULL, source TEXT NOT NULL,
+    changed_at DATETIME NOT NULL, position INTEGER NOT NULL,
+    class TEXT, height_datum TEXT, former TEXT,
+    UNIQUE (kind, code));
+INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier, description, last_change)
+    VALUES ('unplaced', 'attributes', 'unplaced', 'Things without a known place 无位置', '1970-01-01T00:00:00.000Z');
 CREATE TABLE IF NOT EXISTS onemap_sources (
     id TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL, changed_at DATETIME NOT NULL, position INTEGER NOT NULL)
     WITHOUT ROWID;

@@ -3,13 +3,14 @@
 
 use std::process::Command;
 
-use onemap_model::{DeviceId, DeviceState, DivisionCode, Position, Setting};
+use onemap_model::{DeviceId, DeviceState, DivisionCode, Entity, Position, Setting};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::entity::tests::{entity, shapes};
 use super::entity::{KINDS, kind_name};
+use super::geometry::Geometry;
 use super::*;
 
 fn at(position: u64) -> Timestamp {
@@ -80,7 +81,19 @@ fn everything() -> Vec<Change> {
     ];
     for kind in KINDS {
         for (i, shape) in shapes().into_iter().enumerate() {
-            let mut entity = entity(kind.clone(), &format!("63010200{i}"), shape);
+            let code = match kind {
+                EntityKind::LegalPerson => [
+                    "91350100M000100Y43",
+                    "91110000600037341L",
+                    "91630100MA757H4BFA",
+                    "91630101MA7520F8HQ",
+                    "91630102MA7576FHHJ",
+                    "91630103MA75FC4749",
+                ][i]
+                    .to_owned(),
+                _ => format!("63010200{i}"),
+            };
+            let mut entity = entity(kind.clone(), &code, shape);
             if check_entity(&entity).is_err() {
                 continue;
             }
@@ -95,6 +108,27 @@ fn everything() -> Vec<Change> {
                 .unwrap()
                 .clone();
             entity.source = "示意".into();
+            if kind == EntityKind::Component {
+                entity.class = Some("01037".parse().unwrap());
+                entity.height_datum = Some(onemap_model::hydrology::DatumName::National1985);
+                entity.former = vec![onemap_model::FormerCode {
+                    code: format!("old{i}").into(),
+                    from: None,
+                    to: Timestamp::from_ms(7),
+                }];
+            }
+            if i == 0 {
+                let nowhere = Entity {
+                    code: match kind {
+                        EntityKind::LegalPerson => "116301000150000030".into(),
+                        _ => "630103".into(),
+                    },
+                    geometry: Value::Null,
+                    former: vec![],
+                    ..entity.clone()
+                };
+                changes.push(put(nowhere));
+            }
             changes.push(put(entity));
         }
     }
@@ -296,6 +330,7 @@ fn gis_programs_open_the_file() {
         "areas (3D Multi Polygon)",
         "devices (3D Point)",
         "profiles (None)",
+        "unplaced (None)",
     ] {
         assert!(layers.contains(layer), "{layer} is not in\n{layers}");
     }
@@ -318,7 +353,7 @@ fn gis_programs_open_the_file() {
             let own = &feature["properties"];
             let kind = entity::kind_named(own["kind"].as_str().unwrap()).unwrap();
             let code: onemap_model::EntityCode = own["code"].as_str().unwrap().into();
-            let kept = &view_of(&changes).entities[&(kind, code)];
+            let kept = view_of(&changes).entities.get(&kind, &code).unwrap();
             let theirs = Geometry::from_json(&feature["geometry"]).unwrap();
             assert_eq!(theirs, Geometry::from_json(&kept.geometry).unwrap().promoted());
             assert_eq!(own["name"].as_str(), Some(kept.name.as_str()));
@@ -326,7 +361,11 @@ fn gis_programs_open_the_file() {
             n_features += 1;
         }
     }
-    assert_eq!(n_features, view_of(&changes).entities.len());
+    let view = view_of(&changes);
+    assert_eq!(
+        n_features,
+        view.entities.iter().filter(|e| !e.geometry.is_null()).count()
+    );
     let device = foreign("ogrinfo", &["-ro", "-q", "-al", path, "devices"]).unwrap();
     assert!(device.contains("POINT Z (101.7782 36.6171 2261.25)"), "{device}");
     assert!(device.contains("demo (Integer(Boolean)) = 1"), "{device}");

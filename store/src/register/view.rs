@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use onemap_model::record::Register as Change;
-use onemap_model::{Device, DeviceId, DeviceState, Entity, EntityCode, EntityKind, Hydrology, ProfileId};
+use onemap_model::{Device, DeviceId, DeviceState, Entity, Hydrology, ProfileId};
 use sha2::{Digest, Sha256};
 
-use super::entity::{EntityError, KINDS, checked};
-use super::geometry::Geometry;
+use super::entity::{EntityError, checked};
+use super::packed::{Entities, Packed};
 use crate::canonical;
 
 /// Devices, entities and profiles as of one journal position. Values are shared, so a clone is a copy of
@@ -19,9 +19,8 @@ use crate::canonical;
 pub struct RegisterView {
     /// Every device and gateway, retired ones too.
     pub devices: BTreeMap<DeviceId, Arc<Device>>,
-    /// Everything else on the map. Geometries stand as the register keeps them: numbers are floats, and
-    /// members besides `type` and `coordinates` are gone.
-    pub entities: BTreeMap<(EntityKind, EntityCode), Arc<Entity>>,
+    /// Everything else on the map.
+    pub entities: Entities,
     /// Profile texts (YAML).
     pub profiles: BTreeMap<ProfileId, Arc<str>>,
     /// Push sources (YAML, without their secrets).
@@ -46,17 +45,11 @@ impl RegisterView {
             }
             Change::Profile { id, text } => put(&mut self.profiles, id.clone(), text.as_str().into()),
             Change::Entity { entity } => {
-                let entity = normal(entity, &checked(entity)?);
-                put(
-                    &mut self.entities,
-                    (entity.kind.clone(), entity.code.clone()),
-                    entity.into(),
-                )
+                let packed = Packed::new(entity, checked(entity)?.as_ref());
+                self.entities
+                    .put(entity.kind.clone(), entity.code.clone(), packed)
             }
-            Change::EntityRemoved { kind, code } => self
-                .entities
-                .remove(&(kind.clone(), code.as_str().into()))
-                .is_some(),
+            Change::EntityRemoved { kind, code } => self.entities.remove(kind, code),
             Change::Source { id, text } if text.is_empty() => self.sources.remove(id).is_some(),
             Change::Source { id, text } => put(&mut self.sources, id.clone(), text.as_str().into()),
             Change::Hydrology {
@@ -144,11 +137,9 @@ impl RegisterView {
     }
 
     /// The entities of a code, whatever their kind; a code is unique only with its kind.
-    pub fn with_code(&self, code: &str) -> impl Iterator<Item = &Arc<Entity>> {
-        let code: EntityCode = code.into();
-        KINDS
-            .into_iter()
-            .filter_map(move |kind| self.entities.get(&(kind, code.clone())))
+    /// Behind those that have it now the ones that had it before.
+    pub fn with_code(&self, code: &str) -> impl Iterator<Item = Entity> {
+        self.entities.with_code(code)
     }
 
     /// SHA-256 over the content: every device, entity and profile in order of its key, as canonical
@@ -158,8 +149,8 @@ impl RegisterView {
         for device in self.devices.values() {
             canonical::update(&mut hash, "device", device.as_ref());
         }
-        for entity in self.entities.values() {
-            canonical::update(&mut hash, "entity", entity.as_ref());
+        for entity in self.entities.iter() {
+            canonical::update(&mut hash, "entity", &entity);
         }
         for (id, text) in &self.profiles {
             canonical::update(&mut hash, "profile", &(id, text));
@@ -179,19 +170,12 @@ fn put<K: Ord, V: PartialEq + ?Sized>(map: &mut BTreeMap<K, Arc<V>>, key: K, val
     old.is_none_or(|old| old != value)
 }
 
-/// The entity as the register gives it back.
-pub(crate) fn normal(entity: &Entity, geometry: &Geometry) -> Entity {
-    Entity {
-        geometry: geometry.to_json(),
-        ..entity.clone()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::entity::tests::{entity, shapes};
     use super::*;
+    use onemap_model::EntityKind;
 
     fn change(kind: EntityKind, code: &str, shape: usize) -> Change {
         Change::Entity {
@@ -259,7 +243,7 @@ mod tests {
         assert_ne!(one, empty);
         assert_eq!(view.apply(&change(EntityKind::Place, "a", 0)), Ok(true));
         let kinds = |view: &RegisterView| {
-            let found = view.with_code("a").map(|e| e.kind.clone());
+            let found = view.with_code("a").map(|e| e.kind);
             found.collect::<Vec<_>>()
         };
         assert_eq!(kinds(&view), [EntityKind::Place, EntityKind::Road]);

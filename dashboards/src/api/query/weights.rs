@@ -56,7 +56,7 @@ impl Weights {
             }
             let mut entities = register.view.with_code(code.as_str());
             if let Some(entity) = entities.find(|entity| entity.kind == EntityKind::Division) {
-                divisions.insert(code.clone(), entity.clone());
+                divisions.insert(code.clone(), Arc::new(entity));
             }
         }
         divisions

@@ -220,7 +220,7 @@ mod tests {
         assert!(error("[]").contains("neither"));
         assert!(error(r#"{"type":"FeatureCollection"}"#).contains("no array"));
         let projected =
-            r#"{"type":"FeatureCollection","crs":{"properties":{"name":"EPSG:4543"}},"features":[]}"#;
-        assert!(error(projected).contains("`EPSG:4543` is not a known coordinate system"));
+            r#"{"type":"FeatureCollection","crs":{"properties":{"name":"EPSG:2343"}},"features":[]}"#;
+        assert!(error(projected).contains("`EPSG:2343` is not a known coordinate system"));
     }
 }
