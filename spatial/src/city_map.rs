@@ -1,51 +1,71 @@
 //! The map of one city: a projection of the register's entities and devices.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use onemap_model::{Device, DeviceId, DeviceState, DivisionCode, Entity, EntityCode, EntityKind, Position};
+use onemap_model::{
+    Device, DeviceId, DeviceState, DivisionCode, Entity, EntityCode, EntityKind, Position, Stratum,
+};
 
 use crate::area::Area;
-use crate::coordinates::{Extent, Vertex};
-use crate::divisions::DivisionIndex;
+use crate::base::mercator_box;
+use crate::city_view::{CityView, Shared, Workshop};
+use crate::coordinates::Vertex;
 use crate::geometry::{GeometryError, Shape};
 use crate::layer::Layer;
 use crate::mvt::{Property, Value};
-use crate::points::PointIndex;
-use crate::prepared_layer::{MapItem, PreparedLayer, label_point};
-use crate::tile::{self, Tile, TileAddress, TileError};
+use crate::prepared_layer::{MapItem, label_point};
+use crate::stock::{CodeTable, Stock};
+use crate::terms::{NO_TERM, Terms};
+use crate::thing::{Footprint, Number, PackedDivision, Thing, ThingKind, Traits};
+use crate::tile::{Tile, TileError};
+use crate::touched::Touched;
 
-/// Sources named in one layer's attribution.
-const N_MOST_SOURCES: usize = 8;
+/// Changes after which those that are in the index are forgotten.
+const N_LOG: usize = 1024;
 
-/// Entities and devices with the indexes that answer "where" and draw tiles.
+/// Every entity and device of the city by its place, for questions of "where" and for tiles.
 ///
-/// Changes are cheap; indexes are made anew at the first question after a change, for the part that
-/// changed only. Cloning shares everything, so a new map may be made beside one that is in use.
-#[derive(Clone, Debug, Default)]
+/// Changes are cheap: a change notes what it changed, and the index is made anew by who asks, when
+/// enough has changed. [`CityMap::view`] gives what is there now to readers that hold no lock; changes
+/// after that do not reach it. Names and other attributes are not kept: they are read in the register
+/// where they are shown.
+#[derive(Debug, Default)]
 pub struct CityMap {
     version: u64,
-    divisions: BTreeMap<DivisionCode, Arc<Area>>,
-    items: BTreeMap<(EntityKind, EntityCode), Arc<MapItem>>,
-    devices: BTreeMap<DeviceId, Arc<MapDevice>>,
-    division_index: OnceLock<Arc<DivisionIndex>>,
-    device_index: OnceLock<Arc<DeviceIndex>>,
-    layers: [OnceLock<Arc<PreparedLayer>>; Layer::ALL.len()],
+    stock: Stock,
+    codes: CodeTable,
+    free: Vec<Number>,
+    terms: Arc<Terms>,
+    /// Numbers of what changed, one for each version after `logged_from`.
+    log: Vec<Number>,
+    logged_from: u64,
+    workshop: Arc<Workshop>,
+    divisions: Shared<crate::divisions::DivisionIndex>,
+    layers: [Shared<crate::prepared_layer::PreparedLayer>; Layer::ALL.len()],
+    layer_versions: [u64; Layer::ALL.len()],
+    touched: [Arc<Touched>; Layer::ALL.len()],
+    view: OnceLock<Arc<CityView>>,
 }
 
-#[derive(Debug)]
-struct MapDevice {
-    position: Option<Vertex>,
-    stated: Option<DivisionCode>,
-    /// Drawn on the map: `None` when it has no position or is retired.
-    item: Option<Arc<MapItem>>,
-}
-
-#[derive(Debug)]
-struct DeviceIndex {
-    /// In the order of ids, with the division each stands in.
-    devices: Vec<(DeviceId, Option<DivisionCode>)>,
-    points: PointIndex,
+impl Clone for CityMap {
+    /// Shares everything that is there; the two maps change apart from one another.
+    fn clone(&self) -> Self {
+        Self {
+            version: self.version,
+            stock: self.stock.clone(),
+            codes: self.codes.clone(),
+            free: self.free.clone(),
+            terms: self.terms.clone(),
+            log: self.log.clone(),
+            logged_from: self.logged_from,
+            workshop: Arc::new(Workshop::beginning_with(self.workshop.base())),
+            divisions: self.divisions.clone(),
+            layers: self.layers.clone(),
+            layer_versions: self.layer_versions,
+            touched: self.touched.clone(),
+            view: OnceLock::new(),
+        }
+    }
 }
 
 impl CityMap {
@@ -59,59 +79,93 @@ impl CityMap {
         self.version
     }
 
-    /// Adds or replaces an entity. Divisions, water, roads and places are drawn; the geometry of other
-    /// kinds is checked when there is one, and not kept.
+    /// What is on the map now, to be read without the map.
+    pub fn view(&self) -> Arc<CityView> {
+        let make = || {
+            let base = self.workshop.base();
+            let n_known = base.version.saturating_sub(self.logged_from) as usize;
+            Arc::new(CityView {
+                version: self.version,
+                stock: self.stock.clone(),
+                terms: self.terms.clone(),
+                changes: self.log[n_known.min(self.log.len())..].to_vec(),
+                workshop: self.workshop.clone(),
+                indexed: OnceLock::new(),
+                divisions: self.divisions.clone(),
+                layers: self.layers.clone(),
+                layer_versions: self.layer_versions,
+                touched: self.touched.clone(),
+            })
+        };
+        self.view.get_or_init(make).clone()
+    }
+
+    /// Adds or replaces an entity. Persons are checked and never kept. An entity without a geometry has
+    /// a code and no place.
     ///
     /// # Errors
     /// [`GeometryError`] when the geometry cannot be used for its kind; the map is then unchanged.
     pub fn put_entity(&mut self, entity: &Entity) -> Result<(), GeometryError> {
-        let Some(layer) = Layer::of(&entity.kind) else {
-            if !entity.geometry.is_null() {
-                Shape::parse(&entity.geometry)?;
-            }
-            self.version += 1;
+        let layer = Layer::of(&entity.kind);
+        let prepared = layer.filter(|layer| layer.is_prepared());
+        if entity.geometry.is_null() && prepared.is_none() {
+            self.put(self.thing(entity, Footprint::Nowhere, Traits::default()));
             return Ok(());
+        }
+        let shape = Shape::parse(&entity.geometry)?;
+        if entity.kind == EntityKind::Person {
+            return Ok(());
+        }
+        let mut traits = Traits {
+            z_range_m: entity.z_range_m,
+            valid_from: entity.valid_from,
+            valid_to: entity.valid_to,
+            ..Traits::default()
         };
-        let shape = fitting(layer, Shape::parse(&entity.geometry)?)?;
-        let item = if layer == Layer::Divisions {
-            let code = DivisionCode::new(&entity.code).map_err(|_| GeometryError::DivisionCode {
-                code: entity.code.chars().take(32).collect(),
-            })?;
-            let item = division_item(entity, &code, shape);
-            if let Shape::Polygons(polygons) = &item.shape {
-                let area = Area::new(polygons).ok_or(GeometryError::Empty)?;
-                self.divisions.insert(code, Arc::new(area));
-            }
-            item
-        } else {
-            thing_item(layer, entity, shape)
+        let shape = Arc::new(shape);
+        if let Some(layer) = prepared {
+            let drawn = fitting(layer, &shape)?;
+            let item = if layer == Layer::Divisions {
+                let code = DivisionCode::new(&entity.code).map_err(|_| GeometryError::DivisionCode {
+                    code: entity.code.chars().take(32).collect(),
+                })?;
+                if let Shape::Polygons(polygons) = &*drawn {
+                    let area = Area::new(polygons).ok_or(GeometryError::Empty)?;
+                    traits.area = Some(Arc::new(area));
+                }
+                division_item(entity, &code, drawn)
+            } else {
+                thing_item(layer, entity, drawn)
+            };
+            traits.item = Some(Arc::new(item));
+        }
+        let footprint = match &*shape {
+            Shape::Points(points) if points.len() == 1 => Footprint::Point(points[0]),
+            _ => Footprint::Shape(shape),
         };
-        self.items
-            .insert((entity.kind.clone(), entity.code.clone()), Arc::new(item));
-        self.changed(layer);
+        self.put(self.thing(entity, footprint, traits));
         Ok(())
     }
 
     /// Takes an entity off the map; `false` when it was not there.
     pub fn remove_entity(&mut self, kind: &EntityKind, code: &str) -> bool {
-        let Some(layer) = Layer::of(kind) else {
+        let kind = ThingKind::Entity(kind.clone());
+        let Some(number) = self.codes.remove(&self.stock, &kind, code) else {
             return false;
         };
-        if self.items.remove(&(kind.clone(), code.into())).is_none() {
-            return false;
-        }
-        if let (Layer::Divisions, Ok(code)) = (layer, DivisionCode::new(code)) {
-            self.divisions.remove(&code);
-        }
-        self.changed(layer);
+        self.version += 1;
+        self.note(number);
+        self.stock.set(number, None);
+        self.free.push(number);
+        self.changed(&kind, number);
         true
     }
 
     /// Adds or replaces a device. A retired device is found by its box and division, and not drawn.
     pub fn put_device(&mut self, device: &Device) {
         let position = device.position.as_ref().map(Vertex::of);
-        let drawn = position.filter(|_| device.state != DeviceState::Retired);
-        let item = drawn.map(|v| {
+        let retired = device.state == DeviceState::Retired;
+        let item = position.filter(|_| !retired).map(|v| {
             let mut properties = vec![
                 ("id", Value::Text(device.id.to_string())),
                 ("name", Value::Text(device.name.clone())),
@@ -119,177 +173,169 @@ impl CityMap {
             ];
             push_text(&mut properties, "name_en", &device.name_en);
             Arc::new(MapItem {
-                shape: Shape::Points(vec![v]),
+                shape: Arc::new(Shape::Points(vec![v])),
                 properties,
                 min_zoom: 0,
                 rank: 0,
                 source: String::new(),
+                validity: [None, None],
             })
         });
-        let stated = device.division.clone();
-        let device_on_map = MapDevice {
-            position,
-            stated,
+        let height = device.position.and_then(|position| position.height_m());
+        let traits = Traits {
+            z_range_m: height.map(|height| [height, height]),
             item,
+            ..Traits::default()
         };
-        self.devices.insert(device.id.clone(), Arc::new(device_on_map));
-        self.changed(Layer::Devices);
+        self.put(Thing {
+            code: EntityCode::from(device.id.as_str()),
+            footprint: position.map_or(Footprint::Nowhere, Footprint::Point),
+            traits: traits.boxed(),
+            division: device
+                .division
+                .as_ref()
+                .map_or(PackedDivision::NONE, PackedDivision::of),
+            class: self.terms.number(&device.kind),
+            kind: ThingKind::Device,
+            stratum: Stratum::Surface,
+            retired,
+        });
     }
 
-    /// The finest division (most significant digits) that covers the point, borders included. On a
-    /// border between divisions of one level, and where they overlap, the smaller code.
+    /// See [`CityView::locate`].
     pub fn locate(&self, position: &Position) -> Option<DivisionCode> {
-        self.division_index().at(Vertex::of(position)).next().cloned()
+        self.view().locate(position)
     }
 
-    /// Every division that covers the point, borders included: finest first, then by code.
+    /// See [`CityView::divisions_at`].
     pub fn divisions_at(&self, position: &Position) -> Vec<DivisionCode> {
-        self.division_index().at(Vertex::of(position)).cloned().collect()
+        self.view().divisions_at(position)
     }
 
-    /// Devices inside a box (west, south, east, north in degrees) or on its border, by id. A box whose
-    /// west is greater than its east crosses the antimeridian. Numbers that are not finite or lie off
-    /// the globe are taken as its rim.
-    pub fn devices_in_bbox(&self, [west, south, east, north]: [f64; 4]) -> Vec<DeviceId> {
-        let vertex =
-            |lon: f64, lat: f64| Vertex::from_degrees(lon.clamp(-180.0, 180.0), lat.clamp(-90.0, 90.0));
-        let mut boxes = vec![(west, east)];
-        if west > east {
-            boxes = vec![(west, 180.0), (-180.0, east)];
-        }
-        let index = self.device_index();
-        let mut found: Vec<u32> = Vec::new();
-        for (west, east) in boxes {
-            if let (Some(min), Some(max)) = (vertex(west, south), vertex(east, north)) {
-                found.extend(index.points.within(Extent { min, max }).map(|(_, device)| device));
-            }
-        }
-        found.sort_unstable();
-        found.dedup();
-        found
-            .into_iter()
-            .map(|i| index.devices[i as usize].0.clone())
-            .collect()
+    /// See [`CityView::devices_in_bbox`].
+    pub fn devices_in_bbox(&self, bbox: [f64; 4]) -> Vec<DeviceId> {
+        self.view().devices_in_bbox(bbox)
     }
 
-    /// Devices of a division and of all divisions inside it, by id: as stated by the owner, else by
-    /// position.
+    /// See [`CityView::devices_in_division`].
     pub fn devices_in_division(&self, division: &DivisionCode) -> Vec<DeviceId> {
-        let inside = |own: &Option<DivisionCode>| own.as_ref().is_some_and(|own| division.covers(own));
-        let devices = &self.device_index().devices;
-        devices
-            .iter()
-            .filter(|(_, own)| inside(own))
-            .map(|(id, _)| id.clone())
-            .collect()
+        self.view().devices_in_division(division)
     }
 
-    /// One vector tile; `None` when it is empty.
+    /// One vector tile as somebody sees it who may see everything; `None` when it is empty.
     ///
     /// # Errors
     /// [`TileError`] when there is no tile of that address.
     pub fn tile(&self, layer: Layer, zoom: u8, x: u32, y: u32) -> Result<Option<Tile>, TileError> {
-        let address = TileAddress::new(zoom, x, y)?;
-        Ok(tile::draw(layer, self.prepared(layer), address))
+        self.view()
+            .tile(layer, [u32::from(zoom), x, y], &crate::tile::Look::default())
     }
 
-    /// TileJSON 3.0.0 of a layer; tile addresses start with `base` (scheme and host without a slash at
-    /// the end; empty for addresses relative to the host).
+    /// See [`CityView::tilejson`].
     pub fn tilejson(&self, layer: Layer, base: &str) -> serde_json::Value {
-        let prepared = self.prepared(layer);
-        let mut sources: Vec<&str> = Vec::new();
-        for item in &prepared.items {
-            let source = item.source.as_str();
-            if !source.is_empty() && !sources.contains(&source) && sources.len() < N_MOST_SOURCES {
-                sources.push(source);
+        self.view().tilejson(layer, base)
+    }
+
+    /// See [`CityView::layer_extent`].
+    pub fn layer_extent(&self, layer: Layer) -> Option<[f64; 4]> {
+        self.view().layer_extent(layer)
+    }
+
+    fn thing(&self, entity: &Entity, footprint: Footprint, traits: Traits) -> Thing {
+        let class = entity.attributes.get("class").and_then(serde_json::Value::as_str);
+        let mut division = entity
+            .division
+            .as_ref()
+            .map_or(PackedDivision::NONE, PackedDivision::of);
+        if entity.kind == EntityKind::Division
+            && let Ok(own) = DivisionCode::new(&entity.code)
+        {
+            division = PackedDivision::of(&own);
+        }
+        let traits = Traits {
+            z_range_m: entity.z_range_m,
+            valid_from: entity.valid_from,
+            valid_to: entity.valid_to,
+            ..traits
+        };
+        Thing {
+            code: entity.code.clone(),
+            footprint,
+            traits: traits.boxed(),
+            division,
+            class: class.map_or(NO_TERM, |class| self.terms.number(class)),
+            kind: ThingKind::Entity(entity.kind.clone()),
+            stratum: entity.stratum,
+            retired: false,
+        }
+    }
+
+    fn put(&mut self, thing: Thing) {
+        let (kind, known) = (
+            thing.kind.clone(),
+            self.codes.find(&self.stock, &thing.kind, &thing.code),
+        );
+        self.version += 1;
+        if let Some(number) = known {
+            self.note(number);
+            self.stock.set(number, Some(thing));
+            return self.changed(&kind, number);
+        }
+        let number = self.free.pop().unwrap_or(self.stock.n_numbers());
+        let code = thing.code.clone();
+        self.stock.set(number, Some(thing));
+        self.codes.add(&self.stock, &kind, &code, number);
+        self.changed(&kind, number);
+    }
+
+    /// The tiles that show a thing as it is now are others from this version on.
+    fn note(&mut self, number: Number) {
+        let Some(thing) = self.stock.get(number) else {
+            return;
+        };
+        let Some(extent) = thing.footprint.extent() else {
+            return;
+        };
+        for layer in Layer::all_of(&thing.kind) {
+            if !layer.is_prepared() {
+                Arc::make_mut(&mut self.touched[layer as usize]).mark(&mercator_box(&extent), self.version);
             }
         }
-        layer.tilejson(base, self.layer_extent(layer), &sources)
     }
 
-    /// West, south, east, north of all that a layer holds, in degrees; `None` when it is empty.
-    pub fn layer_extent(&self, layer: Layer) -> Option<[f64; 4]> {
-        self.prepared(layer).extent.map(|extent| extent.degrees())
-    }
-
-    fn changed(&mut self, layer: Layer) {
-        self.version += 1;
-        self.layers[layer as usize] = OnceLock::new();
-        if layer == Layer::Divisions {
-            self.division_index = OnceLock::new();
+    fn changed(&mut self, kind: &ThingKind, number: Number) {
+        self.note(number);
+        if self.log.len() >= N_LOG && self.log.len().is_multiple_of(N_LOG) {
+            let known = self.workshop.base().version.saturating_sub(self.logged_from) as usize;
+            self.log.drain(..known.min(self.log.len()));
+            self.logged_from += known as u64;
         }
-        if matches!(layer, Layer::Divisions | Layer::Devices) {
-            self.device_index = OnceLock::new();
+        self.log.push(number);
+        for layer in Layer::all_of(kind) {
+            self.layer_versions[layer as usize] = self.version;
+            self.layers[layer as usize] = Shared::default();
         }
-    }
-
-    fn division_index(&self) -> &DivisionIndex {
-        self.division_index.get_or_init(|| {
-            let divisions = self.divisions.iter();
-            Arc::new(DivisionIndex::new(
-                divisions
-                    .map(|(code, area)| (code.clone(), area.clone()))
-                    .collect(),
-            ))
-        })
-    }
-
-    fn device_index(&self) -> &DeviceIndex {
-        self.device_index.get_or_init(|| {
-            let divisions = self.division_index();
-            let division = |device: &MapDevice| {
-                let found = || device.position.and_then(|v| divisions.at(v).next().cloned());
-                device.stated.clone().or_else(found)
-            };
-            let devices = self
-                .devices
-                .iter()
-                .map(|(id, device)| (id.clone(), division(device)))
-                .collect();
-            let points = (0u32..)
-                .zip(self.devices.values())
-                .filter_map(|(i, d)| Some((d.position?, i)));
-            Arc::new(DeviceIndex {
-                devices,
-                points: PointIndex::new(points),
-            })
-        })
-    }
-
-    fn prepared(&self, layer: Layer) -> &PreparedLayer {
-        self.layers[layer as usize].get_or_init(|| {
-            let items: Vec<Arc<MapItem>> = match layer {
-                Layer::Devices => self
-                    .devices
-                    .values()
-                    .filter_map(|device| device.item.clone())
-                    .collect(),
-                _ => {
-                    let of_layer = self
-                        .items
-                        .iter()
-                        .filter(|((kind, _), _)| Layer::of(kind) == Some(layer));
-                    of_layer.map(|(_, item)| item.clone()).collect()
-                }
-            };
-            Arc::new(PreparedLayer::new(items, layer == Layer::Divisions))
-        })
+        if *kind == ThingKind::Entity(EntityKind::Division) {
+            self.divisions = Shared::default();
+        }
+        self.view = OnceLock::new();
     }
 }
 
-/// Refuses shapes that a layer cannot show; a place given by its area is shown by a point in it.
-fn fitting(layer: Layer, shape: Shape) -> Result<Shape, GeometryError> {
-    let wanted = match (layer, &shape) {
-        (Layer::Divisions, Shape::Polygons(_)) => return Ok(shape),
-        (Layer::Divisions, _) => "Polygon or MultiPolygon",
-        (Layer::Water, Shape::Lines(_) | Shape::Polygons(_)) => return Ok(shape),
-        (Layer::Water, _) => "LineString, Polygon or a Multi of these",
-        (Layer::Roads, Shape::Lines(_)) => return Ok(shape),
+/// What a layer shows of a shape; refuses shapes that it cannot show. A place given by its area is
+/// shown by a point in it.
+fn fitting(layer: Layer, shape: &Arc<Shape>) -> Result<Arc<Shape>, GeometryError> {
+    let wanted = match (layer, &**shape) {
+        (Layer::Divisions | Layer::Grids, Shape::Polygons(_)) => return Ok(shape.clone()),
+        (Layer::Divisions | Layer::Grids, _) => "Polygon or MultiPolygon",
+        (Layer::Water | Layer::Reaches, Shape::Lines(_) | Shape::Polygons(_)) => return Ok(shape.clone()),
+        (Layer::Water | Layer::Reaches, _) => "LineString, Polygon or a Multi of these",
+        (Layer::Roads, Shape::Lines(_)) => return Ok(shape.clone()),
         (Layer::Roads, _) => "LineString or MultiLineString",
-        (_, Shape::Points(_)) => return Ok(shape),
+        (_, Shape::Points(_)) => return Ok(shape.clone()),
         (_, Shape::Polygons(polygons)) => {
             let point = label_point(polygons).ok_or(GeometryError::Empty)?;
-            return Ok(Shape::Points(vec![point]));
+            return Ok(Arc::new(Shape::Points(vec![point])));
         }
         (_, Shape::Lines(_)) => "Point, Polygon or a Multi of these",
     };
@@ -303,7 +349,7 @@ fn push_text(properties: &mut Vec<Property>, key: &'static str, text: &str) {
     }
 }
 
-fn division_item(entity: &Entity, code: &DivisionCode, shape: Shape) -> MapItem {
+fn division_item(entity: &Entity, code: &DivisionCode, shape: Arc<Shape>) -> MapItem {
     let n_digits = code.prefix().len();
     let (level, min_zoom) = match n_digits {
         ..=2 => ("province", 0),
@@ -325,10 +371,11 @@ fn division_item(entity: &Entity, code: &DivisionCode, shape: Shape) -> MapItem 
         min_zoom,
         rank: n_digits as u64,
         source: entity.source.clone(),
+        validity: [entity.valid_from, entity.valid_to],
     }
 }
 
-fn thing_item(layer: Layer, entity: &Entity, shape: Shape) -> MapItem {
+fn thing_item(layer: Layer, entity: &Entity, shape: Arc<Shape>) -> MapItem {
     /// Rank of things whose source gives none.
     const PLAIN: u64 = 5;
     let attribute = |key: &str| entity.attributes.get(key);
@@ -336,7 +383,7 @@ fn thing_item(layer: Layer, entity: &Entity, shape: Shape) -> MapItem {
         .and_then(serde_json::Value::as_u64)
         .unwrap_or(PLAIN);
     let mut properties = Vec::new();
-    if layer == Layer::Places {
+    if !matches!(layer, Layer::Water | Layer::Roads) {
         push_text(&mut properties, "code", &entity.code);
     }
     push_text(&mut properties, "name", &entity.name);
@@ -355,5 +402,6 @@ fn thing_item(layer: Layer, entity: &Entity, shape: Shape) -> MapItem {
         min_zoom: layer.zoom_of_rank(rank),
         rank,
         source: entity.source.clone(),
+        validity: [entity.valid_from, entity.valid_to],
     }
 }

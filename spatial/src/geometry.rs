@@ -226,7 +226,7 @@ fn ring(value: &Value, outer: bool) -> Result<Vec<Vertex>, GeometryError> {
 }
 
 /// Twice the signed area; positive when the ring runs counter-clockwise.
-fn doubled_area(ring: &[Vertex]) -> i128 {
+pub(crate) fn doubled_area(ring: &[Vertex]) -> i128 {
     let next = ring.iter().cycle().skip(1);
     ring.iter()
         .zip(next)

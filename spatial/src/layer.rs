@@ -6,6 +6,7 @@ use std::str::FromStr;
 use onemap_model::EntityKind;
 use serde_json::{Value, json};
 
+use crate::thing::ThingKind;
 use crate::tile::MAX_ZOOM;
 
 /// A vector tile layer.
@@ -22,16 +23,37 @@ pub enum Layer {
     Places,
     /// Devices in use.
     Devices,
+    /// Responsibility grids: polygons.
+    Grids,
+    /// River reaches.
+    Reaches,
+    /// City components.
+    Components,
+    /// Addresses.
+    Addresses,
+    /// Hazards: points, lines and polygons.
+    Hazards,
+    /// Pipes below and above the ground.
+    Pipes,
+    /// Devices in use with their states: made anew for each request, apart from all others.
+    Live,
 }
 
 impl Layer {
     /// Every layer, lowest first.
-    pub const ALL: [Layer; 5] = [
+    pub const ALL: [Layer; 12] = [
         Layer::Divisions,
         Layer::Water,
         Layer::Roads,
         Layer::Places,
         Layer::Devices,
+        Layer::Grids,
+        Layer::Reaches,
+        Layer::Components,
+        Layer::Addresses,
+        Layer::Hazards,
+        Layer::Pipes,
+        Layer::Live,
     ];
 
     /// Its name in addresses and tiles.
@@ -42,7 +64,53 @@ impl Layer {
             Layer::Roads => "roads",
             Layer::Places => "places",
             Layer::Devices => "devices",
+            Layer::Grids => "grids",
+            Layer::Reaches => "reaches",
+            Layer::Components => "components",
+            Layer::Addresses => "addresses",
+            Layer::Hazards => "hazards",
+            Layer::Pipes => "pipes",
+            Layer::Live => "live",
         }
+    }
+
+    /// Whether the layer is prepared as a whole: its borders are simplified together, so that neighbours
+    /// stay neighbours. Others are drawn tile by tile, however many things they hold.
+    pub(crate) fn is_prepared(self) -> bool {
+        !matches!(
+            self,
+            Layer::Components | Layer::Addresses | Layer::Hazards | Layer::Pipes | Layer::Live
+        )
+    }
+
+    /// Whether things of a kind are shown in the layer.
+    pub(crate) fn shows(self, kind: &ThingKind) -> bool {
+        match kind {
+            ThingKind::Device => matches!(self, Layer::Devices | Layer::Live),
+            ThingKind::Entity(kind) => Layer::of(kind) == Some(self),
+        }
+    }
+
+    /// The layers that show things of a kind.
+    pub(crate) fn all_of(kind: &ThingKind) -> impl Iterator<Item = Layer> {
+        Layer::ALL.into_iter().filter(move |layer| layer.shows(kind))
+    }
+
+    /// What the layer shows, for layers that are drawn tile by tile.
+    pub(crate) fn kind(self) -> ThingKind {
+        ThingKind::Entity(match self {
+            Layer::Components => EntityKind::Component,
+            Layer::Addresses => EntityKind::Address,
+            Layer::Hazards => EntityKind::Hazard,
+            Layer::Pipes => EntityKind::Pipe,
+            Layer::Divisions => EntityKind::Division,
+            Layer::Water => EntityKind::Water,
+            Layer::Roads => EntityKind::Road,
+            Layer::Places => EntityKind::Place,
+            Layer::Grids => EntityKind::Grid,
+            Layer::Reaches => EntityKind::Reach,
+            Layer::Devices | Layer::Live => return ThingKind::Device,
+        })
     }
 
     /// The layer that shows entities of a kind; `None` when no layer does (persons never are).
@@ -52,6 +120,12 @@ impl Layer {
             EntityKind::Water => Some(Layer::Water),
             EntityKind::Road => Some(Layer::Roads),
             EntityKind::Place => Some(Layer::Places),
+            EntityKind::Grid => Some(Layer::Grids),
+            EntityKind::Reach => Some(Layer::Reaches),
+            EntityKind::Component => Some(Layer::Components),
+            EntityKind::Address => Some(Layer::Addresses),
+            EntityKind::Hazard => Some(Layer::Hazards),
+            EntityKind::Pipe => Some(Layer::Pipes),
             _ => None,
         }
     }
@@ -59,9 +133,11 @@ impl Layer {
     /// The lowest zoom at which anything of the layer is drawn.
     pub(crate) fn min_zoom(self) -> u8 {
         match self {
-            Layer::Divisions | Layer::Devices | Layer::Places => 0,
-            Layer::Water => 5,
-            Layer::Roads => 6,
+            Layer::Divisions | Layer::Devices | Layer::Places | Layer::Live | Layer::Hazards => 0,
+            Layer::Water | Layer::Reaches => 5,
+            Layer::Roads | Layer::Components => 6,
+            Layer::Addresses => 10,
+            Layer::Grids | Layer::Pipes => 11,
         }
     }
 
@@ -72,7 +148,14 @@ impl Layer {
             Layer::Water => &[5, 7, 9, 11, 12],
             Layer::Roads => &[6, 8, 10, 11, 12, 13],
             Layer::Places => &[0, 6, 9, 10, 11, 12, 14],
-            Layer::Devices => &[0],
+            Layer::Reaches => &[5, 7, 9, 10, 10],
+            Layer::Grids => &[11],
+            Layer::Devices
+            | Layer::Components
+            | Layer::Addresses
+            | Layer::Hazards
+            | Layer::Pipes
+            | Layer::Live => &[0],
         };
         let i = usize::try_from(rank.saturating_sub(1)).map_or(usize::MAX, |i| i);
         by_rank[i.min(by_rank.len() - 1)]
@@ -89,7 +172,14 @@ impl Layer {
             Layer::Water | Layer::Roads => {
                 self.described(json!({"name": text, "name_en": text, "class": text, "rank": "Number"}))
             }
-            Layer::Places => self.described(
+            Layer::Components | Layer::Addresses | Layer::Hazards | Layer::Pipes => self.described(
+                json!({"code": text, "name": text, "class": text, "stratum": text, "count": "Number"}),
+            ),
+            Layer::Live => self.described(json!({
+                "id": text, "kind": text, "state": text, "stale": "Number", "count": "Number",
+                "abnormal": "Number", "unknown": "Number", "normal": "Number",
+            })),
+            Layer::Places | Layer::Grids | Layer::Reaches => self.described(
                 json!({"code": text, "name": text, "name_en": text, "class": text, "rank": "Number"}),
             ),
             Layer::Devices => {

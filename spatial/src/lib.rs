@@ -9,22 +9,33 @@
 
 mod area;
 mod areas;
+mod base;
 mod city_map;
+mod city_view;
 mod clip;
 mod coordinates;
 mod detail;
 mod divisions;
+mod dots;
 mod geometry;
 pub mod ground;
 mod layer;
+mod morton;
 mod mvt;
 mod points;
 mod prepared_layer;
+pub mod query;
 mod repair;
+mod stock;
+mod terms;
+mod thing;
 mod tile;
+mod touched;
 
 pub use areas::{Areas, area_km2};
 pub use city_map::CityMap;
+pub use city_view::CityView;
 pub use geometry::GeometryError;
 pub use layer::Layer;
-pub use tile::{MAX_ZOOM, Tile, TileError};
+pub use thing::ThingKind;
+pub use tile::{LiveState, Look, MAX_ZOOM, Tile, TileError};

@@ -33,6 +33,7 @@ pub(crate) struct LayerWriter {
     n_features: usize,
     keys: Vec<&'static str>,
     values: Vec<u8>,
+    n_values: u64,
     numbers: HashMap<Value, u64>,
 }
 
@@ -44,6 +45,7 @@ impl LayerWriter {
             n_features: 0,
             keys: Vec::new(),
             values: Vec::new(),
+            n_values: 0,
             numbers: HashMap::new(),
         }
     }
@@ -61,6 +63,17 @@ impl LayerWriter {
         properties: impl Iterator<Item = &'p Property> + Clone,
         room: usize,
     ) -> bool {
+        self.add_named(drawing, &[], properties, room)
+    }
+
+    /// As [`LayerWriter::add`]; `own` are texts that no other feature has, so none looks for them.
+    pub(crate) fn add_named<'p>(
+        &mut self,
+        drawing: Drawing<'_>,
+        own: &[(&'static str, &str)],
+        properties: impl Iterator<Item = &'p Property> + Clone,
+        room: usize,
+    ) -> bool {
         let (kind, commands) = match drawing {
             Drawing::Point(point) => (1, points(point)),
             Drawing::Lines(lines) => (2, paths(lines.iter(), false)),
@@ -74,26 +87,28 @@ impl LayerWriter {
             Value::Text(text) => text.len() + 30,
             Value::Number(_) => 30,
         };
-        if self.len() + commands.len() + 30 + properties.clone().map(most).sum::<usize>() > room {
+        let texts = own.iter().map(|(_, text)| text.len() + 30).sum::<usize>();
+        if self.len() + commands.len() + 30 + texts + properties.clone().map(most).sum::<usize>() > room {
             return false;
         }
-        let mut tags = Vec::new();
+        let mut tags = Vec::with_capacity(32);
+        for (key, text) in own {
+            let key = self.key(key);
+            varint(&mut tags, key);
+            varint(&mut tags, self.n_values);
+            write_text(&mut self.values, text);
+            self.n_values += 1;
+        }
         for (key, value) in properties {
-            let key = match self.keys.iter().position(|k| k == key) {
-                Some(known) => known,
-                None => {
-                    self.keys.push(key);
-                    self.keys.len() - 1
-                }
-            };
-            varint(&mut tags, key as u64);
-            let next = self.numbers.len() as u64;
+            let key = self.key(key);
+            varint(&mut tags, key);
             let number = match self.numbers.get(value) {
                 Some(known) => *known,
                 None => {
-                    self.numbers.insert(value.clone(), next);
+                    self.numbers.insert(value.clone(), self.n_values);
                     write_value(&mut self.values, value);
-                    next
+                    self.n_values += 1;
+                    self.n_values - 1
                 }
             };
             varint(&mut tags, number);
@@ -105,6 +120,15 @@ impl LayerWriter {
         field(&mut self.features, 2, &feature);
         self.n_features += 1;
         true
+    }
+
+    fn key(&mut self, key: &'static str) -> u64 {
+        let known = self.keys.iter().position(|k| *k == key);
+        let number = known.unwrap_or_else(|| {
+            self.keys.push(key);
+            self.keys.len() - 1
+        });
+        number as u64
     }
 
     /// Appends the finished layer to a tile; nothing when it has no feature.
@@ -139,6 +163,12 @@ fn field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.push(tag << 3 | 2);
     varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
+}
+
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    let mut bytes = Vec::with_capacity(text.len() + 4);
+    field(&mut bytes, 1, text.as_bytes());
+    field(out, 4, &bytes);
 }
 
 fn write_value(out: &mut Vec<u8>, value: &Value) {

@@ -7,11 +7,12 @@ use crate::detail::{Path, vertex_zooms};
 use crate::geometry::{Polygon, Shape};
 use crate::mvt::Property;
 use crate::points::PointIndex;
+use onemap_model::Timestamp;
 
 /// Something to be drawn, as the map keeps it.
 #[derive(Debug)]
 pub(crate) struct MapItem {
-    pub(crate) shape: Shape,
+    pub(crate) shape: Arc<Shape>,
     pub(crate) properties: Vec<Property>,
     /// Lowest zoom at which it is drawn.
     pub(crate) min_zoom: u8,
@@ -19,6 +20,16 @@ pub(crate) struct MapItem {
     pub(crate) rank: u64,
     /// Where it comes from; shown as attribution.
     pub(crate) source: String,
+    /// From when to when it is valid, as far as that is known.
+    pub(crate) validity: [Option<Timestamp>; 2],
+}
+
+impl MapItem {
+    /// Whether it is valid at a time, when there is one.
+    pub(crate) fn valid_at(&self, at: Option<Timestamp>) -> bool {
+        let [from, to] = self.validity;
+        at.is_none_or(|at| from.is_none_or(|from| from <= at) && to.is_none_or(|to| at < to))
+    }
 }
 
 /// A line or ring with the zoom of each vertex.
@@ -62,7 +73,7 @@ impl PreparedLayer {
         let mut outlines = Vec::new();
         let (mut points, mut labels) = (Vec::new(), Vec::new());
         for (number, item) in (0u32..).zip(&items) {
-            let (closed, paths): (bool, Vec<&Vec<Vertex>>) = match &item.shape {
+            let (closed, paths): (bool, Vec<&Vec<Vertex>>) = match &*item.shape {
                 Shape::Points(vertices) => {
                     points.extend(vertices.iter().map(|v| (*v, number)));
                     continue;

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use onemap_model::{DivisionCode, EntityKind, Timestamp};
+
 use crate::clip::{TilePoint, clip_line, clip_ring};
 use crate::coordinates::{Extent, Mercator, Vertex};
 use crate::layer::Layer;
+use crate::morton::MercatorBox;
 use crate::mvt::{Drawing, EXTENT, LayerWriter, Property, Value};
 use crate::points::PointIndex;
 use crate::prepared_layer::{Outline, PreparedLayer};
@@ -16,17 +19,64 @@ pub const MAX_ZOOM: u8 = 16;
 pub(crate) const UNIT_BITS: u32 = 20;
 /// Lines and polygons reach this many units beyond the tile, so that their outlines do not show its
 /// border.
-const MARGIN: i32 = 64;
+pub(crate) const MARGIN: i32 = 64;
 /// Largest tile in bytes, label sub-layer and framing included.
-const N_MOST_BYTES: usize = 500_000;
+pub(crate) const N_MOST_BYTES: usize = 500_000;
 /// Bytes set aside for the frame of layers: names, keys, lengths.
-const N_FRAME_BYTES: usize = 2_000;
+pub(crate) const N_FRAME_BYTES: usize = 2_000;
 /// Bytes set aside for label points of divisions.
 const N_LABEL_BYTES: usize = 50_000;
 /// Points nearer than this to a more important one are hidden: 32 units are about four pixels.
 const CROWD_BITS: u32 = 5;
 /// From this zoom on no point is hidden.
 const NO_CROWD_ZOOM: u8 = 14;
+
+/// State of a device as it is shown, worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LiveState {
+    /// A rule says that something is wrong.
+    Abnormal,
+    /// Nothing is known: no value, silence, or nothing that may be judged.
+    Unknown,
+    /// Judged, and well.
+    Normal,
+}
+
+impl LiveState {
+    /// Its name in tiles.
+    pub fn name(self) -> &'static str {
+        match self {
+            LiveState::Abnormal => "abnormal",
+            LiveState::Unknown => "unknown",
+            LiveState::Normal => "normal",
+        }
+    }
+}
+
+/// Who looks at a tile, when, and what is only known elsewhere.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// Only things of this division: of layers that are drawn tile by tile, and devices.
+    pub division: Option<&'a DivisionCode>,
+    /// Only what is valid at this time; whatever it is when there is none.
+    pub at: Option<Timestamp>,
+    /// State of a device by its id, and whether it is stale.
+    pub state: &'a dyn Fn(&str) -> (LiveState, bool),
+    /// Name of an entity, where names are drawn.
+    pub name: &'a dyn Fn(&EntityKind, &str) -> Option<String>,
+}
+
+impl Default for Look<'_> {
+    /// Sees everything at all times, knows no state and no name.
+    fn default() -> Self {
+        Self {
+            division: None,
+            at: None,
+            state: &|_| (LiveState::Unknown, false),
+            name: &|_, _| None,
+        }
+    }
+}
 
 /// One vector tile.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +116,7 @@ pub enum TileError {
 /// Where a tile lies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TileAddress {
-    zoom: u8,
+    pub(crate) zoom: u8,
     x: u32,
     y: u32,
 }
@@ -87,7 +137,7 @@ impl TileAddress {
     }
 
     /// The nearest unit; the grid of units is the same for all tiles of a zoom.
-    fn nearest(self, m: Mercator) -> TilePoint {
+    pub(crate) fn nearest(self, m: Mercator) -> TilePoint {
         let half = 1u64 << self.shift() >> 1;
         let unit = |v: u32, tile: u32| {
             ((u64::from(v) + half) >> self.shift()) as i64 - i64::from(tile) * i64::from(EXTENT)
@@ -96,7 +146,7 @@ impl TileAddress {
     }
 
     /// The unit that holds the point; a point lies in one tile only.
-    fn unit_of(self, m: Mercator) -> Option<TilePoint> {
+    pub(crate) fn unit_of(self, m: Mercator) -> Option<TilePoint> {
         let unit = |v: u32, tile: u32| i64::from(v >> self.shift()) - i64::from(tile) * i64::from(EXTENT);
         let (x, y) = (unit(m.x, self.x), unit(m.y, self.y));
         let inside = 0..i64::from(EXTENT);
@@ -109,6 +159,25 @@ impl TileAddress {
         let [east, south] = self.nearest(outline.south_east);
         let (low, high) = (-MARGIN, EXTENT + MARGIN);
         west <= high && east >= low && north <= high && south >= low
+    }
+
+    /// The square of the tile and so many units around it.
+    pub(crate) fn square(self, margin: u32) -> MercatorBox {
+        let bits = 32 - u32::from(self.zoom);
+        let side = 1u64 << bits;
+        let corner = |tile: u32| (u64::from(tile) * side) as u32;
+        let far = |tile: u32| (u64::from(tile) * side + (side - 1)) as u32;
+        MercatorBox {
+            min: Mercator {
+                x: corner(self.x),
+                y: corner(self.y),
+            },
+            max: Mercator {
+                x: far(self.x),
+                y: far(self.y),
+            },
+        }
+        .widened(margin << self.shift())
     }
 
     /// A box of degrees around the tile, a little larger.
@@ -137,36 +206,50 @@ impl TileAddress {
 }
 
 /// Draws a tile; `None` when nothing of the layer lies in it.
-pub(crate) fn draw(layer: Layer, prepared: &PreparedLayer, at: TileAddress) -> Option<Tile> {
+pub(crate) fn draw(layer: Layer, prepared: &PreparedLayer, at: TileAddress, look: &Look<'_>) -> Option<Tile> {
     let mut room = N_MOST_BYTES - N_FRAME_BYTES;
     let (mut n_dropped, mut n_hidden) = (0, 0);
     let mut bytes = Vec::new();
 
     let mut labels = LayerWriter::new("division_labels");
-    let (dropped, _) = draw_points(&mut labels, prepared, &prepared.labels, at, N_LABEL_BYTES, false);
+    let (dropped, _) = draw_points(
+        &mut labels,
+        prepared,
+        &prepared.labels,
+        (at, look),
+        N_LABEL_BYTES,
+        false,
+    );
     n_dropped += dropped;
     room -= labels.len();
 
     let mut writer = LayerWriter::new(layer.name());
     for outline in &prepared.outlines {
         let item = &prepared.items[outline.item as usize];
-        if item.min_zoom > at.zoom || !at.meets(outline) {
+        if item.min_zoom > at.zoom || !at.meets(outline) || !item.valid_at(look.at) {
             continue;
         }
         n_dropped += usize::from(!draw_outline(&mut writer, outline, &item.properties, at, room));
     }
-    let (dropped, hidden) = draw_points(&mut writer, prepared, &prepared.points, at, room, true);
+    let (dropped, hidden) = draw_points(&mut writer, prepared, &prepared.points, (at, look), room, true);
     n_dropped += dropped;
     n_hidden += hidden;
 
     writer.finish(&mut bytes);
     labels.finish(&mut bytes);
-    (!bytes.is_empty()).then(|| Tile {
-        etag: format!("\"{:016x}\"", fnv1a(&bytes)),
-        bytes,
-        n_dropped,
-        n_hidden,
-    })
+    Tile::of(bytes, n_dropped, n_hidden)
+}
+
+impl Tile {
+    /// A tile of these bytes; none of no bytes.
+    pub(crate) fn of(bytes: Vec<u8>, n_dropped: usize, n_hidden: usize) -> Option<Self> {
+        (!bytes.is_empty()).then(|| Self {
+            etag: format!("\"{:016x}\"", fnv1a(&bytes)),
+            bytes,
+            n_dropped,
+            n_hidden,
+        })
+    }
 }
 
 /// Draws lines or polygons; `false` when they did not fit into the room.
@@ -199,7 +282,7 @@ fn draw_outline(
 
 /// Rings come with longitude right and latitude up; tiles count downwards, which mirrors them. Turning
 /// them round keeps outer rings of positive area in tile units.
-fn upright(mut ring: Vec<TilePoint>) -> Vec<TilePoint> {
+pub(crate) fn upright(mut ring: Vec<TilePoint>) -> Vec<TilePoint> {
     ring.reverse();
     ring
 }
@@ -209,13 +292,16 @@ fn draw_points(
     writer: &mut LayerWriter,
     prepared: &PreparedLayer,
     points: &PointIndex,
-    at: TileAddress,
+    (at, look): (TileAddress, &Look<'_>),
     room: usize,
     thin: bool,
 ) -> (usize, usize) {
     let mut found: Vec<(u32, TilePoint)> = points
         .within(at.degrees())
-        .filter(|(_, item)| prepared.items[*item as usize].min_zoom <= at.zoom)
+        .filter(|(_, item)| {
+            let item = &prepared.items[*item as usize];
+            item.min_zoom <= at.zoom && item.valid_at(look.at)
+        })
         .filter_map(|(v, item)| Some((item, at.unit_of(Mercator::of(v))?)))
         .collect();
     found.sort_unstable();

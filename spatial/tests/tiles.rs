@@ -295,7 +295,7 @@ fn tilejson_names_bounds_fields_and_sources() {
 }
 
 #[test]
-fn persons_and_pipes_are_checked_but_never_drawn() {
+fn persons_are_checked_but_never_drawn_and_a_bad_pipe_is_refused() {
     let mut map = CityMap::new();
     let person = json!({"code": "p", "kind": "person", "name": "", "geometry": {"type": "Point", "coordinates": [101.7, 36.6]}});
     map.put_entity(&serde_json::from_value(person).unwrap()).unwrap();
@@ -305,6 +305,9 @@ fn persons_and_pipes_are_checked_but_never_drawn() {
         .unwrap_err();
     assert_eq!(error.to_string(), "a line of 1 positions has no extent");
     for layer in Layer::ALL {
-        assert_eq!(map.tile(layer, 0, 0, 0), Ok(None));
+        for zoom in [0, 13] {
+            let (x, y) = tiles_over([101.7, 36.6, 101.7, 36.6], zoom)[0];
+            assert_eq!(map.tile(layer, zoom, x, y), Ok(None));
+        }
     }
 }
