@@ -1,5 +1,6 @@
 //! The indexes of the ground against brute force: every answer of random scenes, many of them on borders.
 
+#[allow(dead_code, reason = "each test file uses its part")]
 mod ground {
     pub(crate) mod brute;
     pub(crate) mod scene;

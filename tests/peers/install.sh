@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the clients we did not write into target/peers (git-ignored): four Python environments and one
+# Installs the clients we did not write into target/peers (git-ignored): five Python environments and one
 # node_modules, exactly as pinned beside this file. What is there already and still matches its pins is left
 # alone, so a second run needs no network.
 set -euo pipefail
@@ -33,6 +33,7 @@ environment() { # name, requirements file
 }
 environment clients requirements.txt
 environment columns requirements-columns.txt
+environment shapes requirements-shapes.txt
 environment thingsboard requirements-thingsboard.txt
 environment thingsboard-mqtt311 requirements-thingsboard-mqtt311.txt
 

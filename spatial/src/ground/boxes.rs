@@ -235,6 +235,11 @@ impl Run for Tree {
 }
 
 impl Tree {
+    /// The items by slot.
+    pub(super) fn items(&self) -> impl Iterator<Item = u32> {
+        self.item.iter().copied()
+    }
+
     /// The children of a node that is no box of an item.
     fn children(&self, node: usize) -> std::ops::Range<usize> {
         let level = self.levels.partition_point(|start| *start as usize <= node) - 1;
@@ -248,7 +253,8 @@ impl Tree {
         from..own.min(from + N_CHILDREN)
     }
 
-    fn bbox(&self, extent: &Extent, mut each: impl FnMut(u32)) {
+    /// Calls `each` for the slots whose box meets the extent.
+    pub(super) fn bbox(&self, extent: &Extent, mut each: impl FnMut(u32)) {
         if !self.boxes.last().is_some_and(|root| root.meets(extent)) {
             return;
         }

@@ -88,12 +88,24 @@ impl Origin {
         }
     }
 
+    /// Cosine of the latitude.
+    pub(crate) fn cosine(&self) -> f64 {
+        self.cosine
+    }
+
     /// sin²(d / 2R) to another point.
     #[inline]
     pub(crate) fn haversine(&self, to: Vertex) -> f64 {
-        let wide = (i64::from(to.lon) - i64::from(self.at.lon)).abs();
-        let wide = wide.min(2 * HALF_TURN - wide) as f64 * (STEP / 2.0);
-        let tall = (i64::from(to.lat) - i64::from(self.at.lat)) as f64 * (STEP / 2.0);
+        let d = |to: i32, from: i32| (i64::from(to) - i64::from(from)) as f64;
+        self.haversine_of_steps(d(to.lon, self.at.lon), d(to.lat, self.at.lat))
+    }
+
+    /// sin²(d / 2R) to a point so many steps to the east and to the north.
+    #[inline]
+    pub(crate) fn haversine_of_steps(&self, east: f64, north: f64) -> f64 {
+        let wide = east.abs();
+        let wide = wide.min(2.0 * HALF_TURN as f64 - wide) * (STEP / 2.0);
+        let tall = north * (STEP / 2.0);
         let q = tall * tall;
         let (rise, cosine) = if q < 0.002 {
             // cos(a + d) = cos a (1 - 2 sin²(d/2)) - 2 sin a sin(d/2) cos(d/2)
@@ -101,7 +113,7 @@ impl Origin {
             let c = 1.0 - q / 2.0 * (1.0 - q / 12.0 * (1.0 - q / 30.0));
             (s, self.cosine * (1.0 - 2.0 * s * s) - self.sine * 2.0 * s * c)
         } else {
-            (sine(tall), cosine(f64::from(to.lat) * STEP))
+            (sine(tall), cosine((f64::from(self.at.lat) + north) * STEP))
         };
         let across = sine(wide);
         rise * rise + self.cosine * cosine.max(0.0) * across * across

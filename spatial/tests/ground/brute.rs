@@ -33,3 +33,12 @@ pub(crate) fn covers(polygon: &Polygon, p: Vertex) -> bool {
     }
     inside
 }
+
+/// Whether two closed segments have a point in common.
+pub(crate) fn segments_meet(a: Vertex, b: Vertex, c: Vertex, d: Vertex) -> bool {
+    if on_segment(a, b, c) || on_segment(a, b, d) || on_segment(c, d, a) || on_segment(c, d, b) {
+        return true;
+    }
+    let apart = |x: i128, y: i128| (x > 0 && y < 0) || (x < 0 && y > 0);
+    apart(side(a, b, c), side(a, b, d)) && apart(side(c, d, a), side(c, d, b))
+}

@@ -157,3 +157,28 @@ fn within_180(ring: Vec<Vertex>) -> Vec<Vertex> {
     };
     ring.into_iter().map(fold).collect()
 }
+
+impl Scene {
+    /// A star without crossings, sometimes with a hole.
+    pub(crate) fn simple_polygon(&mut self) -> Polygon {
+        let centre = self.vertex();
+        self.ring_around(centre, -3.5, -2.0)
+    }
+
+    /// One that mostly meets the other.
+    pub(crate) fn simple_polygon_near(&mut self, other: &Polygon) -> Polygon {
+        let centre = self.on_some_border(std::iter::once(other));
+        self.ring_around(centre, -4.5, -1.8)
+    }
+
+    fn ring_around(&mut self, centre: Vertex, least: f64, most: f64) -> Polygon {
+        let size = 10f64.powf(self.between(least, most));
+        let n = 3 + self.below(24);
+        let mut rings = vec![self.star(centre, size, n)];
+        if self.below(3) == 0 {
+            let n = 3 + self.below(6);
+            rings.push(self.star(centre, size * 0.3, n));
+        }
+        Polygon { rings }
+    }
+}

@@ -1,0 +1,362 @@
+//! Fences for moving objects: what each enters, leaves and stays in.
+//!
+//! Pure: the caller passes what was sighted, with its time. Rules, in this order:
+//!
+//! - **Late.** A sighting that is not newer than the newest one taken changes nothing.
+//! - **Teleport.** A sighting that cannot be reached at the greatest speed is doubted: nothing is told of it
+//!   until the next one is near it; then both count. When the next one is near the old place, the doubted one
+//!   is forgotten. So one wrong fix makes no exit and no entry, and a real jump is told one sighting later.
+//! - **Enter** when the object is covered by the fence, its border included.
+//! - **Exit** when it is not covered and farther from the fence than its hysteresis.
+//! - **Dwell** once a stay, at the first sighting inside that is at least the dwell time after the entry. An
+//!   object that says nothing is not known to have stayed.
+//!
+//! Events of one object carry a sequence that grows by one. A fence that is taken off is left silently; one
+//! that is replaced is entered again by who is in it.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+
+use crate::coordinates::Vertex;
+use crate::geometry::Polygon;
+
+use super::areas::AreaIndex;
+use super::region;
+use super::sphere;
+
+/// What a fence wants.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fence {
+    /// Where it is: what any of the polygons covers.
+    pub polygons: Vec<Polygon>,
+    /// Which groups of objects it is for: it sees those that share a bit with it.
+    pub groups: u64,
+    /// How far away an object must be to have left it, metres; 0 when the border is enough.
+    pub hysteresis_m: f64,
+    /// How long a stay must last to be told of, milliseconds; `None` when none is.
+    pub dwell_ms: Option<i64>,
+}
+
+/// What is believed of objects.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Motion {
+    /// The greatest speed, metres a second; infinite when nothing is doubted.
+    pub fastest_m_s: f64,
+    /// How wrong a position may be, metres: so much more is believed at any speed.
+    pub error_m: f64,
+}
+
+impl Default for Motion {
+    /// 70 m/s (252 km/h) and 100 m.
+    fn default() -> Self {
+        Self {
+            fastest_m_s: 70.0,
+            error_m: 100.0,
+        }
+    }
+}
+
+/// An object was seen somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// The object's number.
+    pub object: u32,
+    /// The groups it belongs to, as bits.
+    pub groups: u64,
+    /// When, milliseconds.
+    pub at_ms: i64,
+    /// Where.
+    pub at: Vertex,
+}
+
+/// What became of a sighting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It counts.
+    Yes,
+    /// It was not newer than the newest, whose time is given, and changed nothing.
+    Late {
+        /// Time of the newest, milliseconds.
+        newest_ms: i64,
+    },
+    /// It is too far away to be believed yet.
+    Doubted,
+}
+
+/// What an object did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Crossing {
+    /// It left the fence.
+    Exit,
+    /// It came in.
+    Enter,
+    /// It has stayed for the fence's dwell time.
+    Dwell,
+}
+
+/// Something that an object did at a fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FenceEvent {
+    /// The object's number.
+    pub object: u32,
+    /// Counts the events of the object, from 1.
+    pub sequence: u64,
+    /// The fence's number.
+    pub fence: u32,
+    /// What it did.
+    pub crossing: Crossing,
+    /// Time of the sighting that showed it, milliseconds.
+    pub at_ms: i64,
+    /// Place of that sighting.
+    pub at: Vertex,
+}
+
+/// Fences and the objects that they watch.
+#[derive(Debug, Default)]
+pub struct Fences {
+    motion: Motion,
+    index: AreaIndex,
+    fences: HashMap<u32, Held, FixedState>,
+    objects: HashMap<u32, Object, FixedState>,
+    /// Counts the changes of fences.
+    version: u64,
+    found: Vec<u32>,
+    stays: Vec<Stay>,
+}
+
+#[derive(Debug)]
+struct Held {
+    fence: Fence,
+    version: u64,
+}
+
+#[derive(Debug)]
+struct Object {
+    newest_ms: i64,
+    at: Vertex,
+    doubted: Option<Sighting>,
+    groups: u64,
+    sequence: u64,
+    /// Cell and version of the fences with which its stays cannot change; a cell that is none otherwise.
+    settled: (u64, u64),
+    next_dwell_ms: i64,
+    /// By fence.
+    stays: Vec<Stay>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Stay {
+    fence: u32,
+    version: u64,
+    since_ms: i64,
+    told: bool,
+}
+
+/// No cell: a row beyond the grid.
+const UNSETTLED: u64 = u64::MAX;
+
+impl Fences {
+    /// No fences yet.
+    pub fn new(motion: Motion) -> Self {
+        Self {
+            motion,
+            ..Self::default()
+        }
+    }
+
+    /// Number of fences.
+    pub fn len(&self) -> usize {
+        self.fences.len()
+    }
+
+    /// Whether there is no fence.
+    pub fn is_empty(&self) -> bool {
+        self.fences.is_empty()
+    }
+
+    /// Adds or replaces a fence.
+    pub fn put(&mut self, number: u32, fence: Fence) {
+        self.version += 1;
+        self.index.put(number, &fence.polygons);
+        let version = self.version;
+        self.fences.insert(number, Held { fence, version });
+    }
+
+    /// Removes a fence; `false` when it was not there.
+    pub fn remove(&mut self, number: u32) -> bool {
+        self.version += 1;
+        self.index.remove(number);
+        self.fences.remove(&number).is_some()
+    }
+
+    /// Forgets an object: its next sighting is its first, with sequence 1.
+    pub fn forget(&mut self, object: u32) -> bool {
+        self.objects.remove(&object).is_some()
+    }
+
+    /// The fences that an object was last known to be in, by number, with the time of its entry.
+    pub fn stays_of(&self, object: u32) -> impl Iterator<Item = (u32, i64)> {
+        let stays = self.objects.get(&object).into_iter().flat_map(|o| &o.stays);
+        let held = stays.filter(|stay| {
+            self.fences
+                .get(&stay.fence)
+                .is_some_and(|f| f.version == stay.version)
+        });
+        held.map(|stay| (stay.fence, stay.since_ms))
+    }
+
+    /// Memory of the cells in bytes, about.
+    pub fn bytes(&self) -> usize {
+        self.index.bytes()
+    }
+
+    /// Takes a sighting in and adds what it shows to `events`: exits, then entries, then stays, each by
+    /// fence.
+    pub fn observe(&mut self, seen: Sighting, events: &mut Vec<FenceEvent>) -> Taken {
+        let motion = self.motion;
+        let Some(object) = self.objects.get_mut(&seen.object) else {
+            self.objects.insert(seen.object, Object::new(&seen));
+            self.settle(seen, events);
+            return Taken::Yes;
+        };
+        if seen.at_ms <= object.newest_ms {
+            let newest_ms = object.newest_ms;
+            return Taken::Late { newest_ms };
+        }
+        let mut confirmed = None;
+        if !motion.allows((object.newest_ms, object.at), &seen) {
+            match object.doubted {
+                Some(doubted) if seen.at_ms <= doubted.at_ms => {
+                    let newest_ms = doubted.at_ms;
+                    return Taken::Late { newest_ms };
+                }
+                Some(doubted) if motion.allows((doubted.at_ms, doubted.at), &seen) => {
+                    confirmed = Some(doubted);
+                }
+                _ => {
+                    object.doubted = Some(seen);
+                    return Taken::Doubted;
+                }
+            }
+        }
+        object.doubted = None;
+        if let Some(doubted) = confirmed {
+            self.settle(doubted, events);
+        }
+        self.settle(seen, events);
+        Taken::Yes
+    }
+
+    /// Works out what a sighting that counts changes.
+    fn settle(&mut self, seen: Sighting, events: &mut Vec<FenceEvent>) {
+        let Some(object) = self.objects.get_mut(&seen.object) else {
+            return;
+        };
+        (object.newest_ms, object.at) = (seen.at_ms, seen.at);
+        let cell = AreaIndex::cell_of(seen.at);
+        let settled = object.settled == (cell, self.version) && object.groups == seen.groups;
+        if settled && seen.at_ms < object.next_dwell_ms {
+            return;
+        }
+        let mut lasting = !self.index.at(seen.at, &mut self.found);
+        object.groups = seen.groups;
+        let mut tell = |sequence: &mut u64, fence, crossing| {
+            *sequence += 1;
+            events.push(FenceEvent {
+                object: seen.object,
+                sequence: *sequence,
+                fence,
+                crossing,
+                at_ms: seen.at_ms,
+                at: seen.at,
+            });
+        };
+        self.stays.clear();
+        for stay in &object.stays {
+            let Some(held) = self
+                .fences
+                .get(&stay.fence)
+                .filter(|held| held.version == stay.version)
+            else {
+                continue;
+            };
+            let watched = held.fence.groups & seen.groups != 0;
+            let covered = watched && self.found.binary_search(&stay.fence).is_ok();
+            let kept =
+                || region::polygons_distance_m(seen.at, &held.fence.polygons) <= held.fence.hysteresis_m;
+            if covered {
+                self.stays.push(*stay);
+            } else if watched && held.fence.hysteresis_m > 0.0 && kept() {
+                lasting = false;
+                self.stays.push(*stay);
+            } else {
+                tell(&mut object.sequence, stay.fence, Crossing::Exit);
+            }
+        }
+        let n_kept = self.stays.len();
+        for fence in &self.found {
+            let Some(held) = self.fences.get(fence) else {
+                continue;
+            };
+            let known = self.stays[..n_kept].binary_search_by_key(fence, |stay| stay.fence);
+            if known.is_err() && held.fence.groups & seen.groups != 0 {
+                tell(&mut object.sequence, *fence, Crossing::Enter);
+                self.stays.push(Stay {
+                    fence: *fence,
+                    version: held.version,
+                    since_ms: seen.at_ms,
+                    told: held.fence.dwell_ms.is_none(),
+                });
+            }
+        }
+        if n_kept < self.stays.len() {
+            self.stays.sort_unstable_by_key(|stay| stay.fence);
+        }
+        object.next_dwell_ms = i64::MAX;
+        for stay in self.stays.iter_mut().filter(|stay| !stay.told) {
+            let dwell = self.fences.get(&stay.fence).and_then(|held| held.fence.dwell_ms);
+            let due = stay.since_ms.saturating_add(dwell.unwrap_or(i64::MAX));
+            if due <= seen.at_ms {
+                tell(&mut object.sequence, stay.fence, Crossing::Dwell);
+                stay.told = true;
+            } else {
+                object.next_dwell_ms = object.next_dwell_ms.min(due);
+            }
+        }
+        object.stays.clear();
+        object.stays.extend_from_slice(&self.stays);
+        object.settled = if lasting {
+            (cell, self.version)
+        } else {
+            (UNSETTLED, 0)
+        };
+    }
+}
+
+impl Object {
+    fn new(seen: &Sighting) -> Self {
+        Self {
+            newest_ms: seen.at_ms,
+            at: seen.at,
+            doubted: None,
+            groups: seen.groups,
+            sequence: 0,
+            settled: (UNSETTLED, 0),
+            next_dwell_ms: i64::MAX,
+            stays: Vec::new(),
+        }
+    }
+}
+
+impl Motion {
+    /// Whether the sighting can be reached from where the object was.
+    fn allows(&self, (from_ms, from): (i64, Vertex), seen: &Sighting) -> bool {
+        let seconds = seen.at_ms.saturating_sub(from_ms) as f64 / 1000.0;
+        let reach = self.fastest_m_s * seconds + self.error_m;
+        // A step is at most 11.2 mm long in each direction: mostly there is no need for the exact distance.
+        let steps = |a: i32, b: i32| (i64::from(a) - i64::from(b)).unsigned_abs() as f64;
+        let most = (steps(from.lon, seen.at.lon) + steps(from.lat, seen.at.lat)) * 0.011_2;
+        most <= reach || sphere::distance_m(from, seen.at) <= reach
+    }
+}
