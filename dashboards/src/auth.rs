@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use onemap_model::record::Register as Change;
 use onemap_model::scope::Permission;
 use onemap_model::{DeviceId, ProfileId, Scope, Timestamp};
@@ -244,16 +245,27 @@ pub(crate) async fn ended(views: &Views, pass: Pass) {
     }
 }
 
+/// The token of an `Authorization` head. GIS programs know user names and passwords only: there the token is the
+/// password, or the name when there is no password. Browsers send such a pair again on their own, so it only reads.
+fn token_of(method: &Method, value: &str) -> Option<String> {
+    if let Some(token) = value.strip_prefix("Bearer ") {
+        return Some(token.trim().to_owned());
+    }
+    let is_read = method == Method::GET || method == Method::HEAD;
+    let pair = value.strip_prefix("Basic ").filter(|_| is_read)?;
+    let pair = String::from_utf8(BASE64_STANDARD.decode(pair.trim()).ok()?).ok()?;
+    match pair.split_once(':')? {
+        (name, "") => Some(name.to_owned()),
+        (_, password) => Some(password.to_owned()),
+    }
+}
+
 fn scope_of(views: &Views, method: &Method, headers: &HeaderMap) -> Result<(Scope, Pass), Problem> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let token = value
-            .to_str()
-            .ok()
-            .and_then(|v| v.strip_prefix("Bearer "))
-            .ok_or_else(Problem::unauthorized)?;
-        let token = token.trim();
-        let scope = views.keys.access(token).ok_or_else(Problem::unauthorized)?;
-        return Ok((scope, Pass::Token(TokenHash::of(token))));
+        let token = value.to_str().ok().and_then(|value| token_of(method, value));
+        let token = token.ok_or_else(Problem::unauthorized)?;
+        let scope = views.keys.access(&token).ok_or_else(Problem::unauthorized)?;
+        return Ok((scope, Pass::Token(TokenHash::of(&token))));
     }
     let id = session_cookie(headers).ok_or_else(Problem::unauthorized)?;
     let scope = views
@@ -291,7 +303,13 @@ pub(crate) async fn require_scope(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let (scope, pass) = scope_of(&views, request.method(), request.headers())?;
+    let (scope, pass) = scope_of(&views, request.method(), request.headers()).map_err(|problem| {
+        // GIS programs ask for a user's name and password when they are told so.
+        match problem.status() == StatusCode::UNAUTHORIZED && request.uri().path().starts_with("/ogc") {
+            true => Problem::wrong_credential(r#"Basic realm="onemap""#, problem.detail()),
+            false => problem,
+        }
+    })?;
     request.extensions_mut().insert(scope);
     request.extensions_mut().insert(pass);
     Ok(next.run(request).await)

@@ -9,6 +9,7 @@ mod changes;
 mod error;
 pub mod keeping;
 pub mod limits;
+mod ogc;
 mod openapi;
 mod prometheus;
 mod push;
@@ -138,6 +139,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/tiles/{layer}/{z}/{x}/{y}", get(entities::tile))
         .route("/tiles/{file}", get(entities::tilejson))
         .merge(prometheus::routes())
+        .merge(ogc::routes())
         .route_layer(middleware::from_fn_with_state(views.clone(), auth::require_scope));
     let open = Router::new()
         .route("/api/v1/session", sized(post(session::begin), SMALL_BODY))
@@ -192,6 +194,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .layer(middleware::from_fn_with_state(bounds, limits::bound))
         .layer(Extension(hub))
         .layer(Extension(stop))
+        .layer(Extension(ogc::Matched::default()))
         .layer(Extension(api::rows::Turns::default()))
         .layer(Extension(prometheus::Turns::default()))
         .layer(middleware::from_fn(secure))
@@ -213,6 +216,7 @@ async fn fallback(uri: axum::http::Uri, headers: axum::http::HeaderMap) -> Respo
         "/tiles/",
         "/health/",
         "/prometheus/",
+        "/ogc",
     ]
     .iter()
     .any(|p| path.starts_with(p))

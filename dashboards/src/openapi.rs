@@ -1,6 +1,7 @@
 //! `/api/openapi.json`: made from one table, which a test holds against the router.
 
 mod dialects;
+mod ogc;
 mod prometheus;
 
 use axum::Json;
@@ -656,6 +657,7 @@ fn operations() -> impl Iterator<Item = &'static Operation> {
     OPERATIONS
         .iter()
         .chain(dialects::OPERATIONS)
+        .chain(ogc::OPERATIONS)
         .chain(prometheus::OPERATIONS)
 }
 
@@ -746,7 +748,11 @@ mod tests {
 
     #[test]
     fn every_route_of_the_router_is_described_and_no_other() {
-        let source = concat!(include_str!("lib.rs"), include_str!("prometheus/mod.rs"));
+        let source = concat!(
+            include_str!("lib.rs"),
+            include_str!("ogc/mod.rs"),
+            include_str!("prometheus/mod.rs")
+        );
         let routed: std::collections::BTreeSet<&str> = source
             .split(".route(")
             .skip(1)

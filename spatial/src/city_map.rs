@@ -147,6 +147,13 @@ impl CityMap {
         Ok(())
     }
 
+    /// The division of a thing: as stated, else as found from its geometry. None when it has neither, or is not on
+    /// the map.
+    pub fn division_of(&self, kind: &ThingKind, code: &str) -> Option<DivisionCode> {
+        let thing = self.stock.get(self.codes.find(&self.stock, kind, code)?)?;
+        self.view().division_of(thing).code()
+    }
+
     /// Takes an entity off the map; `false` when it was not there.
     pub fn remove_entity(&mut self, kind: &EntityKind, code: &str) -> bool {
         let kind = ThingKind::Entity(kind.clone());

@@ -33,6 +33,7 @@ environment() { # name, requirements file
 }
 environment clients requirements.txt
 environment columns requirements-columns.txt
+environment ogc requirements-ogc.txt
 environment shapes requirements-shapes.txt
 environment thingsboard requirements-thingsboard.txt
 environment thingsboard-mqtt311 requirements-thingsboard-mqtt311.txt

@@ -6,6 +6,7 @@
 
 mod column;
 mod distance;
+mod extents;
 mod filter;
 mod found;
 mod nearest;

@@ -266,6 +266,13 @@ impl Entities {
             .map(|((kind, code), packed)| packed.entity(kind, code))
     }
 
+    /// The codes of one kind, in order.
+    pub fn codes(&self, kind: &EntityKind) -> impl Iterator<Item = &EntityCode> {
+        let from = (kind.clone(), EntityCode::from(""));
+        let all = self.all.range(from..).take_while(move |((of, _), _)| of == kind);
+        all.map(|((_, code), _)| code)
+    }
+
     /// Those of a kind, by code.
     pub fn of_kind(&self, kind: &EntityKind) -> impl Iterator<Item = Entity> {
         let from = (kind.clone(), EntityCode::from(""));
