@@ -365,6 +365,7 @@ fn assemble(
         started_at: clock(),
         clock,
         register: RwLock::new(register),
+        tiles: onemap_dashboards::Tiles::default(),
         keys,
         archive: Archive::new(history.clone()),
         remote: OnceLock::new(),

@@ -29,6 +29,7 @@ use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use api::map::tiles::Tiles;
 pub use api::standards::found_of;
 pub use changes::Changes;
 use limits::{Bounds, Gauges, Limits};
@@ -43,8 +44,8 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
     use api::devices::{change, provisioning};
     use api::{
         aggregate, alerts, attributes, commands, corrections, device_http, devices, dust, entities, export,
-        fetched, history, hydrology, import, latest, ledger, quarantine, readings, readmit, reviews, rules,
-        series, session, standards, system, write,
+        fetched, history, hydrology, import, latest, ledger, map, quarantine, readings, readmit, reviews,
+        rules, series, session, standards, system, write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -134,10 +135,14 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/api/v1/entities", post(entities::post))
         .route("/api/v1/entities/batch", post(entities::batch))
         .route("/api/v1/entities/{code}", get(entities::show))
+        .route("/api/v1/within", get(map::within::get).post(map::within::post))
+        .route("/api/v1/nearest", get(map::nearest::get))
+        .route("/api/v1/column", get(map::column::get))
+        .route("/api/v1/section", get(map::section::get))
         .route("/api/v1/live", get(push::live::live))
         .route("/feeds/alerts", get(push::feed::alerts))
-        .route("/tiles/{layer}/{z}/{x}/{y}", get(entities::tile))
-        .route("/tiles/{file}", get(entities::tilejson))
+        .route("/tiles/{layer}/{z}/{x}/{y}", get(map::tiles::tile))
+        .route("/tiles/{file}", get(map::tiles::tilejson))
         .merge(prometheus::routes())
         .merge(ogc::routes())
         .route_layer(middleware::from_fn_with_state(views.clone(), auth::require_scope));

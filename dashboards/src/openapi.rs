@@ -1,6 +1,7 @@
 //! `/api/openapi.json`: made from one table, which a test holds against the router.
 
 mod dialects;
+mod map;
 mod ogc;
 mod prometheus;
 
@@ -615,20 +616,6 @@ const OPERATIONS: &[Operation] = &[
         &["after"],
         &[200, 400],
     ),
-    Operation(
-        "get",
-        "/tiles/{layer}/{z}/{x}/{y}",
-        "A vector tile; y ends in .mvt; 204 when empty.",
-        &[],
-        &[200, 204, 304, 400, 404],
-    ),
-    Operation(
-        "get",
-        "/tiles/{file}",
-        "TileJSON of a layer; file is {layer}.json.",
-        &[],
-        &[200, 404],
-    ),
     Operation("get", "/api/openapi.json", "This document.", &[], &[200]),
     Operation("get", "/health/live", "The process answers.", &[], &[200]),
     Operation("get", "/health/ready", "Ready, or why not.", &[], &[200, 503]),
@@ -658,6 +645,7 @@ fn operations() -> impl Iterator<Item = &'static Operation> {
         .iter()
         .chain(dialects::OPERATIONS)
         .chain(ogc::OPERATIONS)
+        .chain(map::OPERATIONS)
         .chain(prometheus::OPERATIONS)
 }
 

@@ -142,6 +142,8 @@ pub struct Views {
     pub clock: fn() -> Timestamp,
     /// Register, divisions and map.
     pub register: RwLock<Register>,
+    /// Vector tiles that were made.
+    pub tiles: crate::Tiles,
     /// Tokens and sessions.
     pub keys: Keys,
     /// The embedded time-series store.

@@ -58,18 +58,6 @@ impl Area {
         self.extent.holds(p) && self.parts.iter().any(|part| part.covers(p))
     }
 
-    /// Whether the segment has a point in common with a border.
-    pub(crate) fn border_meets(&self, a: Vertex, b: Vertex) -> bool {
-        let around = crate::query::around(a, b);
-        self.extent.meets(&around)
-            && self.parts.iter().any(|part| {
-                part.extent.meets(&around)
-                    && part
-                        .edges_between(around.min.lat, around.max.lat)
-                        .any(|edge| crate::query::segments_meet([a, b], [edge.low, edge.high]))
-            })
-    }
-
     /// Calls `each` for the cell numbers `(column, row)` of a raster that an edge touches, borders of
     /// cells included; a cell may be named more than once.
     pub(crate) fn touched_cells(&self, raster: &Raster, mut each: impl FnMut(u32, u32)) {
@@ -160,15 +148,6 @@ impl Bands {
             }
         }
         inside
-    }
-
-    /// Every edge that reaches into the latitudes; one may come several times.
-    fn edges_between(&self, south: i32, north: i32) -> impl Iterator<Item = &Edge> {
-        let band = |lat: i32| {
-            let lat = lat.clamp(self.extent.min.lat, self.extent.max.lat);
-            ((i64::from(lat) - i64::from(self.extent.min.lat)) / self.height) as usize
-        };
-        self.edges[self.starts[band(south)] as usize..self.starts[band(north) + 1] as usize].iter()
     }
 
     /// Every edge once: from the band where it begins.

@@ -249,7 +249,8 @@ impl CityMap {
     }
 
     fn thing(&self, entity: &Entity, footprint: Footprint, traits: Traits) -> Thing {
-        let class = entity.attributes.get("class").and_then(serde_json::Value::as_str);
+        let class = entity.class.as_ref().map(|class| class.as_str());
+        let class = class.or_else(|| entity.attributes.get("class")?.as_str());
         let mut division = entity
             .division
             .as_ref()

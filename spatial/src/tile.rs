@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use onemap_model::{DivisionCode, EntityKind, Timestamp};
+use onemap_model::{DivisionCode, EntityCode, EntityKind, Timestamp};
 
 use crate::clip::{TilePoint, clip_line, clip_ring};
 use crate::coordinates::{Extent, Mercator, Vertex};
@@ -63,7 +63,7 @@ pub struct Look<'a> {
     /// State of a device by its id, and whether it is stale.
     pub state: &'a dyn Fn(&str) -> (LiveState, bool),
     /// Name of an entity, where names are drawn.
-    pub name: &'a dyn Fn(&EntityKind, &str) -> Option<String>,
+    pub name: &'a dyn Fn(&EntityKind, &EntityCode) -> Option<String>,
 }
 
 impl Default for Look<'_> {

@@ -36,6 +36,7 @@ mod http_limits;
 mod hydrology;
 mod keeping;
 mod kept;
+mod map;
 mod ogc;
 mod prometheus;
 mod queries;

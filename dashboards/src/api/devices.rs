@@ -104,7 +104,7 @@ impl Lifecycle {
 }
 
 /// A device's state as judged and as shown.
-fn status(views: &Views, device: &Device, cadence_s: u32, seen: Option<Seen>) -> &'static str {
+pub(crate) fn status(views: &Views, device: &Device, cadence_s: u32, seen: Option<Seen>) -> &'static str {
     let now = views.now();
     let watch = views.watch.read().expect(POISON);
     let watched = watch.of(device.id.as_str());

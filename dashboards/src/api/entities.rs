@@ -1,15 +1,13 @@
-//! Entities on the map, and its tiles.
+//! Entities on the map.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use onemap_model::record::Register;
 use onemap_model::scope::Permission;
 use onemap_model::{Entity, Scope};
-use onemap_spatial::{Layer, TileError};
 use onemap_store::register::check_entity;
 use onemap_store::register::import::{Mapping, import_geojson};
 use serde_json::{Value, json};
@@ -141,74 +139,4 @@ pub(crate) async fn show(
             format!("no entity has the code `{code}`"),
         )),
     }
-}
-
-pub(crate) async fn tile(
-    State(views): State<Arc<Views>>,
-    caller: Caller,
-    Path((layer, z, x, y)): Path<(String, u8, u32, String)>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let scope = caller.require(Permission::View)?;
-    let layer = find_layer(&layer)?;
-    if scope.division.is_some() && layer == Layer::Devices {
-        return Err(Problem::forbidden(
-            "the device layer is for the whole city; use /api/v1/devices",
-        ));
-    }
-    let y = y
-        .strip_suffix(".mvt")
-        .and_then(|y| y.parse().ok())
-        .ok_or_else(|| {
-            Problem::bad_request("bad_tile", "a tile address is /tiles/{layer}/{z}/{x}/{y}.mvt")
-        })?;
-    let reader = views.clone();
-    let made =
-        tokio::task::spawn_blocking(move || reader.register.read().expect(POISON).city.tile(layer, z, x, y))
-            .await
-            .map_err(|e| Problem::internal(&e))?;
-    let tile = match made {
-        Ok(Some(tile)) => tile,
-        Ok(None) => return Ok(StatusCode::NO_CONTENT.into_response()),
-        Err(error @ (TileError::Zoom { .. } | TileError::Outside { .. })) => {
-            return Err(Problem::bad_request("bad_tile", error.to_string()));
-        }
-        Err(error) => return Err(Problem::internal(&error)),
-    };
-    let etag = tile.etag;
-    let cache = [
-        (header::ETAG, etag.clone()),
-        (header::CACHE_CONTROL, "private, no-cache".to_owned()),
-    ];
-    if headers
-        .get(header::IF_NONE_MATCH)
-        .is_some_and(|v| v.as_bytes() == etag.as_bytes())
-    {
-        return Ok((StatusCode::NOT_MODIFIED, cache).into_response());
-    }
-    let kind = [(header::CONTENT_TYPE, "application/vnd.mapbox-vector-tile")];
-    Ok((kind, cache, tile.bytes).into_response())
-}
-
-fn find_layer(name: &str) -> Result<Layer, Problem> {
-    name.parse()
-        .map_err(|_| Problem::not_found("unknown_layer", format!("no map layer is called `{name}`")))
-}
-
-pub(crate) async fn tilejson(
-    State(views): State<Arc<Views>>,
-    caller: Caller,
-    Path(file): Path<String>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, Problem> {
-    caller.require(Permission::View)?;
-    let layer = find_layer(file.strip_suffix(".json").unwrap_or(&file))?;
-    let host = headers
-        .get(header::HOST)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or("localhost");
-    let base = format!("http://{host}");
-    Ok(Json(
-        views.register.read().expect(POISON).city.tilejson(layer, &base),
-    ))
 }

@@ -19,6 +19,7 @@ pub(crate) mod import;
 pub(crate) mod keep;
 pub(crate) mod latest;
 pub(crate) mod ledger;
+pub(crate) mod map;
 pub(crate) mod push;
 pub(crate) mod quarantine;
 pub(crate) mod query;

@@ -15,8 +15,6 @@ mod region;
 mod section;
 mod written;
 
-pub(crate) use predicates::{around, segments_meet};
-
 pub use column::{Column, Stacked};
 pub use filter::Filter;
 pub use found::Found;

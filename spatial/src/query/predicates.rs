@@ -1,8 +1,8 @@
 //! Whether shapes have a point in common, exactly, on the integer grid; touching counts.
 
-use crate::area::Area;
 use crate::coordinates::{Extent, Vertex};
 use crate::geometry::{Polygon, Shape};
+use crate::ground::{Region, region};
 
 /// On which side of a-b the point lies: 1 left, -1 right, 0 on its line.
 pub(crate) fn side(a: Vertex, b: Vertex, p: Vertex) -> i32 {
@@ -24,13 +24,6 @@ pub(crate) fn around(a: Vertex, b: Vertex) -> Extent {
     }
 }
 
-/// Whether two closed segments have a point in common.
-pub(crate) fn segments_meet([a, b]: [Vertex; 2], [c, d]: [Vertex; 2]) -> bool {
-    around(a, b).meets(&around(c, d))
-        && side(a, b, c) * side(a, b, d) <= 0
-        && side(c, d, a) * side(c, d, b) <= 0
-}
-
 /// Every edge of some polygons.
 pub(crate) fn edges(polygons: &[Polygon]) -> impl Iterator<Item = [Vertex; 2]> {
     let rings = polygons.iter().flat_map(|polygon| &polygon.rings);
@@ -50,21 +43,7 @@ pub(crate) fn segments(lines: &[Vec<Vertex>]) -> impl Iterator<Item = [Vertex; 2
 
 /// Whether any of the polygons covers the point, borders included.
 pub(crate) fn covers(polygons: &[Polygon], p: Vertex) -> bool {
-    polygons.iter().any(|polygon| {
-        let mut inside = false;
-        for [a, b] in edges(std::slice::from_ref(polygon)) {
-            let (low, high) = if a.lat <= b.lat { (a, b) } else { (b, a) };
-            if p.lat < low.lat || high.lat < p.lat {
-                continue;
-            }
-            match side(low, high, p) {
-                0 if (a.lon.min(b.lon)..=a.lon.max(b.lon)).contains(&p.lon) => return true,
-                1 if p.lat < high.lat => inside = !inside,
-                _ => {}
-            }
-        }
-        inside
-    })
+    polygons.iter().any(|polygon| region::covers(polygon, p))
 }
 
 /// Whether a segment and a box have a point in common.
@@ -97,25 +76,11 @@ pub(crate) fn shape_meets_box(shape: &Shape, extent: &Extent) -> bool {
     }
 }
 
-/// Whether a shape and prepared polygons have a point in common. `inner` are the first vertices of the
-/// prepared polygons' outer rings.
-pub(crate) fn shape_meets_area(shape: &Shape, area: &Area, inner: &[Vertex]) -> bool {
+/// Whether a shape and prepared polygons have a point in common.
+pub(crate) fn shape_meets_region(shape: &Shape, region: &Region) -> bool {
     match shape {
-        Shape::Points(points) => points.iter().any(|v| area.covers(*v)),
-        Shape::Lines(lines) => {
-            lines
-                .iter()
-                .any(|line| line.first().is_some_and(|v| area.covers(*v)))
-                || segments(lines).any(|[a, b]| area.border_meets(a, b))
-        }
-        // When no two edges meet, each ring lies inside or outside of the other polygons as a whole.
-        Shape::Polygons(polygons) => {
-            let outer = polygons
-                .iter()
-                .filter_map(|polygon| polygon.rings.first()?.first());
-            outer.into_iter().any(|v| area.covers(*v))
-                || edges(polygons).any(|[a, b]| area.border_meets(a, b))
-                || inner.iter().any(|v| covers(polygons, *v))
-        }
+        Shape::Points(points) => points.iter().any(|v| region.covers(*v)),
+        Shape::Lines(lines) => lines.iter().any(|line| region.meets_line(line)),
+        Shape::Polygons(polygons) => region.meets(polygons),
     }
 }

@@ -1,15 +1,17 @@
 //! The part of the ground that a question is about: a box, a polygon, or all within a distance.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
-use crate::area::Area;
 use crate::city_view::CityView;
 use crate::coordinates::{Extent, Vertex};
 use crate::geometry::{GeometryError, Polygon, Shape, doubled_area};
+use crate::ground;
 use crate::query::distance::Origin;
 use crate::query::filter::Filter;
 use crate::query::found::Found;
-use crate::query::predicates::{around, edges, shape_meets_area, shape_meets_box, side};
+use crate::query::predicates::{around, edges, shape_meets_box, shape_meets_region, side};
 use crate::thing::{Footprint, Thing};
 
 /// Most vertices of a polygon that is asked with.
@@ -106,10 +108,7 @@ pub struct Region(Kind);
 enum Kind {
     /// One, or two that meet at 180 degrees.
     Boxes(Vec<Extent>),
-    Polygons {
-        area: Box<Area>,
-        inner: Vec<Vertex>,
-    },
+    Polygons(Arc<ground::Region>),
     Circle {
         centre: Origin,
         radius_m: f64,
@@ -251,21 +250,15 @@ impl Region {
         if let Some(at) = self_crossing(&polygons) {
             return Err(crossing(at));
         }
-        let area = Area::new(&polygons).ok_or(GeometryError::Empty)?;
-        let inner = polygons
-            .iter()
-            .filter_map(|polygon| polygon.rings.first()?.first().copied());
-        Ok(Self(Kind::Polygons {
-            inner: inner.collect(),
-            area: Box::new(area),
-        }))
+        let region = ground::Region::of(&polygons).ok_or(GeometryError::Empty)?;
+        Ok(Self(Kind::Polygons(Arc::new(region))))
     }
 
     /// Boxes that hold the region.
     pub(crate) fn extents(&self) -> Vec<Extent> {
         match &self.0 {
             Kind::Boxes(boxes) => boxes.clone(),
-            Kind::Polygons { area, .. } => vec![area.extent()],
+            Kind::Polygons(region) => vec![region.extent()],
             Kind::Circle { centre, radius_m } => centre.boxes(*radius_m),
         }
     }
@@ -278,8 +271,8 @@ impl Region {
             (Kind::Boxes(boxes), Footprint::Shape(shape)) => {
                 boxes.iter().any(|extent| shape_meets_box(shape, extent))
             }
-            (Kind::Polygons { area, .. }, Footprint::Point(v)) => area.covers(*v),
-            (Kind::Polygons { area, inner }, Footprint::Shape(shape)) => shape_meets_area(shape, area, inner),
+            (Kind::Polygons(region), Footprint::Point(v)) => region.covers(*v),
+            (Kind::Polygons(region), Footprint::Shape(shape)) => shape_meets_region(shape, region),
             (Kind::Circle { centre, radius_m }, footprint) => centre
                 .to_thing(footprint)
                 .is_some_and(|metres| metres <= *radius_m),

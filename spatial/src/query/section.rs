@@ -3,10 +3,11 @@
 use crate::city_view::CityView;
 use crate::coordinates::{Extent, Vertex};
 use crate::geometry::{Polygon, Shape};
+use crate::ground::region;
 use crate::query::distance::Origin;
 use crate::query::filter::Filter;
 use crate::query::found::Found;
-use crate::query::predicates::{around, covers, edges, segment_meets_box, segments, segments_meet, side};
+use crate::query::predicates::{around, covers, edges, segment_meets_box, segments, side};
 use crate::query::region::{RegionError, vertex};
 use crate::thing::Footprint;
 
@@ -224,7 +225,7 @@ fn part_of(a: Vertex, b: Vertex, v: Vertex) -> f64 {
 fn meeting_parts(own: [Vertex; 2], other: [Vertex; 2]) -> impl Iterator<Item = f64> {
     let ([a, b], [c, d]) = (own, other);
     let mut parts = [None, None];
-    if segments_meet(own, other) {
+    if region::segments_meet(a, b, c, d) {
         if side(a, b, c) == 0 && side(a, b, d) == 0 {
             let mut ends = [part_of(a, b, c), part_of(a, b, d)];
             ends.sort_by(f64::total_cmp);

@@ -25,7 +25,7 @@ use rusqlite::Connection;
 pub use crossing::Crossing;
 pub use entity::{EntityError, check_entity};
 pub use geometry::GeometryError;
-pub use packed::Entities;
+pub use packed::{Entities, Writing};
 pub use view::RegisterView;
 
 use crate::sqlite::{self, FileError, signed, unsigned};

@@ -233,6 +233,29 @@ fn read<'a>(rest: &mut &'a [u8]) -> Option<Fields<'a>> {
     Some(fields)
 }
 
+/// Names and attributes of one entity as of the moment it was asked for.
+#[derive(Clone, Debug)]
+pub struct Writing(Packed);
+
+impl Writing {
+    /// Its name, Chinese first.
+    pub fn name(&self) -> &str {
+        self.0.fields().name
+    }
+    /// Its English name; empty when it has none.
+    pub fn name_en(&self) -> &str {
+        self.0.fields().name_en
+    }
+    /// Its attributes as a JSON object; empty when it has none.
+    pub fn attributes(&self) -> &str {
+        self.0.fields().attributes
+    }
+    /// Where it comes from; empty when nobody said.
+    pub fn source(&self) -> &str {
+        self.0.fields().source
+    }
+}
+
 /// Every entity of the register, by kind and code. Geometries stand as the register keeps them: numbers are
 /// floats, and members besides `type` and `coordinates` are gone.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -247,6 +270,12 @@ impl Entities {
     pub fn get(&self, kind: &EntityKind, code: &str) -> Option<Entity> {
         let key = (kind.clone(), EntityCode::from(code));
         self.all.get(&key).map(|packed| packed.entity(&key.0, &key.1))
+    }
+
+    /// What is written of an entity besides its place: shared with the register, so it may be read later.
+    pub fn writing(&self, kind: &EntityKind, code: &EntityCode) -> Option<Writing> {
+        let packed = self.all.get(&(kind.clone(), code.clone()))?;
+        Some(Writing(packed.clone()))
     }
 
     /// How many there are.

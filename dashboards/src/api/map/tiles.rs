@@ -1,0 +1,203 @@
+//! Vector tiles and what describes them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use onemap_model::scope::Permission;
+use onemap_model::{DivisionCode, EntityKind, Timestamp};
+use onemap_spatial::{CityView, Layer, LiveState, Look, Tile, TileError};
+use serde_json::Value;
+
+use crate::api::devices::status;
+use crate::api::map::{POISON, city};
+use crate::auth::Caller;
+use crate::error::Problem;
+use crate::views::Views;
+
+/// Bytes of tiles that are kept.
+const N_KEPT_BYTES: usize = 64 << 20;
+/// Things that time ends or begins are seen at most so much later, milliseconds.
+const KEPT_MS: i64 = 60_000;
+
+/// A tile that was made, as long as nothing it shows changes.
+#[derive(Clone)]
+struct Kept {
+    version: u64,
+    made_at: Timestamp,
+    /// `None` for a tile without content.
+    tile: Option<(Bytes, String, usize, usize)>,
+}
+
+/// Tiles that were made for callers who see the whole city.
+#[derive(Default)]
+pub struct Tiles(Mutex<Shelf>);
+
+#[derive(Default)]
+struct Shelf {
+    tiles: HashMap<(Layer, [u32; 3]), Kept>,
+    n_bytes: usize,
+}
+
+impl Tiles {
+    fn find(&self, layer: Layer, at: [u32; 3], version: u64, now: Timestamp) -> Option<Kept> {
+        let shelf = self.0.lock().expect(POISON);
+        let kept = shelf.tiles.get(&(layer, at))?;
+        let is_fresh = kept.version == version && (0..KEPT_MS).contains(&(now.ms() - kept.made_at.ms()));
+        is_fresh.then(|| kept.clone())
+    }
+
+    fn keep(&self, layer: Layer, at: [u32; 3], kept: Kept) {
+        let size = |kept: &Kept| 128 + kept.tile.as_ref().map_or(0, |(bytes, ..)| bytes.len());
+        let mut shelf = self.0.lock().expect(POISON);
+        if shelf.n_bytes + size(&kept) > N_KEPT_BYTES {
+            *shelf = Shelf::default();
+        }
+        shelf.n_bytes += size(&kept);
+        if let Some(before) = shelf.tiles.insert((layer, at), kept) {
+            shelf.n_bytes -= size(&before);
+        }
+    }
+}
+
+/// What is drawn for whom.
+fn draw(
+    views: &Views,
+    city: &CityView,
+    layer: Layer,
+    at: [u32; 3],
+    division: Option<&DivisionCode>,
+) -> Result<Option<Tile>, TileError> {
+    let state = |id: &str| {
+        let register = views.register.read().expect(POISON);
+        let Some(device) = register.view.devices.get(id).cloned() else {
+            return (LiveState::Unknown, false);
+        };
+        let cadence_s = register.cadence_s(&device);
+        drop(register);
+        let seen = views.seen.read().expect(POISON).get(&device.id).copied();
+        let is_stale = Views::stale(crate::views::silence_limit(cadence_s), seen, views.now());
+        let state = match status(views, &device, cadence_s, seen) {
+            "abnormal" => LiveState::Abnormal,
+            "normal" => LiveState::Normal,
+            _ => LiveState::Unknown,
+        };
+        (state, is_stale)
+    };
+    let name = |kind: &EntityKind, code: &onemap_model::EntityCode| {
+        let register = views.register.read().expect(POISON);
+        let writing = register.view.entities.writing(kind, code)?;
+        Some(writing.name().to_owned())
+    };
+    let look = Look {
+        division,
+        at: Some(views.now()),
+        state: &state,
+        name: &name,
+    };
+    city.tile(layer, at, &look)
+}
+
+pub(crate) async fn tile(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path((layer, z, x, y)): Path<(String, u8, u32, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let scope = caller.require(Permission::View)?;
+    let layer = find_layer(&layer)?;
+    let division = scope.division.clone();
+    if division.is_some() && layer == Layer::Devices {
+        return Err(Problem::forbidden(
+            "the device layer is for the whole city; use the layer `live` or /api/v1/devices",
+        ));
+    }
+    let y = y
+        .strip_suffix(".mvt")
+        .and_then(|y| y.parse().ok())
+        .ok_or_else(|| {
+            Problem::bad_request("bad_tile", "a tile address is /tiles/{layer}/{z}/{x}/{y}.mvt")
+        })?;
+    let at = [u32::from(z), x, y];
+    let city = city(&views);
+    let now = views.now();
+    let version = city.tile_version(layer, at);
+    let is_shared = division.is_none() && layer != Layer::Live;
+    let known = is_shared
+        .then(|| views.tiles.find(layer, at, version, now))
+        .flatten();
+    let kept = match known {
+        Some(kept) => kept,
+        None => {
+            let reader = views.clone();
+            let made =
+                tokio::task::spawn_blocking(move || draw(&reader, &city, layer, at, division.as_ref()));
+            let tile = match made.await.map_err(|error| Problem::internal(&error))? {
+                Ok(tile) => tile,
+                Err(error @ (TileError::Zoom { .. } | TileError::Outside { .. })) => {
+                    return Err(Problem::bad_request("bad_tile", error.to_string()));
+                }
+                Err(error) => return Err(Problem::internal(&error)),
+            };
+            let tile = tile.map(|tile| (Bytes::from(tile.bytes), tile.etag, tile.n_dropped, tile.n_hidden));
+            let kept = Kept {
+                version,
+                made_at: now,
+                tile,
+            };
+            if is_shared {
+                views.tiles.keep(layer, at, kept.clone());
+            }
+            kept
+        }
+    };
+    let Some((bytes, etag, n_dropped, n_hidden)) = kept.tile else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    let cache = [
+        (header::ETAG, etag.clone()),
+        (header::CACHE_CONTROL, "private, no-cache".to_owned()),
+    ];
+    if headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|v| v.as_bytes() == etag.as_bytes())
+    {
+        return Ok((StatusCode::NOT_MODIFIED, cache).into_response());
+    }
+    let said = [
+        (
+            header::CONTENT_TYPE,
+            "application/vnd.mapbox-vector-tile".to_owned(),
+        ),
+        (HeaderName::from_static("onemap-dropped"), n_dropped.to_string()),
+        (HeaderName::from_static("onemap-gathered"), n_hidden.to_string()),
+    ];
+    Ok((said, cache, bytes).into_response())
+}
+
+fn find_layer(name: &str) -> Result<Layer, Problem> {
+    name.parse()
+        .map_err(|_| Problem::not_found("unknown_layer", format!("no map layer is called `{name}`")))
+}
+
+pub(crate) async fn tilejson(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(file): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Problem> {
+    caller.require(Permission::View)?;
+    let layer = find_layer(file.strip_suffix(".json").unwrap_or(&file))?;
+    let host = headers
+        .get(header::HOST)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("localhost");
+    let base = format!("http://{host}");
+    let city = city(&views);
+    let made = tokio::task::spawn_blocking(move || city.tilejson(layer, &base));
+    Ok(Json(made.await.map_err(|error| Problem::internal(&error))?))
+}

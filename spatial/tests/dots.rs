@@ -1,0 +1,286 @@
+//! Tiles of layers that hold any number of things: counts, worst states, sizes, versions, valid polygons.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Feature, decode, tiles_over};
+use geo::Validation;
+use onemap_model::{Device, DivisionCode, Entity, Timestamp};
+use onemap_spatial::{CityMap, CityView, Layer, LiveState, Look, MAX_ZOOM, Tile};
+use serde_json::json;
+
+const WINDOW: [f64; 4] = [101.70, 36.55, 101.85, 36.68];
+
+struct Chance(u64);
+
+impl Chance {
+    fn part(&mut self) -> f64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as f64 / (1u64 << 31) as f64
+    }
+    fn place(&mut self) -> [f64; 2] {
+        let [w, s, e, n] = WINDOW;
+        [w + self.part() * (e - w), s + self.part() * (n - s)]
+    }
+}
+
+fn component(code: &str, at: [f64; 2]) -> Entity {
+    serde_json::from_value(json!({
+        "code": code, "kind": "component", "name": "灯", "attributes": {"class": "路灯"}, "stratum": "above",
+        "geometry": {"type": "Point", "coordinates": at},
+    }))
+    .unwrap()
+}
+
+fn count(feature: &Feature) -> usize {
+    feature.properties.get("count").map_or(1, |n| n.parse().unwrap())
+}
+
+fn tiles(view: &CityView, layer: Layer, zoom: u8, look: &Look<'_>) -> Vec<Tile> {
+    let all = tiles_over(WINDOW, zoom);
+    all.iter()
+        .filter_map(|(x, y)| view.tile(layer, [u32::from(zoom), *x, *y], look).unwrap())
+        .collect()
+}
+
+#[test]
+fn every_component_is_counted_at_every_zoom_and_tiles_keep_to_their_size() {
+    let mut chance = Chance(3);
+    let mut map = CityMap::new();
+    for i in 0..60_000 {
+        // Half of them in one street.
+        let mut at = chance.place();
+        if i % 2 == 0 {
+            at = [101.77 + chance.part() * 0.004, 36.62 + chance.part() * 0.003];
+        }
+        map.put_entity(&component(&format!("c{i}"), at)).unwrap();
+    }
+    let view = map.view();
+    for zoom in [6, 9, 11, 12, 13, 14, MAX_ZOOM] {
+        let (mut n, mut n_features) = (0, 0);
+        for tile in tiles(&view, Layer::Components, zoom, &Look::default()) {
+            assert!(tile.bytes.len() <= 500_000, "{}", tile.bytes.len());
+            let features = &decode(&tile.bytes)["components"];
+            assert!(zoom > 12 || features.len() <= 64 * 64);
+            let counted: usize = features.iter().map(count).sum();
+            assert_eq!(counted, features.len() + tile.n_hidden);
+            assert_eq!(tile.n_dropped, 0);
+            n += counted;
+            n_features += features.len();
+            assert!(
+                features
+                    .iter()
+                    .all(|f| f.properties["class"] == "路灯" && f.properties["stratum"] == "above")
+            );
+        }
+        assert_eq!(n, 60_000, "zoom {zoom}");
+        assert!(zoom < 16 || n_features > 55_000, "{n_features}");
+    }
+    assert!(
+        tiles(&view, Layer::Components, 5, &Look::default()).is_empty(),
+        "below its zoom"
+    );
+}
+
+#[test]
+fn what_is_wrong_is_seen_through_every_cluster() {
+    let mut map = CityMap::new();
+    let mut chance = Chance(5);
+    for i in 0..3000 {
+        let [lon, lat] = chance.place();
+        let device =
+            json!({"id": format!("d{i}"), "name": "", "kind": "well", "position": {"lon": lon, "lat": lat}});
+        map.put_device(&serde_json::from_value::<Device>(device).unwrap());
+    }
+    let view = map.view();
+    let state = |id: &str| match id {
+        "d77" | "d1234" => (LiveState::Abnormal, false),
+        "d5" | "d6" | "d7" => (LiveState::Unknown, true),
+        _ => (LiveState::Normal, false),
+    };
+    let look = Look {
+        state: &state,
+        ..Look::default()
+    };
+    for zoom in [0, 5, 8, 10, 12, 14, 16] {
+        let mut n = [0usize; 3];
+        let mut n_abnormal_shown = 0;
+        for tile in tiles(&view, Layer::Live, zoom, &look) {
+            for feature in &decode(&tile.bytes)["live"] {
+                let states = ["abnormal", "unknown", "normal"];
+                let own = |i: usize| match count(feature) {
+                    1 => usize::from(feature.properties["state"] == states[i]),
+                    _ => feature.properties[states[i]].parse().unwrap(),
+                };
+                let worst = (0..3).find(|i| own(*i) > 0).unwrap();
+                assert_eq!(feature.properties["state"], states[worst]);
+                assert_eq!((0..3).map(own).sum::<usize>(), count(feature));
+                if worst == 0 {
+                    n_abnormal_shown += 1;
+                    assert!(["d77", "d1234"].contains(&feature.properties["id"].as_str()));
+                }
+                (0..3).for_each(|i| n[i] += own(i));
+            }
+        }
+        assert_eq!(n, [2, 3, 2995], "zoom {zoom}");
+        assert!((1..=2).contains(&n_abnormal_shown));
+    }
+    // Nothing is known without somebody who knows.
+    for tile in tiles(&view, Layer::Live, 12, &Look::default()) {
+        assert!(
+            decode(&tile.bytes)["live"]
+                .iter()
+                .all(|f| f.properties["state"] == "unknown")
+        );
+    }
+}
+
+#[test]
+fn a_tile_has_another_version_only_when_something_in_it_changes() {
+    let mut map = CityMap::new();
+    map.put_entity(&component("a", [101.7500, 36.6000])).unwrap();
+    map.put_entity(&component("b", [101.8000, 36.6000])).unwrap();
+    let at = |lon: f64, zoom: u8| {
+        let (x, y) = tiles_over([lon, 36.6, lon, 36.6], zoom)[0];
+        [u32::from(zoom), x, y]
+    };
+    let versions = |map: &CityMap| {
+        let view = map.view();
+        [at(101.75, 14), at(101.80, 14), at(101.80, 16), at(101.75, 3)]
+            .map(|tile| view.tile_version(Layer::Components, tile))
+    };
+    let before = versions(&map);
+    let etag = |map: &CityMap| {
+        map.view()
+            .tile(Layer::Components, at(101.75, 14), &Look::default())
+            .unwrap()
+            .unwrap()
+            .etag
+    };
+    let first = etag(&map);
+    map.put_entity(&component("b", [101.8001, 36.6000])).unwrap();
+    let after = versions(&map);
+    assert!(
+        before[0] == after[0] && before[1] < after[1] && before[2] < after[2] && before[3] < after[3],
+        "{before:?} {after:?}"
+    );
+    assert_eq!(etag(&map), first);
+    // It goes from one tile to another: both change. A device changes neither.
+    map.put_entity(&component("b", [101.7501, 36.6000])).unwrap();
+    let moved = versions(&map);
+    assert!(after[0] < moved[0] && after[1] < moved[1]);
+    assert_ne!(etag(&map), first);
+    let device = json!({"id": "d", "name": "", "kind": "well", "position": {"lon": 101.75, "lat": 36.6}});
+    map.put_device(&serde_json::from_value::<Device>(device).unwrap());
+    assert_eq!(versions(&map), moved);
+    assert!(map.remove_entity(&onemap_model::EntityKind::Component, "b"));
+    assert!(moved[0] < versions(&map)[0]);
+    assert_eq!(etag(&map), first);
+}
+
+#[test]
+fn polygons_and_lines_of_hazards_and_pipes_are_valid_after_snapping() {
+    let mut chance = Chance(9);
+    let mut map = CityMap::new();
+    for i in 0..3000 {
+        let [x, y] = chance.place();
+        let far = 0.0002 + chance.part() * 0.004;
+        // Stars with narrow rays: what snapping breaks.
+        let ring: Vec<[f64; 2]> = (0..24)
+            .map(|k| {
+                let angle = f64::from(k % 24) * std::f64::consts::TAU / 24.0;
+                let r = far
+                    * if k % 2 == 0 {
+                        1.0
+                    } else {
+                        0.02 + 0.3 * chance.part()
+                    };
+                [x + r * angle.cos(), y + r * angle.sin()]
+            })
+            .collect();
+        let closed: Vec<_> = ring.iter().chain(&ring[..1]).collect();
+        let hazard = json!({"code": format!("h{i}"), "kind": "hazard", "name": "", "geometry": {"type": "Polygon", "coordinates": [closed]}});
+        map.put_entity(&serde_json::from_value(hazard).unwrap()).unwrap();
+        let pipe = json!({"code": format!("p{i}"), "kind": "pipe", "name": "", "stratum": "below", "geometry": {"type": "LineString", "coordinates": ring}});
+        map.put_entity(&serde_json::from_value(pipe).unwrap()).unwrap();
+    }
+    let view = map.view();
+    let mut n_polygons = 0;
+    for zoom in 9..=15 {
+        for tile in tiles(&view, Layer::Hazards, zoom, &Look::default()) {
+            for feature in &decode(&tile.bytes)["hazards"] {
+                let polygons = feature.polygons();
+                assert!(polygons.is_valid(), "{:?}", polygons.validation_errors());
+                n_polygons += 1;
+            }
+            assert!(tile.bytes.len() <= 500_000);
+        }
+    }
+    assert!(n_polygons > 20_000, "{n_polygons}");
+    for tile in tiles(&view, Layer::Pipes, 14, &Look::default()) {
+        for feature in &decode(&tile.bytes)["pipes"] {
+            assert!(
+                feature
+                    .paths
+                    .iter()
+                    .all(|path| path.len() > 1 && path.windows(2).all(|w| w[0] != w[1]))
+            );
+            assert_eq!(feature.properties["stratum"], "below");
+        }
+    }
+}
+
+#[test]
+fn a_tile_shows_what_its_viewer_may_see_when_it_is_there() {
+    let mut map = CityMap::new();
+    let mut put = |code: &str, more: serde_json::Value| {
+        let mut entity = serde_json::to_value(component(code, [101.75, 36.6])).unwrap();
+        entity
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        map.put_entity(&serde_json::from_value(entity).unwrap()).unwrap();
+    };
+    put("east", json!({"division": "630102001"}));
+    put("west", json!({"division": "630104"}));
+    put(
+        "gone",
+        json!({"division": "630102", "valid_to": "2020-01-01T00:00:00Z"}),
+    );
+    let view = map.view();
+    let (x, y) = tiles_over([101.75, 36.6, 101.75, 36.6], 16)[0];
+    let seen = |look: &Look<'_>| {
+        let tile = view.tile(Layer::Components, [16, x, y], look).unwrap().unwrap();
+        decode(&tile.bytes)["components"].iter().map(count).sum::<usize>()
+    };
+    let division = DivisionCode::new("630102").unwrap();
+    let at = Some(Timestamp::parse("2026-11-26T00:00:00Z").unwrap());
+    assert_eq!(seen(&Look::default()), 3);
+    assert_eq!(
+        seen(&Look {
+            at,
+            ..Look::default()
+        }),
+        2
+    );
+    assert_eq!(
+        seen(&Look {
+            at,
+            division: Some(&division),
+            ..Look::default()
+        }),
+        1
+    );
+    let name = |_: &onemap_model::EntityKind, code: &onemap_model::EntityCode| Some(format!("名{code}"));
+    let look = Look {
+        at,
+        division: Some(&division),
+        name: &name,
+        ..Look::default()
+    };
+    let tile = view.tile(Layer::Components, [16, x, y], &look).unwrap().unwrap();
+    assert_eq!(decode(&tile.bytes)["components"][0].properties["name"], "名east");
+}
