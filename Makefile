@@ -1,6 +1,6 @@
 # onemap: `make run` shows the demo city, `make test` is what CI runs.
 .DEFAULT_GOAL := help
-.PHONY: help run build screen test proof check bench bench-ingest bench-history fuzz need-rust need-node clean-demo
+.PHONY: help run build screen test proof check bench bench-ingest bench-history bench-map fuzz need-rust need-node clean-demo
 SHELL := /bin/bash
 
 CARGO ?= cargo
@@ -43,6 +43,10 @@ bench-ingest: need-rust ## the front door beside mosquitto and VictoriaMetrics: 
 bench-history: need-rust ## history beside VictoriaMetrics, InfluxDB and PostgreSQL: the table of docs/benchmarks.md, 10 minutes
 	$(CARGO) build --release --locked -p onemap -p onemap-store --bins --examples
 	python3 benches/history.py $(ARGS)
+
+bench-map: need-rust ## the map's indexes beside PostGIS: the table of docs/benchmarks.md, 5 minutes (Debian's postgresql-15-postgis-3)
+	$(CARGO) build --release --locked -p onemap-spatial --example ground
+	python3 benches/map.py $(ARGS)
 
 fuzz: need-rust ## fuzz the decoders, a minute each (needs cargo-fuzz and a C++ compiler; fuzz/README.md)
 	./fuzz/run.sh

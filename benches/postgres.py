@@ -61,6 +61,20 @@ class Connection:
         self.send(b"Q", text.encode() + b"\0")
         return self.until_ready()
 
+    def value(self, text):
+        """The first column of the last row of an answer, as text."""
+        self.send(b"Q", text.encode() + b"\0")
+        found = None
+        while True:
+            kind, body = self.message()
+            if kind == b"E":
+                sys.exit(f"PostgreSQL: {body.decode(errors='replace')}")
+            if kind == b"D":
+                length = struct.unpack("!i", body[2:6])[0]
+                found = body[6:6 + length].decode()
+            if kind == b"Z":
+                return found
+
     def copy(self, into, body):
         self.run(f"COPY {into} FROM STDIN")
         self.send(b"d", body)
@@ -70,6 +84,7 @@ class Connection:
 
 class Postgres:
     name = "PostgreSQL"
+    schema = SCHEMA
 
     def __init__(self, folder):
         self.folder, self.ids, self.process = folder / "postgres", {}, None
@@ -84,7 +99,7 @@ class Postgres:
         with open(self.data / "postgresql.conf", "a") as config:
             config.write(CONFIG + f"unix_socket_directories = '{self.base}'\n")
         self.start()
-        self.connection.run(SCHEMA)
+        self.connection.run(self.schema)
 
     def as_user(self, command):
         subprocess.run(self.user_command(command), check=True, stdout=subprocess.DEVNULL, cwd="/")

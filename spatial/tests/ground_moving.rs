@@ -17,7 +17,7 @@ use onemap_spatial::ground::{
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 50, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn movers_answer_as_brute_force_does(seed in any::<u64>(), n in 1u32..1_500) {

@@ -85,7 +85,7 @@ impl Boxes {
         mut distance_m: impl FnMut(u32) -> Option<f64>,
     ) -> Vec<Neighbour> {
         let origin = Origin::at(to);
-        let mut nearest = Nearest::new(k.min(self.len()));
+        let mut nearest = Nearest::new(k.min(self.len()), true);
         let mut queue = BinaryHeap::new();
         for (item, extent) in &self.0.fresh {
             queue.push(Waiting::new(origin.least_to(extent), usize::MAX, *item));
@@ -228,6 +228,10 @@ impl Run for Tree {
         entry.0
     }
 
+    fn repeats(&self) -> bool {
+        true
+    }
+
     fn bytes(&self) -> usize {
         (self.item.capacity() + self.by_item.capacity() + self.levels.capacity()) * 4
             + self.boxes.capacity() * size_of::<Extent>()
@@ -258,17 +262,24 @@ impl Tree {
         if !self.boxes.last().is_some_and(|root| root.meets(extent)) {
             return;
         }
-        let mut waiting: Vec<(u32, u32)> = vec![(self.boxes.len() as u32 - 1, self.levels.len() as u32 - 1)];
-        while let Some((node, level)) = waiting.pop() {
+        // A level leaves at most 15 nodes behind, and there are at most 8.
+        let mut waiting = [(0u32, 0u32); 8 * N_CHILDREN];
+        waiting[0] = (self.boxes.len() as u32 - 1, self.levels.len() as u32 - 1);
+        let mut n = 1;
+        while n > 0 {
+            n -= 1;
+            let (node, level) = waiting[n];
             if level == 0 {
                 each(node);
                 continue;
             }
             for child in self.children_on(node as usize, level as usize) {
                 if self.boxes[child].meets(extent) {
-                    match level {
-                        1 => each(child as u32),
-                        _ => waiting.push((child as u32, level - 1)),
+                    if level == 1 {
+                        each(child as u32);
+                    } else {
+                        waiting[n] = (child as u32, level - 1);
+                        n += 1;
                     }
                 }
             }

@@ -185,37 +185,49 @@ impl Share<'_> {
     /// included.
     #[inline]
     pub(crate) fn covers(&self, west: i64, south: i64, p: Vertex) -> bool {
-        let (x, y) = (i64::from(p.lon), i64::from(p.lat));
-        let mut inside = self.corner;
-        for edge in self.edges {
-            let (low_x, low_y) = (i64::from(edge.low.lon), i64::from(edge.low.lat));
-            let (high_x, high_y) = (i64::from(edge.high.lon), i64::from(edge.high.lat));
-            let (wide, tall) = (high_x - low_x, high_y - low_y);
-            if low_y <= y && y <= high_y {
-                let (up, across) = (wide * (y - low_y), tall * (x - low_x));
-                if up == across && low_x.min(high_x) <= x && x <= low_x.max(high_x) {
-                    return true;
-                }
-                if y < high_y {
-                    // The way along the latitude, from half a step west of the cell to the point.
-                    let (up, start) = (2 * up, tall * (2 * west - 1 - 2 * low_x));
-                    let east_of_start = up > start || (up == start && wide > 0);
-                    let east_of_point = up > 2 * across;
-                    inside ^= east_of_start != east_of_point;
-                }
+        covers_in_cell(self.corner, self.edges.iter().copied(), west, south, p)
+    }
+}
+
+/// The same for edges that come one by one.
+#[inline]
+pub(crate) fn covers_in_cell(
+    corner: bool,
+    edges: impl Iterator<Item = Edge>,
+    west: i64,
+    south: i64,
+    p: Vertex,
+) -> bool {
+    let (x, y) = (i64::from(p.lon), i64::from(p.lat));
+    let mut inside = corner;
+    for edge in edges {
+        let (low_x, low_y) = (i64::from(edge.low.lon), i64::from(edge.low.lat));
+        let (high_x, high_y) = (i64::from(edge.high.lon), i64::from(edge.high.lat));
+        let (wide, tall) = (high_x - low_x, high_y - low_y);
+        if low_y <= y && y <= high_y {
+            let (up, across) = (wide * (y - low_y), tall * (x - low_x));
+            if up == across && low_x.min(high_x) <= x && x <= low_x.max(high_x) {
+                return true;
             }
-            if (low_x >= west) != (high_x >= west) {
-                // The way along the western edge, from the corner to the latitude.
-                let at = tall * (2 * west - 1 - 2 * low_x);
-                let above = |y: i64| match wide > 0 {
-                    true => at > 2 * wide * (y - low_y),
-                    false => at < 2 * wide * (y - low_y),
-                };
-                inside ^= above(south) != above(y);
+            if y < high_y {
+                // The way along the latitude, from half a step west of the cell to the point.
+                let (up, start) = (2 * up, tall * (2 * west - 1 - 2 * low_x));
+                let east_of_start = up > start || (up == start && wide > 0);
+                let east_of_point = up > 2 * across;
+                inside ^= east_of_start != east_of_point;
             }
         }
-        inside
+        if (low_x >= west) != (high_x >= west) {
+            // The way along the western edge, from the corner to the latitude.
+            let at = tall * (2 * west - 1 - 2 * low_x);
+            let above = |y: i64| match wide > 0 {
+                true => at > 2 * wide * (y - low_y),
+                false => at < 2 * wide * (y - low_y),
+            };
+            inside ^= above(south) != above(y);
+        }
     }
+    inside
 }
 
 fn edges_of(polygon: &Polygon) -> impl Iterator<Item = Edge> {
@@ -228,6 +240,23 @@ fn edges_of(polygon: &Polygon) -> impl Iterator<Item = Edge> {
 }
 
 impl Edge {
+    /// As four words, and back.
+    pub(crate) fn words(&self) -> [u32; 4] {
+        [self.low.lon, self.low.lat, self.high.lon, self.high.lat].map(|n| n as u32)
+    }
+
+    #[inline]
+    pub(crate) fn of_words(words: &[u32]) -> Self {
+        let v = |i: usize| Vertex {
+            lon: words[i] as i32,
+            lat: words[i + 1] as i32,
+        };
+        Self {
+            low: v(0),
+            high: v(2),
+        }
+    }
+
     fn longitudes(&self) -> (i32, i32) {
         (self.low.lon.min(self.high.lon), self.low.lon.max(self.high.lon))
     }

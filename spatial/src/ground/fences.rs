@@ -116,19 +116,32 @@ pub struct FenceEvent {
 #[derive(Debug, Default)]
 pub struct Fences {
     motion: Motion,
+    /// Which slots cover a point.
     index: AreaIndex,
-    fences: HashMap<u32, Held, FixedState>,
+    /// Slots are used again; what is asked at every sighting is apart from the polygons.
+    rules: Vec<Rules>,
+    /// The groups of each slot once more: few bytes that are read for every fence around.
+    groups: Vec<u64>,
+    polygons: Vec<Vec<Polygon>>,
+    free: Vec<u32>,
+    slots: HashMap<u32, u32, FixedState>,
     objects: HashMap<u32, Object, FixedState>,
     /// Counts the changes of fences.
     version: u64,
     found: Vec<u32>,
     stays: Vec<Stay>,
+    changes: Vec<(Crossing, u32)>,
 }
 
-#[derive(Debug)]
-struct Held {
-    fence: Fence,
-    version: u64,
+/// What a fence wants, as it is asked at every sighting.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    number: u32,
+    groups: u64,
+    hysteresis_m: f64,
+    dwell_ms: Option<i64>,
+    /// The version that it came with.
+    since: u64,
 }
 
 #[derive(Debug)]
@@ -138,19 +151,21 @@ struct Object {
     doubted: Option<Sighting>,
     groups: u64,
     sequence: u64,
-    /// Cell and version of the fences with which its stays cannot change; a cell that is none otherwise.
-    settled: (u64, u64),
+    /// Version of the fences that the stays were worked out with.
+    version: u64,
+    /// The cell in which, with that version, the stays cannot change.
+    settled: u64,
     next_dwell_ms: i64,
-    /// By fence.
+    /// By slot.
     stays: Vec<Stay>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Stay {
-    fence: u32,
-    version: u64,
-    since_ms: i64,
+    slot: u32,
+    /// Whether the dwell was told of, or need not be.
     told: bool,
+    since_ms: i64,
 }
 
 /// No cell: a row beyond the grid.
@@ -167,27 +182,50 @@ impl Fences {
 
     /// Number of fences.
     pub fn len(&self) -> usize {
-        self.fences.len()
+        self.slots.len()
     }
 
     /// Whether there is no fence.
     pub fn is_empty(&self) -> bool {
-        self.fences.is_empty()
+        self.slots.is_empty()
     }
 
     /// Adds or replaces a fence.
     pub fn put(&mut self, number: u32, fence: Fence) {
-        self.version += 1;
-        self.index.put(number, &fence.polygons);
-        let version = self.version;
-        self.fences.insert(number, Held { fence, version });
+        self.remove(number);
+        let rules = Rules {
+            number,
+            groups: fence.groups,
+            hysteresis_m: fence.hysteresis_m,
+            dwell_ms: fence.dwell_ms,
+            since: self.version,
+        };
+        let slot = self.free.pop().unwrap_or(self.rules.len() as u32);
+        self.index.put(slot, &fence.polygons);
+        self.slots.insert(number, slot);
+        if slot as usize == self.rules.len() {
+            self.rules.push(rules);
+            self.groups.push(rules.groups);
+            self.polygons.push(fence.polygons);
+        } else {
+            self.rules[slot as usize] = rules;
+            self.groups[slot as usize] = rules.groups;
+            self.polygons[slot as usize] = fence.polygons;
+        }
     }
 
     /// Removes a fence; `false` when it was not there.
     pub fn remove(&mut self, number: u32) -> bool {
         self.version += 1;
-        self.index.remove(number);
-        self.fences.remove(&number).is_some()
+        let Some(slot) = self.slots.remove(&number) else {
+            return false;
+        };
+        self.index.remove(slot);
+        self.groups[slot as usize] = 0;
+        self.rules[slot as usize].since = self.version;
+        self.polygons[slot as usize] = Vec::new();
+        self.free.push(slot);
+        true
     }
 
     /// Forgets an object: its next sighting is its first, with sequence 1.
@@ -197,13 +235,15 @@ impl Fences {
 
     /// The fences that an object was last known to be in, by number, with the time of its entry.
     pub fn stays_of(&self, object: u32) -> impl Iterator<Item = (u32, i64)> {
-        let stays = self.objects.get(&object).into_iter().flat_map(|o| &o.stays);
-        let held = stays.filter(|stay| {
-            self.fences
-                .get(&stay.fence)
-                .is_some_and(|f| f.version == stay.version)
-        });
-        held.map(|stay| (stay.fence, stay.since_ms))
+        let object = self.objects.get(&object);
+        let mut stays: Vec<(u32, i64)> = object
+            .into_iter()
+            .flat_map(|object| object.stays.iter().map(|stay| (stay, object.version)))
+            .filter(|(stay, version)| self.rules[stay.slot as usize].since <= *version)
+            .map(|(stay, _)| (self.rules[stay.slot as usize].number, stay.since_ms))
+            .collect();
+        stays.sort_unstable();
+        stays.into_iter()
     }
 
     /// Memory of the cells in bytes, about.
@@ -255,70 +295,67 @@ impl Fences {
         };
         (object.newest_ms, object.at) = (seen.at_ms, seen.at);
         let cell = AreaIndex::cell_of(seen.at);
-        let settled = object.settled == (cell, self.version) && object.groups == seen.groups;
-        if settled && seen.at_ms < object.next_dwell_ms {
+        let (version, same_groups) = (self.version, object.groups == seen.groups);
+        let known = object.version == version && same_groups;
+        if known && object.settled == cell && seen.at_ms < object.next_dwell_ms {
             return;
         }
         let mut lasting = !self.index.at(seen.at, &mut self.found);
-        object.groups = seen.groups;
-        let mut tell = |sequence: &mut u64, fence, crossing| {
-            *sequence += 1;
-            events.push(FenceEvent {
-                object: seen.object,
-                sequence: *sequence,
-                fence,
-                crossing,
-                at_ms: seen.at_ms,
-                at: seen.at,
-            });
+        let rules = &self.rules;
+        self.found
+            .retain(|slot| rules[*slot as usize].groups & seen.groups != 0);
+        let same = || {
+            object
+                .stays
+                .iter()
+                .map(|stay| stay.slot)
+                .eq(self.found.iter().copied())
         };
+        if known && seen.at_ms < object.next_dwell_ms && same() {
+            object.settled = if lasting { cell } else { UNSETTLED };
+            return;
+        }
         self.stays.clear();
-        for stay in &object.stays {
-            let Some(held) = self
-                .fences
-                .get(&stay.fence)
-                .filter(|held| held.version == stay.version)
-            else {
-                continue;
+        self.changes.clear();
+        let valid = |stay: &&Stay| rules[stay.slot as usize].since <= object.version;
+        for stay in object.stays.iter().filter(valid) {
+            let own = &rules[stay.slot as usize];
+            let polygons = &self.polygons[stay.slot as usize];
+            let kept = || {
+                let watched = own.groups & seen.groups != 0 && own.hysteresis_m > 0.0;
+                watched && region::polygons_distance_m(seen.at, polygons) <= own.hysteresis_m
             };
-            let watched = held.fence.groups & seen.groups != 0;
-            let covered = watched && self.found.binary_search(&stay.fence).is_ok();
-            let kept =
-                || region::polygons_distance_m(seen.at, &held.fence.polygons) <= held.fence.hysteresis_m;
-            if covered {
+            if self.found.binary_search(&stay.slot).is_ok() {
                 self.stays.push(*stay);
-            } else if watched && held.fence.hysteresis_m > 0.0 && kept() {
+            } else if kept() {
                 lasting = false;
                 self.stays.push(*stay);
             } else {
-                tell(&mut object.sequence, stay.fence, Crossing::Exit);
+                self.changes.push((Crossing::Exit, own.number));
             }
         }
         let n_kept = self.stays.len();
-        for fence in &self.found {
-            let Some(held) = self.fences.get(fence) else {
-                continue;
-            };
-            let known = self.stays[..n_kept].binary_search_by_key(fence, |stay| stay.fence);
-            if known.is_err() && held.fence.groups & seen.groups != 0 {
-                tell(&mut object.sequence, *fence, Crossing::Enter);
+        for slot in &self.found {
+            let stays = &self.stays[..n_kept];
+            if stays.binary_search_by_key(slot, |stay| stay.slot).is_err() {
+                let own = &rules[*slot as usize];
+                self.changes.push((Crossing::Enter, own.number));
                 self.stays.push(Stay {
-                    fence: *fence,
-                    version: held.version,
+                    slot: *slot,
+                    told: own.dwell_ms.is_none(),
                     since_ms: seen.at_ms,
-                    told: held.fence.dwell_ms.is_none(),
                 });
             }
         }
         if n_kept < self.stays.len() {
-            self.stays.sort_unstable_by_key(|stay| stay.fence);
+            self.stays.sort_unstable_by_key(|stay| stay.slot);
         }
         object.next_dwell_ms = i64::MAX;
         for stay in self.stays.iter_mut().filter(|stay| !stay.told) {
-            let dwell = self.fences.get(&stay.fence).and_then(|held| held.fence.dwell_ms);
-            let due = stay.since_ms.saturating_add(dwell.unwrap_or(i64::MAX));
+            let own = &rules[stay.slot as usize];
+            let due = stay.since_ms.saturating_add(own.dwell_ms.unwrap_or(i64::MAX));
             if due <= seen.at_ms {
-                tell(&mut object.sequence, stay.fence, Crossing::Dwell);
+                self.changes.push((Crossing::Dwell, own.number));
                 stay.told = true;
             } else {
                 object.next_dwell_ms = object.next_dwell_ms.min(due);
@@ -326,11 +363,21 @@ impl Fences {
         }
         object.stays.clear();
         object.stays.extend_from_slice(&self.stays);
-        object.settled = if lasting {
-            (cell, self.version)
-        } else {
-            (UNSETTLED, 0)
-        };
+        object.groups = seen.groups;
+        object.version = version;
+        object.settled = if lasting { cell } else { UNSETTLED };
+        self.changes.sort_unstable();
+        for (crossing, fence) in self.changes.drain(..) {
+            object.sequence += 1;
+            events.push(FenceEvent {
+                object: seen.object,
+                sequence: object.sequence,
+                fence,
+                crossing,
+                at_ms: seen.at_ms,
+                at: seen.at,
+            });
+        }
     }
 }
 
@@ -342,7 +389,8 @@ impl Object {
             doubted: None,
             groups: seen.groups,
             sequence: 0,
-            settled: (UNSETTLED, 0),
+            version: 0,
+            settled: UNSETTLED,
             next_dwell_ms: i64::MAX,
             stays: Vec::new(),
         }

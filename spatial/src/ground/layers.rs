@@ -19,6 +19,8 @@ pub(crate) trait Run {
     /// The slots of an item's entries.
     fn slots_of(&self, item: u32) -> &[u32];
     fn item(entry: &Self::Entry) -> u32;
+    /// Whether an item has several entries.
+    fn repeats(&self) -> bool;
     fn bytes(&self) -> usize;
 }
 
@@ -118,6 +120,12 @@ impl<R: Run> Layers<R> {
 
     pub(crate) fn len(&self) -> usize {
         self.fresh.len() + self.runs.iter().map(Sealed::n_held).sum::<usize>()
+    }
+
+    /// Whether an item may have several entries.
+    pub(crate) fn repeats(&self) -> bool {
+        let n = self.runs.len() + usize::from(!self.fresh.is_empty());
+        n > 1 || self.fresh.len() > 1 || self.runs.first().is_some_and(|sealed| sealed.run.repeats())
     }
 
     pub(crate) fn insert(&mut self, entry: R::Entry) {

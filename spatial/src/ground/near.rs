@@ -16,15 +16,24 @@ pub struct Neighbour {
 #[derive(Debug)]
 pub(crate) struct Nearest {
     k: usize,
+    /// Whether an item may be offered twice.
+    repeats: bool,
     found: Vec<(f64, u32)>,
 }
 
 impl Nearest {
-    /// `limit` is the haversine that nothing may be beyond.
-    pub(crate) fn new(k: usize) -> Self {
+    pub(crate) fn new(k: usize, repeats: bool) -> Self {
         Self {
             k,
+            repeats,
             found: Vec::with_capacity(k.min(1024)),
+        }
+    }
+
+    /// Forgets what a search that gave up has found, where it would be offered a second time unnoticed.
+    pub(crate) fn start_again(&mut self) {
+        if !self.repeats {
+            self.found.clear();
         }
     }
 
@@ -48,7 +57,9 @@ impl Nearest {
     }
 
     fn insert(&mut self, haversine: f64, item: u32) -> bool {
-        if let Some(known) = self.found.iter().position(|(_, known)| *known == item) {
+        let mut found = self.found.iter();
+        let known = self.repeats.then(|| found.position(|(_, known)| *known == item));
+        if let Some(known) = known.flatten() {
             if self.found[known].0 <= haversine {
                 return false;
             }

@@ -113,7 +113,7 @@ impl Points {
     /// item counts once, with its nearest point.
     pub fn nearest(&self, to: Vertex, k: usize, mut keep: impl FnMut(Point) -> bool) -> Vec<Neighbour> {
         let origin = Origin::at(to);
-        let mut nearest = Nearest::new(k.min(self.len()));
+        let mut nearest = Nearest::new(k.min(self.len()), self.0.repeats());
         for point in &self.0.fresh {
             let haversine = origin.haversine(point.at);
             if haversine <= nearest.bound() && keep(*point) {

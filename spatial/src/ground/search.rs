@@ -29,11 +29,15 @@ impl<K: FnMut(Point) -> bool> Search<'_, K> {
         if run.len() <= N_SMALL_RUN {
             self.look(0..run.len(), (i64::MAX, i64::MAX));
         } else if !self.by_rings() {
+            self.nearest.start_again();
             self.by_pages();
         }
     }
 
-    fn look(&mut self, slots: std::ops::Range<usize>, (tall, wide): (i64, i64)) {
+    /// Offers the points of some slots that are at most so many steps of latitude and longitude away.
+    fn look(&mut self, slots: std::ops::Range<usize>, (mut tall, mut wide): (i64, i64)) {
+        // How far to look is worked out again when the bound has become much smaller.
+        let mut worked_out = f64::INFINITY;
         let run = &*self.sealed.run;
         let at = self.origin.at;
         let columns = run.lon[slots.clone()].iter().zip(&run.lat[slots.clone()]);
@@ -46,8 +50,12 @@ impl<K: FnMut(Point) -> bool> Search<'_, K> {
             let haversine = self.origin.haversine(Vertex { lon: *lon, lat: *lat });
             if haversine <= self.nearest.bound() && self.sealed.holds(slot as u32) {
                 let point = run.entry(slot as u32);
-                if (self.keep)(point) {
-                    self.nearest.offer(haversine, point.item);
+                if (self.keep)(point) && self.nearest.offer(haversine, point.item) {
+                    let bound = self.nearest.bound();
+                    if bound < worked_out * 0.7 && bound < 0.01 {
+                        worked_out = bound;
+                        (tall, wide) = self.origin.reach_within(bound, (tall, wide));
+                    }
                 }
             }
         }

@@ -15,7 +15,7 @@ const N_OFFSETS: usize = (1 << (2 * PAGE_BITS)) + 1;
 /// Pages with fewer points are searched without offsets.
 const N_LEAST_FOR_OFFSETS: usize = 1024;
 /// Points that share a cell with a point, on the average over the points.
-const N_IN_A_CELL: usize = 32;
+const N_IN_A_CELL: usize = 12;
 /// Cells may be 2^11 to 2^24 steps wide: 23 m to 186 km.
 const SHIFTS: std::ops::Range<u32> = 11..24;
 /// Cells a side that a polygon is cut into, at most.
@@ -30,6 +30,7 @@ pub(crate) struct Segment {
     kind: Vec<u8>,
     /// Slots by (item, slot).
     by_item: Vec<u32>,
+    repeats: bool,
     pub(super) extent: Extent,
     /// Cells are `2^shift` steps wide.
     pub(super) shift: u32,
@@ -72,6 +73,7 @@ impl Run for Segment {
             item: order.iter().map(|(_, i)| points[*i as usize].item).collect(),
             kind: order.iter().map(|(_, i)| points[*i as usize].kind).collect(),
             by_item: Vec::new(),
+            repeats: false,
             extent,
             shift,
             pages,
@@ -84,6 +86,8 @@ impl Run for Segment {
         segment
             .by_item
             .sort_unstable_by_key(|slot| (item[*slot as usize], *slot));
+        let same = |pair: &[u32]| item[pair[0] as usize] == item[pair[1] as usize];
+        segment.repeats = segment.by_item.windows(2).any(same);
         segment
     }
 
@@ -106,6 +110,10 @@ impl Run for Segment {
 
     fn item(entry: &Point) -> u32 {
         entry.item
+    }
+
+    fn repeats(&self) -> bool {
+        self.repeats
     }
 
     fn bytes(&self) -> usize {

@@ -23,7 +23,12 @@ pub fn distance_m(a: Vertex, b: Vertex) -> f64 {
 
 /// Metres of a haversine.
 pub(crate) fn metres(haversine: f64) -> f64 {
-    2.0 * EARTH_RADIUS_M * haversine.clamp(0.0, 1.0).sqrt().asin()
+    let (q, half) = (haversine, haversine.clamp(0.0, 1.0).sqrt());
+    if q < 1e-5 {
+        // Up to 40 km: the series of the arcsine, the same everywhere.
+        return 2.0 * EARTH_RADIUS_M * half * (1.0 + q * (1.0 / 6.0 + q * (3.0 / 40.0 + q * (15.0 / 336.0))));
+    }
+    2.0 * EARTH_RADIUS_M * half.asin()
 }
 
 /// The haversine of a distance in metres: 0 for what is not positive, 1 from half the earth's girth on.
@@ -36,29 +41,48 @@ pub(crate) fn haversine_of(metres: f64) -> f64 {
     sine * sine
 }
 
+/// Up to this square of an angle (2.5 degrees) four terms of the series are exact to the last bits.
+const SMALL: f64 = 0.002;
+
+/// 1 / (n (n + 1)) for even n from 2 on, and the same for n (n - 1): what each term of a series adds.
+const SINE_TERMS: [f64; 11] = terms(1.0);
+const COSINE_TERMS: [f64; 11] = terms(-1.0);
+
+const fn terms(next: f64) -> [f64; 11] {
+    let (mut terms, mut i) = ([0.0; 11], 0);
+    while i < terms.len() {
+        let n = 2.0 * (i as f64 + 1.0);
+        terms[i] = 1.0 / (n * (n + next));
+        i += 1;
+    }
+    terms
+}
+
 /// Sine of an angle between -π/2 and π/2 radians.
+#[inline]
 fn sine(x: f64) -> f64 {
     let q = x * x;
-    if q < 0.002 {
-        return x * (1.0 - q / 6.0 * (1.0 - q / 20.0 * (1.0 - q / 42.0)));
+    if q < SMALL {
+        x * series(q, &SINE_TERMS[..3])
+    } else {
+        x * series(q, &SINE_TERMS)
     }
-    let mut sum = 1.0;
-    for n in (1..=11).rev() {
-        let n = f64::from(2 * n);
-        sum = 1.0 - sum * q / (n * (n + 1.0));
-    }
-    x * sum
 }
 
 /// Cosine of an angle between -π/2 and π/2 radians.
 fn cosine(x: f64) -> f64 {
     let q = x * x;
-    let mut sum = 1.0;
-    for n in (1..=12).rev() {
-        let n = f64::from(2 * n);
-        sum = 1.0 - sum * q / (n * (n - 1.0));
+    if q < SMALL {
+        series(q, &COSINE_TERMS[..4])
+    } else {
+        series(q, &COSINE_TERMS).max(0.0)
     }
-    sum.max(0.0)
+}
+
+/// 1 - q t0 (1 - q t1 (1 - …))
+#[inline]
+fn series(q: f64, terms: &[f64]) -> f64 {
+    terms.iter().rev().fold(1.0, |sum, term| 1.0 - sum * q * term)
 }
 
 /// An upper bound of the arcsine, for 0 to 1.
@@ -101,22 +125,29 @@ impl Origin {
     }
 
     /// sin²(d / 2R) to a point so many steps to the east and to the north.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn haversine_of_steps(&self, east: f64, north: f64) -> f64 {
         let wide = east.abs();
         let wide = wide.min(2.0 * HALF_TURN as f64 - wide) * (STEP / 2.0);
         let tall = north * (STEP / 2.0);
-        let q = tall * tall;
-        let (rise, cosine) = if q < 0.002 {
-            // cos(a + d) = cos a (1 - 2 sin²(d/2)) - 2 sin a sin(d/2) cos(d/2)
-            let s = sine(tall);
-            let c = 1.0 - q / 2.0 * (1.0 - q / 12.0 * (1.0 - q / 30.0));
-            (s, self.cosine * (1.0 - 2.0 * s * s) - self.sine * 2.0 * s * c)
-        } else {
-            (sine(tall), cosine((f64::from(self.at.lat) + north) * STEP))
-        };
+        let rise = sine(tall);
+        let cosine = self.cosine_to(tall, rise);
         let across = sine(wide);
-        rise * rise + self.cosine * cosine.max(0.0) * across * across
+        rise * rise + self.cosine * cosine * across * across
+    }
+
+    /// Cosine of the latitude that lies twice `half` to the north; `rise` is the sine of `half`.
+    #[inline]
+    fn cosine_to(&self, half: f64, rise: f64) -> f64 {
+        let q = half * half;
+        let cosine = if q < SMALL {
+            // cos(a + 2h) = cos a (1 - 2 sin² h) - 2 sin a sin h cos h
+            let c = series(q, &COSINE_TERMS[..3]);
+            self.cosine * (1.0 - 2.0 * rise * rise) - self.sine * 2.0 * rise * c
+        } else {
+            cosine(f64::from(self.at.lat) * STEP + 2.0 * half)
+        };
+        cosine.max(0.0)
     }
 
     /// At most the haversine of any point of the box, 0 when it holds the origin.
@@ -140,7 +171,12 @@ impl Origin {
         let rise = sine(gap(lat, extent.min.lat, extent.max.lat) as f64 * (STEP / 2.0));
         let mut bound = rise * rise;
         if wide > 0 {
-            let least = cosine(f64::from(extent.min.lat.abs().max(extent.max.lat.abs())) * STEP);
+            let farthest = match extent.min.lat.abs() > extent.max.lat.abs() {
+                true => extent.min.lat,
+                false => extent.max.lat,
+            };
+            let half = (i64::from(farthest) - i64::from(lat)) as f64 * (STEP / 2.0);
+            let least = self.cosine_to(half, sine(half));
             let across = sine(wide as f64 * (STEP / 2.0));
             bound += self.cosine * least * across * across;
         }
@@ -162,6 +198,15 @@ impl Origin {
             HALF_TURN
         };
         (tall, wide)
+    }
+
+    /// The same, and no more than already known; unchanged where the way across 180 degrees is within reach.
+    pub(crate) fn reach_within(&self, haversine: f64, (tall, wide): (i64, i64)) -> (i64, i64) {
+        let (up, across) = self.reach(haversine);
+        match i64::from(self.at.lon).abs() + across <= HALF_TURN {
+            true => (up.min(tall), across.min(wide)),
+            false => (tall, wide),
+        }
     }
 
     /// The boxes that hold every point within the haversine: two at 180 degrees.
