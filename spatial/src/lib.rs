@@ -17,6 +17,7 @@ mod coordinates;
 mod detail;
 mod divisions;
 mod dots;
+pub mod geocode;
 mod geometry;
 pub mod ground;
 mod layer;

@@ -1,0 +1,678 @@
+//! From the reading of an address to its answer: which thing is meant, where it is, and how surely.
+
+use super::answer::{Alternative, Answer, Level, Matched};
+use super::door::{Found, Number, find};
+use super::gazetteer::{Gazetteer, Rank, Thing};
+use super::locate::{Spot, between, crossing, metres};
+use super::parse::{Agreement, Item, Parse, Sight};
+use super::text::Text;
+use super::zone::Zone;
+use crate::coordinates::Vertex;
+
+/// Things of one name nearer to each other than this are one answer.
+const SAME_M: f64 = 1_000.0;
+/// A road and a place of one address are not farther apart.
+const TOGETHER_M: f64 = 2_500.0;
+/// Alternatives of an answer.
+pub(crate) const N_ALTERNATIVES: usize = 10;
+
+/// Puts an answer together.
+pub(crate) struct Resolver<'a> {
+    pub(crate) gazetteer: &'a Gazetteer,
+    pub(crate) text: &'a Text,
+    pub(crate) near: Option<Vertex>,
+    pub(crate) sight: Sight,
+}
+
+/// What is meant, and where.
+struct Target {
+    level: Level,
+    things: Vec<u32>,
+    spot: Option<Spot>,
+    code: Option<std::sync::Arc<str>>,
+    confidence: f64,
+    name: String,
+}
+
+impl Resolver<'_> {
+    pub(crate) fn answer(&self, parse: &Parse, rivals: &[&Parse]) -> Answer {
+        let mut because = Vec::new();
+        let target = self
+            .at_crossing(parse, &mut because)
+            .or_else(|| self.at_item(parse, &mut because))
+            .unwrap_or_else(|| self.at_division(parse, rivals, &mut because));
+        self.say(parse, target, because)
+    }
+
+    fn thing(&self, id: u32) -> &Thing {
+        self.gazetteer.thing(id)
+    }
+
+    /// Two roads with a word for a crossing.
+    fn at_crossing(&self, parse: &Parse, because: &mut Vec<&'static str>) -> Option<Target> {
+        let roads: Vec<&Item> = parse.items.iter().filter(|item| item.is_road).collect();
+        let [a, b, ..] = roads[..] else { return None };
+        if parse.parts.number.is_some() {
+            return None;
+        }
+        let between = self.text.part(a.to, b.from);
+        let behind: String = self.text.chars[b.to..].iter().take(8).collect();
+        let joined = between.is_empty()
+            || matches!(
+                &*between,
+                "与" | "和" | "及" | "/" | "&" | "+" | "×" | "跟" | "X" | "到"
+            );
+        let crosses = [
+            "交叉",
+            "交汇",
+            "交界",
+            "路口",
+            "十字",
+            "相交",
+            "口",
+            "转盘",
+            "红绿灯",
+            "角",
+        ];
+        let told = crosses
+            .iter()
+            .any(|word| behind.starts_with(word) || behind.contains("角") || between.contains(word));
+        if !joined || (!told && between.is_empty()) {
+            return None;
+        }
+        let mut met: Vec<(u32, u32, Spot)> = Vec::new();
+        for x in &a.things {
+            for y in &b.things {
+                if let Some(spot) = crossing(self.thing(*x), self.thing(*y)) {
+                    met.push((*x, *y, spot));
+                }
+            }
+        }
+        let Some((x, y, spot)) = met.first().copied() else {
+            because.push("roads_do_not_meet");
+            return None;
+        };
+        if met.iter().any(|(.., other)| metres(other.at, spot.at) > SAME_M) {
+            because.push("ambiguous");
+            return None;
+        }
+        let surest = self
+            .certainty(parse, a, because)
+            .min(self.certainty(parse, b, because));
+        Some(Target {
+            level: Level::Intersection,
+            name: format!("{}与{}交叉口", self.thing(x).name, self.thing(y).name),
+            things: vec![x],
+            spot: Some(spot),
+            code: None,
+            confidence: surest,
+        })
+    }
+
+    fn at_item(&self, parse: &Parse, because: &mut Vec<&'static str>) -> Option<Target> {
+        let road = parse.items.iter().position(|item| item.is_road);
+        let place = parse.items.iter().rposition(|item| !item.is_road);
+        let owner = parse.owner.filter(|i| parse.items[*i].is_road).or(road);
+        let mut chosen: Option<Target> = None;
+        if let Some(i) = owner {
+            let item = &parse.items[i];
+            let things = self.choose(parse, item, i);
+            chosen = Some(self.on_road(parse, item, things, i, because));
+        }
+        if let Some(i) = place {
+            let before_road = owner.is_some_and(|owner| i < owner && parse.owner == Some(owner));
+            let better = match &chosen {
+                None => true,
+                // An area in front of a road and its number holds them.
+                Some(_) if before_road => false,
+                Some(target) => {
+                    let whole = parse.items[i].likeness >= 1.0 && parse.items[i].agreement >= Agreement::Open;
+                    target.level < Level::Door && (whole || target.things.len() > 1)
+                }
+            };
+            if better {
+                let item = &parse.items[i];
+                let things = self.choose(parse, item, i);
+                let target = self.at_place(parse, item, things, i, because);
+                // A place of many branches does not take over from a road that is one.
+                let keeps = chosen
+                    .as_ref()
+                    .is_some_and(|road| target.things.len() > road.things.len());
+                if !keeps {
+                    chosen = Some(target);
+                }
+            }
+        }
+        chosen
+    }
+
+    /// The things that may be meant: near the rest of the address, near the asker, or one after all.
+    fn choose(&self, parse: &Parse, item: &Item, index: usize) -> Vec<u32> {
+        let mut things = item.things.clone();
+        if things.len() == 1 {
+            return things;
+        }
+        let close = |a: u32, b: u32| match (self.thing(a).at, self.thing(b).at) {
+            (Some(a), Some(b)) => metres(a, b) < TOGETHER_M,
+            _ => false,
+        };
+        for (i, other) in parse.items.iter().enumerate() {
+            if i != index {
+                let with: Vec<u32> = things
+                    .iter()
+                    .copied()
+                    .filter(|a| other.things.iter().any(|b| close(*a, *b)))
+                    .collect();
+                if !with.is_empty() {
+                    things = with;
+                }
+            }
+        }
+        // Their own names before another's aliases.
+        let exact: Vec<u32> = things
+            .iter()
+            .copied()
+            .filter(|id| {
+                self.gazetteer
+                    .names
+                    .named(item.spelling)
+                    .any(|n| n.thing == *id && n.style == super::names::Style::Full)
+            })
+            .collect();
+        if !exact.is_empty() {
+            things = exact;
+        }
+        if let Some(near) = self.near {
+            things.sort_by_key(|id| self.thing(*id).at.map_or(u64::MAX, |at| metres(near, at) as u64));
+            things.truncate(1);
+        }
+        let first = self.thing(things[0]);
+        let one = things[1..].iter().all(|id| {
+            let other = self.thing(*id);
+            let near = matches!((first.at, other.at), (Some(a), Some(b)) if metres(a, b) < SAME_M);
+            near && first.rank == other.rank && first.zone.map(|z| z.cut(6)) == other.zone.map(|z| z.cut(6))
+        });
+        if one {
+            things.truncate(1);
+        }
+        things
+    }
+
+    fn on_road(
+        &self,
+        parse: &Parse,
+        item: &Item,
+        mut things: Vec<u32>,
+        index: usize,
+        because: &mut Vec<&'static str>,
+    ) -> Target {
+        let number = parse
+            .parts
+            .number
+            .filter(|_| parse.owner == Some(index) || (parse.orphan && parse.items.len() == 1));
+        let confidence = self.certainty(parse, item, because);
+        let found = |id: u32, number: Number| find(&self.thing(id).doors, 0, number);
+        if things.len() > 1
+            && let Some(number) = number
+        {
+            things.sort_by_key(|id| match found(*id, number) {
+                Some(Found::Door(_)) => 0,
+                Some(Found::Between(..)) => 1,
+                _ => 2,
+            });
+        }
+        let id = things[0];
+        let road = self.thing(id);
+        let mut target = Target {
+            level: Level::Road,
+            name: road.name.to_string(),
+            things,
+            spot: road.at.map(|at| Spot {
+                at,
+                precision_m: f64::from(road.precision_m.max(50.0)),
+            }),
+            code: Some(road.code.clone()),
+            confidence,
+        };
+        let Some(number) = number else { return target };
+        match found(id, number) {
+            Some(Found::Door(door)) => {
+                target.level = Level::Door;
+                target.spot = Some(Spot {
+                    at: door.at,
+                    precision_m: 10.0,
+                });
+                target.code = Some(door.code.clone());
+            }
+            Some(other) => match between(road, other, number.number) {
+                Some(spot) => {
+                    target.level = Level::Interpolated;
+                    target.spot = Some(spot);
+                    target.confidence *= match other {
+                        Found::Between(..) => 0.95,
+                        _ => 0.88,
+                    };
+                }
+                None => because.push("number_unknown"),
+            },
+            None => because.push("number_unknown"),
+        }
+        if target.level == Level::Road {
+            target.confidence *= 0.9;
+        }
+        target
+    }
+
+    fn at_place(
+        &self,
+        parse: &Parse,
+        item: &Item,
+        things: Vec<u32>,
+        index: usize,
+        because: &mut Vec<&'static str>,
+    ) -> Target {
+        let mut confidence = self.certainty(parse, item, because);
+        let id = things[0];
+        let place = self.thing(id);
+        // A road of the same address that lies elsewhere speaks against it.
+        let apart = parse.items.iter().filter(|other| other.is_road).any(|road| {
+            let far = |road: &u32| {
+                let road = self.thing(*road);
+                let near = |at: Vertex| {
+                    road.at
+                        .is_some_and(|b| metres(at, b) < TOGETHER_M + f64::from(road.precision_m))
+                };
+                place.at.is_some_and(|at| road.at.is_some() && !near(at))
+            };
+            road.things.iter().all(far)
+        });
+        if apart {
+            confidence *= 0.6;
+            because.push("road_differs");
+        }
+        let mut target = Target {
+            level: Level::Place,
+            name: place.name.to_string(),
+            spot: place.at.map(|at| Spot {
+                at,
+                precision_m: f64::from(place.precision_m.max(10.0)),
+            }),
+            code: Some(place.code.clone()),
+            things,
+            confidence,
+        };
+        let building = parse
+            .parts
+            .building
+            .or(parse.parts.number)
+            .filter(|_| parse.owner == Some(index));
+        if let Some(Found::Door(door)) = building.and_then(|number| find(&place.doors, 0, number)) {
+            target.level = Level::Building;
+            target.spot = Some(Spot {
+                at: door.at,
+                precision_m: 15.0,
+            });
+            target.code = Some(door.code.clone());
+        }
+        target
+    }
+
+    /// How likely an item is what was meant.
+    fn certainty(&self, parse: &Parse, item: &Item, because: &mut Vec<&'static str>) -> f64 {
+        let n = item.to - item.from;
+        let mut sure: f64 = match item.agreement {
+            Agreement::Inside => 0.97,
+            Agreement::Open => 0.93,
+            Agreement::Elsewhere => 0.55,
+            Agreement::Abroad => 0.25,
+        };
+        if item.agreement < Agreement::Open {
+            because.push(if item.agreement == Agreement::Abroad {
+                "elsewhere"
+            } else {
+                "district_differs"
+            });
+        }
+        sure *= f64::from(parse.sure.max(0.8)).sqrt();
+        if item.likeness < 1.0 {
+            because.push("resembles");
+            let margin = item.likeness - item.rival;
+            // Never as sure as what is written; the figures are of docs/geocoding.md.
+            sure *= if item.sounds && item.agreement == Agreement::Inside && n >= 3 {
+                0.81
+            } else if item.sounds {
+                0.75
+            } else {
+                f64::from(item.likeness) * 0.75
+            };
+            if margin < 0.08 {
+                sure *= 0.6;
+            }
+        }
+        if n == 2 {
+            sure *= 0.85;
+        }
+        // Of several the nearest was taken.
+        if self.near.is_some() && item.things.len() > 1 {
+            sure *= 0.8;
+        }
+        if item.glued {
+            sure *= 0.6;
+        }
+        let mut tail = false;
+        let numbered = parse
+            .owner
+            .is_some_and(|i| parse.items[i].is_road && parse.parts.number.is_some());
+        for (from, to) in &parse.unknown {
+            tail = true;
+            let glued = *from == item.to && !self.text.gap[*from];
+            sure *= if glued && !item.is_road {
+                0.6
+            } else if glued {
+                0.75
+            } else if numbered && *from > item.to {
+                0.97
+            } else if to - from < 2 {
+                0.93
+            } else {
+                0.8
+            };
+        }
+        if tail {
+            because.push("tail_unknown");
+        }
+        if parse.orphan && item.likeness >= 1.0 {
+            sure *= 0.7;
+        }
+        if self.is_foreign(parse) {
+            because.push("elsewhere");
+            sure = sure.min(0.3);
+        }
+        sure
+    }
+
+    /// The text begins with a province or city that the gazetteer does not know.
+    fn is_foreign(&self, parse: &Parse) -> bool {
+        let Some((0, to)) = parse.unknown.first().copied() else {
+            return false;
+        };
+        let head = &self.text.chars[..to.min(8)];
+        head.iter().skip(2).any(|c| matches!(c, '省' | '市' | '州'))
+    }
+
+    fn at_division(&self, parse: &Parse, rivals: &[&Parse], because: &mut Vec<&'static str>) -> Target {
+        let unknown = Target {
+            level: Level::Unknown,
+            name: String::new(),
+            things: Vec::new(),
+            spot: None,
+            code: None,
+            confidence: 0.0,
+        };
+        let Some(id) = parse.division else {
+            because.push("nothing_known");
+            return unknown;
+        };
+        let mut things = vec![id];
+        for rival in rivals {
+            let same = rival.items.is_empty() && (rival.score - parse.score).abs() < 1e-3;
+            if let (true, Some(other)) = (same, rival.division)
+                && !things.contains(&other)
+                && self.thing(other).rank == self.thing(id).rank
+            {
+                things.push(other);
+            }
+        }
+        let thing = self.thing(id);
+        let mut confidence = 0.96 * f64::from(parse.sure);
+        if parse.n_unknown() > 0 || parse.orphan {
+            because.push("tail_unknown");
+            confidence *= 0.92;
+            // 永康苑 need not lie in 永康.
+            let glued = |to: usize| {
+                parse
+                    .unknown
+                    .iter()
+                    .any(|(from, _)| *from == to && !self.text.gap[to])
+            };
+            if parse.sure < 1.0 && parse.heads.last().is_some_and(|(_, to, _)| glued(*to)) {
+                confidence *= 0.75;
+            }
+        }
+        if self.is_foreign(parse) {
+            because.push("elsewhere");
+            confidence = confidence.min(0.3);
+        }
+        let mut target = Target {
+            level: level(thing.rank),
+            name: thing.name.to_string(),
+            things,
+            spot: thing.at.map(|at| Spot {
+                at,
+                precision_m: reach_m(thing),
+            }),
+            code: Some(thing.code.clone()),
+            confidence,
+        };
+        // A house of a village, by its group; the village is public, its houses are not.
+        if let (Rank::Community, Some(number), None) = (thing.rank, parse.parts.number, parse.owner)
+            && self.sight.sees(thing.zone)
+            && let Some(Found::Door(door)) = find(&thing.doors, parse.parts.group.unwrap_or(0), number)
+        {
+            target.level = Level::Door;
+            target.spot = Some(Spot {
+                at: door.at,
+                precision_m: 10.0,
+            });
+            target.code = Some(door.code.clone());
+        }
+        target
+    }
+
+    fn say(&self, parse: &Parse, target: Target, mut because: Vec<&'static str>) -> Answer {
+        let Target {
+            level,
+            things,
+            spot,
+            code,
+            confidence,
+            name,
+        } = target;
+        let ambiguous = things.len() > 1;
+        let mut zone = things
+            .first()
+            .and_then(|id| self.thing(*id).zone)
+            .unwrap_or(Zone::WORLD);
+        if ambiguous {
+            because.push("ambiguous");
+            for id in &things {
+                zone = zone.around(self.thing(*id).zone.unwrap_or(Zone::WORLD));
+            }
+        }
+        let thing_division = things.first().and_then(|id| self.thing(*id).division.clone());
+        // The text may say more than the gazetteer: a town for a place that is known by its district.
+        let says_more = parse.division.filter(|_| zone.covers(parse.zone) && !ambiguous);
+        let division = match says_more {
+            Some(id) => self.thing(id).division.clone().or(thing_division),
+            None if ambiguous => self
+                .gazetteer
+                .chain(zone)
+                .last()
+                .and_then(|thing| thing.division.clone()),
+            None => thing_division,
+        };
+        let shown = division.as_ref().map_or(zone, Zone::of);
+        let division_name: String = self.gazetteer.chain(shown).map(|thing| &*thing.name).collect();
+        let parts = self.parts(parse);
+        let mut alternatives: Vec<Alternative> = Vec::new();
+        if ambiguous {
+            let share = (confidence / things.len() as f64).max(0.05);
+            let others = things
+                .iter()
+                .take(N_ALTERNATIVES)
+                .map(|id| self.alternative(*id, share, parse));
+            alternatives.extend(others);
+        }
+        because.sort_unstable();
+        because.dedup();
+        let mut address = division_name.clone();
+        if level > Level::Community || level == Level::Unknown {
+            address.push_str(&name);
+        }
+        let has_parts = parse.owner.is_some() || level == Level::Door;
+        for (key, value) in parts.iter().filter(|_| has_parts) {
+            address.push_str(value);
+            address.push_str(match *key {
+                "group" => "社",
+                "number" | "number_to" => "号",
+                "building" => "号楼",
+                "unit" => "单元",
+                "floor" => "层",
+                _ => "室",
+            });
+        }
+        let corrected = parse
+            .items
+            .iter()
+            .find(|item| item.likeness < 1.0)
+            .map(|item| self.gazetteer.names.text(item.spelling).iter().collect());
+        let at = spot.filter(|_| !ambiguous);
+        Answer {
+            level,
+            confidence: if ambiguous {
+                confidence.min(0.5)
+            } else {
+                confidence.clamp(0.0, 0.99)
+            },
+            code: code.filter(|_| !ambiguous),
+            name,
+            address,
+            position: at.map(|spot| [spot.at.lon_degrees(), spot.at.lat_degrees()]),
+            precision_m: at.map(|spot| spot.precision_m),
+            division,
+            division_name,
+            parts,
+            matched: self.matched(parse),
+            ignored: self.ignored(parse),
+            corrected,
+            ambiguous,
+            alternatives,
+            because,
+        }
+    }
+
+    pub(crate) fn alternative(&self, id: u32, confidence: f64, parse: &Parse) -> Alternative {
+        let thing = self.thing(id);
+        let number = parse.parts.number.filter(|_| self.sight.sees(thing.zone));
+        let door = number.and_then(|number| match find(&thing.doors, 0, number) {
+            Some(Found::Door(door)) => Some(door),
+            _ => None,
+        });
+        let at = door.map(|door| door.at).or(thing.at);
+        Alternative {
+            code: door.map_or_else(|| thing.code.clone(), |door| door.code.clone()),
+            name: thing.name.to_string(),
+            level: if door.is_some() {
+                Level::Door
+            } else {
+                level(thing.rank)
+            },
+            division: thing.division.clone(),
+            division_name: thing
+                .zone
+                .map(|zone| self.gazetteer.chain(zone).map(|t| &*t.name).collect())
+                .unwrap_or_default(),
+            position: at.map(|at| [at.lon_degrees(), at.lat_degrees()]),
+            confidence,
+        }
+    }
+
+    fn parts(&self, parse: &Parse) -> Vec<(&'static str, String)> {
+        let parts = &parse.parts;
+        let shown = |number: Number| {
+            let text = |n: u32| match n.checked_sub(1_000_000) {
+                None => n.to_string(),
+                Some(letter) if letter < 1_000 => {
+                    char::from_u32(letter).map(String::from).unwrap_or_default()
+                }
+                Some(stem) => "甲乙丙丁戊己庚辛"
+                    .chars()
+                    .nth(stem as usize - 1_000)
+                    .map(String::from)
+                    .unwrap_or_default(),
+            };
+            match number.part {
+                0 => text(number.number),
+                part => format!("{}-{}", text(number.number), text(part)),
+            }
+        };
+        [
+            ("group", parts.group.map(|n| n.to_string())),
+            ("number", parts.number.map(shown)),
+            ("number_to", parts.number_to.map(|n| n.to_string())),
+            ("building", parts.building.map(shown)),
+            ("unit", parts.unit.clone()),
+            ("floor", parts.floor.clone()),
+            ("room", parts.room.clone()),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect()
+    }
+
+    fn matched(&self, parse: &Parse) -> Vec<Matched> {
+        let mut spans: Vec<(usize, usize, &'static str)> = Vec::new();
+        spans.extend(
+            parse
+                .heads
+                .iter()
+                .map(|(a, b, id)| (*a, *b, level(self.thing(*id).rank).name())),
+        );
+        spans.extend(
+            parse
+                .items
+                .iter()
+                .map(|i| (i.from, i.to, if i.is_road { "road" } else { "place" })),
+        );
+        spans.extend(parse.numbers.iter().map(|(a, b)| (*a, *b, "number")));
+        spans.sort_unstable();
+        spans
+            .into_iter()
+            .map(|(a, b, kind)| Matched {
+                text: self.text.part(a, b),
+                kind,
+            })
+            .collect()
+    }
+
+    fn ignored(&self, parse: &Parse) -> Vec<String> {
+        let mut spans: Vec<_> = parse.unknown.iter().chain(&parse.noise).copied().collect();
+        spans.sort_unstable();
+        spans.into_iter().map(|(a, b)| self.text.part(a, b)).collect()
+    }
+}
+
+pub(crate) fn level(rank: Rank) -> Level {
+    match rank {
+        Rank::Province => Level::Province,
+        Rank::City => Level::City,
+        Rank::District => Level::District,
+        Rank::Town => Level::Town,
+        Rank::Community => Level::Community,
+        Rank::Road => Level::Road,
+        Rank::Place => Level::Place,
+    }
+}
+
+fn reach_m(thing: &Thing) -> f64 {
+    if thing.precision_m > 0.0 {
+        return f64::from(thing.precision_m);
+    }
+    match thing.rank {
+        Rank::Province => 400_000.0,
+        Rank::City => 60_000.0,
+        Rank::District => 15_000.0,
+        Rank::Town => 5_000.0,
+        _ => 1_500.0,
+    }
+}
