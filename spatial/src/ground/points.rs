@@ -85,9 +85,11 @@ impl Points {
         let fresh = self.0.fresh.iter();
         fresh.filter(|p| extent.holds(p.at)).for_each(|p| each(*p));
         for sealed in &self.0.runs {
-            sealed.run.bbox(extent, |slot| {
-                if sealed.holds(slot) {
-                    each(sealed.run.entry(slot));
+            sealed.run.slices(extent, |slots, rim| {
+                for (slot, point) in (slots.start as u32..).zip(sealed.run.points(slots)) {
+                    if (!rim || extent.holds(point.at)) && sealed.holds(slot) {
+                        each(point);
+                    }
                 }
             });
         }

@@ -40,14 +40,13 @@ impl<K: FnMut(Point) -> bool> Search<'_, K> {
         let mut worked_out = f64::INFINITY;
         let run = &*self.sealed.run;
         let at = self.origin.at;
-        let columns = run.lon[slots.clone()].iter().zip(&run.lat[slots.clone()]);
-        for (slot, (lon, lat)) in (slots.start..).zip(columns) {
-            let across = (i64::from(*lon) - i64::from(at.lon)).abs();
-            let up = (i64::from(*lat) - i64::from(at.lat)).abs();
+        for (slot, to) in (slots.start..).zip(&run.at[slots.clone()]) {
+            let across = (i64::from(to.lon) - i64::from(at.lon)).abs();
+            let up = (i64::from(to.lat) - i64::from(at.lat)).abs();
             if (across > wide) | (up > tall) {
                 continue;
             }
-            let haversine = self.origin.haversine(Vertex { lon: *lon, lat: *lat });
+            let haversine = self.origin.haversine(*to);
             if haversine <= self.nearest.bound() && self.sealed.holds(slot as u32) {
                 let point = run.entry(slot as u32);
                 if (self.keep)(point) && self.nearest.offer(haversine, point.item) {

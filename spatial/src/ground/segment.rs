@@ -1,5 +1,7 @@
 //! One run of points: columns in Z-order, pages of 64 by 64 cells, offsets of the cells.
 
+use std::ops::Range;
+
 use crate::coordinates::{Extent, Vertex};
 use crate::geometry::Polygon;
 
@@ -24,8 +26,7 @@ const N_CUT: u32 = 256;
 /// One run of points.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    pub(super) lon: Vec<i32>,
-    pub(super) lat: Vec<i32>,
+    pub(super) at: Vec<Vertex>,
     item: Vec<u32>,
     kind: Vec<u8>,
     /// Slots by (item, slot).
@@ -66,10 +67,8 @@ impl Run for Segment {
             min: nowhere,
             max: nowhere,
         });
-        let column = |of: fn(&Point) -> i32| order.iter().map(|(_, i)| of(&points[*i as usize])).collect();
         let mut segment = Self {
-            lon: column(|p| p.at.lon),
-            lat: column(|p| p.at.lat),
+            at: order.iter().map(|(_, i)| points[*i as usize].at).collect(),
             item: order.iter().map(|(_, i)| points[*i as usize].item).collect(),
             kind: order.iter().map(|(_, i)| points[*i as usize].kind).collect(),
             by_item: Vec::new(),
@@ -117,7 +116,7 @@ impl Run for Segment {
     }
 
     fn bytes(&self) -> usize {
-        let words = self.lon.capacity() + self.lat.capacity() + self.item.capacity();
+        let words = 2 * self.at.capacity() + self.item.capacity();
         let words = words + self.by_item.capacity() + self.offsets.capacity();
         words * 4 + self.kind.capacity() + self.pages.capacity() * size_of::<Page>()
     }
@@ -176,10 +175,7 @@ impl Segment {
 
     #[inline]
     pub(super) fn at(&self, slot: usize) -> Vertex {
-        Vertex {
-            lon: self.lon[slot],
-            lat: self.lat[slot],
-        }
+        self.at[slot]
     }
 
     pub(super) fn page(&self, column: u32, row: u32) -> Option<&Page> {
@@ -207,7 +203,7 @@ impl Segment {
 
     /// Slots of a square of `2^bits` cells within a page, given by its first cell in the page.
     #[inline]
-    pub(super) fn square(&self, page: &Page, column: u32, row: u32, bits: u32) -> std::ops::Range<usize> {
+    pub(super) fn square(&self, page: &Page, column: u32, row: u32, bits: u32) -> Range<usize> {
         let cell = zorder::code_in_page(column, row);
         if page.offsets != u32::MAX {
             let offsets = &self.offsets[page.offsets as usize..page.offsets as usize + N_OFFSETS];
@@ -234,7 +230,8 @@ impl Segment {
         low
     }
 
-    pub(super) fn bbox(&self, extent: Extent, mut each: impl FnMut(u32)) {
+    /// Calls `each` for slices of slots that hold all points of the box, and with whether they may hold others.
+    pub(super) fn slices(&self, extent: Extent, mut each: impl FnMut(Range<usize>, bool)) {
         let Some(extent) = self.extent.common(&extent) else {
             return;
         };
@@ -247,37 +244,43 @@ impl Segment {
             let last = (1u32 << PAGE_BITS) - 1;
             let whole = west < first_column && first_column + last < east;
             if whole && south < first_row && first_row + last < north {
-                (page.start..page.end).for_each(&mut each);
+                each(page.start as usize..page.end as usize, false);
                 return;
             }
             if page.offsets == u32::MAX {
-                self.held(page.start as usize..page.end as usize, &extent, &mut each);
+                each(page.start as usize..page.end as usize, true);
                 return;
             }
             for row in south.max(first_row)..=north.min(first_row + last) {
                 let rim = row == south || row == north;
                 for column in west.max(first_column)..=east.min(first_column + last) {
                     let slots = self.square(page, column - first_column, row - first_row, 0);
-                    if rim || column == west || column == east {
-                        self.held(slots, &extent, &mut each);
-                    } else {
-                        (slots.start as u32..slots.end as u32).for_each(&mut each);
-                    }
+                    each(slots, rim || column == west || column == east);
                 }
             }
         });
     }
 
-    #[inline]
-    fn held(&self, slots: std::ops::Range<usize>, extent: &Extent, each: &mut impl FnMut(u32)) {
-        let columns = self.lon[slots.clone()].iter().zip(&self.lat[slots.clone()]);
-        for (slot, (lon, lat)) in (slots.start as u32..).zip(columns) {
-            // Without branches: half the points of a rim are outside, in no order.
-            let inside = (*lon >= extent.min.lon) & (*lon <= extent.max.lon);
-            if inside & (*lat >= extent.min.lat) & (*lat <= extent.max.lat) {
-                each(slot);
+    /// Calls `each` for the slots of the box.
+    pub(super) fn bbox(&self, extent: Extent, mut each: impl FnMut(u32)) {
+        self.slices(extent, |slots, _| {
+            for (slot, at) in (slots.start as u32..).zip(&self.at[slots.clone()]) {
+                if extent.holds(*at) {
+                    each(slot);
+                }
             }
-        }
+        });
+    }
+
+    /// The points of some slots.
+    #[inline]
+    pub(super) fn points(&self, slots: Range<usize>) -> impl Iterator<Item = Point> {
+        let columns = self.item[slots.clone()].iter().zip(&self.kind[slots.clone()]);
+        columns.zip(&self.at[slots]).map(|((item, kind), at)| Point {
+            item: *item,
+            kind: *kind,
+            at: *at,
+        })
     }
 
     /// Cuts a polygon along cells of this run, along squares of them when it is large, and finer when it is
@@ -341,7 +344,7 @@ impl Segment {
 
     fn covered_in(
         &self,
-        slots: std::ops::Range<usize>,
+        slots: Range<usize>,
         share: Share<'_>,
         column: u32,
         row: u32,
