@@ -58,15 +58,25 @@ fn resident_mb() -> f64 {
     kb.unwrap_or(f64::NAN) / 1024.0
 }
 
-fn quantiles(mut micros: Vec<f64>) -> String {
+/// Seconds that this thread was on a processor: what others do meanwhile does not count.
+fn cpu_s() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let ns = stat
+        .split_whitespace()
+        .next()
+        .and_then(|ns| ns.parse::<f64>().ok());
+    ns.unwrap_or(f64::NAN) / 1e9
+}
+
+/// Middle and slowest by the clock, and how many a CPU-second.
+fn figures(mut micros: Vec<f64>, cpu_s: f64) -> String {
     micros.sort_by(f64::total_cmp);
-    let sum: f64 = micros.iter().sum();
     let at = |q: f64| micros[((micros.len() - 1) as f64 * q) as usize];
+    let each = micros.len() as f64 / cpu_s;
     format!(
-        "p50 {:.1} µs, p99 {:.1} µs, {:.0}/s",
+        "{each:.0} a CPU-second (p50 {:.1} µs, p99 {:.1} µs)",
         at(0.5),
-        at(0.99),
-        micros.len() as f64 / sum * 1e6
+        at(0.99)
     )
 }
 
@@ -136,18 +146,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         let y = (1.0 - lat.to_radians().tan().asinh() / std::f64::consts::PI) / 2.0 * n;
         [zoom, ((lon + 180.0) / 360.0 * n) as u32, y as u32]
     };
-    let begin = Instant::now();
+    let (begin, busy) = (Instant::now(), cpu_s());
     let view = map.view();
     let tile = view.tile(Layer::Components, tile_of([101.78, 36.62], 12), &Look::default())?;
     println!(
-        "first tile, with the index: {:.2} s, {} bytes",
+        "first tile, with the index: {:.2} s ({:.2} CPU-s), {} bytes",
         begin.elapsed().as_secs_f64(),
+        cpu_s() - busy,
         tile.map_or(0, |t| t.bytes.len())
     );
     println!("with the index: {:.0} MB more resident", resident_mb() - before);
 
     for (layer, zoom) in [
-        (Layer::Components, 0),
+        (Layer::Components, 7),
         (Layer::Components, 10),
         (Layer::Components, 12),
         (Layer::Components, 13),
@@ -159,6 +170,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     ] {
         let n = if zoom < 12 { 20 } else { 300 };
         let (mut micros, mut bytes, mut largest) = (Vec::new(), 0, 0);
+        let busy = cpu_s();
         for _ in 0..n {
             let address = tile_of(chance.place(), zoom);
             let begin = Instant::now();
@@ -171,7 +183,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         println!(
             "{layer} z{zoom}: {}, {} bytes on average, {largest} at most",
-            quantiles(micros),
+            figures(micros, cpu_s() - busy),
             bytes / n
         );
     }
@@ -182,6 +194,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     for (name, filter) in [("all kinds", &all), ("components", &components)] {
         let (mut micros, mut n) = (Vec::new(), 0);
+        let busy = cpu_s();
         for _ in 0..N_ASKED {
             let [x, y] = chance.place();
             let begin = Instant::now();
@@ -191,25 +204,27 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         println!(
             "box of 250 m, {name}: {}, {} found on average",
-            quantiles(micros),
+            figures(micros, cpu_s() - busy),
             n / N_ASKED
         );
         let mut micros = Vec::new();
+        let busy = cpu_s();
         for _ in 0..N_ASKED {
             let [x, y] = chance.place();
             let begin = Instant::now();
             view.nearest((x, y), 10, None, filter)?;
             micros.push(begin.elapsed().as_secs_f64() * 1e6);
         }
-        println!("10 nearest, {name}: {}", quantiles(micros));
+        println!("10 nearest, {name}: {}", figures(micros, cpu_s() - busy));
     }
     let mut micros = Vec::new();
+    let busy = cpu_s();
     for _ in 0..N_ASKED {
         let [x, y] = chance.place();
         let begin = Instant::now();
         view.column((x, y), None, &all)?;
         micros.push(begin.elapsed().as_secs_f64() * 1e6);
     }
-    println!("column: {}", quantiles(micros));
+    println!("column: {}", figures(micros, cpu_s() - busy));
     Ok(())
 }
