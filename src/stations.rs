@@ -151,12 +151,12 @@ fn takes(views: &Views, device: &DeviceId, protocol: Source, password: &str) -> 
     let is_taken = work.book.waiting(device.as_str()).any(|command| {
         let method = match protocol {
             Source::Hj212 => hj212::method_of(&command.order.method),
-            Source::Sl651 => sl651::method_of(&command.order.method).map(|(method, _)| method),
+            Source::Sl651 => sl651::method_of(&command.order.method),
             _ => None,
         };
         // Noted in the journal a little later than it leaves, and a station may be quick.
         (command.attempts > 0 || work.outbox.has_sent(command.id))
-            && method == Some("set_password")
+            && method.is_some_and(|method| method.name == "set_password")
             && password_hash(protocol, device, &command.order.params) == Some(hash)
     });
     is_taken.then_some(hash)

@@ -224,7 +224,7 @@ impl Fold<'_> {
                 false => work
                     .book
                     .waiting(id)
-                    .find(|command| method(command) == Some("roll_call")),
+                    .find(|command| method(command).is_some_and(|method| method.name == "roll_call")),
             };
             command.and_then(|command| Some((command.id, method(command)?)))
         };
@@ -235,7 +235,7 @@ impl Fold<'_> {
             }
             return;
         };
-        let response = gbt26875::response_of(method);
+        let (response, method) = (gbt26875::response_of(method), method.name);
         if read.command == 5 && response != Some(application.kind) {
             let detail = format!("data of type {} are no response to `{method}`", application.kind);
             self.refuse(position, 0, frame, Refusal::StrayAnswer, &detail);
@@ -325,7 +325,8 @@ impl Fold<'_> {
             sl651::question_of(&order.method, &params, whole.password).ok()
         };
         let fits = |command: &Command| {
-            let is_it = sl651::method_of(&command.order.method).is_some_and(|(_, f)| f == whole.function);
+            let is_it =
+                sl651::method_of(&command.order.method).and_then(sl651::function_of) == Some(whole.function);
             is_it && question(command).is_some_and(|question| question.fits(whole.function, body))
         };
         let asked = {
@@ -437,7 +438,7 @@ impl Fold<'_> {
         let command = work.book.by_qn(device.id.as_str(), qn)?;
         Some(Asked {
             id: command.id,
-            method: method_of(&command.order.method)?,
+            method: method_of(&command.order.method)?.name,
             params: command.order.params.clone(),
         })
     }
@@ -452,7 +453,7 @@ impl Fold<'_> {
         answered: Answered,
     ) {
         // What was kept at the other end; nothing here waits for it.
-        if answered == Answered::Data {
+        if matches!(answered, Answered::Data | Answered::Refused(_)) {
             return;
         }
         if device.state == DeviceState::Retired {
@@ -491,7 +492,9 @@ impl Fold<'_> {
                     let text = code.map_or("a code that the standard does not have", ExeRtn::name);
                     Some(Err(json!({"exe_rtn": sent("ExeRtn"), "text": text})))
                 }
-                Answered::Notice | Answered::Data => Some(Ok(json!({"answer": "9013"}))),
+                Answered::Notice | Answered::Data | Answered::Refused(_) => {
+                    Some(Ok(json!({"answer": "9013"})))
+                }
             }
         };
         let is_done = matches!(answer, Some(Ok(_)));

@@ -275,7 +275,12 @@ fn a_simulated_device_answers_every_request() {
     };
     let ids: Vec<_> = METHODS
         .iter()
-        .map(|(method, kind, names)| (order(&server, method, &of(names), &json!({})), *kind))
+        .map(|method| {
+            (
+                order(&server, method.name, &of(method.parameters), &json!({})),
+                method.code,
+            )
+        })
         .collect();
     for (id, kind) in ids {
         let done = is(&server, id, "executed");

@@ -18,7 +18,7 @@ pub mod reply;
 mod view;
 
 #[cfg(test)]
-mod laws;
+pub(crate) mod laws;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]
@@ -29,6 +29,6 @@ pub use codes::{Analogue, analogue, component_name, system_name};
 pub use error::Error;
 pub use frame::{Address, Fault, Frame, Framer, Piece};
 pub use object::{Application, Component, Object, System, Text};
-pub use order::{METHODS, OrderError, method_of, question_of, response_of};
+pub use order::{METHODS, method_of, question_of, response_of};
 pub use readings::{ObjectReadings, readings};
 pub use view::{View, decode};

@@ -13,6 +13,7 @@ pub mod line;
 pub mod message;
 pub mod modbus;
 pub mod native;
+pub mod order;
 pub mod profile;
 #[cfg(test)]
 mod published;

@@ -28,7 +28,7 @@ pub mod reply;
 mod view;
 
 #[cfg(test)]
-mod laws;
+pub(crate) mod laws;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]
@@ -44,7 +44,7 @@ pub use error::Error;
 pub use frame::{Direction, Encoding, End, Frame, Packet, Station};
 pub use framer::{Fault, Framer, Piece};
 pub use group::{Group, write_groups};
-pub use order::{METHODS, OrderError, element_of, method_of, question_of};
+pub use order::{METHODS, element_of, function_of, method_of, question_of};
 pub use packets::{Incomplete, Limits, Packets, Reason, Taken, split};
 pub use parameter::{Parameter, Table};
 pub use readings::{Bases, StationReadings, readings};

@@ -5,6 +5,9 @@
 //! same frames and faults however they are split: a fault ends with its frame when that is whole but for its end or checksum,
 //! and otherwise where the next frame begins, where nothing more is waited for, or when it is as long as the longest frame.
 
+#[cfg(test)]
+mod laws;
+
 /// Bytes that belong to no good frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault<E> {
@@ -216,52 +219,4 @@ impl<F, E> Cut<'_, F, E> {
             self.fault();
         }
     }
-}
-
-/// A stream in pieces of these sizes, again and again, and then no more.
-#[cfg(test)]
-fn cut_into<P: Framing>(stream: &[u8], sizes: &[usize]) -> Vec<Piece<P::Frame, P::Error>> {
-    let mut framer = Framer::<P>::new();
-    let mut pieces = Vec::new();
-    let mut rest = stream;
-    for size in sizes.iter().cycle() {
-        if rest.is_empty() {
-            break;
-        }
-        let (next, later) = rest.split_at((*size).min(rest.len()));
-        pieces.extend(framer.push(next));
-        rest = later;
-        assert!(framer.n_waiting() <= Framer::<P>::LIMIT);
-    }
-    pieces.extend(framer.give_up());
-    assert_eq!(framer.n_waiting(), 0);
-    pieces
-}
-
-/// A stream gives the same frames and faults in pieces of these sizes, byte by byte, and at once. Every byte is told once and
-/// in its place, in a frame that reads back or in a fault; what waits stays below the limit.
-#[cfg(test)]
-pub(crate) fn is_told_however_cut<P>(
-    stream: &[u8],
-    sizes: &[usize],
-    decode: impl Fn(&[u8]) -> Result<P::Frame, P::Error>,
-) where
-    P: Framing<Frame: PartialEq + std::fmt::Debug, Error: PartialEq + std::fmt::Debug>,
-{
-    let pieces = cut_into::<P>(stream, &[stream.len()]);
-    assert_eq!(pieces, cut_into::<P>(stream, sizes));
-    assert_eq!(pieces, cut_into::<P>(stream, &[1]));
-    let mut told = Vec::new();
-    for piece in pieces {
-        let (at, bytes) = match piece {
-            Piece::Frame { at, bytes, frame } => {
-                assert_eq!(decode(&bytes), Ok(frame));
-                (at, bytes)
-            }
-            Piece::Fault(fault) => (fault.at, fault.skipped),
-        };
-        assert_eq!(at, told.len() as u64);
-        told.extend(bytes);
-    }
-    assert_eq!(told, stream);
 }

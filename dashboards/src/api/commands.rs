@@ -123,8 +123,8 @@ impl Drop for Place {
 /// Whether a command of a protocol holds a password.
 fn takes_password(protocol: Protocol, method: &str) -> bool {
     match protocol {
-        Protocol::Hj212 => hj212::method_of(method) == Some("set_password"),
-        Protocol::Sl651 => sl651::method_of(method).is_some_and(|(method, _)| method == "set_password"),
+        Protocol::Hj212 => hj212::method_of(method).is_some_and(|method| method.name == "set_password"),
+        Protocol::Sl651 => sl651::method_of(method).is_some_and(|method| method.name == "set_password"),
         _ => false,
     }
 }

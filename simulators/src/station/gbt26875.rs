@@ -200,6 +200,7 @@ impl Gbt26875 {
                     .filter(|sent| sent.frame.sequence == frame.sequence)
                 {
                     sent.at = Timestamp::from_ms(now.ms() - OVER_TIME_MS);
+                    self.tally.n_not_taken += 1;
                 }
             }
             1 => {

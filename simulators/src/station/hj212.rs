@@ -374,14 +374,28 @@ impl Hj212 {
         }
     }
 
-    fn answered(&mut self, qn: &str) {
-        if let Some(at) = self
-            .sent
-            .iter()
-            .position(|sent| sent.upload.qn.as_deref() == Some(qn))
-            && let Some(sent) = self.sent.remove(at)
-        {
-            self.tally.n_answered += u64::from(sent.upload.is_report);
+    /// Taken (9014, 9013), or refused by 9011, or by 9014 with a QnRtn other than 1. A frame that came with a wrong
+    /// checksum goes again when its time is over, like one without an answer; another refusal would come again, too.
+    fn answered(&mut self, qn: &str, answered: Answered) {
+        let is_its = |sent: &Sent| sent.upload.qn.as_deref() == Some(qn);
+        let Some(at) = self.sent.iter().position(is_its) else {
+            return;
+        };
+        let refused = match answered {
+            Answered::Request(code) | Answered::Refused(code) => code != Some(QnRtn::Accepted),
+            Answered::Data | Answered::Notice | Answered::Execution(_) => false,
+        };
+        let is_damaged = matches!(
+            answered,
+            Answered::Request(Some(QnRtn::WrongCrc)) | Answered::Refused(Some(QnRtn::WrongCrc))
+        );
+        let is_report = u64::from(self.sent[at].upload.is_report);
+        match refused {
+            true => self.tally.n_not_taken += is_report,
+            false => self.tally.n_answered += is_report,
+        }
+        if !is_damaged {
+            self.sent.remove(at);
         }
     }
 
@@ -468,7 +482,7 @@ impl Hj212 {
                 Some(minutes @ 1..=30) if 60 % minutes == 0 => self.minute_interval = minutes,
                 _ => return ExeRtn::WrongCondition,
             },
-            "1072" => match request.cp_value("NewPW") {
+            "1072" => match request.cp_value("NewPW").or(request.cp_value("PW")) {
                 Some(new) if (1..=6).contains(&new.len()) => self.config.pw = new.to_owned(),
                 _ => return ExeRtn::WrongCondition,
             },
@@ -594,10 +608,7 @@ impl Speaker for Hj212 {
                 continue;
             };
             match Answered::of(&segment) {
-                Some((qn, _)) => {
-                    let qn = qn.to_owned();
-                    self.answered(&qn);
-                }
+                Some((qn, answered)) => self.answered(qn, answered),
                 None => self.requested(now, &segment, out),
             }
         }

@@ -140,6 +140,8 @@ pub struct Tally {
     pub n_reports: u64,
     /// Those the centre answered.
     pub n_answered: u64,
+    /// Refusals of the centre: of HJ 212 a QnRtn other than 1, of GB/T 26875.3 command 6, of SL 651 NAK.
+    pub n_not_taken: u64,
     /// Frames that were sent again for want of an answer.
     pub n_again: u64,
     /// Requests and commands of the centre.
@@ -161,6 +163,7 @@ impl Tally {
         let Self {
             n_reports,
             n_answered,
+            n_not_taken,
             n_again,
             n_requests,
             n_refused,
@@ -171,6 +174,7 @@ impl Tally {
         } = other;
         self.n_reports += n_reports;
         self.n_answered += n_answered;
+        self.n_not_taken += n_not_taken;
         self.n_again += n_again;
         self.n_requests += n_requests;
         self.n_refused += n_refused;
@@ -253,6 +257,7 @@ pub async fn run(args: StationArgs, stop: CancellationToken) -> anyhow::Result<(
         "reports": tally.n_reports,
         "answered": tally.n_answered,
         "answered_per_second": (tally.n_answered as f64 / seconds).round(),
+        "refused_by_the_centre": tally.n_not_taken,
         "sent_again": tally.n_again,
         "requests": tally.n_requests,
         "requests_refused": tally.n_refused,

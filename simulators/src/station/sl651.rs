@@ -2,7 +2,7 @@
 //!
 //! In M2 each packet waits for its ACK, the last one for EOT. In M3 all packets of a message go at once and one answer is
 //! waited for; NAK names the packet that goes again, with ETX. In M1 nothing is waited for. A message that the line has cut
-//! goes on where it was.
+//! goes on where it was. Every question and command is answered in binary and in text (`--encoding ascii`).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,7 +11,7 @@ use onemap_model::Timestamp;
 use onemap_wire::sl651::reply::{Line, Mode};
 use onemap_wire::sl651::{
     Body, Content, Control, Decimal, Definition, Direction, Element, End, Frame, Framer, Group, Number,
-    Parameter, Piece, Stamp, Station, StationClass, Table, split,
+    Parameter, Piece, Stamp, Station, StationClass, split,
 };
 
 use super::clock::OwnClock;
@@ -248,6 +248,7 @@ impl Sl651 {
             End::Nak => {
                 (sent.n_times, sent.at) = (sent.n_times + 1, now);
                 self.tally.n_again += 1;
+                self.tally.n_not_taken += 1;
                 let named = answer.packet.map(|packet| usize::from(packet.number) - 1);
                 match named.and_then(|i| sent.packets.get(i)) {
                     Some(packet) => {
@@ -331,12 +332,7 @@ impl Sl651 {
                 }
                 Content::Parameters { station, items }
             }
-            (function @ (0x41 | 0x43), Content::Asked(asked)) => {
-                let table = if function == 0x41 {
-                    Table::Basic
-                } else {
-                    Table::Run
-                };
+            (function, Content::AskedItems(table, asked)) => {
                 let items = asked.iter().map(|(element, definition)| {
                     let set = self.items.get(&(function, element.0)).cloned();
                     set.unwrap_or_else(|| Parameter {

@@ -9,6 +9,7 @@ use onemap_wire::hj212::{
 };
 use onemap_wire::sl651::reply as water;
 use onemap_wire::{gbt26875, sl651};
+use serde_json::json;
 
 use super::{Out, Protocol, Speaker, args, values};
 
@@ -121,6 +122,39 @@ fn what_is_not_answered_comes_three_times_more_and_then_the_line_is_given_up() {
     let mut out = Out::default();
     station.connected(now, &mut out);
     assert_eq!(out.frames[0], first[0]);
+}
+
+#[test]
+fn a_refusal_is_no_receipt_and_a_damaged_frame_goes_again() {
+    let mut now = moment("2026-11-26T09:30:30+08:00");
+    let mut station = station_of_air(later(now, -1), "");
+    let first = segments(&ticks(&mut station, now)).remove(0);
+    let refused = hj212::request_answer(&first, "123456", QnRtn::WrongCrc);
+    hears(&mut station, now, &encode(&refused).unwrap());
+    let counts = |station: &super::Hj212| (station.tally().n_answered, station.tally().n_not_taken);
+    assert_eq!(counts(&station), (0, 1));
+    assert!(segments(&ticks(&mut station, later(now, 9))).is_empty());
+    now = later(now, 10);
+    assert_eq!(segments(&ticks(&mut station, now)), std::slice::from_ref(&first));
+    hears(
+        &mut station,
+        now,
+        &encode(&data_answer(&first, "123456")).unwrap(),
+    );
+    assert_eq!(counts(&station), (1, 1));
+    // Any other refusal would come again: the next frame goes.
+    for (qn_rtn, n) in [("3", 2), ("77", 3)] {
+        now = later(now, 30);
+        let next = segments(&ticks(&mut station, now)).remove(0);
+        let mut refused = data_answer(&next, "123456");
+        refused
+            .cp
+            .push(hj212::Group(vec![hj212::Item::new("QnRtn", qn_rtn)]));
+        hears(&mut station, now, &encode(&refused).unwrap());
+        assert_eq!(counts(&station), (1, n));
+        let again = segments(&ticks(&mut station, later(now, 10)));
+        assert!(again.iter().all(|segment| segment.qn() != next.qn()));
+    }
 }
 
 #[test]
@@ -269,6 +303,79 @@ fn a_river_station_reports_hours_repeats_on_nak_and_answers_questions() {
         .encode()
         .unwrap();
     assert!(hears(&mut station, now, &asked).frames.is_empty());
+}
+
+#[test]
+fn a_station_that_writes_text_answers_every_question() {
+    let now = moment("2026-11-26T09:59:59+08:00");
+    let mut args = args(Protocol::Sl651, "0012345678", "");
+    args.encoding = super::Encoding::Ascii;
+    let mut station = super::sl651::Sl651::new(&args, "0012345678", 3, now).unwrap();
+    let line = water::Line {
+        station: "0012345678".parse().unwrap(),
+        centre: 1,
+        password: 0x1234,
+        encoding: sl651::Encoding::Ascii,
+    };
+    let hour = "2026-11-26T08:00:00+08:00";
+    let mut n_asked = 0;
+    for (method, params) in [
+        ("take_picture", json!({})),
+        ("read_present", json!({})),
+        ("history", json!({"element": "39", "from": hour, "to": hour})),
+        ("history", json!({"element": "F4", "from": hour, "to": hour})),
+        ("read_manual", json!({})),
+        ("read_elements", json!({"elements": ["Z", "VT", "FF11:23"]})),
+        (
+            "set_basic",
+            json!({"items": {"card_number": "1013", "work_mode": 2}}),
+        ),
+        (
+            "read_basic",
+            json!({"items": ["card_number", "work_mode", "relay_range"]}),
+        ),
+        ("set_run", json!({"items": {"level_correction_1_m": -0.25}})),
+        (
+            "read_run",
+            json!({"items": ["level_correction_1_m", "rain_resolution_mm"]}),
+        ),
+        ("read_pump_motor", json!({})),
+        ("read_version", json!({})),
+        ("read_state", json!({})),
+        ("clear_memory", json!({})),
+        ("factory_reset", json!({})),
+        ("set_clock", json!({})),
+        ("set_card", json!({"valid": true})),
+        ("set_pumps", json!({"on": [true, false]})),
+        ("set_valves", json!({"on": [true]})),
+        ("set_gates", json!({"gates": [120, null]})),
+        ("set_fixed_quantity", json!({"on": true})),
+        ("read_events", json!({})),
+        ("read_clock", json!({})),
+        ("set_password", json!({"password": "ABCD"})),
+    ] {
+        let question = sl651::question_of(method, &params, 0x1234).unwrap();
+        let asked = line.ask(0, now, &question).unwrap().encode().unwrap();
+        let said = frames(&hears(&mut station, now, &asked));
+        assert_eq!(said.len(), 1, "{method}");
+        let body = said[0].read().unwrap();
+        assert_eq!(said[0].encoding, sl651::Encoding::Ascii);
+        assert!(question.fits(said[0].function, &body), "{method}: {body:?}");
+        let outcome = question.outcome(&said[0], &body);
+        assert!(outcome.is_ok(), "{method}: {outcome:?}");
+        if method == "read_basic" {
+            let shown = outcome.unwrap()["items"].clone();
+            assert_eq!(
+                (&shown[1]["meaning"], &shown[2]["meaning"]),
+                (&json!("1013"), &json!("report and confirm"))
+            );
+        }
+        n_asked += 1;
+    }
+    assert_eq!(
+        (station.tally().n_requests, station.tally().n_refused),
+        (n_asked, 0)
+    );
 }
 
 #[test]

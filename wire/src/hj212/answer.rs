@@ -68,6 +68,9 @@ pub enum Answered {
     Notice,
     /// 9014.
     Data,
+    /// 9014 with a QnRtn other than 1, as some platforms refuse data: it was not taken. `None` is a code that the standard
+    /// does not have.
+    Refused(Option<QnRtn>),
 }
 
 impl Answered {
@@ -78,7 +81,13 @@ impl Answered {
             "9011" => Self::Request(QnRtn::parse(code("QnRtn"))),
             "9012" => Self::Execution(ExeRtn::parse(code("ExeRtn"))),
             "9013" => Self::Notice,
-            "9014" => Self::Data,
+            "9014" => match segment.cp_value("QnRtn") {
+                None => Self::Data,
+                Some(code) => match QnRtn::parse(code) {
+                    Some(QnRtn::Accepted) => Self::Data,
+                    other => Self::Refused(other),
+                },
+            },
             _ => return None,
         };
         let qn = match segment.qn() {
@@ -93,6 +102,24 @@ impl Answered {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn data_are_taken_by_9014_unless_it_says_that_they_are_not() {
+        let said = |cp: &str| {
+            let answer = format!("QN=7;ST=91;CN=9014;PW=1;MN=A;Flag=4;CP=&&{cp}&&");
+            let answer = Segment::parse(answer.as_bytes()).unwrap();
+            Answered::of(&answer).map(|(qn, answered)| (qn.to_owned(), answered))
+        };
+        for (cp, want) in [
+            ("", Answered::Data),
+            ("QnRtn=1", Answered::Data),
+            ("QnRtn=3", Answered::Refused(Some(QnRtn::WrongPw))),
+            ("QnRtn=77", Answered::Refused(None)),
+            ("QnRtn=", Answered::Refused(None)),
+        ] {
+            assert_eq!(said(cp), Some(("7".to_owned(), want)), "{cp}");
+        }
+    }
 
     #[test]
     fn answers_are_in_the_edition_of_what_they_answer() {

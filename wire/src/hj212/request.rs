@@ -242,7 +242,11 @@ impl Request {
     /// assert!(Request::SetRtdInterval(29).segment(&peer, "1").is_err());
     /// ```
     pub fn segment(&self, peer: &Peer, qn: &str) -> Result<Segment, RequestError> {
-        let fields = self.fields()?;
+        let mut fields = self.fields()?;
+        // 2005 has the new password under the name of the old one.
+        if let (Self::SetPassword(_), Version::V2005) = (self, peer.version) {
+            "PW".clone_into(&mut fields[0].0);
+        }
         let header = [
             ("QN", qn),
             ("ST", &peer.st),
@@ -274,10 +278,7 @@ impl Request {
         // An analyser's information is named behind its factor, in one group.
         let mut cp: Vec<Group> = Vec::new();
         for (key, value) in fields {
-            let is_info = key == "InfoId"
-                || ["-Info", "-LowValue", "-UpValue"]
-                    .iter()
-                    .any(|end| key.ends_with(end));
+            let is_info = key == "InfoId" || ["-Info", "-UpValue"].iter().any(|end| key.ends_with(end));
             let item = Item::new(key, value);
             match cp.last_mut() {
                 Some(group) if is_info => group.0.push(item),
@@ -354,7 +355,6 @@ impl Request {
             Self::Analyser { pol_id, .. } | Self::ReadLimits { pol_id } => vec![("PolId", pol_id.clone())],
             Self::SetLimits { pol_id, lower, upper } => {
                 return Ok(vec![
-                    ("PolId".to_owned(), pol_id.clone()),
                     (format!("{pol_id}-LowValue"), lower.to_string()),
                     (format!("{pol_id}-UpValue"), upper.to_string()),
                 ]);

@@ -42,8 +42,10 @@ pub enum Content {
         /// What.
         control: Option<Control>,
     },
-    /// Down: which elements or items are asked for.
+    /// Down: which elements are asked for.
     Asked(Vec<(Element, Definition)>),
+    /// Down: which items of a table are asked for.
+    AskedItems(Table, Vec<(Element, Definition)>),
     /// Down: an element over a time.
     Period {
         /// First hour.
@@ -135,11 +137,11 @@ impl Frame {
     }
 }
 
-fn has_groups(function: u8) -> bool {
+pub(super) fn has_groups(function: u8) -> bool {
     matches!(function, 0x2F..=0x3A | 0x44 | 0x46 | 0x4B)
 }
 
-fn table(function: u8) -> Option<Table> {
+pub(super) fn table(function: u8) -> Option<Table> {
     match function {
         0x40 | 0x41 | 0x49 => Some(Table::Basic),
         0x42 | 0x43 => Some(Table::Run),
@@ -238,7 +240,10 @@ fn question(mut cursor: Cursor<'_>, function: u8) -> Result<Content, Error> {
             while !cursor.is_empty() {
                 asked.push(cursor.element()?);
             }
-            Ok(Content::Asked(asked))
+            Ok(match table(function) {
+                Some(table) => Content::AskedItems(table, asked),
+                None => Content::Asked(asked),
+            })
         }
         0x40 | 0x42 | 0x49 => {
             let station = station(&mut cursor)?;
@@ -269,7 +274,7 @@ impl Body {
     }
 
     /// Writes a body. `None` when something does not fit where it is to stand, a part of a message is not whole, or
-    /// an ASCII body is to carry what only the binary form has.
+    /// what an ASCII body is to carry has no text form, as an element without a symbol.
     pub fn write(&self, encoding: Encoding) -> Option<Vec<u8>> {
         if encoding == Encoding::Ascii {
             return ascii::write(self);
@@ -304,7 +309,7 @@ impl Body {
                     out.extend(control.write()?);
                 }
             }
-            Content::Asked(asked) => {
+            Content::Asked(asked) | Content::AskedItems(_, asked) => {
                 for (element, definition) in asked {
                     out.extend(element.bytes());
                     out.push(definition.0);

@@ -16,6 +16,8 @@ impl Element {
     pub const RAIN_ARRAY: Element = Element(0xF4);
     /// Time step of a series.
     pub const STEP: Element = Element(0x04);
+    /// A maker's batch of flow velocities.
+    pub const VELOCITIES: Element = Element(0xFD);
     /// State bits.
     pub const STATE: Element = Element(0x45);
 

@@ -104,6 +104,13 @@ pub(super) fn item(table: Table, name: &str) -> Option<&'static Item> {
     of_table.find(|item| item.name == name || item.element.to_string() == name)
 }
 
+/// The definition byte that is usual for an item.
+pub(super) fn usual(table: Table, element: Element) -> Option<Definition> {
+    let mut of_table = all().iter().filter(|item| item.table == table);
+    let item = of_table.find(|item| item.element == element)?;
+    Some(item.definition)
+}
+
 /// The names of a table's items.
 pub(super) fn names(table: Table) -> String {
     let of_table = all().iter().filter(|item| item.table == table);

@@ -1,39 +1,38 @@
-//! Questions and commands as people order them: a method and parameters as JSON.
+//! Questions and commands of SL 651 as people order them.
 
 use onemap_model::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::item::{item, names};
 use super::reply::Question;
 use super::{Decimal, Definition, Element, Number, Parameter, Table};
-use crate::hj212::stamp;
+use crate::order::{Given, Method, OrderError, find};
 
-/// Methods, the function that each is, and its parameters; those with `?` may be left out. A method is also known by its
-/// function code.
-pub const METHODS: &[(&str, u8, &str)] = &[
-    ("take_picture", 0x36, ""),
-    ("read_present", 0x37, ""),
-    ("history", 0x38, "element from to step?"),
-    ("read_manual", 0x39, ""),
-    ("read_elements", 0x3A, "elements"),
-    ("set_basic", 0x40, "items"),
-    ("read_basic", 0x41, "items"),
-    ("set_run", 0x42, "items"),
-    ("read_run", 0x43, "items"),
-    ("read_pump_motor", 0x44, ""),
-    ("read_version", 0x45, ""),
-    ("read_state", 0x46, ""),
-    ("clear_memory", 0x47, ""),
-    ("factory_reset", 0x48, ""),
-    ("set_password", 0x49, "password"),
-    ("set_clock", 0x4A, ""),
-    ("set_card", 0x4B, "valid"),
-    ("set_pumps", 0x4C, "on"),
-    ("set_valves", 0x4D, "on"),
-    ("set_gates", 0x4E, "gates"),
-    ("set_fixed_quantity", 0x4F, "on"),
-    ("read_events", 0x50, ""),
-    ("read_clock", 0x51, ""),
+/// Methods and the function that each is.
+pub const METHODS: &[Method] = &[
+    Method::new("take_picture", "36", ""),
+    Method::new("read_present", "37", ""),
+    Method::new("history", "38", "element from to step?"),
+    Method::new("read_manual", "39", ""),
+    Method::new("read_elements", "3A", "elements"),
+    Method::new("set_basic", "40", "items"),
+    Method::new("read_basic", "41", "items"),
+    Method::new("set_run", "42", "items"),
+    Method::new("read_run", "43", "items"),
+    Method::new("read_pump_motor", "44", ""),
+    Method::new("read_version", "45", ""),
+    Method::new("read_state", "46", ""),
+    Method::new("clear_memory", "47", ""),
+    Method::new("factory_reset", "48", ""),
+    Method::new("set_password", "49", "password"),
+    Method::new("set_clock", "4A", ""),
+    Method::new("set_card", "4B", "valid"),
+    Method::new("set_pumps", "4C", "on"),
+    Method::new("set_valves", "4D", "on"),
+    Method::new("set_gates", "4E", "gates"),
+    Method::new("set_fixed_quantity", "4F", "on"),
+    Method::new("read_events", "50", ""),
+    Method::new("read_clock", "51", ""),
 ];
 
 /// Bit 9 of element 45: the card is valid.
@@ -43,47 +42,14 @@ const N_VALUES: i64 = 4_000;
 /// Most elements and items of one question.
 const N_ASKED: usize = 128;
 
-/// Why an order is no question.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum OrderError {
-    /// Nothing is called so.
-    #[error("no command is called `{0}`; commands are {list}", list = methods())]
-    Method(String),
-    /// A parameter is missing or is something else.
-    #[error("{method} needs `{name}`: {what}")]
-    Parameter {
-        /// The method.
-        method: &'static str,
-        /// The parameter; of an item `items.` and its name.
-        name: String,
-        /// What it is to be.
-        what: String,
-    },
-    /// A parameter that the command does not have.
-    #[error("{method} has no parameter `{name}`")]
-    Unknown {
-        /// The method.
-        method: &'static str,
-        /// The name that was given.
-        name: String,
-    },
+/// The method that a name or a function code (`4A`) is.
+pub fn method_of(name: &str) -> Option<&'static Method> {
+    find(METHODS, name)
 }
 
-fn methods() -> String {
-    let names: Vec<_> = METHODS.iter().map(|(name, ..)| *name).collect();
-    names.join(", ")
-}
-
-/// The method that a name or a function code (`4A`) is, and the code.
-pub fn method_of(name: &str) -> Option<(&'static str, u8)> {
-    let is_it = |(method, function, _): &&(&str, u8, &str)| {
-        *method == name || (name.len() == 2 && u8::from_str_radix(name, 16) == Ok(*function))
-    };
-    METHODS
-        .iter()
-        .find(is_it)
-        .map(|(method, function, _)| (*method, *function))
+/// The function code of a method.
+pub fn function_of(method: &Method) -> Option<u8> {
+    u8::from_str_radix(method.code, 16).ok()
 }
 
 /// The question that an order is. `password` is the one that the station has, which only `set_password` needs.
@@ -99,233 +65,185 @@ pub fn method_of(name: &str) -> Option<(&'static str, u8)> {
 /// assert!(question_of("set_run", &json!({"items": {"report_interval_h": 25}}), 0x1234).is_err());
 /// ```
 pub fn question_of(method: &str, params: &Value, password: u16) -> Result<Question, OrderError> {
-    let Some((method, function)) = method_of(method) else {
-        return Err(OrderError::Method(method.chars().take(64).collect()));
-    };
-    let known = METHODS.iter().find(|(name, ..)| *name == method);
-    let known = known.map_or("", |(.., known)| known);
-    let empty = Map::new();
-    let params = match params {
-        Value::Null => &empty,
-        Value::Object(params) => params,
-        _ => {
-            return Err(OrderError::Parameter {
-                method,
-                name: "params".to_owned(),
-                what: "an object".to_owned(),
-            });
-        }
-    };
-    let is_known = |name: &str| known.split(' ').any(|k| k.trim_end_matches('?') == name);
-    if let Some(name) = params.keys().find(|name| !is_known(name)) {
-        return Err(OrderError::Unknown {
-            method,
-            name: name.chars().take(64).collect(),
-        });
-    }
-    Given { method, params }.question(function, password)
+    let given = &Given::of(METHODS, method, params)?;
+    Ok(match given.method.code {
+        "36" => Question::Picture,
+        "37" => Question::Present,
+        "38" => period(given)?,
+        "39" => Question::Manual,
+        "3A" => Question::Elements(elements(given)?),
+        "40" => Question::Set(Table::Basic, values(given, Table::Basic)?),
+        "41" => Question::Read(Table::Basic, items(given, Table::Basic)?),
+        "42" => Question::Set(Table::Run, values(given, Table::Run)?),
+        "43" => Question::Read(Table::Run, items(given, Table::Run)?),
+        "44" => Question::PumpMotor,
+        "45" => Question::Version,
+        "46" => Question::State,
+        "47" => Question::ClearMemory,
+        "48" => Question::FactoryReset,
+        "49" => Question::Password {
+            old: password,
+            new: new_password(given)?,
+        },
+        "4A" => Question::SetClock,
+        "4B" => Question::Card(if given.flag("valid")? { CARD_VALID } else { 0 }),
+        "4C" => Question::Pumps(switches(given)?),
+        "4D" => Question::Valves(switches(given)?),
+        "4E" => Question::Gates(gates(given)?),
+        "4F" => Question::FixedQuantity(given.flag("on")?),
+        "50" => Question::Events,
+        "51" => Question::Clock,
+        // Every function of the list stands above.
+        other => return given.wrong("method", format!("none is made of {other}")),
+    })
 }
 
-struct Given<'a> {
-    method: &'static str,
-    params: &'a Map<String, Value>,
+fn new_password(given: &Given<'_>) -> Result<u16, OrderError> {
+    let text = given.value("password").and_then(Value::as_str);
+    let text = text.filter(|text| text.len() == 4 && text.bytes().all(|b| b.is_ascii_hexdigit()));
+    match text.and_then(|text| u16::from_str_radix(text, 16).ok()) {
+        Some(password) => Ok(password),
+        None => given.wrong("password", "four hexadecimal digits"),
+    }
 }
 
-impl Given<'_> {
-    fn question(&self, function: u8, password: u16) -> Result<Question, OrderError> {
-        Ok(match function {
-            0x36 => Question::Picture,
-            0x37 => Question::Present,
-            0x38 => self.period()?,
-            0x39 => Question::Manual,
-            0x3A => Question::Elements(self.elements()?),
-            0x40 => Question::Set(Table::Basic, self.values(Table::Basic)?),
-            0x41 => Question::Read(Table::Basic, self.items(Table::Basic)?),
-            0x42 => Question::Set(Table::Run, self.values(Table::Run)?),
-            0x43 => Question::Read(Table::Run, self.items(Table::Run)?),
-            0x44 => Question::PumpMotor,
-            0x45 => Question::Version,
-            0x46 => Question::State,
-            0x47 => Question::ClearMemory,
-            0x48 => Question::FactoryReset,
-            0x49 => Question::Password {
-                old: password,
-                new: self.password()?,
-            },
-            0x4A => Question::SetClock,
-            0x4B => Question::Card(if self.flag("valid")? { CARD_VALID } else { 0 }),
-            0x4C => Question::Pumps(self.switches()?),
-            0x4D => Question::Valves(self.switches()?),
-            0x4E => Question::Gates(self.gates()?),
-            0x4F => Question::FixedQuantity(self.flag("on")?),
-            0x50 => Question::Events,
-            0x51 => Question::Clock,
-            // Every function of the list stands above.
-            other => return Err(OrderError::Method(format!("{other:02X}"))),
-        })
+fn period(given: &Given<'_>) -> Result<Question, OrderError> {
+    let element = match given.value("element") {
+        Some(Value::String(text)) => element(given, "element", text)?,
+        _ => return given.wrong("element", ELEMENT),
+    };
+    let (from, to) = (hour(given, "from")?, hour(given, "to")?);
+    if to < from {
+        return given.wrong("to", "an hour not before `from`");
     }
-
-    fn wrong<T>(&self, name: &str, what: impl Into<String>) -> Result<T, OrderError> {
-        Err(OrderError::Parameter {
-            method: self.method,
-            name: name.chars().take(64).collect(),
-            what: what.into(),
-        })
-    }
-
-    fn flag(&self, name: &str) -> Result<bool, OrderError> {
-        match self.params.get(name) {
-            Some(Value::Bool(flag)) => Ok(*flag),
-            _ => self.wrong(name, "true or false"),
-        }
-    }
-
-    fn password(&self) -> Result<u16, OrderError> {
-        let text = self.params.get("password").and_then(Value::as_str);
-        let text = text.filter(|text| text.len() == 4 && text.bytes().all(|b| b.is_ascii_hexdigit()));
-        match text.and_then(|text| u16::from_str_radix(text, 16).ok()) {
-            Some(password) => Ok(password),
-            None => self.wrong("password", "four hexadecimal digits"),
-        }
-    }
-
-    fn period(&self) -> Result<Question, OrderError> {
-        let element = match self.params.get("element") {
-            Some(Value::String(text)) => self.element("element", text)?,
-            _ => return self.wrong("element", ELEMENT),
-        };
-        let (from, to) = (self.hour("from")?, self.hour("to")?);
-        if to < from {
-            return self.wrong("to", "an hour not before `from`");
-        }
-        let (step, step_min) = match self.params.get("step") {
-            // The arrays of an hour have a value every five minutes.
-            None | Some(Value::Null) if element.0.is_array() => ([0, 0, 5], 5),
-            None | Some(Value::Null) => ([0, 1, 0], 60),
-            Some(step) => match step.as_str().and_then(step_of) {
-                Some(step) => step,
-                None => {
-                    return self.wrong(
-                        "step",
-                        "`5m`, `1h` or `1d`: up to 59 minutes, 23 hours or 31 days",
-                    );
-                }
-            },
-        };
-        if (to.ms() - from.ms()) / 60_000 / step_min >= N_VALUES {
-            return self.wrong(
-                "to",
-                format!("so near to `from` that {N_VALUES} values are enough"),
-            );
-        }
-        Ok(Question::Period {
-            from,
-            to,
-            step,
-            element,
-        })
-    }
-
-    fn hour(&self, name: &str) -> Result<Timestamp, OrderError> {
-        let text = self.params.get(name).and_then(Value::as_str);
-        let read = |text| stamp::read(text).or_else(|| Timestamp::parse(text).ok());
-        match text.and_then(read).filter(|at| at.ms() % 3_600_000 == 0) {
-            Some(hour) => Ok(hour),
-            None => self.wrong(
-                name,
-                "a whole hour, as RFC 3339 or as YYYYMMDDhhmmss in Beijing time",
-            ),
-        }
-    }
-
-    fn element(&self, name: &str, text: &str) -> Result<(Element, Definition), OrderError> {
-        match element_of(text) {
-            Some(element) => Ok(element),
-            None => self.wrong(name, ELEMENT),
-        }
-    }
-
-    fn elements(&self) -> Result<Vec<(Element, Definition)>, OrderError> {
-        let texts = self.texts("elements", "a list of identifiers, as in [\"39\", \"26\"]")?;
-        texts.iter().map(|text| self.element("elements", text)).collect()
-    }
-
-    fn texts(&self, name: &str, what: &str) -> Result<Vec<&str>, OrderError> {
-        let all = self.params.get(name).and_then(Value::as_array);
-        let texts: Option<Vec<&str>> = all.and_then(|all| all.iter().map(Value::as_str).collect());
-        match texts {
-            Some(texts) if (1..=N_ASKED).contains(&texts.len()) => Ok(texts),
-            _ => self.wrong(name, what),
-        }
-    }
-
-    fn items(&self, table: Table) -> Result<Vec<(Element, Definition)>, OrderError> {
-        let known = || format!("a list of {}", names(table));
-        let texts = self.texts("items", &known())?;
-        let one = |text: &&str| match item(table, text) {
-            Some(item) => Ok((item.element, item.definition)),
-            None => self.wrong("items", known()),
-        };
-        texts.iter().map(one).collect()
-    }
-
-    fn values(&self, table: Table) -> Result<Vec<Parameter>, OrderError> {
-        let known = || format!("an object of {}", names(table));
-        let given = self.params.get("items").and_then(Value::as_object);
-        let Some(given) = given.filter(|given| !given.is_empty()) else {
-            return self.wrong("items", known());
-        };
-        let one = |(name, value): (&String, &Value)| {
-            let Some(item) = item(table, name) else {
-                return self.wrong("items", known());
-            };
-            match item.with(value) {
-                Ok(set) => Ok(set),
-                Err(what) => self.wrong(&format!("items.{name}"), what),
+    let (step, step_min) = match given.value("step") {
+        // The arrays of an hour have a value every five minutes.
+        None if element.0.is_array() => ([0, 0, 5], 5),
+        None => ([0, 1, 0], 60),
+        Some(step) => match step.as_str().and_then(step_of) {
+            Some(step) => step,
+            None => {
+                return given.wrong(
+                    "step",
+                    "`5m`, `1h` or `1d`: up to 59 minutes, 23 hours or 31 days",
+                );
             }
-        };
-        given.iter().map(one).collect()
+        },
+    };
+    if (to.ms() - from.ms()) / 60_000 / step_min >= N_VALUES {
+        return given.wrong(
+            "to",
+            format!("so near to `from` that {N_VALUES} values are enough"),
+        );
     }
+    Ok(Question::Period {
+        from,
+        to,
+        step,
+        element,
+    })
+}
 
-    fn switches(&self) -> Result<Vec<bool>, OrderError> {
-        let all = self.params.get("on").and_then(Value::as_array);
-        let on: Option<Vec<bool>> = all.and_then(|all| all.iter().map(Value::as_bool).collect());
-        match on {
-            Some(on) if (1..=255).contains(&on.len()) => Ok(on),
-            _ => self.wrong(
-                "on",
-                "a list of true and false, the first of number 1, at most 255",
-            ),
-        }
+fn hour(given: &Given<'_>, name: &'static str) -> Result<Timestamp, OrderError> {
+    match given.time(name).ok().filter(|at| at.ms() % 3_600_000 == 0) {
+        Some(hour) => Ok(hour),
+        None => given.wrong(
+            name,
+            "a whole hour, as RFC 3339 or as YYYYMMDDhhmmss in Beijing time",
+        ),
     }
+}
 
-    /// Openings in cm; `null` leaves a gate as it is.
-    fn gates(&self) -> Result<Vec<(bool, Number)>, OrderError> {
-        let gate = |value: &Value| match value {
-            Value::Null => Some((false, 0)),
-            value => value
-                .as_i64()
-                .filter(|cm| (0..=9999).contains(cm))
-                .map(|cm| (true, cm)),
+fn element(given: &Given<'_>, name: &str, text: &str) -> Result<(Element, Definition), OrderError> {
+    match element_of(text) {
+        Some(element) => Ok(element),
+        None => given.wrong(name, ELEMENT),
+    }
+}
+
+fn elements(given: &Given<'_>) -> Result<Vec<(Element, Definition)>, OrderError> {
+    let texts = texts(given, "elements", "a list of identifiers, as in [\"39\", \"26\"]")?;
+    texts
+        .iter()
+        .map(|text| element(given, "elements", text))
+        .collect()
+}
+
+fn texts<'a>(given: &Given<'a>, name: &str, what: &str) -> Result<Vec<&'a str>, OrderError> {
+    let all = given.value(name).and_then(Value::as_array);
+    let texts: Option<Vec<&str>> = all.and_then(|all| all.iter().map(Value::as_str).collect());
+    match texts {
+        Some(texts) if (1..=N_ASKED).contains(&texts.len()) => Ok(texts),
+        _ => given.wrong(name, what),
+    }
+}
+
+fn items(given: &Given<'_>, table: Table) -> Result<Vec<(Element, Definition)>, OrderError> {
+    let known = || format!("a list of {}", names(table));
+    let texts = texts(given, "items", &known())?;
+    let one = |text: &&str| match item(table, text) {
+        Some(item) => Ok((item.element, item.definition)),
+        None => given.wrong("items", known()),
+    };
+    texts.iter().map(one).collect()
+}
+
+fn values(given: &Given<'_>, table: Table) -> Result<Vec<Parameter>, OrderError> {
+    let known = || format!("an object of {}", names(table));
+    let all = given.value("items").and_then(Value::as_object);
+    let Some(all) = all.filter(|all| !all.is_empty()) else {
+        return given.wrong("items", known());
+    };
+    let one = |(name, value): (&String, &Value)| {
+        let Some(item) = item(table, name) else {
+            return given.wrong("items", known());
         };
-        let all = self.params.get("gates").and_then(Value::as_array);
-        let gates: Option<Vec<_>> = all.and_then(|all| all.iter().map(gate).collect());
-        let opening = |cm: i64| {
-            Number::Value(Decimal {
-                digits: cm.into(),
-                decimals: 0,
-            })
-        };
-        match gates {
-            Some(gates) if (1..=255).contains(&gates.len()) => Ok(gates
-                .into_iter()
-                .map(|(moves, cm)| (moves, opening(cm)))
-                .collect()),
-            _ => self.wrong(
-                "gates",
-                "a list of openings from 0 to 9999 cm, `null` for a gate that stays, at most 255",
-            ),
+        match item.with(value) {
+            Ok(set) => Ok(set),
+            Err(what) => given.wrong(&format!("items.{name}"), what),
         }
+    };
+    all.iter().map(one).collect()
+}
+
+fn switches(given: &Given<'_>) -> Result<Vec<bool>, OrderError> {
+    let all = given.value("on").and_then(Value::as_array);
+    let on: Option<Vec<bool>> = all.and_then(|all| all.iter().map(Value::as_bool).collect());
+    match on {
+        Some(on) if (1..=255).contains(&on.len()) => Ok(on),
+        _ => given.wrong(
+            "on",
+            "a list of true and false, the first of number 1, at most 255",
+        ),
+    }
+}
+
+/// Openings in cm; `null` leaves a gate as it is.
+fn gates(given: &Given<'_>) -> Result<Vec<(bool, Number)>, OrderError> {
+    let gate = |value: &Value| match value {
+        Value::Null => Some((false, 0)),
+        value => value
+            .as_i64()
+            .filter(|cm| (0..=9999).contains(cm))
+            .map(|cm| (true, cm)),
+    };
+    let all = given.value("gates").and_then(Value::as_array);
+    let gates: Option<Vec<_>> = all.and_then(|all| all.iter().map(gate).collect());
+    let opening = |cm: i64| {
+        Number::Value(Decimal {
+            digits: cm.into(),
+            decimals: 0,
+        })
+    };
+    match gates {
+        Some(gates) if (1..=255).contains(&gates.len()) => Ok(gates
+            .into_iter()
+            .map(|(moves, cm)| (moves, opening(cm)))
+            .collect()),
+        _ => given.wrong(
+            "gates",
+            "a list of openings from 0 to 9999 cm, `null` for a gate that stays, at most 255",
+        ),
     }
 }
 
@@ -369,7 +287,7 @@ fn step_of(text: &str) -> Option<([u8; 3], i64)> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     use super::*;
     use crate::hex;
@@ -397,27 +315,31 @@ mod tests {
             "element": "39", "from": "20261126070000", "to": "2026-11-26T00:00:00Z", "step": "1h", "elements": ["39", "FF11:23"],
             "password": "ABCD", "valid": true, "gates": [120, null],
         });
-        for (method, function, known) in METHODS {
-            let mut params: Map<_, _> = known
+        for Method {
+            name: method,
+            code: function,
+            parameters,
+        } in METHODS
+        {
+            let mut params: Map<_, _> = parameters
                 .split_whitespace()
                 .map(|name| name.trim_end_matches('?'))
                 .filter(|name| !matches!(*name, "items" | "on"))
                 .map(|name| (name.to_owned(), all[name].clone()))
                 .collect();
-            let more = match function {
-                0x40 => Some(("items", json!({"work_mode": 2}))),
-                0x41 => Some(("items", json!(["work_mode"]))),
-                0x42 => Some(("items", json!({"report_interval_h": 1}))),
-                0x43 => Some(("items", json!(["report_interval_h", "28"]))),
-                0x4C | 0x4D => Some(("on", json!([true, false, true]))),
-                0x4F => Some(("on", json!(true))),
+            let more = match *function {
+                "40" => Some(("items", json!({"work_mode": 2}))),
+                "41" => Some(("items", json!(["work_mode"]))),
+                "42" => Some(("items", json!({"report_interval_h": 1}))),
+                "43" => Some(("items", json!(["report_interval_h", "28"]))),
+                "4C" | "4D" => Some(("on", json!([true, false, true]))),
+                "4F" => Some(("on", json!(true))),
                 _ => None,
             };
             params.extend(more.map(|(name, value)| (name.to_owned(), value)));
             let text = sent(method, &params.clone().into()).unwrap();
-            let code = format!("{function:02X}");
-            assert!(text.starts_with(&code), "{method}: {text}");
-            assert_eq!(sent(&code, &params.into()).unwrap(), text);
+            assert!(text.starts_with(function), "{method}: {text}");
+            assert_eq!(sent(&function.to_lowercase(), &params.into()).unwrap(), text);
         }
         for (method, params, want) in [
             (

@@ -230,7 +230,8 @@ impl Question {
                 step: *step,
                 element: *element,
             },
-            Question::Elements(asked) | Question::Read(_, asked) => Content::Asked(asked.clone()),
+            Question::Elements(asked) => Content::Asked(asked.clone()),
+            Question::Read(table, asked) => Content::AskedItems(*table, asked.clone()),
             Question::Set(_, items) => parameters(items.clone()),
             Question::Password { old, new } => parameters(
                 [old, new]

@@ -89,7 +89,7 @@ impl Serialize for View {
                     }
                 }
             }
-            Content::Asked(asked) => {
+            Content::Asked(asked) | Content::AskedItems(_, asked) => {
                 let bytes = asked.iter().flat_map(|(element, definition)| {
                     let mut bytes = element.bytes();
                     bytes.push(definition.0);

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::hj212::{Framer, Kind, Piece, command_of, decode, encode};
+use crate::hj212::{Framer, Kind, Piece, command_of, decode, encode, known_field};
 
 fn peer() -> Peer {
     Peer {
@@ -98,6 +98,13 @@ fn every_request_is_written_as_the_standard_has_it_and_reads_back() {
             "QN=20160801085857223;ST=32;CN={cn};PW=123456;MN=010000A8900016F000169DC0;Flag=5;CP=&&{cp}&&"
         );
         assert_eq!(segment.text(), want);
+        for item in segment.cp.iter().flat_map(|group| &group.0) {
+            assert!(
+                known_field(cn, Version::V2017, &item.key).is_some(),
+                "{cn} {}",
+                item.key
+            );
+        }
         let kind = command_of(cn, Version::V2017).unwrap().kind;
         assert!(!matches!(kind, Kind::Upload | Kind::Answer), "{cn}");
         let pieces = Framer::default().push(&encode(&segment).unwrap());
@@ -106,6 +113,21 @@ fn every_request_is_written_as_the_standard_has_it_and_reads_back() {
         };
         assert_eq!(decode(frame, None).unwrap(), segment);
     }
+}
+
+#[test]
+fn a_station_of_2005_has_its_new_password_under_the_old_name() {
+    let old = Peer {
+        version: Version::V2005,
+        ..peer()
+    };
+    let segment = Request::SetPassword("654321".into())
+        .segment(&old, "20160801085857223")
+        .unwrap();
+    assert_eq!(
+        segment.text(),
+        "QN=20160801085857223;ST=32;CN=1072;PW=123456;MN=010000A8900016F000169DC0;Flag=1;CP=&&PW=654321&&"
+    );
 }
 
 #[test]
