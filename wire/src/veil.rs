@@ -11,12 +11,18 @@ use serde_json::Value;
 use crate::hex;
 use crate::spelt::Protocol;
 
+/// Bytes of the longest body of SL 651, and of serial number and time before the text of one.
+const LONGEST_BODY: usize = 4095;
+const TEXT_HEAD: usize = 16;
+
 /// What stands in place of a password.
 const VEIL: &str = "******";
 /// Function of SL 651 whose body is two passwords.
 const SET_PASSWORD: u8 = 0x49;
+/// Functions of SL 651 that set and read the basic table, which has the password as its item 03.
+const BASIC_TABLE: [u8; 2] = [0x40, 0x41];
 
-/// Where passwords stand, in order; ranges may touch.
+/// Where passwords stand, in the order of their beginnings; ranges may touch and overlap.
 pub fn passwords(protocol: Protocol, bytes: &[u8]) -> Vec<Range<usize>> {
     let found = match protocol {
         Protocol::Hj212 => hj212(bytes),
@@ -26,7 +32,9 @@ pub fn passwords(protocol: Protocol, bytes: &[u8]) -> Vec<Range<usize>> {
     let within = found
         .into_iter()
         .map(|range| range.start.min(bytes.len())..range.end.min(bytes.len()));
-    within.filter(|range| !range.is_empty()).collect()
+    let mut within: Vec<_> = within.filter(|range| !range.is_empty()).collect();
+    within.sort_unstable_by_key(|range| range.start);
+    within
 }
 
 /// The bytes with `*` for each byte of a password.
@@ -56,11 +64,17 @@ pub fn veil_spelt(spelt: &mut Value) {
             let sets_password = object
                 .get("function")
                 .is_some_and(|f| *f == format!("{SET_PASSWORD:02X}"));
+            let has_table = object
+                .get("function")
+                .is_some_and(|f| BASIC_TABLE.iter().any(|function| *f == format!("{function:02X}")));
+            let is_item = object.get("name").is_some_and(|name| name == "password");
             for (key, value) in object {
                 let is_password = ["pw", "newpw", "password"]
                     .iter()
                     .any(|name| key.eq_ignore_ascii_case(name));
-                let is_body = sets_password && ["items", "body"].contains(&key.as_str());
+                let is_body = (sets_password && ["items", "body"].contains(&key.as_str()))
+                    || (has_table && key == "body")
+                    || (is_item && key == "raw");
                 match value {
                     Value::Null => {}
                     value if is_password || is_body => *value = VEIL.into(),
@@ -99,6 +113,15 @@ fn sl651(bytes: &[u8]) -> Vec<Range<usize>> {
                     let length = length.map_or(0, |n| usize::from(n[0] & 0x0F) << 8 | usize::from(n[1]));
                     found.push(i + 14..i + 14 + length);
                 }
+                if bytes
+                    .get(i + 10)
+                    .is_some_and(|function| BASIC_TABLE.contains(function))
+                {
+                    let body = bytes.get(i + 14..).unwrap_or_default();
+                    let body = &body[..body.len().min(LONGEST_BODY)];
+                    let items = (0..body.len()).filter(|at| body[*at..].starts_with(&[0x03, 0x10]));
+                    found.extend(items.map(|at| i + 14 + at + 2..i + 14 + at + 4));
+                }
             }
             [0x01, rest @ ..] if rest.iter().take(12).all(|b| hex::digit(*b).is_some()) => {
                 found.push(i + 13..i + 17);
@@ -106,6 +129,20 @@ fn sl651(bytes: &[u8]) -> Vec<Range<usize>> {
                     let digits = bytes.get(i + 20..i + 23).unwrap_or_default().iter();
                     let length = digits.fold(0, |n, b| n << 4 | usize::from(hex::digit(*b).unwrap_or(0)));
                     found.push(i + 24..i + 24 + length);
+                }
+                if matches!(bytes.get(i + 17..i + 19), Some(b"40" | b"41")) {
+                    let text = bytes.get(i + 24..).unwrap_or_default();
+                    let text = &text[..text.len().min(LONGEST_BODY)];
+                    for at in 0..text.len() {
+                        let is_first = at == TEXT_HEAD || (at > 0 && text[at - 1] == b' ');
+                        let item = [&b"03 "[..], b"0310 "]
+                            .into_iter()
+                            .find(|item| text[at..].starts_with(item));
+                        if let Some(item) = item.filter(|_| is_first) {
+                            let value = i + 24 + at + item.len();
+                            found.push(value..value + 4);
+                        }
+                    }
                 }
             }
             _ => {}
@@ -157,6 +194,18 @@ mod tests {
         let veil = veiled(Protocol::Sl651, &set);
         assert!(!veil.windows(2).any(|two| two == [0xAB, 0xCD]));
         assert_eq!(veil[33..], set[33..]);
+        // And the basic table as its item 03.
+        let table =
+            of("7E7E 01 0012345678 ABCD 41 0016 02 0002591011155111 F1F10012345678 0C0802 0310ABCD 03 0000");
+        let veil = veiled(Protocol::Sl651, &table);
+        assert!(!veil.windows(2).any(|two| two == [0xAB, 0xCD]));
+        assert_eq!((&veil[10..34], &veil[36..]), (&table[10..34], &table[36..]));
+        let text = b"\x01010012345678ABCD410030\x020002591011155111ST 0012345678 0C 02 03 ABCD 0310 ABCD 0E 03\x03ABCE";
+        let veil = shown(Protocol::Sl651, text);
+        assert!(
+            !veil.contains("ABCD") && veil.contains("0C 02 03 **** 0310 **** 0E 03"),
+            "{veil}"
+        );
         let text = b"\x01010012345678BEEF2F0008\x020003\x03ABCD";
         assert_eq!(
             shown(Protocol::Sl651, text),
@@ -170,6 +219,7 @@ mod tests {
             {"frame": {"pw": "1", "header": {"PW": "1", "MN": "A"}, "cp": [{"NewPW": "2", "ExeRtn": "1"}]}},
             {"frame": {"password": "beef", "function": "49", "items": [{"raw": "abcd"}], "body": null}},
             {"frame": {"password": "beef", "function": "32", "items": [{"raw": "abcd"}]}},
+            {"frame": {"function": "41", "items": [{"id": "03", "name": "password", "raw": "abcd"}], "body": "03 ABCD"}},
         ]);
         veil_spelt(&mut spelt);
         assert_eq!(
@@ -178,6 +228,7 @@ mod tests {
                 {"frame": {"pw": VEIL, "header": {"PW": VEIL, "MN": "A"}, "cp": [{"NewPW": VEIL, "ExeRtn": "1"}]}},
                 {"frame": {"password": VEIL, "function": "49", "items": VEIL, "body": null}},
                 {"frame": {"password": VEIL, "function": "32", "items": [{"raw": "abcd"}]}},
+                {"frame": {"function": "41", "items": [{"id": "03", "name": "password", "raw": VEIL}], "body": VEIL}},
             ])
         );
     }

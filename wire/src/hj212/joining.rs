@@ -125,8 +125,8 @@ impl Joiner {
     /// Takes a segment. What comes out is in the order in which it ended: sets that end by a limit, then
     /// what the segment itself leads to; nothing while its set is not whole.
     pub fn add(&mut self, now: Timestamp, segment: Segment) -> Vec<Joined> {
-        let has_numbers = segment.flag().unwrap_or_default().has_packets();
-        if !has_numbers && segment.packet().is_none() {
+        // A Flag that speaks of numbers that are not there is wrong, and the segment whole.
+        if !segment.has_packet_fields() {
             return vec![Joined::Whole(segment)];
         }
         let limits = self.limits;
@@ -291,8 +291,11 @@ mod tests {
     #[test]
     fn what_is_not_numbered_is_whole_and_wrong_numbers_are_named() {
         let mut joiner = Joiner::default();
-        let single = Segment::parse(b"ST=22;CN=2011;MN=A;Flag=4;CP=&&&&").unwrap();
-        assert_eq!(joiner.add(at(0), single.clone()), [Joined::Whole(single)]);
+        for flag in ["4", "6"] {
+            let single = format!("ST=22;CN=2011;MN=A;Flag={flag};CP=&&&&");
+            let single = Segment::parse(single.as_bytes()).unwrap();
+            assert_eq!(joiner.add(at(0), single.clone()), [Joined::Whole(single)]);
+        }
         for (number, of) in [(0, 2), (3, 2), (0, 0), (1, 1001)] {
             let out = joiner.add(at(0), packet("A", 8, number, of, "a-Avg=1"));
             assert!(

@@ -5,13 +5,14 @@
 //! +0, smallest +1, largest +2, amount +3, the same converted to reference oxygen +5, +6, +7, day +8, night +9.
 //! Treatment equipment has its own number as channel.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use onemap_model::{Quality, Quantity, Refusal, Timestamp};
 
 use super::factor::{Measure, factor_of};
 use super::flag::Version;
-use super::segment::{Group, Segment};
+use super::segment::{Group, Item, Segment};
 use super::stamp;
 use crate::message::quoted;
 use crate::profile::{Period, Stamp};
@@ -52,10 +53,9 @@ pub fn readings(segment: &Segment, sender: &Sender<'_>) -> Message {
     let Some(data) = Data::of(segment.cn(), sender) else {
         return message;
     };
-    let stamp = match segment.data_time() {
-        None => Ok(None),
-        Some(text) => stamp::read(text).map(Some).ok_or(text),
-    };
+    let read = |text| stamp::read(text).map(Some).ok_or(text);
+    // The first stands for all, wherever it stands; another one for what stands with it and behind it.
+    let mut stamp = segment.data_time().map_or(Ok(None), read);
     let mut reader = Reader {
         segment,
         sender,
@@ -63,6 +63,7 @@ pub fn readings(segment: &Segment, sender: &Sender<'_>) -> Message {
         message: &mut message,
     };
     for (i, group) in segment.cp.iter().enumerate() {
+        stamp = group.value("DataTime").map_or(stamp, read);
         reader.group(i, group, stamp);
     }
     message
@@ -140,15 +141,21 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn group(&mut self, number: usize, group: &Group, stamp: Result<Option<Timestamp>, &str>) {
-        for item in &group.0 {
+        for (at, item) in group.0.iter().enumerate() {
             let Some((code, suffix)) = item.key.rsplit_once('-') else {
                 continue;
             };
             if matches!(suffix, "Flag" | "EFlag" | "SampleTime") {
                 continue;
             }
-            let value = item.value.as_deref().unwrap_or_default();
-            match self.sample(number, group, code, suffix, value, stamp) {
+            let mut value = Cow::Borrowed(item.value.as_deref().unwrap_or_default());
+            // `35,1` is one value whose comma separates what belongs together.
+            let is_digits =
+                |item: &&Item| item.value.is_none() && item.key.bytes().all(|b| b.is_ascii_digit());
+            if let Some(behind) = group.0.get(at + 1).filter(is_digits) {
+                value = format!("{value},{}", behind.key).into();
+            }
+            match self.sample(number, group, code, suffix, &value, stamp) {
                 Ok(sample) => self.message.samples.push(sample),
                 Err(refused) => self.message.refused.push(refused),
             }
@@ -240,7 +247,8 @@ impl Reader<'_> {
             [item] if item.key == "Flag" => item.value.as_deref(),
             _ => None,
         };
-        let own = cp.iter().find_map(|group| group.value(&own));
+        let beside = cp.get(number).and_then(|group| group.value(&own));
+        let own = beside.or_else(|| cp.iter().find_map(|group| group.value(&own)));
         own.or_else(|| cp.get(number)?.value("Flag")).or_else(alone)
     }
 }
@@ -404,6 +412,7 @@ mod tests {
             ("2011", "LA-Rtd=NaN", Refusal::NotANumber),
             ("2011", "LA-Rtd=1e999", Refusal::NotANumber),
             ("2011", "LA-Rtd=5 0", Refusal::NotANumber),
+            ("2011", "LA-Rtd=5,1", Refusal::NotANumber),
             (
                 "2011",
                 "LA-Rtd=1,LA-SampleTime=20160230000000",
@@ -432,6 +441,30 @@ mod tests {
             &Sender::new(None),
         );
         assert_eq!(request, Message::default());
+    }
+
+    #[test]
+    fn a_second_time_is_that_of_what_stands_behind_it() {
+        let hours = segment(
+            "22",
+            "2061",
+            "a34002-Avg=1;DataTime=20160801080000;a34004-Avg=2,a34004-Flag=N;DataTime=20160801090000;a34004-Avg=3,a34004-Flag=D",
+        );
+        let message = readings(&hours, &Sender::new(None));
+        let told: Vec<_> = message
+            .samples
+            .iter()
+            .map(|sample| (sample.measured_at.unwrap(), sample.quality))
+            .collect();
+        let at = |text: &str| stamp::read(text).unwrap();
+        assert_eq!(
+            told,
+            [
+                (at("20160801080000"), Quality::GOOD),
+                (at("20160801080000"), Quality::GOOD),
+                (at("20160801090000"), Quality::SUSPECT)
+            ]
+        );
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub enum Quirk {
     UnknownHeader,
     /// `,` where the header has `;`.
     CommaInHeader,
+    /// No `;` between two fields of the header, or before CP.
+    NoSemicolon,
     /// `Flag=N` without a factor.
     BareFlag,
     /// A key without a value.
@@ -146,6 +148,12 @@ impl Segment {
     pub fn packet(&self) -> Option<(u32, u32)> {
         let number = |name| self.field(name)?.trim().parse().ok();
         Some((number("PNO")?, number("PNUM")?))
+    }
+    /// Whether PNUM or PNO is there, whatever stands in it.
+    pub fn has_packet_fields(&self) -> bool {
+        self.header
+            .iter()
+            .any(|item| matches!(item.key.as_str(), "PNUM" | "PNO"))
     }
     /// `RF=1`: a packet that is sent again (2025).
     pub fn is_resent(&self) -> bool {

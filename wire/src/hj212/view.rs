@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::codes::{Kind, command_of, system_of};
 use super::factor::factor_of;
+use super::fields::{Known, known_field};
 use super::flag::{Flag, Version};
 use super::readings::mark_of;
 use super::segment::{Group, Item, Quirk, Segment};
@@ -46,6 +47,9 @@ pub struct View<'a> {
     pub unknown: Group,
     /// Items of CP.
     pub cp: &'a [Group],
+    /// Keys of CP whose name is in no source that is known here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unverified: Vec<&'a str>,
     /// Values of factors, where a factor can be told.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<FactorValue<'a>>,
@@ -99,6 +103,11 @@ pub fn view(segment: &Segment) -> View<'_> {
         header: Group(segment.header.clone()),
         unknown: Group(segment.header.iter().filter(is_unknown).cloned().collect()),
         cp: &segment.cp,
+        unverified: items
+            .clone()
+            .map(|item| item.key.as_str())
+            .filter(|key| known_field(segment.cn(), version, key) == Some(Known::Unverified))
+            .collect(),
         values: items.filter_map(|item| value(segment, version, item)).collect(),
         quirks: &segment.quirks,
     }

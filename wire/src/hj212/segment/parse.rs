@@ -49,6 +49,9 @@ impl Segment {
     }
 }
 
+/// Between one CP and another.
+const SECOND_CP: [&str; 2] = ["&&;CP=&&", "&&CP=&&"];
+
 #[derive(Default)]
 struct Reader {
     segment: Segment,
@@ -73,7 +76,12 @@ impl Reader {
 
     /// Reads everything; where the header ended.
     fn segment(&mut self, text: &str) -> usize {
-        let (header, cp) = match cp_start(text) {
+        let start = cp_start(text).or_else(|| {
+            let start = text.find("CP=&&")?;
+            self.quirk(Quirk::NoSemicolon);
+            Some(start)
+        });
+        let (header, cp) = match start {
             Some(start) => (&text[..start], Some(&text[start + "CP=".len()..])),
             None => (text, None),
         };
@@ -96,11 +104,21 @@ impl Reader {
             // `QN=2016…,ST=32`: a comma counts as `;` where one of the standard's names follows it.
             while let Some(comma) = comma_before_name(rest) {
                 self.quirk(Quirk::CommaInHeader);
-                self.header_item(&rest[..comma]);
+                self.header_items(&rest[..comma]);
                 rest = &rest[comma + 1..];
             }
-            self.header_item(rest);
+            self.header_items(rest);
         }
+    }
+
+    /// `MN=A1Flag=5`: one of the standard's names begins another field, with a separator in front or without.
+    fn header_items(&mut self, mut rest: &str) {
+        while let Some(at) = name_in_value(rest) {
+            self.quirk(Quirk::NoSemicolon);
+            self.header_item(&rest[..at]);
+            rest = &rest[at..];
+        }
+        self.header_item(rest);
     }
 
     fn header_item(&mut self, part: &str) {
@@ -139,8 +157,15 @@ impl Reader {
         if body.is_empty() {
             return;
         }
-        for part in split(body, ';') {
-            let items: Vec<&str> = split(part, ',').collect();
+        // A second CP goes on with the first.
+        let joined = SECOND_CP
+            .iter()
+            .fold(body.to_owned(), |body, border| body.replace(border, ";"));
+        if joined.len() != body.len() {
+            self.quirk(Quirk::RepeatedHeader);
+        }
+        for part in split(&joined, ';') {
+            let items: Vec<&str> = split(part, ',').flat_map(|part| self.stamped(part)).collect();
             let mut group = Group::default();
             for part in items {
                 if let Some(item) = self.item(part) {
@@ -157,6 +182,26 @@ impl Reader {
             }
             if !group.0.is_empty() {
                 self.segment.cp.push(group);
+            }
+        }
+    }
+
+    /// `DataTime=20160801085857a34004-Rtd=35.1`: what stands behind the fourteen digits is another item.
+    fn stamped<'a>(&mut self, part: &'a str) -> Vec<&'a str> {
+        let digits = part.trim_start().strip_prefix("DataTime=");
+        let behind = digits
+            .and_then(|digits| digits.split_at_checked(14))
+            .map(|(stamp, behind)| {
+                let is_stamp = stamp.bytes().all(|b| b.is_ascii_digit());
+                let is_item = behind.starts_with(|c: char| c.is_ascii_alphabetic()) && behind.contains('=');
+                if is_stamp && is_item { behind.len() } else { 0 }
+            });
+        match behind {
+            None | Some(0) => vec![part],
+            Some(n) => {
+                self.quirk(Quirk::NoSemicolon);
+                let (stamp, item) = part.split_at(part.len() - n);
+                vec![stamp, item]
             }
         }
     }
@@ -214,6 +259,26 @@ fn cp_start(text: &str) -> Option<usize> {
         let before = text[..*i].trim_end();
         before.is_empty() || before.ends_with([';', ','])
     })
+}
+
+/// Where the value of a field of the standard goes over into another field of it.
+fn name_in_value(part: &str) -> Option<usize> {
+    let (name, value) = part.split_once('=')?;
+    if !HEADER.contains(&name.trim()) {
+        return None;
+    }
+    let value_at = name.len() + 1;
+    let begins = |at: &usize| {
+        let behind = &value[*at..];
+        HEADER.iter().any(|name| {
+            behind
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with('='))
+        })
+    };
+    // An empty value is one: `PW=MN=A1`.
+    let mut places = value.char_indices().map(|(at, _)| at);
+    places.find(begins).map(|at| value_at + at)
 }
 
 fn comma_before_name(part: &str) -> Option<usize> {
@@ -340,6 +405,26 @@ mod tests {
                 r#"[{"a-Rtd":"1"}]"#,
             ),
             (HEAD.to_owned(), vec![NoCp], "[]"),
+            (
+                format!("{}CP=&&a-Rtd=1&&", HEAD.trim_end_matches(';')),
+                vec![NoSemicolon],
+                r#"[{"a-Rtd":"1"}]"#,
+            ),
+            (
+                cp("DataTime=20160801085857a-Rtd=1,b-Rtd=2"),
+                vec![NoSemicolon],
+                r#"[{"DataTime":"20160801085857","a-Rtd":"1","b-Rtd":"2"}]"#,
+            ),
+            (
+                cp("a-Rtd=1&&;CP=&&b-Rtd=2"),
+                vec![RepeatedHeader],
+                r#"[{"a-Rtd":"1"},{"b-Rtd":"2"}]"#,
+            ),
+            (
+                "QN=20160801085857223ST=32;CN=2011PW=MN=A1Flag=5;CP=&&a-Rtd=1&&".to_owned(),
+                vec![NoSemicolon],
+                r#"[{"a-Rtd":"1"}]"#,
+            ),
             (
                 "QN=20160801085857223,ST=32;CN=2011;MN=A1;CP=&&&&".to_owned(),
                 vec![CommaInHeader],
