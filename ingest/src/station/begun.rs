@@ -1,7 +1,8 @@
-//! Messages of SL 651 of which a restart found some packets acknowledged and others on their way.
+//! Messages in packets of which a restart found some acknowledged and others on their way.
 //!
-//! Each packet stands in the journal before it is acknowledged (`sl651/part`), so the packets that a former run had joined so far are
-//! read back out of it, and the message goes on where it was. What had ended was told then: it is not told again.
+//! Each packet stands in the journal before it is acknowledged, so the packets of a former run are read back out of it. A
+//! message of SL 651 (`sl651/part`) is joined and goes on where it was; of a set of HJ 212, whose packets are read one by one,
+//! is counted which ones came. What had ended was told then: it is not told again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
@@ -9,11 +10,13 @@ use std::time::Duration;
 
 use onemap_log::{Batch, Log, LogError};
 use onemap_model::record::{KIND_FRAME, KIND_REFUSED, Record, RefusedFrame};
-use onemap_model::{Frame, Source, Timestamp};
-use onemap_wire::sl651;
+use onemap_model::{DeviceId, Frame, Source, Timestamp};
+use onemap_wire::{hj212, sl651};
 use tracing::{info, warn};
 
+use super::StationKeys;
 use super::joining::{Joined, Joining};
+use super::packets::{AGE, PACKETS, PacketSets, TOO_OLD};
 use super::server::Shared;
 use super::sl651::PART;
 
@@ -31,7 +34,69 @@ struct Whole {
     bytes: Vec<u8>,
 }
 
-/// Reads back what a former run had begun; before the first station is heard.
+/// Reads back which packets of HJ 212 a former run had taken; before the first station is heard.
+pub(super) async fn read_back_sets(shared: &Arc<Shared>) {
+    let of = Arc::clone(shared);
+    let read = tokio::task::spawn_blocking(move || read_sets(&of.log, &of.packets, &of.keys));
+    match read.await {
+        Ok(Ok(0)) => {}
+        Ok(Ok(n)) => info!(n, "{n} packets of stations before the start were read back"),
+        Ok(Err(error)) => {
+            warn!("packets of stations before the start are not known, the journal cannot be read: {error}");
+        }
+        Err(error) => warn!("packets of stations before the start are not known: {error}"),
+    }
+}
+
+/// Notes the packets of sets that may be open or have just become whole; how many there were.
+fn read_sets(log: &Log, sets: &PacketSets, keys: &StationKeys) -> Result<usize, LogError> {
+    // A set is open for its age, and remembered as whole for as long.
+    let Some((start, since)) = start(log, AGE * 2)? else {
+        return Ok(0);
+    };
+    sets.known_since(since);
+    let mut n_packets = 0;
+    let mut reader = log.reader(start)?;
+    while let Some(entry) = reader.next()? {
+        match entry.kind {
+            KIND_FRAME => {
+                let Ok(frame) = Frame::decode(entry.body) else {
+                    continue;
+                };
+                let is_packet = frame.source == Source::Hj212 && has_packet_number(frame.payload);
+                let Some(device) = DeviceId::new(frame.device).ok().filter(|_| is_packet) else {
+                    continue;
+                };
+                let keys = keys.of(frame.device);
+                let Some(Ok(segment)) = hj212::segment_of(frame.payload, &keys) else {
+                    continue;
+                };
+                n_packets += 1;
+                // What ended by it was told then.
+                let _told = sets.note(&device, frame.peer, &segment, frame.payload, frame.received_at);
+            }
+            KIND_REFUSED => {
+                let Ok(RefusedFrame { detail, frame }) = RefusedFrame::decode(entry.body) else {
+                    continue;
+                };
+                let is_told = detail.starts_with(TOO_OLD) && frame.topic == PACKETS;
+                if is_told && frame.source == Source::Hj212 {
+                    // What was too old then has ended.
+                    sets.tick(frame.received_at);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(n_packets)
+}
+
+/// Whether a frame's header may hold packet numbers; most frames have none and are not read any further.
+fn has_packet_number(payload: &[u8]) -> bool {
+    payload.windows(5).any(|window| window == b"PNUM=")
+}
+
+/// Reads back the messages of SL 651 that a former run had begun; before the first station is heard.
 pub(super) async fn read_back(shared: &Arc<Shared>) {
     let of = Arc::clone(shared);
     let read = tokio::task::spawn_blocking(move || {
@@ -72,25 +137,12 @@ pub(super) async fn read_back(shared: &Arc<Shared>) {
 }
 
 fn read(log: &Log, joining: &mut Joining, age: Duration) -> Result<Vec<Whole>, LogError> {
-    let status = log.status();
-    let (first, last) = (status.first.saturating_sub(1), status.next.saturating_sub(1));
-    // From the last time that the journal has: a server may have been away for long.
-    let near_end = last.saturating_sub(N_TIMELESS as u64).max(first);
-    let Some(newest) = time_behind(log, near_end)? else {
+    let Some((start, _)) = start(log, age * N_AGES)? else {
         return Ok(Vec::new());
     };
-    let since = Timestamp::from_ms(newest.ms() - (age * N_AGES).as_millis() as i64);
-    let (mut early, mut late) = (first, near_end);
-    while early < late {
-        let middle = early.midpoint(late);
-        match time_behind(log, middle)? {
-            Some(at) if at < since => early = middle + 1,
-            _ => late = middle,
-        }
-    }
     let mut wholes: HashMap<String, Whole> = HashMap::new();
     let mut n_parts = 0;
-    let mut reader = log.reader(early)?;
+    let mut reader = log.reader(start)?;
     while let Some(entry) = reader.next()? {
         match entry.kind {
             KIND_FRAME => {
@@ -141,6 +193,27 @@ fn read(log: &Log, joining: &mut Joining, age: Duration) -> Result<Vec<Whole>, L
         );
     }
     Ok(wholes.into_values().collect())
+}
+
+/// Where the records of a journal's last time begin that is so long, and when that is. `None` when it has none with a time.
+fn start(log: &Log, span: Duration) -> Result<Option<(u64, Timestamp)>, LogError> {
+    let status = log.status();
+    let (first, last) = (status.first.saturating_sub(1), status.next.saturating_sub(1));
+    // From the last time that the journal has: a server may have been away for long.
+    let near_end = last.saturating_sub(N_TIMELESS as u64).max(first);
+    let Some(newest) = time_behind(log, near_end)? else {
+        return Ok(None);
+    };
+    let since = Timestamp::from_ms(newest.ms() - span.as_millis() as i64);
+    let (mut early, mut late) = (first, near_end);
+    while early < late {
+        let middle = early.midpoint(late);
+        match time_behind(log, middle)? {
+            Some(at) if at < since => early = middle + 1,
+            _ => late = middle,
+        }
+    }
+    Ok(Some((early, since)))
 }
 
 /// The time of the first record behind a position that has one; `None` when there is none near.

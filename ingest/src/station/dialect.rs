@@ -1,7 +1,7 @@
 //! What a protocol does with the bytes of a connection, and what it is given to do it with.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::guesses::Sayer;
 use super::peers::{Presence, Speaks};
 use super::server::Shared;
 use super::{Admitted, Denied, KEPT_BYTES, KEPT_WHOLE, PACKETS};
@@ -49,7 +50,7 @@ pub(super) struct Intake {
     source: Source,
     peer: Arc<str>,
     /// The peer's; none of the server's own.
-    address: Option<IpAddr>,
+    address: Option<SocketAddr>,
     /// When the bytes were read.
     pub(super) received_at: Timestamp,
     pub(super) batch: Batch,
@@ -92,7 +93,7 @@ impl Intake {
             shared,
             source,
             peer: peer.map(|peer| peer.to_string()).unwrap_or_default().into(),
-            address: peer.map(|peer| peer.ip()),
+            address: peer,
             received_at: Timestamp::from_ms(0),
             batch: Batch::new(),
             answers: BytesMut::new(),
@@ -181,11 +182,13 @@ impl Intake {
         let now = Instant::now().into_std();
         let looked = match self.address {
             // Who has shown a station's password here knows it.
-            Some(ip) if !self.known.contains_key(number) => {
-                let looked = guesses.may_try(now, ip, number, password).and_then(|()| look());
+            Some(peer) if !self.known.contains_key(number) => {
+                let is_datagram = self.is_datagram;
+                let from = Sayer { peer, is_datagram };
+                let looked = guesses.may_try(now, from, number, password).and_then(|()| look());
                 match looked {
-                    Ok(_) => guesses.came_in(now, ip, number),
-                    Err(Denied::WrongPassword) => guesses.failed(now, ip, number, password),
+                    Ok(_) => guesses.came_in(now, from, number, password),
+                    Err(Denied::WrongPassword) => guesses.failed(now, from, number, password),
                     Err(_) => {}
                 }
                 looked

@@ -5,11 +5,15 @@
 //! the password on its connection is not asked here at all, and an address from which a station came in before has guesses
 //! of its own for that station: strangers elsewhere cannot use them up.
 //!
+//! The address of a datagram is what its sender says. So datagrams have guesses apart from those of connections, and a station
+//! that has shown its password from a port goes on from there with the same password whatever was said in its address's name:
+//! a forger would have to guess the port as well.
+//!
 //! An address is an IPv4 address or an IPv6 /64. Pure: the caller says what time it is.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -96,14 +100,32 @@ impl Address {
 struct Station {
     bucket: Bucket,
     /// Where it came in from, the last one first.
-    usual: Vec<(IpAddr, Bucket)>,
+    usual: Vec<Usual>,
+}
+
+/// An address that a station came in from.
+#[derive(Debug)]
+struct Usual {
+    ip: IpAddr,
+    bucket: Bucket,
+    /// The port of its last datagram, and the hash of the password that it had.
+    port: Option<(u16, u64)>,
+}
+
+/// Who says a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sayer {
+    pub(super) peer: SocketAddr,
+    /// Its address is what it says, not where answers were seen to reach it.
+    pub(super) is_datagram: bool,
 }
 
 /// The wrong passwords of a server's stations. One entry a station of the register at most.
 #[derive(Debug)]
 pub(super) struct Guesses {
     hasher: RandomState,
-    table: Mutex<Table>,
+    connections: Mutex<Table>,
+    datagrams: Mutex<Table>,
 }
 
 #[derive(Debug)]
@@ -119,10 +141,9 @@ impl Table {
         self.addresses.get_mut(&ip).unwrap_or(&mut self.others)
     }
 
-    fn usual(&mut self, number: &str, ip: IpAddr) -> Option<&mut Bucket> {
+    fn usual(&mut self, number: &str, ip: IpAddr) -> Option<&mut Usual> {
         let station = self.stations.get_mut(number)?;
-        let usual = station.usual.iter_mut().find(|(known, _)| *known == ip);
-        usual.map(|(_, bucket)| bucket)
+        station.usual.iter_mut().find(|usual| usual.ip == ip)
     }
 
     /// Makes room for an address, when there is any.
@@ -150,20 +171,28 @@ impl Table {
 
 impl Guesses {
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            hasher: RandomState::new(),
-            table: Mutex::new(Table {
+        let table = || {
+            Mutex::new(Table {
                 addresses: HashMap::new(),
                 others: Address::new(now),
                 stations: HashMap::new(),
                 swept_at: now,
-            }),
+            })
+        };
+        Self {
+            hasher: RandomState::new(),
+            connections: table(),
+            datagrams: table(),
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self, of: Sayer) -> MutexGuard<'_, Table> {
+        let table = match of.is_datagram {
+            true => &self.datagrams,
+            false => &self.connections,
+        };
         // Every change leaves the table whole, so a poisoned lock still guards one.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a password is looked at.
@@ -173,14 +202,15 @@ impl Guesses {
     pub(super) fn may_try(
         &self,
         now: Instant,
-        ip: IpAddr,
+        from: Sayer,
         number: &str,
         password: &str,
     ) -> Result<(), Denied> {
-        let (ip, said) = (network(ip), self.hasher.hash_one((number, password)));
-        let mut table = self.table();
+        let (ip, said) = (network(from.peer.ip()), self.hasher.hash_one((number, password)));
+        let mut table = self.table(from);
         if let Some(usual) = table.usual(number, ip) {
-            return match usual.has_one(now) {
+            let is_proven = usual.port == Some((from.peer.port(), said));
+            return match is_proven || usual.bucket.has_one(now) {
                 true => Ok(()),
                 false => Err(Denied::AddressGuesses),
             };
@@ -204,9 +234,9 @@ impl Guesses {
     }
 
     /// Notes that a password was wrong.
-    pub(super) fn failed(&self, now: Instant, ip: IpAddr, number: &str, password: &str) {
-        let (ip, said) = (network(ip), self.hasher.hash_one((number, password)));
-        let mut table = self.table();
+    pub(super) fn failed(&self, now: Instant, from: Sayer, number: &str, password: &str) {
+        let (ip, said) = (network(from.peer.ip()), self.hasher.hash_one((number, password)));
+        let mut table = self.table(from);
         table.know(ip, now);
         let address = table.address(ip);
         if address.said.contains(&said) {
@@ -218,23 +248,27 @@ impl Guesses {
         address.said.push(said);
         address.bucket.take(now);
         match table.usual(number, ip) {
-            Some(usual) => usual.take(now),
+            Some(usual) => usual.bucket.take(now),
             None => table.station(number, now).bucket.take(now),
         }
     }
 
-    /// Notes from where a station came in.
-    pub(super) fn came_in(&self, now: Instant, ip: IpAddr, number: &str) {
-        let ip = network(ip);
-        let mut table = self.table();
+    /// Notes from where a station came in, and with which password.
+    pub(super) fn came_in(&self, now: Instant, from: Sayer, number: &str, password: &str) {
+        let (ip, said) = (network(from.peer.ip()), self.hasher.hash_one((number, password)));
+        let mut table = self.table(from);
         let usual = &mut table.station(number, now).usual;
-        match usual.iter().position(|(known, _)| *known == ip) {
+        match usual.iter().position(|usual| usual.ip == ip) {
             Some(at) => usual[..=at].rotate_right(1),
             None => {
                 usual.truncate(N_USUAL - 1);
-                usual.insert(0, (ip, Bucket::new(OF_ADDRESS, now)));
+                let bucket = Bucket::new(OF_ADDRESS, now);
+                let port = None;
+                usual.insert(0, Usual { ip, bucket, port });
             }
         }
+        // A connection's port says nothing, and needs not to: its address is proven.
+        usual[0].port = from.is_datagram.then_some((from.peer.port(), said));
     }
 }
 
@@ -261,26 +295,68 @@ mod tests {
 
         /// Tries other passwords at a second until none is looked at; how many were.
         fn guess(&mut self, s: u64, ip: &str, number: &str) -> u32 {
-            let (now, ip) = (self.start + Duration::from_secs(s), ip.parse().unwrap());
+            self.guess_from(s, connection(ip), number)
+        }
+
+        fn guess_from(&mut self, s: u64, from: Sayer, number: &str) -> u32 {
+            let now = self.start + Duration::from_secs(s);
             for n_tried in 0..1000 {
                 self.n += 1;
                 let password = self.n.to_string();
-                if self.guesses.may_try(now, ip, number, &password).is_err() {
+                if self.guesses.may_try(now, from, number, &password).is_err() {
                     return n_tried;
                 }
-                self.guesses.failed(now, ip, number, &password);
+                self.guesses.failed(now, from, number, &password);
             }
             1000
         }
 
         fn comes_in(&self, s: u64, ip: &str, number: &str) -> bool {
-            let (now, ip) = (self.start + Duration::from_secs(s), ip.parse().unwrap());
-            let may = self.guesses.may_try(now, ip, number, "right").is_ok();
+            self.comes_in_from(s, connection(ip), number, "right")
+        }
+
+        fn comes_in_from(&self, s: u64, from: Sayer, number: &str, password: &str) -> bool {
+            let now = self.start + Duration::from_secs(s);
+            let may = self.guesses.may_try(now, from, number, password).is_ok();
             if may {
-                self.guesses.came_in(now, ip, number);
+                self.guesses.came_in(now, from, number, password);
             }
             may
         }
+    }
+
+    fn connection(ip: &str) -> Sayer {
+        let peer = SocketAddr::new(ip.parse().unwrap(), 40_000);
+        let is_datagram = false;
+        Sayer { peer, is_datagram }
+    }
+
+    fn datagram(ip: &str, port: u16) -> Sayer {
+        let peer = SocketAddr::new(ip.parse().unwrap(), port);
+        let is_datagram = true;
+        Sayer { peer, is_datagram }
+    }
+
+    #[test]
+    fn a_forger_in_a_station_s_name_harms_neither_it_nor_its_connections() {
+        let mut play = Play::new();
+        let station = datagram("10.9.0.1", 5000);
+        assert!(play.comes_in_from(0, station, "A", "right"));
+        assert!(play.comes_in(0, "10.9.0.1", "A"));
+        // It says the station's address, from other ports, and that of the port, too.
+        assert_eq!(play.guess_from(1, datagram("10.9.0.1", 6000), "A"), 16);
+        assert_eq!(play.guess_from(1, station, "A"), 0);
+        assert!(play.comes_in_from(1, station, "A", "right"));
+        assert!(!play.comes_in_from(1, station, "A", "wrong"));
+        assert!(!play.comes_in_from(1, datagram("10.9.0.1", 5001), "A", "right"));
+        assert!(play.comes_in(1, "10.9.0.1", "A"), "its connections");
+        assert_eq!(play.guess(1, "10.9.0.1", "A"), 16, "of which nothing was used up");
+        // In a minute there is one more, and from its new port it goes on.
+        let moved = datagram("10.9.0.1", 5001);
+        assert!(play.comes_in_from(62, moved, "A", "right"));
+        assert_eq!(play.guess_from(62, station, "A"), 1);
+        assert!(play.comes_in_from(62, moved, "A", "right"));
+        assert!(!play.comes_in_from(62, station, "A", "right"));
     }
 
     #[test]
@@ -328,15 +404,15 @@ mod tests {
     #[test]
     fn one_wrong_password_that_is_said_again_and_again_is_one_guess() {
         let play = Play::new();
-        let ip = "10.0.0.1".parse().unwrap();
+        let from = connection("10.0.0.1");
         for s in 0..1000 {
             let now = play.start + Duration::from_millis(s);
-            assert_eq!(play.guesses.may_try(now, ip, "A", "old"), Ok(()));
-            play.guesses.failed(now, ip, "A", "old");
+            assert_eq!(play.guesses.may_try(now, from, "A", "old"), Ok(()));
+            play.guesses.failed(now, from, "A", "old");
         }
         assert!(play.comes_in(1, "10.0.0.1", "B"));
-        let mut table = play.guesses.table();
-        let left = table.address(ip).bucket.left;
+        let mut table = play.guesses.table(from);
+        let left = table.address(from.peer.ip()).bucket.left;
         assert!((14.9..=15.1).contains(&left), "{left}");
     }
 
@@ -345,9 +421,11 @@ mod tests {
         let mut play = Play::new();
         for i in 0..N_ADDRESSES as u32 + 1000 {
             let ip = IpAddr::from((0x0A00_0000 + i).to_be_bytes());
-            play.guesses.failed(play.start, ip, "A", &i.to_string());
+            let from = connection(&ip.to_string());
+            play.guesses.failed(play.start, from, "A", &i.to_string());
         }
-        assert_eq!(play.guesses.table().addresses.len(), N_ADDRESSES);
+        let of_connections = connection("11.0.0.1");
+        assert_eq!(play.guesses.table(of_connections).addresses.len(), N_ADDRESSES);
         assert_eq!(
             play.guess(0, "11.0.0.1", "B"),
             0,
@@ -355,6 +433,6 @@ mod tests {
         );
         // A minute later all but the one with two are forgotten.
         assert_eq!(play.guess(20_000, "11.0.0.1", "B"), 16);
-        assert_eq!(play.guesses.table().addresses.len(), 1);
+        assert_eq!(play.guesses.table(of_connections).addresses.len(), 1);
     }
 }

@@ -1,7 +1,8 @@
 //! Data sets that HJ 212 stations send in several packets: which packets came, whatever connection they came on.
 //!
 //! Packets are kept and read one by one; here is only counted, so that a set of which some never came is told by name.
-//! What is open when the process ends is not told: its packets are in the journal.
+//! What is open when the process ends goes on with the next one, which reads its packets back out of the journal
+//! ([`super::begun`]).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,8 @@ use super::server::Shared;
 
 /// What stands as topic of a set's packets.
 pub const PACKETS: &str = "hj212/packets";
+/// Why a set ends that does not become whole in time.
+pub(super) const TOO_OLD: &str = "packets_too_old";
 /// How often sets are looked at.
 const ROUND: Duration = Duration::from_secs(1);
 
@@ -76,12 +79,13 @@ pub(super) struct Incomplete {
 /// The packets of every station of a server.
 #[derive(Debug)]
 pub(super) struct PacketSets {
-    since: Timestamp,
     table: Mutex<Table>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
+    /// From when on packets are known.
+    since: Timestamp,
     stations: HashMap<DeviceId, Station>,
     /// Of all open sets.
     n_bytes: usize,
@@ -91,9 +95,17 @@ impl PacketSets {
     /// None yet, from a time on: of a set that began before, the first packets are not known.
     pub(super) fn new(since: Timestamp) -> Self {
         Self {
-            since,
-            table: Mutex::default(),
+            table: Mutex::new(Table {
+                since,
+                stations: HashMap::new(),
+                n_bytes: 0,
+            }),
         }
+    }
+
+    /// Packets are known from this time on: those that came since then are noted next.
+    pub(super) fn known_since(&self, since: Timestamp) {
+        self.table().since = since;
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -111,10 +123,9 @@ impl PacketSets {
         bytes: &[u8],
         now: Timestamp,
     ) -> Option<Incomplete> {
-        let has_numbers = segment.flag().unwrap_or_default().has_packets();
         let (number, n_packets) = match segment.packet() {
-            // What is no packet set is none.
-            None if !has_numbers => return None,
+            // What is no packet set is none, whatever its Flag says.
+            None if !segment.has_packet_fields() => return None,
             Some((number, n)) if (1..=n).contains(&number) && n <= N_PACKETS => (number, n),
             numbers => return Some(no_packet(device, peer, segment, numbers, bytes)),
         };
@@ -128,7 +139,12 @@ impl PacketSets {
             n_packets,
         };
         let mut table = self.table();
-        let Table { stations, n_bytes } = &mut *table;
+        let Table {
+            since,
+            stations,
+            n_bytes,
+        } = &mut *table;
+        let began = *since;
         let station = stations.entry(device.clone()).or_default();
         station.whole.retain(|(_, at)| now.since(*at) <= AGE);
         if station.whole.iter().any(|(whole, _)| *whole == key) {
@@ -141,7 +157,7 @@ impl PacketSets {
                 if station.open.len() >= N_SETS {
                     let oldest = station.open.pop_front();
                     *n_bytes -= oldest.as_ref().map_or(0, |set| set.n_bytes);
-                    ended = oldest.map(|set| set.ended(device, "too_many_packet_sets", self.since));
+                    ended = oldest.map(|set| set.ended(device, "too_many_packet_sets", began));
                 }
                 station.open.push_back(Set {
                     key: key.clone(),
@@ -175,14 +191,19 @@ impl PacketSets {
     pub(super) fn tick(&self, now: Timestamp) -> Vec<Incomplete> {
         let mut ended = Vec::new();
         let mut table = self.table();
-        let Table { stations, n_bytes } = &mut *table;
+        let Table {
+            since,
+            stations,
+            n_bytes,
+        } = &mut *table;
+        let began = *since;
         stations.retain(|device, station| {
             // A clock that was set back must not keep a set for ever.
             let is_over = |since: Timestamp| now.ms().abs_diff(since.ms()) > AGE.as_millis() as u64;
             while station.open.front().is_some_and(|set| is_over(set.since)) {
                 let oldest = station.open.pop_front();
                 *n_bytes -= oldest.as_ref().map_or(0, |set| set.n_bytes);
-                ended.extend(oldest.map(|set| set.ended(device, "packets_too_old", self.since)));
+                ended.extend(oldest.map(|set| set.ended(device, TOO_OLD, began)));
             }
             station.whole.retain(|(_, at)| !is_over(*at));
             !station.open.is_empty() || !station.whole.is_empty()
@@ -244,7 +265,7 @@ impl Set {
         let cn = short(&self.key.cn, 4);
         let mut detail = format!("{why}: of {n} packets of CN {cn}{of} came {came}; missing {missing}");
         if self.since.since(began) < AGE {
-            detail.push_str(" (others may have come before the server began)");
+            detail.push_str(" (others may have come before)");
         }
         Incomplete {
             device: device.clone(),
@@ -264,7 +285,7 @@ fn no_packet(
 ) -> Incomplete {
     let said = match numbers {
         Some((number, n)) => format!("PNO {number} of PNUM {n}"),
-        None => "Flag says that there are packet numbers, and PNUM or PNO is none".to_owned(),
+        None => "PNUM or PNO is missing or no number".to_owned(),
     };
     let cn = short(segment.cn(), 4);
     Incomplete {

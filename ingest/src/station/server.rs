@@ -177,8 +177,10 @@ impl StationServer {
             keys,
             packets: PacketSets::new(clock()),
         });
-        if self.protocol == Source::Sl651 {
-            begun::read_back(&shared).await;
+        match self.protocol {
+            Source::Sl651 => begun::read_back(&shared).await,
+            Source::Hj212 => begun::read_back_sets(&shared).await,
+            _ => {}
         }
         match self.protocol {
             Source::Hj212 => serve::<Hj212>(self.socket, self.datagrams, shared).await,
