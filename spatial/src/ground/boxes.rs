@@ -1,7 +1,12 @@
 //! Boxes around lines and polygons in a packed R-tree, sorted along the Hilbert curve.
 //!
 //! A run is two flat lists, boxes and items, with the nodes above them in the same lists: 16 children a node,
-//! nothing but numbers, made anew in milliseconds. 28 bytes a box.
+//! nothing but numbers, made anew in milliseconds. 25 bytes a box, 4 of them to find an item for its removal.
+//!
+//! Beside the crate geo-index 0.4 with boxes of `i32`, on the 200,000 lines of the synthetic city (2026-11-26), it
+//! finds the same, 1.2 to 1.7 times as fast (squares of 2 km to 200 m), since it calls back where the crate makes a
+//! list; it takes 1.7 times as long to make. It also asks for the exact distance of an item while it searches for
+//! the nearest, which the crate's search by boxes does not.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
