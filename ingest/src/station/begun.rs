@@ -232,3 +232,93 @@ fn time_behind(log: &Log, position: u64) -> Result<Option<Timestamp>, LogError> 
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use onemap_log::Config;
+    use onemap_model::Refusal;
+
+    use super::*;
+
+    const START_MS: i64 = 1_795_392_000_000;
+
+    fn at(s: i64) -> Timestamp {
+        Timestamp::from_ms(START_MS + s * 1000)
+    }
+
+    /// One packet of an hour as its record in a journal.
+    fn packet(batch: &mut Batch, s: i64, hour: u32, number: u32, of: u32) {
+        let text = format!(
+            "QN=20261126080000001;ST=22;CN=2061;PW=1;MN=A;Flag=7;PNUM={of};PNO={number};CP=&&DataTime=20261126{hour:02}0000;a34004-Avg={number}&&"
+        );
+        let segment = hj212::Segment::parse(text.as_bytes()).unwrap();
+        let payload = hj212::encode(&segment).unwrap();
+        let frame = of_station(s, None, "hj212/2061", &payload);
+        batch.push(KIND_FRAME, |out| frame.encode(out));
+    }
+
+    fn of_station<'a>(s: i64, refused: Option<Refusal>, topic: &'a str, payload: &'a [u8]) -> Frame<'a> {
+        Frame {
+            received_at: at(s),
+            source: Source::Hj212,
+            refused,
+            qos: 0,
+            retain: false,
+            device: "A",
+            peer: "192.0.2.1:5000",
+            topic,
+            payload,
+        }
+    }
+
+    fn read_back(batch: &Batch) -> (usize, PacketSets) {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, _) = Log::open(Config::new(folder.path())).unwrap();
+        let position = log.append_blocking(batch).unwrap();
+        log.wait_durable_blocking(position).unwrap();
+        let sets = PacketSets::new(at(1000));
+        let n = read_sets(&log, &sets, &StationKeys::default()).unwrap();
+        (n, sets)
+    }
+
+    fn details(sets: &PacketSets, s: i64) -> Vec<String> {
+        let mut details: Vec<_> = sets.tick(at(s)).into_iter().map(|ended| ended.detail).collect();
+        details.sort();
+        details
+    }
+
+    #[test]
+    fn packets_of_sets_that_a_former_run_left_open_are_counted() {
+        let mut batch = Batch::new();
+        // Told long ago, which the record of a later one shows as well; whole; told; and two that are open.
+        packet(&mut batch, -500, 1, 1, 2);
+        packet(&mut batch, 0, 2, 1, 2);
+        packet(&mut batch, 0, 2, 2, 2);
+        packet(&mut batch, 0, 3, 2, 3);
+        let told = of_station(41, Some(Refusal::IncompletePackets), PACKETS, b"");
+        let detail = "packets_too_old: of 3 packets of CN 2061 came 2";
+        batch.push(KIND_REFUSED, |out| {
+            RefusedFrame { detail, frame: told }.encode(out)
+        });
+        packet(&mut batch, 50, 4, 3, 4);
+        packet(&mut batch, 51, 4, 1, 4);
+        packet(&mut batch, 60, 5, 1, 2);
+        let (n, sets) = read_back(&batch);
+        assert_eq!(n, 7);
+        assert_eq!(details(&sets, 60), [""; 0]);
+        assert_eq!(
+            details(&sets, 200),
+            [
+                "packets_too_old: of 2 packets of CN 2061 with DataTime 20261126050000 came 1; missing 2",
+                "packets_too_old: of 4 packets of CN 2061 with DataTime 20261126040000 came 1, 3; missing 2, 4",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_empty_journal_leaves_nothing_open() {
+        let (n, sets) = read_back(&Batch::new());
+        assert_eq!((n, details(&sets, 2000)), (0, Vec::new()));
+    }
+}
