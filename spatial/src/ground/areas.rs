@@ -1,6 +1,6 @@
 //! Which areas cover a point: one look-up a level, and the few edges of the cell.
 //!
-//! Each polygon is cut into cells ([`super::cut`]) of the least width, from 82 m on, at which it has at most
+//! Each polygon is cut into cells (`cut`) of the least width, from 82 m on, at which it has at most
 //! 128 a side, so a fence of a hundred metres and a province cost about the same. Cells of one width are a
 //! level; a point looks at its cell on each level in use.
 

@@ -1,7 +1,7 @@
 //! One filter and one predicate engine for every question of "where": within, nearest, column, section.
 //!
 //! "Inside or not" is decided in integers on the grid of 1e-7 degree; a border belongs to what it bounds,
-//! so a thing that only touches a region lies in it. Distances are on a sphere ([`distance`]). What is
+//! so a thing that only touches a region lies in it. Distances are on a sphere (`distance`). What is
 //! equal otherwise comes in the order of kind and code.
 
 mod column;
