@@ -15,7 +15,7 @@ use onemap_ingest::downlink::{Book, Desk, KEY_FILE, Sealer};
 use onemap_ingest::fanout::Fanout;
 use onemap_ingest::{Counters, Links};
 use onemap_log::{Log, Reader};
-use onemap_model::{DeviceId, Record, Timestamp, record};
+use onemap_model::{Record, Timestamp, record};
 use onemap_rules::Engine;
 use onemap_store::acts::Acts;
 use onemap_store::attributes::Attributes;
@@ -420,7 +420,6 @@ fn assemble(
         .ledger
         .reviewed_devices()
         .context("reviews cannot be read")?;
-    let reviewed = reviewed.iter().filter_map(|id| DeviceId::new(id).ok()).collect();
     let open = match views.history.extra(OPEN) {
         None => Open::default(),
         Some(bytes) => Open::decode(&bytes).context(
@@ -448,7 +447,7 @@ fn assemble(
         engine,
         open,
         flows,
-        reviewed,
+        reviewed: reviewed.into_iter().collect(),
         fanout,
         position: cursor,
         now,

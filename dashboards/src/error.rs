@@ -1,14 +1,23 @@
 //! What a client sees when something is wrong: RFC 9457 problem documents. Status codes are chosen
 //! here only.
 
+mod said;
+
 use axum::Json;
+use axum::body::to_bytes;
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use onemap_store::engine::StoreError;
 use onemap_store::history::HistoryError;
 use serde_json::{Value, json};
 
 use crate::prometheus::{Fault, FaultKind};
+pub(crate) use said::clipped;
+
+/// Bytes of what the router says of a request that are read at most.
+const MAX_WORDS: usize = 256 << 10;
 
 /// A refused or failed request.
 #[derive(Debug)]
@@ -26,10 +35,33 @@ impl Problem {
         Self {
             status,
             code,
-            detail: detail.into(),
+            detail: clipped(&detail.into()).into_owned(),
             extra: None,
             scheme: "Bearer",
         }
+    }
+    /// What the router or a reader of requests says in plain text, or without a word; `None` for another status.
+    fn plain(status: StatusCode, words: &str) -> Option<Self> {
+        let (code, otherwise) = match status {
+            StatusCode::BAD_REQUEST => ("bad_request", "the request cannot be read"),
+            StatusCode::NOT_FOUND => ("unknown_path", "nothing answers here"),
+            StatusCode::METHOD_NOT_ALLOWED => (
+                "method_not_allowed",
+                "this path does not take this method: see `allow`",
+            ),
+            StatusCode::REQUEST_TIMEOUT => ("timed_out", "the request did not arrive in time"),
+            StatusCode::LENGTH_REQUIRED => ("length_required", "the body's length is not said"),
+            StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "the body is larger than what is taken here"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported_media_type", "the body is of another type"),
+            StatusCode::UNPROCESSABLE_ENTITY => ("bad_body", "the body cannot be read"),
+            _ => return None,
+        };
+        let detail = if words.trim().is_empty() {
+            otherwise
+        } else {
+            words.trim()
+        };
+        Some(Self::new(status, code, detail))
     }
     pub(crate) fn status(&self) -> StatusCode {
         self.status
@@ -86,7 +118,8 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail)
     }
     /// 422: readable, but not right; `errors` lists each fault.
-    pub(crate) fn unprocessable(code: &'static str, detail: impl Into<String>, errors: Value) -> Self {
+    pub(crate) fn unprocessable(code: &'static str, detail: impl Into<String>, mut errors: Value) -> Self {
+        clip_texts(&mut errors);
         Self {
             extra: Some(("errors", errors)),
             ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
@@ -141,6 +174,43 @@ impl Problem {
     }
 }
 
+/// Says of each fault in a list no more than [`clipped`] does.
+fn clip_texts(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = clipped(text).into_owned(),
+        Value::Array(all) => all.iter_mut().for_each(clip_texts),
+        Value::Object(all) => all.values_mut().for_each(clip_texts),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Makes a problem document of what the router itself answers (no such method, a path that cannot be read): everybody
+/// reads one kind of error. Answers that have a type of their own stay as they are.
+pub(crate) async fn of_router(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let is_plain = match response.headers().get(header::CONTENT_TYPE) {
+        None => true,
+        Some(kind) => kind.as_bytes().starts_with(b"text/plain"),
+    };
+    if !is_plain || Problem::plain(response.status(), "").is_none() {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    // An answer that breaks off, or is longer than any word of the router, leaves the status to speak.
+    let words = to_bytes(body, MAX_WORDS).await.unwrap_or_default();
+    let words = String::from_utf8_lossy(&words);
+    let Some(problem) = Problem::plain(parts.status, &words) else {
+        return parts.status.into_response();
+    };
+    let mut answer = problem.into_response();
+    for (name, value) in &parts.headers {
+        if ![header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name) {
+            answer.headers_mut().append(name, value.clone());
+        }
+    }
+    answer
+}
+
 /// A refused or failed query in the shape that Prometheus's clients read.
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
@@ -151,7 +221,7 @@ impl IntoResponse for Fault {
             FaultKind::Forbidden => StatusCode::FORBIDDEN,
             FaultKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        let body = json!({"status": "error", "errorType": self.kind.name(), "error": self.text});
+        let body = json!({"status": "error", "errorType": self.kind.name(), "error": clipped(&self.text)});
         (status, Json(body)).into_response()
     }
 }

@@ -30,7 +30,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use api::map::tiles::Tiles;
-pub use api::standards::found_of;
+pub use api::standards::hours_of;
 pub use changes::Changes;
 use limits::{Bounds, Gauges, Limits};
 pub use push::live::{Hub, pump};
@@ -196,6 +196,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
     guarded
         .merge(open)
         .layer(DefaultBodyLimit::max(limits.body_bytes))
+        .layer(middleware::from_fn(error::of_router))
         .layer(middleware::from_fn_with_state(bounds, limits::bound))
         .layer(Extension(hub))
         .layer(Extension(stop))

@@ -206,6 +206,13 @@ const OPERATIONS: &[Operation] = &[
         &[],
         &[200, 403, 404, 503],
     ),
+    Operation(
+        "post",
+        "/api/v1/hydrology/import",
+        "What is known of many hydrological stations, from CSV: datums, points of rating curves, ice seasons, stages. Of each device the kinds that the file has are replaced; bad lines are named by line and column, and their devices stay as they were.",
+        &["dry_run"],
+        &[200, 400, 403, 413, 503],
+    ),
     Operation("get", "/api/v1/devices/{id}", "One device.", &[], &[200, 404]),
     Operation(
         "post",
@@ -272,7 +279,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/series/{id}/values",
-        "Values of a series, single or stepped; basis is raw, best (reviewed, else corrected, else raw) or all three side by side, of steps raw: agg is mean, min, max, sum, count, first, last, delta, increase, rate or a percentile like p98; fill is none, null, previous, linear or zero. An answer that begins before what retention keeps has kept_from and rollups_from, one that damaged rows are missing from damaged. With from and to it carries a strong ETag.",
+        "Values of a series, single or stepped; basis is raw, corrected (else raw), best (reviewed, else corrected, else raw) or, of single values, all three side by side; agg is mean, min, max, sum, count, first, last, delta, increase, rate or a percentile like p98; fill is none, null, previous, linear or zero. An answer that begins before what retention keeps has kept_from and rollups_from, one that damaged rows are missing from damaged. With from and to it carries a strong ETag.",
         &[
             "from",
             "to",
@@ -294,8 +301,10 @@ const OPERATIONS: &[Operation] = &[
         "get",
         "/api/v1/reviews",
         "Reviews of values, newest first; the last that covers a time holds.",
-        &["device", "quantity", "ch", "from", "to", "limit", "after"],
-        &[200, 400],
+        &[
+            "device", "division", "quantity", "ch", "from", "to", "limit", "after",
+        ],
+        &[200, 400, 404],
     ),
     Operation(
         "post",
@@ -308,13 +317,15 @@ const OPERATIONS: &[Operation] = &[
         "get",
         "/api/v1/corrections",
         "Corrections of series, newest first, withdrawn ones too; the last that covers a time and is not withdrawn holds.",
-        &["device", "quantity", "ch", "from", "to", "limit", "after"],
-        &[200, 400],
+        &[
+            "device", "division", "quantity", "ch", "from", "to", "limit", "after",
+        ],
+        &[200, 400, 404],
     ),
     Operation(
         "post",
         "/api/v1/corrections",
-        "Correct a series from a measuring time on: value x factor + offset.",
+        "Correct a series from a measuring time on: value x factor + offset. What that makes outside of the quantity's plausible range is no value.",
         &[],
         &[201, 400, 403, 404, 503],
     ),
@@ -328,9 +339,9 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/dust",
-        "Times of sand and dust as they were named, newest first, withdrawn ones too.",
-        &["device", "from", "to", "limit", "after"],
-        &[200, 400],
+        "Times of sand and dust as they were named, newest first, withdrawn ones too; of a device also those of the divisions that it lies in.",
+        &["device", "division", "from", "to", "limit", "after"],
+        &[200, 400, 404],
     ),
     Operation(
         "post",
@@ -349,7 +360,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/aggregate",
-        "Series of one quantity grouped by division, kind, device or entity, in steps; gaps stay gaps unless fill says otherwise. An answer that begins before what retention keeps has kept_from and rollups_from, one that damaged rows are missing from damaged. With from and to it carries a strong ETag.",
+        "Series of one quantity grouped by division, kind, device or entity, in steps; gaps stay gaps unless fill says otherwise. basis is raw, corrected (else raw) or best (reviewed, else corrected, else raw). An answer that begins before what retention keeps has kept_from and rollups_from, one that damaged rows are missing from damaged. With from and to it carries a strong ETag.",
         &[
             "quantity",
             "ch",

@@ -20,6 +20,22 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
+/// No query parameters: one that is there was meant to choose something, and is refused.
+pub(crate) struct NoParams;
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+impl<S: Sync> FromRequestParts<S> for NoParams {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Params::<Nothing>::from_request_parts(parts, state)
+            .await
+            .map(|_| Self)
+    }
+}
+
 /// A body that is not read yet: first the caller is looked at.
 pub(crate) struct Unread(Request);
 
@@ -80,10 +96,8 @@ pub(crate) struct OptionalBody<T>(pub(crate) Option<T>);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalBody<T> {
     type Rejection = Problem;
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|error| Problem::bad_request("bad_body", error.body_text()))?;
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bytes = Unread(request).read().await?;
         if bytes.trim_ascii().is_empty() {
             return Ok(Self(None));
         }

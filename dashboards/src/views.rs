@@ -14,7 +14,7 @@ use onemap_ingest::station::StationKeys;
 use onemap_ingest::{Counters, Links, Provision};
 use onemap_log::Log;
 use onemap_model::{
-    AlertId, Device, DeviceId, DivisionCode, ProfileId, Quality, Scope, SeriesKey, Timestamp,
+    AlertId, Device, DeviceId, DivisionCode, EntityKind, ProfileId, Quality, Scope, SeriesKey, Timestamp,
 };
 use onemap_rules::{Condition, RuleSet};
 use onemap_spatial::CityMap;
@@ -119,6 +119,12 @@ impl Register {
             && division.is_none_or(|division| own.is_some_and(|own| division.covers(own)))
             && kind.is_none_or(|kind| *device.kind == *kind);
         wanted.then_some((device, own))
+    }
+    /// Whether a division is an entity of the register, or a device lies in it.
+    pub(crate) fn knows(&self, division: &DivisionCode) -> bool {
+        let mut entities = self.view.with_code(division.as_str());
+        entities.any(|entity| entity.kind == EntityKind::Division)
+            || self.divisions.values().any(|own| division.covers(own))
     }
     /// Seconds between a device's reports; 0 is not known.
     pub fn cadence_s(&self, device: &Device) -> u32 {

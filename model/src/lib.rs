@@ -40,6 +40,6 @@ pub use quantity::{Calendar, Family, Quantity};
 pub use reading::{Observation, Quality, Reading, SeriesKey, Value};
 pub use record::{Frame, Record, Source};
 pub use refusal::Refusal;
-pub use review::{Correction, Dust, DustPlace, Review, Verdict};
+pub use review::{Correction, Dust, DustPlace, Review, ReviewError, Verdict};
 pub use scope::{Role, Scope};
 pub use time::Timestamp;

@@ -76,6 +76,9 @@ pub struct Definition {
     /// Channels on which it is worked out here from other readings; nobody else says it there.
     #[serde(default)]
     pub derived: Vec<u16>,
+    /// Values are texts.
+    #[serde(default)]
+    pub text: bool,
     /// Values are state codes with these names.
     #[serde(default)]
     pub states: Vec<StateName>,
@@ -151,6 +154,12 @@ impl Quantity {
         self.definition()
             .range
             .is_none_or(|[low, high]| (low..=high).contains(&number))
+    }
+    /// Whether a number can be at all: finite, and not below 0 where the plausible range begins there (a concentration, a
+    /// depth of rain).
+    pub fn possible(self, number: f64) -> bool {
+        let starts_at_0 = matches!(self.definition().range, Some([0.0, _]));
+        number.is_finite() && !(starts_at_0 && number < 0.0)
     }
     /// Converts from a foreign unit to the canonical one. `None` when the unit is not known here.
     ///

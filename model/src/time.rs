@@ -9,24 +9,38 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
 ///
 /// Text form is RFC 3339 with an offset; shown in Beijing time (UTC+8), read with any offset. In
-/// JSON it is that text; a bare integer is read as milliseconds.
+/// JSON it is that text; a bare integer is read as milliseconds. What lies outside of the years 1 to 9999 is not read.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
-/// Why a text is not a time.
+/// Why something is not a time.
 #[derive(Debug, thiserror::Error)]
-#[error("`{text}` is not an RFC 3339 time with offset (like 2026-11-23T08:00:00+08:00)")]
-pub struct TimeError {
-    text: String,
-    #[source]
-    source: jiff::Error,
+#[non_exhaustive]
+pub enum TimeError {
+    /// Another text.
+    #[error("`{text}` is not an RFC 3339 time with offset (like 2026-11-23T08:00:00+08:00)")]
+    Text {
+        /// Its first characters.
+        text: String,
+        /// Where it ends being one.
+        #[source]
+        source: jiff::Error,
+    },
+    /// Nothing that RFC 3339 can say.
+    #[error("{given} lies outside of the years 1 to 9999")]
+    Years {
+        /// What was given, a text or a number of ms.
+        given: String,
+    },
 }
 
 /// 2000-01-01T00:00:00Z: no device that onemap serves is older.
 pub const YEAR_2000: Timestamp = Timestamp(946_684_800_000);
 
 const BEIJING: jiff::tz::Offset = jiff::tz::Offset::constant(8);
-/// jiff's range ends in the year 9999; a stamp beyond it is shown as its border.
+/// 0001-01-01T00:00:00Z to where jiff's range ends in the year 9999: what RFC 3339 says with any offset. A stamp beyond
+/// it is shown as its border and not read.
+const MIN_MS: i64 = -62_135_596_800_000;
 const MAX_MS: i64 = 253_402_200_000_000;
 
 impl Timestamp {
@@ -45,17 +59,31 @@ impl Timestamp {
             Err(before) => Self(-(before.duration().as_millis() as i64)),
         }
     }
+    /// From milliseconds that somebody gave.
+    ///
+    /// # Errors
+    /// [`TimeError::Years`] outside of the years 1 to 9999.
+    pub fn given(ms: i64) -> Result<Self, TimeError> {
+        Self::spoken(ms, || format!("{ms} ms"))
+    }
     /// Parses RFC 3339 with an offset.
     ///
     /// # Errors
-    /// [`TimeError`] with the text.
+    /// [`TimeError`] with the text's first characters.
     pub fn parse(text: &str) -> Result<Self, TimeError> {
+        let start = || text.chars().take(64).collect::<String>();
         match text.parse::<jiff::Timestamp>() {
-            Ok(t) => Ok(Self(t.as_millisecond())),
-            Err(source) => Err(TimeError {
-                text: text.chars().take(64).collect(),
+            Ok(t) => Self::spoken(t.as_millisecond(), || format!("`{}`", start())),
+            Err(source) => Err(TimeError::Text {
+                text: start(),
                 source,
             }),
+        }
+    }
+    fn spoken(ms: i64, given: impl Fn() -> String) -> Result<Self, TimeError> {
+        match (MIN_MS..=MAX_MS).contains(&ms) {
+            true => Ok(Self(ms)),
+            false => Err(TimeError::Years { given: given() }),
         }
     }
     /// The time `by` earlier, at most back to the smallest value.
@@ -100,7 +128,7 @@ impl fmt::Display for Timestamp {
         if let Some(written) = Written::of(self.0) {
             return f.write_str(written.text());
         }
-        let ms = self.0.clamp(-MAX_MS / 8, MAX_MS);
+        let ms = self.0.clamp(MIN_MS, MAX_MS);
         match jiff::Timestamp::from_millisecond(ms) {
             Ok(t) => write!(f, "{}", t.display_with_offset(BEIJING)),
             Err(_) => write!(f, "{}ms", self.0),
@@ -190,11 +218,11 @@ impl<'de> Deserialize<'de> for Timestamp {
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an RFC 3339 time with offset, or milliseconds since 1970")
             }
-            fn visit_i64<E>(self, ms: i64) -> Result<Timestamp, E> {
-                Ok(Timestamp(ms))
+            fn visit_i64<E: serde::de::Error>(self, ms: i64) -> Result<Timestamp, E> {
+                Timestamp::given(ms).map_err(E::custom)
             }
             fn visit_u64<E: serde::de::Error>(self, ms: u64) -> Result<Timestamp, E> {
-                i64::try_from(ms).map(Timestamp).map_err(E::custom)
+                Timestamp::given(i64::try_from(ms).unwrap_or(i64::MAX)).map_err(E::custom)
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Timestamp, E> {
                 Timestamp::parse(text).map_err(E::custom)
@@ -240,6 +268,47 @@ mod tests {
     fn extreme_stamps_are_shown_without_panic() {
         for ms in [i64::MIN, i64::MAX, 0, -1, MAX_MS] {
             assert!(!Timestamp::from_ms(ms).to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn times_are_read_within_the_years_that_can_be_said_and_come_back_as_they_were() {
+        for (text, want) in [
+            ("-62135596800000", Some("0001-01-01T08:00:00+08:00")),
+            ("-62135596800001", None),
+            ("-31675275000001", Some("0966-04-02T08:29:59.999+08:00")),
+            ("253402200000000", Some("9999-12-31T04:00:00+08:00")),
+            ("253402200000001", None),
+            ("9223372036854775807", None),
+            ("18446744073709551615", None),
+            ("-9223372036854775808", None),
+            (r#""0001-01-01T00:00:00Z""#, Some("0001-01-01T08:00:00+08:00")),
+            (r#""0000-12-31T23:59:59Z""#, None),
+            (r#""-000100-01-01T00:00:00Z""#, None),
+            (r#""9999-12-31T23:00:00Z""#, None),
+        ] {
+            let read = serde_json::from_str::<Timestamp>(text);
+            assert_eq!(
+                read.as_ref().ok().map(|t| t.to_string()).as_deref(),
+                want,
+                "{text}"
+            );
+            if let Ok(read) = read {
+                let again = serde_json::to_string(&read).unwrap();
+                assert_eq!(serde_json::from_str::<Timestamp>(&again).unwrap(), read, "{text}");
+            }
+        }
+        let said = serde_json::from_str::<Timestamp>("253402200000001")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            said.starts_with("253402200000001 ms lies outside of the years 1 to 9999"),
+            "{said}"
+        );
+        // What lies beyond is written as the border and is read again: a record of it stays readable.
+        for ms in [i64::MIN, i64::MAX] {
+            let text = serde_json::to_string(&Timestamp(ms)).unwrap();
+            assert!(serde_json::from_str::<Timestamp>(&text).is_ok(), "{text}");
         }
     }
 

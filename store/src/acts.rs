@@ -12,7 +12,7 @@ use onemap_model::hydrology::HydrologyError;
 use onemap_model::record::{Frame, KIND_READMISSION, Readmission, Register, RuleFile, Stamped};
 use onemap_model::scope::Permission;
 use onemap_model::{
-    Act, CommandRecord, CommandStep, DivisionCode, Record, Role, RuleId, Scope, Timestamp, Verb, Verdict,
+    Act, CommandRecord, CommandStep, DivisionCode, Record, ReviewError, Role, RuleId, Scope, Timestamp, Verb,
 };
 
 use crate::ledger::{TokenHash, TokenHashError};
@@ -110,12 +110,9 @@ pub enum ActError {
         /// Which part, and what is wrong with it.
         what: String,
     },
-    /// A review, correction or time of dust that says nothing, or not what it means.
-    #[error("the {what}")]
-    Series {
-        /// Which part, and what is wrong with it.
-        what: String,
-    },
+    /// A review, correction or time of dust that says nothing, or what cannot be.
+    #[error(transparent)]
+    Review(#[from] ReviewError),
     /// The journal did not take it. Whether a part was kept is not known.
     #[error("the journal did not take it")]
     Journal(#[from] LogError),
@@ -286,28 +283,17 @@ fn check_verb(at: Timestamp, verb: &Verb) -> Result<(), ActError> {
             return Ok(());
         }
         Verb::Review(review) => {
-            check_span(review.from, Some(review.to))?;
-            if let Verdict::Replaced { value } = review.verdict {
-                check_number("value", value)?;
-            }
+            review.check()?;
             check_reason(&review.reason)?;
             (&review.name, &review.reason)
         }
         Verb::Correct(correction) => {
-            check_span(correction.from, correction.to)?;
-            check_number("offset", correction.offset)?;
-            check_number("factor", correction.factor)?;
-            if correction.factor == 0.0 {
-                let what = "factor is not 0: an instrument that says nothing is reviewed as invalid";
-                return Err(ActError::Series {
-                    what: what.to_owned(),
-                });
-            }
+            correction.check()?;
             check_reason(&correction.reason)?;
             (&correction.name, &correction.reason)
         }
         Verb::Dust(dust) => {
-            check_span(dust.from, Some(dust.to))?;
+            dust.check()?;
             check_reason(&dust.source)?;
             (&dust.name, &dust.source)
         }
@@ -324,24 +310,6 @@ fn check_verb(at: Timestamp, verb: &Verb) -> Result<(), ActError> {
         return Err(ActError::Note);
     }
     Ok(())
-}
-
-fn check_span(from: Timestamp, to: Option<Timestamp>) -> Result<(), ActError> {
-    match to {
-        Some(to) if to <= from => Err(ActError::Series {
-            what: format!("span from {from} to before {to} holds no time"),
-        }),
-        _ => Ok(()),
-    }
-}
-
-fn check_number(name: &str, number: f64) -> Result<(), ActError> {
-    match number.is_finite() {
-        true => Ok(()),
-        false => Err(ActError::Series {
-            what: format!("{name} is a finite number"),
-        }),
-    }
 }
 
 fn check_reason(reason: &str) -> Result<(), ActError> {

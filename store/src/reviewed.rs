@@ -31,11 +31,12 @@ pub struct Reviewed {
 /// What a value is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SideBySide<'a> {
-    /// Corrected, when a correction holds and the value is a number.
-    pub corrected: Option<f64>,
+    /// Corrected, when a correction holds and the value is a number; and whether that is a value the quantity can have.
+    pub corrected: Option<(f64, bool)>,
     /// The review that holds.
     pub review: Option<&'a Told<Review>>,
-    /// What the review leaves of it; `None` without a review, and for `invalid`.
+    /// What the review leaves of it; `None` without a review, for `invalid`, and for `valid` where the value cannot be at
+    /// all ([`Quantity::possible`](onemap_model::Quantity::possible)): nobody's word makes a concentration negative.
     pub reviewed: Option<Value>,
 }
 
@@ -50,6 +51,9 @@ pub enum Best<'a> {
     Reviewed(Value, &'a Told<Review>),
     /// A review says that it is none.
     Invalid(&'a Told<Review>),
+    /// It is none: what a correction makes of it is nothing that the quantity can have, or a review calls valid what
+    /// cannot be; with that review.
+    Implausible(Option<&'a Told<Review>>),
 }
 
 impl Reviewed {
@@ -108,10 +112,15 @@ impl Reviewed {
     pub fn side_by_side(&self, at: Timestamp, raw: &Value) -> SideBySide<'_> {
         let corrected = self
             .correction(at)
-            .and_then(|told| Some(told.what.apply(raw.number()?)));
+            .and_then(|told| Some(told.what.corrected(raw.number()?)));
         let review = self.review(at);
         let reviewed = review.and_then(|told| match told.what.verdict {
-            Verdict::Valid => Some(corrected.map_or_else(|| raw.clone(), Value::Number)),
+            Verdict::Valid => {
+                let value = corrected.map_or_else(|| raw.clone(), |(value, _)| Value::Number(value));
+                let quantity = told.what.series.quantity;
+                let can_be = value.number().is_none_or(|number| quantity.possible(number));
+                can_be.then_some(value)
+            }
             Verdict::Replaced { value } => Some(Value::Number(value)),
             Verdict::Invalid | Verdict::Withdrawn => None,
         });
@@ -127,8 +136,10 @@ impl Reviewed {
         let all = self.side_by_side(at, raw);
         match (all.review, all.reviewed, all.corrected) {
             (Some(told), Some(value), _) => Best::Reviewed(value, told),
+            (Some(told), None, _) if told.what.verdict == Verdict::Valid => Best::Implausible(Some(told)),
             (Some(told), None, _) => Best::Invalid(told),
-            (None, _, Some(value)) => Best::Corrected(value),
+            (None, _, Some((value, true))) => Best::Corrected(value),
+            (None, _, Some((_, false))) => Best::Implausible(None),
             (None, _, None) => Best::Raw,
         }
     }
@@ -258,6 +269,7 @@ mod tests {
                 format!("reviewed {} by {}", value.number().unwrap(), told.position)
             }
             Best::Invalid(told) => format!("invalid by {}", told.position),
+            Best::Implausible(told) => format!("implausible by {:?}", told.map(|told| told.position)),
         };
         for (t, want) in [
             (99, "raw"),
@@ -287,6 +299,52 @@ mod tests {
         );
         assert!(Reviewed::default().is_empty() && !all.is_empty());
         assert_eq!(all.positions().collect::<Vec<_>>(), [2, 3, 4, 5, 1, 6]);
+    }
+
+    #[test]
+    fn nobody_makes_a_value_that_cannot_be() {
+        let of = |quantity: &str, act: SeriesAct| {
+            let mut act = act;
+            let key = SeriesKey {
+                quantity: Quantity::named(quantity).unwrap(),
+                ..series()
+            };
+            match &mut act.act.verb {
+                Verb::Review(review) => review.series = key,
+                Verb::Correct(correction) => correction.series = key,
+                _ => {}
+            }
+            act
+        };
+        let acts = |quantity: &str| {
+            vec![
+                of(quantity, correction(1, 0, Some(200), 1.0, -30.0)),
+                of(quantity, correction(2, 200, Some(300), 1.0, 1990.0)),
+                of(quantity, review(3, 100, 400, Verdict::Valid)),
+            ]
+        };
+        let best = |quantity: &str, t: i64, raw: f64| match Reviewed::of(acts(quantity))
+            .best(at(t), &Value::Number(raw))
+        {
+            Best::Corrected(value) => format!("corrected {value}"),
+            Best::Reviewed(value, _) => format!("reviewed {}", value.number().unwrap()),
+            Best::Implausible(told) => format!("implausible {:?}", told.map(|told| told.position)),
+            other => format!("{other:?}"),
+        };
+        for (quantity, t, raw, want) in [
+            ("pm2_5", 0, 40.0, "corrected 10"),
+            ("pm2_5", 0, 20.0, "implausible None"),
+            // Called valid it is still below nothing; what is only more than usual is then a value.
+            ("pm2_5", 100, 20.0, "implausible Some(3)"),
+            ("pm2_5", 200, 20.0, "reviewed 2010"),
+            ("pm2_5", 300, -1.0, "implausible Some(3)"),
+            ("pm2_5", 300, 2001.0, "reviewed 2001"),
+            ("water_level", 0, 20.0, "corrected -10"),
+            ("water_level", 0, -30.0, "implausible None"),
+            ("water_level", 100, -30.0, "reviewed -60"),
+        ] {
+            assert_eq!(best(quantity, t, raw), want, "{quantity} {t} {raw}");
+        }
     }
 
     proptest! {

@@ -37,6 +37,7 @@ fn say_a_year(server: &Server) {
 fn days_of_sand_and_dust_are_marked_and_left_out_of_the_years_particles() {
     let folder = tempfile::tempdir().unwrap();
     let server = server(folder.path());
+    server.add_device("air-2", &json!({"division": "630102"}));
     say_a_year(&server);
     let year = || {
         let path = "/api/v1/standards/air?device=air-1&by=year&from=2024-06-01T00:00:00%2B08:00&to=2026-06-01T00:00:00%2B08:00";
@@ -117,14 +118,45 @@ fn days_of_sand_and_dust_are_marked_and_left_out_of_the_years_particles() {
     assert_eq!(of(&year(), "pm2_5")[2], 1);
     assert_eq!(server.get("/api/v1/dust")["items"].as_array().unwrap().len(), 3);
     let server = server.kill_and_restart();
+    // Of a device is what was named for it and for the divisions that it lies in.
+    let sources = |more: &str| -> Vec<Value> {
+        let items = server.get(&format!("/api/v1/dust?{more}"))["items"]
+            .as_array()
+            .unwrap()
+            .clone();
+        items
+            .iter()
+            .map(|row| json!([row["device"], row["division"]]))
+            .collect()
+    };
+    let (at_device, of_city, of_other) = (
+        json!(["air-1", null]),
+        json!([null, "630100"]),
+        json!([null, "630102"]),
+    );
+    assert_eq!(sources("device=air-1"), [of_city.clone(), at_device.clone()]);
+    assert_eq!(sources("device=air-2"), [of_other.clone(), of_city.clone()]);
+    assert_eq!(sources("division=630103"), [of_city.clone(), at_device.clone()]);
+    assert_eq!(sources("division=630102"), [of_other.clone(), of_city.clone()]);
+    assert_eq!(sources("division=630100"), [of_other, of_city.clone(), at_device]);
+    assert_eq!(sources("device=air-1&division=630102"), [of_city]);
+    for (more, code) in [
+        ("device=air-9", "unknown_device"),
+        ("division=110000", "unknown_division"),
+        ("division=63", "bad_parameter"),
+    ] {
+        let (_, problem) = server.request("GET", &format!("/api/v1/dust?{more}"), None);
+        assert_eq!(problem["code"], code, "{more}");
+    }
     let of_device = server.get("/api/v1/dust?device=air-1");
-    assert_eq!(of_device["items"][0]["withdrawn"]["by"], "local owner");
+    assert_eq!(of_device["items"][1]["withdrawn"]["by"], "local owner");
 }
 
 #[test]
 fn dust_is_named_and_seen_inside_ones_own_division() {
     let folder = tempfile::tempdir().unwrap();
     let server = server(folder.path());
+    server.add_device("air-3", &json!({"division": "630103001"}));
     let token = |role: &str, division: &str| {
         let made = server.post("/api/v1/tokens", &json!({"role": role, "division": division}));
         made["token"].as_str().unwrap().to_owned()
@@ -164,8 +196,9 @@ fn dust_is_named_and_seen_inside_ones_own_division() {
             &own,
             json!({"device": "air-1", "to": "2026-03-15T00:00:00+08:00"}),
             400,
-            "bad_act",
+            "bad_range",
         ),
+        (&own, json!({"division": "630103009"}), 404, "unknown_division"),
         (&own, json!({"division": "630103001"}), 201, ""),
         (&own, json!({"device": "air-1"}), 201, ""),
     ] {

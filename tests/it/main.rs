@@ -38,6 +38,7 @@ mod keeping;
 mod kept;
 mod map;
 mod ogc;
+mod problems;
 mod prometheus;
 mod queries;
 mod readme;

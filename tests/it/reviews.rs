@@ -264,6 +264,225 @@ fn raw_corrected_and_reviewed_values_stand_side_by_side() {
 }
 
 #[test]
+fn a_correction_makes_no_value_that_cannot_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(folder.path());
+    post(
+        &server,
+        "pm2_5",
+        &[(HOURS[0], 10.0), (HOURS[1], 50.0), (HOURS[2], 10.0)],
+    );
+    server.post(
+        "/api/v1/corrections",
+        &json!({"device": "air-1", "quantity": "pm2_5", "from": HOURS[0], "offset": -30.0, "name": "李", "reason": "零点"}),
+    );
+    // Nobody's word makes it one either.
+    server.post(
+        "/api/v1/reviews",
+        &review(HOURS[2], HOURS[3], "valid", &json!({})),
+    );
+    let series = server.get("/api/v1/series?device=air-1")["items"][0]["id"].clone();
+    let values = |basis: &str| {
+        items(
+            &server,
+            &format!("/api/v1/series/{series}/values?{SPAN}&basis={basis}"),
+        )
+    };
+    let best: Vec<Value> = values("best")
+        .iter()
+        .map(|row| json!([row["v"], row["basis"], row["verdict"]]))
+        .collect();
+    assert_eq!(
+        Value::from(best),
+        json!([
+            [null, "corrected", "implausible"],
+            [20.0, "corrected", null],
+            [null, "reviewed", "implausible"],
+        ])
+    );
+    let all: Vec<Value> = values("all")
+        .iter()
+        .map(|row| {
+            json!([
+                row["corrected"]["v"],
+                row["corrected"]["implausible"],
+                row["reviewed"]["v"]
+            ])
+        })
+        .collect();
+    assert_eq!(
+        Value::from(all),
+        json!([[-20.0, true, null], [20.0, null, null], [-20.0, true, null]])
+    );
+    let air = server.get(&format!("/api/v1/standards/air?device=air-1&{SPAN}"));
+    let means: Vec<&Value> = air["items"].as_array().unwrap().iter().take(3).collect();
+    let means: Vec<Value> = means
+        .iter()
+        .map(|item| item["values"]["pm2_5"]["value"].clone())
+        .collect();
+    assert_eq!(Value::from(means), json!([null, 20.0, null]));
+}
+
+#[test]
+fn steps_and_aggregates_are_of_what_people_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(folder.path());
+    server.add_device("air-2", &json!({"cadence_s": 3600}));
+    let said: Vec<(&str, f64)> = HOURS
+        .iter()
+        .zip([10.0, 20.0, 30.0, 40.0, 6000.0])
+        .map(|(t, v)| (*t, v))
+        .collect();
+    post(&server, "pm2_5", &said);
+    let other: Vec<Value> = said
+        .iter()
+        .map(|(time, _)| json!({"q": "pm2_5", "t": Timestamp::parse(time).unwrap().ms(), "v": 100.0}))
+        .collect();
+    server.post("/api/v1/readings", &json!({"device": "air-2", "readings": other}));
+    server.caught_up();
+    let series = server.get("/api/v1/series?device=air-1")["items"][0]["id"].clone();
+    let steps = |more: &str| -> Value {
+        let path = format!("/api/v1/series/{series}/values?{SPAN}&step=6h{more}");
+        items(&server, &path)
+            .iter()
+            .map(|row| json!([row["v"], row["n"], row["flagged"]]))
+            .collect()
+    };
+    let groups = |more: &str| -> Value {
+        let path = format!("/api/v1/aggregate?quantity=pm2_5&{SPAN}&step=6h&group_by=none{more}");
+        let item = &server.get(&path)["groups"][0]["items"][0];
+        json!([item["v"], item["n"], item["series"]])
+    };
+    let sent = (steps(""), groups(""));
+    assert_eq!(sent, (json!([[1220.0, 5, 1]]), json!([660.0, 10, 2])));
+    assert_eq!(
+        (steps("&basis=best"), groups("&basis=best")),
+        sent,
+        "nobody has said anything"
+    );
+    let correction = server.post(
+        "/api/v1/corrections",
+        &json!({"device": "air-1", "quantity": "pm2_5", "from": HOURS[0], "to": HOURS[4], "offset": -15.0,
+                "name": "李", "reason": "零点"}),
+    );
+    server.post(
+        "/api/v1/reviews",
+        &review(HOURS[1], HOURS[2], "invalid", &json!({})),
+    );
+    server.post(
+        "/api/v1/reviews",
+        &review(HOURS[4], BEHIND, "replaced", &json!({"value": 50.0})),
+    );
+    assert_eq!((steps("&basis=raw"), groups("&basis=raw")), sent);
+    // 10 - 15 is none; 5, 15, 25 and the 6000 that nobody corrected.
+    assert_eq!(steps("&basis=corrected"), json!([[1511.25, 4, 1]]));
+    // 15, 25 and 50, which is not doubtful any more.
+    assert_eq!(steps("&basis=best"), json!([[30.0, 3, null]]));
+    assert_eq!(groups("&basis=best"), json!([65.0, 8, 2]));
+    for (agg, want) in [
+        ("min", 15.0),
+        ("max", 50.0),
+        ("sum", 90.0),
+        ("count", 3.0),
+        ("first", 15.0),
+        ("last", 50.0),
+        ("p50", 25.0),
+    ] {
+        assert_eq!(steps(&format!("&basis=best&agg={agg}"))[0][0], want, "{agg}");
+    }
+    // A change is against the best value before the span: 15, not 30.
+    let path = format!(
+        "/api/v1/series/{series}/values?from={}&to={}&step=1h&agg=delta&basis=best",
+        HOURS[3].replace('+', "%2B"),
+        BEHIND.replace('+', "%2B")
+    );
+    let changes: Vec<Value> = items(&server, &path).iter().map(|row| row["v"].clone()).collect();
+    assert_eq!(changes, [json!(10.0), json!(25.0)]);
+    // The answer of then, and its tag.
+    let then = format!("&basis=best&known_at={}", before(&correction));
+    assert_eq!((steps(&then), groups(&then)), sent);
+    let single = items(
+        &server,
+        &format!("/api/v1/series/{series}/values?{SPAN}&basis=corrected"),
+    );
+    let single: Vec<Value> = single.iter().map(|row| json!([row["v"], row["basis"]])).collect();
+    assert_eq!(
+        Value::from(single),
+        json!([
+            [null, "corrected"],
+            [5.0, "corrected"],
+            [15.0, "corrected"],
+            [25.0, "corrected"],
+            [6000.0, "raw"]
+        ])
+    );
+    let tag = |path: &str| {
+        let agent: ureq::Agent = ureq::Agent::config_builder().build().into();
+        let response = agent
+            .get(format!("{}{path}", server.http))
+            .header("authorization", format!("Bearer {}", server.token))
+            .call()
+            .unwrap();
+        response.headers()["etag"].to_str().unwrap().to_owned()
+    };
+    let paths = [
+        format!("/api/v1/aggregate?quantity=pm2_5&{SPAN}&step=6h&basis=best"),
+        format!("/api/v1/series/{series}/values?{SPAN}&step=6h&basis=best"),
+        format!("/api/v1/aggregate?quantity=pm2_5&{SPAN}&step=6h"),
+    ];
+    let tags: Vec<String> = paths.iter().map(|path| tag(path)).collect();
+    server.post(
+        "/api/v1/reviews",
+        &review(HOURS[2], HOURS[3], "invalid", &json!({})),
+    );
+    let now: Vec<bool> = paths
+        .iter()
+        .zip(&tags)
+        .map(|(path, tag_then)| tag(path) == *tag_then)
+        .collect();
+    assert_eq!(now, [false, false, true]);
+}
+
+#[test]
+fn of_two_who_withdraw_at_once_one_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(folder.path());
+    post(&server, "pm2_5", &[(HOURS[0], 10.0)]);
+    let why = json!({"name": "李", "reason": "误"}).to_string();
+    for round in 0..4 {
+        let made = match round % 2 {
+            0 => server.post(
+                "/api/v1/corrections",
+                &json!({"device": "air-1", "quantity": "pm2_5", "from": HOURS[0], "offset": 1.0,
+                        "name": "李", "reason": "零点"}),
+            ),
+            _ => server.post(
+                "/api/v1/dust",
+                &json!({"device": "air-1", "from": HOURS[0], "to": HOURS[1], "source": "通报", "name": "王"}),
+            ),
+        };
+        let kind = ["corrections", "dust"][round % 2];
+        let path = format!("/api/v1/{kind}/{}/withdraw", made["id"]);
+        let answers = std::thread::scope(|scope| {
+            let asked: Vec<_> = (0..6)
+                .map(|_| scope.spawn(|| request(&server.http, &server.token, "POST", &path, Some(&why))))
+                .collect();
+            asked
+                .into_iter()
+                .map(|asked| asked.join().unwrap())
+                .collect::<Vec<_>>()
+        });
+        let (done, late): (Vec<_>, Vec<_>) = answers.iter().partition(|(status, _)| *status == 200);
+        assert_eq!(done.len(), 1, "{kind}: {answers:?}");
+        assert!(
+            late.iter()
+                .all(|(status, problem)| *status == 409 && problem["code"] == "withdrawn"),
+            "{kind}: {answers:?}"
+        );
+    }
+}
+
+#[test]
 fn the_law_is_answered_by_the_best_values_and_says_what_was_reviewed() {
     let folder = tempfile::tempdir().unwrap();
     let server = server(folder.path());
@@ -465,15 +684,43 @@ fn nobody_reviews_or_sees_reviews_outside_his_division() {
             400,
             "bad_value",
         ),
-        ("reviews", json!({"to": HOURS[0]}), 400, "bad_act"),
+        ("reviews", json!({"to": HOURS[0]}), 400, "bad_range"),
         ("reviews", json!({"to": "2099-01-01T00:00:00Z"}), 400, "bad_range"),
         ("reviews", json!({"reason": " "}), 400, "bad_act"),
         ("reviews", json!({"name": ""}), 400, "bad_act"),
         ("reviews", json!({"ch": 7}), 404, "unknown_series"),
         ("reviews", json!({"device": "air-2"}), 404, "unknown_device"),
         ("reviews", json!({"more": 1}), 400, "bad_body"),
-        ("corrections", json!({"factor": 0.0}), 400, "bad_act"),
-        ("corrections", json!({"to": HOURS[0]}), 400, "bad_act"),
+        ("corrections", json!({"factor": 0.0}), 400, "bad_factor"),
+        ("corrections", json!({"factor": -1.0}), 400, "bad_factor"),
+        ("corrections", json!({"factor": 1e6}), 400, "bad_factor"),
+        ("corrections", json!({"offset": -2001.0}), 400, "bad_offset"),
+        ("corrections", json!({"offset": 1e308}), 400, "bad_offset"),
+        ("corrections", json!({"to": HOURS[0]}), 400, "bad_range"),
+        (
+            "corrections",
+            json!({"quantity": "aqi", "ch": 20}),
+            400,
+            "bad_quantity",
+        ),
+        (
+            "corrections",
+            json!({"quantity": "aqi_primary"}),
+            400,
+            "bad_quantity",
+        ),
+        (
+            "reviews",
+            json!({"quantity": "aqi_primary", "ch": 20, "verdict": "replaced", "value": 1.0}),
+            400,
+            "bad_quantity",
+        ),
+        (
+            "reviews",
+            json!({"quantity": "fire_alarm", "verdict": "replaced", "value": 77.0}),
+            400,
+            "bad_value",
+        ),
         (
             "corrections",
             json!({"quantity": "fire_alarm"}),
@@ -503,10 +750,10 @@ fn nobody_reviews_or_sees_reviews_outside_his_division() {
         .as_u64()
         .unwrap();
     for path in [
-        format!("/api/v1/series/{series}/values?step=1h&basis=best"),
+        format!("/api/v1/series/{series}/values?step=1h&basis=all"),
         format!("/api/v1/series/{series}/values?revisions=true&basis=all"),
         format!("/api/v1/series/{series}/values?shape=columns&basis=best"),
-        "/api/v1/aggregate?quantity=pm2_5&basis=best".to_owned(),
+        "/api/v1/aggregate?quantity=pm2_5&basis=all".to_owned(),
         "/api/v1/standards/air?device=air-1&basis=all".to_owned(),
     ] {
         let (status, code, answer) = ask(&server.token, "GET", &path, None);

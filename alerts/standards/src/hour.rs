@@ -81,6 +81,8 @@ pub enum Found {
     Reviewed(f64),
     /// It was reviewed, and is none.
     Invalid,
+    /// It was corrected to what it cannot be, and is none.
+    Implausible,
 }
 
 /// Hours of one series in the making.
@@ -154,6 +156,7 @@ impl Hours {
                 came.reviewed = true;
                 None
             }
+            Found::Implausible => None,
         };
         if came.reviewed {
             self.reviewed.insert(end_of(at));
@@ -308,6 +311,7 @@ mod tests {
             (5, Found::Reviewed(5.0), doubtful),
             (6, Found::Invalid, good),
             (7, Found::Reviewed(f64::NAN), good),
+            (8, Found::Implausible, good),
         ] {
             hours.add_found(at(hour), found, quality);
         }

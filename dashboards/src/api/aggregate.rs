@@ -1,6 +1,6 @@
 //! Many series as one line: by division, kind, device or entity, in steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::Extension;
@@ -12,11 +12,12 @@ use onemap_model::{
     DivisionCode, Entity, EntityCode, EntityKind, Position, Quality, Quantity, Scope, Timestamp,
 };
 use onemap_spatial::Areas;
-use onemap_store::history::{GroupStep, Member, Over, SeriesInfo, Which};
+use onemap_store::history::{GroupStep, Member, Over, SeriesId, SeriesInfo, Which};
+use onemap_store::reviewed::Reviewed;
 use serde::{Deserialize, Serialize};
 
-use crate::api::query::agg::{Weight, across};
-use crate::api::query::basis::Basis;
+use crate::api::query::agg::{Weight, across, looks_back};
+use crate::api::query::basis::{Basis, reviewed};
 use crate::api::query::fill::{Fill, Filling};
 use crate::api::query::kept::KeptRow;
 use crate::api::query::marks::Marks;
@@ -130,7 +131,7 @@ pub(crate) async fn show(
     Params(query): Params<AggregateQuery>,
 ) -> Result<Response, Problem> {
     let scope = caller.require(Permission::View)?;
-    Basis::only_raw(query.basis, "aggregates are")?;
+    let basis = Basis::of_one(query.basis, "aggregates are")?;
     let span = Span::parse(query.from.as_deref(), query.to.as_deref(), views.now())?;
     let step = parse_step(query.step.as_deref().unwrap_or("1h"))?;
     let across = across(query.agg.as_deref(), query.across.as_deref(), query.weight)?;
@@ -167,12 +168,31 @@ pub(crate) async fn show(
         asked.chosen.iter().map(|chosen| chosen.info.id),
         span.from,
     );
+    // A change is against the value before the first step, wherever that is.
+    let first = match looks_back(across.each) {
+        true => Timestamp::from_ms(i64::MIN),
+        false => span.from,
+    };
+    let keys = match basis {
+        Basis::Raw => Vec::new(),
+        _ => asked
+            .chosen
+            .iter()
+            .map(|chosen| chosen.info.key.clone())
+            .collect(),
+    };
+    let found = reviewed(&views, basis, keys, (first, span.to), known_at).await?;
+    let ids = asked.chosen.iter().map(|chosen| chosen.info.id);
+    let found: HashMap<SeriesId, Reviewed> = ids.zip(found).filter(|(_, found)| !found.is_empty()).collect();
     let tag = span.is_fixed.then(|| {
         // What the scope covers and what devices and entities are makes the groups.
         let question = format!("{uri} {:?} {}", scope.division, asked.version);
         let mut tagging = Tagging::new(&views, &question);
         tagging.text(&KeptRow::fields(kept));
         for series in &asked.chosen {
+            if let Some(found) = found.get(&series.info.id) {
+                tagging.text(&format!("{:?}", found.positions().collect::<Vec<_>>()));
+            }
             tagging.series(series.changes, &series.info, span.to);
         }
         tagging.tag()
@@ -200,9 +220,10 @@ pub(crate) async fn show(
         let takes = |quality: Quality| marks.takes(quality);
         let takes = marks.filter(&takes);
         let which = Which { known_at, takes };
-        let steps = views
-            .archive
-            .aggregate(&members, (span.from, span.to), step, across, which)?;
+        let steps =
+            views
+                .archive
+                .aggregate_found(&members, (span.from, span.to), step, across, which, &found)?;
         // Once more: it may have been raised before they were read.
         let kept = KeptRow::of(views, members.iter().flatten().map(|member| member.id), span.from);
         let groups = groups.into_iter().zip(steps);

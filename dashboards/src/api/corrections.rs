@@ -11,10 +11,11 @@ use onemap_store::ledger::SeriesActKind;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::api::reviews::{ActsQuery, list_acts, one, record, series};
+use crate::api::review_problem;
+use crate::api::series_acts::{self, ActsQuery, WithdrawBody, has_values, key, list_acts, record};
 use crate::auth::Caller;
 use crate::error::Problem;
-use crate::request::{Body, Params};
+use crate::request::{Body, NoParams, Params};
 use crate::views::Views;
 
 /// Corrections, newest first, withdrawn ones too.
@@ -51,16 +52,11 @@ fn one_to_one() -> f64 {
 pub(crate) async fn post(
     State(views): State<Arc<Views>>,
     caller: Caller,
+    _: NoParams,
     Body(body): Body<CorrectionBody>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = caller.require(Permission::Register)?;
-    if body.quantity.is_state() {
-        return Err(Problem::bad_request(
-            "bad_quantity",
-            format!("{} is a state; states are reviewed, not corrected", body.quantity),
-        ));
-    }
-    let series = series(&views, scope, &body.device, body.quantity, body.ch)?;
+    let series = key(&views, scope, &body.device, body.quantity, body.ch)?;
     let correction = Correction {
         series,
         from: body.from,
@@ -70,15 +66,10 @@ pub(crate) async fn post(
         name: body.name,
         reason: body.reason,
     };
-    let shown = record(&views, scope, Verb::Correct(Box::new(correction)), None).await?;
+    correction.check().map_err(|fault| review_problem(&fault))?;
+    has_values(&views, &correction.series)?;
+    let shown = record(&views, scope, Verb::Correct(Box::new(correction))).await?;
     Ok((StatusCode::CREATED, shown))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct WithdrawBody {
-    name: String,
-    reason: String,
 }
 
 /// Withdraws a correction.
@@ -86,31 +77,8 @@ pub(crate) async fn withdraw(
     State(views): State<Arc<Views>>,
     caller: Caller,
     Path(id): Path<u64>,
+    _: NoParams,
     Body(body): Body<WithdrawBody>,
 ) -> Result<Json<Value>, Problem> {
-    let scope = caller.require(Permission::Register)?;
-    let unknown = || Problem::not_found("unknown_correction", format!("no correction has the id {id}"));
-    let found = one(&views, id, Some(SeriesActKind::Correction)).await?;
-    let found = found.ok_or_else(unknown)?;
-    let Verb::Correct(correction) = &found.act.verb else {
-        return Err(unknown());
-    };
-    views
-        .device(scope, correction.series.device.as_str())
-        .ok_or_else(unknown)?;
-    if found.withdrawn.is_some() {
-        return Err(Problem::conflict(
-            "withdrawn",
-            format!("the correction {id} is withdrawn already"),
-        ));
-    }
-    let verb = Verb::WithdrawCorrection {
-        correction: id,
-        series: correction.series.clone(),
-        from: correction.from,
-        to: correction.to,
-        name: body.name,
-        reason: body.reason,
-    };
-    record(&views, scope, verb, Some(id)).await
+    series_acts::withdraw(&views, &caller, SeriesActKind::Correction, id, body).await
 }

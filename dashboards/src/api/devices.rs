@@ -24,7 +24,7 @@ use crate::api::rows::{self, More, Rows, Turns};
 use crate::api::{act_problem, behind, limit, list};
 use crate::auth::Caller;
 use crate::error::Problem;
-use crate::request::{Bbox, Params};
+use crate::request::{Bbox, NoParams, Params};
 use crate::views::{self, Folders, Seen, Views, condition_name};
 
 const POISON: &str = "no holder of this lock panics";
@@ -284,6 +284,7 @@ pub(crate) async fn show(
     State(views): State<Arc<Views>>,
     caller: Caller,
     Path(id): Path<String>,
+    _: NoParams,
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.require(Permission::View)?;
     Ok(Json(show_device(&views, scope, &id)?))
@@ -339,7 +340,7 @@ fn firmware(views: &Views, device: &DeviceId) -> Option<Value> {
         .map(|attribute| attribute.value)
 }
 
-pub(crate) async fn quantities(caller: Caller) -> Result<Json<Value>, Problem> {
+pub(crate) async fn quantities(caller: Caller, _: NoParams) -> Result<Json<Value>, Problem> {
     caller.require(Permission::View)?;
     let items = Quantity::all()
         .map(|q| {
@@ -354,6 +355,7 @@ pub(crate) async fn quantities(caller: Caller) -> Result<Json<Value>, Problem> {
 pub(crate) async fn profiles(
     State(views): State<Arc<Views>>,
     caller: Caller,
+    _: NoParams,
 ) -> Result<Json<Value>, Problem> {
     caller.require(Permission::View)?;
     let register = views.register.read().expect(POISON);

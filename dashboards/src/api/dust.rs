@@ -12,11 +12,13 @@ use onemap_store::ledger::{SeriesAct, SeriesActFilter, SeriesActKind};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::api::devices::find;
 use crate::api::quarantine::read;
-use crate::api::reviews::{ActsQuery, list_chosen, one, record};
+use crate::api::review_problem;
+use crate::api::series_acts::{self, ActsQuery, WithdrawBody, known_division, list_chosen, record};
 use crate::auth::Caller;
 use crate::error::Problem;
-use crate::request::{Body, Params};
+use crate::request::{Body, NoParams, Params};
 use crate::views::Views;
 
 const POISON: &str = "no holder of this lock panics";
@@ -32,7 +34,7 @@ fn dust_of(act: &SeriesAct) -> Option<&Dust> {
 }
 
 /// Whether a scope may know of a place: one inside its division, or a division that its own lies in.
-fn sees(views: &Views, scope: &Scope, place: &DustPlace) -> bool {
+pub(super) fn sees(views: &Views, scope: &Scope, place: &DustPlace) -> bool {
     match place {
         DustPlace::Device(device) => views.device(scope, device.as_str()).is_some(),
         DustPlace::Division(division) => {
@@ -41,23 +43,78 @@ fn sees(views: &Views, scope: &Scope, place: &DustPlace) -> bool {
     }
 }
 
-/// Times of sand and dust, newest first, withdrawn ones too.
+/// That sand and dust of a place which a scope sees are its to name and to withdraw: not those of a division that is
+/// more than its own.
+///
+/// # Errors
+/// [`Problem`] (403).
+pub(super) fn is_named_by(scope: &Scope, place: &DustPlace) -> Result<(), Problem> {
+    match place {
+        DustPlace::Division(division) if !scope.covers(Some(division)) => {
+            Err(Problem::forbidden("this lies outside your division"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether what is named for a place is of a device in a division: named for it, or for a division that it lies in.
+fn is_of_device(place: &DustPlace, device: &DeviceId, division: Option<&DivisionCode>) -> bool {
+    match place {
+        DustPlace::Device(other) => other == device,
+        DustPlace::Division(place) => division.is_some_and(|own| place.covers(own)),
+    }
+}
+
+/// The division that a device lies in.
+fn division_of(views: &Views, device: &DeviceId) -> Option<DivisionCode> {
+    let register = views.register.read().expect(POISON);
+    register.divisions.get(device).cloned()
+}
+
+/// Whether what is named for a place is of a division: named for it, for one that it lies in, or for something in it.
+fn is_of_division(views: &Views, place: &DustPlace, division: &DivisionCode) -> bool {
+    match place {
+        DustPlace::Device(device) => division_of(views, device).is_some_and(|own| division.covers(&own)),
+        DustPlace::Division(place) => place.covers(division) || division.covers(place),
+    }
+}
+
+/// Times of sand and dust, newest first, withdrawn ones too; of a device also those of the divisions that it lies in.
 pub(crate) async fn list_dust(
     State(views): State<Arc<Views>>,
     caller: Caller,
     Params(query): Params<ActsQuery>,
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.require(Permission::View)?.clone();
-    if query.is_of_series() {
+    if query.quantity.is_some() || query.ch.is_some() {
         return Err(Problem::bad_request(
             "bad_parameter",
             "sand and dust are of a place: leave quantity= and ch= out",
         ));
     }
-    let wants = move |views: &Views, row: &SeriesAct| {
-        dust_of(row).is_some_and(|dust| sees(views, &scope, &dust.place))
+    let device = match query.device.as_deref() {
+        None => None,
+        Some(id) => {
+            let device = find(&views, &scope, id)?;
+            Some((device.id.clone(), division_of(&views, &device.id)))
+        }
     };
-    list_chosen(&views, query, SeriesActKind::Dust, wants).await
+    let division = query.division.clone();
+    if let Some(division) = &division {
+        known_division(&views, division)?;
+    }
+    let wants = move |views: &Views, row: &SeriesAct| {
+        let Some(Dust { place, .. }) = dust_of(row) else {
+            return false;
+        };
+        let is_of_device =
+            |(id, own): &(DeviceId, Option<DivisionCode>)| is_of_device(place, id, own.as_ref());
+        let is_of_division = |division: &DivisionCode| is_of_division(views, place, division);
+        sees(views, &scope, place)
+            && device.as_ref().is_none_or(is_of_device)
+            && division.as_ref().is_none_or(is_of_division)
+    };
+    list_chosen(&views, query, SeriesActKind::Dust, None, wants).await
 }
 
 #[derive(Deserialize)]
@@ -75,20 +132,19 @@ pub(crate) struct DustBody {
 pub(crate) async fn post(
     State(views): State<Arc<Views>>,
     caller: Caller,
+    _: NoParams,
     Body(body): Body<DustBody>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = caller.require(Permission::Review)?;
     let place = match (body.division, body.device) {
         (Some(division), None) => {
-            if !scope.covers(Some(&division)) {
-                return Err(Problem::forbidden("this lies outside your division"));
-            }
-            DustPlace::Division(division)
+            let place = DustPlace::Division(division.clone());
+            is_named_by(scope, &place)?;
+            known_division(&views, &division)?;
+            place
         }
         (None, Some(device)) => {
-            views.device(scope, device.as_str()).ok_or_else(|| {
-                Problem::not_found("unknown_device", format!("no device is called `{device}`"))
-            })?;
+            find(&views, scope, device.as_str())?;
             DustPlace::Device(device)
         }
         _ => {
@@ -105,15 +161,9 @@ pub(crate) async fn post(
         source: body.source,
         name: body.name,
     };
-    let shown = record(&views, scope, Verb::Dust(Box::new(dust)), None).await?;
+    dust.check().map_err(|fault| review_problem(&fault))?;
+    let shown = record(&views, scope, Verb::Dust(Box::new(dust))).await?;
     Ok((StatusCode::CREATED, shown))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct WithdrawBody {
-    name: String,
-    reason: String,
 }
 
 /// Withdraws what was named.
@@ -121,33 +171,10 @@ pub(crate) async fn withdraw(
     State(views): State<Arc<Views>>,
     caller: Caller,
     Path(id): Path<u64>,
+    _: NoParams,
     Body(body): Body<WithdrawBody>,
 ) -> Result<Json<Value>, Problem> {
-    let scope = caller.require(Permission::Review)?;
-    let unknown = || Problem::not_found("unknown_dust", format!("no sand and dust have the id {id}"));
-    let found = one(&views, id, Some(SeriesActKind::Dust)).await?;
-    let found = found.ok_or_else(unknown)?;
-    let dust = dust_of(&found).ok_or_else(unknown)?;
-    if !sees(&views, scope, &dust.place) {
-        return Err(unknown());
-    }
-    if let DustPlace::Division(division) = &dust.place
-        && !scope.covers(Some(division))
-    {
-        return Err(Problem::forbidden("this lies outside your division"));
-    }
-    if found.withdrawn.is_some() {
-        return Err(Problem::conflict(
-            "withdrawn",
-            format!("{id} is withdrawn already"),
-        ));
-    }
-    let verb = Verb::WithdrawDust {
-        dust: id,
-        name: body.name,
-        reason: body.reason,
-    };
-    record(&views, scope, verb, Some(id)).await
+    series_acts::withdraw(&views, &caller, SeriesActKind::Dust, id, body).await
 }
 
 /// When there were sand and dust at a device, as far as they were named.
@@ -165,10 +192,7 @@ impl DustTimes {
         (from, to): (Timestamp, Timestamp),
         known_at: Option<Timestamp>,
     ) -> Result<Self, Problem> {
-        let division = {
-            let register = views.register.read().expect(POISON);
-            register.divisions.get(&device.id).cloned()
-        };
+        let division = division_of(views, &device.id);
         let filter = SeriesActFilter {
             kind: Some(SeriesActKind::Dust),
             from: Some(from),
@@ -182,10 +206,7 @@ impl DustTimes {
         let mut times = Vec::new();
         for act in acts.await? {
             let Some(dust) = dust_of(&act) else { continue };
-            let is_here = match &dust.place {
-                DustPlace::Device(other) => *other == device.id,
-                DustPlace::Division(place) => division.as_ref().is_some_and(|own| place.covers(own)),
-            };
+            let is_here = is_of_device(&dust.place, &device.id, division.as_ref());
             let is_withdrawn = act.withdrawn.as_ref().is_some_and(|by| is_known(by.act.at));
             if is_here && is_known(act.act.at) && !is_withdrawn {
                 times.push((dust.from, dust.to));

@@ -29,6 +29,7 @@ pub(crate) mod reviews;
 pub(crate) mod rows;
 pub(crate) mod rules;
 pub(crate) mod series;
+mod series_acts;
 pub(crate) mod session;
 mod spelt;
 pub(crate) mod standards;
@@ -37,7 +38,7 @@ pub(crate) mod system;
 pub(crate) mod write;
 
 use axum::Json;
-use onemap_model::Timestamp;
+use onemap_model::{ReviewError, Timestamp};
 use serde_json::{Value, json};
 
 use crate::error::Problem;
@@ -67,21 +68,14 @@ pub(crate) fn limit_up_to(most: usize, asked: Option<usize>, default: usize) -> 
     }
 }
 
-/// Milliseconds of the years 1 to 9999: what RFC 3339 can say.
-const YEARS_MS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
-
 /// A time as RFC 3339 or milliseconds.
 pub(crate) fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
-    if let Ok(ms) = text.parse() {
-        if !YEARS_MS.contains(&ms) {
-            let message = format!("{name}: {ms} ms lie outside of the years 1 to 9999");
-            return Err(Problem::bad_request("bad_time", message));
-        }
-        return Ok(Timestamp::from_ms(ms));
-    }
     // A plus sign that was not escaped arrives as a space.
-    Timestamp::parse(&text.replace(' ', "+"))
-        .map_err(|e| Problem::bad_request("bad_time", format!("{name}: {e}")))
+    let read = match text.parse() {
+        Ok(ms) => Timestamp::given(ms),
+        Err(_) => Timestamp::parse(&text.replace(' ', "+")),
+    };
+    read.map_err(|e| Problem::bad_request("bad_time", format!("{name}: {e}")))
 }
 
 /// A journal that cannot take a record right now.
@@ -92,8 +86,22 @@ pub(crate) fn act_problem(error: onemap_store::acts::ActError) -> Problem {
             Problem::forbidden(error.to_string())
         }
         ActError::Journal(_) => Problem::unavailable(error.to_string()),
+        ActError::Review(fault) => review_problem(fault),
         _ => Problem::bad_request("bad_act", error.to_string()),
     }
+}
+
+/// A review, correction or time of dust that is none.
+pub(crate) fn review_problem(fault: &ReviewError) -> Problem {
+    let code = match fault {
+        ReviewError::Span { .. } => "bad_range",
+        ReviewError::State { .. } | ReviewError::Text { .. } | ReviewError::Derived { .. } => "bad_quantity",
+        ReviewError::Factor { .. } | ReviewError::Turned { .. } => "bad_factor",
+        ReviewError::Offset { .. } => "bad_offset",
+        ReviewError::Value { .. } | ReviewError::Code { .. } => "bad_value",
+        _ => "bad_act",
+    };
+    Problem::bad_request(code, fault.to_string())
 }
 
 /// A record that is kept but not applied yet.

@@ -16,7 +16,7 @@ use onemap_store::history::{SeriesId, Step, Version, Which};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::api::query::agg::agg;
+use crate::api::query::agg::{agg, looks_back};
 use crate::api::query::basis::{self, Basis};
 use crate::api::query::fill::{Fill, Filling};
 use crate::api::query::kept::KeptRow;
@@ -142,7 +142,7 @@ impl ValuesQuery {
             return Err(Problem::bad_request("bad_parameter", why));
         }
         if self.step.is_some() {
-            Basis::only_raw(self.basis, "steps are")?;
+            Basis::of_one(self.basis, "steps are")?;
         }
         if self.revisions {
             Basis::only_raw(self.basis, "every version (revisions=) is")?;
@@ -187,24 +187,21 @@ pub(crate) async fn values(
         .as_deref()
         .map(|t| time("known_at", t))
         .transpose()?;
-    let reviewed = match query.basis {
-        None | Some(Basis::Raw) => None,
-        Some(basis) => {
-            let span = (span.from, span.to);
-            let all = basis::reviewed(&views, vec![info.key.clone()], span, known_at).await?;
-            all.into_iter()
-                .next()
-                .map(|reviewed| (reviewed, basis == Basis::Best))
-        }
+    let basis = query.basis.unwrap_or(Basis::Raw);
+    // A change is against the value before the first step, wherever that is.
+    let first = match &query.step {
+        Some(_) if looks_back(agg(query.agg.as_deref())?) => Timestamp::from_ms(i64::MIN),
+        _ => span.from,
     };
+    let keys = vec![info.key.clone()];
+    let reviewed = basis::reviewed(&views, basis, keys, (first, span.to), known_at).await?;
+    let reviewed = reviewed.into_iter().next().unwrap_or_default();
     // Where older values were let go, the answer says so: it is not that nothing was measured.
     let kept = KeptRow::of(&views, [id], span.from);
     let tag = span.is_fixed.then(|| {
         let mut tagging = Tagging::new(&views, &uri.to_string());
         tagging.text(&KeptRow::fields(kept));
-        if let Some((reviewed, _)) = &reviewed {
-            tagging.text(&format!("{:?}", reviewed.positions().collect::<Vec<_>>()));
-        }
+        tagging.text(&format!("{:?}", reviewed.positions().collect::<Vec<_>>()));
         tagging.series(changes, &info, span.to);
         tagging.tag()
     });
@@ -232,9 +229,10 @@ pub(crate) async fn values(
                 let takes = |quality: Quality| marks.takes(quality);
                 let takes = marks.filter(&takes);
                 let which = Which { known_at, takes };
+                let span = (span.from, span.to);
                 views
                     .archive
-                    .downsample_of(id, (span.from, span.to), step, agg, which)
+                    .downsample_found(id, span, step, agg, which, &reviewed)
             });
             let (steps, missing) = steps.await?;
             // Once more: it may have been raised before they were read.
@@ -253,13 +251,13 @@ pub(crate) async fn values(
                 received: false,
             };
             let around = around(kept);
-            match reviewed {
-                None => {
+            match basis {
+                Basis::Raw => {
                     let pieces = pieces(id, chosen, given, query.shape);
                     rows::answer(views, turns, limit, around, pieces).await?
                 }
-                Some((reviewed, is_best)) => {
-                    let pieces = judged::pieces(id, chosen, given, reviewed, is_best);
+                basis => {
+                    let pieces = judged::pieces(id, chosen, given, reviewed, basis == Basis::All);
                     rows::answer(views, turns, limit, around, pieces).await?
                 }
             }

@@ -24,7 +24,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::keep::Arrived;
-use crate::error::Problem;
+use crate::error::{Problem, clipped};
 use crate::request::Unread;
 use crate::views::Views;
 
@@ -42,6 +42,7 @@ enum Dialect {
 
 impl Dialect {
     fn fail(self, status: StatusCode, code: &str, message: &str, line: Option<usize>) -> Response {
+        let message = clipped(message);
         let body = match self {
             Dialect::V1 => json!({"error": message}),
             Dialect::V2 => {

@@ -227,7 +227,7 @@ fn what_a_role_may_not_do_leaves_no_record() {
     assert!(
         review(Role::Integrator, nothing)
             .to_string()
-            .contains("factor is not 0")
+            .contains("factor 0: its size is from 0.001 to 1000")
     );
 
     let change = |role, division, change| {

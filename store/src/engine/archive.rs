@@ -11,11 +11,13 @@ use onemap_model::time::YEAR_2000;
 
 use super::count::{Counter, looks_back};
 use super::embedded::newest;
+use super::found::found_of;
 use super::{Health, ReadingStore, Span, StoreError, Weighed};
 use crate::history::{
     Across, Agg, Gathered, Grid, GroupStep, History, KeptSince, Member, Point, Seen, SeriesId, SeriesInfo,
     Step, Version, Which,
 };
+use crate::reviewed::Reviewed;
 
 const DAY_MS: i64 = 86_400_000;
 /// What no engine but the embedded one can.
@@ -51,6 +53,11 @@ impl Archive {
         }
     }
 
+    /// The embedded span.
+    pub(super) fn history(&self) -> &History {
+        &self.history
+    }
+
     /// From now on with an engine behind it; later calls change nothing.
     pub fn set_elder(&self, elder: Arc<dyn Elder>) {
         // A second engine is never configured.
@@ -69,7 +76,7 @@ impl Archive {
 
     /// The engine, when part of a span is its to answer and it has all of it; the time from which the embedded
     /// history answers.
-    fn before(
+    pub(super) fn before(
         &self,
         ids: &[SeriesId],
         from: Timestamp,
@@ -224,7 +231,12 @@ impl Archive {
         }
     }
 
-    fn knows(&self, ids: &[SeriesId], from: Timestamp, which: Which<'_>) -> Result<(), StoreError> {
+    pub(super) fn knows(
+        &self,
+        ids: &[SeriesId],
+        from: Timestamp,
+        which: Which<'_>,
+    ) -> Result<(), StoreError> {
         match which.known_at {
             Some(_) => self.only_embedded(ids, from, "say what was known at an earlier time (known_at)"),
             None => Ok(()),
@@ -263,7 +275,7 @@ impl Archive {
         self.knows(&[id], from, which)?;
         let span = Span { from, to };
         if self.counts_here(agg, which) {
-            return Ok(only_steps(self.counted(id, span, step, agg, which)?));
+            return Ok(only_steps(self.counted(id, span, step, agg, which, None)?));
         }
         let (Some((store, floor)), Some(key)) = (self.before(&[id], from)?, self.history.series_key(id))
         else {
@@ -276,7 +288,7 @@ impl Archive {
             .pop()
             .unwrap_or_default();
         if let Some(both) = border.both {
-            steps.extend(only_steps(self.counted(id, both, step, agg, which)?));
+            steps.extend(only_steps(self.counted(id, both, step, agg, which, None)?));
         }
         if !border.new.is_empty() {
             let span = (border.new.from, border.new.to);
@@ -332,7 +344,7 @@ impl Archive {
 
     /// Whether an aggregate is to be made of single values of both: one that looks back may look behind the
     /// border wherever its steps lie.
-    fn counts_here(&self, agg: Agg, which: Which<'_>) -> bool {
+    pub(super) fn counts_here(&self, agg: Agg, which: Which<'_>) -> bool {
         self.elder.get().is_some() && which.known_at.is_none() && looks_back(agg)
     }
 
@@ -347,7 +359,7 @@ impl Archive {
         let grid = Grid::of(span.from, span.to, step)?;
         let mut gathered = vec![Gathered::default(); grid.len()];
         for member in group {
-            let steps = self.counted(member.id, span, step, across.each, which)?;
+            let steps = self.counted(member.id, span, step, across.each, which, None)?;
             for (gathered, (step, n_numbers)) in gathered.iter_mut().zip(steps) {
                 gathered.add(&step, n_numbers, member.weight, across.over);
             }
@@ -358,23 +370,31 @@ impl Archive {
             .collect())
     }
 
-    /// Steps of single values from both sides, and how many numbers each has.
-    fn counted(
+    /// Steps of single values from both sides, and how many numbers each has; of what people found them to be.
+    pub(super) fn counted(
         &self,
         id: SeriesId,
         span: Span,
         step: Duration,
         agg: Agg,
         which: Which<'_>,
+        found: Option<&Reviewed>,
     ) -> Result<Vec<(Step, u64)>, StoreError> {
         let grid = Grid::of(span.from, span.to, step)?;
         let before = match looks_back(agg) && !span.is_empty() {
-            true => self.number_before(id, span.from, which)?,
+            true => self.number_before(id, span.from, which, found)?,
             false => None,
         };
         let mut counter = Counter::new(&grid, agg, before);
         self.scan_of(id, span.from, span.to, which, &mut |point| {
-            counter.see(point.measured_at.ms(), &point.value, point.quality);
+            match found {
+                None => counter.see(point.measured_at.ms(), &point.value, point.quality),
+                Some(found) => {
+                    if let Some((value, quality)) = found_of(found, &point) {
+                        counter.see(point.measured_at.ms(), &value, quality);
+                    }
+                }
+            }
             ControlFlow::Continue(())
         })?;
         Ok(counter.close())
@@ -386,11 +406,15 @@ impl Archive {
         id: SeriesId,
         before: Timestamp,
         which: Which<'_>,
+        found: Option<&Reviewed>,
     ) -> Result<Option<Seen>, StoreError> {
-        let seen = |point: Point| Some((point.measured_at.ms(), point.value.number()?));
-        let takes = |point: &Point| {
-            point.value.number().is_some() && which.takes.is_none_or(|takes| takes(point.quality))
+        let number = |point: &Point| match found {
+            None => point.value.number(),
+            Some(found) => found_of(found, point)?.0.number(),
         };
+        let seen = |point: Point| Some((point.measured_at.ms(), number(&point)?));
+        let takes =
+            |point: &Point| number(point).is_some() && which.takes.is_none_or(|takes| takes(point.quality));
         let span = Span {
             from: YEAR_2000,
             to: before,

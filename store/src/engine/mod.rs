@@ -14,6 +14,7 @@ mod archive_tests;
 pub mod batch;
 pub(crate) mod count;
 pub mod embedded;
+mod found;
 
 use std::ops::ControlFlow;
 use std::time::Duration;

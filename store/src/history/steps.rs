@@ -60,6 +60,18 @@ impl History {
         Ok(steps.into_iter().map(|(step, _)| step).collect())
     }
 
+    /// Like [`History::downsample_of`], with how many numbers each step has.
+    pub(crate) fn counted_steps(
+        &self,
+        id: SeriesId,
+        (from, to): (Timestamp, Timestamp),
+        step: Duration,
+        agg: Agg,
+        which: Which<'_>,
+    ) -> Result<Vec<(Step, u64)>, HistoryError> {
+        self.steps(id, &Grid::of(from, to, step)?, agg, which)
+    }
+
     /// The steps of a series, and how many numbers each has.
     pub(super) fn steps(
         &self,

@@ -1,5 +1,6 @@
 //! Reading the ledger beside its writer.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -268,7 +269,7 @@ impl LedgerReader {
     }
 
     /// The devices of whose values a review or a correction says something.
-    pub fn reviewed_devices(&self) -> Result<Vec<String>, LedgerError> {
+    pub fn reviewed_devices(&self) -> Result<BTreeSet<DeviceId>, LedgerError> {
         self.read(series_acts::devices)
     }
 
@@ -388,7 +389,7 @@ pub(super) fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize)
     serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|e| unreadable(column, e.into()))
 }
 
-fn parsed<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+pub(super) fn parsed<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T::Err: std::fmt::Display,
 {

@@ -1,10 +1,12 @@
 //! Acts about the values of a series or a place, found by these and the times they cover. What they say stands with the
 //! acts.
 
-use onemap_model::{Act, DustPlace, SeriesKey, Timestamp, Verb};
+use std::collections::BTreeSet;
+
+use onemap_model::{Act, DeviceId, DustPlace, SeriesKey, Timestamp, Verb};
 use rusqlite::{Connection, Row, params};
 
-use super::reader::{LedgerAct, json};
+use super::reader::{LedgerAct, json, parsed};
 use crate::sqlite::{signed, unsigned};
 
 /// Came after the first version: made at every open.
@@ -201,10 +203,10 @@ pub(super) fn at(
 }
 
 /// Every device of whose series something is said.
-pub(super) fn devices(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+pub(super) fn devices(connection: &Connection) -> rusqlite::Result<BTreeSet<DeviceId>> {
     connection
         .prepare_cached("SELECT DISTINCT device FROM series_acts WHERE series <> ''")?
-        .query_map([], |row| row.get(0))?
+        .query_map([], |row| parsed(row, 0))?
         .collect()
 }
 

@@ -361,4 +361,26 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_dictionary_has_the_levels_of_the_law_and_the_channels_of_hours_and_days() {
+        use onemap_model::Quantity;
+
+        use crate::hour::{OF_DAYS, OF_HOURS};
+        for name in ["aqi", "aqi_level", "aqi_primary"] {
+            let quantity = Quantity::named(name).map(|quantity| &*quantity.definition().derived);
+            assert_eq!(quantity, Some(&[OF_HOURS, OF_DAYS][..]), "{name}");
+        }
+        let states = Quantity::named("aqi_level").map_or(&[][..], |level| &level.definition().states);
+        let of_dictionary: Vec<_> = states
+            .iter()
+            .map(|state| (state.code, &*state.zh, &*state.en))
+            .collect();
+        let of_law: Vec<_> = standards()
+            .levels
+            .iter()
+            .map(|level| (u16::from(level.level), &*level.zh, &*level.en))
+            .collect();
+        assert_eq!(of_dictionary, of_law);
+    }
 }

@@ -41,6 +41,11 @@ pub(crate) fn agg(name: Option<&str>) -> Result<Agg, Problem> {
     })
 }
 
+/// Whether an aggregate looks at the number before its step.
+pub(crate) fn looks_back(agg: Agg) -> bool {
+    matches!(agg, Agg::Delta | Agg::Increase | Agg::Rate)
+}
+
 /// How a group is aggregated. Without `across` the series are put together in the way that suits `agg`: changes,
 /// sums and counts are added, of smallest and largest the smallest and largest is taken, else the mean; and a
 /// percentile is one of the series' means.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use onemap_model::{SeriesKey, Timestamp};
+use onemap_model::{SeriesKey, Timestamp, Verb};
 use onemap_store::reviewed::Reviewed;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,8 @@ const MAX_ACTS: usize = 100_000;
 pub(crate) enum Basis {
     /// What was sent.
     Raw,
+    /// Corrected, else raw: what is known of the instrument, without anybody's word on single values.
+    Corrected,
     /// Reviewed, else corrected, else raw.
     Best,
     /// All three side by side.
@@ -29,6 +31,7 @@ impl Basis {
     fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
+            Self::Corrected => "corrected",
             Self::Best => "best",
             Self::All => "all",
         }
@@ -43,32 +46,57 @@ impl Basis {
             None | Some(Self::Raw) => Ok(()),
             Some(other) => Err(Problem::bad_request(
                 "bad_basis",
-                format!(
-                    "basis={}: {what} made of raw values; single values and /api/v1/standards/… know reviewed ones",
-                    other.name()
-                ),
+                format!("basis={}: {what} made of raw values", other.name()),
             )),
+        }
+    }
+
+    /// Of what is made of one number for each value; raw when nothing is said.
+    ///
+    /// # Errors
+    /// [`Problem`] (400 `bad_basis`) for all of them side by side, with what `what` is.
+    pub(crate) fn of_one(basis: Option<Self>, what: &str) -> Result<Self, Problem> {
+        match basis.unwrap_or(Self::Raw) {
+            Self::All => Err(Problem::bad_request(
+                "bad_basis",
+                format!("basis=all: {what} made of one value each; say raw, corrected or best"),
+            )),
+            basis => Ok(basis),
         }
     }
 }
 
-/// What holds of each of some series from a time to before another; with `known_at` as of then.
+/// What holds of each of some series from a time to before another; with `known_at` as of then. Of `raw` nothing is looked
+/// up, of `corrected` nothing that a review says.
 ///
 /// # Errors
 /// [`Problem`] (400 `too_many_reviews`) for more than one answer looks at.
 pub(crate) async fn reviewed(
     views: &Arc<Views>,
+    basis: Basis,
     series: Vec<SeriesKey>,
     span: (Timestamp, Timestamp),
     known_at: Option<Timestamp>,
 ) -> Result<Vec<Reviewed>, Problem> {
+    if basis == Basis::Raw {
+        return Ok(vec![Reviewed::default(); series.len()]);
+    }
     let all = read(views, move |views| {
         let (mut all, mut n) = (Vec::with_capacity(series.len()), 0);
+        // Of most devices nobody says anything.
+        let said = views.ledger.reviewed_devices()?;
         for key in &series {
-            let acts = views
+            if !said.contains(&key.device) {
+                all.push(Reviewed::default());
+                continue;
+            }
+            let mut acts = views
                 .ledger
                 .series_acts_of(key, span, known_at, MAX_ACTS + 1 - n)?;
             n += acts.len();
+            if basis == Basis::Corrected {
+                acts.retain(|act| matches!(act.act.verb, Verb::Correct(_)));
+            }
             if n > MAX_ACTS {
                 return Ok(None);
             }

@@ -8,6 +8,7 @@ use onemap_store::history::{Point, SeriesId, Version, Which};
 
 use crate::api::query::marks::Marks;
 use crate::api::query::page::Given;
+use crate::api::rows::{More, Rows};
 use crate::views::Views;
 
 /// Which values of a series are walked.
@@ -77,5 +78,32 @@ impl Chosen {
             (false, false) => archive.scan_of(id, from, self.to, which, &mut shown)?,
         }
         Ok(is_all)
+    }
+
+    /// Gives rows of the next values, at most `n` of them and as many as there is room for; `push` makes the row of one.
+    /// Where to go on afterwards.
+    pub(crate) fn page(
+        &self,
+        views: &Views,
+        id: SeriesId,
+        given: &mut Option<Given>,
+        n: usize,
+        rows: &mut Rows,
+        push: &mut dyn FnMut(&mut Rows, Version),
+    ) -> Result<More, StoreError> {
+        let mut n_left = n.min(rows.n_left());
+        let is_all = self.walk(views, id, given, &mut |version| {
+            if n_left == 0 {
+                return ControlFlow::Break(());
+            }
+            n_left -= 1;
+            push(rows, version);
+            ControlFlow::Continue(())
+        })?;
+        Ok(match (is_all, rows.is_full()) {
+            (true, _) => More::No(None),
+            (false, true) => More::No(given.map(|given| given.to_string())),
+            (false, false) => More::Yes,
+        })
     }
 }

@@ -1,7 +1,5 @@
 //! Single values of a series with what people found them to be.
 
-use std::ops::ControlFlow;
-
 use onemap_model::{Timestamp, Value};
 use onemap_store::engine::StoreError;
 use onemap_store::history::{SeriesId, Version};
@@ -13,13 +11,16 @@ use crate::api::query::walk::Chosen;
 use crate::api::rows::{More, Rows};
 use crate::views::{Views, quality_names};
 
+/// In place of a verdict on what a correction made of a value, or a review let stand, that cannot be.
+const IMPLAUSIBLE: &str = "implausible";
+
 /// The best of a value.
 #[derive(Serialize)]
 struct BestRow {
     basis: &'static str,
     quality: Vec<&'static str>,
     t: Timestamp,
-    /// Null when a review says that it is none.
+    /// Null when a review says that it is none, or when it cannot be.
     v: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verdict: Option<&'static str>,
@@ -42,6 +43,9 @@ struct Corrected<'a> {
     at: Timestamp,
     by: &'a str,
     correction: u64,
+    /// Nothing that the quantity can have: it counts nowhere.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    implausible: bool,
     name: &'a str,
     reason: &'a str,
     v: f64,
@@ -71,6 +75,8 @@ impl BestRow {
             Best::Corrected(corrected) => ("corrected", Some(Value::Number(corrected)), None),
             Best::Reviewed(value, told) => ("reviewed", Some(value), Some(told.what.verdict.name())),
             Best::Invalid(told) => ("reviewed", None, Some(told.what.verdict.name())),
+            Best::Implausible(Some(_)) => ("reviewed", None, Some(IMPLAUSIBLE)),
+            Best::Implausible(None) => ("corrected", None, Some(IMPLAUSIBLE)),
         };
         let quality = quality_names(quality);
         Self {
@@ -95,7 +101,7 @@ impl<'a> AllRow<'a> {
         let corrected = all.corrected.zip(reviewed.correction(t));
         let corrected = corrected.map(
             |(
-                v,
+                (v, is_plausible),
                 Told {
                     position,
                     at,
@@ -106,6 +112,7 @@ impl<'a> AllRow<'a> {
                 at: *at,
                 by,
                 correction: *position,
+                implausible: !is_plausible,
                 name: &what.name,
                 reason: &what.reason,
                 v,
@@ -143,26 +150,19 @@ pub(super) fn pieces(
     chosen: Chosen,
     mut given: Option<Given>,
     reviewed: Reviewed,
-    is_best: bool,
+    is_all: bool,
 ) -> impl FnMut(&Views, usize, &mut Rows) -> Result<More, StoreError> + Send {
     move |views, n, rows| {
-        let mut n_left = n.min(rows.n_left());
-        let mut take = |version: Version| {
-            if n_left == 0 {
-                return ControlFlow::Break(());
-            }
-            n_left -= 1;
-            match is_best {
-                true => rows.push(&BestRow::of(version, &reviewed)),
-                false => rows.push(&AllRow::of(version, &reviewed)),
-            }
-            ControlFlow::Continue(())
-        };
-        let is_all = chosen.walk(views, id, &mut given, &mut take)?;
-        Ok(match (is_all, rows.is_full()) {
-            (true, _) => More::No(None),
-            (false, true) => More::No(given.map(|given| given.to_string())),
-            (false, false) => More::Yes,
-        })
+        chosen.page(
+            views,
+            id,
+            &mut given,
+            n,
+            rows,
+            &mut |rows, version| match is_all {
+                true => rows.push(&AllRow::of(version, &reviewed)),
+                false => rows.push(&BestRow::of(version, &reviewed)),
+            },
+        )
     }
 }

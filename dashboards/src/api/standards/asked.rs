@@ -65,19 +65,11 @@ impl Asked {
         series.retain(|info| quantities.contains(&info.key.quantity.name()));
         span.check_points(series.iter())?;
         let basis = question.basis.unwrap_or(Basis::Best);
-        let reviewed = match basis {
-            Basis::Raw => vec![Reviewed::default(); series.len()],
-            Basis::Best => {
-                let keys = series.iter().map(|info| info.key.clone()).collect();
-                // The value at the end belongs to the period that ends there.
-                let around = (span.from, Timestamp::from_ms(span.to.ms().saturating_add(1)));
-                reviewed(views, keys, around, known_at).await?
-            }
-            Basis::All => {
-                let why = "basis=all: one index is made of one value; say best or raw";
-                return Err(Problem::bad_request("bad_basis", why));
-            }
-        };
+        Basis::of_one(Some(basis), "an index is")?;
+        let keys = series.iter().map(|info| info.key.clone()).collect();
+        // The value at the end belongs to the period that ends there.
+        let around = (span.from, Timestamp::from_ms(span.to.ms().saturating_add(1)));
+        let reviewed = reviewed(views, basis, keys, around, known_at).await?;
         Ok(Self {
             device,
             span,

@@ -56,7 +56,6 @@ impl Said<'_> {
         (from, to): (Timestamp, Timestamp),
         make: Make,
     ) -> Result<Hours, StoreError> {
-        let mut hours = Hours::of_channel(make, info.key.channel);
         let takes = |quality: Quality| quality.judgeable();
         let which = Which {
             known_at: self.known_at,
@@ -67,25 +66,40 @@ impl Said<'_> {
         };
         // An hour is without its beginning and with its end.
         let (first, behind) = (Timestamp::from_ms(from.ms() + 1), Timestamp::from_ms(to.ms() + 1));
-        views
-            .archive
-            .scan_of(info.id, first, behind, which, &mut |point| {
-                if let Some(value) = found_of(found, &point) {
-                    hours.add_found(point.measured_at, value, point.quality);
-                }
-                ControlFlow::Continue(())
-            })?;
-        Ok(hours)
+        hours_of(make, info.key.channel, found, |take| {
+            views.archive.scan_of(info.id, first, behind, which, take)
+        })
     }
 }
 
+/// The hours of a channel, made of the values that a scan gives, as people found them.
+///
+/// # Errors
+/// Those of the scan.
+pub fn hours_of<E>(
+    make: Make,
+    channel: u16,
+    found: &Reviewed,
+    scan: impl FnOnce(&mut dyn FnMut(Point) -> ControlFlow<()>) -> Result<(), E>,
+) -> Result<Hours, E> {
+    let mut hours = Hours::of_channel(make, channel);
+    scan(&mut |point| {
+        if let Some(value) = found_of(found, &point) {
+            hours.add_found(point.measured_at, value, point.quality);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(hours)
+}
+
 /// What people found of a value; `None` when it is no number.
-pub fn found_of(found: &Reviewed, point: &Point) -> Option<Found> {
+fn found_of(found: &Reviewed, point: &Point) -> Option<Found> {
     Some(match found.best(point.measured_at, &point.value) {
         Best::Raw => Found::Sent(point.value.number()?),
         Best::Corrected(number) => Found::Corrected(number),
         Best::Reviewed(Value::Number(number), _) => Found::Reviewed(number),
         Best::Reviewed(Value::Text(_), _) => return None,
-        Best::Invalid(_) => Found::Invalid,
+        Best::Invalid(_) | Best::Implausible(Some(_)) => Found::Invalid,
+        Best::Implausible(None) => Found::Implausible,
     })
 }

@@ -11,4 +11,4 @@ pub(crate) mod rain;
 pub(crate) mod stage;
 pub(crate) mod water;
 
-pub use hours::found_of;
+pub use hours::hours_of;

@@ -1,6 +1,5 @@
 //! Where the levels of a station stand to its own stages, over its own datum, and the flow that belongs to them.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -22,7 +21,7 @@ use crate::api::query::marks::Marks;
 use crate::api::query::page::Given;
 use crate::api::query::span::Span;
 use crate::api::query::walk::Chosen;
-use crate::api::rows::{self, More, Rows, Turns};
+use crate::api::rows::{self, Rows, Turns};
 use crate::api::{devices, limit, time};
 use crate::auth::Caller;
 use crate::error::Problem;
@@ -56,7 +55,7 @@ struct Item {
     flow: Option<f64>,
     /// m over the datum.
     height: Option<f64>,
-    /// m over the gauge's zero; null when a review says that there is none.
+    /// m over the gauge's zero; null when a review says that there is none, or a correction made it one that cannot be.
     level: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     no_flow: Option<NoFlow>,
@@ -112,7 +111,8 @@ impl Item {
             Best::Raw => ("raw", version.value.number(), version.quality.judgeable()),
             Best::Corrected(level) => ("corrected", Some(level), version.quality.judgeable()),
             Best::Reviewed(value, _) => ("reviewed", value.number(), true),
-            Best::Invalid(_) => ("reviewed", None, true),
+            Best::Invalid(_) | Best::Implausible(Some(_)) => ("reviewed", None, true),
+            Best::Implausible(None) => ("corrected", None, true),
         };
         let item = Self::of(known, t, level.filter(|_| counts), before);
         Self {
@@ -177,17 +177,9 @@ pub(crate) async fn show(
         );
         Problem::not_found("unknown_series", what)
     })?;
-    let found = match query.basis.unwrap_or(Basis::Best) {
-        Basis::Raw => Reviewed::default(),
-        Basis::Best => {
-            let all = reviewed(&views, vec![key], (span.from, span.to), known_at).await?;
-            all.into_iter().next().unwrap_or_default()
-        }
-        Basis::All => {
-            let why = "basis=all: one stage is made of one value; say best or raw";
-            return Err(Problem::bad_request("bad_basis", why));
-        }
-    };
+    let basis = Basis::of_one(Some(query.basis.unwrap_or(Basis::Best)), "a stage is")?;
+    let all = reviewed(&views, basis, vec![key], (span.from, span.to), known_at).await?;
+    let found = all.into_iter().next().unwrap_or_default();
     let chosen = Chosen {
         from: span.from,
         to: span.to,
@@ -208,12 +200,7 @@ pub(crate) async fn show(
     );
     let mut before = None;
     let piece = move |views: &Views, n: usize, rows: &mut Rows| {
-        let mut n_left = n.min(rows.n_left());
-        let mut take = |version: Version| {
-            if n_left == 0 {
-                return ControlFlow::Break(());
-            }
-            n_left -= 1;
+        chosen.page(views, id, &mut given, n, rows, &mut |rows, version| {
             let datum = known.datum(version.measured_at).map(|datum| datum.from);
             // Heights over two datums have no trend.
             let last = before
@@ -222,13 +209,6 @@ pub(crate) async fn show(
             let item = Item::of_value(&known, &version, &found, last);
             before = item.height.map(|height| (height, datum)).or(before);
             rows.push(&item);
-            ControlFlow::Continue(())
-        };
-        let is_all = chosen.walk(views, id, &mut given, &mut take)?;
-        Ok(match (is_all, rows.is_full()) {
-            (true, _) => More::No(None),
-            (false, true) => More::No(given.map(|given| given.to_string())),
-            (false, false) => More::Yes,
         })
     };
     rows::answer(views, turns, limit, around, piece).await
