@@ -10,15 +10,15 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::Result;
-use onemap_dashboards::found_of;
+use onemap_dashboards::hours_of;
 use onemap_model::{
     Device, DeviceId, DivisionCode, Observation, Quality, Quantity, Reading, SeriesKey, Timestamp, Value,
 };
 use onemap_standards::air::{
     AirIndex, Class, DAY_MS, Pollutant, StationHours, daily_index, hourly_index, limits, standards,
 };
-use onemap_standards::hour::{self, CHANNELS, HOUR_MS, Hours, Make, OF_DAYS, OF_HOURS};
-use onemap_store::history::{Kind, Outcome, SeriesInfo};
+use onemap_standards::hour::{self, CHANNELS, HOUR_MS, Make, OF_DAYS, OF_HOURS};
+use onemap_store::history::{Kind, Outcome, Point, SeriesInfo};
 use onemap_store::reviewed::Reviewed;
 
 use super::fold::Fold;
@@ -110,10 +110,10 @@ impl Fold<'_> {
             let Some((device, division)) = self.known.find(self.views, station.as_str()) else {
                 continue;
             };
-            if *device.kind == *AIR_STATION {
-                let readings = self.indices(position, &device, &work)?;
-                self.derived(&device, division, readings)?;
-            }
+            // Whatever the device is by now: its hours were opened while it stood in ambient air, and nobody else says
+            // what came of them.
+            let readings = self.indices(position, &device, &work)?;
+            self.derived(&device, division, readings)?;
         }
         Ok(())
     }
@@ -182,14 +182,10 @@ impl Fold<'_> {
                 };
                 let said = patiently(self.views, self.patience, "hours are read", || {
                     let reviewed = self.reviewed_of(position, info, (first, behind))?;
-                    let mut said = Hours::of_channel(Make::Mean, channel);
-                    self.views.history.scan(info.id, first, behind, &mut |point| {
-                        if let Some(found) = found_of(&reviewed, &point) {
-                            said.add_found(point.measured_at, found, point.quality);
-                        }
-                        ControlFlow::Continue(())
-                    })?;
-                    Ok(said)
+                    let scan = |take: &mut dyn FnMut(Point) -> ControlFlow<()>| {
+                        self.views.history.scan(info.id, first, behind, take)
+                    };
+                    Ok(hours_of(Make::Mean, channel, &reviewed, scan)?)
                 })?;
                 channels.push(said);
             }

@@ -22,6 +22,8 @@ pub(crate) const FROM_CURVE: u16 = 50;
 const N_LEVELS: usize = 2000;
 /// In place of a flow whose level may not be judged by.
 const DOUBTFUL: &str = "doubtful_level";
+/// In place of a flow whose level is none any more: the station's levels stand on another channel now.
+const NO_LEVEL: &str = "no_level";
 
 const POISON: &str = "no holder of this lock panics";
 
@@ -70,6 +72,15 @@ fn doubtful(known: &Hydrology) -> Option<Value> {
     (!known.curves.is_empty()).then(|| Value::Text(DOUBTFUL.into()))
 }
 
+/// In place of a flow that followed from what is not there any more.
+fn ended(known: &Hydrology) -> Value {
+    let why = match known.curves.is_empty() {
+        true => NoFlow::NoCurve.name(),
+        false => NO_LEVEL,
+    };
+    Value::Text(why.into())
+}
+
 /// No flow is unknown to rules, not normal.
 fn quality_of(value: &Value) -> Quality {
     match value {
@@ -96,13 +107,16 @@ impl Fold<'_> {
         };
         let mut made = Vec::new();
         for (reading, outcome) in readings.iter().zip(outcomes) {
-            let is_of_gauge = is_level(reading) && reading.series.channel == known.channel;
-            let (Some(level), true) = (reading.value.number(), is_of_gauge) else {
+            if !is_level(reading) || reading.series.channel != known.channel {
                 continue;
-            };
-            let value = match outcome.kind {
-                Kind::Duplicate => continue,
-                _ if outcome.quality.judgeable() => flow_of(&known, reading.measured_at, level),
+            }
+            let value = match (outcome.kind, reading.value.number()) {
+                (Kind::Duplicate, _) => continue,
+                (_, Some(level)) if outcome.quality.judgeable() => {
+                    flow_of(&known, reading.measured_at, level)
+                }
+                // A text where none was a level has no flow to take back.
+                (Kind::New | Kind::Late, None) => continue,
                 // Neither does what followed from the value before follow from this one.
                 _ => doubtful(&known),
             };
@@ -143,23 +157,28 @@ impl Fold<'_> {
             };
             let known = self.hydrology(&id).unwrap_or_default();
             let levels = self.levels(&id, known.channel, from, n)?;
-            if levels.len() == n {
-                let next = levels.last().map_or(i64::MAX, |(at, ..)| at.ms() + 1);
-                self.flows.0.insert(id.clone(), next);
+            let there = self.flow_times(&id, from, n)?;
+            // Where one of the two goes on, the other is not known further than it.
+            let goes_on = |len: usize, last: Option<Timestamp>| last.filter(|_| len == n);
+            let until = [
+                goes_on(levels.len(), levels.keys().next_back().copied()),
+                goes_on(there.len(), there.last().copied()),
+            ];
+            let until = until.into_iter().flatten().min();
+            if let Some(until) = until {
+                self.flows.0.insert(id.clone(), until.ms() + 1);
             }
-            let there = self.flow_times(&id, &levels)?;
-            let made = levels.iter().filter_map(|(at, level, quality)| {
-                let value = match quality.judgeable() {
-                    true => flow_of(&known, *at, *level),
-                    false => doubtful(&known),
+            let times: BTreeSet<Timestamp> = levels.keys().chain(&there).copied().collect();
+            let times = times.range(..=until.unwrap_or(Timestamp::from_ms(i64::MAX)));
+            n = n.saturating_sub(times.clone().count().max(1));
+            let made = times.filter_map(|at| {
+                let value = match levels.get(at) {
+                    Some((level, quality)) if quality.judgeable() => flow_of(&known, *at, *level),
+                    Some(_) => doubtful(&known),
+                    None => None,
                 };
                 // What followed before does no longer.
-                let gone = || {
-                    there
-                        .contains(at)
-                        .then(|| Value::Text(NoFlow::NoCurve.name().into()))
-                };
-                let value = value.or_else(gone)?;
+                let value = value.or_else(|| there.contains(at).then(|| ended(&known)))?;
                 Some(Reading {
                     series: flow_series(&id),
                     measured_at: *at,
@@ -171,7 +190,6 @@ impl Fold<'_> {
                 })
             });
             let made = made.collect();
-            n = n.saturating_sub(levels.len().max(1));
             self.derived(&device, division, made)?;
         }
         Ok(())
@@ -184,22 +202,22 @@ impl Fold<'_> {
         channel: u16,
         from: i64,
         n: usize,
-    ) -> Result<Vec<(Timestamp, f64, Quality)>> {
+    ) -> Result<BTreeMap<Timestamp, (f64, Quality)>> {
         let key = SeriesKey {
             device: device.clone(),
             quantity: NAMED.level,
             channel,
         };
         let Some(id) = self.views.history.series_id(&key) else {
-            return Ok(Vec::new());
+            return Ok(BTreeMap::new());
         };
         patiently(self.views, self.patience, "levels are read", || {
-            let mut levels = Vec::new();
+            let mut levels = BTreeMap::new();
             let (from, to) = (Timestamp::from_ms(from), Timestamp::from_ms(i64::MAX));
             let history = &self.views.history;
             history.scan_of(id, from, to, Which::default(), &mut |point| {
                 if let Some(level) = point.value.number() {
-                    levels.push((point.measured_at, level, point.quality));
+                    levels.insert(point.measured_at, (level, point.quality));
                 }
                 match levels.len() < n {
                     true => ControlFlow::Continue(()),
@@ -210,23 +228,21 @@ impl Fold<'_> {
         })
     }
 
-    /// The times of some levels for which the series of flows has something.
-    fn flow_times(
-        &self,
-        device: &DeviceId,
-        levels: &[(Timestamp, f64, Quality)],
-    ) -> Result<BTreeSet<Timestamp>> {
-        let id = self.views.history.series_id(&flow_series(device));
-        let (Some(id), Some((first, ..)), Some((last, ..))) = (id, levels.first(), levels.last()) else {
+    /// At most `n` times from one on for which the series of flows has something.
+    fn flow_times(&self, device: &DeviceId, from: i64, n: usize) -> Result<BTreeSet<Timestamp>> {
+        let Some(id) = self.views.history.series_id(&flow_series(device)) else {
             return Ok(BTreeSet::new());
         };
         patiently(self.views, self.patience, "flows are read", || {
             let mut times = BTreeSet::new();
-            let behind = Timestamp::from_ms(last.ms().saturating_add(1));
+            let (from, to) = (Timestamp::from_ms(from), Timestamp::from_ms(i64::MAX));
             let history = &self.views.history;
-            history.scan_of(id, *first, behind, Which::default(), &mut |point| {
+            history.scan_of(id, from, to, Which::default(), &mut |point| {
                 times.insert(point.measured_at);
-                ControlFlow::Continue(())
+                match times.len() < n {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
             })?;
             Ok(times)
         })
@@ -238,5 +254,15 @@ fn flow_series(device: &DeviceId) -> SeriesKey {
         device: device.clone(),
         quantity: NAMED.flow,
         channel: FROM_CURVE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dictionary_knows_where_flows_are_made() {
+        assert_eq!(NAMED.flow.definition().derived, [FROM_CURVE]);
     }
 }

@@ -577,6 +577,15 @@ fn an_index_follows_what_comes_late_and_a_replay_makes_the_same() {
         let items = latest["items"].as_array()?.clone();
         items.into_iter().find(|item| item["ch"] == 20)
     };
+    // One that is no air station any more by the time its hour is worked out.
+    server.add_device("air-2", &json!({"cadence_s": 3600}));
+    let hour = json!({"device": "air-2", "readings": [{"q": "pm2_5", "t": Timestamp::parse(&end).unwrap().ms(), "v": 61}]});
+    server.post("/api/v1/readings", &hour);
+    server.caught_up();
+    server.post(
+        "/api/v1/devices?replace=true",
+        &json!({"id": "air-2", "name": "2", "kind": "dust_monitor", "cadence_s": 3600}),
+    );
     post(&server, &[("pm2_5", &end, 61.0)]);
     let first = wait_for("the index of the hour", Duration::from_secs(60), || {
         index(&server)
@@ -587,6 +596,15 @@ fn an_index_follows_what_comes_late_and_a_replay_makes_the_same() {
     );
     assert_eq!(first["quality"], json!(["derived"]));
     assert_eq!(first["measured_at"], end.as_str());
+    let other = wait_for(
+        "the index of what was an air station",
+        Duration::from_secs(60),
+        || server.latest("air-2", "aqi"),
+    );
+    assert_eq!(
+        (other["value"].as_f64(), other["measured_at"].as_str()),
+        (Some(101.0), Some(end.as_str()))
+    );
     // Nobody says in its place what is worked out.
     let at = Timestamp::parse(&end).unwrap().ms();
     let forged = json!({"device": "air-1", "readings": [{"q": "aqi", "ch": 20, "t": at, "v": 12}]});
