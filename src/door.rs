@@ -3,6 +3,7 @@
 
 mod devices;
 mod export;
+mod hydrology;
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use crate::serve::Server;
 
 pub(crate) use devices::{ImportArgs, MaintainArgs};
 pub(crate) use export::ExportArgs;
+pub(crate) use hydrology::HydrologyArgs;
 
 /// Readings of one request.
 const N_READINGS: usize = 1000;

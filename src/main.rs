@@ -202,6 +202,8 @@ enum ImportCommand {
         /// The file.
         file: PathBuf,
     },
+    /// What is known of hydrological stations, from CSV: datums, rating curves, ice seasons, stages.
+    Hydrology(door::HydrologyArgs),
 }
 
 #[derive(Subcommand)]
@@ -334,6 +336,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 door::with(&config, move |door| match command {
                     ImportCommand::Entities(args) => door.import_entities(&args, json),
                     ImportCommand::Readings { file } => door.import_readings(&file, json),
+                    ImportCommand::Hydrology(args) => door.import_hydrology(&args, json),
                 })
                 .await
             })

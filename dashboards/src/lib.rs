@@ -66,6 +66,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
             "/api/v1/devices/{id}/hydrology",
             get(hydrology::show).put(hydrology::put).delete(hydrology::delete),
         )
+        .route("/api/v1/hydrology/import", post(hydrology::import))
         .route("/api/v1/devices/{id}", get(devices::show).patch(change::patch))
         .route(
             "/api/v1/devices/{id}/token",

@@ -3,6 +3,8 @@
 //! Heights are metres. A gauge sends its level over its own zero; `zero_m` of the datum makes it a height over the
 //! datum, in which curves and stages are given. Of each kind one at most holds at a time.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
@@ -149,7 +151,23 @@ impl IceSeason {
         if self.from.len() == 10 && self.to < self.from {
             return Err("it ends before it begins".to_owned());
         }
+        // Of a leap year or another one.
+        if self.from.len() == 5 && [2000, 2001].iter().any(|year| self.begins_behind_its_end(*year)) {
+            return Err(format!(
+                "from {} to {} is the whole year: of a curve that never holds there is none",
+                self.from, self.to
+            ));
+        }
         Ok(())
+    }
+
+    /// Whether its first day follows its last one in a year.
+    fn begins_behind_its_end(&self, year: u16) -> bool {
+        let end = Timestamp::parse(&format!("{year}-{}T00:00:00+08:00", self.to));
+        end.is_ok_and(|end| {
+            let next = (end + Duration::from_secs(86_400)).to_string();
+            next.get(5..10) == Some(&self.from)
+        })
     }
 
     /// Whether a moment lies in it.
@@ -294,7 +312,8 @@ impl Hydrology {
     }
 
     /// Whether it is sound: spans that hold some time and do not lie over one another, finite numbers, curves of at
-    /// least two points with levels that rise and flows that do not fall, a warning stage below the guaranteed one.
+    /// least two points with levels that rise and flows that do not fall, a warning stage below the guaranteed one and
+    /// the highest level below none of them, ice seasons that leave some of the year.
     ///
     /// # Errors
     /// [`HydrologyError`] with the first fault.
@@ -347,6 +366,15 @@ impl Hydrology {
                 let what =
                     format!("the warning stage {warning} m is not below the guaranteed stage {guaranteed} m");
                 return Err(bad("stages", i, what));
+            }
+            let others = [("warning", stages.warning), ("guaranteed", stages.guaranteed)];
+            for (name, height) in others {
+                if let (Some(highest), Some(height)) = (stages.highest, height)
+                    && highest < height
+                {
+                    let what = format!("the highest level {highest} m is below the {name} stage {height} m");
+                    return Err(bad("stages", i, what));
+                }
             }
             has_source(&stages.source).map_err(|what| bad("stages", i, what))?;
         }
@@ -559,6 +587,16 @@ mod tests {
                 json!(2253.5),
                 "stages[0]: the warning stage 2253.5 m is not below",
             ),
+            (
+                "/stages/0/highest",
+                json!(2254.4),
+                "stages[0]: the highest level 2254.4 m is below the guaranteed stage 2254.5 m",
+            ),
+            (
+                "/ice/0/to",
+                json!("11-19"),
+                "ice[0]: from 11-20 to 11-19 is the whole year",
+            ),
         ] {
             let mut bad = station();
             *bad.pointer_mut(pointer).unwrap() = value;
@@ -618,5 +656,16 @@ mod tests {
         assert!(season("01-05", "02-20").at(at("2026-01-05T00:00:00+08:00")));
         assert!(!season("01-05", "02-20").at(at("2026-12-05T00:00:00+08:00")));
         assert!(season("2027-03-15", "2026-11-20").check().is_err());
+        for (from, to, is_sound) in [
+            ("11-20", "11-18", true),
+            ("11-20", "11-20", true),
+            ("01-01", "12-30", true),
+            ("01-01", "12-31", false),
+            ("03-01", "02-28", false),
+            ("03-01", "02-29", false),
+            ("03-01", "02-27", true),
+        ] {
+            assert_eq!(season(from, to).check().is_ok(), is_sound, "{from} to {to}");
+        }
     }
 }

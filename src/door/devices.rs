@@ -182,7 +182,7 @@ impl Door {
         shown(&device, json)
     }
 
-    fn post_csv(&self, path: &str, text: &str) -> Result<Value> {
+    pub(super) fn post_csv(&self, path: &str, text: &str) -> Result<Value> {
         let request = self.agent.post(format!("{}{path}", self.base));
         let response = request
             .header("authorization", format!("Bearer {}", self.token))
@@ -218,15 +218,34 @@ fn shown(device: &Value, json: bool) -> Result<ExitCode> {
 }
 
 /// Records of a file with the first line before them.
-struct Piece {
-    text: String,
+pub(super) struct Piece {
+    pub(super) text: String,
     /// Line in the piece and line in the file at which each record begins.
-    lines: Vec<(u64, u64)>,
+    pub(super) lines: Vec<(u64, u64)>,
 }
 
 impl Piece {
+    /// Records of a file under its header. The last of a file may lack its line end.
+    pub(super) fn of(header: &str, records: &[(u64, &str)]) -> Self {
+        let mut piece = Self {
+            text: header.to_owned(),
+            lines: Vec::with_capacity(records.len()),
+        };
+        let mut own = 1 + header.matches('\n').count() as u64;
+        for (of_file, record) in records {
+            piece.lines.push((own, *of_file));
+            piece.text.push_str(record);
+            own += record.matches('\n').count() as u64;
+            if !record.ends_with('\n') {
+                piece.text.push('\n');
+                own += 1;
+            }
+        }
+        piece
+    }
+
     /// The file's line of a line of the piece.
-    fn line(&self, line: u64) -> u64 {
+    pub(super) fn line(&self, line: u64) -> u64 {
         let before = self.lines.iter().rev().find(|(own, _)| *own <= line);
         before.map_or(line, |(own, of_file)| of_file + (line - own))
     }
@@ -235,10 +254,19 @@ impl Piece {
 /// The text in pieces of at most `n` records, without those that begin on a line of `skip`. A line end inside
 /// quotes ends no record.
 fn pieces(text: &str, n: usize, skip: &HashSet<usize>) -> Vec<Piece> {
+    let records = records(text, skip);
+    let Some(((_, header), records)) = records.split_first() else {
+        return Vec::new();
+    };
+    records.chunks(n).map(|chunk| Piece::of(header, chunk)).collect()
+}
+
+/// The records of a CSV text, each with the line on which it begins, without empty ones and those of `skip`.
+pub(super) fn records<'a>(text: &'a str, skip: &HashSet<usize>) -> Vec<(u64, &'a str)> {
     let (mut records, mut start, mut line, mut is_quoted) = (Vec::new(), 0, 1, false);
-    let (mut begins, mut take) = (1, |begins: usize, record: &str| {
+    let (mut begins, mut take) = (1, |begins: usize, record: &'a str| {
         if !record.trim().is_empty() && !skip.contains(&begins) {
-            records.push((begins as u64, record.to_owned()));
+            records.push((begins as u64, record));
         }
     });
     for (at, byte) in text.bytes().enumerate() {
@@ -255,24 +283,7 @@ fn pieces(text: &str, n: usize, skip: &HashSet<usize>) -> Vec<Piece> {
         }
     }
     take(begins, &text[start..]);
-    let Some(((_, header), records)) = records.split_first() else {
-        return Vec::new();
-    };
-    let mut pieces = Vec::new();
-    for chunk in records.chunks(n) {
-        let mut piece = Piece {
-            text: header.clone(),
-            lines: Vec::with_capacity(chunk.len()),
-        };
-        let mut own = 1 + header.matches('\n').count() as u64;
-        for (of_file, record) in chunk {
-            piece.lines.push((own, *of_file));
-            piece.text.push_str(record);
-            own += record.matches('\n').count() as u64;
-        }
-        pieces.push(piece);
-    }
-    pieces
+    records
 }
 
 #[cfg(test)]

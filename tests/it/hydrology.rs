@@ -394,3 +394,175 @@ fn the_flow_follows_a_level_and_is_made_again_when_its_curve_changes() {
         assert_eq!(replayed[what], own[what], "{what}");
     }
 }
+
+#[test]
+fn flows_end_when_nothing_is_known_any_more_or_the_levels_stand_on_another_channel() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(folder.path());
+    let times = [
+        "2026-07-10T08:00:00+08:00",
+        "2026-07-10T09:00:00+08:00",
+        "2026-07-10T10:00:00+08:00",
+    ];
+    let say = |channel: u16, said: &[(&str, Value)]| {
+        let readings: Vec<Value> = said
+            .iter()
+            .map(|(time, value)| {
+                json!({"q": "water_level", "ch": channel, "t": Timestamp::parse(time).unwrap().ms(), "v": value})
+            })
+            .collect();
+        server.post(
+            "/api/v1/readings",
+            &json!({"device": "gauge-1", "readings": readings}),
+        );
+        server.caught_up();
+    };
+    let flows = || -> Value {
+        let series = server.get("/api/v1/series?device=gauge-1&quantity=flow");
+        let id = &series["items"][0]["id"];
+        let path = format!("/api/v1/series/{id}/values?from=2026-07-01T00:00:00Z&to=2026-08-01T00:00:00Z");
+        let items = server.get(&path)["items"].as_array().unwrap().clone();
+        items.iter().map(|row| row["v"].clone()).collect()
+    };
+    let come = |want: Value| {
+        wait_for("the flows to be made again", Duration::from_secs(20), || {
+            (flows() == want).then_some(())
+        });
+    };
+    let mut on_three = station();
+    on_three["ch"] = 3.into();
+    put(&server, &on_three);
+    say(
+        3,
+        &[
+            (times[0], json!(1.38)),
+            (times[1], json!(2.38)),
+            (times[2], json!(1.88)),
+        ],
+    );
+    assert_eq!(flows(), json!([5.0, 20.0, 10.0]));
+    let path = "/api/v1/devices/gauge-1/hydrology";
+    assert_eq!(server.request("DELETE", path, None).0, 200);
+    come(json!(["no_curve", "no_curve", "no_curve"]));
+    let latest = server.get("/api/v1/latest?device=gauge-1&quantity=flow");
+    assert_eq!(latest["items"][0]["state"], "unknown");
+    // Another channel has a level of one of these times.
+    say(4, &[(times[1], json!(1.88))]);
+    put(&server, &on_three);
+    come(json!([5.0, 20.0, 10.0]));
+    let mut on_four = station();
+    on_four["ch"] = 4.into();
+    put(&server, &on_four);
+    come(json!(["no_level", 10.0, "no_level"]));
+}
+
+#[test]
+fn stations_come_from_csv_and_bad_lines_leave_theirs_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(folder.path());
+    for id in ["gauge-2", "gauge-3"] {
+        server.add_device(id, &json!({"kind": "river_gauge", "division": "630102"}));
+    }
+    let header = "测站,kind,ch,from,to,datum,zero_m,level_m,flow_m3_s,warning,guaranteed,highest,highest_at,source,verified";
+    let lines = [
+        "gauge-1,datum,,2026-05-01,,1985国家高程基准,2250.12,,,,,,,水准测量,是",
+        "gauge-1,curve,,2026-05-01,,,,2251,0,,,,,整编 2025,",
+        "gauge-1,curve,,2026-05-01,,,,2252,10,,,,,,",
+        "gauge-2,stages,,2026-05-01,,,,,,5,4,,,手册,",
+        "gauge-3,ice,,11-20,03-15,,,,,,,,,,",
+        "gauge-3,curve,,2026-05-01,,,,x,0,,,,,整编,",
+        "gauge-9,ice,,11-20,03-15,,,,,,,,,,",
+    ];
+    let file = folder.path().join("stations.csv");
+    std::fs::write(&file, format!("\u{feff}{header}\r\n{}", lines.join("\r\n"))).unwrap();
+    put(&server, &json!({"ice": [{"from": "12-01", "to": "02-28"}]}));
+    let import = |more: &[&str]| {
+        let output = Command::new(binary("onemap"))
+            .arg("--data-dir")
+            .arg(folder.path())
+            .args(["--json", "import", "hydrology"])
+            .args(more)
+            .arg(&file)
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{told}"));
+        (output.status.code(), answer, told)
+    };
+    let (code, dry, _) = import(&["--dry-run"]);
+    assert_eq!((code, &dry["devices"]), (Some(1), &json!(1)));
+    let path = "/api/v1/devices/gauge-1/hydrology";
+    assert_eq!(server.get(path)["curves"], json!([]));
+    let (code, done, told) = import(&[]);
+    assert_eq!(code, Some(1));
+    let places: Vec<Value> = done["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| json!([error["line"], error["column"]]))
+        .collect();
+    assert_eq!(
+        json!([
+            done["devices"],
+            done["imported"],
+            done["refused"],
+            done["left"],
+            places
+        ]),
+        json!([
+            1,
+            3,
+            3,
+            ["gauge-2", "gauge-3", "gauge-9"],
+            [[5, ""], [7, "level_m"], [8, "device"]]
+        ])
+    );
+    assert!(
+        told.contains("stations.csv:7: level_m: `x` is not a number"),
+        "{told}"
+    );
+    let made = server.get(path);
+    assert_eq!(
+        json!([
+            made["curves"][0]["points"],
+            made["datums"][0]["verified"],
+            made["ice"][0]["from"]
+        ]),
+        json!([[[2251.0, 0.0], [2252.0, 10.0]], true, "12-01"]),
+        "what the file has none of stays"
+    );
+    for id in ["gauge-2", "gauge-3"] {
+        let path = format!("/api/v1/devices/{id}/hydrology");
+        assert_eq!(server.request("GET", &path, None).0, 404, "{id}");
+    }
+    // The flow follows at once; nobody brings a file about another division's stations.
+    say(&server, &[("2026-07-10T08:00:00+08:00", 1.38)]);
+    assert_eq!(server.latest("gauge-1", "flow").unwrap()["value"], 5.0);
+    let token = |role: &str| {
+        let made = server.post("/api/v1/tokens", &json!({"role": role, "division": "630102"}));
+        made["token"].as_str().unwrap().to_owned()
+    };
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .build()
+        .into();
+    let send = |role: &str, text: &str| {
+        let response = agent
+            .post(format!("{}/api/v1/hydrology/import", server.http))
+            .header("authorization", format!("Bearer {}", token(role)))
+            .send(text)
+            .unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().read_to_string().unwrap();
+        (status, serde_json::from_str::<Value>(&body).unwrap())
+    };
+    let text = format!("{header}\n{}\ngauge-2,ice,,11-20,03-15,,,,,,,,,,\n", lines[0]);
+    assert_eq!(send("viewer", &text).0, 403);
+    let (status, answer) = send("integrator", &text);
+    assert_eq!(
+        (status, &answer["errors"][0]["column"], &answer["devices"]),
+        (200, &json!("device"), &json!(1))
+    );
+    let (_, answer) = send("integrator", "device,kind,from,colour\n");
+    assert_eq!(answer["errors"][0]["column"], "colour");
+}

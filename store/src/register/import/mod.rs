@@ -8,6 +8,7 @@ mod devices_csv;
 mod entities_csv;
 mod field;
 mod geojson;
+mod hydrology_csv;
 mod readings;
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,6 +22,7 @@ pub use devices_csv::{DeviceFault, DeviceRow, import_devices_csv};
 pub use entities_csv::import_csv;
 pub use field::{Field, FieldError};
 pub use geojson::import_geojson;
+pub use hydrology_csv::{HydrologyFile, StationRows, import_hydrology_csv};
 pub use readings::{ReadingRow, import_readings_csv};
 
 use super::entity::{checked, kind_named};
