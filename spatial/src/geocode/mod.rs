@@ -6,10 +6,12 @@
 
 mod answer;
 mod base;
+mod certainty;
 mod door;
 mod entity;
 mod fuzzy;
 mod gazetteer;
+mod heads;
 mod locate;
 mod names;
 mod parse;
@@ -17,6 +19,7 @@ mod pinyin;
 mod register;
 mod resolve;
 mod reverse;
+mod said;
 mod shorten;
 mod suggest;
 mod tail;

@@ -1,12 +1,11 @@
 //! From the reading of an address to its answer: which thing is meant, where it is, and how surely.
 
-use super::answer::{Alternative, Answer, Level, Matched};
+use super::answer::{Answer, Level};
 use super::door::{Found, Number, find};
 use super::gazetteer::{Gazetteer, Rank, Thing};
 use super::locate::{Spot, between, crossing, metres};
 use super::parse::{Agreement, Item, Parse, Sight};
 use super::text::Text;
-use super::zone::Zone;
 use crate::coordinates::Vertex;
 
 /// Things of one name nearer to each other than this are one answer.
@@ -25,13 +24,13 @@ pub(crate) struct Resolver<'a> {
 }
 
 /// What is meant, and where.
-struct Target {
-    level: Level,
-    things: Vec<u32>,
-    spot: Option<Spot>,
-    code: Option<std::sync::Arc<str>>,
-    confidence: f64,
-    name: String,
+pub(super) struct Target {
+    pub(super) level: Level,
+    pub(super) things: Vec<u32>,
+    pub(super) spot: Option<Spot>,
+    pub(super) code: Option<std::sync::Arc<str>>,
+    pub(super) confidence: f64,
+    pub(super) name: String,
 }
 
 impl Resolver<'_> {
@@ -44,7 +43,7 @@ impl Resolver<'_> {
         self.say(parse, target, because)
     }
 
-    fn thing(&self, id: u32) -> &Thing {
+    pub(super) fn thing(&self, id: u32) -> &Thing {
         self.gazetteer.thing(id)
     }
 
@@ -317,89 +316,6 @@ impl Resolver<'_> {
         target
     }
 
-    /// How likely an item is what was meant.
-    fn certainty(&self, parse: &Parse, item: &Item, because: &mut Vec<&'static str>) -> f64 {
-        let n = item.to - item.from;
-        let mut sure: f64 = match item.agreement {
-            Agreement::Inside => 0.97,
-            Agreement::Open => 0.93,
-            Agreement::Elsewhere => 0.55,
-            Agreement::Abroad => 0.25,
-        };
-        if item.agreement < Agreement::Open {
-            because.push(if item.agreement == Agreement::Abroad {
-                "elsewhere"
-            } else {
-                "district_differs"
-            });
-        }
-        sure *= f64::from(parse.sure.max(0.8)).sqrt();
-        if item.likeness < 1.0 {
-            because.push("resembles");
-            let margin = item.likeness - item.rival;
-            // Never as sure as what is written; the figures are of docs/geocoding.md.
-            sure *= if item.sounds && item.agreement == Agreement::Inside && n >= 3 {
-                0.81
-            } else if item.sounds {
-                0.75
-            } else {
-                f64::from(item.likeness) * 0.75
-            };
-            if margin < 0.08 {
-                sure *= 0.6;
-            }
-        }
-        if n == 2 {
-            sure *= 0.85;
-        }
-        // Of several the nearest was taken.
-        if self.near.is_some() && item.things.len() > 1 {
-            sure *= 0.8;
-        }
-        if item.glued {
-            sure *= 0.6;
-        }
-        let mut tail = false;
-        let numbered = parse
-            .owner
-            .is_some_and(|i| parse.items[i].is_road && parse.parts.number.is_some());
-        for (from, to) in &parse.unknown {
-            tail = true;
-            let glued = *from == item.to && !self.text.gap[*from];
-            sure *= if glued && !item.is_road {
-                0.6
-            } else if glued {
-                0.75
-            } else if numbered && *from > item.to {
-                0.97
-            } else if to - from < 2 {
-                0.93
-            } else {
-                0.8
-            };
-        }
-        if tail {
-            because.push("tail_unknown");
-        }
-        if parse.orphan && item.likeness >= 1.0 {
-            sure *= 0.7;
-        }
-        if self.is_foreign(parse) {
-            because.push("elsewhere");
-            sure = sure.min(0.3);
-        }
-        sure
-    }
-
-    /// The text begins with a province or city that the gazetteer does not know.
-    fn is_foreign(&self, parse: &Parse) -> bool {
-        let Some((0, to)) = parse.unknown.first().copied() else {
-            return false;
-        };
-        let head = &self.text.chars[..to.min(8)];
-        head.iter().skip(2).any(|c| matches!(c, '省' | '市' | '州'))
-    }
-
     fn at_division(&self, parse: &Parse, rivals: &[&Parse], because: &mut Vec<&'static str>) -> Target {
         let unknown = Target {
             level: Level::Unknown,
@@ -467,188 +383,6 @@ impl Resolver<'_> {
             target.code = Some(door.code.clone());
         }
         target
-    }
-
-    fn say(&self, parse: &Parse, target: Target, mut because: Vec<&'static str>) -> Answer {
-        let Target {
-            level,
-            things,
-            spot,
-            code,
-            confidence,
-            name,
-        } = target;
-        let ambiguous = things.len() > 1;
-        let mut zone = things
-            .first()
-            .and_then(|id| self.thing(*id).zone)
-            .unwrap_or(Zone::WORLD);
-        if ambiguous {
-            because.push("ambiguous");
-            for id in &things {
-                zone = zone.around(self.thing(*id).zone.unwrap_or(Zone::WORLD));
-            }
-        }
-        let thing_division = things.first().and_then(|id| self.thing(*id).division.clone());
-        // The text may say more than the gazetteer: a town for a place that is known by its district.
-        let says_more = parse.division.filter(|_| zone.covers(parse.zone) && !ambiguous);
-        let division = match says_more {
-            Some(id) => self.thing(id).division.clone().or(thing_division),
-            None if ambiguous => self
-                .gazetteer
-                .chain(zone)
-                .last()
-                .and_then(|thing| thing.division.clone()),
-            None => thing_division,
-        };
-        let shown = division.as_ref().map_or(zone, Zone::of);
-        let division_name: String = self.gazetteer.chain(shown).map(|thing| &*thing.name).collect();
-        let parts = self.parts(parse);
-        let mut alternatives: Vec<Alternative> = Vec::new();
-        if ambiguous {
-            let share = (confidence / things.len() as f64).max(0.05);
-            let others = things
-                .iter()
-                .take(N_ALTERNATIVES)
-                .map(|id| self.alternative(*id, share, parse));
-            alternatives.extend(others);
-        }
-        because.sort_unstable();
-        because.dedup();
-        let mut address = division_name.clone();
-        if level > Level::Community || level == Level::Unknown {
-            address.push_str(&name);
-        }
-        let has_parts = parse.owner.is_some() || level == Level::Door;
-        for (key, value) in parts.iter().filter(|_| has_parts) {
-            address.push_str(value);
-            address.push_str(match *key {
-                "group" => "社",
-                "number" | "number_to" => "号",
-                "building" => "号楼",
-                "unit" => "单元",
-                "floor" => "层",
-                _ => "室",
-            });
-        }
-        let corrected = parse
-            .items
-            .iter()
-            .find(|item| item.likeness < 1.0)
-            .map(|item| self.gazetteer.names.text(item.spelling).iter().collect());
-        let at = spot.filter(|_| !ambiguous);
-        Answer {
-            level,
-            confidence: if ambiguous {
-                confidence.min(0.5)
-            } else {
-                confidence.clamp(0.0, 0.99)
-            },
-            code: code.filter(|_| !ambiguous),
-            name,
-            address,
-            position: at.map(|spot| [spot.at.lon_degrees(), spot.at.lat_degrees()]),
-            precision_m: at.map(|spot| spot.precision_m),
-            division,
-            division_name,
-            parts,
-            matched: self.matched(parse),
-            ignored: self.ignored(parse),
-            corrected,
-            ambiguous,
-            alternatives,
-            because,
-        }
-    }
-
-    pub(crate) fn alternative(&self, id: u32, confidence: f64, parse: &Parse) -> Alternative {
-        let thing = self.thing(id);
-        let number = parse.parts.number.filter(|_| self.sight.sees(thing.zone));
-        let door = number.and_then(|number| match find(&thing.doors, 0, number) {
-            Some(Found::Door(door)) => Some(door),
-            _ => None,
-        });
-        let at = door.map(|door| door.at).or(thing.at);
-        Alternative {
-            code: door.map_or_else(|| thing.code.clone(), |door| door.code.clone()),
-            name: thing.name.to_string(),
-            level: if door.is_some() {
-                Level::Door
-            } else {
-                level(thing.rank)
-            },
-            division: thing.division.clone(),
-            division_name: thing
-                .zone
-                .map(|zone| self.gazetteer.chain(zone).map(|t| &*t.name).collect())
-                .unwrap_or_default(),
-            position: at.map(|at| [at.lon_degrees(), at.lat_degrees()]),
-            confidence,
-        }
-    }
-
-    fn parts(&self, parse: &Parse) -> Vec<(&'static str, String)> {
-        let parts = &parse.parts;
-        let shown = |number: Number| {
-            let text = |n: u32| match n.checked_sub(1_000_000) {
-                None => n.to_string(),
-                Some(letter) if letter < 1_000 => {
-                    char::from_u32(letter).map(String::from).unwrap_or_default()
-                }
-                Some(stem) => "甲乙丙丁戊己庚辛"
-                    .chars()
-                    .nth(stem as usize - 1_000)
-                    .map(String::from)
-                    .unwrap_or_default(),
-            };
-            match number.part {
-                0 => text(number.number),
-                part => format!("{}-{}", text(number.number), text(part)),
-            }
-        };
-        [
-            ("group", parts.group.map(|n| n.to_string())),
-            ("number", parts.number.map(shown)),
-            ("number_to", parts.number_to.map(|n| n.to_string())),
-            ("building", parts.building.map(shown)),
-            ("unit", parts.unit.clone()),
-            ("floor", parts.floor.clone()),
-            ("room", parts.room.clone()),
-        ]
-        .into_iter()
-        .filter_map(|(key, value)| Some((key, value?)))
-        .collect()
-    }
-
-    fn matched(&self, parse: &Parse) -> Vec<Matched> {
-        let mut spans: Vec<(usize, usize, &'static str)> = Vec::new();
-        spans.extend(
-            parse
-                .heads
-                .iter()
-                .map(|(a, b, id)| (*a, *b, level(self.thing(*id).rank).name())),
-        );
-        spans.extend(
-            parse
-                .items
-                .iter()
-                .map(|i| (i.from, i.to, if i.is_road { "road" } else { "place" })),
-        );
-        spans.extend(parse.numbers.iter().map(|(a, b)| (*a, *b, "number")));
-        spans.sort_unstable();
-        spans
-            .into_iter()
-            .map(|(a, b, kind)| Matched {
-                text: self.text.part(a, b),
-                kind,
-            })
-            .collect()
-    }
-
-    fn ignored(&self, parse: &Parse) -> Vec<String> {
-        let mut spans: Vec<_> = parse.unknown.iter().chain(&parse.noise).copied().collect();
-        spans.sort_unstable();
-        spans.into_iter().map(|(a, b)| self.text.part(a, b)).collect()
     }
 }
 
