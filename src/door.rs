@@ -1,6 +1,7 @@
 //! The command line's way in: through the HTTP API, of the running server or of one started for the
 //! moment. So a command and a request can never differ.
 
+mod addresses;
 mod devices;
 mod export;
 mod hydrology;
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use crate::serve::Server;
 
+pub(crate) use addresses::AddressesArgs;
 pub(crate) use devices::{ImportArgs, MaintainArgs};
 pub(crate) use export::ExportArgs;
 pub(crate) use hydrology::HydrologyArgs;

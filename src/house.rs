@@ -397,6 +397,7 @@ fn assemble(
         links: Links::default(),
         provision: OnceLock::new(),
         keeping: Default::default(),
+        places: Default::default(),
         changing: Arc::default(),
         config_faults: AtomicU64::new(0),
         open_hours: AtomicU64::new(0),

@@ -14,6 +14,7 @@ mod door;
 mod downlink;
 mod files;
 mod forwarding;
+mod geocode;
 mod history;
 mod house;
 mod keys;
@@ -120,6 +121,9 @@ enum Command {
     /// Frames of HJ 212, SL 651 or GB/T 26875.3, one JSON line each with its readings; what is no frame by name, with the
     /// byte. Ends with 1 when a line is not ok.
     Decode(decode::DecodeArgs),
+    /// Addresses to places, one address a line in, one JSON line out: level, confidence, code, position, division.
+    /// Needs no server; ends with 1 when a line is no address.
+    Geocode(geocode::GeocodeArgs),
     /// What values mean by law: indices by the edition of their day.
     #[command(subcommand)]
     Standards(standards::StandardsCommand),
@@ -197,6 +201,9 @@ enum DeviceCommand {
 enum ImportCommand {
     /// Entities from GeoJSON (FeatureCollection) or CSV.
     Entities(door::EntitiesArgs),
+    /// House numbers, buildings and houses of villages from CSV with the columns road, estate or village (and
+    /// group), number or building, lon, lat (and crs, division, code).
+    Addresses(door::AddressesArgs),
     /// Readings from CSV with the columns device, quantity, time, value (and ch).
     Readings {
         /// The file.
@@ -279,6 +286,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Check => check::check(load(), json),
         Command::Digest => check::digest(&load()?),
         Command::Decode(args) => decode::decode(&args),
+        Command::Geocode(args) => geocode::geocode(&data_dir, &args),
         Command::Standards(command) => standards::run(&command, json),
         Command::History(HistoryCommand::Verify) => history::verify(&load()?, json),
         Command::History(HistoryCommand::Stat) => history::stat(&load()?, json),
@@ -335,6 +343,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             on_runtime(async move {
                 door::with(&config, move |door| match command {
                     ImportCommand::Entities(args) => door.import_entities(&args, json),
+                    ImportCommand::Addresses(args) => door.import_addresses(&args, json),
                     ImportCommand::Readings { file } => door.import_readings(&file, json),
                     ImportCommand::Hydrology(args) => door.import_hydrology(&args, json),
                 })
@@ -361,6 +370,7 @@ impl Command {
             | Self::Import(_)
             | Self::Restore { .. }
             | Self::Decode(_)
+            | Self::Geocode(_)
             | Self::Standards(_) => false,
         }
     }

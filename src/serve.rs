@@ -224,6 +224,14 @@ impl Server {
             "retention",
             tokio::spawn(retention(views.clone(), sessions, config.clone(), stop.clone())),
         ));
+        let (named, names_stop) = (views.clone(), stop.clone());
+        tasks.push((
+            "names",
+            tokio::spawn(async move {
+                onemap_dashboards::geocoding::run(named, names_stop).await;
+                Ok(())
+            }),
+        ));
         let disk = disk::run(views.clone(), config.clone(), stop.clone());
         tasks.push(("disk", tokio::spawn(disk)));
         let room = Room {

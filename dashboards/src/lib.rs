@@ -7,6 +7,7 @@ mod api;
 pub mod auth;
 mod changes;
 mod error;
+pub mod geocoding;
 pub mod keeping;
 pub mod limits;
 mod ogc;
@@ -44,8 +45,8 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
     use api::devices::{change, provisioning};
     use api::{
         aggregate, alerts, attributes, commands, corrections, device_http, devices, dust, entities, export,
-        fetched, history, hydrology, import, latest, ledger, map, quarantine, readings, readmit, reviews,
-        rules, series, session, standards, system, write,
+        fetched, geocode, history, hydrology, import, latest, ledger, map, quarantine, readings, readmit,
+        reviews, rules, series, session, standards, system, write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -133,6 +134,9 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/api/v1/history/stat", get(history::stat))
         .route("/api/v1/history/verify", get(history::verify))
         .route("/api/v1/backup", get(history::backup_state).post(history::backup))
+        .route("/api/v1/geocode", get(geocode::one).post(geocode::many))
+        .route("/api/v1/geocode/suggest", get(geocode::suggest))
+        .route("/api/v1/reverse", get(geocode::reverse))
         .route("/api/v1/entities", post(entities::post))
         .route("/api/v1/entities/batch", post(entities::batch))
         .route("/api/v1/entities/{code}", get(entities::show))

@@ -237,6 +237,8 @@ pub struct Views {
     pub folders: Folders,
     /// What keeps the data itself in order.
     pub keeping: crate::keeping::Keeping,
+    /// The geocoder, which follows the names of the register.
+    pub places: crate::geocoding::Places,
     /// Asks the pipeline for digests between two batches.
     pub digests: mpsc::Sender<oneshot::Sender<serde_json::Value>>,
 }

@@ -582,6 +582,7 @@ impl Fold<'_> {
                     moved.extend(of_it.map(|device| device.id.clone()));
                 }
                 Register::Entity { entity } => {
+                    self.views.places.changed(&entity.kind);
                     // What it was called before is the same thing, and what has no place any more is not drawn.
                     let former = entity.former.iter().map(|former| &former.code);
                     let gone = former.chain(entity.geometry.is_null().then_some(&entity.code));
@@ -600,6 +601,7 @@ impl Fold<'_> {
                     }
                 }
                 Register::EntityRemoved { kind, code } => {
+                    self.views.places.changed(kind);
                     register.city.remove_entity(kind, code);
                     if *kind == EntityKind::Division {
                         moved.extend(register.view.devices.keys().cloned());

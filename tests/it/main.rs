@@ -30,6 +30,7 @@ mod foreign;
 mod framed;
 mod gateway;
 mod gbt26875;
+mod geocode;
 mod history;
 mod hj212;
 mod http_limits;

@@ -13,6 +13,7 @@ mod engine;
 pub(crate) mod entities;
 pub(crate) mod export;
 pub(crate) mod fetched;
+pub(crate) mod geocode;
 pub(crate) mod history;
 pub(crate) mod hydrology;
 pub(crate) mod import;

@@ -127,6 +127,27 @@ impl Names {
     }
 }
 
+/// The entities of a file that is there, changing nothing in it. What a running server has not committed yet is not
+/// among them.
+///
+/// # Errors
+/// When the file cannot be read, or another program has changed a row into something impossible.
+pub fn read_entities(path: &Path) -> Result<Entities, RegisterError> {
+    let connection = sqlite::open_to_read(path)?;
+    let mut entities = Entities::default();
+    rows::entities(&connection, |kind, code, packed| {
+        entities.put(kind, code, packed);
+    })
+    .map_err(|source| sqlite::error(path, "read", source))?
+    .map_err(|(table, row, column)| FileError::Row {
+        path: path.to_owned(),
+        table,
+        row,
+        column,
+    })?;
+    Ok(entities)
+}
+
 impl Register {
     /// Opens the file, or makes it.
     ///

@@ -3,6 +3,7 @@
 //! Every feature or line stands for itself: a bad one is an error with its place and the others are still
 //! read. The coordinate system of the file is declared in [`Mapping`], never guessed.
 
+mod addresses_csv;
 pub mod csv;
 mod devices_csv;
 mod entities_csv;
@@ -18,6 +19,7 @@ use std::fmt;
 use onemap_model::{Crs, DivisionCode, Entity, EntityCode, EntityKind, Stratum, Timestamp};
 use serde_json::{Map, Value};
 
+pub use addresses_csv::import_addresses_csv;
 pub use devices_csv::{DeviceFault, DeviceRow, import_devices_csv};
 pub use entities_csv::import_csv;
 pub use field::{Field, FieldError};
