@@ -26,6 +26,7 @@ use anyhow::{Context, Result, bail, ensure};
 use onemap_dashboards::keeping::Backups;
 use onemap_dashboards::views::Views;
 use onemap_store::history::LeftOut;
+use onemap_store::persons;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -260,6 +261,11 @@ fn make(
     let sessions = config.data_dir.join("mqtt-sessions");
     if sessions.exists() {
         making.copy("mqtt-sessions", &sessions)?;
+    }
+    // Without it nobody who is known is found again.
+    let key = config.data_dir.join(persons::KEY_FILE);
+    if key.exists() {
+        making.copy(persons::KEY_FILE, &key)?;
     }
     // In this order; see the head of this file.
     let register = views.progress.borrow().register;

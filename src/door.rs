@@ -3,18 +3,19 @@
 
 mod addresses;
 mod devices;
+mod entities;
 mod export;
 mod hydrology;
 
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use onemap_model::{DivisionCode, Role};
-use onemap_store::register::import::{ImportPlace, Mapping, import_csv, import_geojson, import_readings_csv};
+use onemap_store::register::import::{ImportPlace, import_readings_csv};
 use serde_json::{Value, json};
 
 use crate::config::Config;
@@ -22,6 +23,7 @@ use crate::serve::Server;
 
 pub(crate) use addresses::AddressesArgs;
 pub(crate) use devices::{ImportArgs, MaintainArgs};
+pub(crate) use entities::EntitiesArgs;
 pub(crate) use export::ExportArgs;
 pub(crate) use hydrology::HydrologyArgs;
 
@@ -31,6 +33,7 @@ const N_READINGS: usize = 1000;
 const N_WAITING: usize = 100_000;
 /// Refused lines of an import that are told one by one.
 const N_ERRORS: usize = 100;
+
 /// Entities of one request.
 const N_ENTITIES: usize = 1000;
 
@@ -83,22 +86,6 @@ pub(crate) struct DeviceArgs {
     /// revocation.
     #[arg(long)]
     replace: bool,
-}
-
-/// `onemap import entities`
-#[derive(Args)]
-pub(crate) struct EntitiesArgs {
-    /// GeoJSON (.geojson, .json) or CSV file.
-    file: PathBuf,
-    /// Kind of entities that state none: division, place, road, water, component, …
-    #[arg(long)]
-    kind: Option<String>,
-    /// Coordinates of the file: WGS84, CGCS2000, GCJ02 or BD09. It is declared, never guessed.
-    #[arg(long, default_value = "WGS84")]
-    crs: String,
-    /// Where they come from, kept with each entity.
-    #[arg(long)]
-    source: Option<String>,
 }
 
 /// The server that runs on this data folder, if one does.
@@ -363,49 +350,6 @@ impl Door {
         Ok(ExitCode::SUCCESS)
     }
 
-    pub(crate) fn import_entities(&self, args: &EntitiesArgs, json: bool) -> Result<ExitCode> {
-        let text = read(&args.file)?;
-        let mapping = Mapping {
-            kind: args.kind.as_deref().map(kind).transpose()?,
-            crs: args
-                .crs
-                .parse()
-                .map_err(|e| anyhow::anyhow!("--crs {}: {e}", args.crs))?,
-            source: args.source.clone().unwrap_or_default(),
-            ..Mapping::default()
-        };
-        let csv = args
-            .file
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("csv"));
-        let rows: Vec<_> = if csv {
-            import_csv(&text, &mapping).collect()
-        } else {
-            import_geojson(&text, &mapping)
-        };
-        let mut good = Vec::new();
-        let mut n_faults = 0;
-        for row in rows {
-            match row {
-                Ok(entity) => {
-                    good.push(serde_json::to_value(&entity).context("entities have text keys only")?)
-                }
-                Err(fault) => {
-                    n_faults += 1;
-                    eprintln!("{}: {fault}", args.file.display());
-                }
-            }
-        }
-        let n = good.len();
-        let mut done = 0;
-        for chunk in good.chunks(N_ENTITIES) {
-            self.post("/api/v1/entities/batch", &Value::Array(chunk.to_vec()))?;
-            done += chunk.len();
-            progress(done, n);
-        }
-        report(json, n, n_faults)
-    }
-
     /// Sends the file's readings by the backfill lane, in the order of its lines as far as pieces of one
     /// device allow, and waits for what became of each. A second run stores nothing twice.
     pub(crate) fn import_readings(&self, file: &Path, json: bool) -> Result<ExitCode> {
@@ -424,7 +368,7 @@ impl Door {
                     import.done.faults += 1;
                     let line = match fault.place {
                         ImportPlace::Line(line) => line,
-                        ImportPlace::Feature(_) => 0,
+                        ImportPlace::Feature(_) | ImportPlace::Row(_) => 0,
                     };
                     import.refused(line, "broken_line", &fault.message);
                 }
@@ -577,10 +521,6 @@ impl Import<'_> {
             );
         }
     }
-}
-
-fn kind(name: &str) -> Result<onemap_model::EntityKind> {
-    serde_json::from_value(name.into()).with_context(|| format!("--kind {name}: not a kind of entity"))
 }
 
 fn read(file: &Path) -> Result<String> {

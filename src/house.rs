@@ -23,6 +23,7 @@ use onemap_store::engine::Archive;
 use onemap_store::gaps::GapLedger;
 use onemap_store::latest::Latest;
 use onemap_store::ledger::{Ledger, LedgerReader, Tokens};
+use onemap_store::persons::{self, PersonKey};
 use onemap_store::register::{Register as RegisterFile, RegisterError};
 use onemap_store::remote::Spool;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -176,11 +177,13 @@ pub(crate) fn open_replay(config: &Config, source: &Path, into: &Path) -> Result
     let mut own = log_config(config);
     own.dir = into.join("journal");
     let (log, _) = Log::open(own).context("the new folder's journal cannot be made")?;
-    // What waits in the new folder's book can be sent from it.
-    let key = source.join(KEY_FILE);
-    if key.exists() {
-        std::fs::copy(&key, into.join(KEY_FILE))
-            .with_context(|| format!("{} cannot be copied", key.display()))?;
+    // What waits in the new folder's book can be sent from it, and who is known in it is found again.
+    for name in [KEY_FILE, persons::KEY_FILE] {
+        let key = source.join(name);
+        if key.exists() {
+            std::fs::copy(&key, into.join(name))
+                .with_context(|| format!("{} cannot be copied", key.display()))?;
+        }
     }
     let source = source.join("journal");
     let reader = move |after| {
@@ -224,13 +227,9 @@ fn assemble(
     }
     let (register_file, mut register) = open_register(dir, cursor, &reader)?;
     let mut city_faults = 0;
-    for entity in register
-        .view
-        .entities
-        .iter()
-        .filter(|entity| !entity.geometry.is_null())
-    {
-        city_faults += usize::from(register.city.put_entity(&entity).is_err());
+    for entity in register.view.entities.iter() {
+        let put = register.city.put_entity(&entity);
+        city_faults += usize::from(put.is_err() && !entity.geometry.is_null());
     }
     if city_faults > 0 {
         warn!(
@@ -372,6 +371,8 @@ fn assemble(
         superiors: OnceLock::new(),
         station_keys,
         sealer,
+        persons: PersonKey::of(dir),
+        dir: dir.to_owned(),
         history,
         latest,
         changes: Changes::default(),

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use onemap_dashboards::auth::new_token;
 use onemap_dashboards::views::Views;
-use onemap_dashboards::{Hub, pump, router, screen};
+use onemap_dashboards::{Hub, pump, router, screen, sweep};
 use onemap_ingest::downlink::CallRules;
 use onemap_ingest::fanout::Fanout;
 use onemap_ingest::mqtt::{Addresses, Auth, Certificates, Holder, MqttServer, Sessions};
@@ -126,6 +126,7 @@ impl Server {
         } = tokio::task::spawn_blocking(move || house::open(&owned, Some(opened), Purpose::Serve))
             .await
             .context("opening the data folder was cut short")??;
+        sweep(&config.data_dir).context("what an import left cannot be removed")?;
         // Before anything is published or taken in.
         let sessions = open_sessions(config, &views, &fanout, &counters).await?;
         let mqtt = mqtt.with_sessions(sessions.clone());

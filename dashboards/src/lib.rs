@@ -30,6 +30,7 @@ use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use api::entity_import::sweep;
 pub use api::map::tiles::Tiles;
 pub use api::standards::hours_of;
 pub use changes::Changes;
@@ -44,9 +45,9 @@ const SMALL_BODY: usize = 64 << 10;
 pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationToken) -> Router {
     use api::devices::{change, provisioning};
     use api::{
-        aggregate, alerts, attributes, commands, corrections, device_http, devices, dust, entities, export,
-        fetched, geocode, history, hydrology, import, latest, ledger, map, quarantine, readings, readmit,
-        reviews, rules, series, session, standards, system, write,
+        aggregate, alerts, attributes, commands, corrections, device_http, devices, dust, entities,
+        entity_import, export, fetched, geocode, history, hydrology, import, latest, ledger, map, persons,
+        quarantine, readings, readmit, reviews, rules, series, session, standards, system, write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -139,6 +140,16 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/api/v1/reverse", get(geocode::reverse))
         .route("/api/v1/entities", post(entities::post))
         .route("/api/v1/entities/batch", post(entities::batch))
+        .route(
+            limits::SPOOLED,
+            post(entity_import::post).layer(DefaultBodyLimit::disable()),
+        )
+        .route("/api/v1/persons", sized(post(persons::post), SMALL_BODY))
+        .route(
+            "/api/v1/persons/resolve",
+            sized(post(persons::resolve), SMALL_BODY),
+        )
+        .route("/api/v1/persons/resolutions", get(persons::resolutions))
         .route("/api/v1/entities/{code}", get(entities::show))
         .route("/api/v1/within", get(map::within::get).post(map::within::post))
         .route("/api/v1/nearest", get(map::nearest::get))

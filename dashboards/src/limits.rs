@@ -49,6 +49,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How long open requests may take after the stop.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
+/// Where bodies go into a file as they come and are not held: they are no part of the budget of all bodies.
+pub(crate) const SPOOLED: &str = "/api/v1/entities/import";
+
 /// `[http]`, as far as it bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -125,6 +128,7 @@ struct Bounded {
     limits: Limits,
     held: Arc<Held>,
     n_bytes: u64,
+    is_spooled: bool,
     /// Set when the body is first asked for: who never reads it waits for nothing.
     began: Option<(Instant, Pin<Box<Sleep>>)>,
 }
@@ -150,7 +154,7 @@ impl HttpBody for Bounded {
             && let Some(data) = frame.data_ref()
         {
             this.n_bytes += data.len() as u64;
-            if !this.held.take(data.len(), this.limits.all_bodies_bytes) {
+            if !this.is_spooled && !this.held.take(data.len(), this.limits.all_bodies_bytes) {
                 return this.fail(Verdict::OverBudget, "too many bodies are in flight");
             }
         }
@@ -189,12 +193,14 @@ pub(crate) async fn bound(State(bounds): State<Bounds>, request: Request, next: 
         bytes: AtomicUsize::new(0),
         verdict: AtomicUsize::new(Verdict::Fine as usize),
     });
+    let is_spooled = request.uri().path() == SPOOLED;
     let request = request.map(|body| {
         Body::new(Bounded {
             body,
             limits: bounds.limits,
             held: held.clone(),
             n_bytes: 0,
+            is_spooled,
             began: None,
         })
     });

@@ -25,6 +25,7 @@ use onemap_store::gaps::GapLedger;
 use onemap_store::history::{History, SeriesId};
 use onemap_store::latest::Latest;
 use onemap_store::ledger::LedgerReader;
+use onemap_store::persons::PersonKey;
 use onemap_store::register::RegisterView;
 use onemap_store::remote::RemoteStore;
 use onemap_wire::profile::{Profile, Protocol};
@@ -162,6 +163,10 @@ pub struct Views {
     pub superiors: OnceLock<Superiors>,
     /// Seals passwords of commands before they are recorded.
     pub sealer: Sealer,
+    /// Makes pseudonyms of persons.
+    pub persons: PersonKey,
+    /// The data folder, where files that are imported lie while they are read.
+    pub dir: PathBuf,
     /// Keys of stations that encrypt.
     pub station_keys: StationKeys,
     /// Newest value of every series.

@@ -33,7 +33,7 @@ impl Door {
         let text = read(&args.file)?;
         let crs = args.crs.parse();
         let mapping = Mapping {
-            crs: crs.map_err(|e| anyhow::anyhow!("--crs {}: {e}", args.crs))?,
+            crs: Some(crs.map_err(|e| anyhow::anyhow!("--crs {}: {e}", args.crs))?),
             source: args.source.clone().unwrap_or_default(),
             division: args.division.clone(),
             ..Mapping::default()

@@ -483,6 +483,9 @@ impl Fold<'_> {
 
     fn act(&mut self, position: u64, act: &onemap_model::Act) {
         self.pending.ledger.acts.push((position, act.clone()));
+        if matches!(act.verb, onemap_model::Verb::ResolvePerson { .. }) {
+            return;
+        }
         if self.quarantine_act(position, act) || self.series_act(act) {
             return;
         }
@@ -545,6 +548,12 @@ impl Fold<'_> {
                 self.attributes(position, change);
                 return Ok(());
             }
+            // Persons stand in the ledger alone.
+            Register::Person { .. } => {
+                let entry = (position, change.at, change.what.clone());
+                self.pending.ledger.register.push(entry);
+                return Ok(());
+            }
             Register::Source { id, text } => load_source(self.views, id, text),
             _ => {}
         }
@@ -583,16 +592,18 @@ impl Fold<'_> {
                 }
                 Register::Entity { entity } => {
                     self.views.places.changed(&entity.kind);
-                    // What it was called before is the same thing, and what has no place any more is not drawn.
-                    let former = entity.former.iter().map(|former| &former.code);
-                    let gone = former.chain(entity.geometry.is_null().then_some(&entity.code));
+                    // What it was called before is the same thing.
                     let mut redrawn = false;
-                    for code in gone {
-                        redrawn |= register.city.remove_entity(&entity.kind, code);
+                    for former in &entity.former {
+                        redrawn |= register.city.remove_entity(&entity.kind, &former.code);
                     }
-                    if !entity.geometry.is_null() {
-                        redrawn = true;
-                        if let Err(reason) = register.city.put_entity(entity) {
+                    match register.city.put_entity(entity) {
+                        Ok(()) => redrawn |= !entity.geometry.is_null(),
+                        // What has no place is not drawn any more.
+                        Err(_) if entity.geometry.is_null() => {
+                            redrawn |= register.city.remove_entity(&entity.kind, &entity.code);
+                        }
+                        Err(reason) => {
                             warn!(code = %entity.code, %reason, "an entity has no place on the map");
                         }
                     }

@@ -261,6 +261,7 @@ fn permission_for(verb: &Verb) -> Option<Permission> {
         Verb::Readmit { .. } | Verb::Discard { .. } => Some(Permission::Quarantine),
         Verb::Review(_) | Verb::Dust(_) | Verb::WithdrawDust { .. } => Some(Permission::Review),
         Verb::Correct(_) | Verb::WithdrawCorrection { .. } => Some(Permission::Register),
+        Verb::ResolvePerson { .. } => Some(Permission::Persons),
         _ => None,
     }
 }
@@ -278,6 +279,12 @@ fn check_verb(at: Timestamp, verb: &Verb) -> Result<(), ActError> {
         Verb::Close { name, note, .. } => (name, note),
         Verb::Readmit { note, .. } | Verb::Discard { note, .. } => {
             if note.trim().is_empty() || note.len() > MAX_NOTE {
+                return Err(ActError::Note);
+            }
+            return Ok(());
+        }
+        Verb::ResolvePerson { purpose, .. } => {
+            if purpose.trim().is_empty() || purpose.len() > MAX_NOTE {
                 return Err(ActError::Note);
             }
             return Ok(());
@@ -385,6 +392,7 @@ fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), Ac
             check_entity(entity).map_err(|source| ActError::Entity { index, source })?;
             cover(scope, entity.division.as_ref())
         }
+        Register::Person { person } => cover(scope, person.division.as_ref()),
         Register::DeviceToken { sha256, .. } | Register::AccessTokenRevoked { sha256 } => hash(index, sha256),
         Register::EntityRemoved { .. }
         | Register::Attributes { .. }

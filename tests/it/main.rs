@@ -25,6 +25,7 @@ mod dialects;
 mod disk;
 mod dust;
 mod engine;
+mod entities;
 mod export;
 mod foreign;
 mod framed;

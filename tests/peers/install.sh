@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the clients we did not write into target/peers (git-ignored): five Python environments and one
+# Installs the clients we did not write into target/peers (git-ignored): seven Python environments and one
 # node_modules, exactly as pinned beside this file. What is there already and still matches its pins is left
 # alone, so a second run needs no network.
 set -euo pipefail
@@ -32,6 +32,7 @@ environment() { # name, requirements file
     echo "$sum" > "$folder/pins"
 }
 environment clients requirements.txt
+environment codes requirements-codes.txt
 environment columns requirements-columns.txt
 environment ogc requirements-ogc.txt
 environment shapes requirements-shapes.txt

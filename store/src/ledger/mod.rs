@@ -6,6 +6,7 @@
 
 mod attributes;
 mod commands;
+mod persons;
 mod quarantine;
 mod reader;
 mod schema;
@@ -72,7 +73,7 @@ pub struct LedgerBatch {
     pub acts: Vec<(u64, Act)>,
     /// Facts about commands, each with the command as it stands after it, in order.
     pub commands: Vec<(Command, Fact)>,
-    /// Journal position, time and change; only tokens are taken from them.
+    /// Journal position, time and change; only tokens and persons are taken from them.
     pub register: Vec<(u64, Timestamp, Change)>,
     /// Attributes set or gone.
     pub attributes: Vec<AttributeChange>,
@@ -190,6 +191,7 @@ impl Ledger {
             .and_then(|()| connection.execute_batch(commands::TABLES))
             .and_then(|()| connection.execute_batch(quarantine::STATES))
             .and_then(|()| connection.execute_batch(series_acts::SCHEMA))
+            .and_then(|()| connection.execute_batch(persons::SCHEMA))
             .map_err(|e| sqlite::error(path, "add tables to", e))?;
         connection.set_prepared_statement_cache_capacity(32);
         connection
@@ -283,6 +285,7 @@ impl Ledger {
         }
         for (position, at, change) in batch.register.iter().filter(|(position, ..)| *position > cursor) {
             tokens::put(&tx, *position, *at, change)?;
+            persons::put(&tx, *position, *at, change)?;
         }
         for change in batch.attributes.iter().filter(|c| c.position > cursor) {
             attributes::put(&tx, change)?;

@@ -8,6 +8,7 @@ use onemap_model::record::ProvisioningStrategy;
 use onemap_model::{
     Act, AlertId, Command, DeviceId, DivisionCode, Fact, Role, SeriesKey, Timestamp, Transition,
 };
+use onemap_model::{Person, Pseudonym};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
@@ -347,6 +348,28 @@ impl LedgerReader {
                     division: division.map(|_| parsed(row, 3)).transpose()?,
                     created: Timestamp::from_ms(row.get(4)?),
                     revoked: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_ms),
+                })
+            })?
+            .collect()
+        })
+    }
+
+    /// What is known of a person, and since when.
+    pub fn person(&self, pseudonym: &Pseudonym) -> Result<Option<(Person, Timestamp)>, LedgerError> {
+        self.read(|c| super::persons::find(c, pseudonym))
+    }
+
+    /// Acts by which persons were resolved, behind a journal position, in order, at most `limit`.
+    pub fn resolutions(&self, after: u64, limit: usize) -> Result<Vec<LedgerAct>, LedgerError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT position, json FROM acts WHERE position > ?1 AND json LIKE '%\"verb\":\"resolve_person\"%'
+                 ORDER BY position LIMIT ?2",
+            )?
+            .query_map(params![signed(after), limit as i64], |row| {
+                Ok(LedgerAct {
+                    position: unsigned(row.get(0)?),
+                    act: json(row, 1)?,
                 })
             })?
             .collect()

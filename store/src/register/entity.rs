@@ -9,7 +9,7 @@ use onemap_model::place::DivisionError;
 use onemap_model::{DivisionCode, Entity, EntityKind, Timestamp};
 
 use super::crossing::{Crossing, find_crossing};
-use super::geometry::{Geometry, GeometryError};
+use super::geometry::{Geometry, GeometryError, MAX_POSITIONS};
 
 /// Longest code and name of an entity, bytes.
 const MAX_TEXT: usize = 1024;
@@ -121,6 +121,14 @@ pub enum EntityError {
 pub fn check_entity(entity: &Entity) -> Result<(), EntityError> {
     let geometry = checked(entity)?;
     check_code(entity)?;
+    if let Some(n) = geometry.as_ref().map(Geometry::n_positions)
+        && n > MAX_POSITIONS
+    {
+        return Err(EntityError::Geometry {
+            code: entity.code.chars().take(64).collect(),
+            source: GeometryError::Positions(n),
+        });
+    }
     match geometry.as_ref().map(find_crossing) {
         Some(Some(source)) => Err(EntityError::Crossing {
             code: entity.code.chars().take(64).collect(),

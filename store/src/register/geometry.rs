@@ -4,7 +4,12 @@
 //! the globe, lines of two positions and more, and closed rings. It does not say that rings are free of
 //! self-crossings; the map looks at that.
 
+use onemap_model::Crs;
+use onemap_model::crs::OutOfDomain;
 use serde_json::{Value, json};
+
+/// Most positions of one geometry.
+pub const MAX_POSITIONS: usize = 200_000;
 
 /// One position, WGS 84 degrees, optionally with its height in metres.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,6 +57,15 @@ pub enum GeometryError {
     /// Latitude outside [-90, 90].
     #[error("latitude {0} is not in [-90, 90]")]
     Latitude(f64),
+    /// The numbers cannot be of the declared system.
+    #[error(transparent)]
+    Domain(OutOfDomain),
+    /// Too many positions.
+    #[error("a geometry has at most {MAX_POSITIONS} positions, this one has {0}")]
+    Positions(usize),
+    /// Well-known text or binary that is none.
+    #[error("{0}")]
+    WellKnown(&'static str),
     /// Height not finite.
     #[error("height {0} is not a finite number")]
     Height(f64),
@@ -78,8 +92,67 @@ pub enum GeometryError {
 }
 
 impl Geometry {
-    /// Reads and checks a GeoJSON geometry. Members besides `type` and `coordinates` are not kept.
+    /// Reads and checks a GeoJSON geometry in WGS 84. Members besides `type` and `coordinates` are not kept.
     pub(crate) fn from_json(value: &Value) -> Result<Self, GeometryError> {
+        let geometry = Self::parse(value)?;
+        for c in geometry.coords() {
+            if !(-180.0..=180.0).contains(&c.lon) {
+                return Err(GeometryError::Longitude(c.lon));
+            }
+            if !(-90.0..=90.0).contains(&c.lat) {
+                return Err(GeometryError::Latitude(c.lat));
+            }
+        }
+        Ok(geometry)
+    }
+
+    /// The geometry in WGS 84, its numbers taken as those of `crs`.
+    pub(crate) fn read(mut self, crs: Crs) -> Result<Self, GeometryError> {
+        let mut wrong = None;
+        self.coords_mut(|c| match crs.read(c.lon, c.lat) {
+            Ok((lon, lat)) => (c.lon, c.lat) = (lon, lat),
+            Err(error) => wrong = wrong.or(Some(error)),
+        });
+        match wrong {
+            None => Ok(self),
+            Some(OutOfDomain::Globe { x, .. }) if x.abs() > 180.0 => Err(GeometryError::Longitude(x)),
+            Some(OutOfDomain::Globe { y, .. }) => Err(GeometryError::Latitude(y)),
+            Some(error) => Err(GeometryError::Domain(error)),
+        }
+    }
+
+    /// Whether what a foreign file gave is whole: sizes, closed rings, heights. Its numbers are not looked at.
+    pub(super) fn checked(self) -> Result<Self, GeometryError> {
+        let rings = |rings: &Rings| match rings.is_empty() {
+            true => Err(GeometryError::Empty("Polygon")),
+            false => rings.iter().try_for_each(check_ring),
+        };
+        match &self {
+            Self::Point(_) => {}
+            Self::MultiPoint(l) if l.is_empty() => return Err(GeometryError::Empty("MultiPoint")),
+            Self::MultiPoint(_) => {}
+            Self::LineString(l) => check_line(l)?,
+            Self::MultiLineString(l) if l.is_empty() => return Err(GeometryError::Empty("MultiLineString")),
+            Self::MultiLineString(l) => l.iter().try_for_each(check_line)?,
+            Self::Polygon(r) => rings(r)?,
+            Self::MultiPolygon(p) if p.is_empty() => return Err(GeometryError::Empty("MultiPolygon")),
+            Self::MultiPolygon(p) => p.iter().try_for_each(rings)?,
+        }
+        let (n, n_heights) = self
+            .coords()
+            .fold((0, 0), |(n, h), c| (n + 1, h + usize::from(c.height.is_some())));
+        if n_heights != 0 && n_heights != n {
+            return Err(GeometryError::MixedHeights);
+        }
+        let bad_height = self.coords().find_map(|c| c.height.filter(|h| !h.is_finite()));
+        match bad_height {
+            Some(height) => Err(GeometryError::Height(height)),
+            None => Ok(self),
+        }
+    }
+
+    /// Reads a GeoJSON geometry; whether its numbers are degrees is not looked at.
+    pub(crate) fn parse(value: &Value) -> Result<Self, GeometryError> {
         let name = value
             .get("type")
             .and_then(Value::as_str)
@@ -100,11 +173,7 @@ impl Geometry {
             }
             other => return Err(GeometryError::Type(other.chars().take(32).collect())),
         };
-        let n_heights = geometry.coords().filter(|c| c.height.is_some()).count();
-        if n_heights != 0 && n_heights != geometry.coords().count() {
-            return Err(GeometryError::MixedHeights);
-        }
-        Ok(geometry)
+        geometry.checked()
     }
 
     /// The GeoJSON form: floats only, so equal geometries give equal text.
@@ -132,12 +201,6 @@ impl Geometry {
         }
     }
 
-    /// The same shape with every longitude and latitude moved; a ring stays closed.
-    pub(crate) fn map(mut self, to: impl Fn(f64, f64) -> (f64, f64)) -> Self {
-        self.coords_mut(|c| (c.lon, c.lat) = to(c.lon, c.lat));
-        self
-    }
-
     /// The same shape as a multi-line or multi-polygon; points stay as they are. Tables hold one type.
     pub(crate) fn promoted(self) -> Self {
         match self {
@@ -158,6 +221,11 @@ impl Geometry {
             }
             (other, _) => other,
         }
+    }
+
+    /// How many positions it has.
+    pub(super) fn n_positions(&self) -> usize {
+        self.coords().count()
     }
 
     pub(super) fn coords(&self) -> Box<dyn Iterator<Item = &Coord> + '_> {
@@ -209,16 +277,7 @@ fn coord(value: &Value) -> Result<Coord, GeometryError> {
     } else {
         None
     };
-    if !(-180.0..=180.0).contains(&lon) {
-        return Err(GeometryError::Longitude(lon));
-    }
-    if !(-90.0..=90.0).contains(&lat) {
-        return Err(GeometryError::Latitude(lat));
-    }
-    match height {
-        Some(h) if !h.is_finite() => Err(GeometryError::Height(h)),
-        _ => Ok(Coord { lon, lat, height }),
-    }
+    Ok(Coord { lon, lat, height })
 }
 
 fn many<T>(
@@ -234,15 +293,25 @@ fn many<T>(
 }
 
 fn line(value: &Value) -> Result<Line, GeometryError> {
-    let line = many(value, "line", coord)?;
-    if line.len() < 2 {
-        return Err(GeometryError::ShortLine);
+    many(value, "line", coord)
+}
+
+fn check_line(line: &Line) -> Result<(), GeometryError> {
+    match line.len() {
+        0 => Err(GeometryError::Empty("line")),
+        1 => Err(GeometryError::ShortLine),
+        _ => Ok(()),
     }
-    Ok(line)
 }
 
 fn ring(value: &Value) -> Result<Line, GeometryError> {
-    let ring = many(value, "ring", coord)?;
+    many(value, "ring", coord)
+}
+
+fn check_ring(ring: &Line) -> Result<(), GeometryError> {
+    if ring.is_empty() {
+        return Err(GeometryError::Empty("ring"));
+    }
     if ring.len() < 4 {
         return Err(GeometryError::ShortRing(ring.len()));
     }
@@ -253,7 +322,7 @@ fn ring(value: &Value) -> Result<Line, GeometryError> {
             end: (end.lon, end.lat),
         });
     }
-    Ok(ring)
+    Ok(())
 }
 
 #[cfg(test)]

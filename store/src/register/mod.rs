@@ -13,6 +13,7 @@ mod packed;
 mod rows;
 mod tables;
 mod view;
+mod well_known;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -24,13 +25,20 @@ use rusqlite::Connection;
 
 pub use crossing::Crossing;
 pub use entity::{EntityError, check_entity};
-pub use geometry::GeometryError;
+pub use geometry::{GeometryError, MAX_POSITIONS};
 pub use packed::{Entities, Writing};
+
 pub use view::RegisterView;
 
 use crate::sqlite::{self, FileError, signed, unsigned};
 use packed::Packed;
 use rows::BadRow;
+
+/// The middle of an entity's box, or the point that it is; `None` when it has no sound geometry.
+pub fn middle(entity: &onemap_model::Entity) -> Option<onemap_model::Position> {
+    let [west, south, east, north] = geometry::Geometry::from_json(&entity.geometry).ok()?.bounds();
+    onemap_model::Position::new((west + east) / 2.0, (south + north) / 2.0, None).ok()
+}
 
 /// The register's file and the changes that wait for the next [`commit`](Self::commit).
 pub struct Register {

@@ -532,7 +532,7 @@ fn real_files_are_imported() {
     };
     let mapping = |kind, crs: &str, columns: &[(&str, import::Field)]| import::Mapping {
         kind: Some(kind),
-        crs: crs.parse().unwrap(),
+        crs: Some(crs.parse().unwrap()),
         columns: columns
             .iter()
             .map(|(name, field)| ((*name).to_owned(), *field))

@@ -134,7 +134,7 @@ fn address(line: csv::Line, columns: &[String], mapping: &Mapping) -> Result<Ent
         finite.ok_or_else(|| wrong(format!("{column} `{cell:.32}` is not a number")))
     };
     let crs: Crs = match cells.get("crs") {
-        None => mapping.crs,
+        None => mapping.crs.unwrap_or_default(),
         Some(name) => name
             .parse()
             .map_err(|e| wrong(format!("crs `{name:.32}`: {e}")))?,

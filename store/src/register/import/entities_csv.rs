@@ -1,110 +1,220 @@
-//! Entities that are points, one a line.
+//! Entities from comma-separated lines: points, well-known text, or without a place.
 
-use onemap_model::Entity;
-use serde_json::{Value, json};
+use std::io::BufRead;
 
-use super::csv;
+use onemap_model::{Entity, EntityKind};
+
+use super::draft::{Draft, Seen};
 use super::field::{Field, assign};
-use super::{Draft, ImportError, ImportPlace, Mapping, Seen};
+use super::pieces::{MAX_PIECE, Piece, next_line};
+use super::{ImportError, ImportPlace, Mapping, Row, Thing, csv};
+use crate::register::geometry::{Coord, Geometry, GeometryError};
+use crate::register::well_known::read_wkt;
 
-/// Reads entities from comma-separated text, its first line naming the columns: `code`, `name`, `lon`, `lat`
-/// and whatever else [`Field`] lists, Chinese names (编码, 名称, 经度, 纬度 …) too. Columns that are no field
-/// become attributes, as text; empty cells are absent.
+/// Reads entities from comma-separated text, its first line naming the columns: `code`, `name`, `lon`, `lat` (or
+/// `wkt`, or no place) and whatever else [`Field`] lists, Chinese names (编码, 名称, 经度, 纬度 …) too. Columns that are
+/// no field become attributes, as text; empty cells are absent. Persons are not read here.
 ///
 /// Yields an entity or an error for each line, in order. A first line that is not usable gives one error.
 pub fn import_csv(text: &str, mapping: &Mapping) -> impl Iterator<Item = Result<Entity, ImportError>> {
-    let mut lines = csv::lines(text);
-    let header = header(&mut lines, mapping);
-    let (header, mut broken) = match header {
-        Ok(header) => (header, None),
-        Err(error) => (Vec::new(), Some(error)),
-    };
-    let mut seen = Seen::default();
-    std::iter::from_fn(move || {
-        if let Some(error) = broken.take() {
-            lines = csv::lines("");
-            return Some(Err(error));
-        }
-        let line = lines.next()?;
-        Some(
-            line.map_err(bad_line)
-                .and_then(|line| entity(line, &header, mapping, &mut seen)),
-        )
-    })
+    Sheet::new(text.as_bytes(), mapping.clone()).map(entity_of)
+}
+
+/// The entity of a row.
+pub(super) fn entity_of(row: Result<Row, ImportError>) -> Result<Entity, ImportError> {
+    let Row { place, thing, .. } = row?;
+    match thing {
+        Thing::Entity(entity) => Ok(*entity),
+        Thing::Person(_) => Err(ImportError::new(place, "persons are not kept in the register")),
+    }
+}
+
+/// The rows of a sheet.
+pub(super) struct Sheet<R> {
+    file: R,
+    mapping: Mapping,
+    /// Line of the next record, from 1.
+    number: usize,
+    header: Option<Header>,
+    seen: Seen,
+    ended: bool,
 }
 
 type Header = Vec<(String, Field)>;
 
-fn header(lines: &mut csv::Lines<'_>, mapping: &Mapping) -> Result<Header, ImportError> {
-    let first = ImportPlace::Line(1);
-    let line = match lines.next() {
-        None => return Err(ImportError::new(first, "the file is empty")),
-        Some(line) => line.map_err(bad_line)?,
-    };
-    let place = ImportPlace::Line(line.number);
-    let names: Vec<&str> = line.fields.iter().map(|name| name.trim()).collect();
-    if let Some(missing) = mapping
-        .columns
-        .keys()
-        .find(|name| !names.contains(&name.as_str()))
-    {
-        return Err(ImportError::new(place, format!("there is no column `{missing}`")));
-    }
-    let usable = |field| field != Field::Kind || mapping.kind.is_none();
-    let fields = assign(&names, &mapping.columns, usable).map_err(|(field, a, b)| {
-        ImportError::new(place, format!("columns `{a}` and `{b}` both give the {field}"))
-    })?;
-    for needed in [Field::Code, Field::Lon, Field::Lat] {
-        if !fields.contains(&needed) {
-            return Err(ImportError::new(place, format!("no column gives the {needed}")));
+impl<R: BufRead> Sheet<R> {
+    pub(super) fn new(file: R, mapping: Mapping) -> Self {
+        Self {
+            file,
+            mapping,
+            number: 1,
+            header: None,
+            seen: Seen::default(),
+            ended: false,
         }
     }
-    Ok(names.into_iter().map(str::to_owned).zip(fields).collect())
-}
 
-fn entity(
-    line: csv::Line,
-    header: &Header,
-    mapping: &Mapping,
-    seen: &mut Seen,
-) -> Result<Entity, ImportError> {
-    let place = ImportPlace::Line(line.number);
-    if line.fields.len() != header.len() {
-        let (got, want) = (line.fields.len(), header.len());
-        return Err(ImportError::new(
-            place,
-            format!("{got} fields where the first line has {want}"),
-        ));
-    }
-    let mut draft = Draft::default();
-    for ((name, field), value) in header.iter().zip(line.fields) {
-        let value = value.trim();
-        match field {
-            _ if value.is_empty() => {}
-            Field::Skip => {}
-            Field::Attribute => {
-                draft.attributes.insert(name.clone(), value.into());
+    /// The next record that is not empty. A record goes on over line ends inside quotes.
+    fn record(&mut self) -> Option<Result<csv::Line, ImportError>> {
+        loop {
+            let number = self.number;
+            let bad = |why: &str| Some(Err(ImportError::new(ImportPlace::Line(number), why)));
+            let mut record = String::new();
+            let mut is_open = true;
+            while is_open {
+                let piece = match next_line(&mut self.file) {
+                    Ok(Some(piece)) => piece,
+                    Ok(None) if record.is_empty() => return None,
+                    Ok(None) => break,
+                    Err(error) => {
+                        self.ended = true;
+                        return bad(&format!("the file cannot be read on: {error}"));
+                    }
+                };
+                self.number += 1;
+                match piece {
+                    Piece::Text(text) if record.len() + text.len() <= MAX_PIECE => {
+                        record.push_str(&text);
+                        record.push('\n');
+                        is_open = record.bytes().filter(|b| *b == b'"').count() % 2 == 1;
+                    }
+                    Piece::NotUtf8 => return bad("the line is not UTF-8"),
+                    Piece::Text(_) | Piece::TooLarge => {
+                        return bad("the line has more than 16 MiB");
+                    }
+                }
             }
-            field => {
-                draft.fields.insert(*field, value.to_owned());
+            let text = if number == 1 {
+                record.as_str()
+            } else {
+                record.trim_start_matches('\u{feff}')
+            };
+            match csv::lines(text).next() {
+                None => {}
+                Some(Ok(line)) => {
+                    return Some(Ok(csv::Line {
+                        number: number + line.number - 1,
+                        ..line
+                    }));
+                }
+                Some(Err((_, why))) => return bad(why),
             }
         }
     }
-    let point = point(&mut draft, place)?;
-    draft.entity(&point, mapping, place, seen)
+
+    fn header(&mut self) -> Result<Header, ImportError> {
+        let mapping = &self.mapping.clone();
+        let line = match self.record() {
+            None => return Err(ImportError::new(ImportPlace::Line(1), "the file is empty")),
+            Some(line) => line?,
+        };
+        let place = ImportPlace::Line(line.number);
+        let names: Vec<&str> = line.fields.iter().map(|name| name.trim()).collect();
+        if let Some(missing) = mapping
+            .columns
+            .keys()
+            .find(|name| !names.contains(&name.as_str()))
+        {
+            return Err(ImportError::new(place, format!("there is no column `{missing}`")));
+        }
+        let fields =
+            assign(&names, &mapping.columns, |field| usable(field, mapping)).map_err(|(field, a, b)| {
+                ImportError::new(place, format!("columns `{a}` and `{b}` both give the {field}"))
+            })?;
+        let has = |field: Field| fields.contains(&field);
+        let half = has(Field::Lon) != has(Field::Lat);
+        let missing = match (has(Field::Code), half, has(Field::Lon)) {
+            (false, ..) => Some(Field::Code),
+            (_, true, false) => Some(Field::Lon),
+            (_, true, true) => Some(Field::Lat),
+            _ => None,
+        };
+        match missing {
+            Some(needed) => Err(ImportError::new(place, format!("no column gives the {needed}"))),
+            None => Ok(names.into_iter().map(str::to_owned).zip(fields).collect()),
+        }
+    }
+
+    fn row(&mut self, line: csv::Line) -> Result<Row, ImportError> {
+        let place = ImportPlace::Line(line.number);
+        let header = self.header.as_ref().map_or(&[][..], |header| header);
+        if line.fields.len() != header.len() {
+            let (got, want) = (line.fields.len(), header.len());
+            return Err(ImportError::new(
+                place,
+                format!("{got} fields where the first line has {want}"),
+            ));
+        }
+        let mut draft = Draft::default();
+        for ((name, field), value) in header.iter().zip(line.fields) {
+            let value = value.trim();
+            match field {
+                _ if value.is_empty() => {}
+                Field::Skip => {}
+                Field::Attribute => {
+                    draft.attributes.insert(name.clone(), value.into());
+                }
+                field => {
+                    if *field == Field::DivisionName {
+                        draft.attributes.insert(name.clone(), value.into());
+                    }
+                    draft.fields.insert(*field, value.to_owned());
+                }
+            }
+        }
+        let geometry = geometry(&mut draft, place)?;
+        let crs = self.mapping.crs.unwrap_or_default();
+        draft.row(geometry, crs, &self.mapping, place, &mut self.seen)
+    }
 }
 
-fn point(draft: &mut Draft, place: ImportPlace) -> Result<Value, ImportError> {
-    let mut needed = |field| {
-        let number = draft.number(field, place)?;
-        number.ok_or_else(|| ImportError::new(place, format!("there is no {field}")))
-    };
-    let (lon, lat) = (needed(Field::Lon)?, needed(Field::Lat)?);
-    let coordinates = match draft.number(Field::Height, place)? {
-        Some(height) => json!([lon, lat, height]),
-        None => json!([lon, lat]),
-    };
-    Ok(json!({"type": "Point", "coordinates": coordinates}))
+impl<R: BufRead> Iterator for Sheet<R> {
+    type Item = Result<Row, ImportError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        if self.header.is_none() {
+            match self.header() {
+                Ok(header) => self.header = Some(header),
+                Err(error) => {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        let line = self.record()?;
+        Some(line.and_then(|line| self.row(line)))
+    }
+}
+
+/// Fields that a column may give by its name alone.
+pub(super) fn usable(field: Field, mapping: &Mapping) -> bool {
+    match field {
+        Field::Kind => mapping.kind.is_none(),
+        Field::UnitGrid => mapping.kind == Some(EntityKind::Person),
+        _ => true,
+    }
+}
+
+/// The place of a line: well-known text, or longitude and latitude, or none when their cells are empty.
+fn geometry(
+    draft: &mut Draft,
+    place: ImportPlace,
+) -> Result<Option<Result<Geometry, GeometryError>>, ImportError> {
+    if let Some(text) = draft.fields.remove(&Field::Wkt) {
+        return Ok(Some(read_wkt(&text)));
+    }
+    let missing = |field| ImportError::new(place, format!("there is no {field}"));
+    let (lon, lat) = (draft.number(Field::Lon, place)?, draft.number(Field::Lat, place)?);
+    let height = draft.number(Field::Height, place)?;
+    match (lon, lat) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(missing(Field::Lon)),
+        (Some(_), None) => Err(missing(Field::Lat)),
+        (Some(lon), Some(lat)) => Ok(Some(Ok(Geometry::Point(Coord { lon, lat, height })))),
+    }
 }
 
 pub(super) fn bad_line((number, why): csv::BadLine) -> ImportError {
@@ -115,7 +225,8 @@ pub(super) fn bad_line((number, why): csv::BadLine) -> ImportError {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use onemap_model::{Crs, DivisionCode, EntityKind, Stratum};
+    use onemap_model::{Crs, DivisionCode, Stratum};
+    use serde_json::json;
 
     fn read(text: &str, mapping: &Mapping) -> Vec<Result<Entity, String>> {
         import_csv(text, mapping)
@@ -147,7 +258,7 @@ mod tests {
     fn a_declared_system_is_converted() {
         let text = "code,name,lon,lat\nx,西宁,101.78659284,36.62317444\n";
         let mapping = Mapping {
-            crs: Crs::Bd09,
+            crs: Some(Crs::Bd09),
             ..places()
         };
         let entity = import_csv(text, &mapping).next().unwrap().unwrap();

@@ -15,12 +15,24 @@ pub enum Field {
     Lon,
     Lat,
     Height,
+    /// Well-known text of the geometry, in place of `Lon` and `Lat`.
+    Wkt,
     Division,
+    /// The division's name; it is looked up, and kept among the attributes as well.
+    DivisionName,
+    Class,
     Stratum,
     ZMin,
     ZMax,
+    HeightDatum,
     ValidFrom,
     ValidTo,
+    /// The code it had before.
+    FormerCode,
+    /// When it got the one it has.
+    RecodedAt,
+    /// The unit grid of a person; of other kinds an attribute.
+    UnitGrid,
     Source,
     /// Not a field: kept among the attributes under its own name.
     Attribute,
@@ -31,13 +43,13 @@ pub enum Field {
 /// A text names no field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a field; fields are code, kind, name, name_en, lon, lat, height, division, stratum, z_min, z_max, valid_from, valid_to, source, attribute, skip"
+    "`{0}` is not a field; fields are code, kind, name, name_en, lon, lat, height, wkt, division, division_name, class, stratum, z_min, z_max, height_datum, valid_from, valid_to, former_code, recoded_at, unit_grid, source, attribute, skip"
 )]
 pub struct FieldError(String);
 
 /// Field, its name, and further names it goes by in files, the likelier first. Names are compared in lower
 /// case. `GLBJBSM` and `GLBJMC` are those of GB/T 47678.5, `ObjID` and `ObjName` of CJ/T 214.
-const NAMES: [(Field, &str, &[&str]); 16] = [
+const NAMES: [(Field, &str, &[&str]); 23] = [
     (
         Field::Code,
         "code",
@@ -50,6 +62,13 @@ const NAMES: [(Field, &str, &[&str]); 16] = [
             "objid",
             "adcode",
             "osm_id",
+            "公民身份号码",
+            "身份证号",
+            "统一社会信用代码",
+            "uscc",
+            "code12",
+            "code9",
+            "hydrant_id",
             "id",
         ],
     ),
@@ -60,15 +79,43 @@ const NAMES: [(Field, &str, &[&str]); 16] = [
     (Field::Lat, "lat", &["纬度", "latitude"]),
     (Field::Height, "height", &["高程", "海拔", "height_m"]),
     (
+        Field::Wkt,
+        "wkt",
+        &["geometry", "geom", "the_geom", "wkt_geom", "几何"],
+    ),
+    (
         Field::Division,
         "division",
         &["区划代码", "行政区划代码", "行政区划", "district_code"],
     ),
+    (
+        Field::DivisionName,
+        "division_name",
+        &[
+            "区划名称",
+            "行政区划名称",
+            "所在区县",
+            "所属区县",
+            "区县",
+            "district_name",
+            "district",
+            "area",
+        ],
+    ),
+    (
+        Field::Class,
+        "class",
+        &["class_code", "类别代码", "小类代码", "sxdm"],
+    ),
     (Field::Stratum, "stratum", &["层位"]),
     (Field::ZMin, "z_min", &["最低高程"]),
     (Field::ZMax, "z_max", &["最高高程"]),
+    (Field::HeightDatum, "height_datum", &["高程基准", "高程系统"]),
     (Field::ValidFrom, "valid_from", &["启用时间"]),
     (Field::ValidTo, "valid_to", &["停用时间"]),
+    (Field::FormerCode, "former_code", &["原编码", "旧编码", "原代码"]),
+    (Field::RecodedAt, "recoded_at", &["换码时间", "赋码时间"]),
+    (Field::UnitGrid, "unit_grid", &["szdywgbsm", "bgid", "单元网格"]),
     (Field::Source, "source", &["来源", "数据来源"]),
     (Field::Attribute, "attribute", &[]),
     (Field::Skip, "skip", &[]),

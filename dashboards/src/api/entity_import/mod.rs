@@ -1,0 +1,400 @@
+//! Files of entities in: the body lies in the data folder while it is read, row by row, and goes into the journal in
+//! pieces. Good rows are taken, faults are listed, what looks wrong is warned of and never corrected.
+
+mod places;
+mod shift;
+mod upload;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{RawQuery, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, body::Body};
+use bytes::Bytes;
+use onemap_model::record::Register;
+use onemap_model::scope::Permission;
+use onemap_model::{DivisionCode, Entity, EntityKind, Person, PersonPlace, Scope};
+use onemap_store::register::import::{Field, Format, ImportError, Mapping, PersonRow, Row, Thing, open};
+use onemap_store::register::middle;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::api::{act_problem, behind};
+use crate::auth::Caller;
+use crate::error::Problem;
+use crate::views::Views;
+pub use upload::sweep;
+
+use places::Places;
+use shift::Shift;
+
+/// Rows of one journal append.
+const N_PIECE: usize = 1000;
+/// Records that the pipeline may be behind before an import waits for it.
+const N_LAG: u64 = 8_000;
+/// Faults and warnings that are told one by one.
+const N_TOLD: usize = 1000;
+
+const POISON: &str = "no holder of this lock panics";
+
+/// What the request says of the file.
+struct Asked {
+    format: Format,
+    mapping: Mapping,
+    /// Lines of JSON that tell how far it is, before the answer.
+    progress: bool,
+}
+
+/// Takes a file of entities or persons: `name` or `format` says what it is, `kind`, `crs`, `source`, `division`, `layer`
+/// and any number of `map=column=field` how to read it.
+pub(crate) async fn post(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Result<Response, Problem> {
+    let scope = caller.require(Permission::Register)?.clone();
+    let asked = asked(query.as_deref().unwrap_or_default())?;
+    let upload = upload::take(&views.dir, request.into_body()).await?;
+    let progress = asked.progress;
+    let (rows, inbox) = mpsc::channel(2);
+    let reading = tokio::task::spawn_blocking(move || {
+        let Asked { format, mapping, .. } = asked;
+        let mut piece = Vec::with_capacity(N_PIECE);
+        match open(upload.path(), format, &mapping) {
+            Err(error) => piece.push(Err(error)),
+            Ok(all) => {
+                for row in all {
+                    piece.push(row);
+                    if piece.len() == N_PIECE {
+                        let full = std::mem::replace(&mut piece, Vec::with_capacity(N_PIECE));
+                        if rows.blocking_send(full).is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+        // Nobody waits for the rest when the other side has failed.
+        let _ = rows.blocking_send(piece);
+    });
+    let import = Import::new(views, scope);
+    if !progress {
+        let done = import.run(inbox, None).await?;
+        reading.await.map_err(|e| Problem::internal(&e))?;
+        return done.answer().map(IntoResponse::into_response);
+    }
+    let (lines, told) = mpsc::channel::<Result<Bytes, std::convert::Infallible>>(16);
+    tokio::spawn(async move {
+        let last = match import.run(inbox, Some(&lines)).await {
+            Ok(done) => done.json(),
+            Err(problem) => json!({"error": problem.detail()}),
+        };
+        // Whoever asked may have gone; what was taken stays.
+        let _ = lines.send(Ok(line(&last))).await;
+    });
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((kind, Body::from_stream(ReceiverStream::new(told))).into_response())
+}
+
+fn line(value: &Value) -> Bytes {
+    format!("{value}\n").into()
+}
+
+fn asked(query: &str) -> Result<Asked, Problem> {
+    let bad = |message: String| Problem::bad_request("bad_parameter", message);
+    let mut mapping = Mapping::default();
+    let (mut format, mut named, mut progress) = (None, None, false);
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*key {
+            "format" => format = Some(value.parse::<Format>().map_err(bad)?),
+            "name" => named = Some(value.into_owned()),
+            "kind" => {
+                let kind = serde_json::from_value::<EntityKind>(Value::from(&*value));
+                mapping.kind = Some(kind.map_err(|_| bad(format!("kind={value}: not a kind of entity")))?);
+            }
+            "crs" => mapping.crs = Some(value.parse().map_err(|e| bad(format!("crs: {e}")))?),
+            "source" => mapping.source = value.into_owned(),
+            "layer" => mapping.layer = Some(value.into_owned()),
+            "division" => {
+                let division = DivisionCode::new(&value).map_err(|e| bad(format!("division: {e}")))?;
+                mapping.division = Some(division);
+            }
+            "map" => {
+                let (column, field) = value
+                    .rsplit_once('=')
+                    .ok_or_else(|| bad(format!("map={value}: column=field is wanted")))?;
+                let field = field.parse::<Field>().map_err(|e| bad(format!("map: {e}")))?;
+                mapping.columns.insert(column.to_owned(), field);
+            }
+            "progress" => progress = &*value == "true",
+            other => return Err(bad(format!("unknown parameter `{other}`"))),
+        }
+    }
+    let by_name = named.as_deref().and_then(Format::of_name);
+    let format = format.or(by_name).ok_or_else(|| {
+        let known = "name ends in .geojson, .json, .geojsonl, .ndjson, .csv or .gpkg, perhaps with .gz";
+        bad(format!(
+            "format says what the file is, where its name does not: {known}"
+        ))
+    })?;
+    Ok(Asked {
+        format,
+        mapping,
+        progress,
+    })
+}
+
+/// An import on its way.
+struct Import {
+    views: Arc<Views>,
+    scope: Scope,
+    places: Places,
+    shift: Shift,
+    done: Done,
+    /// Divisions with an area in the register, as far as looked at.
+    drawn: BTreeMap<DivisionCode, bool>,
+}
+
+/// What became of it so far.
+#[derive(Default)]
+struct Done {
+    n_imported: u64,
+    n_refused: u64,
+    position: u64,
+    errors: Vec<Value>,
+    warnings: Vec<Value>,
+    n_warnings: u64,
+}
+
+impl Done {
+    fn refuse(&mut self, at: &str, message: &str) {
+        self.n_refused += 1;
+        if self.errors.len() < N_TOLD {
+            self.errors.push(json!({"at": at, "message": message}));
+        }
+    }
+    fn warn(&mut self, code: &str, at: &str, message: &str) {
+        self.n_warnings += 1;
+        if self.warnings.len() < N_TOLD {
+            self.warnings
+                .push(json!({"code": code, "at": at, "message": message}));
+        }
+    }
+    fn json(&self) -> Value {
+        json!({
+            "imported": self.n_imported, "refused": self.n_refused, "position": self.position,
+            "errors": self.errors, "errors_left_off": self.n_refused - self.errors.len() as u64,
+            "warnings": self.warnings, "warnings_left_off": self.n_warnings - self.warnings.len() as u64,
+        })
+    }
+    fn answer(self) -> Result<(StatusCode, Json<Value>), Problem> {
+        if self.n_imported == 0 && self.n_refused > 0 {
+            let detail = format!("none of {} rows could be taken", self.n_refused);
+            return Err(Problem::unprocessable("bad_entities", detail, self.errors.into()));
+        }
+        Ok((StatusCode::CREATED, Json(self.json())))
+    }
+}
+
+type Lines = mpsc::Sender<Result<Bytes, std::convert::Infallible>>;
+
+impl Import {
+    fn new(views: Arc<Views>, scope: Scope) -> Self {
+        let (places, shift) = {
+            let register = views.register.read().expect(POISON);
+            (Places::of(&register.view), Shift::default())
+        };
+        Self {
+            views,
+            scope,
+            places,
+            shift,
+            done: Done::default(),
+            drawn: BTreeMap::new(),
+        }
+    }
+
+    async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Vec<Result<Row, ImportError>>>,
+        lines: Option<&Lines>,
+    ) -> Result<Done, Problem> {
+        while let Some(piece) = inbox.recv().await {
+            let changes = self.changes(piece)?;
+            if !changes.is_empty() {
+                self.caught_up().await;
+                let n = changes.len() as u64;
+                let recorded = self
+                    .views
+                    .acts
+                    .record_register(&self.scope, self.views.now(), changes)
+                    .await;
+                self.done.position = recorded.map_err(act_problem)?;
+                self.done.n_imported += n;
+            }
+            if let Some(lines) = lines {
+                let so_far = json!({"imported": self.done.n_imported, "refused": self.done.n_refused});
+                // Whoever asked may have gone; the import goes on to its end.
+                let _ = lines.send(Ok(line(&so_far))).await;
+            }
+        }
+        for message in self.shift.found() {
+            self.done.warn("shifted", "file", &message);
+        }
+        if self.done.position > 0 {
+            self.views.applied_whenever(self.done.position).await;
+        }
+        Ok(self.done)
+    }
+
+    /// Live data comes first: an import waits while the pipeline is behind.
+    async fn caught_up(&self) {
+        loop {
+            let durable = self.views.log.status().durable;
+            if durable.saturating_sub(self.views.progress.borrow().applied) <= N_LAG {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn changes(&mut self, piece: Vec<Result<Row, ImportError>>) -> Result<Vec<Register>, Problem> {
+        let mut changes = Vec::with_capacity(piece.len());
+        for row in piece {
+            let Row {
+                place,
+                thing,
+                division_name,
+            } = match row {
+                Ok(row) => row,
+                Err(error) => {
+                    self.done.refuse(&error.place.to_string(), &error.message);
+                    continue;
+                }
+            };
+            let at = place.to_string();
+            let named = division_name.as_deref().and_then(|name| self.places.find(name));
+            let outside = |division: Option<&DivisionCode>| {
+                self.scope.division.is_some() && !self.scope.covers(division)
+            };
+            match thing {
+                Thing::Entity(mut entity) => {
+                    entity.division = entity.division.take().or(named.clone());
+                    if outside(entity.division.as_ref()) {
+                        let message =
+                            format!("entity `{}` is not stated to lie in your division", entity.code);
+                        self.done.refuse(&at, &message);
+                        continue;
+                    }
+                    self.look(&entity, &at, division_name.as_deref());
+                    changes.push(Register::Entity { entity });
+                }
+                Thing::Person(mut row) => {
+                    row.division = row.division.take().or(named.clone());
+                    if outside(row.division.as_ref()) {
+                        self.done
+                            .refuse(&at, "the person is not stated to be in your division");
+                        continue;
+                    }
+                    let person = person(&self.views, &row).map_err(|e| Problem::internal(&e))?;
+                    changes.push(Register::Person {
+                        person: Box::new(person),
+                    });
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Whether an entity lies where it says, and what is known of it already lies where it lies.
+    fn look(&mut self, entity: &Entity, at: &str, name: Option<&str>) {
+        if entity.kind == EntityKind::Division {
+            // A division is compared with itself only.
+            if let Some(middle) = self.shift.wants().then(|| middle(entity)).flatten() {
+                let register = self.views.register.read().expect(POISON);
+                self.shift.compare(&register.view, entity, &middle);
+            }
+            return;
+        }
+        let stated = entity.division.clone();
+        if !(self.shift.wants() || stated.is_some()) || entity.geometry.is_null() {
+            return;
+        }
+        let Some(middle) = middle(entity) else { return };
+        let register = self.views.register.read().expect(POISON);
+        if self.shift.wants() {
+            self.shift.compare(&register.view, entity, &middle);
+        }
+        let Some(stated) = stated else { return };
+        let is_drawn = *self.drawn.entry(stated.clone()).or_insert_with(|| {
+            let area = register.view.entities.get(&EntityKind::Division, stated.as_str());
+            area.is_some_and(|area| !area.geometry.is_null())
+        });
+        let inside = |position: &onemap_model::Position| {
+            register
+                .city
+                .divisions_at(position)
+                .iter()
+                .any(|code| stated.covers(code))
+        };
+        if !is_drawn || inside(&middle) {
+            return;
+        }
+        self.shift.outside(&middle, inside);
+        let here = register.city.divisions_at(&middle);
+        drop(register);
+        let called = name.map_or_else(String::new, |name| format!(" ({name})"));
+        let there = match here.first() {
+            Some(code) => format!("it lies in {code}"),
+            None => "it lies in no division that is known".to_owned(),
+        };
+        let message = format!(
+            "`{}` is outside the division it names, {stated}{called}: {there}",
+            entity.code
+        );
+        self.done.warn("outside_division", at, &message);
+    }
+}
+
+/// What is kept of a person.
+pub(crate) fn person(
+    views: &Views,
+    row: &PersonRow,
+) -> Result<Person, onemap_store::persons::PersonKeyError> {
+    let place = match (&row.unit_grid, &row.position) {
+        (Some(grid), _) => Some(PersonPlace::unit_grid(grid)),
+        (None, Some(position)) => Some(PersonPlace::cell_of(position)),
+        (None, None) => None,
+    };
+    let grid_division = row
+        .unit_grid
+        .as_ref()
+        .and_then(|grid| DivisionCode::new(grid.community()).ok());
+    let division = row.division.clone().or(grid_division).or_else(|| {
+        let register = views.register.read().expect(POISON);
+        register
+            .city
+            .divisions_at(row.position.as_ref()?)
+            .into_iter()
+            .next()
+    });
+    // No finer than a community.
+    let division = division.filter(|code| code.as_str().len() <= 12);
+    Ok(Person {
+        pseudonym: views.persons.pseudonym(&row.number)?,
+        last_four: row.number.last_four().to_owned(),
+        division,
+        place,
+        source: row.source.clone(),
+    })
+}
+
+/// Waits until what a change says is known.
+pub(crate) async fn applied(views: &Views, position: u64) -> Result<(), Problem> {
+    views.applied(position).await.map_err(behind)
+}

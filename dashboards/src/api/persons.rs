@@ -1,0 +1,166 @@
+//! Persons: who stands behind a citizen number, asked with a purpose that is kept. The number comes in, is turned into
+//! its pseudonym and goes no further; no other query shows persons.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use onemap_model::code::{CitizenNumber, UnitGrid};
+use onemap_model::record::Register;
+use onemap_model::scope::Permission;
+use onemap_model::{DivisionCode, Position, Verb};
+use onemap_store::register::import::PersonRow;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::api::act_problem;
+use crate::api::entity_import::{applied, person};
+use crate::auth::Caller;
+use crate::error::Problem;
+use crate::request::{Body, Params};
+use crate::views::Views;
+
+/// Acts of one page.
+const N_PAGE: usize = 1000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Posted {
+    number: String,
+    #[serde(default)]
+    position: Option<Position>,
+    #[serde(default)]
+    unit_grid: Option<String>,
+    #[serde(default)]
+    division: Option<DivisionCode>,
+    #[serde(default)]
+    source: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Question {
+    number: String,
+    purpose: String,
+}
+
+/// 18 characters, or 15 digits of before 1999.
+fn number(text: &str) -> Result<CitizenNumber, Problem> {
+    let read = match text.trim().chars().count() {
+        15 => CitizenNumber::from_15(text),
+        _ => CitizenNumber::parse(text),
+    };
+    // What is said of a wrong number does not repeat it.
+    read.map_err(|error| Problem::unprocessable("bad_number", error.to_string(), json!([])))
+}
+
+/// Makes a person known.
+pub(crate) async fn post(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Body(posted): Body<Posted>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let scope = caller.require(Permission::Register)?;
+    let unit_grid = posted.unit_grid.as_deref().map(UnitGrid::parse).transpose();
+    let row = PersonRow {
+        number: number(&posted.number)?,
+        position: posted.position,
+        unit_grid: unit_grid
+            .map_err(|error| Problem::unprocessable("bad_unit_grid", error.to_string(), json!([])))?,
+        division: posted.division,
+        source: posted.source,
+    };
+    let person = person(&views, &row).map_err(|e| Problem::internal(&e))?;
+    if scope.division.is_some() && !scope.covers(person.division.as_ref()) {
+        return Err(Problem::forbidden(
+            "the person is not stated to be in your division",
+        ));
+    }
+    let answer = json!({"pseudonym": person.pseudonym, "last_four": person.last_four});
+    let change = Register::Person {
+        person: Box::new(person),
+    };
+    let recorded = views.acts.record_register(scope, views.now(), vec![change]).await;
+    applied(&views, recorded.map_err(act_problem)?).await?;
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// What is known of the person with a number. The question is in the journal before it is answered, also when nobody
+/// is known or the person is in another division.
+pub(crate) async fn resolve(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Body(question): Body<Question>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::Persons)?;
+    if question.purpose.trim().is_empty() {
+        return Err(Problem::bad_request(
+            "bad_purpose",
+            "purpose says what the person is looked up for",
+        ));
+    }
+    let number = number(&question.number)?;
+    let pseudonym = views
+        .persons
+        .pseudonym(&number)
+        .map_err(|e| Problem::internal(&e))?;
+    let reader = views.ledger.clone();
+    let found = tokio::task::spawn_blocking(move || reader.person(&pseudonym))
+        .await
+        .map_err(|e| Problem::internal(&e))?
+        .map_err(|e| Problem::internal(&e))?;
+    let found = found.filter(|(person, _)| scope.covers(person.division.as_ref()));
+    let act = Verb::ResolvePerson {
+        pseudonym,
+        purpose: question.purpose,
+        found: found.is_some(),
+    };
+    let recorded = views.acts.record_act(scope, views.now(), act).await;
+    let position = recorded.map_err(act_problem)?;
+    let Some((person, since)) = found else {
+        return Err(Problem::not_found(
+            "unknown_person",
+            "no person with this number is known",
+        ));
+    };
+    let mut answer = serde_json::to_value(&person).map_err(|e| Problem::internal(&e))?;
+    answer["since"] = json!(since);
+    answer["number"] = number.masked().into();
+    answer["audit"] = position.into();
+    if let Some(bounds) = person.place.as_ref().and_then(|place| place.bounds()) {
+        answer["bbox"] = json!(bounds);
+    }
+    Ok(Json(answer))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Page {
+    #[serde(default)]
+    after: u64,
+}
+
+/// Who asked for whom, and why; for who audits.
+pub(crate) async fn resolutions(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Params(page): Params<Page>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.require(Permission::Audit)?;
+    let reader = views.ledger.clone();
+    let acts = tokio::task::spawn_blocking(move || reader.resolutions(page.after, N_PAGE))
+        .await
+        .map_err(|e| Problem::internal(&e))?
+        .map_err(|e| Problem::internal(&e))?;
+    let next = (acts.len() == N_PAGE)
+        .then(|| acts.last().map(|act| act.position))
+        .flatten();
+    let seen = acts
+        .into_iter()
+        .filter(|act| scope.covers(act.act.by.division.as_ref()));
+    let items: Vec<Value> = seen
+        .map(|act| json!({"position": act.position, "act": act.act}))
+        .collect();
+    Ok(Json(json!({"items": items, "next": next})))
+}
