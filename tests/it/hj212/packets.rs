@@ -88,6 +88,52 @@ fn packets_that_never_came_are_told_and_those_that_did_are_read() {
 }
 
 #[test]
+fn sets_that_a_kill_left_half_go_on_and_those_that_do_not_are_told_with_what_came_before_it() {
+    let (_folder, mut server) = server("");
+    let dir = server.dir.clone();
+    register(&server, MN);
+    let mut station = Station::connect(&server);
+    let sent = |station: &mut Station, at: Timestamp, number: u32, of: u32, cp: &str| {
+        station.send(&packet(at, number, of, cp));
+        assert_eq!(station.next().cn(), "9014");
+    };
+    // Half of one set that goes on, half of one that does not, and a whole one whose packet comes again.
+    sent(&mut station, hour(3), 3, 3, "a34004-Avg=31");
+    sent(&mut station, hour(3), 1, 3, "a34002-Avg=32");
+    sent(&mut station, hour(2), 2, 4, "a34004-Avg=21");
+    sent(&mut station, hour(4), 1, 2, "a34004-Avg=41");
+    sent(&mut station, hour(4), 2, 2, "a34002-Avg=42");
+    server.process.kill();
+    server = Server::start_in(&dir);
+    let mut station = Station::connect(&server);
+    sent(&mut station, hour(3), 2, 3, "a21026-Avg=33");
+    sent(&mut station, hour(4), 2, 2, "a34002-Avg=42");
+    sent(&mut station, hour(2), 4, 4, "a34002-Avg=22");
+    let limit = LIMIT + std::time::Duration::from_secs(40);
+    let told = wait_for("the set that is not whole", limit, || {
+        Some(incomplete(&server)).filter(|told| !told.is_empty())
+    });
+    let details: Vec<_> = told
+        .iter()
+        .map(|entry| entry["detail"].as_str().unwrap())
+        .collect();
+    assert_eq!(details.len(), 1, "{details:?}");
+    assert!(
+        details[0].contains("of 4 packets of CN 2061") && details[0].ends_with("came 2, 4; missing 1, 3"),
+        "{details:?}"
+    );
+    // The bytes of both runs are there.
+    assert_eq!(told[0]["frames"].as_array().unwrap().len(), 2, "{told:?}");
+    // It was told: the next start does not tell it again, nor one of what was whole.
+    server.process.kill();
+    server = Server::start_in(&dir);
+    let mut station = Station::connect(&server);
+    sent(&mut station, hour(1), 1, 1, "a34004-Avg=11");
+    server.caught_up();
+    assert_eq!(incomplete(&server).len(), 1);
+}
+
+#[test]
 fn a_station_that_asks_for_the_time_has_its_clock_set_once() {
     let (_folder, server) = server("");
     register(&server, MN);

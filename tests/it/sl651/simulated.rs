@@ -59,8 +59,19 @@ fn datagrams_in_packets_of_mode_m3_and_every_command() {
     let (status, problem) = server.request("PUT", "/api/v1/profiles/river", Some(profile));
     assert!((200..300).contains(&status), "{problem}");
     register(&server, "river");
-    let simulated = simulate(&server, &["--udp", "--mode", "m3", "--packet-bytes", "16"]);
-    heard(&server);
+    takes_every_command(&server, &["--udp", "--mode", "m3", "--packet-bytes", "16"]);
+}
+
+#[test]
+fn a_station_that_writes_text_takes_every_command() {
+    let (_folder, server) = server("");
+    takes_every_command(&server, &["--encoding", "ascii", "--packet-bytes", "64"]);
+}
+
+/// A simulated station with these arguments executes each command there is, and goes on with its new password.
+fn takes_every_command(server: &Server, more: &[&str]) {
+    let simulated = simulate(server, more);
+    heard(server);
     let hour = now().ms() - now().ms() % 3_600_000;
     let hour = Timestamp::from_ms(hour - 3_600_000);
     let period = |element: &str| json!({"element": element, "from": hour, "to": hour});
@@ -95,14 +106,14 @@ fn datagrams_in_packets_of_mode_m3_and_every_command() {
         ("read_clock", json!({})),
         ("set_password", json!({"password": "ABCD"})),
     ] {
-        let id = order(&server, method, &params, &json!({}));
-        let done = is(&server, id, "executed");
+        let id = order(server, method, &params, &json!({}));
+        let done = is(server, id, "executed");
         if method == "read_run" {
             assert_eq!(done["result"]["items"][2]["meaning"], "10.500", "{done}");
         }
     }
     // It goes on with its new password, and has said nothing that was not understood.
-    goes_on(&server, 20, LIMIT);
+    goes_on(server, 20, LIMIT);
     let did = stop(simulated);
     assert_eq!(
         (&did["requests_refused"], &did["bad_frames_of_the_centre"]),
@@ -114,7 +125,7 @@ fn datagrams_in_packets_of_mode_m3_and_every_command() {
         "{did}"
     );
     let refused = server.get("/api/v1/quarantine?limit=100")["items"].clone();
-    assert_eq!(reasons(&server), [""; 0], "{refused:#}");
+    assert_eq!(reasons(server), [""; 0], "{refused:#}");
 }
 
 #[test]
