@@ -10,14 +10,16 @@ use super::{CodeError, digit, plain};
 
 const KIND: &str = "social credit code";
 const ALPHABET: &[u8; 31] = b"0123456789ABCDEFGHJKLMNPQRTUWXY";
+/// Registration authorities whose sign is a letter (GB 32100-2015, table 1).
+const AUTHORITIES: [char; 3] = ['A', 'N', 'Y'];
 const WEIGHTS: [u32; 17] = [1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 28];
 const INNER_WEIGHTS: [u32; 8] = [3, 7, 9, 10, 5, 8, 4, 2];
 
 /// A unified social credit code 统一社会信用代码: authority, kind, division (6), organisation code (9), check.
 ///
-/// Invariant: 18 characters, the first eight digits, all of GB 32100's alphabet (no I, O, S, V, Z), the last the
-/// check character (weights 3^i modulo 31). What begins with a letter (authorities A, N, Y) is refused, as
-/// python-stdnum does. The division need not be a current one.
+/// Invariant: 18 characters of GB 32100's alphabet (no I, O, S, V, Z), the first a digit or one of the authorities A
+/// (military), N (agriculture) and Y (others), the next seven digits, the last the check character (weights 3^i modulo
+/// 31). The division need not be a current one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CreditCode(Arc<str>);
@@ -61,7 +63,9 @@ impl CreditCode {
         for (i, c) in code.chars().enumerate() {
             let place = ALPHABET.iter().position(|known| char::from(*known) == c);
             match place {
-                Some(value) if i >= 8 || value < 10 => values[i] = value as u32,
+                Some(value) if i >= 8 || value < 10 || (i == 0 && AUTHORITIES.contains(&c)) => {
+                    values[i] = value as u32;
+                }
                 _ => {
                     return Err(CodeError::Character {
                         kind: KIND,

@@ -62,6 +62,10 @@ fn credit_codes_are_read_as_people_write_them() {
         assert_eq!((code.as_str(), code.division()), ("91350100M000100Y43", "350100"));
         assert_eq!(code.organisation_check(), OrganisationCheck::Fits);
     }
+    // Cooperatives of villages, others, the military.
+    for text in ["N2630102MF1234567Y", "Y1630100000000001T", "A1110000000000001G"] {
+        assert_eq!(CreditCode::parse(text).unwrap().as_str(), text);
+    }
     assert_eq!(
         CreditCode::parse("91110000600037341L")
             .unwrap()
@@ -78,8 +82,8 @@ fn credit_codes_are_read_as_people_write_them() {
             "character 9 of a social credit code cannot be `I`",
         ),
         (
-            "N1350100M000100Y43",
-            "character 1 of a social credit code cannot be `N`",
+            "B1350100M000100Y43",
+            "character 1 of a social credit code cannot be `B`",
         ),
         ("9135010M000100Y43", "has 18 characters, not 17"),
         ("91350100M000100Y44", "is `4`, its other characters give `3`"),
