@@ -141,7 +141,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/api/v1/entities", post(entities::post))
         .route("/api/v1/entities/batch", post(entities::batch))
         .route(
-            limits::SPOOLED,
+            "/api/v1/entities/import",
             post(entity_import::post).layer(DefaultBodyLimit::disable()),
         )
         .route("/api/v1/persons", sized(post(persons::post), SMALL_BODY))

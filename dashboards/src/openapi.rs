@@ -823,6 +823,7 @@ mod tests {
             .collect();
         let described: std::collections::BTreeSet<&str> = operations().map(|o| o.1).collect();
         assert_eq!(routed, described);
+        assert!(routed.contains(crate::limits::SPOOLED));
         assert_eq!(build()["openapi"], "3.1.0");
     }
 }

@@ -126,13 +126,23 @@ impl Door {
             }
         }
         if json {
-            let mut said = json!({"imported": count("imported"), "refused": count("refused")});
+            let mut said = json!({
+                "imported": count("imported"), "replaced": count("replaced"), "refused": count("refused"),
+            });
             for key in ["errors", "warnings"] {
                 said[key] = done[key].clone();
             }
             crate::say!("{said}");
         } else {
-            crate::say!("{} imported, {} refused", count("imported"), count("refused"));
+            let replaced = match count("replaced") {
+                0 => String::new(),
+                n => format!(" ({n} in place of what had their kind and code)"),
+            };
+            crate::say!(
+                "{} imported{replaced}, {} refused",
+                count("imported"),
+                count("refused")
+            );
         }
         Ok(match count("refused") {
             0 => ExitCode::SUCCESS,

@@ -422,6 +422,16 @@ fn unpacked(path: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The cells of a line of CSV; commas between quotation marks belong to a cell.
+fn cells(line: &str) -> Vec<&str> {
+    let mut is_quoted = false;
+    line.split(|c| {
+        is_quoted ^= c == '"';
+        c == ',' && !is_quoted
+    })
+    .collect()
+}
+
 #[test]
 fn xining_lies_where_it_lies() {
     let Some(districts) = shared("data/xining-admin/districts_wgs84.geojson") else {
@@ -435,11 +445,7 @@ fn xining_lies_where_it_lies() {
     assert_eq!(n, 7);
     // Every place whose district the list names by polygon is found in that district.
     let places = std::fs::read_to_string(shared("data/xining-places/places.csv").unwrap()).unwrap();
-    let rows: Vec<Vec<&str>> = places
-        .lines()
-        .skip(1)
-        .map(|line| line.split(',').collect())
-        .collect();
+    let rows: Vec<Vec<&str>> = places.lines().skip(1).map(cells).collect();
     let n = import(&server, rows.iter().map(|row| {
         let at = [row[5].parse::<f64>().unwrap(), row[6].parse::<f64>().unwrap()];
         json!({"type": "Feature", "geometry": {"type": "Point", "coordinates": at}, "properties": {"code": row[0], "kind": "place", "name": row[1]}})

@@ -295,6 +295,11 @@ impl Entities {
             .map(|((kind, code), packed)| packed.entity(kind, code))
     }
 
+    /// Whether there is an entity of this kind and code.
+    pub fn contains(&self, kind: &EntityKind, code: &EntityCode) -> bool {
+        self.all.contains_key(&(kind.clone(), code.clone()))
+    }
+
     /// The codes of one kind, in order.
     pub fn codes(&self, kind: &EntityKind) -> impl Iterator<Item = &EntityCode> {
         let from = (kind.clone(), EntityCode::from(""));

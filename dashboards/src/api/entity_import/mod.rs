@@ -164,6 +164,8 @@ struct Import {
 #[derive(Default)]
 struct Done {
     n_imported: u64,
+    /// Of them those whose kind and code were known before.
+    n_replaced: u64,
     n_refused: u64,
     position: u64,
     errors: Vec<Value>,
@@ -187,7 +189,8 @@ impl Done {
     }
     fn json(&self) -> Value {
         json!({
-            "imported": self.n_imported, "refused": self.n_refused, "position": self.position,
+            "imported": self.n_imported, "replaced": self.n_replaced, "refused": self.n_refused,
+            "position": self.position,
             "errors": self.errors, "errors_left_off": self.n_refused - self.errors.len() as u64,
             "warnings": self.warnings, "warnings_left_off": self.n_warnings - self.warnings.len() as u64,
         })
@@ -227,6 +230,7 @@ impl Import {
         while let Some(piece) = inbox.recv().await {
             let changes = self.changes(piece)?;
             if !changes.is_empty() {
+                let n_replaced = self.n_known(&changes);
                 self.caught_up().await;
                 let n = changes.len() as u64;
                 let recorded = self
@@ -236,6 +240,7 @@ impl Import {
                     .await;
                 self.done.position = recorded.map_err(act_problem)?;
                 self.done.n_imported += n;
+                self.done.n_replaced += n_replaced;
             }
             if let Some(lines) = lines {
                 let so_far = json!({"imported": self.done.n_imported, "refused": self.done.n_refused});
@@ -250,6 +255,17 @@ impl Import {
             self.views.applied_whenever(self.done.position).await;
         }
         Ok(self.done)
+    }
+
+    /// How many of these entities take the place of one that is known. A code of another source that happens to be the
+    /// same is seen by it.
+    fn n_known(&self, changes: &[Register]) -> u64 {
+        let register = self.views.register.read().expect(POISON);
+        let known = changes.iter().filter(|change| match change {
+            Register::Entity { entity } => register.view.entities.contains(&entity.kind, &entity.code),
+            _ => false,
+        });
+        known.count() as u64
     }
 
     /// Live data comes first: an import waits while the pipeline is behind.

@@ -85,7 +85,7 @@ impl Shift {
                 .into_iter()
                 .flat_map(|crs| [explained(crs, false), explained(crs, true)]);
             let best = tried.flatten().min_by(|a, b| a.0.total_cmp(&b.0));
-            if let Some((rest, crs, back)) = best.filter(|(rest, ..)| *rest < plain / 3.0) {
+            if let Some((rest, crs, back)) = best.filter(|(rest, ..)| *rest < plain / 6.0) {
                 let n = self.pairs.len();
                 let what = match back {
                     false => format!(
