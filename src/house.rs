@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
-use onemap_dashboards::Changes;
 use onemap_dashboards::auth::Keys;
 use onemap_dashboards::views::{Folders, Imports, LoadedRules, Progress, Register, Seen, Views};
+use onemap_dashboards::{Changes, NewestFrames};
 use onemap_ingest::admit::{Watch, cadence_s};
 use onemap_ingest::downlink::{Book, Desk, KEY_FILE, Sealer};
 use onemap_ingest::fanout::Fanout;
@@ -375,6 +375,7 @@ fn assemble(
         dir: dir.to_owned(),
         history,
         latest,
+        frames: NewestFrames::default(),
         changes: Changes::default(),
         gaps,
         attributes,

@@ -7,6 +7,7 @@ mod api;
 pub mod auth;
 mod changes;
 mod error;
+mod frames;
 pub mod geocoding;
 pub mod keeping;
 pub mod limits;
@@ -34,6 +35,7 @@ pub use api::entity_import::sweep;
 pub use api::map::tiles::Tiles;
 pub use api::standards::hours_of;
 pub use changes::Changes;
+pub use frames::NewestFrames;
 use limits::{Bounds, Gauges, Limits};
 pub use push::live::{Hub, pump};
 use views::Views;
@@ -69,6 +71,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
             get(hydrology::show).put(hydrology::put).delete(hydrology::delete),
         )
         .route("/api/v1/hydrology/import", post(hydrology::import))
+        .route("/api/v1/devices/{id}/frames", get(devices::frames::show))
         .route("/api/v1/devices/{id}", get(devices::show).patch(change::patch))
         .route(
             "/api/v1/devices/{id}/token",

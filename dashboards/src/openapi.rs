@@ -644,6 +644,13 @@ const OPERATIONS: &[Operation] = &[
     ),
     Operation(
         "get",
+        "/api/v1/devices/{id}/frames",
+        "The newest frames of a field station (HJ 212, SL 651, GB/T 26875.3) since the server started, spelt out, newest first; passwords only for who may register devices.",
+        &["limit"],
+        &[200, 400, 403, 404],
+    ),
+    Operation(
+        "get",
         "/api/v1/entities/{code}",
         "One entity, also by a code that it had before.",
         &[],

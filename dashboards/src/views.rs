@@ -169,6 +169,8 @@ pub struct Views {
     pub dir: PathBuf,
     /// Keys of stations that encrypt.
     pub station_keys: StationKeys,
+    /// Where the newest frames of field stations stand.
+    pub frames: crate::frames::NewestFrames,
     /// Newest value of every series.
     pub latest: Arc<Latest>,
     /// How often what was there of each series has changed.

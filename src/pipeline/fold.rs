@@ -230,6 +230,9 @@ impl Fold<'_> {
             self.refuse(position, 0, frame, Refusal::UnknownDevice, "");
             return Ok(());
         };
+        if matches!(frame.source, Source::Hj212 | Source::Sl651 | Source::Gbt26875) {
+            self.views.frames.note(&device.id, position);
+        }
         match frame.source {
             Source::Hj212 => return self.hj212(position, frame, &device),
             Source::Sl651 => return self.sl651(position, frame, &device),

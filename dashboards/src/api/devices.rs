@@ -1,6 +1,7 @@
 //! Devices, profiles, quantities.
 
 pub(crate) mod change;
+pub(crate) mod frames;
 pub(crate) mod import;
 pub(crate) mod provisioning;
 

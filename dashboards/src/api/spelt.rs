@@ -1,7 +1,8 @@
-//! Quarantined bytes of field protocols spelt out, as `onemap decode` prints them.
+//! Bytes of field protocols spelt out, as `onemap decode` prints them: of the quarantine and of live stations.
 
 use std::collections::BTreeMap;
 
+use onemap_model::Timestamp;
 use onemap_store::ledger::Quarantined;
 use onemap_wire::Profile;
 use onemap_wire::hj212::Key;
@@ -27,9 +28,22 @@ impl Spelling {
             shown["frames"] = Value::Null;
             return;
         }
-        let profile = self.profile(views, &row.entry.device);
-        let keys = views.station_keys.of(&row.entry.device).to_vec();
-        shown["frames"] = frames(protocol, row, profile, keys);
+        let entry = &row.entry;
+        shown["frames"] = self.frames(views, protocol, &entry.device, entry.at, &entry.payload);
+    }
+
+    /// The bytes of a device's frames line by line, with its profile and keys of now.
+    pub(crate) fn frames(
+        &mut self,
+        views: &Views,
+        protocol: Protocol,
+        device: &str,
+        at: Timestamp,
+        payload: &[u8],
+    ) -> Value {
+        let profile = self.profile(views, device);
+        let keys = views.station_keys.of(device).to_vec();
+        frames(protocol, at, payload, profile, keys)
     }
 
     /// The device's profile; without one, or with one that cannot be read, the dictionary speaks.
@@ -44,41 +58,27 @@ impl Spelling {
     }
 }
 
-fn frames(protocol: Protocol, row: &Quarantined, profile: Option<Profile>, keys: Vec<Key>) -> Value {
+fn frames(
+    protocol: Protocol,
+    at: Timestamp,
+    payload: &[u8],
+    profile: Option<Profile>,
+    keys: Vec<Key>,
+) -> Value {
     let given = Given {
         profile,
         keys,
-        ..Given::at(row.entry.at)
+        ..Given::at(at)
     };
-    json!(spell(protocol, &row.entry.payload, given))
+    json!(spell(protocol, payload, given))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use onemap_model::{Refusal, Source, Timestamp};
-    use onemap_store::ledger::QuarantineEntry;
+    use onemap_model::Source;
 
     use super::*;
-
-    fn row(source: Source, payload: &[u8]) -> Quarantined {
-        Quarantined {
-            id: 1,
-            entry: QuarantineEntry {
-                position: 7,
-                ordinal: 0,
-                at: Timestamp::from_ms(0),
-                reason: Refusal::WrongShape,
-                source,
-                device: String::new(),
-                peer: String::new(),
-                topic: String::new(),
-                detail: String::new(),
-                payload: payload.to_vec(),
-            },
-            settlement: None,
-        }
-    }
 
     #[test]
     fn a_bad_frame_says_what_and_where_and_a_good_one_beside_it_is_read() {
@@ -89,8 +89,8 @@ mod tests {
         let good = onemap_wire::hj212::encode(&segment).unwrap();
         let mut bad = good.clone();
         bad[20] ^= 1;
-        let entry = row(Source::Hj212, &[bad.clone(), good].concat());
-        let frames = frames(Protocol::Hj212, &entry, None, Vec::new());
+        let both = [bad.clone(), good].concat();
+        let frames = frames(Protocol::Hj212, Timestamp::from_ms(0), &both, None, Vec::new());
         assert_eq!(frames[0]["error"], "crc_mismatch");
         assert_eq!(frames[0]["at"], bad.len() - 6);
         assert_eq!(frames[1]["frame"]["mn"], "A");

@@ -5,6 +5,7 @@ mod downlink;
 mod forward;
 mod guesses;
 mod intake;
+mod live;
 mod neighbours;
 mod packets;
 mod sealed;

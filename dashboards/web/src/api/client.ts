@@ -13,6 +13,7 @@ import type {
   SeriesInfo,
   SeriesPoint,
   Session,
+  StationFrame,
   SystemState,
   TileInfo,
 } from "./types";
@@ -107,6 +108,7 @@ export const api = {
   ledger: (device: string, day: string) => pages<LedgerDay>("/api/v1/ledger", { device, day }, 10),
   readmit: (id: number | string, note: string) => post<unknown>(`/api/v1/quarantine/${id}/readmit`, { note }),
   discard: (id: number | string, note: string) => post<unknown>(`/api/v1/quarantine/${id}/discard`, { note }),
+  frames: (id: string) => request<{ items: StationFrame[] }>(`/api/v1/devices/${enc(id)}/frames?limit=8`),
   quarantine: () => pages<QuarantineItem>("/api/v1/quarantine", {}, 200),
   seriesOf: (device: string, quantity: string) =>
     pages<SeriesInfo>("/api/v1/series", { device, quantity }, 100),

@@ -150,6 +150,18 @@ export type LedgerDay = { device: string; day: string; hours: LedgerHour[] };
 /** A frame of a field protocol spelt out, or bytes that are none: what, and at which byte. */
 export type SpeltLine = { ok: boolean; at: number; error?: string; detail?: string; frame?: unknown };
 
+/** A frame that a field station sent. */
+export type StationFrame = {
+  position: number;
+  at: string;
+  source: string;
+  peer: string;
+  size: number;
+  payload: string | null;
+  payload_hex: string;
+  frames: SpeltLine[] | null;
+};
+
 export type QuarantineItem = {
   id: string | number;
   at: string;

@@ -137,6 +137,7 @@ export const en: Messages = {
   "device.maintenance_until": "Maintenance until",
   "device.commands": "Latest commands",
   "device.command_by": "{actor} · {time}",
+  "device.frames": "Newest frames",
   "device.ledger": "Today's ledger",
   "device.ledger_summary":
     "Expected {expected} · received {received} · lost {lost} · late {late} · refused {refused}",

@@ -135,6 +135,7 @@ export const zh = {
   "device.maintenance_until": "检修至",
   "device.commands": "最近指令",
   "device.command_by": "{actor} · {time}",
+  "device.frames": "最近报文",
   "device.ledger": "今日收数台账",
   "device.ledger_summary": "应收 {expected} · 实收 {received} · 缺 {lost} · 迟到 {late} · 拒收 {refused}",
   "device.ledger_none": "今日尚无台账",

@@ -26,6 +26,7 @@ import { channelText, inOrder, quantityName, unitOf, valueText, valueWithUnit } 
 import { act, now, selectDevice, selectedDevice, selectedSeries, wall } from "../state/view";
 import { placeName } from "./alarms";
 import { Course } from "./course";
+import { Frames } from "./frames";
 import { Icon, KindGlyph, SeverityBadge, StateBadge, StateMark } from "./marks";
 
 const LEDGER_EVERY_MS = 30_000;
@@ -124,6 +125,7 @@ function Details({ device }: { device: Device }) {
         {chosen ? <Course key={chosen.id} device={device} series={chosen} /> : null}
         <Commands commands={commands} />
         <Ledger device={device} />
+        <Frames device={device.id} />
       </section>
     </>
   );

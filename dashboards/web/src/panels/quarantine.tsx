@@ -192,7 +192,7 @@ function Refused({ item }: { item: QuarantineItem }) {
 }
 
 /** A frame field by field, or what is wrong with the bytes and where. */
-function Spelt({ line }: { line: SpeltLine }) {
+export function Spelt({ line }: { line: SpeltLine }) {
   if (!line.ok) {
     return (
       <p class="refused-detail">
