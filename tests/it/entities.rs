@@ -433,3 +433,77 @@ fn a_person_is_a_pseudonym_and_a_cell_and_is_resolved_for_a_purpose_only() {
         assert!(!holds(secret), "{secret} is in the data folder");
     }
 }
+
+#[test]
+fn nobody_replaces_what_lies_in_another_division() {
+    let server = Server::new();
+    let place = |code: &str, division: &str| {
+        json!({"code": code, "kind": "place", "name": code, "division": division,
+            "geometry": {"type": "Point", "coordinates": [101.7, 36.6]}})
+    };
+    server.post(
+        "/api/v1/entities/batch",
+        &json!([place("P1", "630104"), place("P2", "630102")]),
+    );
+    let ask = |role: &str, division: &str, path: &str, body: &str| {
+        let made = json!({"role": role, "name": format!("{role}-{division}"), "division": division});
+        let token = server.post("/api/v1/tokens", &made)["token"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        crate::server::request(&server.http, &token, "POST", path, Some(body))
+    };
+    let stolen = json!([place("P1", "630102")]).to_string();
+    assert_eq!(
+        ask("integrator", "630102", "/api/v1/entities/batch", &stolen).0,
+        403
+    );
+    let own = json!([place("P2", "630102")]).to_string();
+    assert_eq!(ask("integrator", "630102", "/api/v1/entities/batch", &own).0, 201);
+    let sheet = "code,kind,name,lon,lat,division\nP1,place,x,101.8,36.6,630102\nP3,place,y,101.8,36.6,630102\nP4,place,z,,,630102\n";
+    let (status, done) = ask(
+        "integrator",
+        "630102",
+        "/api/v1/entities/import?name=a.csv",
+        sheet,
+    );
+    assert_eq!(
+        (status, &done["imported"], &done["refused"]),
+        (201, &json!(2), &json!(1)),
+        "{done}"
+    );
+    assert_eq!(done["errors"][0]["at"], "line 2", "{done}");
+    assert_eq!(done["warnings"][0]["code"], "no_place", "{done}");
+    assert_eq!(show(&server, "P1")["division"], "630104");
+
+    // Persons likewise, and a number is in no text that is kept.
+    let number = "63012319991231999".to_owned() + "6";
+    let person = |division: &str| json!({"number": number, "division": division}).to_string();
+    assert_eq!(
+        ask("integrator", "630103", "/api/v1/persons", &person("630103")).0,
+        201
+    );
+    assert_eq!(
+        ask("integrator", "630102", "/api/v1/persons", &person("630102")).0,
+        403
+    );
+    let asked = json!({"number": number, "purpose": format!("查找 {number} 的家")}).to_string();
+    let (status, problem) = ask("commander", "630103", "/api/v1/persons/resolve", &asked);
+    assert_eq!(
+        (status, &problem["code"]),
+        (400, &json!("bad_purpose")),
+        "{problem}"
+    );
+    assert!(!problem.to_string().contains(&number));
+    let asked = json!({"number": number, "purpose": "走失老人"}).to_string();
+    assert_eq!(
+        ask("commander", "630103", "/api/v1/persons/resolve", &asked).0,
+        200
+    );
+    assert_eq!(
+        ask("commander", "630102", "/api/v1/persons/resolve", &asked).0,
+        404
+    );
+    let path = format!("/api/v1/entities/import?name=a.csv&kind=person&source={number}");
+    assert_eq!(ask("integrator", "630102", &path, "number\n").0, 400);
+}

@@ -42,7 +42,7 @@ impl City {
                 "geometry": {"type": "Point", "coordinates": [101.5, 36.5]}}),
             json!({"code": "H3", "kind": "hazard", "name": "新隐患", "valid_from": "2025-01-01T00:00:00+08:00",
                 "z_range_m": [2250.0, 2260.0], "geometry": {"type": "Point", "coordinates": [101.6, 36.5]},
-                "attributes": {"风险": "高", "name": "另一个名字"}}),
+                "attributes": {"风险": "高", "name": "另一个名字", "class": "滑坡"}}),
         ];
         all.extend((1..=23).map(|n| {
             json!({"code": format!("P{n:02}"), "kind": "place", "name": format!("地方{n}"), "source": "手绘",
@@ -241,6 +241,11 @@ fn items(city: &City) {
         "a source's own name hides nothing"
     );
     assert_eq!(hazard["properties"]["风险"], "高");
+    assert_eq!(hazard["properties"]["class"], "滑坡");
+    assert_eq!(
+        city.codes("/collections/hazards/items?class=%E6%BB%91%E5%9D%A1"),
+        ["H3"]
+    );
     assert_eq!(hazard["properties"]["division"], "630102", "found from the place");
 }
 

@@ -73,6 +73,18 @@ async fn keep(
             outside.code
         )));
     }
+    let taken = {
+        let register = views.register.read().expect(POISON);
+        good.iter()
+            .find(|entity| is_anothers(&register, scope, entity))
+            .cloned()
+    };
+    if let Some(entity) = taken {
+        return Err(Problem::forbidden(format!(
+            "entity `{}` is known, and not in your division",
+            entity.code
+        )));
+    }
     let n = good.len();
     let mut last = 0;
     let mut rest = good.into_iter().map(|entity| Register::Entity {
@@ -94,6 +106,21 @@ async fn keep(
         StatusCode::CREATED,
         Json(json!({"imported": n, "position": last, "errors": faults})),
     ))
+}
+
+/// Whether what has an entity's kind and code now lies outside of the caller's division: it is not his to replace.
+pub(crate) fn is_anothers(register: &crate::views::Register, scope: &Scope, entity: &Entity) -> bool {
+    if scope.division.is_none() {
+        return false;
+    }
+    let Some(known) = register.view.entities.get(&entity.kind, &entity.code) else {
+        return false;
+    };
+    let kind = onemap_spatial::ThingKind::Entity(entity.kind.clone());
+    let own = known
+        .division
+        .or_else(|| register.city.division_of(&kind, &entity.code));
+    !scope.covers(own.as_ref())
 }
 
 fn read(text: &str) -> Result<(Vec<Entity>, Vec<Value>), Problem> {

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use onemap_model::code::{CitizenNumber, UnitGrid};
 use onemap_model::record::Register;
 use onemap_model::scope::Permission;
-use onemap_model::{DivisionCode, Position, Verb};
+use onemap_model::{DivisionCode, Person, Position, Scope, Verb};
 use onemap_store::register::import::PersonRow;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -55,6 +55,27 @@ fn number(text: &str) -> Result<CitizenNumber, Problem> {
     read.map_err(|error| Problem::unprocessable("bad_number", error.to_string(), json!([])))
 }
 
+/// Whether a text that is kept as it is has a citizen number in it.
+pub(crate) fn holds_number(text: &str) -> bool {
+    let all: Vec<char> = text.chars().collect();
+    let reads =
+        |n: usize, read: fn(&str) -> bool| all.windows(n).any(|part| read(&part.iter().collect::<String>()));
+    reads(18, |part| CitizenNumber::parse(part).is_ok())
+        || reads(15, |part| CitizenNumber::from_15(part).is_ok())
+}
+
+/// Whether what is known of a person lies outside of the caller's division: it is not his to replace.
+pub(crate) fn is_anothers(views: &Views, scope: &Scope, person: &Person) -> Result<bool, Problem> {
+    if scope.division.is_none() {
+        return Ok(false);
+    }
+    let known = views
+        .ledger
+        .person(&person.pseudonym)
+        .map_err(|e| Problem::internal(&e))?;
+    Ok(known.is_some_and(|(known, _)| !scope.covers(known.division.as_ref())))
+}
+
 /// Makes a person known.
 pub(crate) async fn post(
     State(views): State<Arc<Views>>,
@@ -75,6 +96,11 @@ pub(crate) async fn post(
     if scope.division.is_some() && !scope.covers(person.division.as_ref()) {
         return Err(Problem::forbidden(
             "the person is not stated to be in your division",
+        ));
+    }
+    if is_anothers(&views, scope, &person)? {
+        return Err(Problem::forbidden(
+            "the person is known, and not in your division",
         ));
     }
     let answer = json!({"pseudonym": person.pseudonym, "last_four": person.last_four});
@@ -98,6 +124,12 @@ pub(crate) async fn resolve(
         return Err(Problem::bad_request(
             "bad_purpose",
             "purpose says what the person is looked up for",
+        ));
+    }
+    if holds_number(&question.purpose) {
+        return Err(Problem::bad_request(
+            "bad_purpose",
+            "purpose holds a citizen number; it is kept in clear, and numbers are kept nowhere",
         ));
     }
     let number = number(&question.number)?;

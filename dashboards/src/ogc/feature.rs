@@ -40,10 +40,7 @@ impl Feature {
             (Property::Name, Feature::Device(device, _)) => device.name == text,
             (Property::NameEn, Feature::Entity(entity, _)) => entity.name_en == text,
             (Property::NameEn, Feature::Device(device, _)) => device.name_en == text,
-            (Property::Class, Feature::Entity(entity, _)) => entity
-                .class
-                .as_ref()
-                .is_some_and(|class| class.to_string() == text),
+            (Property::Class, Feature::Entity(entity, _)) => class(entity).is_some_and(|class| class == text),
             (Property::Class, Feature::Device(device, _)) => &*device.kind == text,
             (Property::Stratum, Feature::Entity(entity, _)) => stratum_name(entity.stratum) == text,
             (Property::State, Feature::Device(device, _)) => state(device) == text,
@@ -84,8 +81,7 @@ impl Feature {
     /// What every entity has, then what its source said; a name that is taken gets `source_` before it.
     fn of_entity(&self, entity: &Entity) -> Map<String, Value> {
         let mut properties = self.begin(&entity.name, &entity.name_en);
-        let class = entity.class.as_ref().map(ToString::to_string);
-        properties.insert("class".to_owned(), class.into());
+        properties.insert("class".to_owned(), class(entity).into());
         properties.insert("stratum".to_owned(), stratum_name(entity.stratum).into());
         let [low, high] = entity
             .z_range_m
@@ -97,6 +93,9 @@ impl Feature {
         properties.insert("valid_to".to_owned(), time(entity.valid_to));
         properties.insert("source".to_owned(), entity.source.as_str().into());
         for (name, value) in &entity.attributes {
+            if entity.class.is_none() && name == "class" && value.is_string() {
+                continue;
+            }
             let mut name = name.clone();
             while properties.contains_key(&name) {
                 name.insert_str(0, "source_");
@@ -112,6 +111,18 @@ impl Feature {
         properties.insert("state".to_owned(), state(device).into());
         properties
     }
+}
+
+/// The class by the catalogue, else what the source calls so.
+fn class(entity: &Entity) -> Option<String> {
+    let own = || {
+        entity
+            .attributes
+            .get("class")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    entity.class.as_ref().map(ToString::to_string).or_else(own)
 }
 
 /// The name of a device's state.

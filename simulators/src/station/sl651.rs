@@ -156,14 +156,18 @@ impl Sl651 {
     /// An hour's report: rain and levels every five minutes of it.
     fn hour(&self, end: Timestamp) -> Vec<Group> {
         let at = |n: i64| Timestamp::from_ms(end.ms() - HOUR_MS + n * FIVE_MINUTES_MS);
-        let mut groups = self.head(end);
+        // The time before a series is that of its first value, before anything else its period's end.
+        let mut groups = self.head(at(1));
         groups.push(Group::Rain((1..=12).map(|n| Some(self.rain(at(n)))).collect()));
+        groups.push(Group::Observed(Stamp::of(end, 10)));
         groups.push(element(0x1F, 3, 1, Some(self.rain_today(end))));
+        groups.push(Group::Observed(Stamp::of(at(1), 10)));
         let levels = (1..=12).map(|n| Some((self.level(at(n)) * 100.0).round() as u16));
         groups.push(Group::Levels {
             element: Element(0xF5),
             values: levels.collect(),
         });
+        groups.push(Group::Observed(Stamp::of(end, 10)));
         groups.push(element(0x38, 2, 2, Some(12.6)));
         groups
     }

@@ -23,6 +23,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::api::entities::is_anothers;
+use crate::api::persons::{self, holds_number};
 use crate::api::{act_problem, behind};
 use crate::auth::Caller;
 use crate::error::Problem;
@@ -118,6 +120,11 @@ fn asked(query: &str) -> Result<Asked, Problem> {
                 mapping.kind = Some(kind.map_err(|_| bad(format!("kind={value}: not a kind of entity")))?);
             }
             "crs" => mapping.crs = Some(value.parse().map_err(|e| bad(format!("crs: {e}")))?),
+            "source" if holds_number(&value) => {
+                return Err(bad(
+                    "source holds a citizen number, which is kept nowhere".to_owned()
+                ));
+            }
             "source" => mapping.source = value.into_owned(),
             "layer" => mapping.layer = Some(value.into_owned()),
             "division" => {
@@ -156,6 +163,8 @@ struct Import {
     places: Places,
     shift: Shift,
     done: Done,
+    /// Things without a place, of kinds that have one.
+    n_nowhere: u64,
     /// Divisions with an area in the register, as far as looked at.
     drawn: BTreeMap<DivisionCode, bool>,
 }
@@ -218,6 +227,7 @@ impl Import {
             places,
             shift,
             done: Done::default(),
+            n_nowhere: 0,
             drawn: BTreeMap::new(),
         }
     }
@@ -247,6 +257,13 @@ impl Import {
                 // Whoever asked may have gone; the import goes on to its end.
                 let _ = lines.send(Ok(line(&so_far))).await;
             }
+        }
+        if self.n_nowhere > 0 {
+            let message = format!(
+                "{} things have no place: in a sheet, columns lon and lat or wkt give it, or others by map=COLUMN=lon",
+                self.n_nowhere
+            );
+            self.done.warn("no_place", "file", &message);
         }
         for message in self.shift.found() {
             self.done.warn("shifted", "file", &message);
@@ -307,6 +324,16 @@ impl Import {
                         self.done.refuse(&at, &message);
                         continue;
                     }
+                    let is_anothers =
+                        is_anothers(&self.views.register.read().expect(POISON), &self.scope, &entity);
+                    if is_anothers {
+                        let message = format!("entity `{}` is known, and not in your division", entity.code);
+                        self.done.refuse(&at, &message);
+                        continue;
+                    }
+                    if entity.geometry.is_null() && has_place(&entity.kind) {
+                        self.n_nowhere += 1;
+                    }
                     self.look(&entity, &at, division_name.as_deref());
                     changes.push(Register::Entity { entity });
                 }
@@ -318,6 +345,11 @@ impl Import {
                         continue;
                     }
                     let person = person(&self.views, &row).map_err(|e| Problem::internal(&e))?;
+                    if persons::is_anothers(&self.views, &self.scope, &person)? {
+                        self.done
+                            .refuse(&at, "the person is known, and not in your division");
+                        continue;
+                    }
                     changes.push(Register::Person {
                         person: Box::new(person),
                     });
@@ -375,6 +407,14 @@ impl Import {
         );
         self.done.warn("outside_division", at, &message);
     }
+}
+
+/// Whether things of a kind are usually somewhere.
+fn has_place(kind: &EntityKind) -> bool {
+    !matches!(
+        kind,
+        EntityKind::Division | EntityKind::LegalPerson | EntityKind::Event
+    )
 }
 
 /// What is kept of a person.
