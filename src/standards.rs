@@ -38,6 +38,8 @@ struct Columns {
     of: Vec<(Pollutant, usize)>,
     /// What was published, to be compared.
     published: Option<usize>,
+    /// Fields of every row.
+    n: usize,
 }
 
 impl Columns {
@@ -70,6 +72,7 @@ impl Columns {
             time,
             of,
             published: at(&["aqi"]),
+            n: header.len(),
         })
     }
 }
@@ -140,6 +143,10 @@ fn aqi(file: &Path, daily: bool, json: bool) -> Result<ExitCode> {
 
 /// The end of a row's period and its index, or the line and what is wrong with it.
 fn row(line: &Line, columns: &Columns, daily: bool) -> Result<(Timestamp, Option<AirIndex>), String> {
+    if line.fields.len() != columns.n {
+        let (found, want) = (line.fields.len(), columns.n);
+        return Err(format!("{}: {found} fields, the header has {want}", line.number));
+    }
     let field = |at: usize| line.fields.get(at).map_or("", |field| field.trim());
     let text = field(columns.time);
     let Some(end) = end_of(text, daily) else {
@@ -220,7 +227,12 @@ fn quoted(field: &str) -> String {
 }
 
 fn read(file: &Path) -> Result<String> {
-    let bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let mut bytes = Vec::new();
+    match file.as_os_str() == "-" {
+        true => std::io::stdin().read_to_end(&mut bytes).map(drop),
+        false => std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut bytes).map(drop)),
+    }
+    .with_context(|| format!("{} cannot be read", file.display()))?;
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return String::from_utf8(bytes).with_context(|| format!("{}: it is not UTF-8", file.display()));
     }
@@ -293,6 +305,12 @@ mod tests {
                 "2026-03-01T01:00,x",
                 false,
                 Err("2: pm2_5 `x` is no number"),
+            ),
+            (
+                "time,pm25,pm10",
+                "2026-03-01T01:00,61",
+                false,
+                Err("2: 2 fields, the header has 3"),
             ),
             (
                 "time,wind",

@@ -16,9 +16,13 @@ pub(crate) struct Number {
 const STEMS: u32 = 1_000_000;
 
 impl Number {
-    /// Reads `58`, `58号`, `58-3`, `58号附3号`, `甲58号`, `58号甲`, `3栋`, `3号楼`, `B座`.
+    /// Reads `58`, `58号`, `58-3`, `58号附3号`, `甲58号`, `58号甲`, `3栋`, `3号楼`, `B座`; no negative number and no word.
     pub(crate) fn read(raw: &str) -> Option<Self> {
         let text = Text::written(raw);
+        if raw.trim_start().starts_with(['-', '－']) {
+            return None;
+        }
+        let n_letters = text.chars.iter().filter(|c| c.is_ascii_alphabetic()).count();
         let mut numbers = text
             .chars
             .split(|c| !c.is_ascii_digit())
@@ -37,13 +41,42 @@ impl Number {
                     part: if part > 0 { part } else { stem.unwrap_or(0) },
                 })
             }
-            (None, Some(stem)) => Some(Self {
+            (None, Some(stem)) if n_letters <= 1 => Some(Self {
                 number: stem,
                 part: 0,
             }),
-            (None, None) => None,
+            (None, _) => None,
         }
     }
+
+    /// The number by itself, as in an address: `58`, `58-3`, `12A`, `甲58`, `B`.
+    pub(crate) fn bare(self) -> String {
+        let own = written(self.number);
+        match self.part {
+            0 => own,
+            part if part >= STEMS + 1_000 => format!("{}{own}", written(part)),
+            part if part >= STEMS => format!("{own}{}", written(part)),
+            part => format!("{own}-{part}"),
+        }
+    }
+
+    /// With what follows a number: `58号`, and `B座` of a letter alone.
+    pub(crate) fn whole(self) -> String {
+        let unit = if self.number >= STEMS { "座" } else { "号" };
+        format!("{}{unit}", self.bare())
+    }
+}
+
+const HEAVENLY: &str = "甲乙丙丁戊己庚辛";
+
+/// A number, or the letter or stem that it stands for.
+fn written(n: u32) -> String {
+    let letter = match n.checked_sub(STEMS) {
+        None => return n.to_string(),
+        Some(letter) if letter < 1_000 => char::from_u32(letter),
+        Some(stem) => HEAVENLY.chars().nth(stem as usize - 1_000),
+    };
+    letter.map(String::from).unwrap_or_default()
 }
 
 /// A letter or heavenly stem as a number: A座, 甲58号.
@@ -51,7 +84,7 @@ pub(crate) fn stem(c: char) -> Option<u32> {
     if c.is_ascii_uppercase() {
         return Some(STEMS + c as u32);
     }
-    "甲乙丙丁戊己庚辛"
+    HEAVENLY
         .chars()
         .position(|stem| stem == c)
         .map(|i| STEMS + 1_000 + i as u32)
@@ -118,6 +151,24 @@ pub(crate) fn find(doors: &[Door], group: u16, number: Number) -> Option<Found<'
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_number_is_written_as_it_was_read() {
+        for (raw, whole) in [
+            ("58", "58号"),
+            ("58号附3号", "58-3号"),
+            ("12A", "12A号"),
+            ("甲3号", "甲3号"),
+            ("58号乙", "乙58号"),
+            ("B座", "B座"),
+            ("3栋", "3号"),
+        ] {
+            assert_eq!(Number::read(raw).unwrap().whole(), whole, "{raw}");
+        }
+        for bad in ["NaN", "inf", "-5", "", "号", "ABC"] {
+            assert_eq!(Number::read(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn numbers_are_read_as_they_are_written() {

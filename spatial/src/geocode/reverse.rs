@@ -219,13 +219,10 @@ impl Geocoder {
         let thing = self.gazetteer.thing(id);
         let (slot, at, distance_m, code, name, side) = match (thing.doors.get(door as usize), thing.rank) {
             (Some(door), _) => {
-                let number = match door.number.part {
-                    0 => door.number.number.to_string(),
-                    part => format!("{}-{part}", door.number.number),
-                };
+                let number = door.number.whole();
                 let name = match door.group {
-                    0 => format!("{}{number}号", thing.name),
-                    group => format!("{}{group}社{number}号", thing.name),
+                    0 => format!("{}{number}", thing.name),
+                    group => format!("{}{group}社{number}", thing.name),
                 };
                 (0, door.at, metres(p, door.at), &door.code, name, None)
             }

@@ -127,28 +127,11 @@ impl Resolver<'_> {
 
     fn parts(&self, parse: &Parse) -> Vec<(&'static str, String)> {
         let parts = &parse.parts;
-        let shown = |number: Number| {
-            let text = |n: u32| match n.checked_sub(1_000_000) {
-                None => n.to_string(),
-                Some(letter) if letter < 1_000 => {
-                    char::from_u32(letter).map(String::from).unwrap_or_default()
-                }
-                Some(stem) => "甲乙丙丁戊己庚辛"
-                    .chars()
-                    .nth(stem as usize - 1_000)
-                    .map(String::from)
-                    .unwrap_or_default(),
-            };
-            match number.part {
-                0 => text(number.number),
-                part => format!("{}-{}", text(number.number), text(part)),
-            }
-        };
         [
             ("group", parts.group.map(|n| n.to_string())),
-            ("number", parts.number.map(shown)),
+            ("number", parts.number.map(Number::bare)),
             ("number_to", parts.number_to.map(|n| n.to_string())),
-            ("building", parts.building.map(shown)),
+            ("building", parts.building.map(Number::bare)),
             ("unit", parts.unit.clone()),
             ("floor", parts.floor.clone()),
             ("room", parts.room.clone()),
