@@ -14,9 +14,7 @@ use crate::city::mix;
 pub(crate) fn shared(file: &str) -> Option<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let of_environment = std::env::var_os("ONEMAP_SHARED").map(PathBuf::from);
-    let candidates = of_environment
-        .into_iter()
-        .chain([root.join("shared"), PathBuf::from("/work/shared")]);
+    let candidates = of_environment.into_iter().chain([root.join("shared")]);
     let found = candidates
         .map(|dir| dir.join("data").join(file))
         .find(|path| path.exists());
