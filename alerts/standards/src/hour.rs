@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use onemap_model::{Quality, Timestamp};
 use serde::Serialize;
 
+use crate::decimal::tidy;
+
 /// Milliseconds of an hour.
 pub const HOUR_MS: i64 = 3_600_000;
 const MINUTE_MS: i64 = 60_000;
@@ -14,9 +16,11 @@ const MINUTE_MS: i64 = 60_000;
 pub const OF_HOURS: u16 = 20;
 /// Channel of day values.
 pub const OF_DAYS: u16 = 30;
+/// Channel of the minute data of HJ 212: each value is of a period of its own, of some minutes.
+const OF_MINUTES: u16 = 10;
 /// Where a device says hour means, the first that said something speaks for its hour: the channel of hours,
 /// that of devices with one channel, the minute data of HJ 212.
-pub const CHANNELS: [u16; 3] = [OF_HOURS, 0, 10];
+pub const CHANNELS: [u16; 3] = [OF_HOURS, 0, OF_MINUTES];
 
 /// What was said of one hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -90,6 +94,11 @@ pub struct Hours {
     make: Make,
     /// Each value is an hour's.
     is_of_hours: bool,
+    /// Each value is of as long as lies between two of them, whatever their device's cadence.
+    is_of_minutes: bool,
+    newest: Option<i64>,
+    /// Shortest time between two values that follow one another, ms.
+    step: Option<i64>,
     sums: BTreeMap<i64, Sum>,
     reviewed: BTreeSet<i64>,
 }
@@ -116,15 +125,20 @@ impl Hours {
         Self {
             make,
             is_of_hours: false,
+            is_of_minutes: false,
+            newest: None,
+            step: None,
             sums: BTreeMap::new(),
             reviewed: BTreeSet::new(),
         }
     }
 
-    /// None yet, of a channel: what stands on [`OF_HOURS`] are hours, however often their device says something else.
+    /// None yet, of a channel: what stands on [`OF_HOURS`] are hours, and minute data of HJ 212 have a period of their own,
+    /// however often their device says something else.
     pub fn of_channel(make: Make, channel: u16) -> Self {
         Self {
             is_of_hours: channel == OF_HOURS,
+            is_of_minutes: channel == OF_MINUTES,
             ..Self::new(make)
         }
     }
@@ -168,6 +182,14 @@ impl Hours {
             Make::Level => 10f64.powf(number / 10.0),
             Make::Mean | Make::Total => number,
         };
+        if let Some(step) = self
+            .newest
+            .map(|newest| at.ms() - newest)
+            .filter(|step| *step > 0)
+        {
+            self.step = Some(self.step.map_or(step, |least| least.min(step)));
+        }
+        self.newest = self.newest.max(Some(at.ms()));
         let end = end_of(at);
         self.sums.entry(end).or_default().add(at, number, came, end);
     }
@@ -187,7 +209,14 @@ impl Hours {
     /// `hour_minutes` the minutes of an hour that it needs to be valid.
     pub fn finish(self, cadence_s: u32, hour_minutes: usize) -> impl Iterator<Item = (i64, Hour)> {
         let make = self.make;
-        let cadence_s = if self.is_of_hours { 3600 } else { cadence_s };
+        let cadence_s = match (self.is_of_hours, self.is_of_minutes) {
+            (true, _) => 3600,
+            // One value alone does not say of how long it is.
+            (_, true) => u32::try_from(self.step.unwrap_or(0) / 1000)
+                .unwrap_or(u32::MAX)
+                .min(3599),
+            _ => cadence_s,
+        };
         let sums = self.sums.into_iter();
         sums.map(move |(end, sum)| (end, sum.hour(make, cadence_s, hour_minutes)))
     }
@@ -229,16 +258,19 @@ impl Sum {
     fn hour(&self, make: Make, cadence_s: u32, hour_minutes: usize) -> Hour {
         // One value at the end of an hour stands for the hour, unless its device is known to say more of them.
         let is_hour_value = self.n == 1 && self.is_at_end && !(1..3600).contains(&cadence_s);
-        let minutes = match cadence_s {
-            0 => self.minutes.count_ones() as usize,
-            cadence => (u64::from(self.n) * u64::from(cadence) / 60) as usize,
-        };
-        let mean = self.sum / f64::from(self.n);
+        let spoken = u64::from(self.minutes.count_ones());
+        let minutes = match u64::from(cadence_s) {
+            // What is said once an hour, and not at its end, is a moment of it.
+            0 | 3600.. => spoken,
+            // Several values within a minute stand for no more than it.
+            cadence => (u64::from(self.n) * cadence / 60).min(spoken * cadence.div_ceil(60)),
+        } as usize;
+        let mean = tidy(self.sum / f64::from(self.n));
         Hour {
             value: match make {
                 Make::Mean => mean,
                 Make::Level => 10.0 * mean.log10(),
-                Make::Total => self.sum,
+                Make::Total => tidy(self.sum),
             },
             is_valid: is_hour_value || minutes >= hour_minutes,
             came: self.came,
@@ -278,6 +310,10 @@ mod tests {
             (0, each(1, 44), false),
             (300, each(5, 9), true),
             (300, each(5, 8), false),
+            (90, (1..=40).map(|i| ((i * 3 + 1) / 2, 10.0)).collect(), true),
+            // A moment of the hour, and a backlog of one minute.
+            (3600, vec![(20, 10.0)], false),
+            (60, vec![(20, 10.0); 60], false),
         ] {
             let found = hour(cadence_s, &said);
             assert_eq!(
@@ -295,6 +331,28 @@ mod tests {
             hours.add(Timestamp::from_ms(HOUR_MS), 10.0, Quality::GOOD);
             let made: Vec<bool> = hours.finish(60, 45).map(|(_, hour)| hour.is_valid).collect();
             assert_eq!(made, [is_valid], "{channel}");
+        }
+    }
+
+    #[test]
+    fn minute_data_are_of_as_long_as_lies_between_them() {
+        for (cadence_s, step, n, is_valid) in [
+            (0, 10, 6, true),
+            (3600, 10, 5, true),
+            (3600, 10, 4, false),
+            (3600, 10, 1, false),
+            (60, 5, 8, false),
+            (60, 5, 9, true),
+        ] {
+            let mut hours = Hours::of_channel(Make::Mean, OF_MINUTES);
+            for i in 1..=n {
+                hours.add(Timestamp::from_ms(i * step * MINUTE_MS), 10.0, Quality::GOOD);
+            }
+            let made: Vec<bool> = hours
+                .finish(cadence_s, 45)
+                .map(|(_, hour)| hour.is_valid)
+                .collect();
+            assert_eq!(made, [is_valid], "{cadence_s} {step} {n}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use onemap_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::decimal::tidy;
 use crate::edition::{self, DataError, Edition, on_day};
 
 const FILE: &str = "surface_water.json";
@@ -76,6 +77,7 @@ enum Limits {
 
 impl Limits {
     fn class(&self, value: f64) -> u8 {
+        let value = tidy(value);
         let holds = |i: usize| match self {
             Limits::AtMost(limits) => value <= limits[i],
             Limits::AtLeast(limits) => value >= limits[i],
@@ -87,7 +89,7 @@ impl Limits {
     fn factor(&self, value: f64, class: u8) -> Option<f64> {
         let Limits::AtMost(limits) = self else { return None };
         let limit = limits.get(usize::from(class.checked_sub(1)?))?;
-        (value > *limit).then(|| value / limit - 1.0)
+        (tidy(value) > *limit).then(|| tidy(tidy(value) / limit - 1.0))
     }
 }
 
@@ -105,6 +107,9 @@ pub struct WaterClass {
     /// By how many times items exceed the limit of the class that was aimed at.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub exceeding: BTreeMap<String, f64>,
+    /// Items with a limit that nothing is said of: by them the section may be worse.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// Items that the standard has no limit for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without_limit: Vec<String>,
@@ -170,8 +175,15 @@ impl WaterStandard {
             items: BTreeMap::new(),
             worst: Vec::new(),
             exceeding: BTreeMap::new(),
+            missing: Vec::new(),
             without_limit: Vec::new(),
         };
+        let of_body = |item: &&Item| item.only.is_none_or(|only| only == body);
+        for item in self.items.iter().filter(of_body) {
+            if said.get(&item.item).is_none_or(|value| !value.is_finite()) {
+                found.missing.push(item.item.clone());
+            }
+        }
         for (name, value) in said {
             let named = |item: &&Item| item.item == *name && item.only.is_none_or(|only| only == body);
             let Some(item) = self.items.iter().find(named).filter(|_| value.is_finite()) else {
@@ -208,6 +220,32 @@ mod tests {
         standard
             .class(body, None, &said)
             .map(|found| (found.class, found.worst))
+    }
+
+    #[test]
+    fn what_nothing_is_said_of_is_missing() {
+        let said = BTreeMap::from([("ph".to_owned(), 7.0), ("mercury".to_owned(), f64::NAN)]);
+        let standard = &standards().editions[0];
+        let found = standard.class(Body::River, None, &said).unwrap();
+        let all: Vec<&str> = standard.item_names().collect();
+        assert!(found.missing.contains(&"mercury".to_owned()) && !found.missing.contains(&"ph".to_owned()));
+        assert!(
+            !found.missing.contains(&"total_nitrogen".to_owned()),
+            "rivers have no limit of it"
+        );
+        assert!(found.missing.len() > 15 && found.missing.iter().all(|item| all.contains(&item.as_str())));
+    }
+
+    #[test]
+    fn noise_of_a_mean_is_over_no_limit() {
+        let mean = (0.1 + 0.2 + 0.3) / 3.0;
+        assert_eq!(class(Body::River, &[("total_phosphorus", mean)]).unwrap().0, 3);
+        assert_eq!(
+            class(Body::River, &[("ammonia_nitrogen", (0.1 + 0.2) / 2.0)])
+                .unwrap()
+                .0,
+            1
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What of the hours of a day is its value: means, and of ozone the largest mean of eight hours.
 
 use super::Validity;
+use crate::decimal::tidy;
 
 /// Hours of a sliding mean of ozone.
 pub const EIGHT_HOURS: usize = 8;
@@ -49,7 +50,7 @@ fn mean(hours: &[Option<f64>]) -> Option<(f64, usize)> {
         .copied()
         .filter(|v| v.is_finite())
         .collect();
-    (!said.is_empty()).then(|| (said.iter().sum::<f64>() / said.len() as f64, said.len()))
+    (!said.is_empty()).then(|| (tidy(said.iter().sum::<f64>() / said.len() as f64), said.len()))
 }
 
 #[cfg(test)]
@@ -57,6 +58,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::air::limits;
+    use crate::decimal::tidy;
 
     fn validity() -> &'static Validity {
         let day = onemap_model::Timestamp::parse("2025-07-01T12:00:00+08:00").unwrap();

@@ -9,7 +9,7 @@ use onemap_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Averaging, Pollutant, standards as index_standards};
-use crate::decimal::round_half_even;
+use crate::decimal::{round_half_even, tidy};
 use crate::edition::{self, DataError, Edition, on_day};
 
 const FILE: &str = "air_limits.json";
@@ -206,7 +206,7 @@ impl AirLimit {
             Some(limit) if rounded <= limit => Judged::Met { limit },
             Some(limit) => Judged::Exceeded {
                 limit,
-                factor: rounded / limit - 1.0,
+                factor: tidy(rounded / limit - 1.0),
             },
         })
     }

@@ -10,6 +10,7 @@ use onemap_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Pollutant, Validity};
+use crate::decimal::tidy;
 use crate::edition::{self, DataError, Edition, on_day};
 
 const FILE: &str = "air_year.json";
@@ -122,7 +123,7 @@ impl YearStandard {
         let months = by_month.iter().enumerate();
         let has_months = months.fold(true, |all, (month, n)| all && *n >= wanted(month));
         let percent = self.percentiles.get(&pollutant).copied();
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let mean = tidy(values.iter().sum::<f64>() / values.len() as f64);
         Year {
             mean: Some(mean).filter(|mean| self.year_means.contains(&pollutant) && mean.is_finite()),
             percentile: percent.and_then(|percent| percentile(&values, percent)),

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::Response;
 use onemap_model::scope::Permission;
 use onemap_model::{Quantity, Timestamp};
+use onemap_standards::decimal::tidy;
 use onemap_standards::hour::{Came, HOUR_MS, Make};
 use onemap_standards::water::{Body, WaterClass, Words, standards};
 use serde::{Deserialize, Serialize};
@@ -115,7 +116,7 @@ pub(crate) async fn show(
                 let n = of_day.clone().count();
                 if n > 0 {
                     let sum: f64 = of_day.clone().map(|(_, hour)| hour.value).sum();
-                    let value = sum / n as f64;
+                    let value = tidy(sum / n as f64);
                     came = came.with(Came::of(of_day.clone().map(|(_, hour)| hour)));
                     values.insert((*name).to_owned(), Mean { value, n });
                 }
