@@ -230,6 +230,7 @@ impl History {
                 writer.dirty.push(id);
             }
             writer.windows.forget(id);
+            writer.versions.forget(id);
         }
         Ok(n)
     }

@@ -46,6 +46,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod versions;
 mod write;
 
 use std::path::{Path, PathBuf};

@@ -152,6 +152,7 @@ impl History {
         }
         self.take_floors(floors);
         writer.windows.forget_all();
+        writer.versions.forget_all();
         self.cursor.store(cursor, Ordering::Release);
         self.sizes.n_chunks.store(n_chunks, Ordering::Relaxed);
         self.sizes.chunk_bytes.store(chunk_bytes, Ordering::Relaxed);

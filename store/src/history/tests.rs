@@ -1073,3 +1073,43 @@ fn a_value_corrected_back_is_a_revision_and_a_replay_of_it_is_not() {
         .collect();
     assert_eq!(values, [5.0, 7.0, 5.0, 7.0, 9.0]);
 }
+
+#[test]
+fn a_time_that_is_revised_over_and_over_keeps_each_value_and_its_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = open(dir.path());
+    let kind = |history: &History, n: f64, position: u64| -> Kind {
+        let reading = number(0, 1000, n, position);
+        history.append(std::slice::from_ref(&reading)).unwrap()[0].kind
+    };
+    let n_values = 2_000u64;
+    for position in 1..=n_values {
+        let expected = if position == 1 { Kind::New } else { Kind::Revision };
+        assert_eq!(kind(&history, position as f64, position), expected, "{position}");
+        if position % 700 == 0 {
+            history.checkpoint(position, &[]).unwrap();
+        }
+    }
+    // A replay changes nothing, a correction back is one more.
+    for position in [1, 17, 1_999, n_values] {
+        assert_eq!(
+            kind(&history, position as f64, position),
+            Kind::Duplicate,
+            "{position}"
+        );
+    }
+    assert_eq!(kind(&history, 3.0, n_values + 1), Kind::Revision);
+    history.checkpoint(n_values + 1, &[]).unwrap();
+    drop(history);
+    let history = open(dir.path());
+    assert_eq!(kind(&history, 3.0, n_values + 1), Kind::Duplicate);
+    assert_eq!(kind(&history, -1.0, n_values + 2), Kind::Revision);
+    let id = history.series_id(&series(0)).unwrap();
+    let versions = history.versions(id, t(0), t(2000)).unwrap();
+    let values: Vec<f64> = versions
+        .iter()
+        .map(|version| version.value.number().unwrap())
+        .collect();
+    let expected: Vec<f64> = (1..=n_values).map(|n| n as f64).chain([3.0, -1.0]).collect();
+    assert_eq!(values, expected);
+}

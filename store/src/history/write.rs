@@ -11,6 +11,7 @@ use super::point::{Kept, Kind, Outcome, same};
 use super::reports::Reports;
 use super::revisions::{self, Pending, Replaced};
 use super::series::DeviceIndex;
+use super::versions::Versions;
 use super::{History, HistoryError, SeriesId, growth};
 
 /// Points that look-ups below the frontier keep unpacked, about 40 MB. Past it all are dropped and
@@ -31,6 +32,7 @@ pub(super) struct Writer {
     /// What each device reported lately, over all its series.
     reports: Vec<Reports>,
     pub(super) windows: Windows,
+    pub(super) versions: Versions,
     pub(super) growth: growth::Rows,
     /// Checkpoints that the disk has, to know of one that failed whether it is among them.
     pub(super) n_batches: u64,
@@ -186,7 +188,7 @@ impl History {
                 None
             }
             Some(shown) => {
-                let (n_earlier, said_at) = self.earlier(id, &shown, &reading.value)?;
+                let (n_earlier, said_at) = self.earlier(writer, id, &shown, &reading.value)?;
                 // An earlier value again is a correction back when its record is not older than that of the shown one,
                 // else a replay; and no correction when its device sends again what it had said.
                 let is_again = !corrects && reading.quality.has(Quality::RESENT);
@@ -198,6 +200,7 @@ impl History {
                 outcome.kind = Kind::Revision;
                 outcome.quality = outcome.quality.with(Quality::REVISED);
                 outcome.received_at = reading.received_at;
+                writer.versions.replaced(id, at, &shown.value, reading.position);
                 Some(Replaced {
                     ordinal: n_earlier as u32,
                     point: shown,
@@ -329,12 +332,16 @@ impl History {
     /// the shown one. Only a revised point has any.
     fn earlier(
         &self,
+        writer: &mut Writer,
         id: SeriesId,
         shown: &Kept,
         value: &Value,
     ) -> Result<(usize, Option<u64>), HistoryError> {
         if !shown.is_revised() {
             return Ok((0, None));
+        }
+        if let Some(found) = writer.versions.find(id, shown.at, value) {
+            return Ok(found);
         }
         let (first, last) = ((shown.at, 0), (shown.at, u32::MAX));
         let look = |earlier: &mut dyn Iterator<Item = &Replaced>| {
@@ -351,7 +358,11 @@ impl History {
         let at_hand = self.memory.read(id, |series| {
             let replaced = &series.aside().replaced;
             let has_first = replaced.contains_key(&first);
-            has_first.then(|| look(&mut replaced.range(first..=last).map(|(_, r)| r)))
+            let own = || replaced.range(first..=last).map(|(_, r)| r);
+            has_first.then(|| {
+                writer.versions.keep(id, shown.at, own());
+                look(&mut own())
+            })
         });
         if let Some(found) = at_hand.flatten() {
             return Ok(found);
@@ -367,6 +378,7 @@ impl History {
         let snapshot = disk.db.snapshot();
         let mut loaded = revisions::load(&disk, &snapshot, id, (shown.at, shown.at), &pending)?;
         let loaded = loaded.remove(&shown.at).unwrap_or_default();
+        writer.versions.keep(id, shown.at, loaded.iter());
         Ok(look(&mut loaded.iter()))
     }
 
