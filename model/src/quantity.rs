@@ -175,8 +175,20 @@ impl Quantity {
             return Some(number);
         }
         let conversion = definition.units.iter().find(|c| c.unit == unit)?;
-        Some(number * conversion.factor + conversion.offset)
+        Some(written(number * conversion.factor + conversion.offset))
     }
+}
+
+/// A number of 15 significant digits: what was read as decimal digits and converted is again what such digits say (75600 ng
+/// are 75.6 ug, and not a bit more).
+fn written(number: f64) -> f64 {
+    // Up to 10^22 powers of ten are exact.
+    let digits = 14.0 - number.abs().log10().floor();
+    if !(0.0..=22.0).contains(&digits) {
+        return number;
+    }
+    let scale = 10f64.powi(digits as i32);
+    (number * scale).round() / scale
 }
 
 impl fmt::Display for Quantity {
@@ -231,6 +243,15 @@ mod tests {
         assert_eq!(q.convert(35.0, "ug/m3"), Some(35.0));
         assert_eq!(q.convert(0.035, "mg/m3"), Some(35.0));
         assert_eq!(q.convert(35_000.0, "ng/m3"), Some(35.0));
+        assert_eq!(q.convert(75_600.0, "ng/m3"), Some(75.6));
+        assert_eq!(q.convert(0.0756, "mg/m3"), Some(75.6));
+        assert_eq!(q.convert(0.0, "ng/m3"), Some(0.0));
+        assert_eq!(q.convert(-1.1e-7, "mg/m3"), Some(-1.1e-4));
+        for digits in 1..=9_999 {
+            let said = f64::from(digits) / 10.0;
+            let want: f64 = format!("{digits}e-4").parse().unwrap();
+            assert_eq!(q.convert(said, "ng/m3"), Some(want), "{said}");
+        }
         assert_eq!(q.convert(1.0, "ppm"), None);
     }
 }

@@ -118,6 +118,8 @@ pub struct Message {
     pub seqs: Vec<u64>,
     /// It came as CBOR, so its receipt goes as CBOR.
     pub is_cbor: bool,
+    /// What the sender's clock showed when it sent this, when the message says so.
+    pub sent_at: Option<Timestamp>,
 }
 
 impl Message {

@@ -142,7 +142,7 @@ pub fn admit(message: Message, arrival: &Arrival<'_>, watch: &mut Watch) -> Admi
         0 => UNKNOWN_PATIENCE,
         s => Duration::from_secs(u64::from(s) * 3),
     };
-    let clock_off = arrival.note_clock(&message.samples, watched, patience);
+    let clock_off = arrival.note_clock(&message.samples, message.sent_at, watched, patience);
     for (number, sample) in message.samples.into_iter().enumerate() {
         let expected = arrival.expected(&sample);
         let every_s = arrival.every_s(&sample, expected.as_ref());
@@ -192,19 +192,26 @@ pub fn admit(message: Message, arrival: &Arrival<'_>, watch: &mut Watch) -> Admi
 }
 
 impl Arrival<'_> {
-    /// Measures the device's clock by a live message's newest stamp; whether it is off. One that is old enough to
-    /// be a backlog is no measure of it.
-    fn note_clock(&self, samples: &[Sample], watched: &mut DeviceWatch, patience: Duration) -> bool {
+    /// Measures the device's clock by what a live message says of its sending, else by its newest moment; whether it is off.
+    /// Means of a time that is over say nothing of when they were sent, and a stamp that is old enough to be a backlog
+    /// measures nothing.
+    fn note_clock(
+        &self,
+        samples: &[Sample],
+        sent_at: Option<Timestamp>,
+        watched: &mut DeviceWatch,
+        patience: Duration,
+    ) -> bool {
         if self.lane == Lane::Live && !samples.iter().any(|sample| sample.resent) {
-            let ends = samples
-                .iter()
-                .filter_map(|sample| Some(self.end(sample, sample.measured_at?)));
-            let newest = ends.max();
+            let is_moment = |sample: &&Sample| sample.period.is_none_or(|period| period.length.is_zero());
+            let moments = samples.iter().filter(is_moment);
+            let ends = moments.filter_map(|sample| Some(self.end(sample, sample.measured_at?)));
+            let shown = sent_at.or_else(|| ends.max());
             let is_live = |end: &Timestamp| {
                 *end >= YEAR_2000 && !self.is_backlog(self.received_at.since(*end), patience)
             };
-            if let Some(newest) = newest.filter(is_live) {
-                watched.clock.note(newest, self.received_at);
+            if let Some(shown) = shown.filter(is_live) {
+                watched.clock.note(shown, self.received_at);
                 watched.is_off = watched.clock.is_off(self.clock_tolerance());
             }
         }
@@ -732,6 +739,39 @@ mod tests {
         let known = watch.of("d").unwrap();
         assert_eq!((known.heard_at(), known.clock().offset()), (None, None));
         assert_eq!(watch.n_clocks_off(), 0);
+    }
+
+    #[test]
+    fn means_of_a_time_that_is_over_measure_no_clock_and_what_says_its_sending_does() {
+        let device = device(DeviceState::Active);
+        let arrival = arrival(&device, None);
+        let mut watch = Watch::default();
+        let mut say = |sent_at: Option<i64>| {
+            let mut mean = at(sample("pm10", 50.0), -6_000_000);
+            mean.period = Some(Period {
+                stamp: Stamp::Start,
+                length: Duration::from_secs(3600),
+            });
+            let message = Message {
+                samples: vec![mean],
+                sent_at: sent_at.map(|ms| Timestamp::from_ms(arrival.received_at.ms() + ms)),
+                ..Message::default()
+            };
+            admit(message, &arrival, &mut watch);
+            watch
+                .of("d")
+                .unwrap()
+                .clock()
+                .offset()
+                .map(|offset| offset.ahead_ms)
+        };
+        for _ in 0..20 {
+            assert_eq!(say(None), None, "sent 40 minutes after its end");
+        }
+        for _ in 0..4 {
+            say(Some(-200));
+        }
+        assert_eq!(say(Some(-200)), Some(-200));
     }
 
     #[test]

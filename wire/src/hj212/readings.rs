@@ -49,7 +49,10 @@ impl<'a> Sender<'a> {
 /// Reads the samples of a frame that came up: data of 2011, 2021, 2031, 2041, 2051, 2061 and 2111. Other
 /// commands have none. Whose they are, [`Segment::mn`] says.
 pub fn readings(segment: &Segment, sender: &Sender<'_>) -> Message {
-    let mut message = Message::default();
+    let mut message = Message {
+        sent_at: stamp::read(segment.qn()),
+        ..Message::default()
+    };
     let Some(data) = Data::of(segment.cn(), sender) else {
         return message;
     };
