@@ -1,6 +1,7 @@
 //! The command line's way in: through the HTTP API, of the running server or of one started for the
 //! moment. So a command and a request can never differ.
 
+mod accounts;
 mod addresses;
 mod devices;
 mod entities;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use crate::serve::Server;
 
+pub(crate) use accounts::UserCommand;
 pub(crate) use addresses::AddressesArgs;
 pub(crate) use devices::{ImportArgs, MaintainArgs};
 pub(crate) use entities::EntitiesArgs;
@@ -42,6 +44,8 @@ pub(crate) struct Door {
     base: String,
     token: String,
     agent: ureq::Agent,
+    /// The server was there before, and stays.
+    is_lasting: bool,
 }
 
 /// `onemap device add`
@@ -113,6 +117,7 @@ pub(crate) fn running(config: &Config) -> Result<Option<Door>> {
         base: base.to_owned(),
         token: token.trim().to_owned(),
         agent,
+        is_lasting: true,
     }))
 }
 
@@ -146,6 +151,7 @@ pub(crate) async fn with<T: Send + 'static>(
         base: format!("http://{}", server.http),
         token: server.token.clone(),
         agent: agent(),
+        is_lasting: false,
     };
     let done = run(door).await;
     server.stop().await?;
@@ -159,6 +165,7 @@ impl Door {
             base: format!("http://{http}"),
             token: token.to_owned(),
             agent: agent(),
+            is_lasting: true,
         }
     }
 
@@ -195,6 +202,14 @@ impl Door {
         let response = request
             .header("authorization", format!("Bearer {}", self.token))
             .call();
+        answer(path, response)
+    }
+
+    fn patch(&self, path: &str, body: &Value) -> Result<Value> {
+        let request = self.agent.patch(format!("{}{path}", self.base));
+        let response = request
+            .header("authorization", format!("Bearer {}", self.token))
+            .send_json(body);
         answer(path, response)
     }
 

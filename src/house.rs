@@ -22,7 +22,7 @@ use onemap_store::attributes::Attributes;
 use onemap_store::engine::Archive;
 use onemap_store::gaps::GapLedger;
 use onemap_store::latest::Latest;
-use onemap_store::ledger::{Ledger, LedgerReader, Tokens};
+use onemap_store::ledger::{Accounts, Ledger, LedgerReader, Tokens};
 use onemap_store::persons::{self, PersonKey};
 use onemap_store::register::{Register as RegisterFile, RegisterError};
 use onemap_store::remote::Spool;
@@ -288,7 +288,10 @@ fn assemble(
         });
 
     history.note_time(now);
-    let keys = Keys::new(Tokens::load(&ledger_reader).context("tokens cannot be read")?);
+    let keys = Keys::new(
+        Tokens::load(&ledger_reader).context("tokens cannot be read")?,
+        Accounts::load(&ledger_reader).context("accounts cannot be read")?,
+    );
     // Those that ended while nobody looked; from now on the pipeline's ticks end them.
     keys.expire(clock());
     let attributes = ledger_reader.attributes().context("attributes cannot be read")?;

@@ -86,6 +86,9 @@ enum Command {
     /// Bearer tokens for people and machines.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Accounts of people.
+    #[command(subcommand)]
+    User(door::UserCommand),
     /// Devices.
     #[command(subcommand)]
     Device(DeviceCommand),
@@ -309,6 +312,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 .await
             })
         }
+        Command::User(command) => {
+            let config = load()?;
+            on_runtime(async move { door::with(&config, move |door| command.run(door, json)).await })
+        }
         Command::Device(command) => {
             let config = load()?;
             on_runtime(async move {
@@ -361,6 +368,7 @@ impl Command {
                 true
             }
             Self::Token(command) => matches!(command, TokenCommand::List),
+            Self::User(command) => command.only_looks(),
             Self::Device(command) => matches!(command, DeviceCommand::List | DeviceCommand::Show { .. }),
             Self::Command(command) => command.only_looks(),
             Self::Quarantine(command) => command.only_looks(),

@@ -1,6 +1,6 @@
 //! `onemap serve`: starts everything, says so on one line, and stops it in order.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use onemap_dashboards::auth::new_token;
+use onemap_dashboards::auth::{SETUP_LINK, new_token};
 use onemap_dashboards::views::Views;
 use onemap_dashboards::{Hub, pump, router, screen, sweep};
 use onemap_ingest::downlink::CallRules;
@@ -295,6 +295,31 @@ impl Server {
         line
     }
 
+    /// As long as there is no account: tells who stands at the terminal, or may read the data folder, the link that makes
+    /// the first.
+    fn say_first_link(&self) -> Result<()> {
+        let path = self.data_dir.join(SETUP_LINK);
+        let key = self
+            .views
+            .keys
+            .first_key()
+            .context("the operating system gives no randomness")?;
+        let Some(key) = key else {
+            // A missing one is fine.
+            let _ = std::fs::remove_file(path);
+            return Ok(());
+        };
+        let link = format!("http://{}/#setup={key}", self.http);
+        write_private(&path, &format!("{link}\n"))?;
+        let shown = path.display();
+        // A log is no place for it.
+        match std::io::stderr().is_terminal() {
+            true => eprintln!("no account yet: open {link} to make the first one (also in {shown})"),
+            false => info!("no account yet: the link that makes the first one stands in {shown}"),
+        }
+        Ok(())
+    }
+
     /// Takes up rules, profiles and certificates as their files are now.
     pub(crate) async fn reload(&self, config: &Config) {
         shipped::reload(config, &self.views).await;
@@ -386,6 +411,7 @@ pub(crate) fn announce(data_dir: &Path, line: &Value) -> Result<()> {
 pub(crate) async fn serve(config: &Config) -> Result<()> {
     let server = Server::start(config).await?;
     let signals = Signals::listen()?;
+    server.say_first_link()?;
     announce(&config.data_dir, &server.ready_line())?;
     signals.wait(|| server.reload(config)).await;
     info!("stopping");

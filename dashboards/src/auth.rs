@@ -15,12 +15,15 @@ use axum::response::Response;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use onemap_model::record::Register as Change;
 use onemap_model::scope::Permission;
-use onemap_model::{DeviceId, ProfileId, Scope, Timestamp};
-use onemap_store::ledger::{AccessToken, Provisioning, TokenHash, Tokens};
+use onemap_model::{AccountId, DeviceId, ProfileId, Scope, Timestamp};
+use onemap_store::ledger::{AccessToken, Accounts, Held, Provisioning, TokenHash, Tokens};
 use tokio::sync::watch;
 
 use crate::error::Problem;
 use crate::views::Views;
+
+/// The file of the data folder (mode 0600) with the link that makes the first account; there as long as there is none.
+pub const SETUP_LINK: &str = "setup.link";
 
 /// 32 random bytes as 43 URL-safe characters.
 ///
@@ -37,11 +40,14 @@ pub fn new_token() -> Result<String, getrandom::Error> {
         .collect())
 }
 
-/// Tokens and sessions, by hash. A look-up by a 256-bit hash tells an attacker nothing by its timing.
+/// Tokens, accounts and sessions. A look-up by a 256-bit hash tells an attacker nothing by its timing.
 #[derive(Default)]
 pub struct Keys {
     tokens: RwLock<Tokens>,
+    accounts: RwLock<Accounts>,
     sessions: RwLock<HashMap<TokenHash, Session>>,
+    /// Opens the making of the first account.
+    first: RwLock<Option<TokenHash>>,
     /// Changes when a token or session may have ended.
     ends: watch::Sender<()>,
 }
@@ -56,17 +62,35 @@ pub(crate) enum Pass {
 }
 
 struct Session {
-    /// The access token that opened it: it ends with that.
-    token: TokenHash,
-    scope: Scope,
+    opened: Opened,
     began: Timestamp,
     used: Timestamp,
 }
 
-/// A session ends this long after its last request, which an open stream is …
+/// What opened a session: it ends with that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Opened {
+    /// An access token.
+    Token(TokenHash),
+    /// An account, as long as nothing ended its sessions since.
+    Account { id: AccountId, era: u64 },
+}
+
+impl Opened {
+    /// How long after its last request, which an open stream is, and after its start in any case a session ends: a
+    /// wall's holds a week, a person's a shift.
+    fn lives(&self) -> [Duration; 2] {
+        match self {
+            Self::Token(_) => [SESSION_IDLE, SESSION_WHOLE],
+            Self::Account { .. } => [ACCOUNT_IDLE, ACCOUNT_WHOLE],
+        }
+    }
+}
+
 const SESSION_IDLE: Duration = Duration::from_secs(12 * 3600);
-/// … and this long after its start in any case.
 const SESSION_WHOLE: Duration = Duration::from_secs(7 * 24 * 3600);
+const ACCOUNT_IDLE: Duration = Duration::from_secs(30 * 60);
+const ACCOUNT_WHOLE: Duration = Duration::from_secs(12 * 3600);
 /// Sessions held at once; the least recently used one goes first.
 const N_SESSIONS: usize = 1000;
 
@@ -76,17 +100,20 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const POISON: &str = "no holder of this lock panics";
 
 impl Keys {
-    /// The tokens as the ledger has them.
-    pub fn new(tokens: Tokens) -> Self {
+    /// Tokens and accounts as the ledger has them.
+    pub fn new(tokens: Tokens, accounts: Accounts) -> Self {
         Self {
             tokens: RwLock::new(tokens),
+            accounts: RwLock::new(accounts),
             sessions: RwLock::default(),
+            first: RwLock::default(),
             ends: watch::Sender::default(),
         }
     }
-    /// Takes a register change; says whether it concerned tokens.
+    /// Takes a register change; says whether it concerned tokens or accounts.
     pub fn apply(&self, at: Timestamp, change: &Change) -> bool {
-        let concerned = self.tokens.write().expect(POISON).apply(at, change);
+        let concerned = self.tokens.write().expect(POISON).apply(at, change)
+            || self.accounts.write().expect(POISON).apply(at, change);
         if concerned {
             self.ends.send_replace(());
         }
@@ -113,14 +140,19 @@ impl Keys {
             .holds(device, &hash)
             .then_some(hash)
     }
-    /// The access token behind what let a request in: its own, or that which opened its session. Of a session that
-    /// has just ended it is the session's own.
+    /// Who is behind what let a request in: its access token, or the token or account that opened its session. Of a
+    /// session that has just ended it is the session's own.
     pub(crate) fn holder(&self, pass: Pass) -> TokenHash {
         match pass {
             Pass::Token(token) => token,
             Pass::Session(session) => {
                 let sessions = self.sessions.read().expect(POISON);
-                sessions.get(&session).map_or(session, |session| session.token)
+                match sessions.get(&session).map(|session| &session.opened) {
+                    Some(Opened::Token(token)) => *token,
+                    // No token has a NUL.
+                    Some(Opened::Account { id, .. }) => TokenHash::of(&format!("account\0{id}")),
+                    None => session,
+                }
             }
         }
     }
@@ -172,9 +204,28 @@ impl Keys {
     /// # Errors
     /// When the operating system gives no randomness.
     pub fn begin(&self, token: &str, now: Timestamp) -> Result<Option<String>, getrandom::Error> {
-        let Some(scope) = self.access(token) else {
+        match self.access(token) {
+            Some(_) => self.open(Opened::Token(TokenHash::of(token)), now).map(Some),
+            None => Ok(None),
+        }
+    }
+    /// Starts a session of an account whose holder has shown what lets him in; returns its secret id, or `None` when
+    /// the account is gone or disabled.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub(crate) fn begin_as(
+        &self,
+        id: &AccountId,
+        now: Timestamp,
+    ) -> Result<Option<String>, getrandom::Error> {
+        let Some(held) = self.account(id).filter(|held| !held.account.disabled) else {
             return Ok(None);
         };
+        let (id, era) = (id.clone(), held.era);
+        self.open(Opened::Account { id, era }, now).map(Some)
+    }
+    fn open(&self, opened: Opened, now: Timestamp) -> Result<String, getrandom::Error> {
         let id = new_token()?;
         let mut sessions = self.sessions.write().expect(POISON);
         if sessions.len() >= N_SESSIONS
@@ -186,13 +237,60 @@ impl Keys {
         sessions.insert(
             TokenHash::of(&id),
             Session {
-                token: TokenHash::of(token),
-                scope,
+                opened,
                 began: now,
                 used: now,
             },
         );
-        Ok(Some(id))
+        Ok(id)
+    }
+    /// An account.
+    pub(crate) fn account(&self, id: &AccountId) -> Option<Held> {
+        self.accounts.read().expect(POISON).get(id).cloned()
+    }
+    /// Every account, by id.
+    pub(crate) fn accounts(&self) -> Vec<Held> {
+        self.accounts.read().expect(POISON).iter().cloned().collect()
+    }
+    /// Whether there is an account.
+    pub fn has_accounts(&self) -> bool {
+        !self.accounts.read().expect(POISON).is_empty()
+    }
+    /// A new key by which the first account is made; `None` when there is one. The key of before ends.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub fn first_key(&self) -> Result<Option<String>, getrandom::Error> {
+        if self.has_accounts() {
+            return Ok(None);
+        }
+        let key = new_token()?;
+        *self.first.write().expect(POISON) = Some(TokenHash::of(&key));
+        Ok(Some(key))
+    }
+    /// Whether a key makes the first account.
+    pub(crate) fn is_first(&self, key: &str) -> bool {
+        *self.first.read().expect(POISON) == Some(TokenHash::of(key)) && !self.has_accounts()
+    }
+    /// The account whose link has this key.
+    pub(crate) fn linked(&self, key: &str, now: Timestamp) -> Option<Held> {
+        self.accounts.read().expect(POISON).linked(key, now).cloned()
+    }
+    /// The account that opened a session.
+    pub(crate) fn session_account(&self, pass: Pass) -> Option<AccountId> {
+        let Pass::Session(session) = pass else {
+            return None;
+        };
+        match &self.sessions.read().expect(POISON).get(&session)?.opened {
+            Opened::Account { id, .. } => Some(id.clone()),
+            Opened::Token(_) => None,
+        }
+    }
+    /// How many sessions of an account are open.
+    pub(crate) fn n_sessions(&self, of: &AccountId) -> usize {
+        let sessions = self.sessions.read().expect(POISON);
+        let is_of = |s: &&Session| matches!(&s.opened, Opened::Account { id, .. } if id == of);
+        sessions.values().filter(is_of).count()
     }
     /// The scope of a living session.
     pub fn session(&self, id: &str, now: Timestamp) -> Option<Scope> {
@@ -201,14 +299,25 @@ impl Keys {
     fn used(&self, id: &TokenHash, now: Timestamp) -> Option<Scope> {
         let mut sessions = self.sessions.write().expect(POISON);
         let session = sessions.get_mut(id)?;
-        let is_over = now.since(session.used) > SESSION_IDLE || now.since(session.began) > SESSION_WHOLE;
-        let token = session.token;
-        if is_over || self.tokens.read().expect(POISON).access(&token).is_none() {
-            sessions.remove(id);
-            return None;
+        let [idle, whole] = session.opened.lives();
+        let is_over = now.since(session.used) > idle || now.since(session.began) > whole;
+        let scope = self.scope_of(&session.opened).filter(|_| !is_over);
+        match scope {
+            Some(_) => session.used = now,
+            None => drop(sessions.remove(id)),
         }
-        session.used = now;
-        Some(session.scope.clone())
+        scope
+    }
+    /// What a session may see and do now; `None` when what opened it no longer does.
+    fn scope_of(&self, opened: &Opened) -> Option<Scope> {
+        match opened {
+            Opened::Token(token) => self.tokens.read().expect(POISON).scope_of(token),
+            Opened::Account { id, era } => {
+                let accounts = self.accounts.read().expect(POISON);
+                let held = accounts.get(id).filter(|held| held.era == *era)?;
+                Some(held.account.scope()).filter(|_| !held.account.disabled)
+            }
+        }
     }
     /// Ends a session.
     pub fn end(&self, id: &str) {

@@ -19,6 +19,9 @@ pub(crate) use said::clipped;
 /// Bytes of what the router says of a request that are read at most.
 const MAX_WORDS: usize = 256 << 10;
 
+/// Member of a problem document that says how long to wait.
+const RETRY_AFTER_S: &str = "retry_after_s";
+
 /// A refused or failed request.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -89,6 +92,10 @@ impl Problem {
             ..Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
         }
     }
+    /// 401 with a reason of its own.
+    pub(crate) fn unauthorized_by(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, detail)
+    }
     /// 403: known, but not allowed.
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
@@ -116,6 +123,14 @@ impl Problem {
     /// 429: the caller's share is used up for now.
     pub(crate) fn too_many_requests(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail)
+    }
+    /// 429 that says how long to wait, in whole seconds.
+    pub(crate) fn too_soon(code: &'static str, detail: impl Into<String>, wait: std::time::Duration) -> Self {
+        let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+        Self {
+            extra: Some((RETRY_AFTER_S, seconds.into())),
+            ..Self::too_many_requests(code, detail)
+        }
     }
     /// 422: readable, but not right; `errors` lists each fault.
     pub(crate) fn unprocessable(code: &'static str, detail: impl Into<String>, mut errors: Value) -> Self {
@@ -235,6 +250,11 @@ impl IntoResponse for Problem {
             "code": self.code,
             "detail": self.detail,
         });
+        let wait = match &self.extra {
+            Some((RETRY_AFTER_S, seconds)) => HeaderValue::from_str(&seconds.to_string()).ok(),
+            _ if self.status == StatusCode::SERVICE_UNAVAILABLE => Some(HeaderValue::from_static("2")),
+            _ => None,
+        };
         if let Some((name, value)) = self.extra {
             body[name] = value;
         }
@@ -248,8 +268,8 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        if let Some(wait) = wait {
+            headers.insert(header::RETRY_AFTER, wait);
         }
         response
     }

@@ -3,6 +3,7 @@
 //! Everything behind `auth::require_scope` is denied without a token or session; what a role and
 //! a division may see is asked of the [`Scope`](onemap_model::Scope) in each handler.
 
+mod accounts;
 mod api;
 pub mod auth;
 mod changes;
@@ -47,12 +48,28 @@ const SMALL_BODY: usize = 64 << 10;
 pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationToken) -> Router {
     use api::devices::{change, provisioning};
     use api::{
-        aggregate, alerts, attributes, commands, corrections, device_http, devices, dust, entities,
+        accounts, aggregate, alerts, attributes, commands, corrections, device_http, devices, dust, entities,
         entity_import, export, fetched, geocode, history, hydrology, import, latest, ledger, map, persons,
-        quarantine, readings, readmit, reviews, rules, series, session, standards, system, write,
+        quarantine, readings, readmit, reviews, rules, series, session, setup, standards, system, write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
+        .route(
+            "/api/v1/session/password",
+            sized(post(session::change_password), SMALL_BODY),
+        )
+        .route(
+            "/api/v1/accounts",
+            get(accounts::list_accounts).post(accounts::add),
+        )
+        .route(
+            "/api/v1/accounts/{id}",
+            get(accounts::show)
+                .patch(accounts::patch)
+                .delete(accounts::remove),
+        )
+        .route("/api/v1/accounts/{id}/link", post(accounts::invite))
+        .route("/api/v1/accounts/{id}/logout", post(accounts::log_out))
         .route("/api/v1/tokens", get(session::tokens).post(session::token))
         .route("/api/v1/tokens/{id}", delete(session::revoke))
         .route("/api/v1/system", get(system::show))
@@ -167,6 +184,8 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route_layer(middleware::from_fn_with_state(views.clone(), auth::require_scope));
     let open = Router::new()
         .route("/api/v1/session", sized(post(session::begin), SMALL_BODY))
+        .route("/api/v1/setup", sized(post(setup::finish), SMALL_BODY))
+        .route("/api/v1/setup/look", sized(post(setup::look), SMALL_BODY))
         .route(
             "/api/v1/{token}/rpc",
             sized(get(fetched::fetch).post(fetched::ask), device_http::MAX_BODY),
@@ -219,6 +238,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .layer(middleware::from_fn_with_state(bounds, limits::bound))
         .layer(Extension(hub))
         .layer(Extension(stop))
+        .layer(Extension(Arc::new(self::accounts::Door::default())))
         .layer(Extension(ogc::Matched::default()))
         .layer(Extension(api::rows::Turns::default()))
         .layer(Extension(prometheus::Turns::default()))

@@ -1,5 +1,6 @@
 //! `/api/openapi.json`: made from one table, which a test holds against the router.
 
+mod accounts;
 mod dialects;
 mod map;
 mod ogc;
@@ -18,15 +19,6 @@ struct Operation(
 );
 
 const OPERATIONS: &[Operation] = &[
-    Operation(
-        "post",
-        "/api/v1/session",
-        "Exchange a bearer token for the session cookie.",
-        &[],
-        &[204],
-    ),
-    Operation("get", "/api/v1/session", "Who the caller is.", &[], &[200]),
-    Operation("delete", "/api/v1/session", "End the session.", &[], &[204]),
     Operation(
         "post",
         "/api/v1/tokens",
@@ -707,6 +699,8 @@ const OPERATIONS: &[Operation] = &[
 /// Paths that need neither token nor session.
 const OPEN: &[(&str, &str)] = &[
     ("post", "/api/v1/session"),
+    ("post", "/api/v1/setup"),
+    ("post", "/api/v1/setup/look"),
     ("get", "/api/v1/{token}/rpc"),
     ("post", "/api/v1/{token}/rpc"),
     ("post", "/api/v1/{token}/rpc/{id}"),
@@ -725,6 +719,7 @@ pub(crate) async fn document() -> Json<Value> {
 fn operations() -> impl Iterator<Item = &'static Operation> {
     OPERATIONS
         .iter()
+        .chain(accounts::OPERATIONS)
         .chain(dialects::OPERATIONS)
         .chain(ogc::OPERATIONS)
         .chain(map::OPERATIONS)

@@ -103,6 +103,10 @@ id! {
     DeviceId
 }
 id! {
+    /// The name that somebody logs in with.
+    AccountId
+}
+id! {
     /// A profile (thing model): the file name without its extension.
     ProfileId
 }

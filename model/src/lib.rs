@@ -4,6 +4,7 @@
 //! `wire`, storage in `store`; only the journal's own record encoding is here ([`record`]), because
 //! listeners write it and the pipeline reads it.
 
+pub mod account;
 pub mod act;
 pub mod alert;
 pub mod attribute;
@@ -25,6 +26,7 @@ pub mod review;
 pub mod scope;
 pub mod time;
 
+pub use account::{Account, AccountError};
 pub use act::{Act, Verb};
 pub use alert::{AlertId, Edge, Severity, Transition, TransitionId};
 pub use attribute::AttributeScope;
@@ -33,7 +35,7 @@ pub use crs::Crs;
 pub use device::{Device, DeviceState, Maintenance, Setting};
 pub use entity::{Entity, EntityCode, EntityKind, FormerCode, Stratum};
 pub use hydrology::Hydrology;
-pub use id::{DeviceId, IdError, ProfileId, RuleId};
+pub use id::{AccountId, DeviceId, IdError, ProfileId, RuleId};
 pub use person::{Person, PersonPlace, Pseudonym};
 pub use place::{DivisionCode, Position};
 pub use quantity::{Calendar, Family, Quantity};

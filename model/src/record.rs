@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Act, AttributeScope, CommandRecord, Device, DeviceId, DivisionCode, Entity, EntityKind, Hydrology,
-    Person, ProfileId, Refusal, Role, Timestamp,
+    Account, AccountId, Act, AttributeScope, CommandRecord, Device, DeviceId, DivisionCode, Entity,
+    EntityKind, Hydrology, Person, ProfileId, Refusal, Role, Timestamp,
 };
 
 /// Kind byte of a [`Frame`].
@@ -335,6 +335,45 @@ pub enum Register {
     AccessTokenRevoked {
         /// SHA-256 of the token, hexadecimal.
         sha256: String,
+    },
+    /// An account is new or changed; the whole new state.
+    Account {
+        /// The account.
+        account: Box<Account>,
+    },
+    /// Whoever has a link may set the account's password and second factor, once; a former link ends.
+    AccountInvited {
+        /// The account.
+        id: AccountId,
+        /// SHA-256 of the link's key, hexadecimal.
+        sha256: String,
+        /// Until when.
+        expires: Timestamp,
+    },
+    /// An account has another password; its link and its sessions end.
+    AccountPassword {
+        /// The account.
+        id: AccountId,
+        /// Hash of the password as a PHC string (argon2id).
+        hash: String,
+    },
+    /// An account has another second factor, or none; its sessions end.
+    AccountSecond {
+        /// The account.
+        id: AccountId,
+        /// The secret of its one-time passwords (RFC 6238), sealed with the data folder's key; `None` when there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sealed: Option<String>,
+    },
+    /// An account's sessions end.
+    AccountLoggedOut {
+        /// The account.
+        id: AccountId,
+    },
+    /// An account is gone.
+    AccountGone {
+        /// The account.
+        id: AccountId,
     },
 }
 

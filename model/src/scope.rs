@@ -53,8 +53,48 @@ pub enum Permission {
     Backup,
     /// Say of values that they are valid, invalid or another.
     Review,
+    /// Disable accounts, end their sessions, see who tried to come in.
+    Security,
     /// Ask what is known of the person with a citizen number, with a purpose that is kept.
     Persons,
+}
+
+impl Permission {
+    /// Every permission.
+    pub const ALL: [Self; 13] = [
+        Self::View,
+        Self::HandleAlerts,
+        Self::Quarantine,
+        Self::Register,
+        Self::WriteReadings,
+        Self::Rules,
+        Self::Tokens,
+        Self::Audit,
+        Self::Command,
+        Self::Backup,
+        Self::Review,
+        Self::Security,
+        Self::Persons,
+    ];
+
+    /// As it stands in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::View => "view",
+            Self::HandleAlerts => "handle_alerts",
+            Self::Quarantine => "quarantine",
+            Self::Register => "register",
+            Self::WriteReadings => "write_readings",
+            Self::Rules => "rules",
+            Self::Tokens => "tokens",
+            Self::Audit => "audit",
+            Self::Command => "command",
+            Self::Backup => "backup",
+            Self::Review => "review",
+            Self::Security => "security",
+            Self::Persons => "persons",
+        }
+    }
 }
 
 impl Role {
@@ -85,7 +125,7 @@ impl Role {
                 )
             }
             R::SystemAdmin => matches!(permission, P::Tokens | P::Register | P::Rules),
-            R::SecurityAdmin => false,
+            R::SecurityAdmin => matches!(permission, P::Security),
             R::AuditAdmin => matches!(permission, P::Audit),
         }
     }
@@ -186,6 +226,7 @@ mod tests {
             Permission::Command,
             Permission::Review,
             Permission::Persons,
+            Permission::Security,
         ] {
             assert!(!scope.may(denied), "{denied:?}");
         }

@@ -190,14 +190,6 @@ impl Door {
             .send(text);
         super::answer(path, response)
     }
-
-    fn patch(&self, path: &str, body: &Value) -> Result<Value> {
-        let request = self.agent.patch(format!("{}{path}", self.base));
-        let response = request
-            .header("authorization", format!("Bearer {}", self.token))
-            .send_json(body);
-        super::answer(path, response)
-    }
 }
 
 fn shown(device: &Value, json: bool) -> Result<ExitCode> {

@@ -12,7 +12,8 @@ use onemap_model::hydrology::HydrologyError;
 use onemap_model::record::{Frame, KIND_READMISSION, Readmission, Register, RuleFile, Stamped};
 use onemap_model::scope::Permission;
 use onemap_model::{
-    Act, CommandRecord, CommandStep, DivisionCode, Record, ReviewError, Role, RuleId, Scope, Timestamp, Verb,
+    AccountError, Act, CommandRecord, CommandStep, DivisionCode, Record, ReviewError, Role, RuleId, Scope,
+    Timestamp, Verb,
 };
 
 use crate::ledger::{TokenHash, TokenHashError};
@@ -85,6 +86,15 @@ pub enum ActError {
         /// What is wrong.
         #[source]
         source: HydrologyError,
+    },
+    /// What is said of an account is not sound.
+    #[error("change {index} is not sound")]
+    Account {
+        /// Index in the call's list.
+        index: usize,
+        /// What is wrong.
+        #[source]
+        source: AccountError,
     },
     /// A token's hash that is none.
     #[error("change {index} holds no token hash")]
@@ -382,7 +392,15 @@ pub fn check_rule(scope: &Scope, file: &RuleFile) -> Result<(), ActError> {
 
 fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), ActError> {
     let needs = match change {
-        Register::AccessToken { .. } | Register::AccessTokenRevoked { .. } => Permission::Tokens,
+        Register::AccessToken { .. }
+        | Register::AccessTokenRevoked { .. }
+        | Register::AccountInvited { .. }
+        | Register::AccountGone { .. } => Permission::Tokens,
+        // Who keeps the security may disable an account and end its sessions.
+        Register::Account { .. } | Register::AccountLoggedOut { .. } if scope.may(Permission::Security) => {
+            Permission::Security
+        }
+        Register::Account { .. } | Register::AccountLoggedOut { .. } => Permission::Tokens,
         _ => Permission::Register,
     };
     permit(scope, needs)?;
@@ -417,6 +435,21 @@ fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), Ac
             }
             cover(scope, division.as_ref())?;
             hash(index, sha256)
+        }
+        Register::Account { account } => {
+            account
+                .check()
+                .map_err(|source| ActError::Account { index, source })?;
+            cover(scope, account.division.as_ref())
+        }
+        Register::AccountInvited { sha256, .. } => hash(index, sha256),
+        Register::AccountGone { .. } | Register::AccountLoggedOut { .. } => Ok(()),
+        // An account's holder alone says them, and is let in before: the server records them itself.
+        Register::AccountPassword { .. } | Register::AccountSecond { .. } if scope.role != Role::Admin => {
+            Err(ActError::Denied {
+                role: scope.role,
+                needs: Permission::Tokens,
+            })
         }
         // Profiles, and whatever comes later, concern the whole city.
         _ => cover(scope, None),

@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod accounts;
 mod admission;
 mod alarms;
 mod bad_input;

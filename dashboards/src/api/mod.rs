@@ -1,5 +1,6 @@
 //! `/api/v1`: one file for each kind of thing.
 
+pub(crate) mod accounts;
 pub(crate) mod aggregate;
 pub(crate) mod alerts;
 pub(crate) mod attributes;
@@ -34,6 +35,7 @@ pub(crate) mod rules;
 pub(crate) mod series;
 mod series_acts;
 pub(crate) mod session;
+pub(crate) mod setup;
 mod spelt;
 pub(crate) mod standards;
 mod superior;

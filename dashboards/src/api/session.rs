@@ -1,20 +1,22 @@
-//! The screen's session: a token once, then a cookie.
+//! The screen's session: a token, or an account's password and second factor, once; then a cookie.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use onemap_model::DivisionCode;
+use axum::{Extension, Json};
 use onemap_model::record::Register;
 use onemap_model::scope::{Permission, Role};
+use onemap_model::{AccountId, DivisionCode, Scope};
 use onemap_store::ledger::TokenHash;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::accounts::{Busy, Door, Sayer, Secret, check_password, needs_second};
 use crate::api::{act_problem, behind, list};
-use crate::auth::{Caller, new_token, session_cookie};
+use crate::auth::{Caller, Pass, new_token, session_cookie};
 use crate::error::Problem;
 use crate::request::Body;
 use crate::views::Views;
@@ -22,26 +24,202 @@ use crate::views::Views;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Login {
-    token: String,
+    token: Option<String>,
+    account: Option<String>,
+    password: Option<String>,
+    /// Of the second factor.
+    code: Option<String>,
 }
 
+/// Begins a session by a token, or by an account's password and second factor. A session that the request came with
+/// ends.
 pub(crate) async fn begin(
     State(views): State<Arc<Views>>,
+    Extension(door): Extension<Arc<Door>>,
+    ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
+    headers: HeaderMap,
     Body(login): Body<Login>,
 ) -> Result<Response, Problem> {
-    let id = views
-        .keys
-        .begin(login.token.trim(), views.now())
-        .map_err(|e| Problem::internal(&e))?
-        .ok_or_else(Problem::unauthorized)?;
-    let cookie = format!("onemap_session={id}; HttpOnly; SameSite=Strict; Path=/");
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
+    let answer = match login {
+        Login {
+            token: Some(token),
+            account: None,
+            password: None,
+            code: None,
+        } => {
+            let id = views.keys.begin(token.trim(), views.now());
+            cookie(
+                &id.map_err(|e| Problem::internal(&e))?
+                    .ok_or_else(Problem::unauthorized)?,
+            )
+        }
+        Login {
+            token: None,
+            account: Some(account),
+            password: Some(password),
+            code,
+        } => {
+            let id = account.trim();
+            let who = Sayer {
+                ip: peer.ip(),
+                name: id,
+            };
+            let id = by_password(&views, &door, who, password, code.as_deref()).await?;
+            entered(&views, &id)?
+        }
+        _ => {
+            let message = "a log-in has token, or account, password and perhaps code";
+            return Err(Problem::bad_request("bad_body", message));
+        }
+    };
+    if let Some(before) = session_cookie(&headers) {
+        views.keys.end(before);
+    }
+    Ok(answer)
 }
 
-pub(crate) async fn show(State(views): State<Arc<Views>>, Caller(scope): Caller) -> Json<Value> {
+/// Whose password and code these are.
+async fn by_password(
+    views: &Views,
+    door: &Door,
+    who: Sayer<'_>,
+    password: String,
+    code: Option<&str>,
+) -> Result<AccountId, Problem> {
+    let attempts = || door.attempts.lock().expect("no holder of this lock panics");
+    attempts().take(who, Instant::now()).map_err(|wait| {
+        let message = "too many wrong passwords or codes for this account from this network";
+        Problem::too_soon("too_many_guesses", message, wait)
+    })?;
+    let wrong = || Problem::unauthorized_by("wrong_login", "account, password or code is wrong");
+    let held = AccountId::new(who.name)
+        .ok()
+        .and_then(|id| views.keys.account(&id))
+        .filter(|held| !held.account.disabled);
+    let Some((held, hash)) = held.and_then(|held| held.hash.clone().map(|hash| (held, hash))) else {
+        door.hasher.pretend().await;
+        return Err(wrong());
+    };
+    match door.hasher.verify(password, hash).await {
+        Ok(true) => {}
+        Ok(false) => return Err(wrong()),
+        Err(error) => {
+            attempts().not_made(who, Instant::now());
+            return Err(busy(error));
+        }
+    }
+    let id = held.account.id;
+    if let Some(sealed) = &held.second {
+        let Some(code) = code.filter(|code| !code.trim().is_empty()) else {
+            // The password was right; how often codes are guessed is counted all the same.
+            attempts().not_made(who, Instant::now());
+            let message = "this account has a second factor: give the code of its authenticator, too";
+            return Err(Problem::unauthorized_by("code_needed", message));
+        };
+        let secret = opened(views, &id, sealed)?;
+        let at_s = views.now().ms().max(0) as u64 / 1000;
+        if !door.takes(&id, &secret, code, at_s) {
+            return Err(wrong());
+        }
+    } else if needs_second(held.account.role) {
+        let message = "this role needs a second factor and the account has none: ask for a new link";
+        return Err(Problem::forbidden_by("second_factor_needed", message));
+    }
+    attempts().right(who, Instant::now());
+    Ok(id)
+}
+
+/// The answer to who is in.
+pub(super) fn entered(views: &Views, id: &AccountId) -> Result<Response, Problem> {
+    let session = views.keys.begin_as(id, views.now());
+    let session = session.map_err(|e| Problem::internal(&e))?;
+    Ok(cookie(&session.ok_or_else(Problem::unauthorized)?))
+}
+
+fn cookie(id: &str) -> Response {
+    let cookie = format!("onemap_session={id}; HttpOnly; SameSite=Strict; Path=/");
+    (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response()
+}
+
+pub(super) fn busy(busy: Busy) -> Problem {
+    Problem::unavailable(busy.to_string())
+}
+
+/// What a secret is sealed for.
+fn seal_of(id: &AccountId) -> String {
+    format!("account\0{id}")
+}
+
+/// The second factor of an account, as records hold it.
+pub(super) fn second_of(views: &Views, id: &AccountId, secret: &Secret) -> String {
+    let sealed = views.sealer.seal(&seal_of(id), &secret.text(), "");
+    sealed["sealed"].as_str().unwrap_or_default().to_owned()
+}
+
+fn opened(views: &Views, id: &AccountId, sealed: &str) -> Result<Secret, Problem> {
+    let opened = views.sealer.open_sealed(&seal_of(id), &json!({"sealed": sealed}));
+    opened.as_deref().and_then(Secret::parse).ok_or_else(|| {
+        let message = "the second factor cannot be opened: the data folder's seal.key is another one; ask for a new link";
+        Problem::forbidden_by("second_factor_lost", message)
+    })
+}
+
+pub(crate) async fn show(
+    State(views): State<Arc<Views>>,
+    Extension(pass): Extension<Pass>,
+    Caller(scope): Caller,
+) -> Json<Value> {
+    let account = views.keys.session_account(pass);
+    let held = account.and_then(|id| views.keys.account(&id));
+    let account = held.map(
+        |held| json!({"id": held.account.id, "name": held.account.name, "has_second": held.second.is_some()}),
+    );
+    let may: Vec<&str> = Permission::ALL
+        .into_iter()
+        .filter(|permission| scope.may(*permission))
+        .map(Permission::name)
+        .collect();
     Json(json!({
         "actor": scope.actor, "role": scope.role, "division": scope.division, "demo": views.demo,
+        "departments": scope.departments, "account": account, "may": may,
     }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewPassword {
+    password: String,
+    new_password: String,
+    code: Option<String>,
+}
+
+/// The holder of an account changes the password; all its sessions end but for the one that this answer begins.
+pub(crate) async fn change_password(
+    State(views): State<Arc<Views>>,
+    Extension(door): Extension<Arc<Door>>,
+    Extension(pass): Extension<Pass>,
+    ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
+    Body(change): Body<NewPassword>,
+) -> Result<Response, Problem> {
+    let id = views.keys.session_account(pass).ok_or_else(|| {
+        Problem::forbidden("only who has logged in to an account by its password changes it")
+    })?;
+    let who = Sayer {
+        ip: peer.ip(),
+        name: id.as_str(),
+    };
+    check_password(&id, &change.new_password)
+        .map_err(|error| Problem::bad_request("weak_password", error.to_string()))?;
+    by_password(&views, &door, who, change.password, change.code.as_deref()).await?;
+    let hash = door.hasher.hash(change.new_password).await.map_err(busy)?;
+    let change = Register::AccountPassword { id: id.clone(), hash };
+    let position = views
+        .acts
+        .record_register(&Scope::local(id.as_str()), views.now(), vec![change])
+        .await
+        .map_err(act_problem)?;
+    views.applied(position).await.map_err(behind)?;
+    entered(&views, &id)
 }
 
 pub(crate) async fn end(State(views): State<Arc<Views>>, headers: HeaderMap) -> Response {

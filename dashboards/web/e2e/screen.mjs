@@ -285,6 +285,12 @@ const steps = {
   async door() {
     const outside = await openPage(browser, { url });
     await outside.page.goto(`${url}/`);
+    await outside.page.getByTestId("login-account").fill("nobody");
+    await outside.page.getByTestId("login-password").fill("certainly wrong");
+    await outside.page.getByTestId("login-submit").click();
+    await outside.page.getByTestId("login-trouble").waitFor();
+    await shot("door-account", outside.page);
+    await outside.page.getByTestId("login-by-token").click();
     await outside.page.getByTestId("login-token").fill("certainly-wrong");
     await outside.page.getByTestId("login-submit").click();
     await outside.page.getByTestId("login-trouble").waitFor();

@@ -1,19 +1,21 @@
 // The screen: door, banner, strip, map with its panels.
 import { useEffect } from "preact/hooks";
 import { lang, t } from "./i18n";
+import { Accounts } from "./panels/accounts";
 import { ActDialog } from "./panels/act-dialog";
 import { Alarms } from "./panels/alarms";
 import { Banner, isLost } from "./panels/banner";
 import { DeviceDrawer } from "./panels/device-drawer";
-import { Login } from "./panels/login";
+import { Doorway, Login } from "./panels/login";
 import { MapView } from "./panels/map-view";
 import { Overview } from "./panels/overview";
 import { Quarantine } from "./panels/quarantine";
+import { Setup } from "./panels/setup";
 import { Ticker } from "./panels/ticker";
 import { TopStrip } from "./panels/top-strip";
 import { follow } from "./state/city";
-import { access, sessionEnded } from "./state/session";
-import { wall } from "./state/view";
+import { access, logOut, may, sessionEnded } from "./state/session";
+import { accountsOpen, wall } from "./state/view";
 
 export function App() {
   const state = access.value;
@@ -22,8 +24,27 @@ export function App() {
     document.title = t("app.title");
   }, [lang.value]);
   if (state.state === "checking") return <main class="waiting" aria-busy="true" />;
+  if (state.state === "setup") return <Setup linkKey={state.key} />;
   if (state.state === "out") return <Login why={state.why} />;
+  if (!may("view")) return may("tokens") || may("security") ? <Accounts alone /> : <NothingHere />;
   return <Screen />;
+}
+
+/** A role that has no page of its own yet, such as who audits. */
+function NothingHere() {
+  return (
+    <Doorway
+      onSubmit={(event) => {
+        event.preventDefault();
+        void logOut();
+      }}
+    >
+      <p class="hint">{t("app.nothing_here")}</p>
+      <button type="submit" class="primary">
+        {t("strip.log_out")}
+      </button>
+    </Doorway>
+  );
 }
 
 function Screen() {
@@ -46,6 +67,7 @@ function Screen() {
       <Ticker />
       <Alarms />
       <ActDialog />
+      {accountsOpen.value ? <Accounts alone={false} /> : null}
     </div>
   );
 }

@@ -4,6 +4,7 @@
 //! Every batch is one transaction together with its cursor, and a batch that comes again changes
 //! nothing: positions at or before the cursor are skipped and ids are unique.
 
+mod accounts;
 mod attributes;
 mod commands;
 mod persons;
@@ -20,6 +21,7 @@ use onemap_model::record::{Frame, RecordError, Register as Change};
 use onemap_model::{Act, Command, Fact, Refusal, Source, Timestamp, Transition};
 use rusqlite::{Connection, OptionalExtension, params};
 
+pub use accounts::{Accounts, Held, Link};
 pub use commands::CommandFilter;
 pub use quarantine::{
     Became, QuarantineCount, QuarantineFilter, QuarantineState, QuarantineTotals, Quarantined, Settled,
@@ -73,7 +75,7 @@ pub struct LedgerBatch {
     pub acts: Vec<(u64, Act)>,
     /// Facts about commands, each with the command as it stands after it, in order.
     pub commands: Vec<(Command, Fact)>,
-    /// Journal position, time and change; only tokens and persons are taken from them.
+    /// Journal position, time and change; only tokens, persons and accounts are taken from them.
     pub register: Vec<(u64, Timestamp, Change)>,
     /// Attributes set or gone.
     pub attributes: Vec<AttributeChange>,
@@ -192,6 +194,7 @@ impl Ledger {
             .and_then(|()| connection.execute_batch(quarantine::STATES))
             .and_then(|()| connection.execute_batch(series_acts::SCHEMA))
             .and_then(|()| connection.execute_batch(persons::SCHEMA))
+            .and_then(|()| connection.execute_batch(accounts::SCHEMA))
             .map_err(|e| sqlite::error(path, "add tables to", e))?;
         connection.set_prepared_statement_cache_capacity(32);
         connection
@@ -286,6 +289,7 @@ impl Ledger {
         for (position, at, change) in batch.register.iter().filter(|(position, ..)| *position > cursor) {
             tokens::put(&tx, *position, *at, change)?;
             persons::put(&tx, *position, *at, change)?;
+            accounts::put(&tx, *position, *at, change)?;
         }
         for change in batch.attributes.iter().filter(|c| c.position > cursor) {
             attributes::put(&tx, change)?;

@@ -354,6 +354,11 @@ impl LedgerReader {
         })
     }
 
+    /// Every account, by id.
+    pub fn accounts(&self) -> Result<Vec<super::Held>, LedgerError> {
+        self.read(super::accounts::all)
+    }
+
     /// What is known of a person, and since when.
     pub fn person(&self, pseudonym: &Pseudonym) -> Result<Option<(Person, Timestamp)>, LedgerError> {
         self.read(|c| super::persons::find(c, pseudonym))

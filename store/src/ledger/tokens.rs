@@ -290,7 +290,12 @@ impl Tokens {
 
     /// What the holder of an access token may see and do.
     pub fn scope(&self, token: &str) -> Option<Scope> {
-        let held = self.access.get(&TokenHash::of(token))?;
+        self.scope_of(&TokenHash::of(token))
+    }
+
+    /// What the holder of the access token of a hash may see and do.
+    pub fn scope_of(&self, sha256: &TokenHash) -> Option<Scope> {
+        let held = self.access.get(sha256)?;
         Some(Scope {
             actor: held.name.clone(),
             role: held.role,

@@ -1,5 +1,6 @@
 // Requests to the server this page came from. Every failure is an ApiError with the server's own words.
 import type {
+  Account,
   Alert,
   CommandItem,
   Device,
@@ -7,12 +8,14 @@ import type {
   Entity,
   LatestItem,
   LedgerDay,
+  Link,
   Page,
   QuantityEntry,
   QuarantineItem,
   SeriesInfo,
   SeriesPoint,
   Session,
+  SetupLook,
   StationFrame,
   SystemState,
   TileInfo,
@@ -23,6 +26,10 @@ export class ApiError extends Error {
   constructor(
     readonly status: number,
     message: string,
+    /** The problem's own name. */
+    readonly code: string = "",
+    /** Seconds to wait before the next try. */
+    readonly wait: number = 0,
   ) {
     super(message);
   }
@@ -43,18 +50,24 @@ async function request<T>(path: string, init?: RequestInit): Promise<T> {
   } catch (cause) {
     throw new ApiError(0, cause instanceof Error ? cause.message : String(cause));
   }
-  if (!response.ok) throw new ApiError(response.status, await problemText(response));
+  if (!response.ok) throw await problem(response);
   if (response.status === 204) return undefined as T;
   return (await response.json()) as T;
 }
 
-/** The words of an RFC 9457 problem, or the status line when the body is something else. */
-async function problemText(response: Response): Promise<string> {
+/** An RFC 9457 problem, or the status line when the body is something else. */
+async function problem(response: Response): Promise<ApiError> {
   try {
-    const problem = (await response.json()) as { title?: string; detail?: string };
-    return [problem.title, problem.detail].filter(Boolean).join(": ") || response.statusText;
+    const told = (await response.json()) as {
+      title?: string;
+      detail?: string;
+      code?: string;
+      retry_after_s?: number;
+    };
+    const words = [told.title, told.detail].filter(Boolean).join(": ") || response.statusText;
+    return new ApiError(response.status, words, told.code, told.retry_after_s);
   } catch {
-    return `${response.status} ${response.statusText}`;
+    return new ApiError(response.status, `${response.status} ${response.statusText}`);
   }
 }
 
@@ -89,6 +102,26 @@ const enc = encodeURIComponent;
 
 export const api = {
   logIn: (token: string) => post<void>("/api/v1/session", { token }),
+  logInAs: (account: string, password: string, code: string) =>
+    post<void>("/api/v1/session", { account, password, ...(code ? { code } : {}) }),
+  changePassword: (change: { password: string; new_password: string; code?: string }) =>
+    post<void>("/api/v1/session/password", change),
+  setupLook: (key: string, id?: string) =>
+    post<SetupLook>("/api/v1/setup/look", { key, ...(id ? { id } : {}) }),
+  setup: (setup: { key: string; password: string; code?: string; id?: string; name?: string }) =>
+    post<void>("/api/v1/setup", setup),
+  accounts: () => pages<Account>("/api/v1/accounts", {}, 10_000),
+  addAccount: (account: Pick<Account, "id" | "name" | "role" | "division" | "departments">) =>
+    post<{ account: Account; link: Link }>("/api/v1/accounts", account),
+  patchAccount: (id: string, patch: Partial<Pick<Account, "name" | "role" | "division" | "disabled">>) =>
+    request<Account>(`/api/v1/accounts/${enc(id)}`, {
+      method: "PATCH",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(patch),
+    }),
+  linkAccount: (id: string) => post<{ link: Link }>(`/api/v1/accounts/${enc(id)}/link`, {}),
+  logOutAccount: (id: string) => post<void>(`/api/v1/accounts/${enc(id)}/logout`, {}),
+  removeAccount: (id: string) => request<void>(`/api/v1/accounts/${enc(id)}`, { method: "DELETE" }),
   logOut: () => request<void>("/api/v1/session", { method: "DELETE" }),
   session: () => request<Session>("/api/v1/session"),
   system: () => request<SystemState>("/api/v1/system"),

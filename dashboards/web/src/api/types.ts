@@ -187,7 +187,40 @@ export type SeriesInfo = { id: number; first: string | null; last: string | null
 /** One value of a series; `v` is null where a step holds no reading. */
 export type SeriesPoint = { t: string; v: number | null; n?: number; quality?: string[] };
 
-export type Session = { actor: string; role: string; division: string | null };
+export type Session = {
+  actor: string;
+  role: string;
+  division: string | null;
+  /** Permissions of the role. */
+  may: string[];
+  /** Null when a token opened the session. */
+  account: { id: string; name: string; has_second: boolean } | null;
+};
+
+/** Somebody who logs in with a password. */
+export type Account = {
+  id: string;
+  name: string;
+  role: string;
+  division: string | null;
+  departments: string[];
+  disabled: boolean;
+  has_password: boolean;
+  has_second: boolean;
+  needs_second: boolean;
+  link_ends: string | null;
+  sessions: number;
+};
+/** By which a password is set. */
+export type Link = { path: string; key: string; ends: string };
+/** What a link is for. */
+export type SetupLook = {
+  account: { id: string; name: string; division: string | null } | null;
+  role: string;
+  second: "needed" | "optional";
+  secret: string;
+  uri: string | null;
+};
 
 /** An entity of the map, as far as the screen needs it. */
 export type Entity = { code: string; name: string; name_en?: string; geometry?: unknown };

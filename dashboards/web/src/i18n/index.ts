@@ -41,7 +41,11 @@ export function t(key: MessageKey, values?: Record<string, string | number>): st
 }
 
 /** The words for a key made at run time (kinds, refusals); `fallback` when the dictionary has none. */
-export function named(prefix: "kind" | "refusal" | "quality", name: string, fallback?: string): string {
+export function named(
+  prefix: "kind" | "refusal" | "quality" | "role",
+  name: string,
+  fallback?: string,
+): string {
   const dictionary: Partial<Record<string, string>> = dictionaries[lang.value];
   return dictionary[`${prefix}.${name}`] ?? fallback ?? name.replaceAll("_", " ");
 }

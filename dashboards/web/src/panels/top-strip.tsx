@@ -2,8 +2,8 @@
 import { lang, setLang, t } from "../i18n";
 import { clock, longDate, whole } from "../i18n/format";
 import { contact, counts, lag, openBySeverity, snapshotError, system } from "../state/city";
-import { logOut } from "../state/session";
-import { now, openQuarantine, wall } from "../state/view";
+import { logOut, may } from "../state/session";
+import { accountsOpen, now, openQuarantine, wall } from "../state/view";
 import { Icon, SeverityMark, StateMark } from "./marks";
 
 const STATES = ["normal", "abnormal", "unknown", "stale"] as const;
@@ -46,6 +46,18 @@ export function TopStrip() {
             >
               <span lang={lang.value === "zh" ? "en" : "zh-CN"}>{t("strip.language")}</span>
             </button>
+            {may("tokens") || may("security") ? (
+              <button
+                type="button"
+                class="quiet"
+                data-testid="accounts-open"
+                onClick={() => {
+                  accountsOpen.value = true;
+                }}
+              >
+                {t("accounts.title")}
+              </button>
+            ) : null}
             <button
               type="button"
               class="quiet icon-only"

@@ -1,10 +1,12 @@
-// Who is logged in. A token in the address (`#token=…`) is exchanged for a cookie and removed from it.
+// Who is logged in. A token in the address (`#token=…`) is exchanged for a cookie and removed from it, and so is the
+// key of a link that sets a password (`#setup=…`).
 import { signal } from "@preact/signals";
 import { ApiError, api } from "../api/client";
 import type { Session } from "../api/types";
 
 export type Access =
   | { state: "checking" }
+  | { state: "setup"; key: string }
   | { state: "out"; why: string | null }
   | { state: "in"; session: Session };
 
@@ -12,20 +14,25 @@ export const access = signal<Access>({ state: "checking" });
 
 const RETRY_MS = 2_000;
 
-/** Takes the token out of the address, so that it stays in no history and no screenshot. */
-function tokenFromAddress(): string | null {
+/** Takes a secret out of the address, so that it stays in no history and no screenshot. */
+function fromAddress(name: "token" | "setup"): string | null {
   const hash = new URLSearchParams(location.hash.slice(1));
-  const token = hash.get("token");
-  if (token === null) return null;
-  hash.delete("token");
+  const secret = hash.get(name);
+  if (secret === null) return null;
+  hash.delete(name);
   const rest = hash.toString();
   history.replaceState(null, "", `${location.pathname}${location.search}${rest ? `#${rest}` : ""}`);
-  return token;
+  return secret;
 }
 
 /** Finds out whether there is a session; keeps trying while the server cannot be reached. */
 export async function enter(): Promise<void> {
-  const token = tokenFromAddress();
+  const key = fromAddress("setup");
+  if (key !== null) {
+    access.value = { state: "setup", key };
+    return;
+  }
+  const token = fromAddress("token");
   if (token !== null && !(await logIn(token))) return;
   for (;;) {
     try {
@@ -60,6 +67,36 @@ export async function logIn(token: string): Promise<boolean> {
     return false;
   }
 }
+
+export type Trouble = { why: "wrong" | "code" | "wait" | "second" | "away"; words: string; wait: number };
+
+/** Begins an account's session; what stood in the way, or null. */
+export async function logInAs(account: string, password: string, code: string): Promise<Trouble | null> {
+  try {
+    await api.logInAs(account, password, code);
+    access.value = { state: "in", session: await api.session() };
+    remembered = null;
+    return null;
+  } catch (error) {
+    return troubleOf(error);
+  }
+}
+
+export function troubleOf(error: unknown): Trouble {
+  const words = error instanceof Error ? error.message : String(error);
+  if (!(error instanceof ApiError)) return { why: "away", words, wait: 0 };
+  const by: Record<string, Trouble["why"]> = {
+    code_needed: "code",
+    wrong_login: "wrong",
+    too_many_guesses: "wait",
+    second_factor_needed: "second",
+    second_factor_lost: "second",
+  };
+  return { why: by[error.code] ?? "away", words, wait: error.wait };
+}
+
+export const may = (permission: string): boolean =>
+  access.value.state === "in" && access.value.session.may.includes(permission);
 
 export async function logOut(): Promise<void> {
   remembered = null;

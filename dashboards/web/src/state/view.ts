@@ -19,6 +19,8 @@ export const selectedSeries = signal<number | null>(null);
 /** The district (six digits) that is marked on the map. */
 export const selectedDistrict = signal<string | null>(null);
 export const quarantineOpen = signal(false);
+/** The accounts lie over the map. */
+export const accountsOpen = signal(false);
 export type Act = { verb: "acknowledge" | "close"; alert: Alert };
 export const act = signal<Act | null>(null);
 

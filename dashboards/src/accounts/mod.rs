@@ -1,0 +1,131 @@
+//! How people come in: passwords, one-time passwords, links, and how often they may be guessed.
+
+mod attempts;
+mod passwords;
+mod second;
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use onemap_model::scope::Permission;
+use onemap_model::{AccountId, Role};
+use onemap_store::ledger::TokenHash;
+
+pub(crate) use attempts::{Attempts, Sayer};
+pub(crate) use passwords::{Busy, Hasher, check_password};
+pub(crate) use second::{Secret, Step};
+
+/// How long a link opens.
+pub(crate) const LINK_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// Secrets that were shown to who sets up an account, and wait for their first code.
+const N_PENDING: usize = 256;
+
+const POISON: &str = "no holder of this lock panics";
+
+/// Whether who has this role must show a second factor: who commands, who administers, who resolves persons.
+pub(crate) fn needs_second(role: Role) -> bool {
+    role.may(Permission::Command)
+        || matches!(role, Role::SystemAdmin | Role::SecurityAdmin | Role::AuditAdmin)
+}
+
+/// What log-ins share.
+#[derive(Debug, Default)]
+pub(crate) struct Door {
+    pub(crate) hasher: Hasher,
+    pub(crate) attempts: Mutex<Attempts>,
+    /// The newest step whose code came, by account: a code opens once.
+    steps: Mutex<HashMap<AccountId, Step>>,
+    /// By link, oldest first.
+    pending: Mutex<Vec<(TokenHash, Secret)>>,
+}
+
+impl Door {
+    /// Whether a code is that of one of the steps around now and of none before; then it is used up.
+    pub(crate) fn takes(&self, id: &AccountId, secret: &Secret, code: &str, at_s: u64) -> bool {
+        let mut steps = self.steps.lock().expect(POISON);
+        let newest = steps.get(id).copied();
+        let Some(step) = secret.step_of(code, at_s, newest) else {
+            return false;
+        };
+        steps.insert(id.clone(), step);
+        true
+    }
+
+    /// An account's codes begin anew with another secret.
+    pub(crate) fn forget_steps(&self, id: &AccountId) {
+        self.steps.lock().expect(POISON).remove(id);
+    }
+
+    /// The secret that who has a link is shown, the same one at each look.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub(crate) fn pending(&self, link: TokenHash) -> Result<Secret, getrandom::Error> {
+        let mut pending = self.pending.lock().expect(POISON);
+        if let Some((_, secret)) = pending.iter().find(|(of, _)| *of == link) {
+            return Ok(secret.clone());
+        }
+        if pending.len() >= N_PENDING {
+            pending.remove(0);
+        }
+        let secret = Secret::new()?;
+        pending.push((link, secret.clone()));
+        Ok(secret)
+    }
+
+    /// The link was used.
+    pub(crate) fn settled(&self, link: TokenHash) {
+        self.pending.lock().expect(POISON).retain(|(of, _)| *of != link);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_code_opens_once() {
+        let (door, id) = (Door::default(), AccountId::new("li").unwrap());
+        let secret = Secret::new().unwrap();
+        let at = 1_763_856_000;
+        let code = secret.code(at);
+        assert!(door.takes(&id, &secret, &code, at));
+        assert!(!door.takes(&id, &secret, &code, at + 1), "again");
+        let before = secret.code(at - 30);
+        assert!(!door.takes(&id, &secret, &before, at), "an older one");
+        assert!(door.takes(&id, &secret, &secret.code(at + 30), at + 30));
+    }
+
+    #[test]
+    fn a_link_shows_one_secret_until_it_is_used() {
+        let door = Door::default();
+        let (a, b) = (TokenHash::of("a"), TokenHash::of("b"));
+        let first = door.pending(a).unwrap();
+        assert_eq!(door.pending(a).unwrap(), first);
+        assert_ne!(door.pending(b).unwrap(), first);
+        door.settled(a);
+        assert_ne!(door.pending(a).unwrap(), first);
+        for i in 0..2 * N_PENDING {
+            door.pending(TokenHash::of(&i.to_string())).unwrap();
+        }
+        assert_eq!(door.pending.lock().unwrap().len(), N_PENDING);
+    }
+
+    #[test]
+    fn who_commands_or_administers_needs_a_second_factor() {
+        for (role, needs) in [
+            (Role::Viewer, false),
+            (Role::Officer, false),
+            (Role::Integrator, false),
+            (Role::Operator, true),
+            (Role::Commander, true),
+            (Role::SystemAdmin, true),
+            (Role::SecurityAdmin, true),
+            (Role::AuditAdmin, true),
+        ] {
+            assert_eq!(needs_second(role), needs, "{role:?}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Accounts of people: made by who may, and who enters by a link of 24 hours.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use onemap_model::record::Register;
+use onemap_model::scope::{Permission, Role};
+use onemap_model::{Account, AccountId, DivisionCode, Scope};
+use onemap_store::ledger::{Held, TokenHash};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::accounts::{LINK_LIFE, needs_second};
+use crate::api::{act_problem, behind, list};
+use crate::auth::{Caller, new_token};
+use crate::error::Problem;
+use crate::request::{Body, NoParams};
+use crate::views::Views;
+
+/// Who makes accounts, or keeps the security of those that are there.
+fn keeper(caller: &Caller) -> Result<&Scope, Problem> {
+    match caller.require(Permission::Security) {
+        Ok(scope) => Ok(scope),
+        Err(_) => caller.require(Permission::Tokens),
+    }
+}
+
+fn unknown(id: &str) -> Problem {
+    Problem::not_found("unknown_account", format!("no account `{id}`"))
+}
+
+/// An account that the caller may see.
+fn find(views: &Views, scope: &Scope, id: &str) -> Result<Held, Problem> {
+    let held = AccountId::new(id).ok().and_then(|id| views.keys.account(&id));
+    held.filter(|held| scope.covers(held.account.division.as_ref()))
+        .ok_or_else(|| unknown(id))
+}
+
+fn shown(views: &Views, held: &Held) -> Value {
+    let mut shown = json!(held.account);
+    shown["created"] = json!(held.created);
+    shown["has_password"] = held.hash.is_some().into();
+    shown["has_second"] = held.second.is_some().into();
+    shown["needs_second"] = needs_second(held.account.role).into();
+    shown["link_ends"] = json!(held.link.map(|link| link.ends).filter(|ends| *ends > views.now()));
+    shown["sessions"] = views.keys.n_sessions(&held.account.id).into();
+    shown
+}
+
+async fn record(views: &Views, scope: &Scope, changes: Vec<Register>) -> Result<(), Problem> {
+    let position = views
+        .acts
+        .record_register(scope, views.now(), changes)
+        .await
+        .map_err(act_problem)?;
+    views.applied(position).await.map_err(behind)
+}
+
+/// Accounts of the caller's division, by id.
+pub(crate) async fn list_accounts(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    _: NoParams,
+) -> Result<Json<Value>, Problem> {
+    let scope = keeper(&caller)?;
+    let all = views.keys.accounts();
+    let seen = all
+        .iter()
+        .filter(|held| scope.covers(held.account.division.as_ref()));
+    Ok(list(seen.map(|held| shown(&views, held)).collect(), None))
+}
+
+pub(crate) async fn show(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    _: NoParams,
+) -> Result<Json<Value>, Problem> {
+    let held = find(&views, keeper(&caller)?, &id)?;
+    Ok(Json(shown(&views, &held)))
+}
+
+/// A link and the change that makes it good.
+fn link(views: &Views, id: &AccountId) -> Result<(Register, Value), Problem> {
+    let key = new_token().map_err(|e| Problem::internal(&e))?;
+    let expires = views.now() + LINK_LIFE;
+    let change = Register::AccountInvited {
+        id: id.clone(),
+        sha256: TokenHash::of(&key).to_string(),
+        expires,
+    };
+    // In the fragment, which browsers send nowhere.
+    Ok((
+        change,
+        json!({"path": format!("/#setup={key}"), "key": key, "ends": expires}),
+    ))
+}
+
+/// Makes an account; its link stands in this answer only.
+pub(crate) async fn add(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Body(account): Body<Account>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let scope = caller.require(Permission::Tokens)?;
+    if views.keys.account(&account.id).is_some() {
+        let message = format!("there is an account `{}`", account.id);
+        return Err(Problem::conflict("known_account", message));
+    }
+    let (invited, link) = link(&views, &account.id)?;
+    let id = account.id.clone();
+    let made = Register::Account {
+        account: Box::new(account),
+    };
+    record(&views, scope, vec![made, invited]).await?;
+    let held = views.keys.account(&id).ok_or_else(|| unknown(id.as_str()))?;
+    Ok((
+        StatusCode::CREATED,
+        Json(json!({"account": shown(&views, &held), "link": link})),
+    ))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Patch {
+    name: Option<String>,
+    role: Option<Role>,
+    /// `null` is the whole city.
+    #[serde(default, deserialize_with = "some")]
+    division: Option<Option<DivisionCode>>,
+    departments: Option<Vec<String>>,
+    disabled: Option<bool>,
+}
+
+/// Tells a member that is null from one that is not there.
+fn some<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<DivisionCode>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+/// Changes what is said. Nobody changes the own account here.
+pub(crate) async fn patch(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(patch): Body<Patch>,
+) -> Result<Json<Value>, Problem> {
+    let says_who = patch.name.is_some()
+        || patch.role.is_some()
+        || patch.division.is_some()
+        || patch.departments.is_some();
+    let scope = match says_who {
+        true => caller.require(Permission::Tokens)?,
+        false => keeper(&caller)?,
+    };
+    let held = find(&views, scope, &id)?;
+    not_own(scope, &held)?;
+    let mut account = held.account;
+    account.name = patch.name.unwrap_or(account.name);
+    account.role = patch.role.unwrap_or(account.role);
+    account.division = patch.division.unwrap_or(account.division);
+    account.departments = patch.departments.unwrap_or(account.departments);
+    account.disabled = patch.disabled.unwrap_or(account.disabled);
+    let change = Register::Account {
+        account: Box::new(account),
+    };
+    record(&views, scope, vec![change]).await?;
+    let held = find(&views, scope, &id)?;
+    Ok(Json(shown(&views, &held)))
+}
+
+fn not_own(scope: &Scope, held: &Held) -> Result<(), Problem> {
+    match scope.actor == held.account.id.as_str() && scope.role == held.account.role {
+        true => Err(Problem::forbidden("nobody changes or ends the own account")),
+        false => Ok(()),
+    }
+}
+
+/// A new link for who has lost password or second factor; a former link ends, the password stays until it is used.
+pub(crate) async fn invite(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let scope = caller.require(Permission::Tokens)?;
+    let held = find(&views, scope, &id)?;
+    let (invited, link) = link(&views, &held.account.id)?;
+    record(&views, scope, vec![invited]).await?;
+    Ok((StatusCode::CREATED, Json(json!({"link": link}))))
+}
+
+/// Ends the sessions of an account and their streams.
+pub(crate) async fn log_out(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let scope = keeper(&caller)?;
+    let id = find(&views, scope, &id)?.account.id;
+    record(&views, scope, vec![Register::AccountLoggedOut { id }]).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends an account. What its holder did stays under its name.
+pub(crate) async fn remove(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let scope = caller.require(Permission::Tokens)?;
+    let held = find(&views, scope, &id)?;
+    not_own(scope, &held)?;
+    let id = held.account.id;
+    record(&views, scope, vec![Register::AccountGone { id }]).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,126 @@
+//! Accounts of people: who logs in with a password, as what, for which division and departments.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AccountId, DivisionCode, Role, Scope};
+
+/// Most characters of a shown name or a department.
+const MAX_SHOWN: usize = 64;
+/// Most departments of one account.
+const MAX_DEPARTMENTS: usize = 32;
+
+/// What is known of an account. Its password's hash and its second factor are changes of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// The name that its holder logs in with.
+    pub id: AccountId,
+    /// The holder's name as people read it; the id when it is empty.
+    #[serde(default)]
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// Only what lies in this division; `None` is the whole city.
+    #[serde(default)]
+    pub division: Option<DivisionCode>,
+    /// Only these departments; empty is all.
+    #[serde(default)]
+    pub departments: Vec<String>,
+    /// It stays known and lets nobody in.
+    #[serde(default)]
+    pub disabled: bool,
+}
+
+/// Why there is no such account.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccountError {
+    /// `admin` is the owner of the data folder, who has a token there.
+    #[error("the role admin is that of the data folder's owner; no account has it")]
+    Role,
+    /// A shown name or a department is empty, too long or not printable.
+    #[error("{what} is 1 to {MAX_SHOWN} printable characters")]
+    Text {
+        /// Which field.
+        what: &'static str,
+    },
+    /// Too many departments.
+    #[error("an account has {MAX_DEPARTMENTS} departments at most")]
+    Departments,
+}
+
+impl Account {
+    /// Whether this may be an account.
+    ///
+    /// # Errors
+    /// See [`AccountError`].
+    pub fn check(&self) -> Result<(), AccountError> {
+        if self.role == Role::Admin {
+            return Err(AccountError::Role);
+        }
+        if self.departments.len() > MAX_DEPARTMENTS {
+            return Err(AccountError::Departments);
+        }
+        let is_text = |text: &str| text.chars().count() <= MAX_SHOWN && !text.contains(char::is_control);
+        if !is_text(&self.name) {
+            return Err(AccountError::Text { what: "name" });
+        }
+        let is_department = |text: &String| is_text(text) && !text.trim().is_empty();
+        match self.departments.iter().all(is_department) {
+            true => Ok(()),
+            false => Err(AccountError::Text { what: "departments" }),
+        }
+    }
+
+    /// What its holder may see and do.
+    pub fn scope(&self) -> Scope {
+        Scope {
+            actor: self.id.to_string(),
+            role: self.role,
+            division: self.division.clone(),
+            departments: self.departments.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn account(role: Role) -> Account {
+        Account {
+            id: AccountId::new("li.na").unwrap(),
+            name: "李娜".to_owned(),
+            role,
+            division: None,
+            departments: vec!["水务局".to_owned()],
+            disabled: false,
+        }
+    }
+
+    #[test]
+    fn no_account_is_the_owner_and_texts_are_bounded() {
+        assert_eq!(account(Role::Commander).check(), Ok(()));
+        assert_eq!(account(Role::Admin).check(), Err(AccountError::Role));
+        let mut long = account(Role::Viewer);
+        long.name = "长".repeat(MAX_SHOWN + 1);
+        assert_eq!(long.check(), Err(AccountError::Text { what: "name" }));
+        for bad in [" ", "a\nb"] {
+            let mut odd = account(Role::Viewer);
+            odd.departments = vec![bad.to_owned()];
+            let expected = Err(AccountError::Text { what: "departments" });
+            assert_eq!(odd.check(), expected, "{bad:?}");
+        }
+        let mut many = account(Role::Viewer);
+        many.departments = vec!["a".to_owned(); MAX_DEPARTMENTS + 1];
+        assert_eq!(many.check(), Err(AccountError::Departments));
+    }
+
+    #[test]
+    fn its_scope_is_what_it_says() {
+        let scope = account(Role::Officer).scope();
+        assert_eq!((scope.actor.as_str(), scope.role), ("li.na", Role::Officer));
+        assert_eq!(scope.departments, ["水务局"]);
+    }
+}
