@@ -402,6 +402,7 @@ fn assemble(
         places: Default::default(),
         changing: Arc::default(),
         config_faults: AtomicU64::new(0),
+        unread: Mutex::default(),
         open_hours: AtomicU64::new(0),
         refused: refused::decode(history_refused.as_deref()),
         readings: AtomicU64::new(0),

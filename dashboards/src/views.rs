@@ -222,6 +222,8 @@ pub struct Views {
     pub changing: Arc<tokio::sync::Mutex<()>>,
     /// Faults found in rule files and profiles since the start.
     pub config_faults: AtomicU64,
+    /// Parts of frames that were understood and give no reading, by protocol and name.
+    pub unread: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     /// Hours of stations whose index is not worked out yet.
     pub open_hours: AtomicU64,
     /// Refusals of the pipeline, by label order of `Refusal::ALL`.

@@ -300,6 +300,12 @@ impl Fold<'_> {
                 .or_default()
                 .extend_from_slice(&message.seqs);
         }
+        if !message.unread.is_empty() && self.turn == Turn::First {
+            let mut counts = self.views.unread.lock().expect(POISON);
+            for what in &message.unread {
+                *counts.entry((frame.source.name(), what)).or_default() += 1;
+            }
+        }
         let profile = said.profile.and_then(|id| self.profiles.get(id));
         let arrival = Arrival {
             device,

@@ -70,6 +70,17 @@ fn said<'a>(params: &'a Value, device: &DeviceId, body: &sl651::Body) -> Cow<'a,
     Cow::Owned(params)
 }
 
+const POISON: &str = "no holder of this lock panics";
+
+/// What a frame says of one device: of its sender, or of a child of it.
+struct Part {
+    /// Its id, as the frame names it.
+    name: String,
+    /// What kind of device it is, when the frame tells.
+    kind: Option<&'static str>,
+    message: Message,
+}
+
 /// What the command of a request number is about.
 struct Asked {
     id: u64,
@@ -188,9 +199,11 @@ impl Fold<'_> {
         }
         self.gbt26875_answer(position, frame, device, &read, &application);
         let objects = gbt26875::readings(&read, &application, gbt26875::Clock::Either, frame.received_at);
-        let parts = objects
-            .into_iter()
-            .map(|object| (object.device(), object.message));
+        let parts = objects.into_iter().map(|object| Part {
+            name: object.device(),
+            kind: object.kind(),
+            message: object.message,
+        });
         self.parts_of(position, frame, device, parts.collect())
     }
 
@@ -299,9 +312,11 @@ impl Fold<'_> {
                 return Ok(());
             }
         };
-        let parts = parts
-            .into_iter()
-            .map(|part| (part.station.to_string(), part.message));
+        let parts = parts.into_iter().map(|part| Part {
+            name: part.station.to_string(),
+            kind: None,
+            message: part.message,
+        });
         self.parts_of(position, frame, device, parts.collect())
     }
 
@@ -400,17 +415,18 @@ impl Fold<'_> {
         position: u64,
         frame: &Frame<'_>,
         device: &Device,
-        parts: Vec<(String, Message)>,
+        parts: Vec<Part>,
     ) -> Result<()> {
         let mut ordinal = 0;
-        for (name, message) in parts {
-            let speaker = match name == device.id.as_str() {
+        for Part { name, kind, message } in parts {
+            let name = self.as_registered(device, name);
+            let speaker = match name.eq_ignore_ascii_case(device.id.as_str()) {
                 true => Ok(Arc::new(device.clone())),
                 false if !device.is_gateway => {
                     let detail = format!("{} speaks of `{name}` and is no gateway (is_gateway)", device.id);
                     Err(Refused::new(Refusal::NotAGateway, detail))
                 }
-                false => self.child(position, frame.received_at, device, &name, None),
+                false => self.child(position, frame.received_at, device, &name, kind),
             };
             let speaker = match speaker {
                 Ok(speaker) => speaker,
@@ -430,6 +446,18 @@ impl Fold<'_> {
             ordinal = self.said(position, &said, message)?;
         }
         Ok(())
+    }
+
+    /// The name of a device's child as it is registered: the digits of an address may stand in either case.
+    fn as_registered(&self, device: &Device, name: String) -> String {
+        let register = self.views.register.read().expect(POISON);
+        let is_there = |name: &str| register.view.child(device.id.as_str(), name).is_some();
+        if is_there(&name) {
+            return name;
+        }
+        let others = [name.to_ascii_uppercase(), name.to_ascii_lowercase()];
+        let found = others.into_iter().find(|other| is_there(other));
+        found.unwrap_or(name)
     }
 
     /// The command that a request number is of.

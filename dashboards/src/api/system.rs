@@ -141,6 +141,17 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         "Inputs refused, by reason.",
         &refused,
     );
+    let unread: Vec<_> = {
+        let counts = views.unread.lock().expect("no holder of this lock panics");
+        let label = |(protocol, what): &(&str, &str)| format!("{{protocol=\"{protocol}\",what=\"{what}\"}}");
+        counts.iter().map(|(name, n)| (label(name), *n)).collect()
+    };
+    metric(
+        "onemap_unread_total",
+        "counter",
+        "Parts of stations' frames that were understood and give no reading.",
+        &unread,
+    );
     metric(
         "onemap_config_faults_total",
         "counter",
