@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use onemap_dashboards::auth::Keys;
 use onemap_dashboards::views::{Folders, Imports, LoadedRules, Progress, Register, Seen, Views};
 use onemap_dashboards::{Changes, NewestFrames};
-use onemap_ingest::admit::{Watch, cadence_s};
+use onemap_ingest::admit::{Watch, cadence_s, silent_after_s};
 use onemap_ingest::downlink::{Book, Desk, KEY_FILE, Sealer};
 use onemap_ingest::fanout::Fanout;
 use onemap_ingest::{Counters, Links};
@@ -254,6 +254,17 @@ fn assemble(
         let profile = device.profile.as_ref().and_then(|id| profiles.get(id));
         let cadence_s = cadence_s(device, profile);
         register.cadences.insert(device.id.clone(), cadence_s);
+        let gateway = device
+            .gateway
+            .as_ref()
+            .and_then(|id| register.view.devices.get(id));
+        let of_gateway = gateway.and_then(|gateway| profiles.get(gateway.profile.as_ref()?));
+        match silent_after_s(device, profile, of_gateway) {
+            0 => {}
+            limit => {
+                register.silent_after.insert(device.id.clone(), limit);
+            }
+        }
     }
 
     let latest = Latest::rebuild(&history).context("the latest values cannot be read from the history")?;
@@ -269,12 +280,15 @@ fn assemble(
     if !damaged.is_empty() {
         warn!(days = ?damaged, "days of the gap ledger are damaged and left out");
     }
-    let engine = match history.extra("engine") {
+    let mut engine = match history.extra("engine") {
         None => Engine::new(),
         Some(bytes) => Engine::restore(&bytes).context(
             "the checkpoint of the rule engine cannot be read by this version; `onemap journal replay --into NEW` makes all projections again",
         )?,
     };
+    for (device, limit) in &register.silent_after {
+        engine.set_silent_after(device, *limit);
+    }
     let book = match history.extra("commands") {
         None => Book::default(),
         Some(bytes) => Book::restore(&bytes).context("the checkpoint of the commands cannot be read")?,

@@ -98,13 +98,44 @@ pub struct Register {
     pub city: CityMap,
     /// Seconds between each device's reports, from the register or its profile; 0 is not known.
     pub cadences: HashMap<DeviceId, u32>,
+    /// Seconds that devices without a cadence may say nothing, where a profile states it.
+    pub silent_after: HashMap<DeviceId, u32>,
+}
+
+/// How often a device reports, and how long it may say nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// Seconds between its reports; 0 is not known.
+    pub cadence_s: u32,
+    /// Seconds that it may say nothing where it has no cadence; 0 is not stated.
+    pub silent_after_s: u32,
+}
+
+impl Pace {
+    /// How long a device or one of its series may be silent before it is stale: three cadences; without one what is stated,
+    /// else ten minutes.
+    pub fn limit(self) -> std::time::Duration {
+        let seconds = match (self.cadence_s, self.silent_after_s) {
+            (0, 0) => 600,
+            (0, stated) => u64::from(stated),
+            (cadence, _) => u64::from(cadence) * 3,
+        };
+        std::time::Duration::from_secs(seconds)
+    }
 }
 
 impl Register {
-    /// How long a device or one of its series may be silent before it is stale: three cadences, ten
-    /// minutes when the cadence is not known.
+    /// How often a device reports, and how long it may say nothing.
+    pub fn pace(&self, device: &Device) -> Pace {
+        let stated = self.silent_after.get(device.id.as_str()).copied();
+        Pace {
+            cadence_s: self.cadence_s(device),
+            silent_after_s: stated.unwrap_or(0),
+        }
+    }
+    /// How long a device may be silent before it is stale ([`Pace::limit`]).
     pub fn silence_limit(&self, device: &Device) -> std::time::Duration {
-        silence_limit(self.cadence_s(device))
+        self.pace(device).limit()
     }
     /// A device and its division, when the scope covers it and a question by division and kind takes it.
     pub(crate) fn asked_for(
@@ -372,15 +403,18 @@ impl Views {
     pub fn series_stale(
         watched: Option<&DeviceWatch>,
         key: &SeriesKey,
-        cadence_s: u32,
+        pace: Pace,
         seen: Option<Seen>,
         now: Timestamp,
     ) -> bool {
         let (own, own_cadence) = watched.map_or((None, None), |d| d.series(key.quantity, key.channel));
-        let cadence_s = own_cadence.unwrap_or(cadence_s);
-        let limit = silence_limit(cadence_s);
+        let pace = Pace {
+            cadence_s: own_cadence.unwrap_or(pace.cadence_s),
+            ..pace
+        };
+        let limit = pace.limit();
         match own {
-            Some(heard_at) if cadence_s > 0 => now.since(heard_at) > limit,
+            Some(heard_at) if pace.cadence_s > 0 => now.since(heard_at) > limit,
             _ => Self::stale(limit, seen, now),
         }
     }
@@ -611,14 +645,6 @@ impl Imports {
     /// Waits for this import's turn.
     pub(crate) async fn turn(&self) -> tokio::sync::SemaphorePermit<'_> {
         self.turn.acquire().await.expect("the turn is never closed")
-    }
-}
-
-/// How long a device of a cadence (seconds, 0 is not known) may be silent before its values are stale.
-pub fn silence_limit(cadence_s: u32) -> std::time::Duration {
-    match cadence_s {
-        0 => std::time::Duration::from_secs(600),
-        s => std::time::Duration::from_secs(u64::from(s) * 3),
     }
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use onemap_dashboards::views::{
     BY_THE_LISTENER, ImportCounts, ImportOutcome, LoadedRules, RefusedRow, Seen, Views,
 };
-use onemap_ingest::admit::{Admitted, AgeLimits, Arrival, Lane, admit, cadence_s};
+use onemap_ingest::admit::{Admitted, AgeLimits, Arrival, Lane, admit, cadence_s, silent_after_s};
 use onemap_model::record::{self, Register, Stamped};
 use onemap_model::{
     Device, DeviceId, DeviceState, DivisionCode, EntityKind, Frame, Observation, ProfileId, Quality, Reading,
@@ -588,6 +588,9 @@ impl Fold<'_> {
                     register.city.put_device(device);
                     self.maintenances.note(device, *self.now);
                     moved.insert(device.id.clone());
+                    if device.is_gateway {
+                        moved.extend(register.view.children(device.id.as_str()));
+                    }
                 }
                 Register::Adopted { device } if altered => {
                     register.city.put_device(device);
@@ -598,6 +601,9 @@ impl Fold<'_> {
                     let of_it = register.view.devices.values();
                     let of_it = of_it.filter(|device| device.profile.as_ref() == Some(id));
                     moved.extend(of_it.map(|device| device.id.clone()));
+                    let children = |id: &DeviceId| register.view.children(id.as_str());
+                    let of_it: Vec<_> = moved.iter().flat_map(children).collect();
+                    moved.extend(of_it);
                 }
                 Register::Entity { entity } => {
                     self.views.places.changed(&entity.kind);
@@ -672,9 +678,19 @@ impl Fold<'_> {
             None => register.divisions.remove(id),
         };
         let profile = device.profile.as_ref().and_then(|id| self.profiles.get(id));
+        let gateway = device
+            .gateway
+            .as_ref()
+            .and_then(|id| register.view.devices.get(id));
+        let of_gateway = gateway.and_then(|gateway| self.profiles.get(gateway.profile.as_ref()?));
+        let silent_after_s = silent_after_s(&device, profile, of_gateway);
         let mut device = Device::clone(&as_of(&device, *self.now));
         device.cadence_s = cadence_s(&device, profile);
         register.cadences.insert(device.id.clone(), device.cadence_s);
+        match silent_after_s {
+            0 => register.silent_after.remove(&device.id),
+            limit => register.silent_after.insert(device.id.clone(), limit),
+        };
         drop(register);
         self.views
             .gaps
@@ -682,6 +698,7 @@ impl Fold<'_> {
         let transitions = self
             .engine
             .set_device(*self.now, position, &device, division.as_ref());
+        self.engine.set_silent_after(&device.id, silent_after_s);
         self.judged(transitions);
     }
 

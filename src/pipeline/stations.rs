@@ -15,7 +15,8 @@ use onemap_model::{Command, Device, DeviceId, DeviceState, Frame, Refusal, Sourc
 use onemap_store::ledger::TokenHash;
 use onemap_wire::decode::hj212_refusal;
 use onemap_wire::hj212::{
-    Answered, DecodeError, ExeRtn, Framer, Piece, QnRtn, Segment, Sender, method_of, readings, segment_of,
+    Answered, DecodeError, ExeRtn, Framer, Piece, QnRtn, Segment, Sender, is_measured, method_of, readings,
+    segment_of,
 };
 use onemap_wire::message::Refused;
 use onemap_wire::{Message, gbt26875, sl651};
@@ -139,7 +140,9 @@ impl Fold<'_> {
             }
         };
         match asked {
-            Some(asked) if message.samples.is_empty() => {
+            Some(asked) if message.samples.is_empty() || !is_measured(segment.cn()) => {
+                // It was asked for, and stands in the command's result.
+                message.unread.clear();
                 let part = json!({"cn": segment.cn(), "cp": segment.cp});
                 self.views.commands.work().book.collect(asked.id, part);
             }
@@ -196,6 +199,8 @@ impl Fold<'_> {
         };
         if device.state != DeviceState::Retired {
             self.heard(&device.id, frame.received_at);
+            let transitions = self.engine.heard(*self.now, position, &device.id);
+            self.judged(transitions);
         }
         self.gbt26875_answer(position, frame, device, &read, &application);
         let objects = gbt26875::readings(&read, &application, gbt26875::Clock::Either, frame.received_at);

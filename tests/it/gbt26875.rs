@@ -167,6 +167,40 @@ fn a_fire_of_any_part_is_a_critical_alert_by_the_rules_that_are_shipped() {
 }
 
 #[test]
+fn what_reports_changes_only_is_silent_by_the_limit_of_its_profile() {
+    let (_folder, server) = server("gbt26875", "");
+    let limit = |id: &str| server.get(&format!("/api/v1/devices/{id}"))["silence_limit_s"].clone();
+    let child = format!("{DEVICE}:1.1:0a000200");
+    let more = json!({"profile": "gbt26875-device", "is_gateway": true, "adopts": true});
+    server.add_device(DEVICE, &more);
+    let mut device = connect(&server);
+    device.send(&state(1, 1, Clock::Binary).encode().unwrap());
+    assert_eq!(device.next().command, 3);
+    server.caught_up();
+    assert_eq!((limit(DEVICE), limit(&child)), (json!(86_400), json!(86_400)));
+    // Another limit holds for both from then on: they are silent, and nothing of them is normal.
+    let profile = "version: 1\nname: {zh: 传输装置, en: Device}\nprotocol: gbt26875\nsilent_after: 2s\n";
+    let (status, answer) = server.request("PUT", "/api/v1/profiles/gbt26875-device", Some(profile));
+    assert_eq!(status, 200, "{answer}");
+    wait_for("silence", LIMIT, || {
+        let child = server.get(&format!("/api/v1/devices/{child}"));
+        let own = server.get(&format!("/api/v1/devices/{DEVICE}"));
+        let is_lost = child["status"] == "unknown" && child["lifecycle"] == "silent";
+        (is_lost && child["silence_limit_s"] == 2 && own["silence_limit_s"] == 2).then_some(())
+    });
+    // And over a restart.
+    let dir = server.dir.clone();
+    let mut server = server;
+    server.process.kill();
+    let server = Server::start_in(&dir);
+    let child = server.get(&format!("/api/v1/devices/{child}"));
+    assert_eq!(
+        (&child["silence_limit_s"], &child["status"]),
+        (&json!(2), &json!("unknown"))
+    );
+}
+
+#[test]
 fn addresses_are_found_in_either_case() {
     let (_folder, server) = server("gbt26875", "");
     let more = json!({"profile": "gbt26875-device", "is_gateway": true});

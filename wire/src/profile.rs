@@ -58,6 +58,9 @@ pub const SENTINELS: [f64; 2] = [-999.0, -9999.0];
 /// How far a stamp may be ahead of the receive time unless a profile says otherwise.
 pub const FUTURE_TOLERANCE: Duration = Duration::from_secs(120);
 
+/// How long a transmission device of GB/T 26875.3 may say nothing: inspections (查岗) are made every day.
+const SILENT_WITHOUT_CADENCE: Duration = Duration::from_secs(86_400);
+
 /// A text in two languages.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,6 +130,9 @@ pub struct Profile {
     pub protocol: Protocol,
     /// How often it sends, if it is known.
     pub cadence: Option<Duration>,
+    /// How long a device that reports changes only, and has no cadence, may say nothing; it holds for devices that it speaks
+    /// for, too. A day for GB/T 26875.3, else not stated.
+    pub silent_after: Option<Duration>,
     /// What a stamp means.
     pub period: Period,
     /// How far a stamp may be ahead of the receive time.
@@ -256,6 +262,29 @@ mod tests {
         assert_eq!(profile.period, Period::default());
         assert_eq!(profile.future_tolerance, FUTURE_TOLERANCE);
         assert_eq!((profile.cadence, profile.read_plan().len()), (None, 0));
+    }
+
+    #[test]
+    fn what_reports_changes_only_is_silent_after_a_time_of_its_own() {
+        let day = Some(Duration::from_secs(86_400));
+        for (text, want) in [
+            ("protocol: gbt26875\n", day),
+            (
+                "protocol: gbt26875\nsilent_after: 2h\n",
+                Some(Duration::from_secs(7200)),
+            ),
+            ("protocol: gbt26875\ncadence: 1h\n", day),
+            ("protocol: hj212\n", None),
+            ("protocol: native\nsilent_after: 24h\n", day),
+        ] {
+            assert_eq!(
+                parse(&format!("{HEAD}{text}")).unwrap().silent_after,
+                want,
+                "{text}"
+            );
+        }
+        let error = parse(&format!("{HEAD}protocol: gbt26875\nsilent_after: 0s\n")).unwrap_err();
+        assert_eq!((error.line, error.column), (4, 15), "{error}");
     }
 
     #[test]

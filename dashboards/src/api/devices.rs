@@ -26,7 +26,7 @@ use crate::api::{act_problem, behind, limit, list};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::{Bbox, NoParams, Params};
-use crate::views::{self, Folders, Seen, Views, condition_name};
+use crate::views::{self, Folders, Pace, Seen, Views, condition_name};
 
 const POISON: &str = "no holder of this lock panics";
 
@@ -91,13 +91,13 @@ impl Lifecycle {
         (Self::Retired, "retired"),
     ];
 
-    fn of(device: &Device, cadence_s: u32, seen: Option<Seen>, now: Timestamp) -> Self {
+    fn of(device: &Device, pace: Pace, seen: Option<Seen>, now: Timestamp) -> Self {
         match device.state_at(now) {
             DeviceState::Retired => Self::Retired,
             DeviceState::Maintenance => Self::Maintenance,
             DeviceState::Active | DeviceState::Provisioned => match seen {
                 None => Self::Provisioned,
-                Some(_) if Views::stale(views::silence_limit(cadence_s), seen, now) => Self::Silent,
+                Some(_) if Views::stale(pace.limit(), seen, now) => Self::Silent,
                 Some(_) => Self::Active,
             },
         }
@@ -105,16 +105,16 @@ impl Lifecycle {
 }
 
 /// A device's state as judged and as shown.
-pub(crate) fn status(views: &Views, device: &Device, cadence_s: u32, seen: Option<Seen>) -> &'static str {
+pub(crate) fn status(views: &Views, device: &Device, pace: Pace, seen: Option<Seen>) -> &'static str {
     let now = views.now();
     let watch = views.watch.read().expect(POISON);
     let watched = watch.of(device.id.as_str());
     let series = views.series_of(&device.id);
     let shown = series.iter().map(|(id, key)| {
-        let stale = Views::series_stale(watched, key, cadence_s, seen, now);
+        let stale = Views::series_stale(watched, key, pace, seen, now);
         Views::shown(views.condition(*id), stale)
     });
-    let stale = Views::stale(views::silence_limit(cadence_s), seen, now);
+    let stale = Views::stale(pace.limit(), seen, now);
     condition_name(Views::shown(views::worst(shown), stale))
 }
 
@@ -143,23 +143,23 @@ pub(crate) async fn list_devices(
             looked_at = Some(id);
             let division = register.divisions.get(id);
             let heard = seen.get(id).copied();
-            let cadence_s = register.cadence_s(device);
+            let pace = register.pace(device);
             let wanted = scope.covers(division)
                 && query.wants(device, division, bbox)
                 && query
                     .state
-                    .is_none_or(|state| Lifecycle::of(device, cadence_s, heard, now) == state)
+                    .is_none_or(|state| Lifecycle::of(device, pace, heard, now) == state)
                 && query
                     .status
                     .as_deref()
-                    .is_none_or(|wanted| status(views, device, cadence_s, heard) == wanted);
+                    .is_none_or(|wanted| status(views, device, pace, heard) == wanted);
             if !wanted {
                 continue;
             }
             if rows.is_full() {
                 return Ok(More::No(last.take()));
             }
-            rows.push(&device_json(views, device, division, heard, cadence_s));
+            rows.push(&device_json(views, device, division, heard, pace));
             last = Some(id.to_string());
         }
         at = looked_at.map(DeviceId::to_string);
@@ -185,9 +185,9 @@ pub(crate) async fn summary(
     for (id, device) in &register.view.devices {
         let division = register.divisions.get(id);
         let heard = seen.get(id).copied();
-        let cadence_s = register.cadence_s(device);
-        let state = Lifecycle::of(device, cadence_s, heard, now);
-        let status = status(&views, device, cadence_s, heard);
+        let pace = register.pace(device);
+        let state = Lifecycle::of(device, pace, heard, now);
+        let status = status(&views, device, pace, heard);
         let wanted = scope.covers(division)
             && query.wants(device, division, bbox)
             && query.state.is_none_or(|wanted| wanted == state)
@@ -222,10 +222,10 @@ pub(crate) fn device_json(
     device: &Device,
     division: Option<&DivisionCode>,
     seen: Option<Seen>,
-    cadence_s: u32,
+    pace: Pace,
 ) -> Value {
     let now = views.now();
-    let limit = views::silence_limit(cadence_s);
+    let limit = pace.limit();
     let stale = Views::stale(limit, seen, now);
     let watch = views.watch.read().expect(POISON);
     let watched = watch.of(device.id.as_str());
@@ -234,7 +234,7 @@ pub(crate) fn device_json(
         .series_of(&device.id)
         .iter()
         .map(|(id, key)| {
-            let stale = Views::series_stale(watched, key, cadence_s, seen, now);
+            let stale = Views::series_stale(watched, key, pace, seen, now);
             let state = Views::shown(views.condition(*id), stale);
             conditions.push(state);
             let heard = watched.and_then(|w| w.series_heard_at(key.quantity, key.channel));
@@ -258,7 +258,7 @@ pub(crate) fn device_json(
         "id": device.id, "name": device.name, "name_en": device.name_en, "kind": device.kind,
         "profile": device.profile, "position": device.position, "division": division,
         "setting": device.setting, "gateway": device.gateway, "state": state,
-        "lifecycle": Lifecycle::of(device, cadence_s, seen, now),
+        "lifecycle": Lifecycle::of(device, pace, seen, now),
         "cadence_s": device.cadence_s, "department": device.department, "demo": device.demo,
         "status": condition_name(status),
         "stale": stale, "silence_limit_s": limit.as_secs(), "clock": clock,
@@ -294,7 +294,7 @@ pub(crate) async fn show(
 /// Everything about one device: also who connects, its children and whether it has a token.
 fn show_device(views: &Views, scope: &Scope, id: &str) -> Result<Value, Problem> {
     let device = find(views, scope, id)?;
-    let (division, children, cadence_s) = {
+    let (division, children, pace) = {
         let register = views.register.read().expect(POISON);
         let children: Vec<_> = register
             .view
@@ -305,11 +305,11 @@ fn show_device(views: &Views, scope: &Scope, id: &str) -> Result<Value, Problem>
         (
             register.divisions.get(&device.id).cloned(),
             children,
-            register.cadence_s(&device),
+            register.pace(&device),
         )
     };
     let seen = views.seen.read().expect(POISON).get(&device.id).copied();
-    let mut shown = device_json(views, &device, division.as_ref(), seen, cadence_s);
+    let mut shown = device_json(views, &device, division.as_ref(), seen, pace);
     let connections: Vec<Value> = views
         .links
         .of(id)

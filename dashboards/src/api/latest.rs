@@ -20,7 +20,7 @@ use crate::api::rows::{self, More, Rows, Turns};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::{Bbox, Params};
-use crate::views::{Seen, Views, condition_name, quality_names};
+use crate::views::{Pace, Seen, Views, condition_name, quality_names};
 
 /// Series from which on a piece is made by two threads, half of it each.
 const N_APART: usize = 1024;
@@ -100,7 +100,7 @@ impl LatestColumns {
 struct Sender<'a> {
     device: &'a Arc<Device>,
     division: Option<&'a DivisionCode>,
-    cadence_s: u32,
+    pace: Pace,
     seen: Option<Seen>,
     watched: Option<&'a DeviceWatch>,
 }
@@ -195,7 +195,7 @@ pub(crate) async fn latest(
                 .map(|(device, division)| Sender {
                     device,
                     division,
-                    cadence_s: register.cadence_s(device),
+                    pace: register.pace(device),
                     seen: seen.get(id).copied(),
                     watched: watch.of(id.as_str()),
                 })
@@ -215,7 +215,7 @@ pub(crate) async fn latest(
                 if query.quantity.is_some_and(|q| key.quantity != q) {
                     continue;
                 }
-                let stale = Views::series_stale(sender.watched, key, sender.cadence_s, sender.seen, now);
+                let stale = Views::series_stale(sender.watched, key, sender.pace, sender.seen, now);
                 let condition = conditions.get(id.index()).copied().unwrap_or(Condition::Unknown);
                 let shown = Shown {
                     id,

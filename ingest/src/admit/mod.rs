@@ -101,6 +101,20 @@ pub fn cadence_s(device: &Device, profile: Option<&Profile>) -> u32 {
     u32::try_from(cadence.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
+/// Seconds that a device without a cadence may say nothing, as its profile states them, else that of its gateway, which
+/// speaks for it; 0 is not stated, and of a device with a cadence it is not asked.
+pub fn silent_after_s(device: &Device, profile: Option<&Profile>, of_gateway: Option<&Profile>) -> u32 {
+    if cadence_s(device, profile) > 0 {
+        return 0;
+    }
+    let stated = [profile, of_gateway]
+        .into_iter()
+        .flatten()
+        .find_map(|p| p.silent_after);
+    let stated = stated.unwrap_or_default();
+    u32::try_from(stated.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
+}
+
 /// Admits the samples of one message.
 ///
 /// In this order: a retired device is refused whole; a sentinel is caught before any conversion; a unit

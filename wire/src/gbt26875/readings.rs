@@ -435,14 +435,17 @@ mod tests {
                 .1
                 .iter()
                 .filter(set)
-                .map(|line| line[..line.len() - 20].to_owned());
+                .map(|line| line.trim_end_matches("00 11-23T08:30:00").to_owned());
             all.collect::<Vec<_>>()
         };
         assert_eq!(told(0x04), ["manual_alarm#0 1.0", "fire_operation#2 1.0"]);
         assert_eq!(told(0x01), ["manual_alarm#0 0.0", "fire_operation#0 1.0"]);
         assert_eq!(told(0x08), ["manual_alarm#0 0.0", "fire_operation#3 1.0"]);
         assert_eq!(told(0x02), ["fire_operation#1 1.0"]);
-        assert_eq!(told(0x82), ["fire_operation#1 1.0", "unread reserved_ope"]);
+        assert_eq!(
+            told(0x82),
+            ["fire_operation#1 1.0", "unread reserved_operation_bit"]
+        );
         assert_eq!(told(0), [""; 0]);
     }
 

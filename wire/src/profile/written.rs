@@ -30,6 +30,9 @@ pub(super) struct ProfileFile {
     protocol: Spanned<Protocol>,
     #[serde(default)]
     cadence: Option<Spanned<Written>>,
+    /// How long a device without a cadence may say nothing.
+    #[serde(default)]
+    silent_after: Option<Spanned<Written>>,
     #[serde(default)]
     period: PeriodFile,
     #[serde(default)]
@@ -163,6 +166,10 @@ impl ProfileFile {
             return Err((self.version.referenced, message));
         }
         let cadence = longer_than_zero(self.cadence.as_ref(), "a cadence")?;
+        let silent_after = longer_than_zero(self.silent_after.as_ref(), "a silence")?;
+        // Its devices report changes only.
+        let silent_after = silent_after
+            .or((self.protocol.value == Protocol::Gbt26875).then_some(super::SILENT_WITHOUT_CADENCE));
         let clock_tolerance = longer_than_zero(self.clock_tolerance.as_ref(), "a clock tolerance")?;
         let mut sentinels = Vec::with_capacity(self.sentinels.len());
         for sentinel in &self.sentinels {
@@ -228,6 +235,7 @@ impl ProfileFile {
             name: self.name,
             protocol: self.protocol.value,
             cadence,
+            silent_after,
             period: Period {
                 stamp: self.period.stamp,
                 length: self.period.length.map_or(Duration::ZERO, |l| l.0),

@@ -139,7 +139,7 @@ fn known(views: &Views, things: &[Found<'_>]) -> Vec<Known> {
                 ThingKind::Device => match register.view.devices.get(&**found.code()) {
                     None => Known::Gone,
                     Some(device) => {
-                        devices.push((known.len(), register.cadence_s(device)));
+                        devices.push((known.len(), register.pace(device)));
                         Known::Device {
                             device: device.clone(),
                             status: "unknown",
@@ -149,14 +149,14 @@ fn known(views: &Views, things: &[Found<'_>]) -> Vec<Known> {
             });
         }
     }
-    for (i, cadence_s) in devices {
+    for (i, pace) in devices {
         if let Known::Device {
             device,
             status: shown,
         } = &mut known[i]
         {
             let seen = views.seen.read().expect(POISON).get(&device.id).copied();
-            *shown = status(views, device, cadence_s, seen);
+            *shown = status(views, device, pace, seen);
         }
     }
     known

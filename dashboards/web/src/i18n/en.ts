@@ -151,6 +151,7 @@ export const en: Messages = {
 
   "quality.resent": "Resent",
   "quality.suspect": "Suspect",
+  "quality.stamped_sent": "Time of sending",
   "quality.stamped_here": "Stamped on receipt",
   "quality.revised": "Revised",
   "quality.maintenance": "Maintenance",

@@ -146,6 +146,7 @@ export const zh = {
 
   "quality.resent": "补传",
   "quality.suspect": "存疑",
+  "quality.stamped_sent": "以发报时间代",
   "quality.stamped_here": "代打时标",
   "quality.revised": "已订正",
   "quality.maintenance": "检修",

@@ -36,6 +36,7 @@ const QUALITIES = [
   "resent",
   "suspect",
   "stamped_here",
+  "stamped_sent",
   "revised",
   "maintenance",
   "calibration",
