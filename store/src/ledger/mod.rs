@@ -183,6 +183,7 @@ impl Ledger {
         let kind = sqlite::Kind {
             application_id: schema::APPLICATION_ID,
             user_version: schema::FORMAT,
+            earlier_versions: &[],
             schema: || schema::SCHEMA.to_owned(),
         };
         let connection = sqlite::open(path, &kind)?;
