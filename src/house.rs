@@ -364,6 +364,7 @@ fn assemble(
         started_at: clock(),
         clock,
         register: RwLock::new(register),
+        basemaps: config.basemaps.clone(),
         tiles: onemap_dashboards::Tiles::default(),
         keys,
         archive: Archive::new(history.clone()),

@@ -5,6 +5,7 @@
 
 mod api;
 pub mod auth;
+pub mod basemap;
 mod changes;
 mod error;
 mod frames;
@@ -162,6 +163,8 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/feeds/alerts", get(push::feed::alerts))
         .route("/tiles/{layer}/{z}/{x}/{y}", get(map::tiles::tile))
         .route("/tiles/{file}", get(map::tiles::tilejson))
+        .route("/api/v1/basemaps", get(basemap::list))
+        .route("/basemaps/{name}/{z}/{x}/{y}", get(basemap::tile))
         .merge(prometheus::routes())
         .merge(ogc::routes())
         .route_layer(middleware::from_fn_with_state(views.clone(), auth::require_scope));
@@ -239,6 +242,7 @@ async fn fallback(uri: axum::http::Uri, headers: axum::http::HeaderMap) -> Respo
         "/api/",
         "/feeds/",
         "/tiles/",
+        "/basemaps/",
         "/health/",
         "/prometheus/",
         "/ogc",

@@ -149,6 +149,8 @@ pub struct Views {
     pub clock: fn() -> Timestamp,
     /// Register, divisions and map.
     pub register: RwLock<Register>,
+    /// Base maps of the configuration.
+    pub basemaps: Arc<crate::basemap::BaseMaps>,
     /// Vector tiles that were made.
     pub tiles: crate::Tiles,
     /// Tokens and sessions.

@@ -11,6 +11,7 @@ mod access;
 mod admission;
 mod alarms;
 mod bad_input;
+mod basemaps;
 mod care;
 mod chaos;
 mod cli;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the clients we did not write into target/peers (git-ignored): eight Python environments and one
+# Installs the clients we did not write into target/peers (git-ignored): nine Python environments and one
 # node_modules, exactly as pinned beside this file. What is there already and still matches its pins is left
 # alone, so a second run needs no network.
 set -euo pipefail
@@ -38,6 +38,7 @@ environment geopackage requirements-geopackage.txt --no-deps
 environment ogc requirements-ogc.txt
 environment shapes requirements-shapes.txt
 environment thingsboard requirements-thingsboard.txt
+environment tiles requirements-tiles.txt
 environment thingsboard-mqtt311 requirements-thingsboard-mqtt311.txt
 
 sum="$(cat "$here/package.json" "$here/package-lock.json" | sha256sum)"

@@ -56,6 +56,20 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ),
     Operation(
         "get",
+        "/api/v1/basemaps",
+        "The base maps of the configuration: name, name_en, type raster or vector, addresses of tiles on this server, zooms, attribution.",
+        &[],
+        &[200, 400, 403],
+    ),
+    Operation(
+        "get",
+        "/basemaps/{name}/{z}/{x}/{y}",
+        "A tile of a base map, out of a file or fetched by this server; layer= of several; 204 where there is none, 502 when the other server fails.",
+        &["layer"],
+        &[200, 204, 400, 403, 404, 502],
+    ),
+    Operation(
+        "get",
         "/tiles/{file}",
         "TileJSON of a layer; file is {layer}.json.",
         &[],

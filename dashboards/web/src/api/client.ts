@@ -1,6 +1,7 @@
 // Requests to the server this page came from. Every failure is an ApiError with the server's own words.
 import type {
   Alert,
+  BaseMap,
   CommandItem,
   Device,
   DeviceDetail,
@@ -117,5 +118,6 @@ export const api = {
   steps: (series: number, from: string, step: string, agg: "mean" | "min" | "max") =>
     pages<SeriesPoint>(`/api/v1/series/${series}/values`, { from, step, agg }, 5_000),
   entity: (code: string) => request<Entity>(`/api/v1/entities/${enc(code)}`),
+  baseMaps: () => request<{ items: BaseMap[] }>("/api/v1/basemaps"),
   tileInfo: (layer: string) => request<TileInfo>(`/tiles/${enc(layer)}.json`),
 };

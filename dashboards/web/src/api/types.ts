@@ -195,6 +195,18 @@ export type Entity = { code: string; name: string; name_en?: string; geometry?: 
 /** What a vector tile layer says about itself (TileJSON 3). */
 export type TileInfo = { minzoom?: number; maxzoom?: number; vector_layers?: { id: string }[] };
 
+/** A base map of the configuration; `tiles` are paths on this server, the lowest picture first. */
+export type BaseMap = {
+  name: string;
+  name_en: string;
+  type: "raster" | "vector";
+  tiles: string[];
+  vector_layers: string[];
+  min_zoom: number;
+  max_zoom: number;
+  attribution: string;
+};
+
 /** Live push. Value rows are `[series, value, measured ms, state, quality bits]`. */
 export type LiveHello = { t: number; version: string; instance: string };
 export type LiveValues = { t: number; v: [number, number | string | null, number, number, number][] };

@@ -224,6 +224,9 @@ export const en: Messages = {
   "map.note": "Boundaries and rivers are schematic, not official",
   "map.attribution": "© OpenStreetMap contributors (ODbL) · GeoNames (CC BY 4.0)",
   "map.attribution_demo": "Demo data: Beijing air (UCI, CC BY 4.0), River Calder (OGL 3.0)",
+  "map.base": "Base map",
+  "map.base_own": "Own layers",
+  "map.base_failed": "The base map {name} is not available: own layers are shown",
   "map.failed": "The map cannot be shown: this browser lacks WebGL 2",
 
   "login.lead": "Please enter your access token",

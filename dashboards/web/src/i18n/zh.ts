@@ -218,6 +218,9 @@ export const zh = {
   "map.note": "行政区划界线与河流线为示意，不作为划界依据",
   "map.attribution": "© OpenStreetMap 贡献者（ODbL）· GeoNames（CC BY 4.0）",
   "map.attribution_demo": "演示数据：北京空气质量（UCI，CC BY 4.0）、Calder 河水位（OGL 3.0）历史记录",
+  "map.base": "底图",
+  "map.base_own": "自有图层",
+  "map.base_failed": "底图“{name}”不可用，显示自有图层",
   "map.failed": "地图无法显示：此浏览器不支持 WebGL 2",
 
   "login.lead": "请输入访问令牌",

@@ -9,7 +9,8 @@ import {
 } from "maplibre-gl";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url";
 import { api } from "../api/client";
-import type { Alert, Device } from "../api/types";
+import type { Alert, BaseMap, Device } from "../api/types";
+import { addBase, isBase, removeBase } from "./base-map";
 import { imageOf } from "./glyphs";
 import { addImages } from "./images";
 import { HIT_LAYER, makeStyle, TILE_LAYERS, type TileInfos, tileUrl } from "./style";
@@ -26,6 +27,8 @@ export type Box = [west: number, south: number, east: number, north: number];
 export type MapEvents = {
   pick(device: string): void;
   hover(device: string | null, x: number, y: number): void;
+  /** The base map's tiles do not come. */
+  baseFailed(): void;
 };
 export type GlobalState = { k: number; lang: string; lost: boolean; kind: string; district: string };
 
@@ -69,7 +72,13 @@ export class MapController {
     this.map.on("idle", () => {
       container.dataset.idle = "true";
     });
-    this.map.on("error", ({ error }) => {
+    this.map.on("error", (event) => {
+      const { error } = event;
+      if ("sourceId" in event && isBase(event.sourceId)) {
+        console.info("base map:", error.message);
+        on.baseFailed();
+        return;
+      }
       // Tiles that failed are asked for again when contact is back.
       this.tileErrors = true;
       console.info("map:", error.message);
@@ -204,6 +213,13 @@ export class MapController {
   setGlobal(state: Partial<GlobalState>): void {
     if (this.gone) return;
     for (const [name, value] of Object.entries(state)) this.map.setGlobalStateProperty(name, value);
+  }
+
+  /** Draws a base map under everything, or none. */
+  setBase(base: BaseMap | null): void {
+    if (this.gone) return;
+    removeBase(this.map);
+    if (base) addBase(this.map, base);
   }
 
   select(id: string | null): void {

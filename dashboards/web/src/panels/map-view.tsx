@@ -5,6 +5,7 @@ import type { Alert } from "../api/types";
 import { lang, langOf, named, nameOf, t } from "../i18n";
 import { age } from "../i18n/format";
 import type { Box, MapController } from "../map/controller";
+import { baseMaps, chooseBase, chosenBase, failedBase, loadBaseMaps, shownBase } from "../state/base-map";
 import {
   contact,
   devices,
@@ -64,6 +65,7 @@ function join(map: MapController, cell: HTMLElement): () => void {
     }),
     effect(() => map.setGlobal({ lang: lang.value })),
     effect(() => map.setGlobal({ k: scale.value })),
+    effect(() => map.setBase(shownBase.value)),
     effect(() => {
       const lost = contact.value === "lost";
       if (contact.value === "live") map.retryTiles();
@@ -137,12 +139,16 @@ export function MapView() {
     const container = canvas.current;
     const around = cell.current?.parentElement;
     if (!container || !around) return;
+    void loadBaseMaps();
     import("../map/controller")
       .then(({ MapController }) =>
         MapController.start(container, t("map.title"), {
           pick: (id) => selectDevice(id),
           hover: (device, x, y) => {
             hover.value = device === null ? null : { device, x, y };
+          },
+          baseFailed: () => {
+            failedBase.value = chosenBase.peek();
           },
         }),
       )
@@ -192,9 +198,11 @@ export function MapView() {
               goHome(map, true);
             }}
           />
+          <BaseChooser />
         </div>
       )}
       <div class="map-foot">
+        <BaseFailure />
         <Legend />
         <Sources />
       </div>
@@ -213,6 +221,39 @@ function MapButton(props: { icon: "plus" | "minus" | "home" | "core"; label: str
     >
       <Icon name={props.icon} />
     </button>
+  );
+}
+
+/** Which base map lies under the own layers; there is no choice without one. */
+function BaseChooser() {
+  if (baseMaps.value.length === 0) return null;
+  return (
+    <select
+      class="base-chooser"
+      aria-label={t("map.base")}
+      title={t("map.base")}
+      data-testid="base-chooser"
+      value={shownBase.value?.name ?? ""}
+      onChange={(event) => chooseBase(event.currentTarget.value)}
+    >
+      <option value="">{t("map.base_own")}</option>
+      {baseMaps.value.map((base) => (
+        <option key={base.name} value={base.name}>
+          {nameOf(base)}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+/** A base map that fails is not a blank map in silence. */
+function BaseFailure() {
+  const failed = baseMaps.value.find(({ name }) => name === failedBase.value);
+  if (!failed) return null;
+  return (
+    <p class="base-failed" role="status" data-testid="base-failed">
+      {t("map.base_failed", { name: nameOf(failed) })}
+    </p>
   );
 }
 
@@ -279,6 +320,7 @@ function Sources() {
     <footer class="sources" data-testid="sources">
       <span class="sources-note">{t("map.note")}</span>
       <span>{t("map.attribution")}</span>
+      {shownBase.value ? <span data-testid="base-attribution">{shownBase.value.attribution}</span> : null}
       {system.value?.demo ? <span>{t("map.attribution_demo")}</span> : null}
     </footer>
   );
