@@ -29,6 +29,7 @@ mod engine;
 mod entities;
 mod export;
 mod foreign;
+mod foreign_maps;
 mod framed;
 mod gateway;
 mod gbt26875;
