@@ -95,7 +95,7 @@ enum Command {
     /// Import files.
     #[command(subcommand)]
     Import(ImportCommand),
-    /// Readings as a file: CSV, line protocol, JSON lines or Parquet.
+    /// Readings as a file: CSV, line protocol, JSON lines or Parquet; `entities`: the map.
     Export(door::ExportArgs),
     /// What was refused, and its way back.
     #[command(subcommand)]

@@ -49,8 +49,9 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
     use api::devices::{change, provisioning};
     use api::{
         aggregate, alerts, attributes, commands, corrections, device_http, devices, dust, entities,
-        entity_import, export, fetched, geocode, history, hydrology, import, latest, ledger, map, persons,
-        quarantine, readings, readmit, reviews, rules, series, session, standards, system, write,
+        entity_export, entity_import, export, fetched, geocode, history, hydrology, import, latest, ledger,
+        map, persons, quarantine, readings, readmit, reviews, rules, series, session, standards, system,
+        write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -144,6 +145,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/api/v1/reverse", get(geocode::reverse))
         .route("/api/v1/entities", post(entities::post))
         .route("/api/v1/entities/batch", post(entities::batch))
+        .route("/api/v1/entities/export", get(entity_export::export))
         .route(
             "/api/v1/entities/import",
             post(entity_import::post).layer(DefaultBodyLimit::disable()),

@@ -613,9 +613,18 @@ const OPERATIONS: &[Operation] = &[
         &[201, 400, 403, 422],
     ),
     Operation(
+        "get",
+        "/api/v1/entities/export",
+        "Entities as a file that an import takes back as they are: format is geojson, geojsonseq, csv, flatgeobuf or gpkg (one layer a kind); never persons.",
+        &[
+            "format", "kind", "class", "division", "stratum", "z", "at", "bbox", "crs",
+        ],
+        &[200, 400, 403, 429, 503],
+    ),
+    Operation(
         "post",
         "/api/v1/entities/import",
-        "A file of entities or persons: GeoJSON, GeoJSON sequence, CSV or GeoPackage, perhaps gzip.",
+        "A file of entities or persons: GeoJSON, GeoJSON sequence, CSV, GeoPackage or FlatGeobuf, perhaps gzip.",
         &[
             "name", "format", "kind", "crs", "source", "division", "layer", "map", "progress",
         ],

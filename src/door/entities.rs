@@ -15,9 +15,10 @@ use super::{Door, answer};
 /// `onemap import entities`
 #[derive(Args)]
 pub(crate) struct EntitiesArgs {
-    /// GeoJSON (.geojson, .json), one feature a line (.geojsonl, .ndjson), CSV or GeoPackage (.gpkg), perhaps with .gz.
+    /// GeoJSON (.geojson, .json), one feature a line (.geojsonl, .ndjson), CSV, GeoPackage (.gpkg) or FlatGeobuf
+    /// (.fgb), perhaps with .gz.
     file: PathBuf,
-    /// What it is, where the file's name does not say it: geojson, geojsonseq, csv, gpkg.
+    /// What it is, where the file's name does not say it: geojson, geojsonseq, csv, gpkg, flatgeobuf.
     #[arg(long)]
     format: Option<String>,
     /// Kind of entities that state none: division, place, road, water, component, person, …

@@ -27,6 +27,7 @@ mod disk;
 mod dust;
 mod engine;
 mod entities;
+mod entity_export;
 mod export;
 mod foreign;
 mod foreign_maps;

@@ -11,6 +11,7 @@ mod disk;
 pub(crate) mod dust;
 mod engine;
 pub(crate) mod entities;
+pub(crate) mod entity_export;
 pub(crate) mod entity_import;
 pub(crate) mod export;
 pub(crate) mod fetched;

@@ -237,7 +237,7 @@ impl Geometry {
         }
     }
 
-    fn coords_mut(&mut self, f: impl FnMut(&mut Coord)) {
+    pub(super) fn coords_mut(&mut self, f: impl FnMut(&mut Coord)) {
         match self {
             Self::Point(c) => std::iter::once(c).for_each(f),
             Self::MultiPoint(l) | Self::LineString(l) => l.iter_mut().for_each(f),

@@ -7,6 +7,7 @@
 mod blob;
 mod crossing;
 mod entity;
+pub mod export;
 mod geometry;
 pub mod import;
 mod packed;

@@ -144,7 +144,7 @@ fn asked(query: &str) -> Result<Asked, Problem> {
     }
     let by_name = named.as_deref().and_then(Format::of_name);
     let format = format.or(by_name).ok_or_else(|| {
-        let known = "name ends in .geojson, .json, .geojsonl, .ndjson, .csv or .gpkg, perhaps with .gz";
+        let known = "name ends in .geojson, .json, .geojsonl, .ndjson, .csv, .gpkg or .fgb, perhaps with .gz";
         bad(format!(
             "format says what the file is, where its name does not: {known}"
         ))

@@ -85,13 +85,16 @@ pub(super) async fn take(dir: &Path, body: Body) -> Result<Upload, Problem> {
     }
 }
 
-/// Takes away what a stop in the middle of an import has left. For a start, before anything is imported.
+/// Takes away what a stop in the middle of an import or export has left. For a start, before there is any.
 ///
 /// # Errors
-/// When the folder cannot be emptied.
+/// When a folder cannot be emptied.
 pub fn sweep(dir: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(dir.join(FOLDER)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    for folder in [FOLDER, crate::api::entity_export::FOLDER] {
+        match std::fs::remove_dir_all(dir.join(folder)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
+    Ok(())
 }

@@ -45,6 +45,11 @@ impl Asked {
         Self(object.into_iter().filter(|(_, value)| !value.is_null()).collect())
     }
 
+    /// Whether a parameter stands there.
+    pub(crate) fn states(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// A parameter as it is.
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name)

@@ -3,7 +3,7 @@
 //! A question takes the map as it is (an `Arc`) and leaves the register at once; names are read in it when
 //! the answer is written, for the things of one page only.
 
-mod asked;
+pub(crate) mod asked;
 pub(crate) mod column;
 mod features;
 pub(crate) mod nearest;

@@ -20,6 +20,8 @@ use crate::register::geometry::{Geometry, GeometryError};
 pub(super) struct Draft {
     pub(super) fields: BTreeMap<Field, String>,
     pub(super) z_range_m: Option<[f64; 2]>,
+    /// All codes of before, as onemap writes them.
+    pub(super) former: Option<Vec<FormerCode>>,
     pub(super) attributes: Map<String, Value>,
 }
 
@@ -124,7 +126,7 @@ impl Draft {
         );
         let recoded_at = self.time(Field::RecodedAt, place)?;
         let former = match (self.text(Field::FormerCode), recoded_at.or(valid_from)) {
-            (former, _) if former.is_empty() => Vec::new(),
+            (former, _) if former.is_empty() => self.former.take().unwrap_or_default(),
             (former, _) if former == code => Vec::new(),
             (former, Some(to)) => vec![FormerCode {
                 code: former.into(),
@@ -196,6 +198,32 @@ impl Draft {
             division: division.or_else(|| mapping.division.clone()),
             source: self.source(mapping),
         })
+    }
+
+    /// Takes what onemap writes into the columns `attributes` and `former`, JSON or the text of it. Says whether it was
+    /// that; if not, it is an attribute like any other.
+    pub(super) fn take_own(&mut self, name: &str, value: &Value) -> bool {
+        let text = |value: &Value| match value {
+            Value::String(text) => serde_json::from_str(text).unwrap_or_default(),
+            other => other.clone(),
+        };
+        match name {
+            "attributes" => match text(value) {
+                Value::Object(own) => {
+                    self.attributes.extend(own);
+                    true
+                }
+                _ => false,
+            },
+            "former" => match serde_json::from_value(text(value)) {
+                Ok(former) => {
+                    self.former = Some(former);
+                    true
+                }
+                Err(_) => false,
+            },
+            _ => false,
+        }
     }
 
     pub(super) fn text(&mut self, field: Field) -> String {

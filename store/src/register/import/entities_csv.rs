@@ -151,6 +151,7 @@ impl<R: BufRead> Sheet<R> {
             match field {
                 _ if value.is_empty() => {}
                 Field::Skip => {}
+                Field::Attribute if draft.take_own(name, &value.into()) => {}
                 Field::Attribute => {
                     draft.attributes.insert(name.clone(), value.into());
                 }

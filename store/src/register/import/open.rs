@@ -8,6 +8,7 @@ use std::str::FromStr;
 use flate2::read::MultiGzDecoder;
 
 use super::entities_csv::Sheet;
+use super::flatgeobuf::Features;
 use super::geojson::Collection;
 use super::geopackage::Layer;
 use super::{ImportError, ImportPlace, Mapping, Row};
@@ -23,11 +24,13 @@ pub enum Format {
     Csv,
     /// A layer of a GeoPackage.
     GeoPackage,
+    /// FlatGeobuf 3.
+    FlatGeobuf,
 }
 
 impl Format {
-    /// By a file's name: `.geojson`, `.json`, `.geojsonl`, `.geojsons`, `.ndjson`, `.jsonl`, `.csv`, `.gpkg`, each perhaps
-    /// with `.gz` behind it.
+    /// By a file's name: `.geojson`, `.json`, `.geojsonl`, `.geojsons`, `.ndjson`, `.jsonl`, `.csv`, `.gpkg`, `.fgb`, each
+    /// perhaps with `.gz` behind it.
     pub fn of_name(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
@@ -43,10 +46,11 @@ impl FromStr for Format {
             "geojsonseq" | "geojsonl" | "geojsons" | "ndjson" | "jsonl" => Ok(Self::GeoJsonSeq),
             "csv" => Ok(Self::Csv),
             "gpkg" | "geopackage" => Ok(Self::GeoPackage),
+            "fgb" | "flatgeobuf" => Ok(Self::FlatGeobuf),
             _ => {
                 let text: String = text.chars().take(32).collect();
                 Err(format!(
-                    "`{text}` is not a format; formats are geojson, geojsonseq, csv, gpkg"
+                    "`{text}` is not a format; formats are geojson, geojsonseq, csv, gpkg, flatgeobuf"
                 ))
             }
         }
@@ -68,6 +72,7 @@ pub fn open(path: &Path, format: Format, mapping: &Mapping) -> Result<Rows, Impo
     Ok(match format {
         Format::Csv => Box::new(Sheet::new(text().map_err(whole)?, mapping.clone())),
         Format::GeoJsonSeq => Box::new(Collection::lines(text().map_err(whole)?, mapping)),
+        Format::FlatGeobuf => Box::new(Features::open(text().map_err(whole)?, mapping)?),
         Format::GeoJson => Box::new(Collection::open(text, mapping)?),
         Format::GeoPackage => match unpacked(path).map_err(whole)? {
             None => Box::new(Layer::open(path, mapping)?),
