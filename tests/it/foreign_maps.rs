@@ -1,13 +1,14 @@
 //! The map's tiles in programs that we did not write: mapbox-vector-tile with GEOS, GDAL's driver, MapLibre in a
-//! browser.
+//! browser, QGIS over `/ogc` and on `register.gpkg`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::server::{Server, peer};
+use crate::server::{Server, peer, wait_for};
 
 const LAYERS: [(&str, &str); 10] = [
     ("divisions", "division"),
@@ -224,4 +225,56 @@ fn maplibre_draws_what_the_server_finds_and_follows_what_moves() {
     );
     let picture = std::fs::metadata(Path::new(&shots).join("foreign-map.png")).unwrap();
     assert!(picture.len() > 10_000);
+}
+
+/// QGIS is a gigabyte of packages, which CI does not install: where it is, it is asked.
+#[test]
+fn qgis_reads_the_services_and_the_register() {
+    let Some(qgis) = std::env::var_os("QGIS_PYTHON").or_else(|| {
+        let python = Path::new("/usr/lib/python3/dist-packages/qgis/core/__init__.py");
+        python.exists().then(|| "/usr/bin/python3".into())
+    }) else {
+        eprintln!("SKIPPED: QGIS is not here (Debian's python3-qgis, about 1 GB); `make proof` asks it");
+        return;
+    };
+    let server = town();
+    let register = server.dir.join("register.gpkg");
+    wait_for("the register's file", Duration::from_secs(20), || {
+        std::fs::metadata(&register)
+            .ok()
+            .filter(|about| about.len() > 200_000)
+    });
+    let file = server.dir.join("town.fgb");
+    let exported = Command::new(env!("CARGO_BIN_EXE_onemap"))
+        .arg("--data-dir")
+        .arg(&server.dir)
+        .args(["export", "entities", "--format", "flatgeobuf", "--out"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(exported.status.success(), "{exported:?}");
+    let shots = tempfile::tempdir().unwrap();
+    let shots = std::env::var_os("SHOTS_DIR").map_or(shots.path().to_owned(), Into::into);
+    let output = Command::new(qgis)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/qgis_reader.py"))
+        .args([&server.http, &server.token])
+        .args([&register, &file])
+        .arg(&shots)
+        .env("QT_QPA_PLATFORM", "offscreen")
+        .env("HOME", &server.dir)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let line = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said: Value = serde_json::from_str(line.lines().last().unwrap_or_default())
+        .unwrap_or_else(|_| panic!("{output:?}"));
+    eprintln!("QGIS says {said}");
+    assert_eq!(said["ogc"]["n"], 300, "{said}");
+    assert_eq!(said["ogc"]["name"], "西宁 m7", "{said}");
+    assert_eq!(said["ogc"]["within"], 1, "{said}");
+    assert_eq!(said["register"]["components"], 300, "{said}");
+    assert_eq!(said["register"]["divisions"], 11, "{said}");
+    assert_eq!(said["register"]["indexed"], true, "{said}");
+    assert_eq!(said["file"]["n"], 475, "{said}");
+    assert_eq!(said["file"]["within"], 1, "{said}");
 }
