@@ -680,7 +680,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/reverse",
-        "The address of a position: divisions, nearest door, place and road with distance and side.",
+        "The address of a position: grid, community, street, district, nearest door, place and road with distance and side.",
         &["lon", "lat", "crs"],
         &[200, 400, 403, 503],
     ),
