@@ -26,7 +26,7 @@ use rusqlite::Connection;
 pub use crossing::Crossing;
 pub use entity::{EntityError, check_entity};
 pub use geometry::{GeometryError, MAX_POSITIONS};
-pub use packed::{Entities, Writing};
+pub use packed::{Entities, Stated, Writing};
 
 pub use view::RegisterView;
 
