@@ -617,7 +617,7 @@ const OPERATIONS: &[Operation] = &[
         "/api/v1/entities/import",
         "A file of entities or persons: GeoJSON, GeoJSON sequence, CSV or GeoPackage, perhaps gzip.",
         &[
-            "name", "format", "kind", "crs", "source", "division", "layer", "map", "progress",
+            "name", "format", "kind", "crs", "encoding", "source", "division", "layer", "map", "progress",
         ],
         &[200, 201, 400, 403, 413, 422, 503],
     ),
@@ -652,9 +652,9 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/entities/{code}",
-        "One entity, also by a code that it had before.",
-        &[],
-        &[200, 404],
+        "One entity, also by a code that it had before; kind chooses where several kinds have the code.",
+        &["kind"],
+        &[200, 400, 404, 409],
     ),
     Operation(
         "get",

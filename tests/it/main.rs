@@ -26,6 +26,7 @@ mod disk;
 mod dust;
 mod engine;
 mod entities;
+mod entity_files;
 mod export;
 mod foreign;
 mod framed;

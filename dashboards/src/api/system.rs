@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::api::{disk, engine, superior};
 use crate::auth::Caller;
 use crate::error::Problem;
+use crate::request::NoParams;
 use crate::screen;
 use crate::views::Views;
 
@@ -46,7 +47,11 @@ fn refused(views: &Views) -> impl Iterator<Item = (&'static str, u64)> {
     })
 }
 
-pub(crate) async fn show(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
+pub(crate) async fn show(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    _: NoParams,
+) -> Result<Json<Value>, Problem> {
     let scope = caller.require(Permission::View)?;
     let log = views.log.status();
     let progress = *views.progress.borrow();

@@ -81,6 +81,9 @@ pub enum EntityError {
     /// A name is too long.
     #[error("an entity's name has at most {MAX_TEXT} bytes")]
     Name,
+    /// A name holds a control character.
+    #[error("an entity's name has no control characters, this one has U+{0:04X}")]
+    NameControl(u32),
     /// A division's code must be a division code.
     #[error("the code of a division is its division code")]
     DivisionCode(#[source] DivisionError),
@@ -121,12 +124,22 @@ pub enum EntityError {
 pub fn check_entity(entity: &Entity) -> Result<(), EntityError> {
     let geometry = checked(entity)?;
     check_code(entity)?;
+    let mut names = entity.name.chars().chain(entity.name_en.chars());
+    if let Some(control) = names.find(|c| c.is_control()) {
+        return Err(EntityError::NameControl(u32::from(control)));
+    }
     if let Some(n) = geometry.as_ref().map(Geometry::n_positions)
         && n > MAX_POSITIONS
     {
         return Err(EntityError::Geometry {
             code: entity.code.chars().take(64).collect(),
             source: GeometryError::Positions(n),
+        });
+    }
+    if let Some(Err(source)) = geometry.as_ref().map(Geometry::is_narrow) {
+        return Err(EntityError::Geometry {
+            code: entity.code.chars().take(64).collect(),
+            source,
         });
     }
     match geometry.as_ref().map(find_crossing) {

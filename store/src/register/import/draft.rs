@@ -58,7 +58,15 @@ impl Draft {
         let of = |error: GeometryError| ImportError::of(place, &error);
         let geometry = match geometry {
             None => None,
-            Some(geometry) => Some(geometry.and_then(|geometry| geometry.read(crs)).map_err(of)?),
+            Some(geometry) => {
+                let read = geometry.map_err(of)?;
+                // What an empty cell becomes, and no place of a city.
+                if read.coords().any(|c| c.lon == 0.0 && c.lat == 0.0) {
+                    let message = "0, 0 is no position: it is what an empty or unknown one becomes";
+                    return Err(ImportError::new(place, message));
+                }
+                Some(read.read(crs).map_err(of)?)
+            }
         };
         let (division, division_name) = self.division(&kind, place)?;
         let thing = match kind {
@@ -118,6 +126,10 @@ impl Draft {
             (None, Some(low), Some(high)) => Some([low, high]),
             (None, ..) => None,
         };
+        let height_datum = self.datum(place)?;
+        let heights = geometry.as_ref().and_then(Geometry::heights);
+        // Heights of the geometry are the entity's when it is said what they are counted from.
+        let z_range_m = z_range_m.or(heights.filter(|_| height_datum.is_some()));
         let (valid_from, valid_to) = (
             self.time(Field::ValidFrom, place)?,
             self.time(Field::ValidTo, place)?,
@@ -145,7 +157,7 @@ impl Draft {
             class,
             stratum,
             z_range_m,
-            height_datum: self.datum(place)?,
+            height_datum,
             valid_from,
             valid_to,
             former,

@@ -133,7 +133,7 @@ impl<R: BufRead> Collection<R> {
                 Ok(None) => return None,
                 Ok(Some(Piece::Text(text))) => text,
                 Ok(Some(Piece::TooLarge)) => return bad("it has more than 16 MiB".into()),
-                Ok(Some(Piece::NotUtf8)) => return bad("it is not UTF-8".into()),
+                Ok(Some(Piece::NotUtf8(what))) => return bad(what.to_string()),
                 Err(error) => {
                     self.shape = Shape::Ended;
                     return bad(format!("the file cannot be read on: {error}"));
