@@ -6,6 +6,7 @@ mod devices;
 mod entities;
 mod export;
 mod hydrology;
+mod recode;
 
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -26,6 +27,7 @@ pub(crate) use devices::{ImportArgs, MaintainArgs};
 pub(crate) use entities::EntitiesArgs;
 pub(crate) use export::ExportArgs;
 pub(crate) use hydrology::HydrologyArgs;
+pub(crate) use recode::RecodeArgs;
 
 /// Readings of one request.
 const N_READINGS: usize = 1000;

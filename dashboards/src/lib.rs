@@ -49,7 +49,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
     use api::{
         aggregate, alerts, attributes, commands, corrections, device_http, devices, dust, entities,
         entity_import, export, fetched, geocode, history, hydrology, import, latest, ledger, map, persons,
-        quarantine, readings, readmit, reviews, rules, series, session, standards, system, write,
+        quarantine, readings, readmit, recode, reviews, rules, series, session, standards, system, write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -147,6 +147,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
             "/api/v1/entities/import",
             post(entity_import::post).layer(DefaultBodyLimit::disable()),
         )
+        .route("/api/v1/entities/recode", post(recode::post))
         .route("/api/v1/persons", sized(post(persons::post), SMALL_BODY))
         .route(
             "/api/v1/persons/resolve",

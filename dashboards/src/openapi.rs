@@ -623,6 +623,13 @@ const OPERATIONS: &[Operation] = &[
     ),
     Operation(
         "post",
+        "/api/v1/entities/recode",
+        "Other codes for entities: CSV of old, new and where needed kind, class, division. Old codes are still found, what points to them follows.",
+        &["at", "dry_run"],
+        &[200, 400, 403, 413, 422],
+    ),
+    Operation(
+        "post",
         "/api/v1/persons",
         "Make a person known: a pseudonym, the last four and a grid cell are kept.",
         &[],

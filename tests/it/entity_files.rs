@@ -280,3 +280,131 @@ fn an_import_that_a_kill_ends_is_told_and_done_again() {
         format!("p{}", N - 1)
     );
 }
+
+#[test]
+fn codes_are_changed_and_what_points_to_them_follows() {
+    let server = Server::new();
+    let at = json!({"type": "Point", "coordinates": [101.8, 36.6]});
+    let square = json!({"type": "Polygon", "coordinates": [[[101.7, 36.5], [101.9, 36.5], [101.9, 36.7], [101.7, 36.7], [101.7, 36.5]]]});
+    let old = "6301020101000001";
+    server.post(
+        "/api/v1/entities/batch",
+        &json!([
+            {"code": "630122", "kind": "division", "name": "湟中县", "geometry": square},
+            {"code": old, "kind": "component", "name": "井盖", "geometry": at, "division": "630102", "valid_from": "2015-01-01T00:00:00+08:00"},
+            {"code": "6301020101000002", "kind": "component", "name": "井盖", "geometry": at},
+            {"code": "63010201001000009", "kind": "component", "name": "井盖", "geometry": at},
+            {"code": "H1", "kind": "hazard", "name": "井盖缺失", "geometry": at, "attributes": {"component": old, "note": old}},
+            {"code": "P1", "kind": "place", "name": "多巴", "geometry": at, "division": "630122"},
+        ]),
+    );
+    server.add_device("d1", &json!({"division": "630122"}));
+    server.caught_up();
+    let folder = tempfile::tempdir().unwrap();
+    let map = folder.path().join("map.csv");
+    std::fs::write(
+        &map,
+        format!(
+            "old,new,class,division\n{old},63010201001000001,,\n6301020101000002,63010201001000009,,\nX9,X10,,\n6301020101000002,63010202014000002,,\n6301020101000002,63010301001000002,,\n6301020101000002,63010201099000002,,\n630122,630106,,\n"
+        ),
+    )
+    .unwrap();
+    let recode = |more: &[&str]| {
+        let mut command = Command::new(binary("onemap"));
+        command
+            .arg("--data-dir")
+            .arg(&server.dir)
+            .args(["--json", "entity", "recode", "--map"])
+            .arg(&map);
+        let output = command.args(more).output().unwrap();
+        let said: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| json!(String::from_utf8_lossy(&output.stderr)));
+        (output.status.code(), said)
+    };
+    let faults = |done: &Value| -> Vec<String> {
+        let errors = done["errors"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{done}"))
+            .iter();
+        errors
+            .map(|e| format!("{} {}", e["at"].as_str().unwrap(), e["code"].as_str().unwrap()))
+            .collect()
+    };
+    let wanted = [
+        "line 3 taken",
+        "line 4 unknown_old",
+        "line 5 class_changed",
+        "line 6 division_changed",
+        "line 7 bad_new",
+    ];
+    let (_, dry) = recode(&["--dry-run", "--at", "2026-07-15"]);
+    assert_eq!(
+        (&dry["recoded"], &dry["position"]),
+        (&json!(2), &Value::Null),
+        "{dry}"
+    );
+    assert_eq!(
+        server.get(&format!("/api/v1/entities/{old}"))["code"],
+        old,
+        "nothing was changed"
+    );
+    let (code, done) = recode(&["--at", "2026-07-15"]);
+    assert_eq!(
+        (code, faults(&done)),
+        (Some(1), wanted.map(str::to_owned).to_vec()),
+        "{done}"
+    );
+    assert_eq!(
+        (&done["recoded"], &done["already"]),
+        (&json!(2), &json!(0)),
+        "{done}"
+    );
+    assert_eq!(done["followed"], json!({"entities": 2, "devices": 1}), "{done}");
+
+    let found = server.get(&format!("/api/v1/entities/{old}"));
+    assert_eq!(
+        (&found["code"], &found["name"]),
+        (&json!("63010201001000001"), &json!("井盖"))
+    );
+    assert_eq!(found["class"], "01001");
+    let former = &found["former"][0];
+    assert_eq!(former["code"], old);
+    assert!(
+        former["from"].as_str().unwrap().starts_with("2014-12-31T16:00")
+            || former["from"].as_str().unwrap().starts_with("2015-01-01")
+    );
+    let hazard = server.get("/api/v1/entities/H1");
+    assert_eq!(
+        hazard["attributes"],
+        json!({"component": "63010201001000001", "note": old})
+    );
+    assert_eq!(server.get("/api/v1/entities/P1")["division"], "630106");
+    assert_eq!(server.get("/api/v1/devices/d1")["division"], "630106");
+    assert_eq!(server.get("/api/v1/entities/630122")["code"], "630106");
+    // The same again changes nothing.
+    let (_, again) = recode(&["--at", "2026-07-15"]);
+    assert_eq!(
+        (&again["recoded"], &again["already"], &again["position"]),
+        (&json!(0), &json!(2), &Value::Null),
+        "{again}"
+    );
+    // Too early for 17 digits, a time to come, and an unknown parameter.
+    let ask = |query: &str, body: &str| {
+        server.request("POST", &format!("/api/v1/entities/recode{query}"), Some(body))
+    };
+    let line = "old,new\n6301020101000002,63010201001000002\n";
+    let (status, early) = ask("?at=2020-01-01T00:00:00Z&dry_run=true", line);
+    assert_eq!(
+        (status, &early["errors"][0]["code"]),
+        (422, &json!("bad_new")),
+        "{early}"
+    );
+    assert_eq!(ask("?at=2999-01-01T00:00:00Z", line).0, 400);
+    assert_eq!(ask("?colour=red", line).0, 400);
+    // What a kill leaves is the same.
+    let server = server.kill_and_restart();
+    assert_eq!(
+        server.get(&format!("/api/v1/entities/{old}"))["code"],
+        "63010201001000001"
+    );
+}

@@ -28,6 +28,7 @@ pub(crate) mod quarantine;
 pub(crate) mod query;
 pub(crate) mod readings;
 pub(crate) mod readmit;
+pub(crate) mod recode;
 pub(crate) mod reviews;
 pub(crate) mod rows;
 pub(crate) mod rules;
