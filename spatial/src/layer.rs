@@ -83,6 +83,12 @@ impl Layer {
         )
     }
 
+    /// Whether a kind, by its index, is shown by a layer of clusters that know no states.
+    pub(crate) fn clusters(kind: usize) -> bool {
+        let mut layers = Layer::ALL.into_iter();
+        layers.any(|layer| !layer.is_prepared() && layer != Layer::Live && layer.kind().index() == kind)
+    }
+
     /// Whether things of a kind are shown in the layer.
     pub(crate) fn shows(self, kind: &ThingKind) -> bool {
         match kind {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use onemap_model::{DivisionCode, EntityCode, EntityKind, Stratum, Timestamp};
 
-use crate::area::Area;
 use crate::coordinates::{Extent, Vertex};
 use crate::geometry::Shape;
 use crate::prepared_layer::{MapItem, label_point};
@@ -103,6 +102,18 @@ impl Footprint {
         }
     }
 
+    /// Every point of it, when it is one or several points.
+    pub(crate) fn points(&self) -> &[Vertex] {
+        match self {
+            Footprint::Nowhere => &[],
+            Footprint::Point(v) => std::slice::from_ref(v),
+            Footprint::Shape(shape) => match &**shape {
+                Shape::Points(points) => points,
+                _ => &[],
+            },
+        }
+    }
+
     /// One point of it, which says in which division the thing lies: the point itself, the first of
     /// several, the middle vertex of the first line, a point well inside the polygons.
     pub(crate) fn standpoint(&self) -> Option<Vertex> {
@@ -127,8 +138,6 @@ pub(crate) struct Traits {
     pub(crate) valid_to: Option<Timestamp>,
     /// How it is drawn, for layers that are prepared as a whole.
     pub(crate) item: Option<Arc<MapItem>>,
-    /// A division's area.
-    pub(crate) area: Option<Arc<Area>>,
 }
 
 impl Traits {
@@ -137,8 +146,7 @@ impl Traits {
         let plain = self.z_range_m.is_none()
             && self.valid_from.is_none()
             && self.valid_to.is_none()
-            && self.item.is_none()
-            && self.area.is_none();
+            && self.item.is_none();
         (!plain).then(|| Box::new(self))
     }
 }

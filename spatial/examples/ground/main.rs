@@ -1,9 +1,11 @@
 //! Measures the indexes of the ground on the synthetic city, for benches/map.py: `ground tables FOLDER` writes
 //! what PostGIS is asked, `ground measure` prints one JSON object a line: what was asked, answers each CPU second
-//! of this process, p50 and p99 in microseconds, and what the first questions found.
+//! of this process, p50 and p99 in microseconds, and what the first questions found. `ground view` does the same with
+//! the whole map (`CityMap`), and with its tiles.
 
 mod city;
 mod tables;
+mod view;
 
 use std::hint::black_box;
 use std::path::Path;
@@ -41,9 +43,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["tables", folder] => tables::write(&city, &questions, Path::new(folder))?,
+        ["tables", folder] => {
+            tables::write(&city, &questions, Path::new(folder))?;
+            view::write(&city, Path::new(folder))?;
+        }
         ["measure"] => measure(&city, &questions),
-        _ => return Err("ground tables FOLDER | ground measure".into()),
+        ["view"] => view::measure(&city, &questions),
+        _ => return Err("ground tables FOLDER | ground measure | ground view".into()),
     }
     Ok(())
 }

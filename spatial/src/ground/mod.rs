@@ -39,7 +39,7 @@ pub mod region;
 mod search;
 mod segment;
 pub mod sphere;
-mod zorder;
+pub(crate) mod zorder;
 
 pub use crate::coordinates::{Extent, Vertex};
 pub use crate::geometry::Polygon;
