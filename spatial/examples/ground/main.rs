@@ -258,25 +258,23 @@ fn fences(city: &City, questions: &Questions) {
         }
     });
     memory("fences", fences.bytes());
-    let mut events = Vec::new();
+    let (mut seen, mut events) = (Vec::new(), Vec::new());
     let mut at_ms = 0;
     let mut n_events = Vec::new();
     once("fences-observe", N_FENCE_MOVES, || {
         for batch in questions.moves[..N_FENCE_MOVES].chunks(MOVES_A_BATCH) {
             events.clear();
-            for (object, at) in batch {
+            seen.clear();
+            seen.extend(batch.iter().map(|(object, at)| {
                 at_ms += 10;
-                let (object, at) = (*object, *at);
-                fences.observe(
-                    Sighting {
-                        object,
-                        groups: 1,
-                        at_ms,
-                        at,
-                    },
-                    &mut events,
-                );
-            }
+                Sighting {
+                    object: *object,
+                    groups: 1,
+                    at_ms,
+                    at: *at,
+                }
+            }));
+            fences.observe_all(&seen, &mut events, |_, _| {});
             n_events.push(events.len());
         }
     });
