@@ -56,7 +56,7 @@ pub fn area_km2(entity: &Entity) -> Option<f64> {
 
 fn polygons(entity: &Entity) -> Option<Vec<Polygon>> {
     match Shape::parse(&entity.geometry) {
-        Ok(Shape::Polygons(polygons)) => Some(polygons),
+        Ok(Shape::Polygons(polygons)) => Some(polygons.into_vec()),
         _ => None,
     }
 }

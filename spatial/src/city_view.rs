@@ -186,7 +186,7 @@ impl CityView {
             several.dedup();
             found.append(&mut several);
             let known = found.into_iter().filter(|number| indexed.knows(*number));
-            let things = self.stock.fetch(known);
+            let things = self.stock.fetch(known, Thing::look_at_code);
             things.into_iter().for_each(|(number, thing)| each(number, thing));
         }
         for number in &indexed.changed {

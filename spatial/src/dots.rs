@@ -16,6 +16,7 @@ use crate::clusters::{CELL_ZOOM, CLUSTER_BITS, CLUSTER_ZOOM, Cell};
 use crate::coordinates::Vertex;
 use crate::geometry::Shape;
 use crate::ground::zorder;
+use crate::labels::Label;
 use crate::layer::Layer;
 use crate::mercator::{Mercator, MercatorBox};
 use crate::mvt::{Drawing, EXTENT, LayerWriter, Tag, Value};
@@ -32,10 +33,26 @@ const NAME_ZOOM: u8 = 15;
 /// Bytes that a point takes beside its code, at least.
 const N_LEAST_BYTES: usize = 17;
 
+/// Who is drawn: as itself, or as its label says.
+#[derive(Clone, Copy)]
+pub(crate) enum Drawn<'a> {
+    Thing(&'a Thing),
+    Label(Label<'a>),
+}
+
+impl Drawn<'_> {
+    fn n_code_bytes(&self) -> usize {
+        match self {
+            Drawn::Thing(thing) => thing.code.len(),
+            Drawn::Label(label) => label.n_bytes(),
+        }
+    }
+}
+
 /// Points of one cell.
 struct Gathered<'a> {
     /// The one that is shown for all: of the worst state, then the first in the order of its cell.
-    thing: &'a Thing,
+    drawn: Drawn<'a>,
     unit: TilePoint,
     state: LiveState,
     stale: bool,
@@ -92,7 +109,7 @@ pub(crate) fn draw(layer: Layer, view: &CityView, at: TileAddress, look: &Look<'
             let may_grow = bits < CLUSTER_BITS;
             let least: usize = gathered
                 .iter()
-                .map(|one| N_LEAST_BYTES + one.thing.code.len())
+                .map(|one| N_LEAST_BYTES + one.drawn.n_code_bytes())
                 .sum();
             if !may_grow || least <= pen.room {
                 let n = gathered.iter().filter(|one| !pen.write_point(one)).count();
@@ -105,8 +122,8 @@ pub(crate) fn draw(layer: Layer, view: &CityView, at: TileAddress, look: &Look<'
             bits = (bits + 1).max(PIXEL_BITS);
         }
     };
-    for thing in scene.shapes() {
-        n_dropped += usize::from(!pen.write_shape(thing));
+    for (thing, drawn) in scene.shapes() {
+        n_dropped += usize::from(!pen.write_shape(&thing.footprint, drawn));
     }
     let mut bytes = Vec::new();
     pen.writer.finish(&mut bytes);
@@ -148,48 +165,64 @@ impl<'a> Scene<'a> {
                 placed.extend(unit.map(|unit| (unit, point.item)));
             });
             placed.retain(|(_, number)| indexed.knows(*number));
+            points.reserve(placed.len());
+            if self.may_label() {
+                placed.retain(|(unit, number)| {
+                    let label = indexed.index.labels.get(*number);
+                    label
+                        .iter()
+                        .for_each(|label| points.push(*unit, *number, Drawn::Label(*label)));
+                    label.is_none()
+                });
+            }
             // All of them are in the stock, as what the index knows is there.
-            let things = self.view.stock.fetch(placed.iter().map(|(_, number)| *number));
-            points.reserve(things.len());
+            let numbers = placed.iter().map(|(_, number)| *number);
+            let things = self.view.stock.fetch(numbers, Thing::look_at_code);
             for ((unit, _), (number, thing)) in placed.into_iter().zip(things) {
                 if self.shows(thing) {
-                    points.push(unit, number, thing);
+                    points.push(unit, number, Drawn::Thing(thing));
                 }
             }
         }
         for (number, thing) in self.changed().filter(|(_, thing)| self.shows(thing)) {
             for v in thing.footprint.points() {
                 if let Some(unit) = self.at.unit_of(Mercator::of(*v)) {
-                    points.push(unit, number, thing);
+                    points.push(unit, number, Drawn::Thing(thing));
                 }
             }
         }
         points
     }
 
+    /// Whether labels say all that is drawn: no state, no division and no name is asked for.
+    fn may_label(&self) -> bool {
+        self.layer != Layer::Live && self.division.is_none() && self.at.zoom < NAME_ZOOM
+    }
+
     /// Lines and polygons that reach into the tile or its margin, by number.
-    fn shapes(&self) -> Vec<&'a Thing> {
+    fn shapes(&self) -> Vec<(&'a Thing, Drawn<'a>)> {
+        let indexed = self.view.indexed();
         let wide = self.at.degrees(MARGIN as u32);
         let mut numbers: Vec<Number> = Vec::new();
-        if let Some(index) = self.view.indexed().index.kind(self.layer.kind().index()) {
+        if let Some(index) = indexed.index.kind(self.layer.kind().index()) {
             index.shapes.bbox(wide, |number| numbers.push(number));
         }
+        numbers.retain(|number| indexed.knows(*number));
         numbers.sort_unstable();
-        let fetched = self.view.stock.fetch(numbers.into_iter());
-        // As with the things, so with their shapes.
-        let first = |thing: &Thing| match &thing.footprint {
-            Footprint::Shape(shape) => shape.first().map_or(0, |v| v.lon),
-            _ => 0,
-        };
-        std::hint::black_box(fetched.iter().fold(0, |seen, (_, thing)| seen ^ first(thing)));
-        let indexed = self.view.indexed();
+        let may_label = self.may_label();
+        let label = |number: Number| may_label.then(|| indexed.index.labels.get(number)).flatten();
+        let fetched = self.view.stock.fetch(numbers.into_iter(), Thing::look_at_shape);
         let known = fetched
             .into_iter()
-            .filter(|(number, thing)| indexed.knows(*number) && self.shows(thing));
-        let mut shapes: Vec<&Thing> = known.map(|(_, thing)| thing).collect();
+            .filter_map(|(number, thing)| match label(number) {
+                Some(label) => Some((thing, Drawn::Label(label))),
+                None => self.shows(thing).then_some((thing, Drawn::Thing(thing))),
+            });
+        let mut shapes: Vec<_> = known.collect();
         let reaches = |thing: &Thing| thing.footprint.extent().is_some_and(|own| own.meets(&wide));
         let changed = self.changed().map(|(_, thing)| thing);
-        shapes.extend(changed.filter(|thing| self.shows(thing) && reaches(thing)));
+        let changed = changed.filter(|thing| self.shows(thing) && reaches(thing));
+        shapes.extend(changed.map(|thing| (thing, Drawn::Thing(thing))));
         shapes
     }
 
@@ -241,7 +274,7 @@ impl<'a> Scene<'a> {
             let mut cluster = cells[0];
             cells[1..].iter().for_each(|cell| cluster.join(cell));
             Some(Gathered {
-                thing: self.view.stock.get(cluster.number)?,
+                drawn: self.drawn(cluster.number)?,
                 unit: self.at.unit_of(Mercator::of(cluster.at))?,
                 state: LiveState::Normal,
                 stale: false,
@@ -251,6 +284,16 @@ impl<'a> Scene<'a> {
         gathered.collect()
     }
 
+    /// A thing that is in the stock.
+    fn drawn(&self, number: Number) -> Option<Drawn<'a>> {
+        let indexed = self.view.indexed();
+        let label = match self.may_label() && indexed.knows(number) {
+            true => indexed.index.labels.get(number).map(Drawn::Label),
+            false => None,
+        };
+        label.or_else(|| self.view.stock.get(number).map(Drawn::Thing))
+    }
+
     /// Points of each cell of `2^bits` units.
     fn gather(&self, points: &mut TilePoints<'a>, bits: u32) -> Vec<Gathered<'a>> {
         let is_live = self.layer == Layer::Live;
@@ -258,15 +301,15 @@ impl<'a> Scene<'a> {
         let mut last = None;
         points.sort_into_cells(bits);
         for point in points.iter() {
-            let (state, stale) = match is_live {
-                true => (self.look.state)(&point.thing.code),
-                false => (LiveState::Normal, false),
+            let (state, stale) = match point.drawn {
+                Drawn::Thing(thing) if is_live => (self.look.state)(&thing.code),
+                _ => (LiveState::Normal, false),
             };
             let cell = point.key >> (2 * bits);
             if last != Some(cell) {
                 last = Some(cell);
                 all.push(Gathered {
-                    thing: point.thing,
+                    drawn: point.drawn,
                     unit: point.unit(),
                     state,
                     stale,
@@ -276,7 +319,7 @@ impl<'a> Scene<'a> {
             let Some(gathered) = all.last_mut() else { continue };
             gathered.n[state as usize] += 1;
             if state < gathered.state {
-                (gathered.thing, gathered.unit) = (point.thing, point.unit());
+                (gathered.drawn, gathered.unit) = (point.drawn, point.unit());
                 (gathered.state, gathered.stale) = (state, stale);
             }
         }
@@ -297,6 +340,7 @@ struct Pen<'s, 'a> {
     classes: HashMap<u32, Option<Tag>>,
     strata: [Option<Tag>; 2],
     path: Vec<TilePoint>,
+    code: String,
 }
 
 impl<'s, 'a> Pen<'s, 'a> {
@@ -308,6 +352,7 @@ impl<'s, 'a> Pen<'s, 'a> {
             classes: HashMap::default(),
             strata: [None; 2],
             path: Vec::new(),
+            code: String::new(),
         }
     }
 
@@ -329,11 +374,11 @@ impl<'s, 'a> Pen<'s, 'a> {
                 }
             }
         }
-        self.write(Drawing::Point(gathered.unit), gathered.thing, tags)
+        self.write(Drawing::Point(gathered.unit), gathered.drawn, tags)
     }
 
-    fn write_shape(&mut self, thing: &Thing) -> bool {
-        let Footprint::Shape(shape) = &thing.footprint else {
+    fn write_shape(&mut self, footprint: &Footprint, drawn: Drawn<'_>) -> bool {
+        let Footprint::Shape(shape) = footprint else {
             return true;
         };
         let (low, high) = (-MARGIN, EXTENT + MARGIN);
@@ -359,8 +404,8 @@ impl<'s, 'a> Pen<'s, 'a> {
                     }
                 }
                 match lines.len() == 1 && inside(&path) {
-                    true => self.write(Drawing::Line(&path), thing, Tags::default()),
-                    false => self.write(Drawing::Lines(&parts), thing, Tags::default()),
+                    true => self.write(Drawing::Line(&path), drawn, Tags::default()),
+                    false => self.write(Drawing::Lines(&parts), drawn, Tags::default()),
                 }
             }
             Shape::Polygons(polygons) => {
@@ -376,7 +421,7 @@ impl<'s, 'a> Pen<'s, 'a> {
                     _ => false,
                 };
                 if is_plain {
-                    self.write(Drawing::Ring(&path), thing, Tags::default())
+                    self.write(Drawing::Ring(&path), drawn, Tags::default())
                 } else {
                     let rings = polygons.iter().flat_map(|polygon| &polygon.rings);
                     let rings: Vec<_> = rings
@@ -385,7 +430,7 @@ impl<'s, 'a> Pen<'s, 'a> {
                             clip_ring(upright(path.clone()), low, high)
                         })
                         .collect();
-                    self.write(Drawing::Polygons(&repair(&rings)), thing, Tags::default())
+                    self.write(Drawing::Polygons(&repair(&rings)), drawn, Tags::default())
                 }
             }
         };
@@ -393,18 +438,22 @@ impl<'s, 'a> Pen<'s, 'a> {
         written
     }
 
-    fn write(&mut self, drawing: Drawing<'_>, thing: &Thing, mut tags: Tags) -> bool {
-        let is_device = thing.kind == ThingKind::Device;
+    fn write(&mut self, drawing: Drawing<'_>, drawn: Drawn<'_>, mut tags: Tags) -> bool {
+        let is_device = self.scene.layer == Layer::Live;
         let (scene, writer) = (self.scene, &mut self.writer);
-        if thing.class != NO_TERM {
-            let class = self.classes.entry(thing.class).or_insert_with(|| {
-                let text = scene.view.terms.text(thing.class)?;
+        let (class, stratum) = match drawn {
+            Drawn::Thing(thing) => (thing.class, thing.stratum),
+            Drawn::Label(label) => (label.sort.class, label.sort.stratum),
+        };
+        if class != NO_TERM {
+            let tag = self.classes.entry(class).or_insert_with(|| {
+                let text = scene.view.terms.text(class)?;
                 let key = if is_device { "kind" } else { "class" };
                 Some(writer.tag(key, &Value::Text(text.to_string())))
             });
-            class.iter().for_each(|tag| tags.push(*tag));
+            tag.iter().for_each(|tag| tags.push(*tag));
         }
-        let stratum = match thing.stratum {
+        let stratum = match stratum {
             Stratum::Above => Some((0, "above")),
             Stratum::Surface => None,
             Stratum::Below => Some((1, "below")),
@@ -413,11 +462,19 @@ impl<'s, 'a> Pen<'s, 'a> {
             let known = &mut self.strata[place];
             tags.push(*known.get_or_insert_with(|| writer.tag("stratum", &Value::Text(name.to_owned()))));
         }
+        let key = if is_device { "id" } else { "code" };
+        let thing = match drawn {
+            Drawn::Thing(thing) => thing,
+            Drawn::Label(label) => {
+                let code = label.code(&mut self.code);
+                return writer.add_tagged(drawing, &[(key, code)], tags.all(), self.room);
+            }
+        };
         let name = match &thing.kind {
             ThingKind::Entity(kind) if scene.at.zoom >= NAME_ZOOM => (scene.look.name)(kind, &thing.code),
             _ => None,
         };
-        let code = (if is_device { "id" } else { "code" }, &*thing.code);
+        let code = (key, &*thing.code);
         match name.as_deref().filter(|name| !name.is_empty()) {
             Some(name) => writer.add_tagged(drawing, &[code, ("name", name)], tags.all(), self.room),
             None => writer.add_tagged(drawing, &[code], tags.all(), self.room),

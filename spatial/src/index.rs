@@ -6,6 +6,7 @@
 use crate::clusters::Clusters;
 use crate::geometry::Shape;
 use crate::ground::{Boxes, Point, Points};
+use crate::labels::Labels;
 use crate::stock::Stock;
 use crate::thing::{Footprint, N_KINDS, Number, ThingKind};
 
@@ -31,6 +32,7 @@ pub(crate) struct Index {
     /// The map's version it was made of.
     pub(crate) version: u64,
     kinds: Vec<KindIndex>,
+    pub(crate) labels: Labels,
 }
 
 impl Index {
@@ -71,6 +73,7 @@ impl Index {
         Self {
             version,
             kinds: kinds.collect(),
+            labels: Labels::of(stock),
         }
     }
 

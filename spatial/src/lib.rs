@@ -20,6 +20,7 @@ pub mod geocode;
 mod geometry;
 pub mod ground;
 mod index;
+mod labels;
 mod layer;
 mod mercator;
 mod mvt;

@@ -177,6 +177,27 @@ impl Thing {
         self.traits.as_ref().and_then(|traits| traits.z_range_m)
     }
 
+    /// Reads its code ([`crate::stock::Stock::fetch`]).
+    pub(crate) fn look_at_code(&self) -> u32 {
+        let code = self.code.as_bytes();
+        let byte = |byte: Option<&u8>| byte.map_or(0, |byte| u32::from(*byte));
+        byte(code.first()) ^ byte(code.last())
+    }
+
+    /// Reads its shape.
+    pub(crate) fn look_at_shape(&self) -> u32 {
+        match &self.footprint {
+            Footprint::Shape(shape) => shape.first().map_or(0, |v| v.lon as u32),
+            _ => 0,
+        }
+    }
+
+    /// Whether it has neither beginning nor end.
+    pub(crate) fn is_always_valid(&self) -> bool {
+        let traits = self.traits.as_ref();
+        traits.is_none_or(|traits| traits.valid_from.is_none() && traits.valid_to.is_none())
+    }
+
     /// Whether it is valid at a time: from its beginning on, and before its end.
     pub(crate) fn valid_at(&self, at: Timestamp) -> bool {
         self.traits.as_ref().is_none_or(|traits| {

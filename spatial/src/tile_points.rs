@@ -1,8 +1,9 @@
 //! The points of one tile, sorted into square cells of its units.
 
 use crate::clip::TilePoint;
+use crate::dots::Drawn;
 use crate::mvt::EXTENT;
-use crate::thing::{Number, Thing};
+use crate::thing::Number;
 
 /// Bits of a unit's column and row.
 const BITS: u32 = EXTENT.ilog2();
@@ -17,7 +18,7 @@ pub(crate) struct Placed<'a> {
     /// Row and column of its cell, then those of its unit in the cell.
     pub(crate) key: u32,
     number: Number,
-    pub(crate) thing: &'a Thing,
+    pub(crate) drawn: Drawn<'a>,
 }
 
 impl Placed<'_> {
@@ -34,13 +35,13 @@ pub(crate) struct TilePoints<'a>(Vec<Placed<'a>>);
 impl<'a> TilePoints<'a> {
     /// Adds a point in a unit of the tile (0 to 4095 each way).
     #[inline]
-    pub(crate) fn push(&mut self, [x, y]: TilePoint, number: Number, thing: &'a Thing) {
+    pub(crate) fn push(&mut self, [x, y]: TilePoint, number: Number, drawn: Drawn<'a>) {
         let unit = (y as u32) << BITS | x as u32;
         self.0.push(Placed {
             unit,
             key: unit,
             number,
-            thing,
+            drawn,
         });
     }
 

@@ -161,6 +161,15 @@ fn clusters_count_what_changed_and_what_is_valid_as_a_new_map_does() {
     }
     let at = Some(Timestamp::parse(now).unwrap());
     let (changed, anew) = (map.view(), anew.view());
+    // Each is drawn with its own code, class and stratum, whether the index knew it or not.
+    let mut codes = std::collections::BTreeSet::new();
+    for tile in tiles(&changed, Layer::Components, 14, &Look::default()) {
+        for feature in &decode(&tile.bytes)["components"] {
+            assert!(feature.properties["class"] == "路灯" && feature.properties["stratum"] == "above");
+            codes.insert(feature.properties["code"].clone());
+        }
+    }
+    assert_eq!(codes, all.keys().cloned().collect());
     for zoom in [6, 8, 10, 11, 12] {
         let mut n = Vec::new();
         for look in [

@@ -119,6 +119,35 @@ fn addresses(places: &[Vertex], zoom: u32) -> Vec<[u32; 3]> {
     addresses
 }
 
+/// Features of a vector tile of one layer.
+fn n_features(tile: &[u8]) -> usize {
+    fn varint(bytes: &mut &[u8]) -> usize {
+        let (mut value, mut shift) = (0, 0);
+        while let Some((byte, rest)) = bytes.split_first() {
+            *bytes = rest;
+            value |= usize::from(byte & 0x7F) << shift;
+            shift += 7;
+            if *byte < 0x80 {
+                break;
+            }
+        }
+        value
+    }
+    let mut layer = tile;
+    varint(&mut layer);
+    varint(&mut layer);
+    let mut n = 0;
+    while !layer.is_empty() {
+        let head = varint(&mut layer);
+        let value = varint(&mut layer);
+        if head & 7 == 2 {
+            layer = &layer[value..];
+            n += usize::from(head >> 3 == 2);
+        }
+    }
+    n
+}
+
 /// Puts the city on a map and asks it.
 pub(crate) fn measure(city: &City, questions: &Questions) {
     let mut map = CityMap::new();
@@ -187,6 +216,7 @@ fn tiles(view: &CityView, questions: &Questions, zoom: u32) {
     let mut took: Vec<f64> = Vec::with_capacity(N_TILES);
     let busy = cpu_seconds();
     let mut n = 0;
+    let mut drawn = Vec::new();
     for address in &addresses {
         let begin = Instant::now();
         for layer in LAYERS {
@@ -195,6 +225,7 @@ fn tiles(view: &CityView, questions: &Questions, zoom: u32) {
                 bytes += tile.bytes.len();
                 n_dropped += tile.n_dropped;
                 n_hidden += tile.n_hidden;
+                drawn.push((n, tile.bytes));
             }
         }
         n += 1;
@@ -203,12 +234,16 @@ fn tiles(view: &CityView, questions: &Questions, zoom: u32) {
             break;
         }
     }
-    let rate = f64::from(n) / (cpu_seconds() - busy);
+    let rate = n as f64 / (cpu_seconds() - busy);
+    let mut features = vec![0; n];
+    drawn
+        .iter()
+        .for_each(|(tile, bytes)| features[*tile] += n_features(bytes));
     took.sort_unstable_by(f64::total_cmp);
     let text = format!("view-tiles-{zoom}");
     println!(
         "{}",
-        json!({"name": text, "rate": rate, "p50_us": took[took.len() / 2], "bytes": bytes / n as usize, "n": n,
+        json!({"name": text, "rate": rate, "p50_us": took[took.len() / 2], "bytes": bytes / n, "n": n, "features": features,
                "dropped": n_dropped, "gathered": n_hidden})
     );
 }
