@@ -31,8 +31,8 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::pipeline::{
-    Adoptions, FLOWS, Flows, OPEN, Open, Parts, Pipeline, Room, WATCH, locate, parse_profile, refused,
-    restore_board,
+    Adoptions, FLOWS, Flows, MOVING, OPEN, Open, Parts, Pipeline, Room, WATCH, locate, parse_profile,
+    refused, restore_board, restore_moving,
 };
 use crate::{files, rebuild};
 
@@ -342,6 +342,7 @@ fn assemble(
             entry.measured_at = entry.measured_at.max(value.measured_at);
         }
     }
+    let moving = restore_moving(&register, history.extra(MOVING).as_deref(), now)?;
     let counters = Counters::new();
     let last_transition = ledger_reader.last_seq().context("the ledger cannot be read")?;
     let progress = Progress {
@@ -383,6 +384,9 @@ fn assemble(
         line_tags: config.line_tags.clone(),
         conditions: RwLock::default(),
         changed_conditions: Mutex::default(),
+        moving: RwLock::new(moving),
+        moved: Mutex::default(),
+        sightings: Default::default(),
         seen: RwLock::new(seen),
         board: RwLock::new(board),
         commands: Desk::new(book, config.command_rules, config.command_limits, durable),

@@ -48,8 +48,8 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
     use api::devices::{change, provisioning};
     use api::{
         aggregate, alerts, attributes, commands, corrections, device_http, devices, dust, entities,
-        entity_import, export, fetched, geocode, history, hydrology, import, latest, ledger, map, persons,
-        quarantine, readings, readmit, reviews, rules, series, session, standards, system, write,
+        entity_import, export, fences, fetched, geocode, history, hydrology, import, latest, ledger, map,
+        persons, quarantine, readings, readmit, reviews, rules, series, session, standards, system, write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -154,6 +154,14 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         )
         .route("/api/v1/persons/resolutions", get(persons::resolutions))
         .route("/api/v1/entities/{code}", get(entities::show))
+        .route("/api/v1/fences", get(fences::list_fences))
+        .route("/api/v1/fences/events", get(fences::events::list_events))
+        .route(
+            "/api/v1/fences/{code}",
+            get(fences::show)
+                .put(fences::change::put)
+                .merge(delete(fences::change::delete)),
+        )
         .route("/api/v1/within", get(map::within::get).post(map::within::post))
         .route("/api/v1/nearest", get(map::nearest::get))
         .route("/api/v1/column", get(map::column::get))

@@ -1,6 +1,6 @@
 //! The read side: everything the API and the screen look at. The pipeline writes it, requests read it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
@@ -14,10 +14,11 @@ use onemap_ingest::station::StationKeys;
 use onemap_ingest::{Counters, Links, Provision};
 use onemap_log::Log;
 use onemap_model::{
-    AlertId, Device, DeviceId, DivisionCode, EntityKind, ProfileId, Quality, Scope, SeriesKey, Timestamp,
+    AlertId, Device, DeviceId, DivisionCode, EntityKind, FenceEvent, ProfileId, Quality, Scope, SeriesKey,
+    Timestamp,
 };
 use onemap_rules::{Condition, RuleSet};
-use onemap_spatial::CityMap;
+use onemap_spatial::{CityMap, Moving};
 use onemap_store::acts::Acts;
 use onemap_store::attributes::Attributes;
 use onemap_store::engine::Archive;
@@ -76,6 +77,39 @@ pub enum Notice {
     Register,
     /// A command changed.
     Command(u64),
+    /// A moving device came into a fence, left it or stayed.
+    Fence(Arc<FenceEvent>),
+}
+
+/// What became of a longitude and a latitude of one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sighted {
+    /// The device is there.
+    Taken,
+    /// Not newer than the newest, or sent again: it stays in the history.
+    Late,
+    /// Too far away to be believed yet.
+    Doubted,
+    /// 0, 0: a receiver without satellites.
+    NoFix,
+    /// It cannot lie in the system of its profile.
+    Outside,
+}
+
+impl Sighted {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Taken, Self::Late, Self::Doubted, Self::NoFix, Self::Outside];
+
+    /// Its label in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Late => "late",
+            Self::Doubted => "doubted",
+            Self::NoFix => "no_fix",
+            Self::Outside => "outside",
+        }
+    }
 }
 
 /// One rule file as loaded.
@@ -187,6 +221,12 @@ pub struct Views {
     pub conditions: RwLock<Vec<Condition>>,
     /// Series whose state changed since the live push last looked.
     pub changed_conditions: Mutex<Vec<SeriesId>>,
+    /// Devices that move, and the fences that watch them.
+    pub moving: RwLock<Moving>,
+    /// Devices that moved since the live push last looked.
+    pub moved: Mutex<BTreeSet<DeviceId>>,
+    /// What became of sightings since the start, by label order of [`Sighted::ALL`].
+    pub sightings: [AtomicU64; Sighted::ALL.len()],
     /// Devices heard.
     pub seen: RwLock<HashMap<DeviceId, Seen>>,
     /// Open and ended alerts.
@@ -344,6 +384,11 @@ impl Views {
         scope.covers(register.divisions.get(id)).then(|| device.clone())
     }
 
+    /// Longitude and latitude of a device: where it says that it is, else where the register has it.
+    pub(crate) fn place(&self, device: &Device) -> Option<(f64, f64)> {
+        place_of(&self.moving.read().expect(POISON), device)
+    }
+
     /// How a device speaks, by its profile; `None` without a profile that can be read.
     pub fn protocol(&self, device: &Device) -> Option<Protocol> {
         self.profile(device).map(|profile| profile.protocol)
@@ -498,6 +543,14 @@ impl Views {
                 None
             }
         }
+    }
+}
+
+/// Longitude and latitude of a device: where it says that it is, else where the register has it.
+pub(crate) fn place_of(moving: &Moving, device: &Device) -> Option<(f64, f64)> {
+    match moving.newest(device.id.as_str()) {
+        Some(newest) => Some((newest.at.lon_degrees(), newest.at.lat_degrees())),
+        None => device.position.map(|p| (p.lon(), p.lat())),
     }
 }
 

@@ -44,11 +44,12 @@ pub struct CityMap {
     layers: [Shared<crate::prepared_layer::PreparedLayer>; Layer::ALL.len()],
     layer_versions: [u64; Layer::ALL.len()],
     touched: [Arc<Touched>; Layer::ALL.len()],
+    moving: Arc<crate::moving_places::MovingPlaces>,
     view: OnceLock<Arc<CityView>>,
 }
 
 impl Clone for CityMap {
-    /// Shares everything that is there; the two maps change apart from one another.
+    /// Shares everything that is there; the two maps change apart from one another, but for where devices move.
     fn clone(&self) -> Self {
         Self {
             version: self.version,
@@ -63,6 +64,7 @@ impl Clone for CityMap {
             layers: self.layers.clone(),
             layer_versions: self.layer_versions,
             touched: self.touched.clone(),
+            moving: self.moving.clone(),
             view: OnceLock::new(),
         }
     }
@@ -95,6 +97,7 @@ impl CityMap {
                 layers: self.layers.clone(),
                 layer_versions: self.layer_versions,
                 touched: self.touched.clone(),
+                moving: self.moving.clone(),
             })
         };
         self.view.get_or_init(make).clone()
@@ -145,6 +148,14 @@ impl CityMap {
         };
         self.put(self.thing(entity, footprint, traits));
         Ok(())
+    }
+
+    pub(crate) fn moving_places(&self) -> &crate::moving_places::MovingPlaces {
+        &self.moving
+    }
+
+    pub(crate) fn number_of(&self, kind: &ThingKind, code: &str) -> Option<Number> {
+        self.codes.find(&self.stock, kind, code)
     }
 
     /// The division of a thing: as stated, else as found from its geometry. None when it has neither, or is not on

@@ -69,12 +69,30 @@ pub struct CityView {
     pub(crate) layers: [Shared<PreparedLayer>; Layer::ALL.len()],
     pub(crate) layer_versions: [u64; Layer::ALL.len()],
     pub(crate) touched: [Arc<Touched>; Layer::ALL.len()],
+    pub(crate) moving: Arc<crate::moving_places::MovingPlaces>,
 }
 
 impl CityView {
     /// The map's version that this is.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The same moment over other things; its index is yet to be made.
+    pub(crate) fn sharing(&self, stock: Stock) -> Self {
+        Self {
+            version: self.version,
+            stock,
+            terms: self.terms.clone(),
+            changes: self.changes.clone(),
+            workshop: self.workshop.clone(),
+            indexed: OnceLock::new(),
+            divisions: self.divisions.clone(),
+            layers: self.layers.clone(),
+            layer_versions: self.layer_versions,
+            touched: self.touched.clone(),
+            moving: self.moving.clone(),
+        }
     }
 
     /// The finest division (most significant digits) that covers the point, borders included. On a

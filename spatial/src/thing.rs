@@ -46,6 +46,8 @@ pub(crate) struct PackedDivision(u64);
 impl PackedDivision {
     /// No division.
     pub(crate) const NONE: Self = Self(0);
+    /// In no division, wherever its geometry lies: a number of digits that no code has.
+    pub(crate) const NOWHERE: Self = Self(1 << 56);
 
     /// Packs a code (6 to 15 digits: 50 bits).
     pub(crate) fn of(code: &DivisionCode) -> Self {

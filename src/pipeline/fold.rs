@@ -406,6 +406,7 @@ impl Fold<'_> {
             entry.received_at = entry.received_at.max(frame.received_at);
             entry.measured_at = entry.measured_at.max(newest);
         }
+        self.sightings(device, division.as_ref(), &readings, &outcomes);
         let flows = self.flows(device, &readings, &outcomes);
         let seen = readings
             .into_iter()
@@ -475,6 +476,7 @@ impl Fold<'_> {
     fn tick(&mut self, position: u64) -> Result<()> {
         self.expire(position);
         self.life(position);
+        self.turn_fences();
         self.derive(position)?;
         self.flows_again(position)?;
         let transitions = self.engine.tick(*self.now, position);
@@ -638,6 +640,7 @@ impl Fold<'_> {
             }
             _ => self.tokens(position, change),
         }
+        self.moves(&change.what);
         let mut moved: Vec<_> = moved.into_iter().collect();
         moved.sort();
         for id in moved {

@@ -27,6 +27,7 @@ mod dust;
 mod engine;
 mod entities;
 mod export;
+mod fences;
 mod foreign;
 mod framed;
 mod gateway;

@@ -58,7 +58,7 @@ fn faults(schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-fn check(name: &str, value: &Value) {
+pub fn check(name: &str, value: &Value) {
     let mut found = Vec::new();
     faults(&schema(name), value, name, &mut found);
     assert!(found.is_empty(), "{found:#?}\n{value:#}");

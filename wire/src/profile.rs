@@ -9,6 +9,7 @@
 //! timestamp: {path: $.head.time, format: "%Y-%m-%d %H:%M:%S", zone: "+08:00"}   # or ms, s, rfc3339
 //! future_tolerance: 2min
 //! clock_tolerance: 30s           # how far its clock may be off before its readings are marked
+//! crs: GCJ02                     # of the positions it sends, WGS84 without it; also CGCS2000, BD09
 //! sentinels: [-999]              # in addition to -999 and -9999
 //! ignore: [imei]                 # members that hold no reading
 //! keys:
@@ -39,7 +40,7 @@ mod written;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use onemap_model::{ProfileId, Quantity};
+use onemap_model::{Crs, ProfileId, Quantity};
 use serde::Deserialize;
 use serde_saphyr::Location;
 
@@ -148,6 +149,8 @@ pub struct Profile {
     pub modbus: Option<RegisterMap>,
     /// What SL 651 stations of this type are told apart by.
     pub sl651: Hydrological,
+    /// The system of the positions that its devices send (`longitude`, `latitude`), in degrees.
+    pub crs: Crs,
 }
 
 /// What hydrological stations are told apart by.
@@ -272,6 +275,18 @@ mod tests {
             .map(|r| (r.table, r.start, r.count))
             .collect();
         assert_eq!(plan, [(Table::Holding, 0, 22), (Table::Coil, 7, 1)]);
+    }
+
+    #[test]
+    fn positions_have_a_system_in_degrees() {
+        let crs = |line: &str| parse(&format!("{HEAD}protocol: thingsboard\n{line}")).map(|p| p.crs);
+        assert_eq!(crs(""), Ok(Crs::Wgs84));
+        assert_eq!(crs("crs: GCJ02\n"), Ok(Crs::Gcj02));
+        assert_eq!(crs("crs: BD09\n"), Ok(Crs::Bd09));
+        for (line, part) in [("crs: EPSG:4522\n", "in degrees"), ("crs: mars\n", "mars")] {
+            let error = crs(line).unwrap_err();
+            assert!(error.message.contains(part) && error.line == 4, "{error}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use onemap_wire::profile::Profile;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::api::fences::{newest_json, of_device};
 use crate::api::rows::{self, More, Rows, Turns};
 use crate::api::{act_problem, behind, limit, list};
 use crate::auth::Caller;
@@ -50,7 +51,12 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    fn wants(&self, device: &Device, division: Option<&DivisionCode>, bbox: Option<Bbox>) -> bool {
+    fn wants(
+        &self,
+        device: &Device,
+        division: Option<&DivisionCode>,
+        (bbox, place): (Option<Bbox>, Option<(f64, f64)>),
+    ) -> bool {
         let is = |wanted: &Option<String>, own: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| own == Some(wanted))
         };
@@ -60,7 +66,7 @@ impl Query {
             && is(&self.kind, Some(&device.kind))
             && is(&self.gateway, device.gateway.as_ref().map(DeviceId::as_str))
             && is(&self.profile, device.profile.as_ref().map(ProfileId::as_str))
-            && bbox.is_none_or(|b| device.position.is_some_and(|p| b.holds(p.lon(), p.lat())))
+            && bbox.is_none_or(|b| place.is_some_and(|(lon, lat)| b.holds(lon, lat)))
             && self.q.as_deref().is_none_or(|q| {
                 let q = q.to_lowercase();
                 let texts = [device.id.as_str(), &device.name, &device.name_en];
@@ -145,7 +151,7 @@ pub(crate) async fn list_devices(
             let heard = seen.get(id).copied();
             let cadence_s = register.cadence_s(device);
             let wanted = scope.covers(division)
-                && query.wants(device, division, bbox)
+                && query.wants(device, division, (bbox, bbox.and_then(|_| views.place(device))))
                 && query
                     .state
                     .is_none_or(|state| Lifecycle::of(device, cadence_s, heard, now) == state)
@@ -189,7 +195,7 @@ pub(crate) async fn summary(
         let state = Lifecycle::of(device, cadence_s, heard, now);
         let status = status(&views, device, cadence_s, heard);
         let wanted = scope.covers(division)
-            && query.wants(device, division, bbox)
+            && query.wants(device, division, (bbox, bbox.and_then(|_| views.place(device))))
             && query.state.is_none_or(|wanted| wanted == state)
             && query.status.as_deref().is_none_or(|wanted| wanted == status);
         if !wanted {
@@ -266,6 +272,9 @@ pub(crate) fn device_json(
         "series": rows, "is_gateway": device.is_gateway,
         "connected_through": fact("connected_through"), "claim": fact("claim"),
     });
+    if let Some(newest) = views.moving.read().expect(POISON).newest(device.id.as_str()) {
+        shown["moved_to"] = newest_json(&newest);
+    }
     if device.is_gateway {
         shown["adopts"] = device.adopts.into();
     }
@@ -325,6 +334,7 @@ fn show_device(views: &Views, scope: &Scope, id: &str) -> Result<Value, Problem>
     shown["has_token"] = views.keys.has_token(&device.id).into();
     shown["revoked"] = views.keys.is_revoked(&device.id).into();
     shown["children"] = json!(children);
+    shown["fences"] = of_device(views, scope, id).into();
     let hydrology = crate::api::hydrology::known(views, &device);
     shown["hydrology"] = json!(hydrology.map(|known| crate::api::hydrology::shown(&known, views.now())));
     Ok(shown)

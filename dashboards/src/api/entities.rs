@@ -45,10 +45,33 @@ pub(crate) async fn batch(
     for (i, entity) in entities.into_iter().enumerate() {
         match check_entity(&entity) {
             Ok(()) => good.push(entity),
-            Err(e) => faults.push(json!({"at": format!("entity {}", i + 1), "message": e.to_string()})),
+            Err(e) => faults.push(json!({"at": format!("entity {}", i + 1), "message": said(&e)})),
         }
     }
     keep(&views, scope, good, faults).await
+}
+
+/// An error with what it comes from.
+fn said(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        said.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    said
+}
+
+/// Keeps one entity, as a list of one.
+///
+/// # Errors
+/// [`Problem`]: it is not sound, not of the caller's division, or not taken by the journal.
+pub(crate) async fn keep_one(views: &Arc<Views>, scope: &Scope, entity: Entity) -> Result<(), Problem> {
+    let (good, faults) = match check_entity(&entity) {
+        Ok(()) => (vec![entity], Vec::new()),
+        Err(e) => (Vec::new(), vec![json!({"at": "entity 1", "message": said(&e)})]),
+    };
+    keep(views, scope, good, faults).await.map(drop)
 }
 
 async fn keep(
@@ -140,7 +163,7 @@ fn read(text: &str) -> Result<(Vec<Entity>, Vec<Value>), Problem> {
             serde_json::from_value(value).map_err(|e| Problem::bad_request("bad_body", e.to_string()))?;
         match check_entity(&entity) {
             Ok(()) => good.push(entity),
-            Err(e) => faults.push(json!({"at": "entity 1", "message": e.to_string()})),
+            Err(e) => faults.push(json!({"at": "entity 1", "message": said(&e)})),
         }
     }
     Ok((good, faults))

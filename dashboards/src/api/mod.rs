@@ -13,6 +13,7 @@ mod engine;
 pub(crate) mod entities;
 pub(crate) mod entity_import;
 pub(crate) mod export;
+pub(crate) mod fences;
 pub(crate) mod fetched;
 pub(crate) mod geocode;
 pub(crate) mod history;

@@ -16,7 +16,7 @@ use crate::api::{disk, engine, superior};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::screen;
-use crate::views::Views;
+use crate::views::{Sighted, Views};
 
 pub(crate) async fn live() -> &'static str {
     "ok\n"
@@ -140,6 +140,22 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         "counter",
         "Inputs refused, by reason.",
         &refused,
+    );
+    let sightings: Vec<_> = Sighted::ALL
+        .iter()
+        .zip(&views.sightings)
+        .map(|(became, n)| {
+            (
+                format!("{{became=\"{}\"}}", became.label()),
+                n.load(Ordering::Relaxed),
+            )
+        })
+        .collect();
+    metric(
+        "onemap_sightings_total",
+        "counter",
+        "Positions that devices said of themselves since the start, by what became of them.",
+        &sightings,
     );
     metric(
         "onemap_config_faults_total",

@@ -14,6 +14,8 @@
 //! Events of one object carry a sequence that grows by one. A fence that is taken off is left silently; one
 //! that is replaced is entered again by who is in it.
 
+mod state;
+
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
@@ -24,6 +26,8 @@ use crate::geometry::Polygon;
 use super::areas::AreaIndex;
 use super::region;
 use super::sphere;
+
+pub use state::{KnownStay, ObjectState};
 
 /// What a fence wants.
 #[derive(Clone, Debug, PartialEq)]

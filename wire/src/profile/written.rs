@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
-use onemap_model::{ProfileId, Quantity};
+use onemap_model::{Crs, ProfileId, Quantity};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
@@ -48,6 +48,8 @@ pub(super) struct ProfileFile {
     modbus: Option<ModbusFile>,
     #[serde(default)]
     sl651: Option<Spanned<HydrologicalFile>>,
+    #[serde(default)]
+    crs: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -223,6 +225,7 @@ impl ProfileFile {
             Some(section) => section.value.check()?,
             None => Hydrological::default(),
         };
+        let crs = self.crs.as_ref().map_or(Ok(Crs::default()), degrees)?;
         Ok(Profile {
             id: id.clone(),
             name: self.name,
@@ -242,6 +245,7 @@ impl ProfileFile {
             series,
             modbus,
             sl651,
+            crs,
         })
     }
 }
@@ -415,6 +419,19 @@ impl RegisterFile {
             return Err((count_at, "addresses end at 65535".to_owned()));
         }
         Ok(register)
+    }
+}
+
+/// A system of degrees: what a device sends as longitude and latitude is no easting.
+fn degrees(written: &Spanned<String>) -> Result<Crs, Wrong> {
+    match written.value.parse::<Crs>() {
+        Ok(crs) if !crs.is_projected() => Ok(crs),
+        Ok(crs) => {
+            let message =
+                format!("{crs} is in metres; positions are in degrees of WGS84, CGCS2000, GCJ02 or BD09");
+            Err((written.referenced, message))
+        }
+        Err(error) => Err((written.referenced, error.to_string())),
     }
 }
 

@@ -265,7 +265,7 @@ pub(crate) fn kind_of(name: &str) -> Result<ThingKind, Problem> {
         Err(_) => Err(Problem::bad_request(
             "bad_kind",
             format!(
-                "`{}` is no kind of thing on the map; kinds are device, division, grid, address, place, legal_person, component, event, hazard, reach, pipe, road, water",
+                "`{}` is no kind of thing on the map; kinds are device, division, grid, address, place, legal_person, component, event, hazard, reach, pipe, road, water, fence",
                 short(name)
             ),
         )),

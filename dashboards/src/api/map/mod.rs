@@ -39,8 +39,8 @@ async fn answered(
 ) -> Result<Response, Problem> {
     let city = city(&views);
     let bytes = match city.is_indexed() && is_light(&city) {
-        true => make(&views, &city)?,
-        false => tokio::task::spawn_blocking(move || make(&views, &city))
+        true => make(&views, &city.moved())?,
+        false => tokio::task::spawn_blocking(move || make(&views, &city.moved()))
             .await
             .map_err(|error| Problem::internal(&error))??,
     };

@@ -134,8 +134,13 @@ pub(crate) async fn tile(
         Some(kept) => kept,
         None => {
             let reader = views.clone();
-            let made =
-                tokio::task::spawn_blocking(move || draw(&reader, &city, layer, at, division.as_ref()));
+            let made = tokio::task::spawn_blocking(move || {
+                let city = match layer {
+                    Layer::Live => city.moved(),
+                    _ => city,
+                };
+                draw(&reader, &city, layer, at, division.as_ref())
+            });
             let tile = match made.await.map_err(|error| Problem::internal(&error))? {
                 Ok(tile) => tile,
                 Err(error @ (TileError::Zoom { .. } | TileError::Outside { .. })) => {
