@@ -38,6 +38,8 @@ export type Device = {
   name_en?: string;
   kind: string;
   position?: { lon: number; lat: number; height_m?: number | null } | null;
+  /** Where a moving device says that it is; `position` stays what the register says. */
+  moved_to?: { lon: number; lat: number; measured_at: string };
   division?: string | null;
   setting: "urban" | "rural";
   gateway?: string | null;
@@ -67,6 +69,17 @@ export type DeviceDetail = Device & {
   last_peer: string | null;
   firmware: string | number | null;
   children: string[];
+  fences: FenceStay[];
+};
+
+/** A fence that a device is in; `unknown` when it has not said where it is for too long. */
+export type FenceStay = {
+  code: string;
+  name: string;
+  name_en?: string;
+  since: string;
+  last_seen: string;
+  state: "inside" | "unknown";
 };
 
 export type CommandState = "created" | "sent" | "received" | "executed" | "failed" | "expired" | "cancelled";
@@ -199,4 +212,6 @@ export type TileInfo = { minzoom?: number; maxzoom?: number; vector_layers?: { i
 export type LiveHello = { t: number; version: string; instance: string };
 export type LiveValues = { t: number; v: [number, number | string | null, number, number, number][] };
 export type LiveDevices = { t: number; d: [string, Condition | number, number, number | null][] };
+/** Rows are `[device, longitude, latitude, measured ms]`. */
+export type LiveMoves = { t: number; m: [string, number, number, number][] };
 export type LiveBeat = { t: number; lag: number; counts: Counts };

@@ -9,8 +9,11 @@ import {
   contact,
   devices,
   latest,
+  movesVersion,
   onDeviceStates,
+  onMoves,
   openAlerts,
+  placeOf,
   registerVersion,
   serverNow,
   system,
@@ -34,8 +37,9 @@ function covered(cell: HTMLElement): number {
 /** The box around all placed devices, or the urban ones; null when there are none. */
 function deviceBox(urban: boolean): Box | null {
   const box: Box = [Infinity, Infinity, -Infinity, -Infinity];
-  for (const { position, setting } of devices.values()) {
-    if (!position || (urban && setting !== "urban")) continue;
+  for (const device of devices.values()) {
+    const position = placeOf(device);
+    if (!position || (urban && device.setting !== "urban")) continue;
     box[0] = Math.min(box[0], position.lon);
     box[1] = Math.min(box[1], position.lat);
     box[2] = Math.max(box[2], position.lon);
@@ -57,6 +61,7 @@ function join(map: MapController, cell: HTMLElement): () => void {
     effect(() => {
       void registerVersion.value;
       map.setDevices(devices.values());
+      map.refreshFences();
       if (!placed && devices.size > 0) {
         placed = true;
         goHome(map, false, false);
@@ -88,6 +93,7 @@ function join(map: MapController, cell: HTMLElement): () => void {
     }),
     effect(() => {
       void registerVersion.value;
+      void movesVersion.value;
       const named = new Set<string>();
       const items = [];
       for (const alert of openAlerts.value) {
@@ -104,7 +110,8 @@ function join(map: MapController, cell: HTMLElement): () => void {
       map.select(id);
     }),
     effect(() => {
-      const position = selectedDevice.value ? devices.get(selectedDevice.value)?.position : null;
+      const device = selectedDevice.value ? devices.get(selectedDevice.value) : undefined;
+      const position = device ? placeOf(device) : null;
       // The drawer is laid out in the next frame; only then is its width known.
       if (position) requestAnimationFrame(() => map.flyTo([position.lon, position.lat], covered(cell)));
     }),
@@ -115,8 +122,12 @@ function join(map: MapController, cell: HTMLElement): () => void {
       if (device) map.setStatus(device);
     }
   });
+  onMoves((moved) => {
+    map.move([...moved].flatMap((id) => devices.get(id) ?? []));
+  });
   return () => {
     onDeviceStates(null);
+    onMoves(null);
     for (const end of ends) end();
   };
 }
