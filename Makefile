@@ -44,8 +44,8 @@ bench-history: need-rust ## history beside VictoriaMetrics, InfluxDB and Postgre
 	$(CARGO) build --release --locked -p onemap -p onemap-store --bins --examples
 	python3 benches/history.py $(ARGS)
 
-bench-map: need-rust ## the map's indexes beside PostGIS: the table of docs/benchmarks.md, 5 minutes (Debian's postgresql-15-postgis-3)
-	$(CARGO) build --release --locked -p onemap-spatial --example ground
+bench-map: need-rust ## the map, its indexes, tiles and HTTP beside PostGIS: the tables of docs/benchmarks.md, 8 minutes (Debian's postgresql-15-postgis-3)
+	$(CARGO) build --release --locked -p onemap -p onemap-spatial --bins --examples
 	python3 benches/map.py $(ARGS)
 
 fuzz: need-rust ## fuzz the decoders, a minute each (needs cargo-fuzz and a C++ compiler; fuzz/README.md)

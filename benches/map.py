@@ -1,4 +1,7 @@
-"""The map's indexes beside PostGIS on the synthetic city, in one run: the table of docs/benchmarks.md (`make bench-map`).
+"""The map beside PostGIS on the synthetic city, in one run: the tables of docs/benchmarks.md (`make bench-map`).
+
+The first table is of the indexes, the second of the whole map and its tiles (`map_tiles.py`), both in process; the third
+is of the server, asked by HTTP.
 
 Rates are answers for each CPU second: here of the process that holds the indexes (`spatial/examples/ground`), there of
 the session's own server process, which is asked through its Unix socket by prepared statements; what the client takes
@@ -6,17 +9,24 @@ does not count. Both hold the very same coordinates, and where both are asked th
 found is compared question by question: a difference ends the run. (PostGIS rounds boxes outwards to 32-bit floats, half
 a metre here: in boxes it may find a few more, never fewer.)
 
-ARGS: --seconds N (CPU seconds that PostGIS has for a row, 3), --print (do not write into docs/benchmarks.md).
+ARGS: --seconds N (CPU seconds that PostGIS has for a row, 3), --print (do not write into docs/benchmarks.md),
+--only indexes,tiles,server (the tables that are made and written, all of them otherwise).
 """
 import argparse, json, os, pathlib, platform, re, shutil, subprocess, sys, tempfile, time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import postgres
+import map_tiles, postgres
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-GROUND = ROOT / "target/release/examples/ground"
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+GROUND, SERVER = TARGET / "examples/ground", TARGET / "onemap"
 DOC = ROOT / "docs/benchmarks.md"
-BEGIN, END = "<!-- bench-map: written by benches/map.py -->", "<!-- bench-map: end -->"
+# Where each table stands in the document; what heads its column of questions.
+TABLES = {
+    "indexes": "in process, for each CPU second (p50 in brackets)",
+    "tiles": "the whole map in process, for each CPU second (p50 in brackets)",
+    "server": "the server over HTTP, one kept connection, p50 by the client's clock",
+}
 SCHEMA = """
 CREATE EXTENSION postgis;
 CREATE TABLE points (id integer, kind smallint, g geometry(Point, 4326));
@@ -130,23 +140,38 @@ class PostGis(postgres.Postgres):
         return at * BATCH / max(self.seconds() - began, 0.01), at, told
 
 
+def measured(what):
+    """Rows of the example by name."""
+    text = subprocess.run([GROUND, what], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return {row["name"]: row for row in map(json.loads, text.splitlines())}
+
+
 def number(value):
     return f"{value / 1e6:.2f} M" if value >= 999_500 else f"{value:,.0f}"
 
 
-def rows(own, peer, seconds, folder):
-    """The lines of the table."""
-    load, size = peer.load(folder)
-    lines = []
+class Table:
+    def __init__(self):
+        self.lines = []
 
-    def line(what, ours, theirs, ratio, target, holds):
+    def line(self, what, ours, theirs, ratio, target, holds):
         mark = "" if target is None else "holds" if holds else "falls short"
-        lines.append(f"| {what} | {ours} | {theirs} | {ratio} | {target or ''} | {mark} |")
+        self.lines.append(f"| {what} | {ours} | {theirs} | {ratio} | {target or ''} | {mark} |")
 
-    def compare(what, ours, theirs, target, more=("", "")):
+    def compare(self, what, ours, theirs, target, more=("", "")):
+        """Rates: more is better."""
         ratio = ours / theirs
-        line(what, number(ours) + more[0], number(theirs) + more[1], f"{ratio:.0f}x", target and f"≥ {target}x", target is None or ratio >= target)
+        self.line(what, number(ours) + more[0], number(theirs) + more[1], times(ratio), target and f"≥ {target}x", target is None or ratio >= target)
 
+
+def times(ratio):
+    return f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.1f}x"
+
+
+def rows(own, peer, seconds, folder, load, size):
+    """The lines of the table of the indexes."""
+    table = Table()
+    lines, line, compare = table.lines, table.line, table.compare
     compare("load 1,000,000 points with their index", own["points-load"]["rate"], load, None)
     megabytes = own["points"]["bytes"] / 1e6
     line("memory of 1,000,000 points", f"{megabytes:.1f} MB", f"{size / 1e6:.0f} MB on disk", "", "≤ 20 MB", megabytes <= 20)
@@ -170,38 +195,91 @@ def rows(own, peer, seconds, folder):
     return lines
 
 
+def tile_rows(own, peer, seconds, folder):
+    """The lines of the table of the whole map in process."""
+    table = Table()
+    first = own["view-first-tile"]
+    table.line("first tile with the making of the index, 1.26 M things", f"{first['cpu_seconds']:.2f} CPU-s, {first['seconds']:.2f} s", "", "", "≤ 3 s", first["seconds"] <= 3)
+    table.line("resident, with codes; with the index", f"{first['mb_without_index']:.0f} MB; {first['mb']:.0f} MB", "", "", None, True)
+    for name, what, statement, file in [
+        ("view-bbox-250", "components in a box, half side 250 m", "points_bbox", "bbox-250"),
+        ("view-knn-10", "10 nearest components", "knn10", "point"),
+        ("view-grid", "the grid of a point, of 10,000", "grid_at", "point"),
+    ]:
+        questions = (folder / f"{file}.sql").read_text().splitlines()
+        rate, p50, _ = peer.ask(statement, questions, None, False, seconds)
+        table.compare(what, own[name]["rate"], rate, None, (f" ({own[name]['p50_us']:.1f} µs)", f" ({p50:,.0f} µs)"))
+    for zoom, tiles in map_tiles.addresses(folder).items():
+        print(f"   tiles of zoom {zoom}", file=sys.stderr)
+        ours, theirs = own[f"view-tiles-{zoom}"], map_tiles.peer_tiles(peer, tiles, max(seconds, 5))
+        kept = map_tiles.features_of(ours, theirs)
+        table.compare(f"tiles of zoom {zoom} ({kept})", ours["rate"], theirs["rate"], 10 if zoom >= 14 else None,
+                      (f" ({ours['p50_us'] / 1e3:.2f} ms, {ours['bytes'] / 1e3:,.0f} kB)", f" ({theirs['p50']:.2f} ms, {theirs['bytes'] / 1e3:,.0f} kB)"))
+    return table.lines
+
+
+def server_rows(told):
+    """The lines of the table of the server."""
+    table = Table()
+    first, rest, cold = told["import"], told["rest"], told["cold"]
+    table.line(f"import of {first['n']:,} components, the file as one request", f"{first['seconds']:.1f} s", "", "", "≤ 60 s", first["seconds"] <= 60)
+    table.line("memory that it takes, at most (in the end)", f"{first['most']:,.0f} MiB ({first['growth']:,.0f})", "", "", "≤ 1 GiB", first["most"] <= 1024)
+    table.line(f"import of {rest['n']:,} polygons and lines after that", f"{rest['seconds']:.1f} s", "", "", None, True)
+    table.line("resident after both", f"{told['rss']:,.0f} MiB", "", "", None, True)
+    table.line("cold start until it listens", f"{cold['start']:.2f} s", "", "", None, True)
+    table.line("first tile after that, zoom 12", f"{cold['tile']:.2f} s", "", "", "≤ 3 s", cold["tile"] <= 3)
+    for what, ours, theirs, target in told["rows"]:
+        table.line(what, f"{ours:.3f} ms", f"{theirs:.3f} ms", times(theirs / ours), f"≥ {target}x", theirs / ours >= target)
+    return table.lines
+
+
 def main():
     parse = argparse.ArgumentParser()
     parse.add_argument("--seconds", type=float, default=3.0)
     parse.add_argument("--print", action="store_true")
+    parse.add_argument("--only", default="indexes,tiles,server")
     arguments = parse.parse_args()
     if not list(pathlib.Path("/usr/share/postgresql").glob("*/extension/postgis.control")):
         sys.exit("PostGIS is needed: apt-get install postgresql-15-postgis-3")
-    if not GROUND.exists():
-        sys.exit("cargo build --release -p onemap-spatial --example ground")
+    parts = arguments.only.split(",")
+    if not GROUND.exists() or ("server" in parts and not SERVER.exists()):
+        sys.exit("cargo build --release -p onemap -p onemap-spatial --bins --examples")
     folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-map-"))
     peer = None
     try:
         subprocess.run([GROUND, "tables", folder], check=True)
         peer = PostGis(folder)
-        text = subprocess.run([GROUND, "measure"], check=True, stdout=subprocess.PIPE, text=True).stdout
-        own = {row["name"]: row for row in map(json.loads, text.splitlines())}
-        lines = rows(own, peer, arguments.seconds, folder)
+        load, size = peer.load(folder)
+        map_tiles.prepare(peer, folder)
         version = peer.connection.value("SELECT postgis_lib_version() || ', PostgreSQL ' || current_setting('server_version')")
+        make = {
+            "indexes": lambda: rows(measured("measure"), peer, arguments.seconds, folder, load, size),
+            "tiles": lambda: tile_rows(measured("view"), peer, arguments.seconds, folder),
+            "server": lambda: server_rows(map_tiles.measured(SERVER, peer, folder)),
+        }
+        for part in parts:
+            text = "\n".join([head(version), "", f"| {TABLES[part]} | onemap | PostGIS | ratio | target | |", "|---|---|---|---|---|---|", *make[part]()])
+            print(text, flush=True)
+            if not arguments.print:
+                write(part, text)
     finally:
         if peer:
             peer.stop()
             peer.remove()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def head(version):
     machine = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
-    head = f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores of {machine}, Linux {platform.release()}, load {os.getloadavg()[0]:.1f}; PostGIS {version}."
-    table = "\n".join([head, "", "| in process, for each CPU second (p50 in brackets) | onemap | PostGIS | ratio | target | |", "|---|---|---|---|---|---|", *lines])
-    print(table)
-    if not arguments.print:
-        document = DOC.read_text()
-        if BEGIN not in document:
-            sys.exit(f"no place for the table in {DOC.name}")
-        DOC.write_text(re.sub(f"{BEGIN}.*?{END}", lambda _: f"{BEGIN}\n{table}\n{END}", document, flags=re.S))
+    return f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores of {machine}, Linux {platform.release()}, load {os.getloadavg()[0]:.1f}; PostGIS {version}."
+
+
+def write(part, text):
+    begin, end = f"<!-- bench-map {part}: written by benches/map.py -->", f"<!-- bench-map {part}: end -->"
+    document = DOC.read_text()
+    if begin not in document:
+        sys.exit(f"no place for the table of {part} in {DOC.name}")
+    DOC.write_text(re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{text}\n{end}", document, flags=re.S))
 
 
 if __name__ == "__main__":

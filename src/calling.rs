@@ -4,7 +4,7 @@
 //! connections and the journal. A request leaves first and is noted after: a kill in between sends it again under the same
 //! number.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ use onemap_ingest::downlink::{CallRules, Calls, Next, Sealer, Session, qn_of, se
 use onemap_ingest::station::{Peer, Peers, Speaks, StationKeys};
 use onemap_log::Batch;
 use onemap_model::record::KIND_COMMAND;
-use onemap_model::{Command, CommandRecord, CommandStep, DeviceId, DeviceState, Over, Record, Timestamp};
+use onemap_model::{
+    Command, CommandRecord, CommandStep, DeviceId, DeviceState, Over, Record, Source, Timestamp,
+};
 use onemap_wire::{gbt26875, hj212, sl651};
 use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
@@ -52,6 +54,7 @@ pub(crate) async fn run(
         sl651: Calls::new(rules.sl651),
         gbt26875: Calls::new(rules.gbt26875),
         unsendable: HashSet::new(),
+        passwords: HashMap::new(),
         batch: Batch::new(),
         views,
         peers,
@@ -103,7 +106,16 @@ struct Caller {
     gbt26875: Calls,
     /// Commands that were told to be unsendable.
     unsendable: HashSet<u64>,
+    /// Passwords that stations were told to take, until a frame of theirs has another than they had then.
+    passwords: HashMap<DeviceId, Told>,
     batch: Batch,
+}
+
+/// A password that a station was told to take.
+struct Told {
+    /// What it said in its frames when it was told.
+    former: String,
+    new: String,
 }
 
 impl Caller {
@@ -152,6 +164,33 @@ impl Caller {
         due
     }
 
+    /// How a station speaks, with the password that it has taken and has not shown in a frame yet. The register has that one
+    /// when the station has said that it took it.
+    fn as_told(&mut self, device: &DeviceId, speaks: &Speaks) -> Speaks {
+        let mut speaks = speaks.clone();
+        let (Some(told), Some(said)) = (self.passwords.get(device), password_of(&speaks)) else {
+            return speaks;
+        };
+        if said != told.former {
+            self.passwords.remove(device);
+            return speaks;
+        }
+        let is_taken = |protocol: Source, password: &str| {
+            let keys = &self.views.keys;
+            keys.station(protocol.name(), device, password).is_some()
+        };
+        match &mut speaks {
+            Speaks::Hj212(peer) if is_taken(Source::Hj212, &told.new) => peer.pw.clone_from(&told.new),
+            Speaks::Sl651(line) => {
+                let new = u16::from_str_radix(&told.new, 16).ok();
+                let new = new.filter(|new| is_taken(Source::Sl651, &format!("{new:04X}")));
+                line.password = new.unwrap_or(line.password);
+            }
+            _ => {}
+        }
+        speaks
+    }
+
     fn call(&mut self, device: &DeviceId, peer: &Peer) {
         let is_retired = {
             let register = self.views.register.read().expect("no holder of this lock panics");
@@ -175,10 +214,14 @@ impl Caller {
         let Some(command) = work.book.get(id).cloned() else {
             return;
         };
-        let params = opened(&command, &self.views.sealer);
-        let made = params.and_then(|params| request(&command, &params, peer, &self.views.station_keys, now));
-        let request = match made {
-            Ok(request) => request,
+        let speaks = self.as_told(device, &peer.speaks);
+        let made = opened(&command, &self.views.sealer).and_then(|params| {
+            let made = request(&command, &params, peer, &speaks, &self.views.station_keys, now)?;
+            let new = params.get("password").and_then(Value::as_str).map(str::to_owned);
+            Ok((made, new))
+        });
+        let (request, new) = match made {
+            Ok(made) => made,
             // Checked when it was ordered; the station may have a password or a system code that no frame can hold.
             Err(reason) => {
                 warn!(device.id = %device, command = id, "command {id} cannot be sent to `{device}`: {reason:#}");
@@ -191,6 +234,9 @@ impl Caller {
         }
         work.outbox.called(&command, over);
         drop(work);
+        if let (Some(new), Some(former)) = (new, password_of(&peer.speaks)) {
+            self.passwords.insert(device.clone(), Told { former, new });
+        }
         match over {
             Over::Sl651 => self.sl651.note(id, session_of(peer), now),
             Over::Gbt26875 => self.gbt26875.note(id, session_of(peer), now),
@@ -200,6 +246,15 @@ impl Caller {
         let what = CommandStep::Sent { id, over, qos: 1 };
         let (_, body) = Record::Command(CommandRecord { at: now, what }).encode();
         self.batch.push(KIND_COMMAND, |out| out.extend_from_slice(&body));
+    }
+}
+
+/// The password that a station said in its last frame.
+fn password_of(speaks: &Speaks) -> Option<String> {
+    match speaks {
+        Speaks::Hj212(peer) => Some(peer.pw.clone()),
+        Speaks::Sl651(line) => Some(format!("{:04X}", line.password)),
+        _ => None,
     }
 }
 
@@ -215,10 +270,11 @@ fn request(
     command: &Command,
     params: &Value,
     peer: &Peer,
+    speaks: &Speaks,
     keys: &StationKeys,
     now: Timestamp,
 ) -> Result<Vec<u8>> {
-    match &peer.speaks {
+    match speaks {
         Speaks::Hj212(to) => {
             let request = hj212::request_of(&command.order.method, params, now)?;
             let segment = request.segment(to, &qn_of(command))?;

@@ -12,6 +12,7 @@ use onemap_ingest::admit::AgeLimits;
 use serde::Deserialize;
 
 mod history;
+mod map;
 mod mqtt;
 mod retention;
 mod stations;
@@ -42,6 +43,7 @@ struct File {
     sl651: Option<Station>,
     gbt26875: Option<Station>,
     superior: Vec<Superior>,
+    map: map::Map,
 }
 
 /// `[ingest]`
@@ -245,6 +247,8 @@ pub(crate) struct Config {
     /// The GB/T 26875.3 server, when there is one.
     pub(crate) gbt26875: Option<CalledPart>,
     /// Platforms that get HJ 212 frames.
+    /// Base maps of the screen.
+    pub(crate) basemaps: Arc<onemap_dashboards::basemap::BaseMaps>,
     pub(crate) superiors: Vec<onemap_ingest::forward::ForwardConfig>,
     /// Devices that `[[mqtt.acl]]` names.
     pub(crate) acl_devices: Vec<String>,
@@ -444,6 +448,7 @@ impl File {
             acl_devices: self.mqtt.acl_devices(),
             written: None,
             mqtt: self.mqtt.check(folder)?,
+            basemaps: Arc::new(self.map.check(folder)?),
             superiors: superior::check(self.superior, data_dir)?,
             hj212: self.hj212.map(|hj212| hj212.check("hj212", folder)).transpose()?,
             sl651: self.sl651.map(|sl651| sl651.check_sl651()).transpose()?,

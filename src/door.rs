@@ -7,6 +7,7 @@ mod devices;
 mod entities;
 mod export;
 mod hydrology;
+mod recode;
 
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use onemap_model::{DivisionCode, Role};
-use onemap_store::register::import::{ImportPlace, import_readings_csv};
+use onemap_store::register::import::{Encoding, ImportPlace, import_readings_csv};
 use serde_json::{Value, json};
 
 use crate::config::Config;
@@ -28,6 +29,7 @@ pub(crate) use devices::{ImportArgs, MaintainArgs};
 pub(crate) use entities::EntitiesArgs;
 pub(crate) use export::ExportArgs;
 pub(crate) use hydrology::HydrologyArgs;
+pub(crate) use recode::RecodeArgs;
 
 /// Readings of one request.
 const N_READINGS: usize = 1000;
@@ -368,7 +370,7 @@ impl Door {
     /// Sends the file's readings by the backfill lane, in the order of its lines as far as pieces of one
     /// device allow, and waits for what became of each. A second run stores nothing twice.
     pub(crate) fn import_readings(&self, file: &Path, json: bool) -> Result<ExitCode> {
-        let text = read(file)?;
+        let text = read(file, Encoding::Utf8)?;
         let mut import = Import {
             door: self,
             file,
@@ -538,8 +540,10 @@ impl Import<'_> {
     }
 }
 
-fn read(file: &Path) -> Result<String> {
-    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+fn read(file: &Path, encoding: Encoding) -> Result<String> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = encoding.decode(&bytes).map(std::borrow::Cow::into_owned);
+    text.map_err(|what| anyhow::anyhow!("{}: {what}", file.display()))
 }
 
 fn progress(done: usize, of: usize) {

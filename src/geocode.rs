@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use onemap_model::{Entity, Position};
 use onemap_spatial::geocode::{Asker, Geocoder, NAMED, of_entities};
+use onemap_store::register::import::Encoding;
 use onemap_store::register::read_entities;
 use serde_json::{Value, json};
 
@@ -25,6 +26,9 @@ pub(crate) struct GeocodeArgs {
     /// Of several things of one name the nearest to this is meant: longitude,latitude in degrees.
     #[arg(long, value_name = "LON,LAT", value_parser = near, allow_hyphen_values = true)]
     near: Option<Position>,
+    /// What the file is written in: utf-8, gb18030 (gbk, gb2312). It is declared, never guessed.
+    #[arg(long, default_value = "utf-8")]
+    encoding: Encoding,
     /// Alternatives of an answer, at most 10.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=10))]
     limit: u8,
@@ -56,7 +60,7 @@ pub(crate) fn geocode(data_dir: &Path, args: &GeocodeArgs) -> Result<ExitCode> {
     let (mut n_lines, mut n_not_ok) = (0usize, 0usize);
     while let Some(line) = next_line(&mut input)? {
         n_lines += 1;
-        let mut said = answered(&geocoder, &line, &asker, usize::from(args.limit));
+        let mut said = answered(&geocoder, &line, args, &asker);
         said["line"] = n_lines.into();
         n_not_ok += usize::from(said["ok"] != true);
         crate::say!("{said}");
@@ -113,26 +117,29 @@ fn next_line(input: &mut dyn BufRead) -> Result<Option<Vec<u8>>> {
     }
 }
 
-fn answered(geocoder: &Geocoder, line: &[u8], asker: &Asker, limit: usize) -> Value {
+fn answered(geocoder: &Geocoder, line: &[u8], args: &GeocodeArgs, asker: &Asker) -> Value {
     let shown = |text: &str| text.chars().take(64).collect::<String>();
     let not_read = |text: &str, code: &str, detail: String| json!({"query": shown(text), "ok": false, "error": {"code": code, "detail": detail}});
-    let Ok(text) = std::str::from_utf8(line) else {
-        let text = String::from_utf8_lossy(line);
-        // The cut of a line that is too long may lie inside a character.
-        let (code, detail) = match line.len() {
-            MAX_LINE.. => ("too_long", format!("the line has more than {MAX_LINE} bytes")),
-            _ => ("not_utf8", "the line is not UTF-8".to_owned()),
-        };
-        return not_read(&text, code, detail);
+    let text = match args.encoding.decode(line) {
+        Ok(text) => text,
+        Err(what) => {
+            // The cut of a line that is too long may lie inside a character.
+            let (code, detail) = match (line.len(), args.encoding) {
+                (MAX_LINE.., _) => ("too_long", format!("the line has more than {MAX_LINE} bytes")),
+                (_, Encoding::Utf8) => ("not_utf8", what.to_string()),
+                (_, Encoding::Gb18030) => ("not_gb18030", what.to_string()),
+            };
+            return not_read(&String::from_utf8_lossy(line), code, detail);
+        }
     };
-    match geocoder.geocode(text, asker) {
+    match geocoder.geocode(&text, asker) {
         Ok(mut answer) => {
-            answer.alternatives.truncate(limit);
+            answer.alternatives.truncate(usize::from(args.limit));
             let mut said = answer.to_json();
-            said["query"] = text.into();
+            said["query"] = (&*text).into();
             said["ok"] = true.into();
             said
         }
-        Err(error) => not_read(text, error.code(), error.to_string()),
+        Err(error) => not_read(&text, error.code(), error.to_string()),
     }
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use onemap_dashboards::auth::Keys;
 use onemap_dashboards::views::{Folders, Imports, LoadedRules, Progress, Register, Seen, Views};
 use onemap_dashboards::{Changes, NewestFrames};
-use onemap_ingest::admit::{Watch, cadence_s};
+use onemap_ingest::admit::{Watch, cadence_s, silent_after_s};
 use onemap_ingest::downlink::{Book, Desk, KEY_FILE, Sealer};
 use onemap_ingest::fanout::Fanout;
 use onemap_ingest::{Counters, Links};
@@ -31,8 +31,8 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::pipeline::{
-    Adoptions, FLOWS, Flows, OPEN, Open, Parts, Pipeline, Room, WATCH, locate, parse_profile, refused,
-    restore_board,
+    Adoptions, FLOWS, Flows, MOVING, OPEN, Open, Parts, Pipeline, Room, WATCH, locate, parse_profile,
+    refused, restore_board, restore_moving,
 };
 use crate::{files, rebuild};
 
@@ -254,6 +254,17 @@ fn assemble(
         let profile = device.profile.as_ref().and_then(|id| profiles.get(id));
         let cadence_s = cadence_s(device, profile);
         register.cadences.insert(device.id.clone(), cadence_s);
+        let gateway = device
+            .gateway
+            .as_ref()
+            .and_then(|id| register.view.devices.get(id));
+        let of_gateway = gateway.and_then(|gateway| profiles.get(gateway.profile.as_ref()?));
+        match silent_after_s(device, profile, of_gateway) {
+            0 => {}
+            limit => {
+                register.silent_after.insert(device.id.clone(), limit);
+            }
+        }
     }
 
     let latest = Latest::rebuild(&history).context("the latest values cannot be read from the history")?;
@@ -269,12 +280,15 @@ fn assemble(
     if !damaged.is_empty() {
         warn!(days = ?damaged, "days of the gap ledger are damaged and left out");
     }
-    let engine = match history.extra("engine") {
+    let mut engine = match history.extra("engine") {
         None => Engine::new(),
         Some(bytes) => Engine::restore(&bytes).context(
             "the checkpoint of the rule engine cannot be read by this version; `onemap journal replay --into NEW` makes all projections again",
         )?,
     };
+    for (device, limit) in &register.silent_after {
+        engine.set_silent_after(device, *limit);
+    }
     let book = match history.extra("commands") {
         None => Book::default(),
         Some(bytes) => Book::restore(&bytes).context("the checkpoint of the commands cannot be read")?,
@@ -345,6 +359,7 @@ fn assemble(
             entry.measured_at = entry.measured_at.max(value.measured_at);
         }
     }
+    let moving = restore_moving(&register, history.extra(MOVING).as_deref(), now)?;
     let counters = Counters::new();
     let last_transition = ledger_reader.last_seq().context("the ledger cannot be read")?;
     let progress = Progress {
@@ -367,6 +382,7 @@ fn assemble(
         started_at: clock(),
         clock,
         register: RwLock::new(register),
+        basemaps: config.basemaps.clone(),
         tiles: onemap_dashboards::Tiles::default(),
         keys,
         archive: Archive::new(history.clone()),
@@ -386,6 +402,9 @@ fn assemble(
         line_tags: config.line_tags.clone(),
         conditions: RwLock::default(),
         changed_conditions: Mutex::default(),
+        moving: RwLock::new(moving),
+        moved: Mutex::default(),
+        sightings: Default::default(),
         seen: RwLock::new(seen),
         board: RwLock::new(board),
         commands: Desk::new(book, config.command_rules, config.command_limits, durable),
@@ -405,6 +424,7 @@ fn assemble(
         places: Default::default(),
         changing: Arc::default(),
         config_faults: AtomicU64::new(0),
+        unread: Mutex::default(),
         open_hours: AtomicU64::new(0),
         refused: refused::decode(history_refused.as_deref()),
         readings: AtomicU64::new(0),

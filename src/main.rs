@@ -98,7 +98,10 @@ enum Command {
     /// Import files.
     #[command(subcommand)]
     Import(ImportCommand),
-    /// Readings as a file: CSV, line protocol, JSON lines or Parquet.
+    /// Things of the register.
+    #[command(subcommand)]
+    Entity(EntityCommand),
+    /// Readings as a file: CSV, line protocol, JSON lines or Parquet; `entities`: the map.
     Export(door::ExportArgs),
     /// What was refused, and its way back.
     #[command(subcommand)]
@@ -214,6 +217,13 @@ enum ImportCommand {
     },
     /// What is known of hydrological stations, from CSV: datums, rating curves, ice seasons, stages.
     Hydrology(door::HydrologyArgs),
+}
+
+#[derive(Subcommand)]
+enum EntityCommand {
+    /// Give entities other codes: they keep their history, the old codes are still found, and what points to them
+    /// follows. Good lines are taken, the others told; ends with 1 when there are any.
+    Recode(door::RecodeArgs),
 }
 
 #[derive(Subcommand)]
@@ -337,6 +347,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
             let config = load()?;
             on_runtime(async move { door::with(&config, move |door| command.run(door, json)).await })
         }
+        Command::Entity(EntityCommand::Recode(args)) => {
+            let config = load()?;
+            on_runtime(async move { door::with(&config, move |door| door.recode(&args, json)).await })
+        }
         Command::Export(args) => {
             let config = load()?;
             on_runtime(async move { door::with(&config, move |door| door.export(&args, json)).await })
@@ -376,6 +390,7 @@ impl Command {
             | Self::Demo(_)
             | Self::Check
             | Self::Import(_)
+            | Self::Entity(_)
             | Self::Restore { .. }
             | Self::Decode(_)
             | Self::Geocode(_)

@@ -308,8 +308,13 @@ fn of_series((element, definition): (Element, Definition), start: Timestamp, cad
     }
 }
 
+/// Whether values of a field are worth asking for again; a station's own supply is not.
+fn is_asked_for(family: Family) -> bool {
+    !matches!(family, Family::Technical | Family::Energy)
+}
+
 /// Elements of a hydrological station that are asked for: those of its profile, or those that it has reported, but for what
-/// it says of itself (voltages, alarms).
+/// it says of itself (voltages, currents, alarms).
 fn elements(views: &Views, id: &DeviceId) -> Vec<(Element, Definition)> {
     let stated = hydrological(views, id).unwrap_or_default().resend;
     if !stated.is_empty() {
@@ -319,7 +324,7 @@ fn elements(views: &Views, id: &DeviceId) -> Vec<(Element, Definition)> {
         .history
         .series_of(id)
         .into_iter()
-        .filter(|series| series.key.quantity.definition().family != Family::Technical)
+        .filter(|series| is_asked_for(series.key.quantity.definition().family))
         .filter_map(|series| Element::giving(series.key.quantity, series.key.channel))
         .filter_map(|element| Some((element, element.kind()?.usual_definition()?)))
         .collect();

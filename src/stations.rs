@@ -92,7 +92,14 @@ impl Stations for Registered {
         let views = &self.views;
         let device = {
             let register = views.register.read().expect(POISON);
-            register.view.devices.get(number).cloned()
+            let find = |id: &str| register.view.devices.get(id).cloned();
+            match protocol {
+                // Addresses are hexadecimal digits, and a register may have them in either case.
+                Source::Gbt26875 | Source::Sl651 => find(number)
+                    .or_else(|| find(&number.to_ascii_uppercase()))
+                    .or_else(|| find(&number.to_ascii_lowercase())),
+                _ => find(number),
+            }
         };
         let device = device.ok_or(Denied::Unknown)?;
         if views.protocol(&device).map(source_of) != Some(Some(protocol)) {

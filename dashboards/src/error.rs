@@ -144,6 +144,10 @@ impl Problem {
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
     }
+    /// 502: another server that this one asked did not answer as it should.
+    pub(crate) fn bad_gateway(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "bad_gateway", detail)
+    }
     /// 503 while the history's engine does not answer in full, 501 for what it has no way to answer.
     pub(crate) fn store(error: &StoreError) -> Self {
         match error {

@@ -6,6 +6,7 @@
 mod accounts;
 mod api;
 pub mod auth;
+pub mod basemap;
 mod changes;
 mod error;
 mod frames;
@@ -49,8 +50,9 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
     use api::devices::{change, provisioning};
     use api::{
         accounts, aggregate, alerts, attributes, commands, corrections, device_http, devices, dust, entities,
-        entity_import, export, fetched, geocode, history, hydrology, import, latest, ledger, map, persons,
-        quarantine, readings, readmit, reviews, rules, series, session, setup, standards, system, write,
+        entity_export, entity_import, export, fences, fetched, geocode, history, hydrology, import, latest,
+        ledger, map, persons, quarantine, readings, readmit, recode, reviews, rules, series, session, setup,
+        standards, system, write,
     };
     let guarded = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -160,10 +162,12 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/api/v1/reverse", get(geocode::reverse))
         .route("/api/v1/entities", post(entities::post))
         .route("/api/v1/entities/batch", post(entities::batch))
+        .route("/api/v1/entities/export", get(entity_export::export))
         .route(
             "/api/v1/entities/import",
             post(entity_import::post).layer(DefaultBodyLimit::disable()),
         )
+        .route("/api/v1/entities/recode", post(recode::post))
         .route("/api/v1/persons", sized(post(persons::post), SMALL_BODY))
         .route(
             "/api/v1/persons/resolve",
@@ -171,6 +175,14 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         )
         .route("/api/v1/persons/resolutions", get(persons::resolutions))
         .route("/api/v1/entities/{code}", get(entities::show))
+        .route("/api/v1/fences", get(fences::list_fences))
+        .route("/api/v1/fences/events", get(fences::events::list_events))
+        .route(
+            "/api/v1/fences/{code}",
+            get(fences::show)
+                .put(fences::change::put)
+                .merge(delete(fences::change::delete)),
+        )
         .route("/api/v1/within", get(map::within::get).post(map::within::post))
         .route("/api/v1/nearest", get(map::nearest::get))
         .route("/api/v1/column", get(map::column::get))
@@ -179,6 +191,8 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/feeds/alerts", get(push::feed::alerts))
         .route("/tiles/{layer}/{z}/{x}/{y}", get(map::tiles::tile))
         .route("/tiles/{file}", get(map::tiles::tilejson))
+        .route("/api/v1/basemaps", get(basemap::list))
+        .route("/basemaps/{name}/{z}/{x}/{y}", get(basemap::tile))
         .merge(prometheus::routes())
         .merge(ogc::routes())
         .route_layer(middleware::from_fn_with_state(views.clone(), auth::require_scope));
@@ -259,6 +273,7 @@ async fn fallback(uri: axum::http::Uri, headers: axum::http::HeaderMap) -> Respo
         "/api/",
         "/feeds/",
         "/tiles/",
+        "/basemaps/",
         "/health/",
         "/prometheus/",
         "/ogc",

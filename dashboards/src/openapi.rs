@@ -605,13 +605,29 @@ const OPERATIONS: &[Operation] = &[
         &[201, 400, 403, 422],
     ),
     Operation(
+        "get",
+        "/api/v1/entities/export",
+        "Entities as a file that an import takes back as they are: format is geojson, geojsonseq, csv, flatgeobuf or gpkg (one layer a kind); never persons.",
+        &[
+            "format", "kind", "class", "division", "stratum", "z", "at", "bbox", "crs",
+        ],
+        &[200, 400, 403, 429, 503],
+    ),
+    Operation(
         "post",
         "/api/v1/entities/import",
-        "A file of entities or persons: GeoJSON, GeoJSON sequence, CSV or GeoPackage, perhaps gzip.",
+        "A file of entities or persons: GeoJSON, GeoJSON sequence, CSV, GeoPackage or FlatGeobuf, perhaps gzip.",
         &[
-            "name", "format", "kind", "crs", "source", "division", "layer", "map", "progress",
+            "name", "format", "kind", "crs", "encoding", "source", "division", "layer", "map", "progress",
         ],
         &[200, 201, 400, 403, 413, 422, 503],
+    ),
+    Operation(
+        "post",
+        "/api/v1/entities/recode",
+        "Other codes for entities: CSV of old, new and where needed kind, class, division. Old codes are still found, what points to them follows.",
+        &["at", "dry_run"],
+        &[200, 400, 403, 413, 422],
     ),
     Operation(
         "post",
@@ -644,9 +660,9 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/entities/{code}",
-        "One entity, also by a code that it had before.",
-        &[],
-        &[200, 404],
+        "One entity, also by a code that it had before; kind chooses where several kinds have the code.",
+        &["kind"],
+        &[200, 400, 404, 409],
     ),
     Operation(
         "get",
@@ -672,7 +688,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/reverse",
-        "The address of a position: divisions, nearest door, place and road with distance and side.",
+        "The address of a position: grid, community, street, district, nearest door, place and road with distance and side.",
         &["lon", "lat", "crs"],
         &[200, 400, 403, 503],
     ),

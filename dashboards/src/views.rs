@@ -1,6 +1,6 @@
 //! The read side: everything the API and the screen look at. The pipeline writes it, requests read it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
@@ -14,10 +14,11 @@ use onemap_ingest::station::StationKeys;
 use onemap_ingest::{Counters, Links, Provision};
 use onemap_log::Log;
 use onemap_model::{
-    AlertId, Device, DeviceId, DivisionCode, EntityKind, ProfileId, Quality, Scope, SeriesKey, Timestamp,
+    AlertId, Device, DeviceId, DivisionCode, EntityKind, FenceEvent, ProfileId, Quality, Scope, SeriesKey,
+    Timestamp,
 };
 use onemap_rules::{Condition, RuleSet};
-use onemap_spatial::CityMap;
+use onemap_spatial::{CityMap, Moving};
 use onemap_store::acts::Acts;
 use onemap_store::attributes::Attributes;
 use onemap_store::engine::Archive;
@@ -76,6 +77,39 @@ pub enum Notice {
     Register,
     /// A command changed.
     Command(u64),
+    /// A moving device came into a fence, left it or stayed.
+    Fence(Arc<FenceEvent>),
+}
+
+/// What became of a longitude and a latitude of one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sighted {
+    /// The device is there.
+    Taken,
+    /// Not newer than the newest, or sent again: it stays in the history.
+    Late,
+    /// Too far away to be believed yet.
+    Doubted,
+    /// 0, 0: a receiver without satellites.
+    NoFix,
+    /// It cannot lie in the system of its profile.
+    Outside,
+}
+
+impl Sighted {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Taken, Self::Late, Self::Doubted, Self::NoFix, Self::Outside];
+
+    /// Its label in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Late => "late",
+            Self::Doubted => "doubted",
+            Self::NoFix => "no_fix",
+            Self::Outside => "outside",
+        }
+    }
 }
 
 /// One rule file as loaded.
@@ -98,13 +132,44 @@ pub struct Register {
     pub city: CityMap,
     /// Seconds between each device's reports, from the register or its profile; 0 is not known.
     pub cadences: HashMap<DeviceId, u32>,
+    /// Seconds that devices without a cadence may say nothing, where a profile states it.
+    pub silent_after: HashMap<DeviceId, u32>,
+}
+
+/// How often a device reports, and how long it may say nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// Seconds between its reports; 0 is not known.
+    pub cadence_s: u32,
+    /// Seconds that it may say nothing where it has no cadence; 0 is not stated.
+    pub silent_after_s: u32,
+}
+
+impl Pace {
+    /// How long a device or one of its series may be silent before it is stale: three cadences; without one what is stated,
+    /// else ten minutes.
+    pub fn limit(self) -> std::time::Duration {
+        let seconds = match (self.cadence_s, self.silent_after_s) {
+            (0, 0) => 600,
+            (0, stated) => u64::from(stated),
+            (cadence, _) => u64::from(cadence) * 3,
+        };
+        std::time::Duration::from_secs(seconds)
+    }
 }
 
 impl Register {
-    /// How long a device or one of its series may be silent before it is stale: three cadences, ten
-    /// minutes when the cadence is not known.
+    /// How often a device reports, and how long it may say nothing.
+    pub fn pace(&self, device: &Device) -> Pace {
+        let stated = self.silent_after.get(device.id.as_str()).copied();
+        Pace {
+            cadence_s: self.cadence_s(device),
+            silent_after_s: stated.unwrap_or(0),
+        }
+    }
+    /// How long a device may be silent before it is stale ([`Pace::limit`]).
     pub fn silence_limit(&self, device: &Device) -> std::time::Duration {
-        silence_limit(self.cadence_s(device))
+        self.pace(device).limit()
     }
     /// A device and its division, when the scope covers it and a question by division and kind takes it.
     pub(crate) fn asked_for(
@@ -149,6 +214,8 @@ pub struct Views {
     pub clock: fn() -> Timestamp,
     /// Register, divisions and map.
     pub register: RwLock<Register>,
+    /// Base maps of the configuration.
+    pub basemaps: Arc<crate::basemap::BaseMaps>,
     /// Vector tiles that were made.
     pub tiles: crate::Tiles,
     /// Tokens and sessions.
@@ -187,6 +254,12 @@ pub struct Views {
     pub conditions: RwLock<Vec<Condition>>,
     /// Series whose state changed since the live push last looked.
     pub changed_conditions: Mutex<Vec<SeriesId>>,
+    /// Devices that move, and the fences that watch them.
+    pub moving: RwLock<Moving>,
+    /// Devices that moved since the live push last looked.
+    pub moved: Mutex<BTreeSet<DeviceId>>,
+    /// What became of sightings since the start, by label order of [`Sighted::ALL`].
+    pub sightings: [AtomicU64; Sighted::ALL.len()],
     /// Devices heard.
     pub seen: RwLock<HashMap<DeviceId, Seen>>,
     /// Open and ended alerts.
@@ -222,6 +295,8 @@ pub struct Views {
     pub changing: Arc<tokio::sync::Mutex<()>>,
     /// Faults found in rule files and profiles since the start.
     pub config_faults: AtomicU64,
+    /// Parts of frames that were understood and give no reading, by protocol and name.
+    pub unread: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     /// Hours of stations whose index is not worked out yet.
     pub open_hours: AtomicU64,
     /// Refusals of the pipeline, by label order of `Refusal::ALL`.
@@ -344,6 +419,11 @@ impl Views {
         scope.covers(register.divisions.get(id)).then(|| device.clone())
     }
 
+    /// Longitude and latitude of a device: where it says that it is, else where the register has it.
+    pub(crate) fn place(&self, device: &Device) -> Option<(f64, f64)> {
+        place_of(&self.moving.read().expect(POISON), device)
+    }
+
     /// How a device speaks, by its profile; `None` without a profile that can be read.
     pub fn protocol(&self, device: &Device) -> Option<Protocol> {
         self.profile(device).map(|profile| profile.protocol)
@@ -370,15 +450,18 @@ impl Views {
     pub fn series_stale(
         watched: Option<&DeviceWatch>,
         key: &SeriesKey,
-        cadence_s: u32,
+        pace: Pace,
         seen: Option<Seen>,
         now: Timestamp,
     ) -> bool {
         let (own, own_cadence) = watched.map_or((None, None), |d| d.series(key.quantity, key.channel));
-        let cadence_s = own_cadence.unwrap_or(cadence_s);
-        let limit = silence_limit(cadence_s);
+        let pace = Pace {
+            cadence_s: own_cadence.unwrap_or(pace.cadence_s),
+            ..pace
+        };
+        let limit = pace.limit();
         match own {
-            Some(heard_at) if cadence_s > 0 => now.since(heard_at) > limit,
+            Some(heard_at) if pace.cadence_s > 0 => now.since(heard_at) > limit,
             _ => Self::stale(limit, seen, now),
         }
     }
@@ -501,6 +584,14 @@ impl Views {
     }
 }
 
+/// Longitude and latitude of a device: where it says that it is, else where the register has it.
+pub(crate) fn place_of(moving: &Moving, device: &Device) -> Option<(f64, f64)> {
+    match moving.newest(device.id.as_str()) {
+        Some(newest) => Some((newest.at.lon_degrees(), newest.at.lat_degrees())),
+        None => device.position.map(|p| (p.lon(), p.lat())),
+    }
+}
+
 /// The pipeline has not come to a position in time.
 #[derive(Debug, thiserror::Error)]
 #[error("record {position} is kept but not yet applied; the pipeline is behind")]
@@ -609,14 +700,6 @@ impl Imports {
     /// Waits for this import's turn.
     pub(crate) async fn turn(&self) -> tokio::sync::SemaphorePermit<'_> {
         self.turn.acquire().await.expect("the turn is never closed")
-    }
-}
-
-/// How long a device of a cadence (seconds, 0 is not known) may be silent before its values are stale.
-pub fn silence_limit(cadence_s: u32) -> std::time::Duration {
-    match cadence_s {
-        0 => std::time::Duration::from_secs(600),
-        s => std::time::Duration::from_secs(u64::from(s) * 3),
     }
 }
 

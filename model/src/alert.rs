@@ -90,6 +90,8 @@ macro_rules! hash_id {
     };
 }
 
+pub(crate) use hash_id;
+
 hash_id! {
     /// One alert (episode): hash of rule, series and the journal position that raised it.
     AlertId

@@ -60,8 +60,12 @@ impl Zone {
         let first = if self.in_easting { 4513 } else { 4534 };
         first + u16::from(self.number) - 25
     }
+    /// Whether eastings begin with the number.
+    pub fn is_in_easting(self) -> bool {
+        self.in_easting
+    }
     /// Easting of the central meridian, m.
-    fn false_easting(self) -> f64 {
+    pub fn false_easting(self) -> f64 {
         let prefix = if self.in_easting {
             f64::from(self.number) * 1e6
         } else {

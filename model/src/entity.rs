@@ -30,6 +30,8 @@ pub enum EntityKind {
     Pipe,
     Road,
     Water,
+    /// Ground whose moving devices are told of: who comes in, leaves and stays ([`crate::fence`]).
+    Fence,
 }
 
 /// Above, on or below the ground (地上、地表、地下).

@@ -13,6 +13,7 @@ pub mod command;
 pub mod crs;
 pub mod device;
 pub mod entity;
+pub mod fence;
 pub mod hydrology;
 pub mod id;
 pub mod person;
@@ -34,6 +35,7 @@ pub use command::{Command, CommandRecord, CommandState, CommandStep, Fact, Happe
 pub use crs::Crs;
 pub use device::{Device, DeviceState, Maintenance, Setting};
 pub use entity::{Entity, EntityCode, EntityKind, FormerCode, Stratum};
+pub use fence::{FenceEdge, FenceEvent, FenceEventId, FenceRules};
 pub use hydrology::Hydrology;
 pub use id::{AccountId, DeviceId, IdError, ProfileId, RuleId};
 pub use person::{Person, PersonPlace, Pseudonym};

@@ -84,7 +84,10 @@ impl Quality {
     /// Worked out here from other readings (an index, a flow): its device did not say it.
     pub const DERIVED: Quality = Quality(1024);
 
-    const NAMES: [(Quality, &'static str); 11] = [
+    /// The device told no time of observation; the time at which it sent the value stands in.
+    pub const STAMPED_SENT: Quality = Quality(2048);
+
+    const NAMES: [(Quality, &'static str); 12] = [
         (Quality::RESENT, "resent"),
         (Quality::SUSPECT, "suspect"),
         (Quality::STAMPED_HERE, "stamped_here"),
@@ -96,6 +99,7 @@ impl Quality {
         (Quality::CLOCK_OFF, "clock_off"),
         (Quality::BACKFILL, "backfill"),
         (Quality::DERIVED, "derived"),
+        (Quality::STAMPED_SENT, "stamped_sent"),
     ];
 
     /// Both sets of marks.

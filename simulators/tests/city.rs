@@ -20,6 +20,7 @@ struct World {
     devices: BTreeMap<String, Value>,
     tokens: HashMap<String, String>,
     entities: Vec<String>,
+    fences: BTreeMap<String, Value>,
     n_posts: usize,
     /// Topic and payload, by device.
     said: Vec<(String, String, Value)>,
@@ -94,6 +95,13 @@ fn answer(world: &mut World, method: &str, path: &str, body: Value) -> (u16, Val
             (200, json!({}))
         }
         ("GET", ["entities", code]) if world.entities.iter().any(|c| c == code) => (200, json!({})),
+        ("PUT", ["fences", code]) => {
+            world.n_posts += 1;
+            assert_eq!(body["geometry"]["type"], "Polygon");
+            world.fences.insert((*code).to_owned(), body.clone());
+            (200, body)
+        }
+        ("GET", ["fences", code]) if world.fences.contains_key(*code) => (200, world.fences[*code].clone()),
         ("GET", [list]) if list.starts_with("devices") => {
             // Two pages.
             let all: Vec<_> = world.devices.values().cloned().collect();
@@ -249,7 +257,7 @@ async fn the_city_registers_once_speaks_and_tells_the_truth() {
 
     let city = City::start(api, broker, &more);
     let ready = city.line("ready", Duration::from_secs(60)).await;
-    assert_eq!((&ready["seed"], &ready["devices"]), (&json!(7), &json!(120)));
+    assert_eq!((&ready["seed"], &ready["devices"]), (&json!(7), &json!(122)));
     let incident = city.line("incident_start", Duration::from_secs(60)).await;
     let victim = incident["device"].as_str().unwrap().to_owned();
     let start = Instant::now();
@@ -287,7 +295,8 @@ async fn the_city_registers_once_speaks_and_tells_the_truth() {
     let n_posts = {
         let world = world.lock().unwrap();
         let speaking: std::collections::HashSet<_> = world.said.iter().map(|s| &s.0).collect();
-        assert_eq!((world.devices.len(), speaking.len()), (120, 120));
+        assert_eq!((world.devices.len(), speaking.len()), (122, 122));
+        assert_eq!(world.fences.len(), 2);
         assert!(world.entities.iter().any(|c| c == "630102"));
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)

@@ -18,6 +18,13 @@ struct Threshold {
     condition: Condition,
 }
 
+impl Threshold {
+    /// A rule that names no kind is for all.
+    fn is_of(&self, kind: &str) -> bool {
+        self.kinds.is_empty() || self.kinds.iter().any(|own| own == kind)
+    }
+}
+
 enum Condition {
     Above { raise: f64, clear: f64 },
     Below { clear: f64 },
@@ -104,7 +111,7 @@ fn no_undisturbed_value_of_any_station_comes_near_a_threshold() {
                     sensor.quantity
                 );
                 let kind = station.device.kind.as_ref();
-                let own = |t: &&Threshold| t.quantity == sensor.quantity && t.kinds.iter().any(|k| k == kind);
+                let own = |t: &&Threshold| t.quantity == sensor.quantity && t.is_of(kind);
                 for t in thresholds.iter().filter(own) {
                     n_checked += 1;
                     match t.condition {
@@ -137,7 +144,7 @@ fn every_incident_but_silence_crosses_a_threshold_of_its_station() {
             let crossed = incident.peaks.iter().any(|(quantity, peak)| {
                 thresholds
                     .iter()
-                    .filter(|t| t.quantity.name() == *quantity && t.kinds.iter().any(|k| k == kind))
+                    .filter(|t| t.quantity.name() == *quantity && t.is_of(kind))
                     .any(|t| match t.condition {
                         Condition::Above { raise, .. } => *peak > raise * 1.03,
                         Condition::Below { .. } => false,

@@ -1,19 +1,23 @@
 //! Entities of any kind with an area: which of them a point lies in, and how large they are.
 //!
-//! Made for one question from the register's entities. The map itself keeps the areas of divisions only.
+//! Made for one question from the register's entities.
 
 use onemap_model::{Entity, EntityCode, Position};
 
-use crate::area::Area;
 use crate::coordinates::Vertex;
 use crate::geometry::{Polygon, Shape};
+use crate::ground::AreaIndex;
 
 /// Radius of the sphere with the earth's surface, km.
 const AUTHALIC_RADIUS_KM: f64 = 6371.0072;
 
-/// Areas of entities, smallest first.
+/// Areas of entities, by size.
 #[derive(Debug, Default)]
-pub struct Areas(Vec<(EntityCode, f64, Area)>);
+pub struct Areas {
+    /// Smallest first, then by code: an area's number in the index is its place here.
+    codes: Vec<EntityCode>,
+    index: AreaIndex,
+}
 
 impl Areas {
     /// Of those entities that are polygons; others have no area and hold no point.
@@ -22,21 +26,25 @@ impl Areas {
             .into_iter()
             .filter_map(|entity| {
                 let polygons = polygons(entity)?;
-                let area = Area::new(&polygons)?;
-                Some((entity.code.clone(), km2(&polygons), area))
+                Some((&entity.code, km2(&polygons), polygons))
             })
             .collect();
-        areas.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
-        Self(areas)
+        areas.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(b.0)));
+        let mut index = AreaIndex::lean();
+        for (number, (_, _, polygons)) in (0u32..).zip(&areas) {
+            index.put(number, polygons);
+        }
+        Self {
+            codes: areas.into_iter().map(|(code, ..)| code.clone()).collect(),
+            index,
+        }
     }
 
     /// The smallest that the point lies in, borders included; of equal ones that of the smaller code.
     pub fn at(&self, position: &Position) -> Option<&EntityCode> {
-        let point = Vertex::of(position);
-        let mut areas = self.0.iter();
-        areas
-            .find(|(_, _, area)| area.covers(point))
-            .map(|(code, _, _)| code)
+        let mut found = Vec::new();
+        self.index.at(Vertex::of(position), &mut found);
+        found.first().map(|number| &self.codes[*number as usize])
     }
 }
 
@@ -48,7 +56,7 @@ pub fn area_km2(entity: &Entity) -> Option<f64> {
 
 fn polygons(entity: &Entity) -> Option<Vec<Polygon>> {
     match Shape::parse(&entity.geometry) {
-        Ok(Shape::Polygons(polygons)) => Some(polygons),
+        Ok(Shape::Polygons(polygons)) => Some(polygons.into_vec()),
         _ => None,
     }
 }

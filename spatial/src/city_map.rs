@@ -6,12 +6,12 @@ use onemap_model::{
     Device, DeviceId, DeviceState, DivisionCode, Entity, EntityCode, EntityKind, Position, Stratum,
 };
 
-use crate::area::Area;
-use crate::base::mercator_box;
-use crate::city_view::{CityView, Shared, Workshop};
+use crate::city_view::{CityView, N_WAITS, Shared, Workshop, n_one_by_one};
 use crate::coordinates::Vertex;
 use crate::geometry::{GeometryError, Shape};
+use crate::index::Change;
 use crate::layer::Layer;
+use crate::mercator::MercatorBox;
 use crate::mvt::{Property, Value};
 use crate::prepared_layer::{MapItem, label_point};
 use crate::stock::{CodeTable, Stock};
@@ -36,19 +36,20 @@ pub struct CityMap {
     codes: CodeTable,
     free: Vec<Number>,
     terms: Arc<Terms>,
-    /// Numbers of what changed, one for each version after `logged_from`.
-    log: Vec<Number>,
+    /// What changed, one for each version after `logged_from`; no more than an index may lag behind.
+    log: Vec<Change>,
     logged_from: u64,
     workshop: Arc<Workshop>,
-    divisions: Shared<crate::divisions::DivisionIndex>,
+    divisions: Shared<crate::divisions::Divisions>,
     layers: [Shared<crate::prepared_layer::PreparedLayer>; Layer::ALL.len()],
     layer_versions: [u64; Layer::ALL.len()],
     touched: [Arc<Touched>; Layer::ALL.len()],
+    moving: Arc<crate::moving_places::MovingPlaces>,
     view: OnceLock<Arc<CityView>>,
 }
 
 impl Clone for CityMap {
-    /// Shares everything that is there; the two maps change apart from one another.
+    /// Shares everything that is there; the two maps change apart from one another, but for where devices move.
     fn clone(&self) -> Self {
         Self {
             version: self.version,
@@ -58,11 +59,12 @@ impl Clone for CityMap {
             terms: self.terms.clone(),
             log: self.log.clone(),
             logged_from: self.logged_from,
-            workshop: Arc::new(Workshop::beginning_with(self.workshop.base())),
+            workshop: Arc::new(Workshop::beginning_with(self.workshop.newest())),
             divisions: self.divisions.clone(),
             layers: self.layers.clone(),
             layer_versions: self.layer_versions,
             touched: self.touched.clone(),
+            moving: self.moving.clone(),
             view: OnceLock::new(),
         }
     }
@@ -82,8 +84,8 @@ impl CityMap {
     /// What is on the map now, to be read without the map.
     pub fn view(&self) -> Arc<CityView> {
         let make = || {
-            let base = self.workshop.base();
-            let n_known = base.version.saturating_sub(self.logged_from) as usize;
+            let newest = self.workshop.newest();
+            let n_known = newest.version.saturating_sub(self.logged_from) as usize;
             Arc::new(CityView {
                 version: self.version,
                 stock: self.stock.clone(),
@@ -95,6 +97,7 @@ impl CityMap {
                 layers: self.layers.clone(),
                 layer_versions: self.layer_versions,
                 touched: self.touched.clone(),
+                moving: self.moving.clone(),
             })
         };
         self.view.get_or_init(make).clone()
@@ -129,10 +132,6 @@ impl CityMap {
                 let code = DivisionCode::new(&entity.code).map_err(|_| GeometryError::DivisionCode {
                     code: entity.code.chars().take(32).collect(),
                 })?;
-                if let Shape::Polygons(polygons) = &*drawn {
-                    let area = Area::new(polygons).ok_or(GeometryError::Empty)?;
-                    traits.area = Some(Arc::new(area));
-                }
                 division_item(entity, &code, drawn)
             } else {
                 thing_item(layer, entity, drawn)
@@ -145,6 +144,14 @@ impl CityMap {
         };
         self.put(self.thing(entity, footprint, traits));
         Ok(())
+    }
+
+    pub(crate) fn moving_places(&self) -> &crate::moving_places::MovingPlaces {
+        &self.moving
+    }
+
+    pub(crate) fn number_of(&self, kind: &ThingKind, code: &str) -> Option<Number> {
+        self.codes.find(&self.stock, kind, code)
     }
 
     /// The division of a thing: as stated, else as found from its geometry. None when it has neither, or is not on
@@ -161,10 +168,10 @@ impl CityMap {
             return false;
         };
         self.version += 1;
-        self.note(number);
+        let was = self.was(number);
         self.stock.set(number, None);
         self.free.push(number);
-        self.changed(&kind, number);
+        self.changed(&kind, Change { number, was });
         true
     }
 
@@ -285,15 +292,22 @@ impl CityMap {
         );
         self.version += 1;
         if let Some(number) = known {
-            self.note(number);
+            let was = self.was(number);
             self.stock.set(number, Some(thing));
-            return self.changed(&kind, number);
+            return self.changed(&kind, Change { number, was });
         }
         let number = self.free.pop().unwrap_or(self.stock.n_numbers());
         let code = thing.code.clone();
         self.stock.set(number, Some(thing));
         self.codes.add(&self.stock, &kind, &code, number);
-        self.changed(&kind, number);
+        self.changed(&kind, Change { number, was: None });
+    }
+
+    /// What a thing is before it changes; its tiles change with it.
+    fn was(&mut self, number: Number) -> Option<(ThingKind, Footprint)> {
+        self.note(number);
+        let thing = self.stock.get(number)?;
+        Some((thing.kind.clone(), thing.footprint.clone()))
     }
 
     /// The tiles that show a thing as it is now are others from this version on.
@@ -306,19 +320,25 @@ impl CityMap {
         };
         for layer in Layer::all_of(&thing.kind) {
             if !layer.is_prepared() {
-                Arc::make_mut(&mut self.touched[layer as usize]).mark(&mercator_box(&extent), self.version);
+                Arc::make_mut(&mut self.touched[layer as usize])
+                    .mark(&MercatorBox::around(&extent), self.version);
             }
         }
     }
 
-    fn changed(&mut self, kind: &ThingKind, number: Number) {
-        self.note(number);
+    fn changed(&mut self, kind: &ThingKind, change: Change) {
+        self.note(change.number);
         if self.log.len() >= N_LOG && self.log.len().is_multiple_of(N_LOG) {
-            let known = self.workshop.base().version.saturating_sub(self.logged_from) as usize;
-            self.log.drain(..known.min(self.log.len()));
+            let known = self.workshop.newest().version.saturating_sub(self.logged_from) as usize;
+            let mut known = known.min(self.log.len());
+            if self.log.len() - known > N_WAITS * n_one_by_one(&self.stock) {
+                // So many that whoever asks makes a new index: an import keeps no list of all that it brings.
+                known = self.log.len();
+            }
+            self.log.drain(..known);
             self.logged_from += known as u64;
         }
-        self.log.push(number);
+        self.log.push(change);
         for layer in Layer::all_of(kind) {
             self.layer_versions[layer as usize] = self.version;
             self.layers[layer as usize] = Shared::default();

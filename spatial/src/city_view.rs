@@ -4,14 +4,16 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use onemap_model::{DeviceId, DivisionCode, EntityKind, Position};
 
-use crate::base::{Base, mercator_box};
+use crate::clusters::{CELL_ZOOM, Cell};
 use crate::coordinates::{Extent, Vertex};
-use crate::divisions::DivisionIndex;
+use crate::divisions::Divisions;
+use crate::geometry::Shape;
+use crate::index::{Change, Index, ONE_OF_SEVERAL};
 use crate::layer::Layer;
 use crate::prepared_layer::{MapItem, PreparedLayer};
 use crate::stock::Stock;
 use crate::terms::Terms;
-use crate::thing::{DivisionPrefix, N_KINDS, Number, PackedDivision, Thing, ThingKind};
+use crate::thing::{DivisionPrefix, Footprint, N_KINDS, Number, PackedDivision, Thing, ThingKind};
 use crate::tile::{self, Look, Tile, TileAddress, TileError};
 use crate::touched::Touched;
 
@@ -20,9 +22,14 @@ const N_MOST_SOURCES: usize = 8;
 /// Changes that are looked at one by one, whatever the size of the map; of a large map a sixteenth.
 const N_ONE_BY_ONE: usize = 1024;
 /// So many times more changes are still looked at one by one while somebody makes the index anew.
-const N_WAITS: usize = 8;
+pub(crate) const N_WAITS: usize = 2;
 
 const POISON: &str = "no holder of this lock panics";
+
+/// So many changes are looked at one by one.
+pub(crate) fn n_one_by_one(stock: &Stock) -> usize {
+    N_ONE_BY_ONE.max(stock.n_numbers() as usize / 16)
+}
 
 /// Something made once by whoever needs it first, for all versions of the map that share it.
 pub(crate) type Shared<T> = Arc<OnceLock<Arc<T>>>;
@@ -30,19 +37,19 @@ pub(crate) type Shared<T> = Arc<OnceLock<Arc<T>>>;
 /// Where the newest index lies, and where one is made at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Workshop {
-    newest: Mutex<Arc<Base>>,
+    newest: Mutex<Arc<Index>>,
     making: Mutex<()>,
 }
 
 impl Workshop {
-    pub(crate) fn beginning_with(base: Arc<Base>) -> Self {
+    pub(crate) fn beginning_with(index: Arc<Index>) -> Self {
         Self {
-            newest: Mutex::new(base),
+            newest: Mutex::new(index),
             making: Mutex::new(()),
         }
     }
 
-    pub(crate) fn base(&self) -> Arc<Base> {
+    pub(crate) fn newest(&self) -> Arc<Index> {
         self.newest.lock().expect(POISON).clone()
     }
 }
@@ -50,9 +57,24 @@ impl Workshop {
 /// An index, and what changed since it was made.
 #[derive(Debug)]
 pub(crate) struct Indexed {
-    pub(crate) base: Arc<Base>,
+    pub(crate) index: Arc<Index>,
     /// Numbers, sorted, each once: the index does not know what they are now.
     pub(crate) changed: Vec<Number>,
+    /// Kinds and keys of the clusters' cells that hold points of theirs as the index knows them, sorted.
+    stale_cells: Vec<(u8, u64)>,
+}
+
+impl Indexed {
+    /// Whether the index still knows a thing as it is.
+    #[inline]
+    pub(crate) fn knows(&self, number: Number) -> bool {
+        self.changed.is_empty() || self.changed.binary_search(&number).is_err()
+    }
+
+    /// Whether a cell of a kind's clusters is as the index knows it.
+    pub(crate) fn knows_cell(&self, kind: usize, key: u64) -> bool {
+        self.stale_cells.is_empty() || self.stale_cells.binary_search(&(kind as u8, key)).is_err()
+    }
 }
 
 /// Everything on the map as of one version.
@@ -61,14 +83,15 @@ pub struct CityView {
     pub(crate) version: u64,
     pub(crate) stock: Stock,
     pub(crate) terms: Arc<Terms>,
-    /// Numbers of what changed up to `version`, one for each version, the last one last.
-    pub(crate) changes: Vec<Number>,
+    /// What changed up to `version`, one for each version, the last one last.
+    pub(crate) changes: Vec<Change>,
     pub(crate) workshop: Arc<Workshop>,
     pub(crate) indexed: OnceLock<Indexed>,
-    pub(crate) divisions: Shared<DivisionIndex>,
+    pub(crate) divisions: Shared<Divisions>,
     pub(crate) layers: [Shared<PreparedLayer>; Layer::ALL.len()],
     pub(crate) layer_versions: [u64; Layer::ALL.len()],
     pub(crate) touched: [Arc<Touched>; Layer::ALL.len()],
+    pub(crate) moving: Arc<crate::moving_places::MovingPlaces>,
 }
 
 impl CityView {
@@ -77,19 +100,36 @@ impl CityView {
         self.version
     }
 
+    /// The same moment over other things; its index is yet to be made.
+    pub(crate) fn sharing(&self, stock: Stock) -> Self {
+        Self {
+            version: self.version,
+            stock,
+            terms: self.terms.clone(),
+            changes: self.changes.clone(),
+            workshop: self.workshop.clone(),
+            indexed: OnceLock::new(),
+            divisions: self.divisions.clone(),
+            layers: self.layers.clone(),
+            layer_versions: self.layer_versions,
+            touched: self.touched.clone(),
+            moving: self.moving.clone(),
+        }
+    }
+
     /// The finest division (most significant digits) that covers the point, borders included. On a
     /// border between divisions of one level, and where they overlap, the smaller code.
     pub fn locate(&self, position: &Position) -> Option<DivisionCode> {
-        self.division_index().at(Vertex::of(position)).next().cloned()
+        self.all_divisions().at(Vertex::of(position)).next().cloned()
     }
 
     /// Every division that covers the point, borders included: finest first, then by code.
     pub fn divisions_at(&self, position: &Position) -> Vec<DivisionCode> {
-        self.division_index().at(Vertex::of(position)).cloned().collect()
+        self.all_divisions().at(Vertex::of(position)).cloned().collect()
     }
 
     pub(crate) fn covering(&self, v: Vertex) -> impl Iterator<Item = &DivisionCode> {
-        self.division_index().at(v)
+        self.all_divisions().at(v)
     }
 
     /// Devices inside a box (west, south, east, north in degrees) or on its border, by id. A box whose
@@ -142,47 +182,35 @@ impl CityView {
         let found = thing
             .footprint
             .standpoint()
-            .and_then(|v| self.division_index().at(v).next());
+            .and_then(|v| self.all_divisions().at(v).next());
         found.map_or(PackedDivision::NONE, PackedDivision::of)
     }
 
-    /// Calls `each` for the things of some kinds whose box meets the extent, each thing once.
+    /// Calls `each` for the things of some kinds whose box meets the extent, each thing once. Of a thing of several
+    /// points one of them lies in the extent, or the thing changed just now.
     pub(crate) fn near<'a>(&'a self, extent: &Extent, kinds: u32, mut each: impl FnMut(Number, &'a Thing)) {
         let indexed = self.indexed();
-        let area = mercator_box(extent);
-        let meets = |thing: &Thing| thing.footprint.extent().is_some_and(|own| own.meets(extent));
         for kind in (0..N_KINDS).filter(|kind| kinds & 1 << kind != 0) {
-            let Some(index) = indexed.base.kind(kind) else {
+            let Some(index) = indexed.index.kind(kind) else {
                 continue;
             };
-            let mut several: Vec<Number> = Vec::new();
-            index.meeting(&area, |number| {
-                if indexed.changed.binary_search(&number).is_ok() {
-                    return;
-                }
-                let Some(thing) = self.stock.get(number) else {
-                    return;
-                };
-                match &thing.footprint {
-                    crate::thing::Footprint::Point(v) if extent.holds(*v) => each(number, thing),
-                    crate::thing::Footprint::Point(_) => {}
-                    // Several points of one thing.
-                    _ if meets(thing) => several.push(number),
-                    _ => {}
-                }
+            let (mut found, mut several): (Vec<Number>, Vec<Number>) = (Vec::new(), Vec::new());
+            index.points.bbox(*extent, |point| match point.kind {
+                ONE_OF_SEVERAL => several.push(point.item),
+                _ => found.push(point.item),
             });
+            index.shapes.bbox(*extent, |number| found.push(number));
             several.sort_unstable();
             several.dedup();
-            for number in several {
-                if let Some(thing) = self.stock.get(number) {
-                    each(number, thing);
-                }
-            }
+            found.append(&mut several);
+            let known = found.into_iter().filter(|number| indexed.knows(*number));
+            let things = self.stock.fetch(known, Thing::look_at_code);
+            things.into_iter().for_each(|(number, thing)| each(number, thing));
         }
         for number in &indexed.changed {
             if let Some(thing) = self.stock.get(*number)
                 && kinds & thing.kind.bit() != 0
-                && meets(thing)
+                && thing.footprint.extent().is_some_and(|own| own.meets(extent))
             {
                 each(*number, thing);
             }
@@ -192,10 +220,14 @@ impl CityView {
     /// About how many things a question about some kinds within an extent looks at.
     pub(crate) fn n_near(&self, extent: &Extent, kinds: u32) -> usize {
         let indexed = self.indexed();
-        let area = mercator_box(extent);
         let kinds = (0..N_KINDS).filter(|kind| kinds & 1 << kind != 0);
-        let of_kinds = kinds.filter_map(|kind| indexed.base.kind(kind));
-        of_kinds.map(|index| index.n_near(&area)).sum::<usize>() + indexed.changed.len()
+        let of_kinds = kinds.filter_map(|kind| indexed.index.kind(kind));
+        let near = of_kinds.map(|index| {
+            let mut n_shapes = 0;
+            index.shapes.bbox(*extent, |_| n_shapes += 1);
+            index.points.at_most(*extent) + n_shapes
+        });
+        near.sum::<usize>() + indexed.changed.len()
     }
 
     /// Whether the index is at hand: the first question of a map that was just read makes it.
@@ -207,9 +239,9 @@ impl CityView {
     /// map that was just read waits for it long.
     pub(crate) fn indexed(&self) -> &Indexed {
         self.indexed.get_or_init(|| {
-            let newest = self.workshop.base();
+            let newest = self.workshop.newest();
             let n_changes = self.n_since(&newest);
-            let few = N_ONE_BY_ONE.max(self.stock.n_numbers() as usize / 16);
+            let few = n_one_by_one(&self.stock);
             if n_changes <= few {
                 return self.since(newest);
             }
@@ -218,7 +250,7 @@ impl CityView {
                     return self.since(newest);
                 }
                 drop(self.workshop.making.lock().expect(POISON));
-                let newest = self.workshop.base();
+                let newest = self.workshop.newest();
                 if self.n_since(&newest) <= few * N_WAITS {
                     return self.since(newest);
                 }
@@ -228,30 +260,67 @@ impl CityView {
         })
     }
 
-    fn n_since(&self, base: &Base) -> usize {
+    fn n_since(&self, index: &Index) -> usize {
         // An index may be of a later version than this view: then it says nothing about it.
-        match self.version.checked_sub(base.version) {
+        match self.version.checked_sub(index.version) {
             Some(n) if n as usize <= self.changes.len() => n as usize,
             _ => usize::MAX,
         }
     }
 
-    fn since(&self, base: Arc<Base>) -> Indexed {
-        let mut changed = self.changes[self.changes.len() - self.n_since(&base)..].to_vec();
+    fn since(&self, index: Arc<Index>) -> Indexed {
+        let changes = &self.changes[self.changes.len() - self.n_since(&index)..];
+        let mut changed: Vec<Number> = changes.iter().map(|change| change.number).collect();
         changed.sort_unstable();
         changed.dedup();
-        Indexed { base, changed }
+        let before = changes.iter().filter_map(|change| change.was.as_ref());
+        let clustered = before.filter(|(kind, _)| Layer::clusters(kind.index()));
+        let cells = clustered.flat_map(|(kind, was)| {
+            let key = |at: &Vertex| (kind.index() as u8, Cell::around(0, *at).key(CELL_ZOOM));
+            was.points().iter().map(key)
+        });
+        let mut stale_cells: Vec<(u8, u64)> = cells.collect();
+        stale_cells.sort_unstable();
+        stale_cells.dedup();
+        Indexed {
+            index,
+            changed,
+            stale_cells,
+        }
+    }
+
+    /// An index that does not know what these devices are now; beside each stands where it knows it to be.
+    pub(crate) fn not_knowing(indexed: &Indexed, devices: Vec<(Number, Footprint)>) -> Indexed {
+        let (mut changed, mut stale_cells) = (indexed.changed.clone(), indexed.stale_cells.clone());
+        let kind = ThingKind::Device.index();
+        for (number, was) in devices {
+            changed.push(number);
+            if Layer::clusters(kind) {
+                let key = |at: &Vertex| (kind as u8, Cell::around(0, *at).key(CELL_ZOOM));
+                stale_cells.extend(was.points().iter().map(key));
+            }
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        stale_cells.sort_unstable();
+        stale_cells.dedup();
+        Indexed {
+            index: indexed.index.clone(),
+            changed,
+            stale_cells,
+        }
     }
 
     fn anew(&self) -> Indexed {
-        let base = Arc::new(Base::new(self.version, &self.stock));
+        let index = Arc::new(Index::new(self.version, &self.stock, Layer::clusters));
         let mut newest = self.workshop.newest.lock().expect(POISON);
-        if newest.version < base.version {
-            *newest = base.clone();
+        if newest.version < index.version {
+            *newest = index.clone();
         }
         Indexed {
-            base,
+            index,
             changed: Vec::new(),
+            stale_cells: Vec::new(),
         }
     }
 
@@ -312,15 +381,22 @@ impl CityView {
         Extent::around(extents.flat_map(|e| [e.min, e.max])).map(|extent| extent.degrees())
     }
 
-    fn division_index(&self) -> &DivisionIndex {
+    fn all_divisions(&self) -> &Divisions {
         self.divisions.get_or_init(|| {
             let kind = ThingKind::Entity(EntityKind::Division);
             let divisions = self.stock.iter().filter(|(_, thing)| thing.kind == kind);
             let areas = divisions.filter_map(|(_, thing)| {
-                let area = thing.traits.as_ref()?.area.clone()?;
-                Some((DivisionCode::new(&thing.code).ok()?, area))
+                let Footprint::Shape(shape) = &thing.footprint else {
+                    return None;
+                };
+                match &**shape {
+                    Shape::Polygons(polygons) => {
+                        Some((DivisionCode::new(&thing.code).ok()?, polygons.as_slice()))
+                    }
+                    _ => None,
+                }
             });
-            Arc::new(DivisionIndex::new(areas.collect()))
+            Arc::new(Divisions::of(areas.collect()))
         })
     }
 

@@ -8,7 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use crate::coordinates::Mercator;
+use crate::mercator::Mercator;
 use crate::tile::UNIT_BITS;
 
 /// From this zoom on every vertex is drawn.

@@ -3,44 +3,67 @@
 //!
 //! Points that fall into one cell of the tile are one feature with their number (`count`) and the worst
 //! of their states: nothing that is wrong disappears behind something that is well. Cells are 64 units
-//! up to zoom 12, about eight pixels, a pixel after that, and a unit at the last zoom; a tile that would
-//! grow over its limit takes larger ones.
+//! up to zoom 12, about eight pixels; they are counted beforehand ([`crate::clusters`]), where no state and no
+//! division is asked for. At zoom 13 they are a pixel, after that a unit; a tile that would grow over its limit takes
+//! larger ones.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use onemap_model::Stratum;
 
 use crate::city_view::CityView;
 use crate::clip::{TilePoint, clip_line, clip_ring};
-use crate::coordinates::{Mercator, Vertex};
+use crate::clusters::{CELL_ZOOM, CLUSTER_BITS, CLUSTER_ZOOM, Cell};
+use crate::coordinates::Vertex;
 use crate::geometry::Shape;
+use crate::ground::zorder;
+use crate::labels::Label;
 use crate::layer::Layer;
-use crate::morton::{MercatorBox, mercator_of};
-use crate::mvt::{Drawing, EXTENT, LayerWriter, Property, Value};
-use crate::repair::repair;
+use crate::mercator::{Mercator, MercatorBox};
+use crate::mvt::{Drawing, EXTENT, LayerWriter, Tag, Value};
+use crate::repair::{is_valid, repair};
 use crate::terms::NO_TERM;
 use crate::thing::{DivisionPrefix, Footprint, Number, Thing, ThingKind};
-use crate::tile::{
-    LiveState, Look, MARGIN, MAX_ZOOM, N_FRAME_BYTES, N_MOST_BYTES, Tile, TileAddress, upright,
-};
+use crate::tile::{LiveState, Look, MARGIN, N_FRAME_BYTES, N_MOST_BYTES, Tile, TileAddress, upright};
+use crate::tile_points::TilePoints;
 
-/// Up to this zoom points are gathered to clusters.
-const CLUSTER_ZOOM: u8 = 12;
-/// Bits of a cluster's cell: 64 units.
-const CLUSTER_BITS: u32 = 6;
 /// Bits of a pixel on a screen of 512 pixels for a tile: 8 units.
 const PIXEL_BITS: u32 = 3;
 /// From this zoom on names are drawn.
 const NAME_ZOOM: u8 = 15;
+/// Bytes that a point takes beside its code, at least.
+const N_LEAST_BYTES: usize = 17;
+
+/// Who is drawn: as itself, or as its label says.
+#[derive(Clone, Copy)]
+pub(crate) enum Drawn<'a> {
+    Thing(&'a Thing),
+    Label(Label<'a>),
+}
+
+impl Drawn<'_> {
+    fn n_code_bytes(&self) -> usize {
+        match self {
+            Drawn::Thing(thing) => thing.code.len(),
+            Drawn::Label(label) => label.n_bytes(),
+        }
+    }
+}
 
 /// Points of one cell.
 struct Gathered<'a> {
-    /// The one that is shown for all: of the worst state, then the first in Z-order.
-    shown: (LiveState, u64, Number),
-    thing: &'a Thing,
+    /// The one that is shown for all: of the worst state, then the first in the order of its cell.
+    drawn: Drawn<'a>,
+    unit: TilePoint,
+    state: LiveState,
     stale: bool,
     /// How many are abnormal, unknown, normal.
     n: [u64; 3],
+}
+
+impl Gathered<'_> {
+    fn n_all(&self) -> u64 {
+        self.n.iter().sum()
+    }
 }
 
 /// A layer's things in one tile.
@@ -64,95 +87,56 @@ pub(crate) fn draw(layer: Layer, view: &CityView, at: TileAddress, look: &Look<'
         look,
         division: look.division.map(DivisionPrefix::of),
     };
-    let (points, shapes) = scene.seen();
-    let room = N_MOST_BYTES - N_FRAME_BYTES;
-    let mut bits = match at.zoom {
-        ..=CLUSTER_ZOOM => CLUSTER_BITS,
-        MAX_ZOOM.. => 0,
-        _ => PIXEL_BITS,
-    };
-    loop {
-        let mut writer = LayerWriter::new(layer.name());
-        let (mut n_dropped, mut n_hidden) = (0, 0);
-        for gathered in scene.gather(&points, bits) {
-            n_hidden += gathered.n.iter().sum::<u64>() as usize - 1;
-            n_dropped += usize::from(!scene.write_point(&mut writer, &gathered, room));
-        }
-        if n_dropped > 0 && bits < CLUSTER_BITS {
+    let mut pen = Pen::new(&scene);
+    let mut n_dropped = 0;
+    let is_counted = at.zoom <= CLUSTER_ZOOM && layer != Layer::Live && scene.division.is_none();
+    let n_hidden = if is_counted {
+        let clusters = scene.clusters();
+        n_dropped += clusters
+            .iter()
+            .filter(|cluster| !pen.write_point(cluster))
+            .count();
+        clusters.iter().map(|cluster| cluster.n_all() - 1).sum::<u64>()
+    } else {
+        let mut points = scene.points();
+        let mut bits = match at.zoom {
+            ..=CLUSTER_ZOOM => CLUSTER_BITS,
+            13 => PIXEL_BITS,
+            _ => 0,
+        };
+        loop {
+            let gathered = scene.gather(&mut points, bits);
+            let may_grow = bits < CLUSTER_BITS;
+            let least: usize = gathered
+                .iter()
+                .map(|one| N_LEAST_BYTES + one.drawn.n_code_bytes())
+                .sum();
+            if !may_grow || least <= pen.room {
+                let n = gathered.iter().filter(|one| !pen.write_point(one)).count();
+                if n == 0 || !may_grow {
+                    n_dropped += n;
+                    break gathered.iter().map(|one| one.n_all() - 1).sum();
+                }
+                pen = Pen::new(&scene);
+            }
             bits = (bits + 1).max(PIXEL_BITS);
-            continue;
         }
-        for thing in &shapes {
-            n_dropped += usize::from(!scene.write_shape(&mut writer, thing, room));
-        }
-        let mut bytes = Vec::new();
-        writer.finish(&mut bytes);
-        return Tile::of(bytes, n_dropped, n_hidden);
+    };
+    for (thing, drawn) in scene.shapes() {
+        n_dropped += usize::from(!pen.write_shape(&thing.footprint, drawn));
     }
+    let mut bytes = Vec::new();
+    pen.writer.finish(&mut bytes);
+    Tile::of(bytes, n_dropped, n_hidden as usize)
 }
 
-/// A point that is seen: its place in Z-order, its number and thing.
-type SeenPoint<'a> = (u64, Number, &'a Thing);
-
 impl<'a> Scene<'a> {
-    /// Points of the tile in Z-order, and lines and polygons that reach into it or its margin, by code.
-    fn seen(&self) -> (Vec<SeenPoint<'a>>, Vec<&'a Thing>) {
+    /// Things of the layer's kind that the index does not know as they are.
+    fn changed(&self) -> impl Iterator<Item = (Number, &'a Thing)> {
         let (view, kind) = (self.view, self.layer.kind());
-        let indexed = view.indexed();
-        let (own, wide) = (self.at.square(0), self.at.square(MARGIN as u32));
-        let mut points: Vec<SeenPoint<'a>> = Vec::new();
-        let mut shapes: Vec<(&'a str, &'a Thing)> = Vec::new();
-        if let Some(index) = indexed.base.kind(kind.index()) {
-            let unchanged = |number: Number| {
-                let thing = view.stock.get(number)?;
-                let is_changed =
-                    !indexed.changed.is_empty() && indexed.changed.binary_search(&number).is_ok();
-                (!is_changed && self.shows(thing)).then_some(thing)
-            };
-            index.points.near(&own, |places| {
-                for place in places {
-                    let (key, number) = (index.points.key(place), index.points.number(place));
-                    if own.holds(mercator_of(key)) {
-                        points.extend(unchanged(number).map(|thing| (key, number, thing)));
-                    }
-                }
-            });
-            index.shapes_meeting(&wide, |number| {
-                shapes.extend(unchanged(number).map(|thing| (&*thing.code, thing)));
-            });
-        }
-        for number in &indexed.changed {
-            let Some(thing) = view.stock.get(*number) else {
-                continue;
-            };
-            if thing.kind != kind || !self.shows(thing) {
-                continue;
-            }
-            let mut point = |v: Vertex| {
-                let m = Mercator::of(v);
-                if own.holds(m) {
-                    points.push((crate::morton::key_of(m), *number, thing));
-                }
-            };
-            match &thing.footprint {
-                Footprint::Nowhere => {}
-                Footprint::Point(v) => point(*v),
-                Footprint::Shape(shape) => match &**shape {
-                    Shape::Points(vertices) => vertices.iter().for_each(|v| point(*v)),
-                    shape => {
-                        let area = shape.extent().map(|extent| crate::base::mercator_box(&extent));
-                        if area.is_some_and(|area: MercatorBox| area.meets(&wide)) {
-                            shapes.push((&thing.code, thing));
-                        }
-                    }
-                },
-            }
-        }
-        if !indexed.changed.is_empty() {
-            points.sort_unstable_by_key(|(key, number, _)| (*key, *number));
-        }
-        shapes.sort_unstable_by_key(|(code, _)| *code);
-        (points, shapes.into_iter().map(|(_, thing)| thing).collect())
+        let changed = view.indexed().changed.iter();
+        let changed = changed.filter_map(move |number| Some((*number, view.stock.get(*number)?)));
+        changed.filter(move |(_, thing)| thing.kind == kind)
     }
 
     fn shows(&self, thing: &Thing) -> bool {
@@ -163,148 +147,356 @@ impl<'a> Scene<'a> {
                 .is_none_or(|division| division.covers(self.view.division_of(thing)))
     }
 
-    fn gather(&self, points: &[SeenPoint<'a>], bits: u32) -> Vec<Gathered<'a>> {
-        let mut cells: HashMap<TilePoint, usize> = HashMap::new();
-        let mut all: Vec<Gathered<'a>> = Vec::new();
-        // In Z-order neighbours often share their cell.
-        let mut last: Option<(TilePoint, usize)> = None;
-        for (key, number, thing) in points {
-            let Some(unit) = self.at.unit_of(mercator_of(*key)) else {
-                continue;
-            };
-            let cell = unit.map(|v| v >> bits);
-            let (state, stale) = match self.layer {
-                Layer::Live => (self.look.state)(&thing.code),
+    /// A thing that the index knows as it is, when it is shown.
+    fn known(&self, number: Number) -> Option<&'a Thing> {
+        let thing = self.view.stock.get(number)?;
+        (self.view.indexed().knows(number) && self.shows(thing)).then_some(thing)
+    }
+
+    /// All points of the tile that are shown.
+    fn points(&self) -> TilePoints<'a> {
+        let mut points = TilePoints::default();
+        let indexed = self.view.indexed();
+        if let Some(index) = indexed.index.kind(self.layer.kind().index()) {
+            let degrees = self.at.degrees(0);
+            let mut placed: Vec<(TilePoint, Number)> = Vec::with_capacity(index.points.at_most(degrees));
+            index.points.bbox(degrees, |point| {
+                let unit = self.at.unit_of(Mercator::of(point.at));
+                placed.extend(unit.map(|unit| (unit, point.item)));
+            });
+            placed.retain(|(_, number)| indexed.knows(*number));
+            points.reserve(placed.len());
+            if self.may_label() {
+                placed.retain(|(unit, number)| {
+                    let label = indexed.index.labels.get(*number);
+                    label
+                        .iter()
+                        .for_each(|label| points.push(*unit, *number, Drawn::Label(*label)));
+                    label.is_none()
+                });
+            }
+            // All of them are in the stock, as what the index knows is there.
+            let numbers = placed.iter().map(|(_, number)| *number);
+            let things = self.view.stock.fetch(numbers, Thing::look_at_code);
+            for ((unit, _), (number, thing)) in placed.into_iter().zip(things) {
+                if self.shows(thing) {
+                    points.push(unit, number, Drawn::Thing(thing));
+                }
+            }
+        }
+        for (number, thing) in self.changed().filter(|(_, thing)| self.shows(thing)) {
+            for v in thing.footprint.points() {
+                if let Some(unit) = self.at.unit_of(Mercator::of(*v)) {
+                    points.push(unit, number, Drawn::Thing(thing));
+                }
+            }
+        }
+        points
+    }
+
+    /// Whether labels say all that is drawn: no state, no division and no name is asked for.
+    fn may_label(&self) -> bool {
+        self.layer != Layer::Live && self.division.is_none() && self.at.zoom < NAME_ZOOM
+    }
+
+    /// Lines and polygons that reach into the tile or its margin, by number.
+    fn shapes(&self) -> Vec<(&'a Thing, Drawn<'a>)> {
+        let indexed = self.view.indexed();
+        let wide = self.at.degrees(MARGIN as u32);
+        let mut numbers: Vec<Number> = Vec::new();
+        if let Some(index) = indexed.index.kind(self.layer.kind().index()) {
+            index.shapes.bbox(wide, |number| numbers.push(number));
+        }
+        numbers.retain(|number| indexed.knows(*number));
+        numbers.sort_unstable();
+        let may_label = self.may_label();
+        let label = |number: Number| may_label.then(|| indexed.index.labels.get(number)).flatten();
+        let fetched = self.view.stock.fetch(numbers.into_iter(), Thing::look_at_shape);
+        let known = fetched
+            .into_iter()
+            .filter_map(|(number, thing)| match label(number) {
+                Some(label) => Some((thing, Drawn::Label(label))),
+                None => self.shows(thing).then_some((thing, Drawn::Thing(thing))),
+            });
+        let mut shapes: Vec<_> = known.collect();
+        let reaches = |thing: &Thing| thing.footprint.extent().is_some_and(|own| own.meets(&wide));
+        let changed = self.changed().map(|(_, thing)| thing);
+        let changed = changed.filter(|thing| self.shows(thing) && reaches(thing));
+        shapes.extend(changed.map(|thing| (thing, Drawn::Thing(thing))));
+        shapes
+    }
+
+    /// Clusters from cells that were counted; only what changed since is counted again.
+    fn clusters(&self) -> Vec<Gathered<'a>> {
+        let indexed = self.view.indexed();
+        let kind = self.layer.kind().index();
+        let below = 2 * (CELL_ZOOM - u32::from(self.at.zoom));
+        let mut all: Vec<Cell> = Vec::new();
+        let mut is_sorted = true;
+        let index = indexed.index.kind(kind);
+        if let Some((index, clusters)) = index.and_then(|index| Some((index, index.clusters.as_ref()?))) {
+            for cell in clusters.between(self.at.key() << below..(self.at.key() + 1) << below) {
+                let key = cell.key(CELL_ZOOM);
+                let valid = self.look.at.is_none_or(|at| clusters.is_valid(key, at.ms()));
+                if valid && indexed.knows_cell(kind, key) {
+                    all.push(*cell);
+                    continue;
+                }
+                is_sorted = false;
+                let place = [zorder::column(key), zorder::column(key >> 1)];
+                let square = MercatorBox::cell(CELL_ZOOM, place);
+                index.points.bbox(square.degrees(), |point| {
+                    if square.holds(Mercator::of(point.at)) && self.known(point.item).is_some() {
+                        all.push(Cell::around(point.item, point.at));
+                    }
+                });
+            }
+        }
+        for (number, thing) in self.changed().filter(|(_, thing)| self.shows(thing)) {
+            let inside = |v: &&Vertex| self.at.unit_of(Mercator::of(**v)).is_some();
+            let before = all.len();
+            all.extend(
+                thing
+                    .footprint
+                    .points()
+                    .iter()
+                    .filter(inside)
+                    .map(|v| Cell::around(number, *v)),
+            );
+            is_sorted &= all.len() == before;
+        }
+        let zoom = u32::from(self.at.zoom) + EXTENT.ilog2() - CLUSTER_BITS;
+        if !is_sorted {
+            all.sort_unstable_by_key(|cell| (cell.key(zoom), cell.number));
+        }
+        let clusters = all.chunk_by(|a, b| a.key(zoom) == b.key(zoom));
+        let gathered = clusters.filter_map(|cells| {
+            let mut cluster = cells[0];
+            cells[1..].iter().for_each(|cell| cluster.join(cell));
+            Some(Gathered {
+                drawn: self.drawn(cluster.number)?,
+                unit: self.at.unit_of(Mercator::of(cluster.at))?,
+                state: LiveState::Normal,
+                stale: false,
+                n: [0, 0, u64::from(cluster.n)],
+            })
+        });
+        gathered.collect()
+    }
+
+    /// A thing that is in the stock.
+    fn drawn(&self, number: Number) -> Option<Drawn<'a>> {
+        let indexed = self.view.indexed();
+        let label = match self.may_label() && indexed.knows(number) {
+            true => indexed.index.labels.get(number).map(Drawn::Label),
+            false => None,
+        };
+        label.or_else(|| self.view.stock.get(number).map(Drawn::Thing))
+    }
+
+    /// Points of each cell of `2^bits` units.
+    fn gather(&self, points: &mut TilePoints<'a>, bits: u32) -> Vec<Gathered<'a>> {
+        let is_live = self.layer == Layer::Live;
+        let mut all: Vec<Gathered<'a>> = Vec::with_capacity(points.len());
+        let mut last = None;
+        points.sort_into_cells(bits);
+        for point in points.iter() {
+            let (state, stale) = match point.drawn {
+                Drawn::Thing(thing) if is_live => (self.look.state)(&thing.code),
                 _ => (LiveState::Normal, false),
             };
-            let place = match last {
-                Some((of, place)) if of == cell => place,
-                _ => *cells.entry(cell).or_insert(all.len()),
-            };
-            last = Some((cell, place));
-            let shown = (state, *key, *number);
-            match all.get_mut(place) {
-                None => all.push(Gathered {
-                    shown,
-                    thing,
+            let cell = point.key >> (2 * bits);
+            if last != Some(cell) {
+                last = Some(cell);
+                all.push(Gathered {
+                    drawn: point.drawn,
+                    unit: point.unit(),
+                    state,
                     stale,
                     n: [0; 3],
-                }),
-                Some(gathered) if shown < gathered.shown => {
-                    (gathered.shown, gathered.thing, gathered.stale) = (shown, thing, stale);
-                }
-                Some(_) => {}
+                });
             }
-            all[place].n[state as usize] += 1;
+            let Some(gathered) = all.last_mut() else { continue };
+            gathered.n[state as usize] += 1;
+            if state < gathered.state {
+                (gathered.drawn, gathered.unit) = (point.drawn, point.unit());
+                (gathered.state, gathered.stale) = (state, stale);
+            }
         }
         // What is wrong is written first: it is dropped last.
-        if self.layer == Layer::Live {
-            all.sort_by_key(|gathered| gathered.shown.0);
+        if is_live {
+            all.sort_by_key(|gathered| gathered.state);
         }
         all
     }
+}
 
-    fn write_point(&self, writer: &mut LayerWriter, gathered: &Gathered<'_>, room: usize) -> bool {
-        let (state, key, _) = gathered.shown;
-        let Some(unit) = self.at.unit_of(mercator_of(key)) else {
-            return true;
-        };
-        let count: u64 = gathered.n.iter().sum();
-        let mut properties: Vec<Property> = Vec::with_capacity(6);
-        if count > 1 {
-            properties.push(("count", Value::Number(count)));
+/// Writes features of a scene.
+struct Pen<'s, 'a> {
+    scene: &'s Scene<'a>,
+    writer: LayerWriter,
+    room: usize,
+    /// Properties of classes, by their terms.
+    classes: HashMap<u32, Option<Tag>>,
+    strata: [Option<Tag>; 2],
+    path: Vec<TilePoint>,
+    code: String,
+}
+
+impl<'s, 'a> Pen<'s, 'a> {
+    fn new(scene: &'s Scene<'a>) -> Self {
+        Self {
+            scene,
+            writer: LayerWriter::new(scene.layer.name()),
+            room: N_MOST_BYTES - N_FRAME_BYTES,
+            classes: HashMap::default(),
+            strata: [None; 2],
+            path: Vec::new(),
+            code: String::new(),
         }
-        if self.layer == Layer::Live {
-            properties.push(("state", Value::Text(state.name().to_owned())));
-            if gathered.stale {
-                properties.push(("stale", Value::Number(1)));
-            }
-            if count > 1 {
-                let names = ["abnormal", "unknown", "normal"];
-                properties.extend(names.into_iter().zip(gathered.n.map(Value::Number)));
-            }
-        }
-        self.write(writer, Drawing::Point(unit), gathered.thing, properties, room)
     }
 
-    fn write_shape(&self, writer: &mut LayerWriter, thing: &Thing, room: usize) -> bool {
-        let Footprint::Shape(shape) = &thing.footprint else {
+    fn write_point(&mut self, gathered: &Gathered<'_>) -> bool {
+        let mut tags = Tags::default();
+        let count = gathered.n_all();
+        if count > 1 {
+            tags.push(self.writer.tag("count", &Value::Number(count)));
+        }
+        if self.scene.layer == Layer::Live {
+            let state = Value::Text(gathered.state.name().to_owned());
+            tags.push(self.writer.tag("state", &state));
+            if gathered.stale {
+                tags.push(self.writer.tag("stale", &Value::Number(1)));
+            }
+            if count > 1 {
+                for (name, n) in ["abnormal", "unknown", "normal"].into_iter().zip(gathered.n) {
+                    tags.push(self.writer.tag(name, &Value::Number(n)));
+                }
+            }
+        }
+        self.write(Drawing::Point(gathered.unit), gathered.drawn, tags)
+    }
+
+    fn write_shape(&mut self, footprint: &Footprint, drawn: Drawn<'_>) -> bool {
+        let Footprint::Shape(shape) = footprint else {
             return true;
         };
         let (low, high) = (-MARGIN, EXTENT + MARGIN);
-        let snapped = |path: &Vec<Vertex>| {
-            let mut points: Vec<TilePoint> = path.iter().map(|v| self.at.nearest(Mercator::of(*v))).collect();
-            points.dedup();
-            points
+        let mut path = std::mem::take(&mut self.path);
+        let at = self.scene.at;
+        let snap = |path: &mut Vec<TilePoint>, vertices: &[Vertex]| {
+            path.clear();
+            path.extend(vertices.iter().map(|v| at.nearest(Mercator::of(*v))));
+            path.dedup();
         };
-        match &**shape {
+        let inside = |path: &[TilePoint]| {
+            path.iter()
+                .all(|[x, y]| (low..=high).contains(x) && (low..=high).contains(y))
+        };
+        let written = match &**shape {
             Shape::Points(_) => true,
             Shape::Lines(lines) => {
-                let lines: Vec<_> = lines
-                    .iter()
-                    .flat_map(|line| clip_line(snapped(line), low, high))
-                    .collect();
-                self.write(writer, Drawing::Lines(&lines), thing, Vec::new(), room)
+                let mut parts: Vec<Vec<TilePoint>> = Vec::new();
+                for line in lines {
+                    snap(&mut path, line);
+                    if lines.len() > 1 || !inside(&path) {
+                        parts.extend(clip_line(path.clone(), low, high));
+                    }
+                }
+                match lines.len() == 1 && inside(&path) {
+                    true => self.write(Drawing::Line(&path), drawn, Tags::default()),
+                    false => self.write(Drawing::Lines(&parts), drawn, Tags::default()),
+                }
             }
             Shape::Polygons(polygons) => {
-                let rings = polygons.iter().flat_map(|polygon| &polygon.rings);
-                let rings: Vec<_> = rings
-                    .map(|ring| clip_ring(upright(snapped(ring)), low, high))
-                    .collect();
-                self.write(
-                    writer,
-                    Drawing::Polygons(&repair(&rings)),
-                    thing,
-                    Vec::new(),
-                    room,
-                )
+                let is_plain = match polygons.as_slice() {
+                    [polygon] if polygon.rings.len() == 1 => {
+                        snap(&mut path, &polygon.rings[0]);
+                        while path.len() > 1 && path.first() == path.last() {
+                            path.pop();
+                        }
+                        path.reverse();
+                        path.len() < 3 || (inside(&path) && is_valid(&path))
+                    }
+                    _ => false,
+                };
+                if is_plain {
+                    self.write(Drawing::Ring(&path), drawn, Tags::default())
+                } else {
+                    let rings = polygons.iter().flat_map(|polygon| &polygon.rings);
+                    let rings: Vec<_> = rings
+                        .map(|ring| {
+                            snap(&mut path, ring);
+                            clip_ring(upright(path.clone()), low, high)
+                        })
+                        .collect();
+                    self.write(Drawing::Polygons(&repair(&rings)), drawn, Tags::default())
+                }
             }
-        }
+        };
+        self.path = path;
+        written
     }
 
-    fn write(
-        &self,
-        writer: &mut LayerWriter,
-        drawing: Drawing<'_>,
-        thing: &Thing,
-        mut properties: Vec<Property>,
-        room: usize,
-    ) -> bool {
-        if thing.class != NO_TERM
-            && let Some(class) = self.view.terms.text(thing.class)
-        {
-            let key = if thing.kind == ThingKind::Device {
-                "kind"
-            } else {
-                "class"
-            };
-            properties.push((key, Value::Text(class.to_string())));
-        }
-        let stratum = match thing.stratum {
-            Stratum::Above => "above",
-            Stratum::Surface => "",
-            Stratum::Below => "below",
+    fn write(&mut self, drawing: Drawing<'_>, drawn: Drawn<'_>, mut tags: Tags) -> bool {
+        let is_device = self.scene.layer == Layer::Live;
+        let (scene, writer) = (self.scene, &mut self.writer);
+        let (class, stratum) = match drawn {
+            Drawn::Thing(thing) => (thing.class, thing.stratum),
+            Drawn::Label(label) => (label.sort.class, label.sort.stratum),
         };
-        if !stratum.is_empty() {
-            properties.push(("stratum", Value::Text(stratum.to_owned())));
+        if class != NO_TERM {
+            let tag = self.classes.entry(class).or_insert_with(|| {
+                let text = scene.view.terms.text(class)?;
+                let key = if is_device { "kind" } else { "class" };
+                Some(writer.tag(key, &Value::Text(text.to_string())))
+            });
+            tag.iter().for_each(|tag| tags.push(*tag));
         }
+        let stratum = match stratum {
+            Stratum::Above => Some((0, "above")),
+            Stratum::Surface => None,
+            Stratum::Below => Some((1, "below")),
+        };
+        if let Some((place, name)) = stratum {
+            let known = &mut self.strata[place];
+            tags.push(*known.get_or_insert_with(|| writer.tag("stratum", &Value::Text(name.to_owned()))));
+        }
+        let key = if is_device { "id" } else { "code" };
+        let thing = match drawn {
+            Drawn::Thing(thing) => thing,
+            Drawn::Label(label) => {
+                let code = label.code(&mut self.code);
+                return writer.add_tagged(drawing, &[(key, code)], tags.all(), self.room);
+            }
+        };
         let name = match &thing.kind {
-            ThingKind::Entity(kind) if self.at.zoom >= NAME_ZOOM => (self.look.name)(kind, &thing.code),
+            ThingKind::Entity(kind) if scene.at.zoom >= NAME_ZOOM => (scene.look.name)(kind, &thing.code),
             _ => None,
         };
-        let key = if thing.kind == ThingKind::Device {
-            "id"
-        } else {
-            "code"
-        };
+        let code = (key, &*thing.code);
         match name.as_deref().filter(|name| !name.is_empty()) {
-            Some(name) => writer.add_named(
-                drawing,
-                &[(key, &thing.code), ("name", name)],
-                properties.iter(),
-                room,
-            ),
-            None => writer.add_named(drawing, &[(key, &thing.code)], properties.iter(), room),
+            Some(name) => writer.add_tagged(drawing, &[code, ("name", name)], tags.all(), self.room),
+            None => writer.add_tagged(drawing, &[code], tags.all(), self.room),
         }
+    }
+}
+
+/// The few properties of one feature that others have, too.
+#[derive(Default)]
+struct Tags {
+    tags: [Tag; 8],
+    n: usize,
+}
+
+impl Tags {
+    /// A feature has at most seven.
+    fn push(&mut self, tag: Tag) {
+        self.tags[self.n] = tag;
+        self.n += 1;
+    }
+
+    fn all(&self) -> &[Tag] {
+        &self.tags[..self.n]
     }
 }

@@ -1,6 +1,7 @@
 //! GeoJSON geometries (RFC 7946) read onto the grid of 1e-7 degree, or refused by name.
 
 use serde_json::Value;
+use smallvec::{SmallVec, smallvec};
 
 use crate::coordinates::{Extent, Vertex};
 
@@ -70,15 +71,15 @@ pub struct Polygon {
     pub rings: Vec<Vec<Vertex>>,
 }
 
-/// What an entity looks like.
+/// What an entity looks like. Mostly it has one part, which then lies with it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Shape {
     /// One or more points.
     Points(Vec<Vertex>),
     /// One or more lines of at least two vertices.
-    Lines(Vec<Vec<Vertex>>),
+    Lines(SmallVec<[Vec<Vertex>; 1]>),
     /// One or more polygons.
-    Polygons(Vec<Polygon>),
+    Polygons(SmallVec<[Polygon; 1]>),
 }
 
 impl Shape {
@@ -103,11 +104,11 @@ impl Shape {
                 Shape::Points(vec![vertex(coordinates)?])
             }
             "MultiPoint" => Shape::Points(array(coordinates)?.iter().map(vertex).collect::<Result<_, _>>()?),
-            "LineString" => Shape::Lines(vec![line(coordinates)?]),
+            "LineString" => Shape::Lines(smallvec![line(coordinates)?]),
             "MultiLineString" => {
                 Shape::Lines(array(coordinates)?.iter().map(line).collect::<Result<_, _>>()?)
             }
-            "Polygon" => Shape::Polygons(vec![polygon(coordinates)?]),
+            "Polygon" => Shape::Polygons(smallvec![polygon(coordinates)?]),
             "MultiPolygon" => Shape::Polygons(
                 array(coordinates)?
                     .iter()
@@ -133,6 +134,16 @@ impl Shape {
                 Extent::around(polygons.iter().flat_map(|p| p.rings.iter().flatten()).copied())
             }
         }
+    }
+
+    /// The first of its vertices.
+    pub(crate) fn first(&self) -> Option<Vertex> {
+        match self {
+            Shape::Points(points) => points.first(),
+            Shape::Lines(lines) => lines.first()?.first(),
+            Shape::Polygons(polygons) => polygons.first()?.rings.first()?.first(),
+        }
+        .copied()
     }
 
     /// The GeoJSON type of its family, for errors.

@@ -35,13 +35,15 @@ pub enum Layer {
     Hazards,
     /// Pipes below and above the ground.
     Pipes,
+    /// Fences that watch moving devices: polygons.
+    Fences,
     /// Devices in use with their states: made anew for each request, apart from all others.
     Live,
 }
 
 impl Layer {
     /// Every layer, lowest first.
-    pub const ALL: [Layer; 12] = [
+    pub const ALL: [Layer; 13] = [
         Layer::Divisions,
         Layer::Water,
         Layer::Roads,
@@ -53,6 +55,7 @@ impl Layer {
         Layer::Addresses,
         Layer::Hazards,
         Layer::Pipes,
+        Layer::Fences,
         Layer::Live,
     ];
 
@@ -70,6 +73,7 @@ impl Layer {
             Layer::Addresses => "addresses",
             Layer::Hazards => "hazards",
             Layer::Pipes => "pipes",
+            Layer::Fences => "fences",
             Layer::Live => "live",
         }
     }
@@ -79,8 +83,19 @@ impl Layer {
     pub(crate) fn is_prepared(self) -> bool {
         !matches!(
             self,
-            Layer::Components | Layer::Addresses | Layer::Hazards | Layer::Pipes | Layer::Live
+            Layer::Components
+                | Layer::Addresses
+                | Layer::Hazards
+                | Layer::Pipes
+                | Layer::Fences
+                | Layer::Live
         )
+    }
+
+    /// Whether a kind, by its index, is shown by a layer of clusters that know no states.
+    pub(crate) fn clusters(kind: usize) -> bool {
+        let mut layers = Layer::ALL.into_iter();
+        layers.any(|layer| !layer.is_prepared() && layer != Layer::Live && layer.kind().index() == kind)
     }
 
     /// Whether things of a kind are shown in the layer.
@@ -103,6 +118,7 @@ impl Layer {
             Layer::Addresses => EntityKind::Address,
             Layer::Hazards => EntityKind::Hazard,
             Layer::Pipes => EntityKind::Pipe,
+            Layer::Fences => EntityKind::Fence,
             Layer::Divisions => EntityKind::Division,
             Layer::Water => EntityKind::Water,
             Layer::Roads => EntityKind::Road,
@@ -126,6 +142,7 @@ impl Layer {
             EntityKind::Address => Some(Layer::Addresses),
             EntityKind::Hazard => Some(Layer::Hazards),
             EntityKind::Pipe => Some(Layer::Pipes),
+            EntityKind::Fence => Some(Layer::Fences),
             _ => None,
         }
     }
@@ -136,6 +153,7 @@ impl Layer {
             Layer::Divisions | Layer::Devices | Layer::Places | Layer::Live | Layer::Hazards => 0,
             Layer::Water | Layer::Reaches => 5,
             Layer::Roads | Layer::Components => 6,
+            Layer::Fences => 9,
             Layer::Addresses => 10,
             Layer::Grids | Layer::Pipes => 11,
         }
@@ -155,6 +173,7 @@ impl Layer {
             | Layer::Addresses
             | Layer::Hazards
             | Layer::Pipes
+            | Layer::Fences
             | Layer::Live => &[0],
         };
         let i = usize::try_from(rank.saturating_sub(1)).map_or(usize::MAX, |i| i);
@@ -172,9 +191,10 @@ impl Layer {
             Layer::Water | Layer::Roads => {
                 self.described(json!({"name": text, "name_en": text, "class": text, "rank": "Number"}))
             }
-            Layer::Components | Layer::Addresses | Layer::Hazards | Layer::Pipes => self.described(
-                json!({"code": text, "name": text, "class": text, "stratum": text, "count": "Number"}),
-            ),
+            Layer::Components | Layer::Addresses | Layer::Hazards | Layer::Pipes | Layer::Fences => self
+                .described(
+                    json!({"code": text, "name": text, "class": text, "stratum": text, "count": "Number"}),
+                ),
             Layer::Live => self.described(json!({
                 "id": text, "kind": text, "state": text, "stale": "Number", "count": "Number",
                 "abnormal": "Number", "unknown": "Number", "normal": "Number",

@@ -7,12 +7,11 @@
 //! A border belongs to what it bounds: a point on the border of two divisions is covered by both, and
 //! [`CityMap::locate`] then answers with the smaller code.
 
-mod area;
 mod areas;
-mod base;
 mod city_map;
 mod city_view;
 mod clip;
+mod clusters;
 mod coordinates;
 mod detail;
 mod divisions;
@@ -20,10 +19,13 @@ mod dots;
 pub mod geocode;
 mod geometry;
 pub mod ground;
+mod index;
+mod labels;
 mod layer;
-mod morton;
+mod mercator;
+pub mod moving;
+mod moving_places;
 mod mvt;
-mod points;
 mod prepared_layer;
 pub mod query;
 mod repair;
@@ -31,6 +33,7 @@ mod stock;
 mod terms;
 mod thing;
 mod tile;
+mod tile_points;
 mod touched;
 
 pub use areas::{Areas, area_km2};
@@ -38,5 +41,6 @@ pub use city_map::CityMap;
 pub use city_view::CityView;
 pub use geometry::GeometryError;
 pub use layer::Layer;
+pub use moving::Moving;
 pub use thing::ThingKind;
 pub use tile::{LiveState, Look, MAX_ZOOM, Tile, TileError};

@@ -1,6 +1,6 @@
 //! Writes Mapbox Vector Tiles (specification 2.1): protobuf by hand, keys and values once each.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::clip::TilePoint;
 use crate::repair::TilePolygon;
@@ -18,11 +18,19 @@ pub(crate) enum Value {
 /// A property: its name and value.
 pub(crate) type Property = (&'static str, Value);
 
+/// A property of a layer in the making: the numbers of its key and value there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tag(u64, u64);
+
 /// Geometry of one feature in tile units.
 #[derive(Clone, Copy)]
 pub(crate) enum Drawing<'a> {
     Point(TilePoint),
+    /// One line.
+    Line(&'a [TilePoint]),
     Lines(&'a [Vec<TilePoint>]),
+    /// One valid polygon without holes.
+    Ring(&'a [TilePoint]),
     Polygons(&'a [TilePolygon]),
 }
 
@@ -35,6 +43,9 @@ pub(crate) struct LayerWriter {
     values: Vec<u8>,
     n_values: u64,
     numbers: HashMap<Value, u64>,
+    /// Tags and commands of the feature that is written.
+    tags: Vec<u8>,
+    commands: Vec<u8>,
 }
 
 impl LayerWriter {
@@ -46,7 +57,9 @@ impl LayerWriter {
             keys: Vec::new(),
             values: Vec::new(),
             n_values: 0,
-            numbers: HashMap::new(),
+            numbers: HashMap::default(),
+            tags: Vec::new(),
+            commands: Vec::new(),
         }
     }
 
@@ -63,63 +76,115 @@ impl LayerWriter {
         properties: impl Iterator<Item = &'p Property> + Clone,
         room: usize,
     ) -> bool {
-        self.add_named(drawing, &[], properties, room)
+        let kind = self.draw(drawing);
+        if self.commands.is_empty() {
+            return true;
+        }
+        let most = |(_, value): &Property| match value {
+            Value::Text(text) => text.len() + N_TAG_BYTES,
+            Value::Number(_) => N_TAG_BYTES,
+        };
+        if !self.has_room(properties.clone().map(most).sum(), room) {
+            return false;
+        }
+        self.tags.clear();
+        for (key, value) in properties {
+            let Tag(key, value) = self.tag(key, value);
+            varint(&mut self.tags, key);
+            varint(&mut self.tags, value);
+        }
+        self.write_feature(kind);
+        true
     }
 
-    /// As [`LayerWriter::add`]; `own` are texts that no other feature has, so none looks for them.
-    pub(crate) fn add_named<'p>(
+    /// As [`LayerWriter::add`] with properties that the layer has; `own` are texts that no other feature has, so
+    /// none looks for them.
+    pub(crate) fn add_tagged(
         &mut self,
         drawing: Drawing<'_>,
         own: &[(&'static str, &str)],
-        properties: impl Iterator<Item = &'p Property> + Clone,
+        tags: &[Tag],
         room: usize,
     ) -> bool {
-        let (kind, commands) = match drawing {
-            Drawing::Point(point) => (1, points(point)),
-            Drawing::Lines(lines) => (2, paths(lines.iter(), false)),
-            Drawing::Polygons(polygons) => (3, paths(polygons.iter().flatten(), true)),
-        };
-        if commands.is_empty() {
+        let kind = self.draw(drawing);
+        if self.commands.is_empty() {
             return true;
         }
-        // At most: value text and its frame, two tag numbers; the feature's own frame.
-        let most = |(_, value): &Property| match value {
-            Value::Text(text) => text.len() + 30,
-            Value::Number(_) => 30,
-        };
-        let texts = own.iter().map(|(_, text)| text.len() + 30).sum::<usize>();
-        if self.len() + commands.len() + 30 + texts + properties.clone().map(most).sum::<usize>() > room {
+        let texts: usize = own.iter().map(|(_, text)| text.len() + N_TAG_BYTES).sum();
+        if !self.has_room(texts + N_TAG_BYTES * tags.len(), room) {
             return false;
         }
-        let mut tags = Vec::with_capacity(32);
+        self.tags.clear();
         for (key, text) in own {
             let key = self.key(key);
-            varint(&mut tags, key);
-            varint(&mut tags, self.n_values);
+            varint(&mut self.tags, key);
+            varint(&mut self.tags, self.n_values);
             write_text(&mut self.values, text);
             self.n_values += 1;
         }
-        for (key, value) in properties {
-            let key = self.key(key);
-            varint(&mut tags, key);
-            let number = match self.numbers.get(value) {
-                Some(known) => *known,
-                None => {
-                    self.numbers.insert(value.clone(), self.n_values);
-                    write_value(&mut self.values, value);
-                    self.n_values += 1;
-                    self.n_values - 1
-                }
-            };
-            varint(&mut tags, number);
+        for Tag(key, value) in tags {
+            varint(&mut self.tags, *key);
+            varint(&mut self.tags, *value);
         }
-        let mut feature = Vec::with_capacity(tags.len() + commands.len() + 8);
-        field(&mut feature, 2, &tags);
-        feature.extend([0x18, kind]);
-        field(&mut feature, 4, &commands);
-        field(&mut self.features, 2, &feature);
-        self.n_features += 1;
+        self.write_feature(kind);
         true
+    }
+
+    /// The numbers of a property, which the layer has from now on.
+    pub(crate) fn tag(&mut self, key: &'static str, value: &Value) -> Tag {
+        let key = self.key(key);
+        let known = self.numbers.get(value).copied();
+        let number = known.unwrap_or_else(|| {
+            self.numbers.insert(value.clone(), self.n_values);
+            write_value(&mut self.values, value);
+            self.n_values += 1;
+            self.n_values - 1
+        });
+        Tag(key, number)
+    }
+
+    /// Writes the commands of a geometry and answers its type (specification, 4.3.4).
+    fn draw(&mut self, drawing: Drawing<'_>) -> u8 {
+        self.commands.clear();
+        let out = &mut self.commands;
+        match drawing {
+            Drawing::Point(point) => {
+                write_point(out, point);
+                1
+            }
+            Drawing::Line(line) => {
+                write_path(out, line, false, &mut [0, 0]);
+                2
+            }
+            Drawing::Lines(lines) => {
+                paths(out, lines.iter(), false);
+                2
+            }
+            Drawing::Ring(ring) => {
+                write_path(out, ring, true, &mut [0, 0]);
+                3
+            }
+            Drawing::Polygons(polygons) => {
+                paths(out, polygons.iter().flatten(), true);
+                3
+            }
+        }
+    }
+
+    fn has_room(&self, n_property_bytes: usize, room: usize) -> bool {
+        self.len() + self.commands.len() + N_FEATURE_BYTES + n_property_bytes <= room
+    }
+
+    fn write_feature(&mut self, kind: u8) {
+        let (tags, commands) = (&self.tags, &self.commands);
+        let n = 4 + tags.len() + n_varint(tags.len()) + commands.len() + n_varint(commands.len());
+        let out = &mut self.features;
+        out.push(2 << 3 | 2);
+        varint(out, n as u64);
+        field(out, 2, tags);
+        out.extend([0x18, kind]);
+        field(out, 4, commands);
+        self.n_features += 1;
     }
 
     fn key(&mut self, key: &'static str) -> u64 {
@@ -136,20 +201,34 @@ impl LayerWriter {
         if self.n_features == 0 {
             return;
         }
-        let mut layer = Vec::with_capacity(self.len() + 128);
-        field(&mut layer, 1, self.name.as_bytes());
-        layer.extend(&self.features);
+        let n_keys: usize = self
+            .keys
+            .iter()
+            .map(|key| 1 + n_varint(key.len()) + key.len())
+            .sum();
+        let n = 1 + n_varint(self.name.len()) + self.name.len() + self.len() + n_keys;
+        let n = n + 1 + n_varint(EXTENT as usize) + 2;
+        tile.reserve(n + 8);
+        tile.push(3 << 3 | 2);
+        varint(tile, n as u64);
+        field(tile, 1, self.name.as_bytes());
+        tile.extend_from_slice(&self.features);
         for key in &self.keys {
-            field(&mut layer, 3, key.as_bytes());
+            field(tile, 3, key.as_bytes());
         }
-        layer.extend(&self.values);
-        layer.push(0x28);
-        varint(&mut layer, EXTENT as u64);
-        layer.extend([0x78, 2]);
-        field(tile, 3, &layer);
+        tile.extend_from_slice(&self.values);
+        tile.push(0x28);
+        varint(tile, EXTENT as u64);
+        tile.extend([0x78, 2]);
     }
 }
 
+/// Bytes of a property beside its text, at most: the frame of the value, two numbers.
+const N_TAG_BYTES: usize = 30;
+/// Bytes of a feature beside its properties and commands, at most.
+const N_FEATURE_BYTES: usize = 30;
+
+#[inline]
 fn varint(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         out.push(n as u8 | 0x80);
@@ -158,7 +237,13 @@ fn varint(out: &mut Vec<u8>, mut n: u64) {
     out.push(n as u8);
 }
 
+/// Bytes of a number.
+fn n_varint(n: usize) -> usize {
+    (n | 1).ilog2() as usize / 7 + 1
+}
+
 /// A length-delimited field (tags up to 15).
+#[inline]
 fn field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.push(tag << 3 | 2);
     varint(out, bytes.len() as u64);
@@ -166,58 +251,64 @@ fn field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
 }
 
 fn write_text(out: &mut Vec<u8>, text: &str) {
-    let mut bytes = Vec::with_capacity(text.len() + 4);
-    field(&mut bytes, 1, text.as_bytes());
-    field(out, 4, &bytes);
+    out.push(4 << 3 | 2);
+    varint(out, (1 + n_varint(text.len()) + text.len()) as u64);
+    field(out, 1, text.as_bytes());
 }
 
 fn write_value(out: &mut Vec<u8>, value: &Value) {
-    let mut bytes = Vec::new();
     match value {
-        Value::Text(text) => field(&mut bytes, 1, text.as_bytes()),
+        Value::Text(text) => write_text(out, text),
         Value::Number(n) => {
-            bytes.push(5 << 3);
-            varint(&mut bytes, *n);
+            out.push(4 << 3 | 2);
+            varint(out, (1 + n_varint(*n as usize)) as u64);
+            out.push(5 << 3);
+            varint(out, *n);
         }
     }
-    field(out, 4, &bytes);
 }
 
+#[inline]
 fn command(out: &mut Vec<u8>, id: u64, count: usize) {
     varint(out, id | (count as u64) << 3);
 }
 
+#[inline]
 fn zigzag(out: &mut Vec<u8>, delta: i32) {
     varint(out, u64::from((delta << 1 ^ delta >> 31) as u32));
 }
 
-fn points(point: TilePoint) -> Vec<u8> {
-    let mut out = Vec::new();
-    command(&mut out, 1, 1);
-    zigzag(&mut out, point[0]);
-    zigzag(&mut out, point[1]);
-    out
+fn write_point(out: &mut Vec<u8>, point: TilePoint) {
+    command(out, 1, 1);
+    zigzag(out, point[0]);
+    zigzag(out, point[1]);
 }
 
-fn paths<'a>(paths: impl Iterator<Item = &'a Vec<TilePoint>>, closed: bool) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut at = [0, 0];
-    for path in paths.filter(|path| path.len() >= if closed { 3 } else { 2 }) {
-        for (i, point) in path.iter().enumerate() {
-            match i {
-                0 => command(&mut out, 1, 1),
-                1 => command(&mut out, 2, path.len() - 1),
-                _ => {}
-            }
-            zigzag(&mut out, point[0] - at[0]);
-            zigzag(&mut out, point[1] - at[1]);
-            at = *point;
-        }
-        if closed {
-            command(&mut out, 7, 1);
-        }
+/// Adds a path from where the last one ended; one that is too short adds nothing.
+fn write_path(out: &mut Vec<u8>, path: &[TilePoint], closed: bool, at: &mut TilePoint) {
+    if path.len() < if closed { 3 } else { 2 } {
+        return;
     }
-    out
+    for (i, point) in path.iter().enumerate() {
+        match i {
+            0 => command(out, 1, 1),
+            1 => command(out, 2, path.len() - 1),
+            _ => {}
+        }
+        zigzag(out, point[0] - at[0]);
+        zigzag(out, point[1] - at[1]);
+        *at = *point;
+    }
+    if closed {
+        command(out, 7, 1);
+    }
+}
+
+fn paths<'a>(out: &mut Vec<u8>, paths: impl Iterator<Item = &'a Vec<TilePoint>>, closed: bool) {
+    let mut at = [0, 0];
+    for path in paths {
+        write_path(out, path, closed, &mut at);
+    }
 }
 
 #[cfg(test)]
@@ -234,8 +325,12 @@ mod tests {
         let expected: Vec<u8> = vec![
             9, 22, 22, 26, 18, 0, 0, 18, 17, 0, 15, 9, 4, 13, 26, 0, 8, 8, 0, 0, 7, 15,
         ];
-        assert_eq!(paths(polygon.iter(), true), expected);
-        assert_eq!(points([25, 17]), [9, 50, 34]);
+        let mut out = Vec::new();
+        paths(&mut out, polygon.iter(), true);
+        assert_eq!(out, expected);
+        out.clear();
+        write_point(&mut out, [25, 17]);
+        assert_eq!(out, [9, 50, 34]);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::coordinates::{Extent, Mercator, Vertex};
+use onemap_model::Timestamp;
+
+use crate::coordinates::{Extent, Vertex};
 use crate::detail::{Path, vertex_zooms};
 use crate::geometry::{Polygon, Shape};
+use crate::ground::{Point, Points};
+use crate::mercator::Mercator;
 use crate::mvt::Property;
-use crate::points::PointIndex;
-use onemap_model::Timestamp;
 
 /// Something to be drawn, as the map keeps it.
 #[derive(Debug)]
@@ -57,9 +59,9 @@ pub(crate) struct PreparedLayer {
     /// Most important first.
     pub(crate) items: Vec<Arc<MapItem>>,
     pub(crate) outlines: Vec<Outline>,
-    pub(crate) points: PointIndex,
+    pub(crate) points: Points,
     /// Label points of polygons.
-    pub(crate) labels: PointIndex,
+    pub(crate) labels: Points,
     pub(crate) extent: Option<Extent>,
 }
 
@@ -75,13 +77,13 @@ impl PreparedLayer {
         for (number, item) in (0u32..).zip(&items) {
             let (closed, paths): (bool, Vec<&Vec<Vertex>>) = match &*item.shape {
                 Shape::Points(vertices) => {
-                    points.extend(vertices.iter().map(|v| (*v, number)));
+                    points.extend(vertices.iter().map(|v| point(number, *v)));
                     continue;
                 }
                 Shape::Lines(lines) => (false, lines.iter().collect()),
                 Shape::Polygons(polygons) => {
                     if labelled {
-                        labels.extend(label_point(polygons).map(|v| (v, number)));
+                        labels.extend(label_point(polygons).map(|v| point(number, v)));
                     }
                     (true, polygons.iter().flat_map(|p| &p.rings).collect())
                 }
@@ -92,11 +94,15 @@ impl PreparedLayer {
         Self {
             items,
             outlines,
-            points: PointIndex::new(points),
-            labels: PointIndex::new(labels),
+            points: Points::of(points),
+            labels: Points::of(labels),
             extent,
         }
     }
+}
+
+fn point(item: u32, at: Vertex) -> Point {
+    Point { item, kind: 0, at }
 }
 
 fn outline(item: u32, closed: bool, paths: &[&Vec<Vertex>]) -> Option<Outline> {

@@ -35,6 +35,23 @@ impl Stock {
         self.blocks.get(number / N_BLOCK)?.get(number % N_BLOCK)?.as_ref()
     }
 
+    /// The things of some numbers; those that are not there are left out. `look` reads what will be used of them, and
+    /// does nothing else.
+    ///
+    /// Things lie anywhere in memory, and so do their codes and shapes. One after the other each would be waited for;
+    /// looked at in a loop that does nothing else, many are fetched at once, and who uses them afterwards finds them
+    /// at hand.
+    pub(crate) fn fetch(
+        &self,
+        numbers: impl Iterator<Item = Number>,
+        look: impl Fn(&Thing) -> u32,
+    ) -> Vec<(Number, &Thing)> {
+        let fetched = numbers.filter_map(|number| Some((number, self.get(number)?)));
+        let fetched: Vec<(Number, &Thing)> = fetched.collect();
+        std::hint::black_box(fetched.iter().fold(0, |seen, (_, thing)| seen ^ look(thing)));
+        fetched
+    }
+
     /// Every thing with its number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Number, &Thing)> {
         let things = self.blocks.iter().flat_map(|block| block.iter());

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use onemap_model::{DivisionCode, EntityCode, EntityKind, Stratum, Timestamp};
 
-use crate::area::Area;
 use crate::coordinates::{Extent, Vertex};
 use crate::geometry::Shape;
 use crate::prepared_layer::{MapItem, label_point};
@@ -46,6 +45,8 @@ pub(crate) struct PackedDivision(u64);
 impl PackedDivision {
     /// No division.
     pub(crate) const NONE: Self = Self(0);
+    /// In no division, wherever its geometry lies: a number of digits that no code has.
+    pub(crate) const NOWHERE: Self = Self(1 << 56);
 
     /// Packs a code (6 to 15 digits: 50 bits).
     pub(crate) fn of(code: &DivisionCode) -> Self {
@@ -103,6 +104,18 @@ impl Footprint {
         }
     }
 
+    /// Every point of it, when it is one or several points.
+    pub(crate) fn points(&self) -> &[Vertex] {
+        match self {
+            Footprint::Nowhere => &[],
+            Footprint::Point(v) => std::slice::from_ref(v),
+            Footprint::Shape(shape) => match &**shape {
+                Shape::Points(points) => points,
+                _ => &[],
+            },
+        }
+    }
+
     /// One point of it, which says in which division the thing lies: the point itself, the first of
     /// several, the middle vertex of the first line, a point well inside the polygons.
     pub(crate) fn standpoint(&self) -> Option<Vertex> {
@@ -127,8 +140,6 @@ pub(crate) struct Traits {
     pub(crate) valid_to: Option<Timestamp>,
     /// How it is drawn, for layers that are prepared as a whole.
     pub(crate) item: Option<Arc<MapItem>>,
-    /// A division's area.
-    pub(crate) area: Option<Arc<Area>>,
 }
 
 impl Traits {
@@ -137,8 +148,7 @@ impl Traits {
         let plain = self.z_range_m.is_none()
             && self.valid_from.is_none()
             && self.valid_to.is_none()
-            && self.item.is_none()
-            && self.area.is_none();
+            && self.item.is_none();
         (!plain).then(|| Box::new(self))
     }
 }
@@ -167,6 +177,27 @@ impl Thing {
 
     pub(crate) fn z_range_m(&self) -> Option<[f64; 2]> {
         self.traits.as_ref().and_then(|traits| traits.z_range_m)
+    }
+
+    /// Reads its code ([`crate::stock::Stock::fetch`]).
+    pub(crate) fn look_at_code(&self) -> u32 {
+        let code = self.code.as_bytes();
+        let byte = |byte: Option<&u8>| byte.map_or(0, |byte| u32::from(*byte));
+        byte(code.first()) ^ byte(code.last())
+    }
+
+    /// Reads its shape.
+    pub(crate) fn look_at_shape(&self) -> u32 {
+        match &self.footprint {
+            Footprint::Shape(shape) => shape.first().map_or(0, |v| v.lon as u32),
+            _ => 0,
+        }
+    }
+
+    /// Whether it has neither beginning nor end.
+    pub(crate) fn is_always_valid(&self) -> bool {
+        let traits = self.traits.as_ref();
+        traits.is_none_or(|traits| traits.valid_from.is_none() && traits.valid_to.is_none())
     }
 
     /// Whether it is valid at a time: from its beginning on, and before its end.

@@ -1,15 +1,16 @@
 //! Cuts a prepared layer into one vector tile.
 
 use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 
 use onemap_model::{DivisionCode, EntityCode, EntityKind, Timestamp};
 
 use crate::clip::{TilePoint, clip_line, clip_ring};
-use crate::coordinates::{Extent, Mercator, Vertex};
+use crate::coordinates::Extent;
+use crate::ground::{Points, zorder};
 use crate::layer::Layer;
-use crate::morton::MercatorBox;
+use crate::mercator::{Mercator, MercatorBox};
 use crate::mvt::{Drawing, EXTENT, LayerWriter, Property, Value};
-use crate::points::PointIndex;
 use crate::prepared_layer::{Outline, PreparedLayer};
 use crate::repair::repair;
 
@@ -30,6 +31,9 @@ const N_LABEL_BYTES: usize = 50_000;
 const CROWD_BITS: u32 = 5;
 /// From this zoom on no point is hidden.
 const NO_CROWD_ZOOM: u8 = 14;
+
+/// Enough to tell a tile's versions apart; the same at every start.
+const ETAG_HASH: foldhash::quality::FixedState = foldhash::quality::FixedState::with_seed(0);
 
 /// State of a device as it is shown, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,47 +165,19 @@ impl TileAddress {
         west <= high && east >= low && north <= high && south >= low
     }
 
-    /// The square of the tile and so many units around it.
-    pub(crate) fn square(self, margin: u32) -> MercatorBox {
-        let bits = 32 - u32::from(self.zoom);
-        let side = 1u64 << bits;
-        let corner = |tile: u32| (u64::from(tile) * side) as u32;
-        let far = |tile: u32| (u64::from(tile) * side + (side - 1)) as u32;
-        MercatorBox {
-            min: Mercator {
-                x: corner(self.x),
-                y: corner(self.y),
-            },
-            max: Mercator {
-                x: far(self.x),
-                y: far(self.y),
-            },
-        }
-        .widened(margin << self.shift())
+    /// Its place in Z-order among the tiles of its zoom.
+    pub(crate) fn key(self) -> u64 {
+        zorder::code(self.x, self.y)
     }
 
-    /// A box of degrees around the tile, a little larger.
-    fn degrees(self) -> Extent {
-        let side = 1u64 << (32 - u32::from(self.zoom));
-        let (x, y) = (u64::from(self.x) * side, u64::from(self.y) * side);
-        let (west, north) = Mercator::degrees_at(x, y);
-        let (east, south) = Mercator::degrees_at(x + side, y + side);
-        let slack = 1e-6;
-        // Beyond the Mercator square points lie on its border: the outermost rows reach the poles.
-        let north = if self.y == 0 { 90.0 } else { north + slack };
-        let south = if (self.y + 1) >> self.zoom > 0 {
-            -90.0
-        } else {
-            south - slack
-        };
-        let vertex = |lon: f64, lat: f64| {
-            Vertex::from_degrees(lon.clamp(-180.0, 180.0), lat.clamp(-90.0, 90.0))
-                .expect("clamped to the globe")
-        };
-        Extent {
-            min: vertex(west - slack, south),
-            max: vertex(east + slack, north),
-        }
+    /// The square of the tile and so many units around it.
+    fn square(self, margin: u32) -> MercatorBox {
+        MercatorBox::cell(u32::from(self.zoom), [self.x, self.y]).widened(margin << self.shift())
+    }
+
+    /// A box of degrees around the tile and so many units around it, a little larger.
+    pub(crate) fn degrees(self, margin: u32) -> Extent {
+        self.square(margin).degrees()
     }
 }
 
@@ -244,7 +220,7 @@ impl Tile {
     /// A tile of these bytes; none of no bytes.
     pub(crate) fn of(bytes: Vec<u8>, n_dropped: usize, n_hidden: usize) -> Option<Self> {
         (!bytes.is_empty()).then(|| Self {
-            etag: format!("\"{:016x}\"", fnv1a(&bytes)),
+            etag: format!("\"{:016x}\"", ETAG_HASH.hash_one(&bytes)),
             bytes,
             n_dropped,
             n_hidden,
@@ -291,19 +267,19 @@ pub(crate) fn upright(mut ring: Vec<TilePoint>) -> Vec<TilePoint> {
 fn draw_points(
     writer: &mut LayerWriter,
     prepared: &PreparedLayer,
-    points: &PointIndex,
+    points: &Points,
     (at, look): (TileAddress, &Look<'_>),
     room: usize,
     thin: bool,
 ) -> (usize, usize) {
-    let mut found: Vec<(u32, TilePoint)> = points
-        .within(at.degrees())
-        .filter(|(_, item)| {
-            let item = &prepared.items[*item as usize];
-            item.min_zoom <= at.zoom && item.valid_at(look.at)
-        })
-        .filter_map(|(v, item)| Some((item, at.unit_of(Mercator::of(v))?)))
-        .collect();
+    let mut found: Vec<(u32, TilePoint)> = Vec::new();
+    points.bbox(at.degrees(0), |point| {
+        let item = &prepared.items[point.item as usize];
+        if item.min_zoom <= at.zoom && item.valid_at(look.at) {
+            let unit = at.unit_of(Mercator::of(point.at));
+            found.extend(unit.map(|unit| (point.item, unit)));
+        }
+    });
     found.sort_unstable();
     let crowd_bits = if thin && at.zoom < NO_CROWD_ZOOM {
         CROWD_BITS
@@ -335,11 +311,4 @@ fn draw_points(
         n_dropped += usize::from(!writer.add(Drawing::Point(point), properties, room));
     }
     (n_dropped, n_hidden)
-}
-
-/// FNV-1a, 64 bits: enough to tell a tile's versions apart.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }

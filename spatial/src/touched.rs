@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::morton::MercatorBox;
+use crate::mercator::MercatorBox;
 
 /// Tiles of higher zooms change with the tile of this zoom that holds them.
 const FINEST_ZOOM: u32 = 14;
@@ -67,7 +67,7 @@ impl Touched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coordinates::Mercator;
+    use crate::mercator::Mercator;
 
     #[test]
     fn a_change_touches_the_tiles_it_lies_in_and_no_others() {

@@ -85,6 +85,113 @@ fn every_component_is_counted_at_every_zoom_and_tiles_keep_to_their_size() {
     );
 }
 
+/// Counts by cell of a cluster, of each tile.
+fn counts(view: &CityView, zoom: u8, look: &Look<'_>) -> std::collections::BTreeMap<[i64; 4], usize> {
+    let mut counts = std::collections::BTreeMap::new();
+    for (x, y) in tiles_over(WINDOW, zoom) {
+        let tile = view
+            .tile(Layer::Components, [u32::from(zoom), x, y], look)
+            .unwrap();
+        let Some(tile) = tile else { continue };
+        let features = &decode(&tile.bytes)["components"];
+        assert_eq!(
+            features.iter().map(count).sum::<usize>(),
+            features.len() + tile.n_hidden
+        );
+        for feature in features {
+            let [px, py] = feature.paths[0][0].map(|v| v >> 6);
+            let known = counts.insert([x.into(), y.into(), px, py], count(feature));
+            assert_eq!(known, None, "two clusters in one cell");
+        }
+    }
+    counts
+}
+
+#[test]
+fn clusters_count_what_changed_and_what_is_valid_as_a_new_map_does() {
+    let mut chance = Chance(21);
+    let mut map = CityMap::new();
+    let now = "2026-11-26T00:00:00Z";
+    let mut all = std::collections::BTreeMap::new();
+    let random = |code: &str, chance: &mut Chance| {
+        let mut entity = serde_json::to_value(component(code, chance.place())).unwrap();
+        match (chance.part() * 8.0) as u32 {
+            0 => {
+                entity["valid_from"] = json!(if chance.part() < 0.5 {
+                    "2020-01-01T00:00:00Z"
+                } else {
+                    "2030-01-01T00:00:00Z"
+                })
+            }
+            1 => {
+                entity["valid_to"] = json!(if chance.part() < 0.5 {
+                    "2025-01-01T00:00:00Z"
+                } else {
+                    now
+                })
+            }
+            2 => {
+                entity["geometry"] = json!({"type": "MultiPoint", "coordinates": [chance.place(), chance.place(), chance.place()]})
+            }
+            _ => {}
+        }
+        serde_json::from_value::<Entity>(entity).unwrap()
+    };
+    for i in 0..4000 {
+        let code = format!("c{i}");
+        let entity = random(&code, &mut chance);
+        map.put_entity(&entity).unwrap();
+        all.insert(code, entity);
+    }
+    // The index is made of this; what follows is looked at one by one.
+    tiles(&map.view(), Layer::Components, 12, &Look::default());
+    for i in 0..900 {
+        let code = format!("c{}", (chance.part() * 4400.0) as u32);
+        if i % 3 == 0 && all.remove(&code).is_some() {
+            assert!(map.remove_entity(&onemap_model::EntityKind::Component, &code));
+            continue;
+        }
+        let entity = random(&code, &mut chance);
+        map.put_entity(&entity).unwrap();
+        all.insert(code, entity);
+    }
+    let mut anew = CityMap::new();
+    for entity in all.values() {
+        anew.put_entity(entity).unwrap();
+    }
+    let at = Some(Timestamp::parse(now).unwrap());
+    let (changed, anew) = (map.view(), anew.view());
+    // Each is drawn with its own code, class and stratum, whether the index knew it or not.
+    let mut codes = std::collections::BTreeSet::new();
+    for tile in tiles(&changed, Layer::Components, 14, &Look::default()) {
+        for feature in &decode(&tile.bytes)["components"] {
+            assert!(feature.properties["class"] == "路灯" && feature.properties["stratum"] == "above");
+            codes.insert(feature.properties["code"].clone());
+        }
+    }
+    assert_eq!(codes, all.keys().cloned().collect());
+    for zoom in [6, 8, 10, 11, 12] {
+        let mut n = Vec::new();
+        for look in [
+            Look::default(),
+            Look {
+                at,
+                ..Look::default()
+            },
+        ] {
+            let found = counts(&changed, zoom, &look);
+            assert_eq!(found, counts(&anew, zoom, &look), "zoom {zoom}");
+            n.push(found.values().sum::<usize>());
+        }
+        assert!(n[1] < n[0] && n[1] > 3000, "{n:?}");
+        let points = all.values().map(|entity| match entity.geometry["type"].as_str() {
+            Some("MultiPoint") => 3,
+            _ => 1,
+        });
+        assert_eq!(n[0], points.sum::<usize>(), "zoom {zoom}");
+    }
+}
+
 #[test]
 fn what_is_wrong_is_seen_through_every_cluster() {
     let mut map = CityMap::new();

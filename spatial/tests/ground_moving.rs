@@ -111,6 +111,39 @@ proptest! {
             prop_assert_eq!(stays, now.into_iter().collect::<Vec<_>>());
         }
     }
+
+    #[test]
+    fn many_sightings_at_once_tell_what_they_tell_one_by_one(seed in any::<u64>(), n in 1u32..40) {
+        let mut scene = Scene::new(seed);
+        let (mut together, mut single) = (Fences::new(Motion::default()), Fences::new(Motion::default()));
+        for number in 0..n {
+            let fence = Fence {
+                polygons: vec![scene.polygon()],
+                groups: u64::from(1 + scene.below(3)),
+                hysteresis_m: f64::from(scene.below(2)) * 20.0,
+                dwell_ms: (scene.below(2) == 0).then_some(5_000),
+            };
+            together.put(number, fence.clone());
+            single.put(number, fence);
+        }
+        let mut at_ms = 0;
+        let seen: Vec<Sighting> = (0..400)
+            .map(|_| {
+                // Late ones and impossible ways are among them.
+                at_ms += i64::from(scene.below(2_000)) - 200;
+                Sighting { object: scene.below(5), groups: u64::from(scene.below(4)), at_ms, at: scene.vertex() }
+            })
+            .collect();
+        let (mut got, mut want) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+        for batch in seen.chunks(150) {
+            together.observe_all(batch, &mut got.0, |one, taken| got.1.push((*one, taken)));
+        }
+        for one in &seen {
+            let taken = single.observe(*one, &mut want.0);
+            want.1.push((*one, taken));
+        }
+        prop_assert_eq!(got, want);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use onemap_store::register::import::import_devices_csv;
+use onemap_store::register::import::{Encoding, import_devices_csv};
 use serde_json::{Value, json};
 
 use super::{Door, progress, read};
@@ -22,6 +22,9 @@ pub(crate) struct ImportArgs {
     /// CSV whose first line names its columns: id, name, name_en, kind, profile, lon, lat, crs, division,
     /// gateway, cadence_s, department, setting, is_gateway, adopts, token.
     file: PathBuf,
+    /// What the file is written in: utf-8, gb18030 (gbk, gb2312). It is declared, never guessed.
+    #[arg(long, default_value = "utf-8")]
+    encoding: Encoding,
     /// Check every line, record nothing.
     #[arg(long)]
     dry_run: bool,
@@ -51,7 +54,7 @@ pub(crate) struct MaintainArgs {
 
 impl Door {
     pub(crate) fn import_devices(&self, args: &ImportArgs, json: bool) -> Result<ExitCode> {
-        let text = read(&args.file)?;
+        let text = read(&args.file, args.encoding)?;
         if !json && !args.dry_run && args.tokens.is_none() {
             bail!(
                 "tokens of new devices are shown once: say where they go with --tokens FILE, or use --json"

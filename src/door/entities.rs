@@ -15,9 +15,10 @@ use super::{Door, answer};
 /// `onemap import entities`
 #[derive(Args)]
 pub(crate) struct EntitiesArgs {
-    /// GeoJSON (.geojson, .json), one feature a line (.geojsonl, .ndjson), CSV or GeoPackage (.gpkg), perhaps with .gz.
+    /// GeoJSON (.geojson, .json), one feature a line (.geojsonl, .ndjson), CSV, GeoPackage (.gpkg) or FlatGeobuf
+    /// (.fgb), perhaps with .gz.
     file: PathBuf,
-    /// What it is, where the file's name does not say it: geojson, geojsonseq, csv, gpkg.
+    /// What it is, where the file's name does not say it: geojson, geojsonseq, csv, gpkg, flatgeobuf.
     #[arg(long)]
     format: Option<String>,
     /// Kind of entities that state none: division, place, road, water, component, person, …
@@ -27,6 +28,9 @@ pub(crate) struct EntitiesArgs {
     /// states its own needs none, and one that states another is refused.
     #[arg(long)]
     crs: Option<String>,
+    /// What a file of text is written in: utf-8, gb18030 (gbk, gb2312). It is declared, never guessed.
+    #[arg(long)]
+    encoding: Option<String>,
     /// Where they come from, kept with each entity.
     #[arg(long)]
     source: Option<String>,
@@ -55,13 +59,22 @@ impl Door {
             .send(file);
         let response = match response {
             Ok(response) if response.status().is_success() => response,
+            Err(error) => {
+                let said = "the server went away while the file was on its way to it: nothing was imported. Start it \
+                            (`onemap serve`) and run the same command again";
+                return Err(error).context(said);
+            }
             other => return answer(&path, other).map(|_| ExitCode::FAILURE),
         };
         let is_terminal = std::io::stderr().is_terminal();
         let mut last = Value::Null;
         for line in BufReader::new(response.into_body().into_reader()).lines() {
-            let line = line.context("the answer was cut short")?;
-            last = serde_json::from_str(&line).context("the answer is not JSON")?;
+            let read = line.map_err(anyhow::Error::from);
+            let read = read.and_then(|line| Ok(serde_json::from_str::<Value>(&line)?));
+            last = match read {
+                Ok(read) => read,
+                Err(error) => return Err(error).context(cut_short(&last)),
+            };
             if is_terminal {
                 eprint!("\r{} imported, {} refused", last["imported"], last["refused"]);
             }
@@ -70,7 +83,11 @@ impl Door {
             eprintln!();
         }
         if let Some(error) = last["error"].as_str() {
-            bail!("the server stopped the import: {error}");
+            bail!("the server stopped the import: {error}; {AGAIN}");
+        }
+        // The last line says what was replaced, too.
+        if last["replaced"].is_null() {
+            bail!("{}", cut_short(&last));
         }
         self.tell(args, &last, json)
     }
@@ -88,6 +105,7 @@ impl Door {
             ("format", &args.format),
             ("kind", &args.kind),
             ("crs", &args.crs),
+            ("encoding", &args.encoding),
             ("source", &args.source),
             ("division", &division),
             ("layer", &args.layer),
@@ -149,6 +167,21 @@ impl Door {
             _ => ExitCode::FAILURE,
         })
     }
+}
+
+/// What holds of an import that did not come to its end.
+const AGAIN: &str = "what was taken is kept; run the same command again when the server runs: entities of the same kind \
+                     and code are replaced, none is there twice";
+
+/// What is said when the server went away in the middle; `last` is what it said last.
+fn cut_short(last: &Value) -> String {
+    let count = |key: &str| last[key].as_u64().unwrap_or(0);
+    format!(
+        "the server went away in the middle of the import, after it had told of {} imported and {} refused, and may have \
+         taken some more; {AGAIN}",
+        count("imported"),
+        count("refused")
+    )
 }
 
 /// A value of a query, everything but letters, digits and `-_.~` as percent signs (RFC 3986, 2.1).

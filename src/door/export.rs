@@ -1,4 +1,4 @@
-//! `onemap export`: readings of the server as a file.
+//! `onemap export`: readings or entities of the server as a file.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Read as _, Write};
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Door;
@@ -26,9 +26,93 @@ enum Format {
     Parquet,
 }
 
+/// What entities are written in.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Layout {
+    Geojson,
+    Geojsonseq,
+    Csv,
+    Flatgeobuf,
+    Gpkg,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Entities in place of readings, as `onemap import entities` takes them back
+    Entities(EntitiesOut),
+}
+
+/// `onemap export entities`
+#[derive(Args)]
+struct EntitiesOut {
+    /// gpkg has one layer a kind, flatgeobuf and gpkg have spatial indexes.
+    #[arg(long, value_enum, default_value = "geojson")]
+    format: Layout,
+    /// The file; standard output when left out.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Only these kinds, with commas: division, place, road, water, component, …
+    #[arg(long)]
+    kind: Option<String>,
+    /// Only this class.
+    #[arg(long)]
+    class: Option<String>,
+    /// Only what lies in this division.
+    #[arg(long)]
+    division: Option<String>,
+    /// Only what meets this box: west,south,east,north in degrees.
+    #[arg(long, allow_hyphen_values = true)]
+    bbox: Option<String>,
+    /// The coordinates of the file: WGS84, CGCS2000, EPSG:4543, … CSV and GeoJSON sequences cannot state another than
+    /// WGS84: say the same with the import.
+    #[arg(long)]
+    crs: Option<String>,
+}
+
+/// A file that is asked of the server.
+struct Wanted<'a> {
+    path: String,
+    out: Option<&'a Path>,
+    is_text: bool,
+    /// Of readings, which can be without damaged rows; entities are whole or cut.
+    readings: Option<Format>,
+}
+
+impl EntitiesOut {
+    fn wanted(&self) -> Wanted<'_> {
+        let format = self.format.to_possible_value();
+        let format = format.as_ref().map_or("geojson", |value| value.get_name());
+        let pairs = [
+            ("kind", &self.kind),
+            ("class", &self.class),
+            ("division", &self.division),
+            ("bbox", &self.bbox),
+            ("crs", &self.crs),
+        ];
+        Wanted {
+            path: with_pairs(format!("/api/v1/entities/export?format={format}"), &pairs),
+            out: self.out.as_deref(),
+            is_text: !matches!(self.format, Layout::Flatgeobuf | Layout::Gpkg),
+            readings: None,
+        }
+    }
+}
+
+fn with_pairs(mut path: String, pairs: &[(&str, &Option<String>)]) -> String {
+    for (name, value) in pairs {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", escaped(value)));
+        }
+    }
+    path
+}
+
 /// `onemap export`
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct ExportArgs {
+    #[command(subcommand)]
+    what: Option<What>,
     /// csv is what `onemap import readings` takes, lineprotocol what /api/v2/write takes.
     #[arg(long, value_enum, default_value = "csv")]
     format: Format,
@@ -62,11 +146,14 @@ pub(crate) struct ExportArgs {
 }
 
 impl ExportArgs {
-    fn path(&self) -> String {
+    fn wanted(&self) -> Wanted<'_> {
+        if let Some(What::Entities(entities)) = &self.what {
+            return entities.wanted();
+        }
         let format = self.format.to_possible_value();
         let format = format.as_ref().map_or("csv", |value| value.get_name());
-        let mut path = format!("/api/v1/export?format={format}&revisions={}", self.revisions);
-        for (name, value) in [
+        let path = format!("/api/v1/export?format={format}&revisions={}", self.revisions);
+        let pairs = [
             ("device", &self.device),
             ("quantity", &self.quantity),
             ("division", &self.division),
@@ -74,28 +161,30 @@ impl ExportArgs {
             ("from", &self.from),
             ("to", &self.to),
             ("quality", &self.quality),
-        ] {
-            if let Some(value) = value {
-                path.push_str(&format!("&{name}={}", escaped(value)));
-            }
+        ];
+        Wanted {
+            path: with_pairs(path, &pairs),
+            out: self.out.as_deref(),
+            is_text: self.format != Format::Parquet,
+            readings: Some(self.format),
         }
-        path
     }
 }
 
 impl Door {
     /// Fetches the export into its file, which is there whole or not at all.
     pub(crate) fn export(&self, args: &ExportArgs, json: bool) -> Result<ExitCode> {
-        let Some(file) = &args.out else {
-            if args.format == Format::Parquet && io::stdout().is_terminal() {
-                bail!("Parquet is no text: say where it goes with --out FILE");
+        let wanted = args.wanted();
+        let Some(file) = wanted.out else {
+            if !wanted.is_text && io::stdout().is_terminal() {
+                bail!("this format is no text: say where it goes with --out FILE");
             }
             let mut out = BufWriter::new(io::stdout().lock());
-            let fetched = self.fetch(&args.path(), &mut out)?;
-            return Ok(fetched.code(args.format));
+            let fetched = self.fetch(&wanted.path, &mut out)?;
+            return Ok(fetched.code(wanted.readings));
         };
         let part = part_of(file);
-        let written = self.fetch_into(&args.path(), &part).and_then(|fetched| {
+        let written = self.fetch_into(&wanted.path, &part).and_then(|fetched| {
             std::fs::rename(&part, file)
                 .with_context(|| format!("{} cannot take its place", part.display()))?;
             Ok(fetched)
@@ -107,7 +196,7 @@ impl Door {
         let fetched = written?;
         let n = fetched.bytes;
         if json {
-            let is_whole = fetched.damage(args.format).is_none();
+            let is_whole = fetched.damage(wanted.readings).is_none();
             crate::say!(
                 "{}",
                 json!({"file": file.display().to_string(), "bytes": n, "whole": is_whole})
@@ -115,7 +204,7 @@ impl Door {
         } else {
             crate::say!("{n} bytes in {}", file.display());
         }
-        Ok(fetched.code(args.format))
+        Ok(fetched.code(wanted.readings))
     }
 
     /// Fetches into a file that is made for it.
@@ -179,10 +268,10 @@ struct Fetched {
 
 impl Fetched {
     /// What the export says at its end of damaged rows that it is without.
-    fn damage(&self, format: Format) -> Option<String> {
+    fn damage(&self, readings: Option<Format>) -> Option<String> {
         let tail = String::from_utf8_lossy(&self.tail);
         let last = tail.trim_end().lines().next_back().unwrap_or_default();
-        match format {
+        match readings? {
             Format::Csv | Format::Lineprotocol => last.strip_prefix("# damaged: ").map(str::to_owned),
             Format::Ndjson => {
                 let last: Value = serde_json::from_str(last).ok()?;
@@ -197,8 +286,8 @@ impl Fetched {
     }
 
     /// Success, or a code of its own and a word about it.
-    fn code(&self, format: Format) -> ExitCode {
-        let Some(said) = self.damage(format) else {
+    fn code(&self, readings: Option<Format>) -> ExitCode {
+        let Some(said) = self.damage(readings) else {
             return ExitCode::SUCCESS;
         };
         eprintln!(

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use onemap_store::register::import::import_hydrology_csv;
+use onemap_store::register::import::{Encoding, import_hydrology_csv};
 use serde_json::{Value, json};
 
 use super::devices::{Piece, records};
@@ -21,6 +21,9 @@ pub(crate) struct HydrologyArgs {
     /// CSV whose first line names its columns: device, kind (datum, curve, ice or stages), ch, from, to, datum, zero_m,
     /// level_m, flow_m3_s, warning, guaranteed, highest, highest_at, source, verified. Each point of a curve is a line.
     file: PathBuf,
+    /// What the file is written in: utf-8, gb18030 (gbk, gb2312). It is declared, never guessed.
+    #[arg(long, default_value = "utf-8")]
+    encoding: Encoding,
     /// Check every line, record nothing.
     #[arg(long)]
     dry_run: bool,
@@ -28,7 +31,7 @@ pub(crate) struct HydrologyArgs {
 
 impl Door {
     pub(crate) fn import_hydrology(&self, args: &HydrologyArgs, json: bool) -> Result<ExitCode> {
-        let text = read(&args.file)?;
+        let text = read(&args.file, args.encoding)?;
         // What is wrong with a line by itself is said before anything is sent.
         let file = import_hydrology_csv(&text);
         let mut errors: Vec<Value> = file

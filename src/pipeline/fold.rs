@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use onemap_dashboards::views::{
     BY_THE_LISTENER, ImportCounts, ImportOutcome, LoadedRules, RefusedRow, Seen, Views,
 };
-use onemap_ingest::admit::{Admitted, AgeLimits, Arrival, Lane, admit, cadence_s};
+use onemap_ingest::admit::{Admitted, AgeLimits, Arrival, Lane, admit, cadence_s, silent_after_s};
 use onemap_model::record::{self, Register, Stamped};
 use onemap_model::{
     Device, DeviceId, DeviceState, DivisionCode, EntityKind, Frame, Observation, ProfileId, Quality, Reading,
@@ -300,6 +300,12 @@ impl Fold<'_> {
                 .or_default()
                 .extend_from_slice(&message.seqs);
         }
+        if !message.unread.is_empty() && self.turn == Turn::First {
+            let mut counts = self.views.unread.lock().expect(POISON);
+            for what in &message.unread {
+                *counts.entry((frame.source.name(), what)).or_default() += 1;
+            }
+        }
         let profile = said.profile.and_then(|id| self.profiles.get(id));
         let arrival = Arrival {
             device,
@@ -406,6 +412,7 @@ impl Fold<'_> {
             entry.received_at = entry.received_at.max(frame.received_at);
             entry.measured_at = entry.measured_at.max(newest);
         }
+        self.sightings(device, division.as_ref(), &readings, &outcomes);
         let flows = self.flows(device, &readings, &outcomes);
         let seen = readings
             .into_iter()
@@ -475,6 +482,7 @@ impl Fold<'_> {
     fn tick(&mut self, position: u64) -> Result<()> {
         self.expire(position);
         self.life(position);
+        self.turn_fences();
         self.derive(position)?;
         self.flows_again(position)?;
         let transitions = self.engine.tick(*self.now, position);
@@ -582,6 +590,9 @@ impl Fold<'_> {
                     register.city.put_device(device);
                     self.maintenances.note(device, *self.now);
                     moved.insert(device.id.clone());
+                    if device.is_gateway {
+                        moved.extend(register.view.children(device.id.as_str()));
+                    }
                 }
                 Register::Adopted { device } if altered => {
                     register.city.put_device(device);
@@ -592,6 +603,9 @@ impl Fold<'_> {
                     let of_it = register.view.devices.values();
                     let of_it = of_it.filter(|device| device.profile.as_ref() == Some(id));
                     moved.extend(of_it.map(|device| device.id.clone()));
+                    let children = |id: &DeviceId| register.view.children(id.as_str());
+                    let of_it: Vec<_> = moved.iter().flat_map(children).collect();
+                    moved.extend(of_it);
                 }
                 Register::Entity { entity } => {
                     self.views.places.changed(&entity.kind);
@@ -638,6 +652,7 @@ impl Fold<'_> {
             }
             _ => self.tokens(position, change),
         }
+        self.moves(&change.what);
         let mut moved: Vec<_> = moved.into_iter().collect();
         moved.sort();
         for id in moved {
@@ -666,9 +681,19 @@ impl Fold<'_> {
             None => register.divisions.remove(id),
         };
         let profile = device.profile.as_ref().and_then(|id| self.profiles.get(id));
+        let gateway = device
+            .gateway
+            .as_ref()
+            .and_then(|id| register.view.devices.get(id));
+        let of_gateway = gateway.and_then(|gateway| self.profiles.get(gateway.profile.as_ref()?));
+        let silent_after_s = silent_after_s(&device, profile, of_gateway);
         let mut device = Device::clone(&as_of(&device, *self.now));
         device.cadence_s = cadence_s(&device, profile);
         register.cadences.insert(device.id.clone(), device.cadence_s);
+        match silent_after_s {
+            0 => register.silent_after.remove(&device.id),
+            limit => register.silent_after.insert(device.id.clone(), limit),
+        };
         drop(register);
         self.views
             .gaps
@@ -676,6 +701,7 @@ impl Fold<'_> {
         let transitions = self
             .engine
             .set_device(*self.now, position, &device, division.as_ref());
+        self.engine.set_silent_after(&device.id, silent_after_s);
         self.judged(transitions);
     }
 

@@ -20,6 +20,7 @@ mod known;
 mod law;
 mod lifecycle;
 mod lines;
+mod moves;
 mod open;
 mod patience;
 mod pushed;
@@ -58,6 +59,7 @@ use fold::{Fold, Pending, Taken, Turn, fold, load_source};
 pub(crate) use fold::{locate, parse_profile};
 use known::KnownDevices;
 use lifecycle::Maintenances;
+pub(crate) use moves::restore as restore_moving;
 pub(crate) use open::Open;
 use patience::patiently;
 pub(crate) use room::Room;
@@ -68,6 +70,8 @@ pub(crate) const WATCH: &str = "admission";
 pub(crate) const OPEN: &str = "open_hours";
 /// Name of the stations whose flows are to be made again, in the checkpoint.
 pub(crate) const FLOWS: &str = "flows_again";
+/// Name of what is known of moving devices, in the checkpoint.
+pub(crate) const MOVING: &str = "moving";
 /// Records folded before the ledger is written and views are told.
 const N_BATCH: usize = 4096;
 /// Payload bytes of refused and judged frames that one batch holds.
@@ -392,6 +396,9 @@ impl Pipeline {
         for command in commands {
             let _ = views.notices.send(Notice::Command(command));
         }
+        for event in std::mem::take(&mut pending.ledger.fence_events) {
+            let _ = views.notices.send(Notice::Fence(Arc::new(event)));
+        }
         if pending.register_changed {
             let _ = views.notices.send(Notice::Register);
         }
@@ -484,6 +491,11 @@ impl Pipeline {
             (OPEN, &open),
             (FLOWS, &flows),
         ];
+        let moving = {
+            let moving = self.views.moving.read().expect(POISON);
+            moving.is_changed().then(|| moving.encode())
+        };
+        extras.extend(moving.iter().map(|bytes| (MOVING, bytes.as_slice())));
         extras.extend(commands.iter().map(|bytes| ("commands", bytes.as_slice())));
         extras.extend(gaps.iter().map(|(name, blob)| (name.as_str(), blob.as_slice())));
         let refused = refused::encode(&self.views.refused);
@@ -499,6 +511,9 @@ impl Pipeline {
             own.mend()?;
             Ok(own.views.history.checkpoint(own.position, &extras)?)
         })?;
+        if moving.is_some() {
+            self.views.moving.write().expect(POISON).note_kept();
+        }
         self.persist("register.gpkg is written", |own| {
             Ok(own.register.commit(own.position)?)
         })?;
@@ -511,6 +526,7 @@ impl Pipeline {
                 info!(
                     evidence = gone.n_evidence,
                     quarantine = gone.n_quarantine,
+                    fence_events = gone.n_fence_events,
                     "rows past their retention are gone"
                 );
             }
@@ -559,6 +575,11 @@ impl Pipeline {
                 .ledger
                 .transitions_digest()
                 .context("the ledger cannot be read")?),
+            fence_events: hex(self
+                .views
+                .ledger
+                .fence_events_digest()
+                .context("the ledger cannot be read")?),
         })
     }
 }
@@ -573,6 +594,8 @@ pub(crate) struct Digest {
     /// Of the history what was measured, however it came: equal after an export and its import.
     pub(crate) values: String,
     pub(crate) transitions: String,
+    /// Of what moving devices did at fences.
+    pub(crate) fence_events: String,
 }
 
 fn is_empty(batch: &LedgerBatch) -> bool {
@@ -584,6 +607,7 @@ fn is_empty(batch: &LedgerBatch) -> bool {
         && batch.register.is_empty()
         && batch.attributes.is_empty()
         && batch.settled.is_empty()
+        && batch.fence_events.is_empty()
 }
 
 /// The board of an empty journal.

@@ -15,7 +15,8 @@ use onemap_model::{Command, Device, DeviceId, DeviceState, Frame, Refusal, Sourc
 use onemap_store::ledger::TokenHash;
 use onemap_wire::decode::hj212_refusal;
 use onemap_wire::hj212::{
-    Answered, DecodeError, ExeRtn, Framer, Piece, QnRtn, Segment, Sender, method_of, readings, segment_of,
+    Answered, DecodeError, ExeRtn, Framer, Piece, QnRtn, Segment, Sender, is_measured, method_of, readings,
+    segment_of,
 };
 use onemap_wire::message::Refused;
 use onemap_wire::{Message, gbt26875, sl651};
@@ -68,6 +69,17 @@ fn said<'a>(params: &'a Value, device: &DeviceId, body: &sl651::Body) -> Cow<'a,
     let is_it = password_hash(Source::Sl651, device, &params) == Some(hash);
     params["password"] = format!("{:04X}", if is_it { told } else { !told }).into();
     Cow::Owned(params)
+}
+
+const POISON: &str = "no holder of this lock panics";
+
+/// What a frame says of one device: of its sender, or of a child of it.
+struct Part {
+    /// Its id, as the frame names it.
+    name: String,
+    /// What kind of device it is, when the frame tells.
+    kind: Option<&'static str>,
+    message: Message,
 }
 
 /// What the command of a request number is about.
@@ -128,7 +140,9 @@ impl Fold<'_> {
             }
         };
         match asked {
-            Some(asked) if message.samples.is_empty() => {
+            Some(asked) if message.samples.is_empty() || !is_measured(segment.cn()) => {
+                // It was asked for, and stands in the command's result.
+                message.unread.clear();
                 let part = json!({"cn": segment.cn(), "cp": segment.cp});
                 self.views.commands.work().book.collect(asked.id, part);
             }
@@ -185,12 +199,16 @@ impl Fold<'_> {
         };
         if device.state != DeviceState::Retired {
             self.heard(&device.id, frame.received_at);
+            let transitions = self.engine.heard(*self.now, position, &device.id);
+            self.judged(transitions);
         }
         self.gbt26875_answer(position, frame, device, &read, &application);
         let objects = gbt26875::readings(&read, &application, gbt26875::Clock::Either, frame.received_at);
-        let parts = objects
-            .into_iter()
-            .map(|object| (object.device(), object.message));
+        let parts = objects.into_iter().map(|object| Part {
+            name: object.device(),
+            kind: object.kind(),
+            message: object.message,
+        });
         self.parts_of(position, frame, device, parts.collect())
     }
 
@@ -299,9 +317,11 @@ impl Fold<'_> {
                 return Ok(());
             }
         };
-        let parts = parts
-            .into_iter()
-            .map(|part| (part.station.to_string(), part.message));
+        let parts = parts.into_iter().map(|part| Part {
+            name: part.station.to_string(),
+            kind: None,
+            message: part.message,
+        });
         self.parts_of(position, frame, device, parts.collect())
     }
 
@@ -400,17 +420,18 @@ impl Fold<'_> {
         position: u64,
         frame: &Frame<'_>,
         device: &Device,
-        parts: Vec<(String, Message)>,
+        parts: Vec<Part>,
     ) -> Result<()> {
         let mut ordinal = 0;
-        for (name, message) in parts {
-            let speaker = match name == device.id.as_str() {
+        for Part { name, kind, message } in parts {
+            let name = self.as_registered(device, name);
+            let speaker = match name.eq_ignore_ascii_case(device.id.as_str()) {
                 true => Ok(Arc::new(device.clone())),
                 false if !device.is_gateway => {
                     let detail = format!("{} speaks of `{name}` and is no gateway (is_gateway)", device.id);
                     Err(Refused::new(Refusal::NotAGateway, detail))
                 }
-                false => self.child(position, frame.received_at, device, &name, None),
+                false => self.child(position, frame.received_at, device, &name, kind),
             };
             let speaker = match speaker {
                 Ok(speaker) => speaker,
@@ -430,6 +451,18 @@ impl Fold<'_> {
             ordinal = self.said(position, &said, message)?;
         }
         Ok(())
+    }
+
+    /// The name of a device's child as it is registered: the digits of an address may stand in either case.
+    fn as_registered(&self, device: &Device, name: String) -> String {
+        let register = self.views.register.read().expect(POISON);
+        let is_there = |name: &str| register.view.child(device.id.as_str(), name).is_some();
+        if is_there(&name) {
+            return name;
+        }
+        let others = [name.to_ascii_uppercase(), name.to_ascii_lowercase()];
+        let found = others.into_iter().find(|other| is_there(other));
+        found.unwrap_or(name)
     }
 
     /// The command that a request number is of.

@@ -86,6 +86,8 @@ pub enum FileError {
 pub(crate) struct Kind {
     pub(crate) application_id: i64,
     pub(crate) user_version: i64,
+    /// Versions of before that whoever opens the file brings up to this one.
+    pub(crate) earlier_versions: &'static [i64],
     /// Makes the tables of an empty file.
     pub(crate) schema: fn() -> String,
 }
@@ -118,7 +120,9 @@ pub(crate) fn open(path: &Path, kind: &Kind) -> Result<Connection, FileError> {
             .map_err(named("create the tables of"))?;
     }
     let user_version = pragma(&connection, "user_version").map_err(named("read"))?;
-    check_format(path, user_version, kind.user_version)?;
+    if !kind.earlier_versions.contains(&user_version) {
+        check_format(path, user_version, kind.user_version)?;
+    }
     // After the tables: programs that look at the file's first bytes find its mark there, not in the log.
     connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))

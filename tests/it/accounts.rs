@@ -306,7 +306,7 @@ fn the_command_line_keeps_accounts() {
     );
     for (arguments, expected) in [
         (&["add", "root", "--role", "admin"][..], "no account has it"),
-        (&["add", "x y", "--role", "viewer"], "x y"),
+        (&["add", "x y", "--role", "viewer"], "letters, digits"),
         (&["passwd", "nobody"], "no account `nobody`"),
         (&["add", "ma", "--role", "viewer"], "there is an account `ma`"),
     ] {

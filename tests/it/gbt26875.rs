@@ -7,7 +7,7 @@ use onemap_wire::gbt26875::{
 use serde_json::{Value, json};
 
 use crate::framed::{Client, LIMIT, address, now, reasons, server};
-use crate::server::{Process, Server, binary, wait_for};
+use crate::server::{CONFIG, Process, Server, binary, wait_for};
 
 /// 889.
 const DEVICE: &str = "790300000000";
@@ -81,6 +81,143 @@ fn a_fire_is_durable_before_it_is_acknowledged_and_is_its_component_s() {
 }
 
 #[test]
+fn a_fire_of_any_part_is_a_critical_alert_by_the_rules_that_are_shipped() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("rules")).unwrap();
+    let rules = include_str!("../../config/rules/fire.yaml");
+    std::fs::write(folder.path().join("rules/fire.yaml"), rules).unwrap();
+    let config = format!("{CONFIG}[gbt26875]\nlisten = \"127.0.0.1:0\"\nframe_seconds = 1\n");
+    std::fs::write(folder.path().join("onemap.toml"), config).unwrap();
+    let server = Server::start_in(folder.path());
+    let more = json!({"profile": "gbt26875-device", "is_gateway": true, "adopts": true});
+    server.add_device(DEVICE, &more);
+    let mut device = connect(&server);
+    let time = Time::of(now(), Clock::Binary);
+    let system = System { kind: 1, address: 2 };
+    let component = |kind, address| Component {
+        system: SMOKE.system,
+        kind,
+        address,
+    };
+    let burns = |kind, address| Object::ComponentState {
+        component: component(kind, address),
+        state: 2,
+        text: Text::padded("").unwrap(),
+        time,
+    };
+    let said = [
+        (2, burns(0x28, [0x99, 0, 2, 0])),
+        (2, burns(23, [0x98, 0, 2, 0])),
+        (2, burns(0, [0x97, 0, 2, 0])),
+        (
+            1,
+            Object::SystemState {
+                system,
+                state: 2,
+                time,
+            },
+        ),
+        (
+            24,
+            Object::DeviceOperation {
+                flag: 1 << 2,
+                operator: 1,
+                time,
+            },
+        ),
+        (25, Object::DeviceVersion { main: 1, user: 0 }),
+    ];
+    for (sequence, (kind, object)) in (1..).zip(said) {
+        let frame = line(Clock::Binary).send(sequence, now(), kind, vec![object]);
+        device.send(&frame.unwrap().encode().unwrap());
+        assert_eq!(device.next().command, 3);
+    }
+    server.caught_up();
+    let alerts = server.get("/api/v1/alerts?limit=100");
+    let mut told: Vec<_> = alerts["items"].as_array().unwrap().iter().collect();
+    told.sort_by_key(|alert| alert["series"]["device"].as_str().unwrap().to_owned());
+    let told: Vec<_> = told
+        .iter()
+        .map(|alert| {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            let device = text(&alert["series"]["device"]);
+            let kind = text(&server.get(&format!("/api/v1/devices/{device}"))["kind"]);
+            (device, kind, text(&alert["rule"]), text(&alert["severity"]))
+        })
+        .collect();
+    let expected = [
+        ("", "air_station", "manual-alarm"),
+        (":1.1:97000200", "device", "fire-alarm"),
+        (":1.1:98000200", "call_point", "fire-alarm"),
+        (":1.1:99000200", "smoke_detector", "fire-alarm"),
+        (":1.2", "fire_system", "fire-alarm"),
+    ];
+    let expected = expected.map(|(part, kind, rule)| {
+        (
+            format!("{DEVICE}{part}"),
+            kind.to_owned(),
+            rule.to_owned(),
+            "critical".to_owned(),
+        )
+    });
+    assert_eq!(told, expected, "{alerts}");
+    // What gives no reading is counted by name.
+    let unread = server.metric("onemap_unread_total{protocol=\"gbt26875\",what=\"device_version\"}");
+    assert_eq!(unread, Some(1));
+}
+
+#[test]
+fn what_reports_changes_only_is_silent_by_the_limit_of_its_profile() {
+    let (_folder, server) = server("gbt26875", "");
+    let limit = |id: &str| server.get(&format!("/api/v1/devices/{id}"))["silence_limit_s"].clone();
+    let child = format!("{DEVICE}:1.1:0a000200");
+    let more = json!({"profile": "gbt26875-device", "is_gateway": true, "adopts": true});
+    server.add_device(DEVICE, &more);
+    let mut device = connect(&server);
+    device.send(&state(1, 1, Clock::Binary).encode().unwrap());
+    assert_eq!(device.next().command, 3);
+    server.caught_up();
+    assert_eq!((limit(DEVICE), limit(&child)), (json!(86_400), json!(86_400)));
+    // Another limit holds for both from then on: they are silent, and nothing of them is normal.
+    let profile = "version: 1\nname: {zh: 传输装置, en: Device}\nprotocol: gbt26875\nsilent_after: 2s\n";
+    let (status, answer) = server.request("PUT", "/api/v1/profiles/gbt26875-device", Some(profile));
+    assert_eq!(status, 200, "{answer}");
+    wait_for("silence", LIMIT, || {
+        let child = server.get(&format!("/api/v1/devices/{child}"));
+        let own = server.get(&format!("/api/v1/devices/{DEVICE}"));
+        let is_lost = child["status"] == "unknown" && child["lifecycle"] == "silent";
+        (is_lost && child["silence_limit_s"] == 2 && own["silence_limit_s"] == 2).then_some(())
+    });
+    // And over a restart.
+    let dir = server.dir.clone();
+    let mut server = server;
+    server.process.kill();
+    let server = Server::start_in(&dir);
+    let child = server.get(&format!("/api/v1/devices/{child}"));
+    assert_eq!(
+        (&child["silence_limit_s"], &child["status"]),
+        (&json!(2), &json!("unknown"))
+    );
+}
+
+#[test]
+fn addresses_are_found_in_either_case() {
+    let (_folder, server) = server("gbt26875", "");
+    let more = json!({"profile": "gbt26875-device", "is_gateway": true});
+    server.add_device("8A0300000000", &more);
+    let child = "8A0300000000:1.1:0A000200";
+    server.add_device(child, &json!({"gateway": "8A0300000000"}));
+    let mut device = connect(&server);
+    let mut frame = state(1, 2, Clock::Binary);
+    frame.source = "8a0300000000".parse().unwrap();
+    device.send(&frame.encode().unwrap());
+    assert_eq!(device.next().command, 3);
+    server.caught_up();
+    assert_eq!(server.latest(child, "fire_alarm").unwrap()["value"], 1.0);
+    assert_eq!(reasons(&server), [""; 0]);
+}
+
+#[test]
 fn what_is_wrong_is_refused_by_name() {
     let (_folder, server) = server("gbt26875", "");
     // Of another protocol first: it does not come in.
@@ -96,10 +233,15 @@ fn what_is_wrong_is_refused_by_name() {
     // No gateway: its components are not taken in its name.
     device.send(&state(2, 2, Clock::Binary).encode().unwrap());
     assert_eq!(device.next().command, 3);
-    // A wrong checksum gets nothing, data that do not agree with their count are refused by command 6.
+    // A wrong checksum and data that do not agree with their count are refused by command 6.
     let mut wrong = state(3, 2, Clock::Binary).encode().unwrap();
     let n = wrong.len();
     wrong[n - 3] ^= 1;
+    device.send(&wrong);
+    let answer = device.next();
+    assert_eq!((answer.sequence, answer.command), (3, 6));
+    // In the name of nobody that is known it gets nothing, also on this connection.
+    wrong[12] ^= 0x40;
     device.send(&wrong);
     let mut frame = state(4, 2, Clock::Binary);
     frame.data[1] = 9;
@@ -115,6 +257,7 @@ fn what_is_wrong_is_refused_by_name() {
     });
     let expected = [
         "broken_frame",
+        "crc_mismatch",
         "crc_mismatch",
         "not_a_gateway",
         "unknown_device",

@@ -43,9 +43,11 @@ fn city() -> Vec<Value> {
             "road",
             "R-2",
             "祁连路",
-            &line([101.75, 36.62], [101.80, 36.62]),
+            &line([101.76, 36.62], [101.80, 36.62]),
             &none,
         ),
+        entity("grid", "630104001001", "海晏网格", &square(101.70), &none),
+        entity("division", "630104001000", "西关大街街道", &square(101.70), &none),
         entity(
             "road",
             "R-3",
@@ -116,8 +118,16 @@ fn addresses_follow_the_register_and_come_back() {
     let held = ask(&server, "青海省西宁市城西区祁连路３１号");
     assert_eq!(
         (&held["level"], &held["division"], &held["ok"]),
-        (&json!("door"), &json!("630104"), &json!(true))
+        (&json!("door"), &json!("630104001000"), &json!(true))
     );
+    assert_eq!(
+        (&held["held"], &held["division_held"]),
+        (&json!(true), &json!(true))
+    );
+    for code in [&held["code"], &held["division"]] {
+        let known = server.get(&format!("/api/v1/entities/{}", code.as_str().unwrap()));
+        assert_eq!(&known["code"], code, "a code of an answer is one of the register");
+    }
     assert!(held["confidence"].as_f64().unwrap() >= 0.9, "{held}");
     assert!((held["position"]["lon"].as_f64().unwrap() - 101.731).abs() < 1e-6);
 
@@ -174,10 +184,21 @@ fn addresses_follow_the_register_and_come_back() {
     let here = server.get("/api/v1/reverse?lon=101.7310&lat=36.6201");
     assert_eq!(
         (&here["level"], &here["division"]),
-        (&json!("door"), &json!("630104")),
+        (&json!("door"), &json!("630104001000")),
         "{here}"
     );
-    assert_eq!(here["address"], "青海省西宁市城西区祁连路31号");
+    assert_eq!(here["address"], "青海省西宁市城西区西关大街街道祁连路31号");
+    assert_eq!(here["grid"], json!({"code": "630104001001", "name": "海晏网格"}));
+    let street = json!({"code": "630104001000", "name": "西关大街街道", "level": "town", "held": true});
+    assert_eq!((&here["street"], &here["community"]), (&street, &Value::Null));
+    assert_eq!(here["district"]["code"], "630104");
+    assert_eq!(here["divisions"][0]["held"], false, "the province is shipped");
+    assert_eq!(
+        (&here["door"]["side"], &here["road"]["side"]),
+        (&json!("北侧"), &json!("北侧"))
+    );
+    let nowhere = server.get("/api/v1/reverse?lon=101.60&lat=36.70");
+    assert_eq!(nowhere["grid"], Value::Null);
     let shifted = server.get("/api/v1/reverse?lon=101.7310&lat=36.6201&crs=GCJ02");
     assert_ne!(shifted["address"], here["address"]);
 
@@ -255,6 +276,13 @@ fn many_addresses_at_once_and_hostile_ones() {
     let path = format!("/api/v1/geocode?q={}", percent("城西区盐湖巷"));
     let (status, seen) = request(&server.http, token, "GET", &path, None);
     assert_eq!((status, &seen["level"]), (200, &json!("district")), "{seen}");
+    let here = "/api/v1/reverse?lon=101.7310&lat=36.6201";
+    let (_, seen) = request(&server.http, token, "GET", here, None);
+    assert_eq!(
+        (&seen["grid"], &seen["door"]),
+        (&Value::Null, &Value::Null),
+        "{seen}"
+    );
     let (status, _) = request(&server.http, "nobody", "GET", &path, None);
     assert_eq!(status, 401);
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the clients we did not write into target/peers (git-ignored): seven Python environments and one
+# Installs the clients we did not write into target/peers (git-ignored): nine Python environments and one
 # node_modules, exactly as pinned beside this file. What is there already and still matches its pins is left
 # alone, so a second run needs no network.
 set -euo pipefail
@@ -21,22 +21,24 @@ fi
 # A folder counts only with the sum of its pins in it, written last.
 holds() { [ "$(cat "$1/pins" 2>/dev/null)" = "$2" ]; }
 
-environment() { # name, requirements file
+environment() { # name, requirements file, perhaps --no-deps: what is pinned needs nothing that it names
     local folder=$into/$1 sum
     sum="$(sha256sum < "$here/$2") $("$python" --version)"
     holds "$folder" "$sum" && return
     rm -rf "$folder"
     "$python" -m venv "$folder"
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$here/$2"
-    "$folder/bin/python" -m pip check --disable-pip-version-check
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check ${3:+"$3"} --requirement "$here/$2"
+    [ -n "${3:-}" ] || "$folder/bin/python" -m pip check --disable-pip-version-check
     echo "$sum" > "$folder/pins"
 }
 environment clients requirements.txt
 environment codes requirements-codes.txt
 environment columns requirements-columns.txt
+environment geopackage requirements-geopackage.txt --no-deps
 environment ogc requirements-ogc.txt
 environment shapes requirements-shapes.txt
 environment thingsboard requirements-thingsboard.txt
+environment tiles requirements-tiles.txt
 environment thingsboard-mqtt311 requirements-thingsboard-mqtt311.txt
 
 sum="$(cat "$here/package.json" "$here/package-lock.json" | sha256sum)"

@@ -25,7 +25,7 @@ mod stories;
 mod vectors;
 
 pub use clock::{Clock, Time};
-pub use codes::{Analogue, analogue, component_name, system_name};
+pub use codes::{Analogue, analogue, component_kind, component_name, system_name};
 pub use error::Error;
 pub use frame::{Address, Fault, Frame, Framer, Piece};
 pub use object::{Application, Component, Object, System, Text};

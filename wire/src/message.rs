@@ -111,6 +111,9 @@ pub struct Message {
     pub samples: Vec<Sample>,
     /// What could not.
     pub refused: Vec<Refused>,
+    /// Parts that were understood and give no reading, by name: so that what is acknowledged is either a reading, refused,
+    /// or counted.
+    pub unread: Vec<&'static str>,
     /// The sender's spool, when it wants a receipt.
     pub epoch: Option<u64>,
     /// Every spool number that was seen, also of refused readings: they are in the journal, so the

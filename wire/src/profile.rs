@@ -9,6 +9,7 @@
 //! timestamp: {path: $.head.time, format: "%Y-%m-%d %H:%M:%S", zone: "+08:00"}   # or ms, s, rfc3339
 //! future_tolerance: 2min
 //! clock_tolerance: 30s           # how far its clock may be off before its readings are marked
+//! crs: GCJ02                     # of the positions it sends, WGS84 without it; also CGCS2000, BD09
 //! sentinels: [-999]              # in addition to -999 and -9999
 //! ignore: [imei]                 # members that hold no reading
 //! keys:
@@ -39,7 +40,7 @@ mod written;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use onemap_model::{ProfileId, Quantity};
+use onemap_model::{Crs, ProfileId, Quantity};
 use serde::Deserialize;
 use serde_saphyr::Location;
 
@@ -57,6 +58,9 @@ use written::ProfileFile;
 pub const SENTINELS: [f64; 2] = [-999.0, -9999.0];
 /// How far a stamp may be ahead of the receive time unless a profile says otherwise.
 pub const FUTURE_TOLERANCE: Duration = Duration::from_secs(120);
+
+/// How long a transmission device of GB/T 26875.3 may say nothing: inspections (查岗) are made every day.
+const SILENT_WITHOUT_CADENCE: Duration = Duration::from_secs(86_400);
 
 /// A text in two languages.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -127,6 +131,9 @@ pub struct Profile {
     pub protocol: Protocol,
     /// How often it sends, if it is known.
     pub cadence: Option<Duration>,
+    /// How long a device that reports changes only, and has no cadence, may say nothing; it holds for devices that it speaks
+    /// for, too. A day for GB/T 26875.3, else not stated.
+    pub silent_after: Option<Duration>,
     /// What a stamp means.
     pub period: Period,
     /// How far a stamp may be ahead of the receive time.
@@ -148,6 +155,8 @@ pub struct Profile {
     pub modbus: Option<RegisterMap>,
     /// What SL 651 stations of this type are told apart by.
     pub sl651: Hydrological,
+    /// The system of the positions that its devices send (`longitude`, `latitude`), in degrees.
+    pub crs: Crs,
 }
 
 /// What hydrological stations are told apart by.
@@ -259,6 +268,29 @@ mod tests {
     }
 
     #[test]
+    fn what_reports_changes_only_is_silent_after_a_time_of_its_own() {
+        let day = Some(Duration::from_secs(86_400));
+        for (text, want) in [
+            ("protocol: gbt26875\n", day),
+            (
+                "protocol: gbt26875\nsilent_after: 2h\n",
+                Some(Duration::from_secs(7200)),
+            ),
+            ("protocol: gbt26875\ncadence: 1h\n", day),
+            ("protocol: hj212\n", None),
+            ("protocol: native\nsilent_after: 24h\n", day),
+        ] {
+            assert_eq!(
+                parse(&format!("{HEAD}{text}")).unwrap().silent_after,
+                want,
+                "{text}"
+            );
+        }
+        let error = parse(&format!("{HEAD}protocol: gbt26875\nsilent_after: 0s\n")).unwrap_err();
+        assert_eq!((error.line, error.column), (4, 15), "{error}");
+    }
+
+    #[test]
     fn a_register_list_is_read_and_planned() {
         let profile = parse(&format!(
             "{HEAD}protocol: modbus\nmodbus:\n  poll: 100ms\n  registers:\n  - {{address: 20, type: f32, order: little_swapped, quantity: voltage}}\n  - {{address: 0, type: u16, count: 20, quantity: counter}}\n  - {{address: 7, table: coil, quantity: switch}}\n"
@@ -272,6 +304,18 @@ mod tests {
             .map(|r| (r.table, r.start, r.count))
             .collect();
         assert_eq!(plan, [(Table::Holding, 0, 22), (Table::Coil, 7, 1)]);
+    }
+
+    #[test]
+    fn positions_have_a_system_in_degrees() {
+        let crs = |line: &str| parse(&format!("{HEAD}protocol: thingsboard\n{line}")).map(|p| p.crs);
+        assert_eq!(crs(""), Ok(Crs::Wgs84));
+        assert_eq!(crs("crs: GCJ02\n"), Ok(Crs::Gcj02));
+        assert_eq!(crs("crs: BD09\n"), Ok(Crs::Bd09));
+        for (line, part) in [("crs: EPSG:4522\n", "in degrees"), ("crs: mars\n", "mars")] {
+            let error = crs(line).unwrap_err();
+            assert!(error.message.contains(part) && error.line == 4, "{error}");
+        }
     }
 
     #[test]

@@ -135,6 +135,9 @@ pub struct Line {
     /// What of it could not be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<ToldRefusal>,
+    /// Parts that were understood and give no reading, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<&'static str>,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -222,6 +225,7 @@ impl Line {
             detail: refused.detail,
         });
         self.refused.extend(refused);
+        self.unread.extend(message.unread);
     }
 }
 

@@ -88,6 +88,7 @@ fn told(line: &Line) -> Value {
     };
     keep("readings", readings.iter().map(reading).collect());
     let refused = all["refused"].as_array().cloned().unwrap_or_default();
+    keep("unread", all["unread"].clone());
     keep(
         "refused",
         refused.iter().map(|one| one["reason"].clone()).collect(),

@@ -612,3 +612,25 @@ fn a_damaged_snapshot_is_refused_and_never_panics() {
         assert!(Engine::restore(&broken).is_err(), "byte {i}");
     }
 }
+
+#[test]
+fn what_reports_changes_only_is_known_until_a_limit_of_its_own_and_then_never_normal() {
+    let mut city = Player::new(&rule("silent", "no_data: {for: 5 x cadence}", ""));
+    city.cadence_s = 0;
+    city.play("08:00:00  station-7  pm10  80");
+    city.engine
+        .set_silent_after(&key("station-7/pm10/0").device, 3600);
+    city.play("08:59:59  -");
+    assert_eq!(city.state("station-7/pm10/0"), Condition::Normal);
+    assert_eq!(city.told(), "");
+    city.play("09:00:02  -");
+    assert_eq!(city.state("station-7/pm10/0"), Condition::Unknown);
+    assert!(city.told().starts_with("09:00:01 station-7/pm10/0 raised silent"));
+    // A sign of life that is no reading keeps what is known, and does not bring back what is not.
+    city.play("09:10:00  station-7  pm10  80");
+    let now = city.now();
+    city.engine
+        .heard(now, 10_000_000, &key("station-7/pm10/0").device);
+    city.play("10:09:59  -");
+    assert_eq!(city.state("station-7/pm10/0"), Condition::Normal);
+}

@@ -21,12 +21,13 @@ use onemap_wire::profile::Profile;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::api::fences::{newest_json, of_device};
 use crate::api::rows::{self, More, Rows, Turns};
 use crate::api::{act_problem, behind, limit, list};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::{Bbox, NoParams, Params};
-use crate::views::{self, Folders, Seen, Views, condition_name};
+use crate::views::{self, Folders, Pace, Seen, Views, condition_name};
 
 const POISON: &str = "no holder of this lock panics";
 
@@ -50,7 +51,12 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    fn wants(&self, device: &Device, division: Option<&DivisionCode>, bbox: Option<Bbox>) -> bool {
+    fn wants(
+        &self,
+        device: &Device,
+        division: Option<&DivisionCode>,
+        (bbox, place): (Option<Bbox>, Option<(f64, f64)>),
+    ) -> bool {
         let is = |wanted: &Option<String>, own: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| own == Some(wanted))
         };
@@ -60,7 +66,7 @@ impl Query {
             && is(&self.kind, Some(&device.kind))
             && is(&self.gateway, device.gateway.as_ref().map(DeviceId::as_str))
             && is(&self.profile, device.profile.as_ref().map(ProfileId::as_str))
-            && bbox.is_none_or(|b| device.position.is_some_and(|p| b.holds(p.lon(), p.lat())))
+            && bbox.is_none_or(|b| place.is_some_and(|(lon, lat)| b.holds(lon, lat)))
             && self.q.as_deref().is_none_or(|q| {
                 let q = q.to_lowercase();
                 let texts = [device.id.as_str(), &device.name, &device.name_en];
@@ -91,13 +97,13 @@ impl Lifecycle {
         (Self::Retired, "retired"),
     ];
 
-    fn of(device: &Device, cadence_s: u32, seen: Option<Seen>, now: Timestamp) -> Self {
+    fn of(device: &Device, pace: Pace, seen: Option<Seen>, now: Timestamp) -> Self {
         match device.state_at(now) {
             DeviceState::Retired => Self::Retired,
             DeviceState::Maintenance => Self::Maintenance,
             DeviceState::Active | DeviceState::Provisioned => match seen {
                 None => Self::Provisioned,
-                Some(_) if Views::stale(views::silence_limit(cadence_s), seen, now) => Self::Silent,
+                Some(_) if Views::stale(pace.limit(), seen, now) => Self::Silent,
                 Some(_) => Self::Active,
             },
         }
@@ -105,16 +111,16 @@ impl Lifecycle {
 }
 
 /// A device's state as judged and as shown.
-pub(crate) fn status(views: &Views, device: &Device, cadence_s: u32, seen: Option<Seen>) -> &'static str {
+pub(crate) fn status(views: &Views, device: &Device, pace: Pace, seen: Option<Seen>) -> &'static str {
     let now = views.now();
     let watch = views.watch.read().expect(POISON);
     let watched = watch.of(device.id.as_str());
     let series = views.series_of(&device.id);
     let shown = series.iter().map(|(id, key)| {
-        let stale = Views::series_stale(watched, key, cadence_s, seen, now);
+        let stale = Views::series_stale(watched, key, pace, seen, now);
         Views::shown(views.condition(*id), stale)
     });
-    let stale = Views::stale(views::silence_limit(cadence_s), seen, now);
+    let stale = Views::stale(pace.limit(), seen, now);
     condition_name(Views::shown(views::worst(shown), stale))
 }
 
@@ -143,23 +149,23 @@ pub(crate) async fn list_devices(
             looked_at = Some(id);
             let division = register.divisions.get(id);
             let heard = seen.get(id).copied();
-            let cadence_s = register.cadence_s(device);
+            let pace = register.pace(device);
             let wanted = scope.covers(division)
-                && query.wants(device, division, bbox)
+                && query.wants(device, division, (bbox, bbox.and_then(|_| views.place(device))))
                 && query
                     .state
-                    .is_none_or(|state| Lifecycle::of(device, cadence_s, heard, now) == state)
+                    .is_none_or(|state| Lifecycle::of(device, pace, heard, now) == state)
                 && query
                     .status
                     .as_deref()
-                    .is_none_or(|wanted| status(views, device, cadence_s, heard) == wanted);
+                    .is_none_or(|wanted| status(views, device, pace, heard) == wanted);
             if !wanted {
                 continue;
             }
             if rows.is_full() {
                 return Ok(More::No(last.take()));
             }
-            rows.push(&device_json(views, device, division, heard, cadence_s));
+            rows.push(&device_json(views, device, division, heard, pace));
             last = Some(id.to_string());
         }
         at = looked_at.map(DeviceId::to_string);
@@ -185,11 +191,11 @@ pub(crate) async fn summary(
     for (id, device) in &register.view.devices {
         let division = register.divisions.get(id);
         let heard = seen.get(id).copied();
-        let cadence_s = register.cadence_s(device);
-        let state = Lifecycle::of(device, cadence_s, heard, now);
-        let status = status(&views, device, cadence_s, heard);
+        let pace = register.pace(device);
+        let state = Lifecycle::of(device, pace, heard, now);
+        let status = status(&views, device, pace, heard);
         let wanted = scope.covers(division)
-            && query.wants(device, division, bbox)
+            && query.wants(device, division, (bbox, bbox.and_then(|_| views.place(device))))
             && query.state.is_none_or(|wanted| wanted == state)
             && query.status.as_deref().is_none_or(|wanted| wanted == status);
         if !wanted {
@@ -222,10 +228,10 @@ pub(crate) fn device_json(
     device: &Device,
     division: Option<&DivisionCode>,
     seen: Option<Seen>,
-    cadence_s: u32,
+    pace: Pace,
 ) -> Value {
     let now = views.now();
-    let limit = views::silence_limit(cadence_s);
+    let limit = pace.limit();
     let stale = Views::stale(limit, seen, now);
     let watch = views.watch.read().expect(POISON);
     let watched = watch.of(device.id.as_str());
@@ -234,7 +240,7 @@ pub(crate) fn device_json(
         .series_of(&device.id)
         .iter()
         .map(|(id, key)| {
-            let stale = Views::series_stale(watched, key, cadence_s, seen, now);
+            let stale = Views::series_stale(watched, key, pace, seen, now);
             let state = Views::shown(views.condition(*id), stale);
             conditions.push(state);
             let heard = watched.and_then(|w| w.series_heard_at(key.quantity, key.channel));
@@ -258,7 +264,7 @@ pub(crate) fn device_json(
         "id": device.id, "name": device.name, "name_en": device.name_en, "kind": device.kind,
         "profile": device.profile, "position": device.position, "division": division,
         "setting": device.setting, "gateway": device.gateway, "state": state,
-        "lifecycle": Lifecycle::of(device, cadence_s, seen, now),
+        "lifecycle": Lifecycle::of(device, pace, seen, now),
         "cadence_s": device.cadence_s, "department": device.department, "demo": device.demo,
         "status": condition_name(status),
         "stale": stale, "silence_limit_s": limit.as_secs(), "clock": clock,
@@ -266,6 +272,9 @@ pub(crate) fn device_json(
         "series": rows, "is_gateway": device.is_gateway,
         "connected_through": fact("connected_through"), "claim": fact("claim"),
     });
+    if let Some(newest) = views.moving.read().expect(POISON).newest(device.id.as_str()) {
+        shown["moved_to"] = newest_json(&newest);
+    }
     if device.is_gateway {
         shown["adopts"] = device.adopts.into();
     }
@@ -294,7 +303,7 @@ pub(crate) async fn show(
 /// Everything about one device: also who connects, its children and whether it has a token.
 fn show_device(views: &Views, scope: &Scope, id: &str) -> Result<Value, Problem> {
     let device = find(views, scope, id)?;
-    let (division, children, cadence_s) = {
+    let (division, children, pace) = {
         let register = views.register.read().expect(POISON);
         let children: Vec<_> = register
             .view
@@ -305,11 +314,11 @@ fn show_device(views: &Views, scope: &Scope, id: &str) -> Result<Value, Problem>
         (
             register.divisions.get(&device.id).cloned(),
             children,
-            register.cadence_s(&device),
+            register.pace(&device),
         )
     };
     let seen = views.seen.read().expect(POISON).get(&device.id).copied();
-    let mut shown = device_json(views, &device, division.as_ref(), seen, cadence_s);
+    let mut shown = device_json(views, &device, division.as_ref(), seen, pace);
     let connections: Vec<Value> = views
         .links
         .of(id)
@@ -325,6 +334,7 @@ fn show_device(views: &Views, scope: &Scope, id: &str) -> Result<Value, Problem>
     shown["has_token"] = views.keys.has_token(&device.id).into();
     shown["revoked"] = views.keys.is_revoked(&device.id).into();
     shown["children"] = json!(children);
+    shown["fences"] = of_device(views, scope, id).into();
     let hydrology = crate::api::hydrology::known(views, &device);
     shown["hydrology"] = json!(hydrology.map(|known| crate::api::hydrology::shown(&known, views.now())));
     Ok(shown)

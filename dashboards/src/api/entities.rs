@@ -7,15 +7,16 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use onemap_model::record::Register;
 use onemap_model::scope::Permission;
-use onemap_model::{Entity, Scope};
+use onemap_model::{Entity, EntityKind, Scope};
 use onemap_store::register::check_entity;
 use onemap_store::register::import::{Mapping, import_geojson};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::{act_problem, behind};
 use crate::auth::Caller;
 use crate::error::Problem;
-use crate::request::List;
+use crate::request::{List, Params};
 use crate::views::Views;
 
 const POISON: &str = "no holder of this lock panics";
@@ -45,10 +46,33 @@ pub(crate) async fn batch(
     for (i, entity) in entities.into_iter().enumerate() {
         match check_entity(&entity) {
             Ok(()) => good.push(entity),
-            Err(e) => faults.push(json!({"at": format!("entity {}", i + 1), "message": e.to_string()})),
+            Err(e) => faults.push(json!({"at": format!("entity {}", i + 1), "message": said(&e)})),
         }
     }
     keep(&views, scope, good, faults).await
+}
+
+/// An error with what it comes from.
+fn said(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        said.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    said
+}
+
+/// Keeps one entity, as a list of one.
+///
+/// # Errors
+/// [`Problem`]: it is not sound, not of the caller's division, or not taken by the journal.
+pub(crate) async fn keep_one(views: &Arc<Views>, scope: &Scope, entity: Entity) -> Result<(), Problem> {
+    let (good, faults) = match check_entity(&entity) {
+        Ok(()) => (vec![entity], Vec::new()),
+        Err(e) => (Vec::new(), vec![json!({"at": "entity 1", "message": said(&e)})]),
+    };
+    keep(views, scope, good, faults).await.map(drop)
 }
 
 async fn keep(
@@ -140,30 +164,54 @@ fn read(text: &str) -> Result<(Vec<Entity>, Vec<Value>), Problem> {
             serde_json::from_value(value).map_err(|e| Problem::bad_request("bad_body", e.to_string()))?;
         match check_entity(&entity) {
             Ok(()) => good.push(entity),
-            Err(e) => faults.push(json!({"at": "entity 1", "message": e.to_string()})),
+            Err(e) => faults.push(json!({"at": "entity 1", "message": said(&e)})),
         }
     }
     Ok((good, faults))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Shown {
+    kind: Option<EntityKind>,
+}
+
+/// The entity with a code, else the one that had it before. One code may be in several kinds: `kind` chooses, and
+/// without it 409 names them.
 pub(crate) async fn show(
     State(views): State<Arc<Views>>,
     caller: Caller,
     Path(code): Path<String>,
+    Params(shown): Params<Shown>,
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.require(Permission::View)?;
     let register = views.register.read().expect(POISON);
-    let found = register
+    let seen = |entity: &Entity| {
+        let wanted = shown.kind.as_ref().is_none_or(|kind| *kind == entity.kind);
+        wanted && scope.sees_kind(&entity.kind) && scope.covers(entity.division.as_ref())
+    };
+    let (now, before): (Vec<Entity>, Vec<Entity>) = register
         .view
         .with_code(&code)
-        .find(|entity| scope.sees_kind(&entity.kind) && scope.covers(entity.division.as_ref()));
-    match found {
-        Some(entity) => Ok(Json(
-            serde_json::to_value(&entity).expect("entities have text keys only"),
+        .filter(seen)
+        .partition(|entity| *entity.code == *code);
+    let found = if now.is_empty() { before } else { now };
+    match &found[..] {
+        [entity] => Ok(Json(
+            serde_json::to_value(entity).expect("entities have text keys only"),
         )),
-        None => Err(Problem::not_found(
+        [] => Err(Problem::not_found(
             "unknown_entity",
-            format!("no entity has the code `{code}`"),
+            format!("no entity has the code `{code:.64}`"),
         )),
+        several => {
+            let named = several.iter().map(|entity| {
+                let kind = serde_json::to_value(&entity.kind).unwrap_or_default();
+                format!("kind={} ({})", kind.as_str().unwrap_or_default(), entity.code)
+            });
+            let named: Vec<String> = named.collect();
+            let detail = format!("several have or had the code `{code:.64}`: {}", named.join(", "));
+            Err(Problem::conflict("ambiguous_code", detail))
+        }
     }
 }

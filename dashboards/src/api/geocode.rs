@@ -5,8 +5,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use onemap_model::scope::Permission;
-use onemap_model::{Crs, Position, Scope};
+use onemap_model::{Crs, EntityKind, Position, Scope};
 use onemap_spatial::geocode::{AddressError, Asker, Geocoder};
+use onemap_spatial::query::Filter;
+use onemap_spatial::{CityView, ThingKind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -188,13 +190,35 @@ pub(crate) async fn reverse(
     let (lon, lat) = crs.to_wgs84(here.lon, here.lat);
     let position = Position::new(lon, lat, None).map_err(off)?;
     let made = views.places.current().await?;
-    let covering = views.register.read().expect(POISON).city.divisions_at(&position);
+    let city = views.register.read().expect(POISON).city.view();
+    let covering = city.divisions_at(&position);
+    let grid = grid(&views, &city, &position, scope)?;
     let asker = Asker {
         division: scope.division.clone(),
         near: None,
     };
     let mut value = made.geocoder.reverse(&position, &covering, &asker).to_json();
+    value["grid"] = grid;
     value["position"] = json!({"lon": position.lon(), "lat": position.lat()});
     value["version"] = made.version.into();
     Ok(Json(value))
+}
+
+/// The responsibility grid at a position that the caller may see: the valid one with the first code, as code and name.
+fn grid(views: &Views, city: &CityView, at: &Position, scope: &Scope) -> Result<Value, Problem> {
+    let filter = Filter {
+        kinds: vec![ThingKind::Entity(EntityKind::Grid)],
+        valid_at: Some(views.now()),
+        scope: scope.division.clone(),
+        ..Filter::default()
+    };
+    let column = city
+        .column((at.lon(), at.lat()), None, &filter)
+        .map_err(|e| Problem::bad_request("bad_position", e.to_string()))?;
+    let Some(grid) = column.grids.first() else {
+        return Ok(Value::Null);
+    };
+    let register = views.register.read().expect(POISON);
+    let known = register.view.entities.get(&EntityKind::Grid, grid.code());
+    Ok(json!({"code": &**grid.code(), "name": known.map(|grid| grid.name)}))
 }

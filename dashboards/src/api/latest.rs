@@ -15,12 +15,13 @@ use onemap_store::latest::LatestValue;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::api::fences::newest_json;
 use crate::api::query::shape::{Marked, Shape};
 use crate::api::rows::{self, More, Rows, Turns};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::{Bbox, Params};
-use crate::views::{Seen, Views, condition_name, quality_names};
+use crate::views::{Pace, Seen, Views, condition_name, place_of, quality_names};
 
 /// Series from which on a piece is made by two threads, half of it each.
 const N_APART: usize = 1024;
@@ -52,6 +53,9 @@ struct LatestRow<'a> {
     division: Option<&'a DivisionCode>,
     kind: &'a str,
     measured_at: Timestamp,
+    /// Where its device is, when that says so itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved_to: Option<&'a serde_json::Value>,
     quality: Vec<&'static str>,
     quantity: Quantity,
     received_at: Timestamp,
@@ -100,8 +104,9 @@ impl LatestColumns {
 struct Sender<'a> {
     device: &'a Arc<Device>,
     division: Option<&'a DivisionCode>,
-    cadence_s: u32,
+    pace: Pace,
     seen: Option<Seen>,
+    moved_to: Option<serde_json::Value>,
     watched: Option<&'a DeviceWatch>,
 }
 
@@ -123,6 +128,7 @@ impl Shown<'_> {
             division: self.sender.division,
             kind: &self.sender.device.kind,
             measured_at: self.latest.measured_at,
+            moved_to: self.sender.moved_to.as_ref(),
             quality: quality_names(self.latest.quality),
             quantity: self.key.quantity,
             received_at: self.latest.received_at,
@@ -179,6 +185,7 @@ pub(crate) async fn latest(
         let register = views.register.read().expect(POISON);
         let seen = views.seen.read().expect(POISON);
         let watch = views.watch.read().expect(POISON);
+        let moving = views.moving.read().expect(POISON);
         let names = views.history.numbers();
         let conditions = views.conditions.read().expect(POISON);
         // `None` when its device was not asked for, or is none of the caller's.
@@ -190,13 +197,14 @@ pub(crate) async fn latest(
                 .flatten();
             asked
                 .filter(|(device, _)| {
-                    bbox.is_none_or(|b| device.position.is_some_and(|p| b.holds(p.lon(), p.lat())))
+                    bbox.is_none_or(|b| place_of(&moving, device).is_some_and(|(lon, lat)| b.holds(lon, lat)))
                 })
                 .map(|(device, division)| Sender {
                     device,
                     division,
-                    cadence_s: register.cadence_s(device),
+                    pace: register.pace(device),
                     seen: seen.get(id).copied(),
+                    moved_to: moving.newest(id.as_str()).as_ref().map(newest_json),
                     watched: watch.of(id.as_str()),
                 })
         };
@@ -215,7 +223,7 @@ pub(crate) async fn latest(
                 if query.quantity.is_some_and(|q| key.quantity != q) {
                     continue;
                 }
-                let stale = Views::series_stale(sender.watched, key, sender.cadence_s, sender.seen, now);
+                let stale = Views::series_stale(sender.watched, key, sender.pace, sender.seen, now);
                 let condition = conditions.get(id.index()).copied().unwrap_or(Condition::Unknown);
                 let shown = Shown {
                     id,

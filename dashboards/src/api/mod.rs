@@ -12,8 +12,10 @@ mod disk;
 pub(crate) mod dust;
 mod engine;
 pub(crate) mod entities;
+pub(crate) mod entity_export;
 pub(crate) mod entity_import;
 pub(crate) mod export;
+pub(crate) mod fences;
 pub(crate) mod fetched;
 pub(crate) mod geocode;
 pub(crate) mod history;
@@ -29,6 +31,7 @@ pub(crate) mod quarantine;
 pub(crate) mod query;
 pub(crate) mod readings;
 pub(crate) mod readmit;
+pub(crate) mod recode;
 pub(crate) mod reviews;
 pub(crate) mod rows;
 pub(crate) mod rules;
@@ -92,6 +95,7 @@ pub(crate) fn act_problem(error: onemap_store::acts::ActError) -> Problem {
         }
         ActError::Journal(_) => Problem::unavailable(error.to_string()),
         ActError::Review(fault) => review_problem(fault),
+        ActError::Account { source, .. } => Problem::bad_request("bad_account", source.to_string()),
         _ => Problem::bad_request("bad_act", error.to_string()),
     }
 }

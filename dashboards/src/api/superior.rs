@@ -29,7 +29,7 @@ pub(super) fn metrics(superiors: &Superiors, metric: &mut Metric<'_>) {
     each(
         "onemap_forward_waiting_records",
         "gauge",
-        "Records of the buffer that the superior has not answered.",
+        "Frames that the superior has not answered.",
         &ForwardState::n_waiting,
     );
     each(
@@ -69,6 +69,12 @@ pub(super) fn metrics(superiors: &Superiors, metric: &mut Metric<'_>) {
         &|state| count(&state.n_refused),
     );
     each(
+        "onemap_forward_refused_frames_total",
+        "counter",
+        "Frames that the superior refused each time they were sent, given up.",
+        &|state| count(&state.n_refused_frames),
+    );
+    each(
         "onemap_forward_parked_stations",
         "gauge",
         "Stations whose frames the superior does not answer; they are tried again later.",
@@ -90,6 +96,7 @@ pub(super) fn shown(superiors: Option<&Superiors>) -> Value {
             "answered_at": (answered_at > 0).then(|| Timestamp::from_ms(answered_at)),
             "resent": count(&state.n_again),
             "lost": count(&state.n_lost),
+            "refused_frames": count(&state.n_refused_frames),
             "parked_stations": count(&state.n_parked),
         })
     };

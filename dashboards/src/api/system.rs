@@ -15,8 +15,9 @@ use serde_json::{Map, Value, json};
 use crate::api::{disk, engine, superior};
 use crate::auth::Caller;
 use crate::error::Problem;
+use crate::request::NoParams;
 use crate::screen;
-use crate::views::Views;
+use crate::views::{Sighted, Views};
 
 pub(crate) async fn live() -> &'static str {
     "ok\n"
@@ -46,7 +47,11 @@ fn refused(views: &Views) -> impl Iterator<Item = (&'static str, u64)> {
     })
 }
 
-pub(crate) async fn show(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
+pub(crate) async fn show(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    _: NoParams,
+) -> Result<Json<Value>, Problem> {
     let scope = caller.require(Permission::View)?;
     let log = views.log.status();
     let progress = *views.progress.borrow();
@@ -140,6 +145,33 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         "counter",
         "Inputs refused, by reason.",
         &refused,
+    );
+    let unread: Vec<_> = {
+        let counts = views.unread.lock().expect("no holder of this lock panics");
+        let label = |(protocol, what): &(&str, &str)| format!("{{protocol=\"{protocol}\",what=\"{what}\"}}");
+        counts.iter().map(|(name, n)| (label(name), *n)).collect()
+    };
+    metric(
+        "onemap_unread_total",
+        "counter",
+        "Parts of stations' frames that were understood and give no reading.",
+        &unread,
+    );
+    let sightings: Vec<_> = Sighted::ALL
+        .iter()
+        .zip(&views.sightings)
+        .map(|(became, n)| {
+            (
+                format!("{{became=\"{}\"}}", became.label()),
+                n.load(Ordering::Relaxed),
+            )
+        })
+        .collect();
+    metric(
+        "onemap_sightings_total",
+        "counter",
+        "Positions that devices said of themselves since the start, by what became of them.",
+        &sightings,
     );
     metric(
         "onemap_config_faults_total",

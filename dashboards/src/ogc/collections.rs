@@ -46,7 +46,7 @@ const fn entities(
 }
 
 /// All there are. Persons are none of them: they never come out of a plain query.
-pub(super) static COLLECTIONS: [Collection; 13] = [
+pub(super) static COLLECTIONS: [Collection; 14] = [
     entities(
         "divisions",
         EntityKind::Division,
@@ -93,6 +93,12 @@ pub(super) static COLLECTIONS: [Collection; 13] = [
         EntityKind::Water,
         "水系 Water",
         "Rivers, canals and lakes",
+    ),
+    entities(
+        "fences",
+        EntityKind::Fence,
+        "电子围栏 Fences",
+        "Fences that watch moving devices",
     ),
     Collection {
         id: "devices",

@@ -10,16 +10,18 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use onemap_model::scope::Permission;
-use onemap_model::{DeviceId, DeviceState, EntityCode, Scope, Timestamp};
+use onemap_model::{DeviceId, DeviceState, DivisionCode, EntityCode, Scope, Timestamp};
 use onemap_spatial::query::{Filter, Region};
 use onemap_spatial::{CityView, ThingKind};
+use onemap_store::register::Stated;
 use serde_json::{Value, json};
 
 use super::axes::Axes;
-use super::collections::Collection;
+use super::collections::{Collection, Property};
 use super::feature::Feature;
 use super::matched::{Codes, Matched, Question};
-use super::query::{Query, only_axes};
+use super::projected::ProjectedBox;
+use super::query::{Query, Window, only_axes, stratum_name};
 use super::{Base, GEOJSON, POISON, short};
 use crate::auth::Caller;
 use crate::error::Problem;
@@ -160,56 +162,149 @@ fn matching(
     scope: &Scope,
     asked: &Query,
 ) -> Result<Codes, Problem> {
-    let mut codes = match (asked.window, asked.heights) {
-        (None, _) => every(&views.register.read().expect(POISON), collection),
-        (Some(window), heights) => {
-            let filter = Filter {
-                kinds: vec![collection.kind.clone()],
-                z_range_m: heights,
-                scope: scope.division.clone(),
-                ..Filter::default()
-            };
-            let mut codes = Vec::new();
-            for bbox in window.halves() {
-                let region = Region::bbox(bbox);
-                let region = region.map_err(|e| Problem::bad_request("bad_bbox", e.to_string()))?;
-                map.within(&region, &filter, |found| codes.push(found.code().clone()));
+    let codes = match (asked.window, &collection.kind) {
+        (None, ThingKind::Entity(kind)) => {
+            let (mut codes, mut last) = (Vec::new(), None);
+            loop {
+                let register = views.register.read().expect(POISON);
+                let some = register.view.entities.stated_behind(kind, last.as_ref());
+                let (mut n, mut end) = (0, None);
+                for (code, stated) in some.take(N_AT_ONCE) {
+                    (n, end) = (n + 1, Some(code));
+                    if Entry::new(&register, collection, code, stated).matches(scope, asked) {
+                        codes.push(code.clone());
+                    }
+                }
+                if n < N_AT_ONCE {
+                    return Ok(codes.into());
+                }
+                last = end.cloned();
             }
-            codes.sort_unstable();
-            codes.dedup();
-            codes
         }
+        (None, ThingKind::Device) => every_device(&views.register.read().expect(POISON)),
+        (Some(window), _) => inside(map, collection, scope, asked, window)?,
     };
-    // What the map has not looked at.
-    let is_open = asked.window.is_some() || scope.division.is_none() && collection.kind != ThingKind::Device;
-    if !is_open || asked.time.is_some() || !asked.equal.is_empty() {
-        let mut taken = Vec::new();
-        for some in codes.chunks(N_AT_ONCE) {
-            let register = views.register.read().expect(POISON);
-            taken.extend(
-                some.iter()
-                    .filter(|code| {
-                        let found = feature(&register, collection, scope, code);
-                        found.is_some_and(|feature| takes(asked, &feature))
-                    })
-                    .cloned(),
-            );
-        }
-        codes = taken;
+    let is_open = asked.window.is_some() && asked.projected.is_none();
+    if is_open && asked.time.is_none() && asked.equal.is_empty() {
+        return Ok(codes.into());
     }
-    Ok(codes.into())
+    // What the map has not looked at.
+    let mut taken = Vec::new();
+    for some in codes.chunks(N_AT_ONCE) {
+        let register = views.register.read().expect(POISON);
+        let takes = |code: &&EntityCode| match &collection.kind {
+            ThingKind::Entity(kind) => {
+                let stated = register.view.entities.stated(kind, code);
+                stated.is_some_and(|stated| {
+                    Entry::new(&register, collection, code, stated).matches(scope, asked)
+                }) && asked.projected.is_none_or(|projected| {
+                    let entity = register.view.entities.get(kind, code);
+                    entity.is_some_and(|entity| projected.meets(&entity.geometry))
+                })
+            }
+            ThingKind::Device => {
+                let found = feature(&register, collection, scope, code);
+                found.is_some_and(|found| takes_device(asked, &found))
+            }
+        };
+        taken.extend(some.iter().filter(takes).cloned());
+    }
+    Ok(taken.into())
 }
 
-/// Every code of a collection, in order.
-fn every(register: &Register, collection: &Collection) -> Vec<EntityCode> {
-    match &collection.kind {
-        ThingKind::Entity(kind) => register.view.entities.codes(kind).cloned().collect(),
-        ThingKind::Device => register
-            .view
-            .devices
-            .keys()
-            .map(|id| id.as_str().into())
-            .collect(),
+/// Codes of what the map has in a window, in order.
+fn inside(
+    map: &CityView,
+    collection: &Collection,
+    scope: &Scope,
+    asked: &Query,
+    window: Window,
+) -> Result<Vec<EntityCode>, Problem> {
+    let filter = Filter {
+        kinds: vec![collection.kind.clone()],
+        z_range_m: asked.heights,
+        scope: scope.division.clone(),
+        ..Filter::default()
+    };
+    let mut codes = Vec::new();
+    for bbox in window.halves() {
+        let region = Region::bbox(bbox);
+        let region = region.map_err(|e| Problem::bad_request("bad_bbox", e.to_string()))?;
+        map.within(&region, &filter, |found| codes.push(found.code().clone()));
+    }
+    codes.sort_unstable();
+    codes.dedup();
+    Ok(codes)
+}
+
+/// The code of every device, in order.
+fn every_device(register: &Register) -> Vec<EntityCode> {
+    let ids = register.view.devices.keys();
+    ids.map(|id| id.as_str().into()).collect()
+}
+
+/// An entity as far as questions look at it.
+struct Entry<'a> {
+    register: &'a Register,
+    collection: &'a Collection,
+    code: &'a EntityCode,
+    stated: Stated<'a>,
+}
+
+impl<'a> Entry<'a> {
+    fn new(
+        register: &'a Register,
+        collection: &'a Collection,
+        code: &'a EntityCode,
+        stated: Stated<'a>,
+    ) -> Self {
+        Self {
+            register,
+            collection,
+            code,
+            stated,
+        }
+    }
+
+    /// Its division, as stated, else as the map found it.
+    fn division(&self) -> Option<DivisionCode> {
+        match self.stated.division {
+            "" => self.register.city.division_of(&self.collection.kind, self.code),
+            stated => DivisionCode::new(stated).ok(),
+        }
+    }
+
+    /// Whether the caller may see it, it is valid at some time of the interval and it has the properties asked for. One
+    /// that says nothing of time is valid at all times (7.15.4).
+    fn matches(&self, scope: &Scope, asked: &Query) -> bool {
+        let stated = &self.stated;
+        let at_that_time = |[from, to]: [Option<Timestamp>; 2]| {
+            to.is_none_or(|to| stated.valid_from.is_none_or(|begin| begin <= to))
+                && from.is_none_or(|from| stated.valid_to.is_none_or(|end| from < end))
+        };
+        asked.time.is_none_or(at_that_time)
+            && asked
+                .equal
+                .iter()
+                .all(|(property, text)| self.is(*property, text))
+            && (scope.division.is_none() || scope.covers(self.division().as_ref()))
+    }
+
+    /// Whether a property is this text; as [`Feature::is`] says it of the whole feature.
+    fn is(&self, property: Property, text: &str) -> bool {
+        let stated = &self.stated;
+        match property {
+            Property::Code => **self.code == *text,
+            Property::Name => stated.name == text,
+            Property::NameEn => stated.name_en == text,
+            Property::Division => self.division().is_some_and(|code| code.as_str() == text),
+            Property::District => self
+                .division()
+                .is_some_and(|code| code.as_str().get(..6) == Some(text)),
+            Property::Class => stated.is_of_class(text),
+            Property::Stratum => stratum_name(stated.stratum) == text,
+            Property::State => false,
+        }
     }
 }
 
@@ -235,17 +330,16 @@ fn feature(register: &Register, collection: &Collection, scope: &Scope, code: &s
     scope.covers(found.division()).then_some(found)
 }
 
-/// Whether a feature is valid at some time of the interval and has the properties asked for. One that says nothing of
-/// time is valid at all times (7.15.4).
-fn takes(asked: &Query, feature: &Feature) -> bool {
-    let at_that_time = |[from, to]: [Option<Timestamp>; 2]| match feature {
-        Feature::Entity(entity, _) => {
-            to.is_none_or(|to| entity.valid_from.is_none_or(|begin| begin <= to))
-                && from.is_none_or(|from| entity.valid_to.is_none_or(|end| from < end))
-        }
-        Feature::Device(..) => true,
+/// Whether a device has the properties asked for and lies in the projected box; devices are valid at all times.
+fn takes_device(asked: &Query, feature: &Feature) -> bool {
+    let Feature::Device(device, _) = feature else {
+        return false;
     };
-    asked.time.is_none_or(at_that_time)
+    let lies = |projected: ProjectedBox| {
+        let at = device.position.as_ref();
+        at.is_some_and(|at| projected.meets(&json!({"type": "Point", "coordinates": [at.lon(), at.lat()]})))
+    };
+    asked.projected.is_none_or(lies)
         && asked
             .equal
             .iter()

@@ -11,6 +11,7 @@ mod feature;
 mod items;
 mod landing;
 mod matched;
+mod projected;
 mod query;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use onemap_model::{Stratum, Timestamp};
 
 use super::axes::Axes;
 use super::collections::{Collection, Property};
+use super::projected::ProjectedBox;
 use super::{check_format, short};
 use crate::error::Problem;
 
@@ -48,6 +49,8 @@ impl Window {
 pub(super) struct Query {
     pub(super) limit: usize,
     pub(super) window: Option<Window>,
+    /// The box itself when it is of metres; the window lies around it.
+    pub(super) projected: Option<ProjectedBox>,
     /// The lowest and highest height of a box with three axes; metres.
     pub(super) heights: Option<[f64; 2]>,
     /// From and to, both inside; open when absent.
@@ -70,6 +73,7 @@ impl Query {
         let mut asked = Self {
             limit: DEFAULT_LIMIT,
             window: None,
+            projected: None,
             heights: None,
             time: None,
             axes: Axes::DEFAULT,
@@ -110,8 +114,15 @@ impl Query {
         (asked.repeated, asked.condition) = (repeated.finish(), condition.finish());
         match (corners, corner_axes) {
             (Some(corners), axes) => {
-                let (window, heights) = window(&corners, axes.unwrap_or(Axes::DEFAULT))?;
+                let axes = axes.unwrap_or(Axes::DEFAULT);
+                let (window, heights) = window(&corners, axes)?;
                 (asked.window, asked.heights) = (Some(window), heights);
+                let (low, high) = corners.split_at(corners.len() / 2);
+                asked.projected = (!axes.is_degrees()).then(|| ProjectedBox {
+                    axes,
+                    low: [low[0], low[1]],
+                    high: [high[0], high[1]],
+                });
             }
             (None, Some(_)) => {
                 return Err(Problem::bad_request(

@@ -1,7 +1,7 @@
 //! `/api/v1/live`: values, device states and alerts as they change, conflated to the newest, encoded
 //! once for each division that someone watches.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::alerts::alert_json;
 use crate::api::commands::command_json;
+use crate::api::fences::events::{event_json, sees};
 use crate::auth::{self, Caller, Pass};
 use crate::error::Problem;
 use crate::push::{N_WAITING_EVENTS, event, stream};
@@ -158,7 +159,9 @@ impl Pump {
         series.dedup();
         let mut alerts = Vec::new();
         let mut commands = std::collections::BTreeSet::new();
+        let mut fence_events = Vec::new();
         let mut register = false;
+        let moved = std::mem::take(&mut *self.views.moved.lock().expect("no holder of this lock panics"));
         loop {
             match self.notices.try_recv() {
                 Ok(Notice::Alert(id)) => {
@@ -170,6 +173,7 @@ impl Pump {
                 Ok(Notice::Command(id)) => {
                     commands.insert(id);
                 }
+                Ok(Notice::Fence(event)) => fence_events.push(event),
                 Err(broadcast::error::TryRecvError::Lagged(_)) => register = true,
                 Err(_) => break,
             }
@@ -181,6 +185,7 @@ impl Pump {
         let (values, mut touched) = self.values(&series);
         self.mark_stale(&mut touched);
         let devices = self.devices(&touched);
+        let moves = self.moves(&moved);
         let mut counts: BTreeMap<Topic, Counts> = BTreeMap::new();
         for (topic, sender) in topics {
             let scope = Scope {
@@ -194,7 +199,11 @@ impl Pump {
             if register {
                 send("register", json!({"t": t}).to_string());
             }
-            for (name, field, changes) in [("values", "v", &values), ("devices", "d", &devices)] {
+            for (name, field, changes) in [
+                ("values", "v", &values),
+                ("devices", "d", &devices),
+                ("moves", "m", &moves),
+            ] {
                 let own: Vec<&str> = changes
                     .iter()
                     .filter(|c| scope.covers(c.division.as_ref()))
@@ -208,6 +217,9 @@ impl Pump {
                 if let Some(alert) = alert_json(&self.views, &scope, id) {
                     send("alert", alert.to_string());
                 }
+            }
+            for event in fence_events.iter().filter(|event| sees(&scope, event)) {
+                send("fence", event_json(&self.views, event, None).to_string());
             }
             for id in &commands {
                 if let Some(command) = command_json(&self.views, &scope, *id) {
@@ -251,6 +263,21 @@ impl Pump {
             touched.insert(key.device.clone());
         }
         (changes, touched)
+    }
+
+    /// Where devices are that moved.
+    fn moves(&self, moved: &BTreeSet<DeviceId>) -> Vec<Change> {
+        let register = self.views.register.read().expect("no holder of this lock panics");
+        let moving = self.views.moving.read().expect("no holder of this lock panics");
+        let places = moved.iter().filter_map(|id| {
+            let newest = moving.newest(id.as_str())?;
+            let (lon, lat) = (newest.at.lon_degrees(), newest.at.lat_degrees());
+            Some(Change {
+                division: register.divisions.get(id).cloned(),
+                json: json!([id, lon, lat, newest.measured_at.ms()]).to_string(),
+            })
+        });
+        places.collect()
     }
 
     /// Adds the devices that became stale or fresh by the passing of time alone.

@@ -168,7 +168,9 @@ const steps = {
     await at("device-drawer").waitFor();
     const picked = await at("device-drawer").getAttribute("data-device");
     const { items } = await fetchJson("/api/v1/devices");
-    const [wanted, found] = [device, picked].map((id) => items.find((d) => d.id === id).position);
+    const [wanted, found] = [device, picked]
+      .map((id) => items.find((d) => d.id === id))
+      .map((d) => d.moved_to ?? d.position);
     // Two devices may stand at one place; the picked one must be there too.
     const metres = Math.hypot((wanted.lon - found.lon) * 89_000, (wanted.lat - found.lat) * 111_000);
     claim(metres < 150, `a click on ${device} picked ${picked}, ${Math.round(metres)} m away`);

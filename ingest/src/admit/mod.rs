@@ -5,6 +5,7 @@
 //! what is doubtful is kept and marked.
 
 mod clock;
+mod fix;
 mod limits;
 mod watch;
 
@@ -101,6 +102,20 @@ pub fn cadence_s(device: &Device, profile: Option<&Profile>) -> u32 {
     u32::try_from(cadence.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
+/// Seconds that a device without a cadence may say nothing, as its profile states them, else that of its gateway, which
+/// speaks for it; 0 is not stated, and of a device with a cadence it is not asked.
+pub fn silent_after_s(device: &Device, profile: Option<&Profile>, of_gateway: Option<&Profile>) -> u32 {
+    if cadence_s(device, profile) > 0 {
+        return 0;
+    }
+    let stated = [profile, of_gateway]
+        .into_iter()
+        .flatten()
+        .find_map(|p| p.silent_after);
+    let stated = stated.unwrap_or_default();
+    u32::try_from(stated.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
+}
+
 /// Admits the samples of one message.
 ///
 /// In this order: a retired device is refused whole; a sentinel is caught before any conversion; a unit
@@ -108,7 +123,7 @@ pub fn cadence_s(device: &Device, profile: Option<&Profile>) -> u32 {
 /// becomes its end; a missing stamp is the receive time, marked; a stamp ahead of the receive time by more
 /// than the profile's tolerance, before the year 2000, or older than its lane allows is refused. What is
 /// kept carries the device's own marks, and is marked: suspect outside its plausible range (the profile's
-/// over the dictionary's) or when a state code has no name; jump and stuck by the profile's limits against
+/// over the dictionary's), when a state code has no name, or when a position is 0, 0 (no satellites); jump and stuck by the profile's limits against
 /// the last values of its series; clock off when the device's stamps are off by more than the profile
 /// tolerates (they are not altered): by live data only, what is old enough to be a backlog measures no clock.
 ///
@@ -188,6 +203,7 @@ pub fn admit(message: Message, arrival: &Arrival<'_>, watch: &mut Watch) -> Admi
             }
         }
     }
+    fix::doubt_positions(&mut admitted.readings);
     admitted
 }
 
@@ -449,6 +465,30 @@ mod tests {
             (None, Some(refused)) => Err(refused.refusal),
             other => panic!("one sample became {other:?}"),
         }
+    }
+
+    #[test]
+    fn a_position_of_zeros_is_doubted_and_a_zero_alone_is_not() {
+        let device = device(DeviceState::Active);
+        let say = |lon: f64, lat: f64, ms: i64| {
+            let samples = vec![
+                at(sample("longitude", lon), -5),
+                sample("battery", 0.0),
+                at(sample("latitude", lat), ms),
+            ];
+            let message = Message {
+                samples,
+                ..Message::default()
+            };
+            let admitted = admit(message, &arrival(&device, None), &mut Watch::default());
+            let suspect = admitted.readings.iter().map(|r| r.quality.has(Quality::SUSPECT));
+            suspect.collect::<Vec<_>>()
+        };
+        assert_eq!(say(0.0, 0.0, -5), [true, false, true]);
+        assert_eq!(say(0.0, 36.6, -5), [false; 3]);
+        assert_eq!(say(101.7, 0.0, -5), [false; 3]);
+        assert_eq!(say(0.0, 0.0, -6), [false; 3], "not of one time");
+        assert_eq!(say(181.0, 36.6, -5), [true, false, false], "outside of its range");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! of a frame and its bytes, or a position alone: up to there nothing else is to be copied. At its size limit the
 //! oldest go, and are counted.
 
+use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -14,6 +16,10 @@ use onemap_model::{Frame, Record, Source};
 
 use super::ForwardState;
 
+/// Name of the file of the stations that are done further than the cursor.
+const DONE: &str = "stations";
+/// Name of the file of frames that the superior refused.
+const REFUSED: &str = "refused";
 const KIND_COPIED: u8 = 1;
 const KIND_POSITION: u8 = 2;
 /// Records copied before they are made durable.
@@ -23,6 +29,8 @@ const NOTE_AFTER: u64 = 4096;
 /// How long a wait lasts before it is looked whether to stop.
 const LOOK: Duration = Duration::from_millis(500);
 const SEGMENT_BYTES: u64 = 16 << 20;
+/// Most bytes of frames that were refused; later ones are only counted and told in the log.
+const MOST_REFUSED: u64 = 64 << 20;
 
 /// Why a buffer cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +62,8 @@ pub(super) struct Buffer {
     pub(super) log: Log,
     name: String,
     cursor: PathBuf,
+    /// Positions up to which stations are done, where that is further than the cursor.
+    pub(super) done: BTreeMap<Box<str>, u64>,
     max_bytes: u64,
     /// Journal position up to which everything is here.
     copied: u64,
@@ -81,10 +91,24 @@ impl Buffer {
             log,
             name: name.to_owned(),
             cursor,
+            done: BTreeMap::new(),
             max_bytes,
             copied: 0,
         };
         if recovery.last == 0 {
+            // Positions of another log would hide frames of this one.
+            for stale in [own.cursor.clone(), dir.join(DONE)] {
+                match std::fs::remove_file(&stale) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(of_log(LogError::Io {
+                            doing: "remove",
+                            path: stale,
+                            source: error,
+                        }));
+                    }
+                    _ => {}
+                }
+            }
             own.copied = journal.status().durable;
             let mut batch = Batch::new();
             batch.push(KIND_POSITION, |out| {
@@ -100,6 +124,11 @@ impl Buffer {
         }
         let answered = std::fs::read_to_string(&own.cursor).ok();
         let answered = answered.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        // One that cannot be read only means that more is sent again.
+        let done = std::fs::read(dir.join(DONE)).ok();
+        let done = done.and_then(|text| serde_json::from_slice(&text).ok());
+        own.done = done.unwrap_or_default();
+        own.done.retain(|_, position| *position <= recovery.last);
         Ok((own, u64::min(answered, recovery.last)))
     }
 
@@ -200,7 +229,8 @@ impl Buffer {
             .first
             .saturating_sub(1)
             .saturating_sub(answered)
-            .min(released.records);
+            .min(released.records)
+            .min(state.n_waiting());
         if n_lost > 0 {
             state.n_lost.fetch_add(n_lost, Ordering::Relaxed);
             tracing::warn!(
@@ -214,12 +244,13 @@ impl Buffer {
     }
 }
 
-/// The receipts of one superior: position up to which everything is answered.
+/// The receipts of one superior: position up to which everything is answered, and of stations that are further theirs.
 #[derive(Debug)]
 pub(super) struct Receipts {
     log: Log,
     file: PathBuf,
     written: u64,
+    written_done: BTreeMap<Box<str>, u64>,
 }
 
 impl Receipts {
@@ -228,29 +259,64 @@ impl Receipts {
             log: buffer.log.clone(),
             file: buffer.cursor.clone(),
             written: answered,
+            written_done: buffer.done.clone(),
         }
     }
 
-    /// Notes it down and lets go what is answered. Blocks. A position that is not written only means that more is
-    /// sent again.
-    pub(super) fn note(&mut self, answered: u64) -> Result<(), LogError> {
-        if answered == self.written {
-            return Ok(());
+    /// Notes it down and lets go what is answered; keeps the bytes of frames that were refused first. Blocks. What is not
+    /// written only means that more is sent again.
+    pub(super) fn note(
+        &mut self,
+        answered: u64,
+        done: BTreeMap<Box<str>, u64>,
+        refused: &[Vec<u8>],
+    ) -> Result<(), LogError> {
+        if !refused.is_empty()
+            && let Err(error) = self.keep(refused)
+        {
+            tracing::warn!(%error, "frames that a superior refused are not kept");
         }
-        let part = self.file.with_extension("part");
-        let write = || -> std::io::Result<()> {
-            std::fs::write(&part, format!("{answered}\n"))?;
-            std::fs::File::open(&part)?.sync_all()?;
-            std::fs::rename(&part, &self.file)
-        };
-        if let Err(error) = write() {
-            tracing::warn!(%error, "{} is not written", self.file.display());
+        if done != self.written_done {
+            let text = serde_json::to_vec(&done).unwrap_or_default();
+            if replace(&self.file.with_file_name(DONE), &text) {
+                self.written_done = done;
+            }
+        }
+        if answered == self.written || !replace(&self.file, format!("{answered}\n").as_bytes()) {
             return Ok(());
         }
         self.written = answered;
         self.log.release(answered, SystemTime::now())?;
         Ok(())
     }
+
+    fn keep(&self, refused: &[Vec<u8>]) -> std::io::Result<()> {
+        let file = self.file.with_file_name(REFUSED);
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
+        let mut n_bytes = file.metadata()?.len();
+        for frame in refused {
+            n_bytes += frame.len() as u64;
+            if n_bytes <= MOST_REFUSED {
+                file.write_all(frame)?;
+            }
+        }
+        file.sync_all()
+    }
+}
+
+/// Writes a file anew, whole or not at all; whether it did.
+fn replace(file: &Path, text: &[u8]) -> bool {
+    let part = file.with_extension("part");
+    let write = || -> std::io::Result<()> {
+        std::fs::write(&part, text)?;
+        std::fs::File::open(&part)?.sync_all()?;
+        std::fs::rename(&part, file)
+    };
+    let written = write();
+    if let Err(error) = &written {
+        tracing::warn!(%error, "{} is not written", file.display());
+    }
+    written.is_ok()
 }
 
 fn is_forwarded(frame: &Frame<'_>) -> bool {

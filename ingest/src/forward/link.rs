@@ -1,5 +1,6 @@
 //! The connection to a superior platform.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -42,6 +43,8 @@ pub(super) struct Link {
     read: u64,
     reader: Option<Reader>,
     receipts: Option<Receipts>,
+    /// Frames that were refused for good and are to be kept.
+    refused: Vec<Vec<u8>>,
     state: Arc<ForwardState>,
     clock: fn() -> Timestamp,
     noted: Instant,
@@ -67,17 +70,19 @@ impl Link {
         config: ForwardConfig,
         log: Log,
         answered: u64,
+        done: BTreeMap<Box<str>, u64>,
         receipts: Receipts,
         state: Arc<ForwardState>,
         clock: fn() -> Timestamp,
     ) -> Self {
         Self {
-            lanes: Lanes::new(config.patience),
+            lanes: Lanes::new(config.patience, done),
             config,
             log,
             read: answered,
             reader: None,
             receipts: Some(receipts),
+            refused: Vec::new(),
             state,
             clock,
             noted: Instant::now(),
@@ -252,7 +257,12 @@ impl Link {
                             .store((self.clock)().ms(), Ordering::Relaxed);
                     }
                 }
-                Some(_) => {} // a refusal: without 9014 the frame goes again, and in the end its station is parked
+                Some((qn, Answered::Request(code) | Answered::Refused(code)))
+                    if code != Some(QnRtn::Accepted) =>
+                {
+                    self.refused(&segment, qn);
+                }
+                Some(_) => self.lanes.hear(Instant::now()),
                 None => {
                     self.state.n_refused.fetch_add(1, Ordering::Relaxed);
                     let answer = match segment.cn() {
@@ -266,10 +276,29 @@ impl Link {
         out
     }
 
+    /// A frame was refused. One that was refused each time it was sent is given up: its station goes on with the next.
+    fn refused(&mut self, answer: &Segment, qn: &str) {
+        let Some(frame) = self.lanes.refused(Instant::now(), answer.mn(), qn) else {
+            return;
+        };
+        let code = answer.cp_value("QnRtn").unwrap_or_default();
+        let shown = |text: &str| -> String { text.chars().take(64).flat_map(char::escape_debug).collect() };
+        let (name, mn, qn, code) = (&self.config.name, shown(&frame.mn), shown(qn), shown(code));
+        warn!(
+            superior = name,
+            "`{name}` refuses the frame {qn} of `{mn}` (QnRtn={code}); it is kept in `refused` and not sent again"
+        );
+        self.state.n_refused_frames.fetch_add(1, Ordering::Relaxed);
+        self.refused.push(frame.bytes);
+    }
+
     /// Notes down what is answered, now or when it is time.
     async fn note(&mut self, now: bool) {
         let answered = self.lanes.cursor(self.read);
         self.state.answered_to.store(answered, Ordering::Release);
+        self.state.read.store(self.read, Ordering::Release);
+        let n_open = self.lanes.n_open() as u64;
+        self.state.n_open.store(n_open, Ordering::Release);
         self.state
             .n_parked
             .store(self.lanes.n_parked() as u64, Ordering::Relaxed);
@@ -280,8 +309,10 @@ impl Link {
         let Some(mut receipts) = self.receipts.take() else {
             return;
         };
+        let done = self.lanes.done_beyond(answered);
+        let refused = std::mem::take(&mut self.refused);
         let noted = tokio::task::spawn_blocking(move || {
-            let noted = receipts.note(answered);
+            let noted = receipts.note(answered, done, &refused);
             (receipts, noted)
         });
         if let Ok((receipts, noted)) = noted.await {

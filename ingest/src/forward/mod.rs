@@ -61,6 +61,12 @@ pub struct ForwardState {
     pub last: AtomicU64,
     /// See `last`.
     pub answered_to: AtomicU64,
+    /// Position up to which the buffer was read.
+    pub read: AtomicU64,
+    /// Frames that were read and are not answered.
+    pub n_open: AtomicU64,
+    /// Frames that the superior refused each time, and that are given up.
+    pub n_refused_frames: AtomicU64,
     /// Bytes of the buffer on disk.
     pub bytes: AtomicU64,
     /// The connection stands.
@@ -82,10 +88,11 @@ pub struct ForwardState {
 }
 
 impl ForwardState {
-    /// Records that wait.
+    /// Frames that wait; of the buffer's records that were not read yet all count.
     pub fn n_waiting(&self) -> u64 {
         let last = self.last.load(Ordering::Acquire);
-        last.saturating_sub(self.answered_to.load(Ordering::Acquire))
+        let n_unread = last.saturating_sub(self.read.load(Ordering::Acquire));
+        n_unread + self.n_open.load(Ordering::Acquire)
     }
 }
 
@@ -109,6 +116,7 @@ impl Forward {
         state.copied.store(buffer.copied(), Ordering::Release);
         state.last.store(buffer.log.status().durable, Ordering::Release);
         state.answered_to.store(answered, Ordering::Release);
+        state.read.store(answered, Ordering::Release);
         state.bytes.store(buffer.log.status().bytes, Ordering::Relaxed);
         Ok(Self {
             config,
@@ -146,12 +154,13 @@ impl Forward {
         } = self;
         let log = buffer.log.clone();
         let receipts = Receipts::of(&buffer, answered);
+        let done = std::mem::take(&mut buffer.done);
         let ending = Arc::new(AtomicBool::new(false));
         let (of_copy, its_state, its_config) = (Arc::clone(&ending), Arc::clone(&state), config.clone());
         let copying = tokio::task::spawn_blocking(move || {
             buffer.copy(&journal, &|mn| its_config.wants(mn), &its_state, &of_copy)
         });
-        let link = link::Link::new(config, log, answered, receipts, state, clock);
+        let link = link::Link::new(config, log, answered, done, receipts, state, clock);
         let stopping = stop.child_token();
         let mut linking = tokio::spawn(link.run(stopping.clone()));
         let copied = tokio::select! {

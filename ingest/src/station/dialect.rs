@@ -125,12 +125,12 @@ impl Intake {
         self.known.values().any(|known| known.link.is_cut())
     }
 
-    /// Lets a station in, or finds that it is; notes how it speaks.
+    /// Lets a station in, or finds that it is; notes how it speaks, which `speaks` gives by how it spoke before, if it did.
     pub(super) fn admit(
         &mut self,
         number: &str,
         password: &str,
-        speaks: impl FnOnce() -> Speaks,
+        speaks: impl FnOnce(Option<&Speaks>) -> Speaks,
         is_same: impl FnOnce(&Speaks) -> bool,
     ) -> Result<DeviceId, Denied> {
         if let Some(known) = self.known.get_mut(number)
@@ -138,7 +138,7 @@ impl Intake {
         {
             known.presence.heard().hear(self.received_at);
             if !is_same(&known.speaks) {
-                known.speaks = speaks();
+                known.speaks = speaks(Some(&known.speaks));
                 known.presence.speaks(known.speaks.clone());
             }
             return Ok(known.device.clone());
@@ -155,7 +155,9 @@ impl Intake {
         };
         let link = self.shared.links.enter(&device, admitted.credential, shown);
         link.ends_by(&self.end);
-        let speaks = speaks();
+        let former = self.known.get(number).map(|known| known.speaks.clone());
+        let former = former.or_else(|| Some(self.shared.peers.of(device.as_str())?.speaks));
+        let speaks = speaks(former.as_ref());
         let presence = self.shared.peers.enter(
             &device,
             self.received_at,
@@ -173,6 +175,11 @@ impl Intake {
         };
         self.known.insert(number.into(), known);
         Ok(device)
+    }
+
+    /// Whether an address that needs no password is that of a station that may come in; it is not let in by that.
+    pub(super) fn is_station(&mut self, number: &str) -> bool {
+        self.known.contains_key(number) || self.look_up(number, "").is_ok()
     }
 
     /// Who a station is by its password, which may be guessed so often only.

@@ -1,8 +1,8 @@
 //! GB/T 26875.3 on a connection: who sends a frame, and what the standard answers.
 //!
 //! Controls and data are acknowledged with command 3, the sequence repeated and the addresses swapped, when the frame is
-//! durable. A frame whose data cannot be read is refused with command 6; one with a wrong checksum has no sender that is
-//! certain and gets nothing. The standard has no password: a device is its source address. Requests go down with the addresses,
+//! durable. A frame whose data cannot be read is refused with command 6, and so is one with a wrong checksum whose source is a
+//! device that is known; its bytes are nobody's for all that. The standard has no password: a device is its source address. Requests go down with the addresses,
 //! the version and the writing of times that its last frame had.
 
 use onemap_model::{DeviceId, Refusal, Source, Timestamp};
@@ -94,7 +94,7 @@ fn say(answer: &Frame, intake: &mut Intake) {
 
 fn admit(source: &str, line: Line, intake: &mut Intake) -> Result<DeviceId, Denied> {
     let speaks = Speaks::Gbt26875(line);
-    intake.admit(source, "", || speaks.clone(), |known| *known == speaks)
+    intake.admit(source, "", |_| speaks.clone(), |known| *known == speaks)
 }
 
 /// How a device writes its times, by the one in its frame: the writing that is nearer to now.
@@ -122,6 +122,22 @@ fn take_fault(fault: &Fault, intake: &mut Intake) {
         fault.at
     );
     intake.refuse(refusal, None, "gbt26875", &fault.skipped, &detail);
+    let Some(frame) = damaged(fault) else { return };
+    // Only asked: a damaged address does not make this the connection of the device that it names.
+    if reply::due(&frame) == reply::Due::Acknowledgement && intake.is_station(&frame.source.to_string()) {
+        let now = intake.received_at;
+        say(&reply::refuse(&frame, now, clock_of(frame.time, now)), intake);
+    }
+}
+
+/// The frame of a fault that is whole but for its checksum.
+fn damaged(fault: &Fault) -> Option<Frame> {
+    let Error::Checksum { at, calculated, .. } = fault.error else {
+        return None;
+    };
+    let mut bytes = fault.skipped.get(..at + 3)?.to_vec();
+    bytes[at] = calculated;
+    Frame::decode(&bytes).ok()
 }
 
 /// What stands as topic in the journal.

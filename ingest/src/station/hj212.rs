@@ -124,17 +124,21 @@ fn opened(mn: &str, frame: &Frame, intake: &mut Intake) -> Result<Option<Segment
 }
 
 fn admit(segment: &Segment, intake: &mut Intake) -> Result<onemap_model::DeviceId, Denied> {
-    let speaks = || {
+    let speaks = |former: Option<&Speaks>| {
+        // Answers have a system code of their own, and often another Flag: those of the last data frame stand.
+        let (st, version) = match former {
+            Some(Speaks::Hj212(former)) if is_answer(segment) => (former.st.clone(), former.version),
+            _ => (segment.st().to_owned(), segment.version()),
+        };
         Speaks::Hj212(hj212::Peer {
-            st: segment.st().to_owned(),
+            st,
             pw: segment.pw().to_owned(),
             mn: segment.mn().to_owned(),
-            version: segment.version(),
+            version,
         })
     };
     let is_same = |known: &Speaks| {
         let Speaks::Hj212(known) = known else { return false };
-        // Answers have a system code of their own, and often another Flag.
         is_answer(segment) || (known.st == segment.st() && known.version == segment.version())
     };
     intake.admit(segment.mn(), segment.pw(), speaks, is_same)

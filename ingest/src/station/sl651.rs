@@ -192,7 +192,7 @@ fn admit(frame: &Frame, number: &str, intake: &mut Intake) -> Result<DeviceId, D
     let password = format!("{:04X}", frame.password);
     let line = Line::of(frame);
     let is_same = |known: &Speaks| matches!(known, Speaks::Sl651(known) if *known == line);
-    intake.admit(number, &password, || Speaks::Sl651(line), is_same)
+    intake.admit(number, &password, |_| Speaks::Sl651(line), is_same)
 }
 
 fn refuse(error: &Error, device: &DeviceId, topic: &str, bytes: &[u8], intake: &mut Intake) {

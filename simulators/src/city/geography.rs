@@ -76,6 +76,8 @@ pub struct Geography {
     pub anchors: Vec<Anchor>,
     /// Rivers, also where they leave the city.
     pub rivers: Vec<River>,
+    /// Lines of roads that are no motorways.
+    pub streets: Vec<Vec<LonLat>>,
 }
 
 /// A file of the city is not what the simulator needs.
@@ -246,6 +248,7 @@ impl Geography {
             areas,
             anchors: Vec::new(),
             rivers,
+            streets: Vec::new(),
         };
         for feature in features("places")? {
             let at = point(&feature.value["geometry"]["coordinates"])
@@ -260,6 +263,9 @@ impl Geography {
                 Ground::Street
             };
             for line in feature.lines()? {
+                if ground == Ground::Street {
+                    geography.streets.push(line.clone());
+                }
                 let length = length_m(&line);
                 let n = (length / ANCHOR_EVERY_M).floor().max(1.0);
                 for i in 0..n as usize {

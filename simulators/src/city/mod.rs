@@ -1,6 +1,6 @@
 //! The seeded city: where its devices stand, what they measure, what goes wrong and when.
 //!
-//! `geography`, `plan`, `shape` and `incident` are pure functions of the seed and the time; `register`
+//! `geography`, `plan`, `shape`, `truck` and `incident` are pure functions of the seed and the time; `register`
 //! and `run` meet the server.
 
 pub mod geography;
@@ -10,6 +10,7 @@ pub mod register;
 pub mod run;
 pub mod shape;
 pub mod station;
+pub mod truck;
 pub mod truth;
 
 pub use geography::Geography;

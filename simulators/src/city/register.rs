@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::geography::FILES;
+use super::truck::DemoFence;
 
 /// Features in one request.
 const FEATURES_A_REQUEST: usize = 200;
@@ -180,6 +181,35 @@ impl Register {
         if n > 0 {
             self.state.geography = print;
             self.save()?;
+        }
+        Ok(n)
+    }
+
+    /// Sets the fences that are not there as they are planned: who is in a fence that is set enters it again.
+    /// Returns how many.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be reached.
+    pub fn fences(&mut self, fences: &[DemoFence]) -> anyhow::Result<usize> {
+        let mut n = 0;
+        for fence in fences {
+            let path = format!("/api/v1/fences/{}", escape(&fence.code));
+            let (status, found) = self.get(&path)?;
+            let planned = fence.body.as_object().into_iter().flatten();
+            if status == 200 && planned.clone().all(|(name, value)| found[name] == *value) {
+                continue;
+            }
+            let url = format!("{}{path}", self.state.server);
+            let sent = self
+                .agent
+                .put(url)
+                .header("Authorization", &self.admin)
+                .send_json(&fence.body);
+            let (status, answer) = self.answer(&path, sent)?;
+            if !(200..300).contains(&status) {
+                bail!("PUT {path} is answered with {status}: {answer}");
+            }
+            n += 1;
         }
         Ok(n)
     }

@@ -15,6 +15,7 @@ use super::geography::Geography;
 use super::incident::{SCRIPT_S, Timeline};
 use super::plan::City;
 use super::register::Register;
+use super::truck::{self, Truck};
 use super::truth::{Truth, incident_line};
 use crate::device::{Talker, talk};
 use crate::mqtt::Login;
@@ -96,11 +97,15 @@ pub async fn run(config: RunConfig, stop: CancellationToken) -> anyhow::Result<(
 
     let register = Register::open(&config.server, &config.admin_token, config.state.as_deref())?;
     let planned = Arc::clone(&city);
+    let (trucks, fences) = truck::trucks(&geography, config.seed);
+    let driving = trucks.clone();
     let registering = tokio::task::spawn_blocking(move || -> anyhow::Result<Register> {
         let mut register = register;
         let n_features = register.geography()?;
-        let n_devices = register.devices(planned.stations.iter().map(|s| &s.device))?;
-        info!(n_features, n_devices, "the city is registered");
+        let stations = planned.stations.iter().map(|s| &s.device);
+        let n_devices = register.devices(stations.chain(driving.iter().map(|truck| &truck.device)))?;
+        let n_fences = register.fences(&fences)?;
+        info!(n_features, n_devices, n_fences, "the city is registered");
         Ok(register)
     });
     let register = tokio::select! {
@@ -114,8 +119,12 @@ pub async fn run(config: RunConfig, stop: CancellationToken) -> anyhow::Result<(
         let talker = station(i, &config, &city, &timeline, &register, clock)?;
         tasks.spawn(talk(talker, stop.clone()));
     }
+    let n_trucks = trucks.len();
+    for truck in trucks {
+        tasks.spawn(talk(vehicle(truck, &config, &register, clock)?, stop.clone()));
+    }
     truth.line(&json!({
-        "event": "ready", "ready": true, "seed": config.seed, "devices": city.stations.len(),
+        "event": "ready", "ready": true, "seed": config.seed, "devices": city.stations.len() + n_trucks,
         "incidents": config.incidents, "speed": config.speed, "at": clock.time_of(0.0),
     }))?;
     tell(&truth, &city, &geography, &timeline, clock, &stop).await?;
@@ -166,6 +175,43 @@ fn station(
         renew: Box::new(move || {
             let mut register = renewing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             register.renew(&renewed)
+        }),
+    })
+}
+
+fn vehicle(
+    truck: Truck,
+    config: &RunConfig,
+    register: &Arc<Mutex<Register>>,
+    clock: CityClock,
+) -> anyhow::Result<Talker> {
+    let device = truck.device.clone();
+    let token = {
+        let register = register.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let token = register.token(&device.id);
+        token
+            .with_context(|| format!("no token for `{}`", device.id))?
+            .to_owned()
+    };
+    let renewing = Arc::clone(register);
+    Ok(Talker {
+        login: Login {
+            server: config.mqtt.clone(),
+            client_id: device.id.to_string(),
+            token,
+            keep_alive: Duration::from_secs(60),
+        },
+        first: clock.started,
+        every: Duration::from_secs(u64::from(truck::CADENCE_S)),
+        // A truck drives by the real clock: however fast the city lives, nobody would believe it otherwise.
+        speak: Box::new(move || {
+            let stamp = Timestamp::from_system(SystemTime::now());
+            let payload = truck.payload(stamp.ms(), clock.started.elapsed().as_secs_f64());
+            Some(("v1/devices/me/telemetry".to_owned(), payload))
+        }),
+        renew: Box::new(move || {
+            let mut register = renewing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            register.renew(&device)
         }),
     })
 }

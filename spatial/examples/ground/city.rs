@@ -173,6 +173,41 @@ impl City {
     }
 }
 
+/// Grids that cover the window, so many a side, with shared borders that are not straight.
+pub(crate) fn grids(n: usize) -> Vec<Polygon> {
+    let mut chance = Chance::new(17);
+    let [west, south, east, north] = WINDOW;
+    let (wide, tall) = ((east - west) / n as f64, (north - south) / n as f64);
+    let corners: Vec<Vec<Vertex>> = (0..=n)
+        .map(|row| {
+            let corner = |column: usize| {
+                let mut inner = |i: usize, size: f64| match i {
+                    0 => 0.0,
+                    i if i == n => 0.0,
+                    _ => chance.between(-0.3, 0.3) * size,
+                };
+                let (x, y) = (inner(column, wide), inner(row, tall));
+                vertex(west + column as f64 * wide + x, south + row as f64 * tall + y)
+            };
+            (0..=n).map(corner).collect()
+        })
+        .collect();
+    let grid = |row: usize, column: usize| {
+        let ring = [
+            (row, column),
+            (row, column + 1),
+            (row + 1, column + 1),
+            (row + 1, column),
+        ];
+        let ring = ring.map(|(row, column)| corners[row][column]).to_vec();
+        Polygon { rings: vec![ring] }
+    };
+    (0..n)
+        .flat_map(|row| (0..n).map(move |column| (row, column)))
+        .map(|(row, column)| grid(row, column))
+        .collect()
+}
+
 fn building(chance: &mut Chance, at: Vertex) -> Polygon {
     let (turn, w, h) = (
         chance.between(0.0, 1.57),

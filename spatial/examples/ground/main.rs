@@ -1,9 +1,11 @@
 //! Measures the indexes of the ground on the synthetic city, for benches/map.py: `ground tables FOLDER` writes
 //! what PostGIS is asked, `ground measure` prints one JSON object a line: what was asked, answers each CPU second
-//! of this process, p50 and p99 in microseconds, and what the first questions found.
+//! of this process, p50 and p99 in microseconds, and what the first questions found. `ground view` does the same with
+//! the whole map (`CityMap`), and with its tiles.
 
 mod city;
 mod tables;
+mod view;
 
 use std::hint::black_box;
 use std::path::Path;
@@ -41,9 +43,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["tables", folder] => tables::write(&city, &questions, Path::new(folder))?,
+        ["tables", folder] => {
+            tables::write(&city, &questions, Path::new(folder))?;
+            view::write(&city, Path::new(folder))?;
+        }
         ["measure"] => measure(&city, &questions),
-        _ => return Err("ground tables FOLDER | ground measure".into()),
+        ["view"] => view::measure(&city, &questions),
+        _ => return Err("ground tables FOLDER | ground measure | ground view".into()),
     }
     Ok(())
 }
@@ -252,25 +258,23 @@ fn fences(city: &City, questions: &Questions) {
         }
     });
     memory("fences", fences.bytes());
-    let mut events = Vec::new();
+    let (mut seen, mut events) = (Vec::new(), Vec::new());
     let mut at_ms = 0;
     let mut n_events = Vec::new();
     once("fences-observe", N_FENCE_MOVES, || {
         for batch in questions.moves[..N_FENCE_MOVES].chunks(MOVES_A_BATCH) {
             events.clear();
-            for (object, at) in batch {
+            seen.clear();
+            seen.extend(batch.iter().map(|(object, at)| {
                 at_ms += 10;
-                let (object, at) = (*object, *at);
-                fences.observe(
-                    Sighting {
-                        object,
-                        groups: 1,
-                        at_ms,
-                        at,
-                    },
-                    &mut events,
-                );
-            }
+                Sighting {
+                    object: *object,
+                    groups: 1,
+                    at_ms,
+                    at: *at,
+                }
+            }));
+            fences.observe_all(&seen, &mut events, |_, _| {});
             n_events.push(events.len());
         }
     });

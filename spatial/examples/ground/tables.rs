@@ -35,7 +35,7 @@ fn ewkb(kind: u32, rings: &[&[Vertex]]) -> String {
     })
 }
 
-fn polygon(polygon: &Polygon) -> String {
+pub(crate) fn polygon(polygon: &Polygon) -> String {
     let rings: Vec<&[Vertex]> = polygon.rings.iter().map(Vec::as_slice).collect();
     ewkb(3, &rings)
 }

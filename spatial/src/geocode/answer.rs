@@ -59,6 +59,8 @@ impl Level {
 pub struct Alternative {
     /// Code in the register; empty when only its doors are known.
     pub code: Arc<str>,
+    /// The register has it by this code; else it is of the names that are shipped.
+    pub held: bool,
     /// Its name.
     pub name: String,
     /// What it is: a division's level, road, place or door.
@@ -91,6 +93,8 @@ pub struct Answer {
     pub confidence: f64,
     /// Code of what was found in the register; `None` when several bear the name, and for crossings.
     pub code: Option<Arc<str>>,
+    /// Whether the register has it by this code; `Some(false)`: it is of the names that are shipped. `None` without a code.
+    pub held: Option<bool>,
     /// Its name.
     pub name: String,
     /// The whole address as it is understood.
@@ -101,6 +105,8 @@ pub struct Answer {
     pub precision_m: Option<f64>,
     /// The division it lies in, as fine as it is known.
     pub division: Option<DivisionCode>,
+    /// Whether the register has this division. `None` without one.
+    pub division_held: Option<bool>,
     /// Names of the divisions, province first, joined.
     pub division_name: String,
     /// House number, building, unit, floor, room and village group, as far as the text names them.
@@ -116,7 +122,8 @@ pub struct Answer {
     /// What else may be meant, likeliest first; of an ambiguous answer, all of them.
     pub alternatives: Vec<Alternative>,
     /// Why the answer does not go further, or is not surer: `district_differs`, `resembles`, `tail_unknown`,
-    /// `number_unknown`, `ambiguous`, `roads_do_not_meet`, `elsewhere`, `nothing_known`.
+    /// `number_unknown`, `road_unknown`, `several_districts`, `several_addresses`, `ambiguous`, `roads_do_not_meet`,
+    /// `elsewhere`, `nothing_known`.
     pub because: Vec<&'static str>,
 }
 
@@ -136,6 +143,7 @@ impl Alternative {
     pub fn to_json(&self) -> Value {
         json!({
             "code": (!self.code.is_empty()).then_some(&*self.code),
+            "held": (!self.code.is_empty()).then_some(self.held),
             "name": self.name,
             "level": self.level.name(),
             "division": self.division.as_ref().map(DivisionCode::as_str),
@@ -164,11 +172,13 @@ impl Answer {
             "level": self.level.name(),
             "confidence": rounded(self.confidence, 1e2),
             "code": self.code.as_deref().filter(|code| !code.is_empty()),
+            "held": self.held,
             "name": self.name,
             "address": self.address,
             "position": position(self.position),
             "precision_m": self.precision_m.map(|m| rounded(m, 1e1)),
             "division": self.division.as_ref().map(DivisionCode::as_str),
+            "division_held": self.division_held,
             "division_name": self.division_name,
             "parts": parts,
             "matched": matched,

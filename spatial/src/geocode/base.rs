@@ -46,6 +46,8 @@ pub fn base_entries() -> Vec<Entry> {
                 kind: EntryKind::Division,
                 division: Some(division),
                 ground: Ground::Nowhere,
+                stated_m: 0.0,
+                held: false,
             })
         })
         .collect()

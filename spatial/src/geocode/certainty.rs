@@ -1,5 +1,8 @@
 //! How surely a name was meant, and whether the text speaks of another city altogether.
 
+use super::classes::class_suffix;
+use super::door::stem;
+use super::fuzzy;
 use super::parse::{Agreement, Item, Parse};
 use super::resolve::Resolver;
 
@@ -76,6 +79,46 @@ impl Resolver<'_> {
             sure = sure.min(0.3);
         }
         sure
+    }
+
+    /// Says that the road of a house number is not held. Whether it, or one that sounds so, is called as a division inside
+    /// what the text names: whoever wrote it may have meant either.
+    pub(super) fn unknown_road(&self, parse: &Parse, because: &mut Vec<&'static str>) -> bool {
+        let orphan = parse.orphan && parse.parts.number.is_some();
+        let before_number = |to: usize| parse.numbers.iter().any(|(at, _)| *at == to);
+        let piece = parse.unknown.iter().find(|(_, to)| orphan && before_number(*to));
+        let Some((from, to)) = piece.copied() else {
+            return false;
+        };
+        let names = &self.gazetteer.names;
+        let is_road = |name: &[char]| class_suffix(name).is_some_and(|class| class.is_road);
+        let inside = |spelling: u32| {
+            names.named(spelling).any(|name| {
+                let thing = self.gazetteer.thing(name.thing);
+                let zone = thing
+                    .zone
+                    .filter(|zone| parse.zone.covers(*zone) && *zone != parse.zone);
+                thing.rank.is_division() && zone.is_some()
+            })
+        };
+        let called = |spelling: u32| is_road(names.text(spelling)) && inside(spelling);
+        // 长江路第12号, 长江路甲12号.
+        let text = match &self.text.chars[from..to] {
+            [road @ .., last] if *last == '第' || stem(*last).is_some() => road,
+            text => text,
+        };
+        let exactly = (0..text.len()).any(|i| names.exactly(&text[i..]).is_some_and(called));
+        let alike = || {
+            let found = fuzzy::like(names, text, called, 1);
+            found
+                .first()
+                .is_some_and(|like| like.sounds && like.n == text.len())
+        };
+        let is_both = exactly || alike();
+        if is_both || is_road(text) {
+            because.push("road_unknown");
+        }
+        is_both
     }
 
     /// The text begins with a province or city that the gazetteer does not know.

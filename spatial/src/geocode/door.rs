@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::text::Text;
+use super::zone::Zone;
 use crate::coordinates::Vertex;
 
 /// A house number and the part behind it (58-3, 58号附3, 甲58号); part 0 is none.
@@ -99,6 +100,10 @@ pub(crate) struct Door {
     pub(crate) at: Vertex,
     /// Code of the address.
     pub(crate) code: Arc<str>,
+    /// The division it lies in, when that is known.
+    pub(crate) zone: Option<Zone>,
+    /// How far off it may be as its source states, metres; 0 when it does not.
+    pub(crate) stated_m: f32,
 }
 
 impl Door {
@@ -193,6 +198,8 @@ mod tests {
                 lat: 0,
             },
             code: "".into(),
+            zone: None,
+            stated_m: 0.0,
         };
         let doors = [1, 4, 9, 10, 20].map(door);
         let ask = |n| match find(&doors, 0, Number { number: n, part: 0 }) {

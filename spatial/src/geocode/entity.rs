@@ -53,6 +53,7 @@ pub fn named(entity: &Entity) -> Option<Named> {
                     group: group(&text("group")),
                     division: entity.division.clone(),
                     at,
+                    stated_m: stated_m(entity),
                 }));
             }
             EntryKind::Place
@@ -81,11 +82,7 @@ pub fn named(entity: &Entity) -> Option<Named> {
         EntryKind::Division => onemap_model::DivisionCode::new(&entity.code).ok(),
         _ => entity.division.clone(),
     };
-    let stated_m = entity
-        .attributes
-        .get("precision_m")
-        .and_then(Value::as_f64)
-        .unwrap_or(0.0);
+    let stated_m = stated_m(entity);
     let ground = match (&shape, kind) {
         (Some(Shape::Lines(lines)), _) => Ground::Lines(
             lines
@@ -96,7 +93,7 @@ pub fn named(entity: &Entity) -> Option<Named> {
         (Some(shape), _) => match point(shape) {
             Some(at) => Ground::Point {
                 at: [at.lon_degrees(), at.lat_degrees()],
-                precision_m: stated_m.max(reach_m(shape, at)),
+                precision_m: f64::from(stated_m).max(reach_m(shape, at)),
             },
             None => Ground::Nowhere,
         },
@@ -110,7 +107,20 @@ pub fn named(entity: &Entity) -> Option<Named> {
         kind,
         division,
         ground,
+        stated_m,
+        held: true,
     }))
+}
+
+/// Attribute `precision_m`, a number or the text of one, as sheets have it; 0 when it is neither.
+fn stated_m(entity: &Entity) -> f32 {
+    let stated = match entity.attributes.get("precision_m") {
+        Some(Value::Number(number)) => number.as_f64(),
+        Some(Value::String(text)) => text.trim().parse().ok(),
+        _ => None,
+    };
+    // No place on the globe is farther from another than 20,100 km.
+    stated.filter(|m| (0.0..2.1e7).contains(m)).unwrap_or(0.0) as f32
 }
 
 /// `3`, `3社`, `三组`; 0 is none.

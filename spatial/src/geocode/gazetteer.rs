@@ -5,75 +5,15 @@ use std::sync::Arc;
 
 use onemap_model::DivisionCode;
 
+use super::classes::class_suffix;
 use super::door::{Door, Number};
+use super::entries::{DoorEntry, Entry, EntryKind, Ground};
 use super::names::{Names, Style};
-use super::shorten::{class_suffix, short_names};
+use super::shorten::short_names;
 use super::text::Text;
 use super::zone::Zone;
 use crate::coordinates::Vertex;
 use crate::geocode::locate::{length_m, metres, midpoint};
-
-/// What bears a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum EntryKind {
-    /// A division; its level follows from its code.
-    Division,
-    /// A road, street or lane.
-    Road,
-    /// A named point or area: an estate, a building, a shop, a park, a station.
-    Place,
-}
-
-/// Where it is.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Ground {
-    /// Not known.
-    #[default]
-    Nowhere,
-    /// A point and how far from it the thing may reach or the point may be wrong, in metres.
-    Point {
-        /// Longitude and latitude, WGS 84 degrees.
-        at: [f64; 2],
-        /// Metres.
-        precision_m: f64,
-    },
-    /// Lines of longitude and latitude, WGS 84 degrees.
-    Lines(Vec<Vec<[f64; 2]>>),
-}
-
-/// One named thing.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    /// Its code in the register, or its division code.
-    pub code: Arc<str>,
-    /// Its name, Chinese.
-    pub name: String,
-    /// Other, short and former names, and former codes.
-    pub aliases: Vec<String>,
-    /// What it is.
-    pub kind: EntryKind,
-    /// The division it lies in; of a division, itself.
-    pub division: Option<DivisionCode>,
-    /// Where it is.
-    pub ground: Ground,
-}
-
-/// A house number on a road, or a building of an estate, or a house of a village group.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DoorEntry {
-    /// Code of the address in the register.
-    pub code: Arc<str>,
-    /// Name of the road, estate or village.
-    pub of: String,
-    /// As written: `58`, `58号`, `58-3`, `58号附3`, `3栋`.
-    pub number: String,
-    /// Group of a village (社, 组); 0 is none.
-    pub group: u16,
-    /// The division it lies in.
-    pub division: Option<DivisionCode>,
-    /// Longitude and latitude, WGS 84 degrees.
-    pub at: [f64; 2],
-}
 
 /// The level of a thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -104,7 +44,11 @@ pub(crate) struct Thing {
     pub(crate) division: Option<DivisionCode>,
     pub(crate) at: Option<Vertex>,
     pub(crate) precision_m: f32,
+    /// How far off it may be as its source states, metres; 0 when it does not.
+    pub(crate) stated_m: f32,
     pub(crate) lines: Box<[Box<[Vertex]>]>,
+    /// It is an entity of the register.
+    pub(crate) held: bool,
     /// By group, number and part.
     pub(crate) doors: Vec<Door>,
 }
@@ -116,6 +60,8 @@ pub(crate) struct Gazetteer {
     pub(crate) codes: HashMap<Arc<str>, u32>,
     /// Divisions by zone.
     pub(crate) divisions: HashMap<Zone, u32>,
+    /// Pieces of one road that a border cuts, by each of them.
+    pub(super) pieces: HashMap<u32, Arc<[u32]>>,
     pub(crate) n_doors: usize,
     /// Doors whose owner, number or position cannot be used.
     pub(crate) n_unused: usize,
@@ -131,6 +77,7 @@ impl Gazetteer {
             names: Names::new(),
             codes: HashMap::new(),
             divisions: HashMap::new(),
+            pieces: HashMap::new(),
             n_doors: 0,
             n_unused: 0,
         };
@@ -149,6 +96,7 @@ impl Gazetteer {
                 thing.precision_m = 200.0;
             }
         }
+        made.pieces = super::pieces::of(&made.things);
         made.names.index();
         made
     }
@@ -184,12 +132,17 @@ impl Gazetteer {
                     all.extend(lines);
                     thing.lines = all.into();
                 }
+                thing.stated_m = thing.stated_m.max(entry.stated_m);
                 if rank.is_division() && at.is_some() {
                     (thing.at, thing.precision_m) = (at, precision_m);
                 }
-                // A register's name stands before that of the shipped list; the other stays as an alias.
-                if rank.is_division() && thing.code == entry.code && *thing.name != *entry.name {
+                // A register's name and code stand before those of the shipped list, which stay as aliases.
+                if rank.is_division() && (entry.held || thing.code == entry.code) {
                     thing.name = entry.name.as_str().into();
+                    if entry.held {
+                        (thing.code, thing.division) = (entry.code.clone(), entry.division.clone());
+                        thing.held = true;
+                    }
                 }
             }
             None => self.things.push(Thing {
@@ -200,14 +153,16 @@ impl Gazetteer {
                 division: entry.division.clone(),
                 at,
                 precision_m,
+                stated_m: entry.stated_m,
                 lines: lines.into(),
+                held: entry.held,
                 doors: Vec::new(),
             }),
         }
         if rank == Rank::Road {
             let thing = &mut self.things[id as usize];
             if let Some((at, length)) = midpoint(&thing.lines) {
-                (thing.at, thing.precision_m) = (Some(at), (length / 2.0) as f32);
+                (thing.at, thing.precision_m) = (Some(at), (length / 2.0) as f32 + thing.stated_m);
             }
         }
         self.codes.insert(entry.code.clone(), id);
@@ -291,6 +246,8 @@ impl Gazetteer {
             group: entry.group,
             at,
             code,
+            zone,
+            stated_m: entry.stated_m,
         });
         self.n_doors += 1;
     }
@@ -298,8 +255,13 @@ impl Gazetteer {
     /// The thing of this name whose ground or division is nearest to the door.
     fn owner(&self, name: &[char], zone: Option<Zone>, at: Vertex) -> Option<u32> {
         let spelling = self.names.exactly(name)?;
+        // 长江路 is no short name of 长江路社区 here.
+        let is_road = class_suffix(name).is_some_and(|class| class.is_road);
         let fits = |id: &u32| {
             let thing = &self.things[*id as usize];
+            if is_road && thing.rank == Rank::Community {
+                return false;
+            }
             let same = |a: Option<Zone>| match (a, zone) {
                 (Some(a), Some(b)) => a.cut(6).meets(b.cut(6)),
                 _ => true,
@@ -325,7 +287,9 @@ impl Gazetteer {
             division: entry.division.clone(),
             at: None,
             precision_m: 0.0,
+            stated_m: 0.0,
             lines: Box::default(),
+            held: false,
             doors: Vec::new(),
         });
         self.names.add(name, id, Style::Full);
@@ -334,6 +298,19 @@ impl Gazetteer {
 
     pub(crate) fn thing(&self, id: u32) -> &Thing {
         &self.things[id as usize]
+    }
+
+    /// The division of a zone by the code that its own entity has, and whether the register holds it.
+    pub(crate) fn division(&self, code: &DivisionCode) -> (DivisionCode, bool) {
+        match self.divisions.get(&Zone::of(code)).map(|id| self.thing(*id)) {
+            Some(thing) => (thing.division.clone().unwrap_or_else(|| code.clone()), thing.held),
+            None => (code.clone(), false),
+        }
+    }
+
+    /// The pieces of the road that this is one of; of a whole road, itself.
+    pub(super) fn pieces(&self, id: u32) -> &[u32] {
+        self.pieces.get(&id).map_or(&[], |pieces| pieces)
     }
 
     /// The divisions around a zone, province first.

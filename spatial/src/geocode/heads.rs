@@ -1,5 +1,7 @@
 //! The divisions at the head of an address, read in every way that makes sense.
 
+use super::classes::class_suffix;
+use super::door::stem;
 use super::gazetteer::Rank;
 use super::names::Style;
 use super::parse::{Hit, Parse, Reader};
@@ -46,6 +48,9 @@ impl Reader<'_> {
         let (true, Some(zone)) = (thing.rank.is_division(), thing.zone) else {
             return;
         };
+        if self.is_road_with_door(hit, style) {
+            return;
+        }
         let deeper = from.zone.covers(zone) && (zone != from.zone);
         let again = zone.covers(from.zone) && style == Style::Full;
         if !(deeper || again) {
@@ -78,6 +83,8 @@ impl Reader<'_> {
             parse.sure = match style {
                 Style::Full => 1.0,
                 Style::Alias => 0.97,
+                // 长江路 is a road as well, held or not.
+                Style::Short if self.is_road_name(hit) => 0.5,
                 Style::Short if weight < 0.6 => 0.7,
                 Style::Short => 0.93,
             };
@@ -91,6 +98,27 @@ impl Reader<'_> {
             None if done.len() < N_READINGS => done.push((end, parse)),
             None => {}
         }
+    }
+
+    fn is_road_name(&self, hit: Hit) -> bool {
+        class_suffix(&self.text.chars[hit.start..hit.end]).is_some_and(|class| class.is_road)
+    }
+
+    /// A division's short name that is a road's name (长江路 of 长江路社区), with a house number behind it: the road. A village's
+    /// group (长江路3社) has no road.
+    pub(super) fn is_road_with_door(&self, hit: Hit, style: Style) -> bool {
+        if style == Style::Full || !self.is_road_name(hit) {
+            return false;
+        }
+        let mut rest = &self.text.chars[hit.end..];
+        if let [c, d, ..] = rest
+            && (*c == '第' || stem(*c).is_some())
+            && d.is_ascii_digit()
+        {
+            rest = &rest[1..];
+        }
+        let n = rest.iter().take_while(|c| c.is_ascii_digit()).count();
+        n > 0 && !matches!(rest[n..], ['社' | '组' | '队', ..] | ['村', '民', '小', '组', ..])
     }
 
     fn weight(&self, from: Zone, zone: Zone, rank: Rank, style: Style, end: usize) -> f32 {

@@ -2,6 +2,7 @@
 
 use super::door::Found;
 use super::gazetteer::Thing;
+use super::pieces::at_door;
 use crate::coordinates::Vertex;
 
 /// Metres of one degree of latitude.
@@ -115,17 +116,11 @@ pub(crate) fn between(road: &Thing, found: Found<'_>, number: u32) -> Option<Spo
     /// Numbers beyond the last that are still told.
     const N_BEYOND: u32 = 20;
     match found {
-        Found::Door(door) => Some(Spot {
-            at: door.at,
-            precision_m: 10.0,
-        }),
-        Found::Beside(door) => Some(Spot {
-            at: door.at,
-            precision_m: 25.0,
-        }),
+        Found::Door(door) => Some(at_door(door, 10.0)),
+        Found::Beside(door) => Some(at_door(door, 25.0)),
         Found::Beyond(door) => {
             let gap = door.number.number.abs_diff(number);
-            let precision_m = 20.0 + 8.0 * f64::from(gap);
+            let precision_m = 20.0 + 8.0 * f64::from(gap) + f64::from(door.stated_m);
             (gap <= N_BEYOND).then_some(Spot {
                 at: door.at,
                 precision_m,
@@ -135,7 +130,8 @@ pub(crate) fn between(road: &Thing, found: Found<'_>, number: u32) -> Option<Spo
             let gap = b.number.number.abs_diff(a.number.number).max(1);
             let part = f64::from(number.abs_diff(a.number.number)) / f64::from(gap);
             let apart = metres(a.at, b.at);
-            let precision_m = (apart / 4.0 + 5.0).min(500.0);
+            let stated_m = f64::from(a.stated_m.max(b.stated_m));
+            let precision_m = (apart / 4.0 + 5.0).min(500.0) + stated_m;
             let at = on_line(road, a.at, b.at, part).unwrap_or_else(|| {
                 let [east, north] = plane(a.at, b.at);
                 back(a.at, [east * part, north * part])
@@ -161,6 +157,7 @@ fn on_line(road: &Thing, a: Vertex, b: Vertex, part: f64) -> Option<Vertex> {
 
 /// Where two roads cross, or come nearest when that is within 60 m.
 pub(crate) fn crossing(a: &Thing, b: &Thing) -> Option<Spot> {
+    let usual_m = 15.0 + f64::from(a.stated_m.max(b.stated_m));
     let mut best: Option<(f64, Vertex)> = None;
     for p in a.lines.iter() {
         for q in b.lines.iter() {
@@ -169,7 +166,7 @@ pub(crate) fn crossing(a: &Thing, b: &Thing) -> Option<Spot> {
                     if let Some(at) = meet(s, t) {
                         return Some(Spot {
                             at,
-                            precision_m: 15.0,
+                            precision_m: usual_m,
                         });
                     }
                 }
@@ -186,7 +183,7 @@ pub(crate) fn crossing(a: &Thing, b: &Thing) -> Option<Spot> {
     }
     best.map(|(distance_m, at)| Spot {
         at,
-        precision_m: 15.0 + distance_m,
+        precision_m: usual_m + distance_m,
     })
 }
 

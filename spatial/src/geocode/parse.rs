@@ -7,8 +7,9 @@
 use super::gazetteer::{Gazetteer, Rank};
 use super::heads::N_NAMESAKES;
 use super::names::{NONE, Style};
+use super::noise::noise;
 use super::tail::{Behind, Parts, part};
-use super::text::{Text, noise};
+use super::text::Text;
 use super::zone::Zone;
 
 /// Who asks: what may be answered.
@@ -325,7 +326,8 @@ impl<'a> Reader<'a> {
             if thing.rank.is_division() {
                 // Deeper, or said once more.
                 let meets = thing.zone.is_some_and(|zone| parse.zone.meets(zone));
-                if meets && parse.begins() && name.style < Style::Short && n >= 3.0 {
+                let is_road = self.is_road_with_door(hit, name.style);
+                if meets && parse.begins() && name.style < Style::Short && n >= 3.0 && !is_road {
                     division = Some(name.thing);
                 }
                 continue;

@@ -1,11 +1,13 @@
 //! From the reading of an address to its answer: which thing is meant, where it is, and how surely.
 
 use super::answer::{Answer, Level};
-use super::door::{Found, Number, find};
+use super::door::{Found, find};
 use super::gazetteer::{Gazetteer, Rank, Thing};
-use super::locate::{Spot, between, crossing, metres};
+use super::locate::{Spot, crossing, metres};
 use super::parse::{Agreement, Item, Parse, Sight};
+use super::pieces::at_door;
 use super::text::Text;
+use super::zone::Zone;
 use crate::coordinates::Vertex;
 
 /// Things of one name nearer to each other than this are one answer.
@@ -29,6 +31,8 @@ pub(super) struct Target {
     pub(super) things: Vec<u32>,
     pub(super) spot: Option<Spot>,
     pub(super) code: Option<std::sync::Arc<str>>,
+    /// The division of the door, which decides on a road through several.
+    pub(super) zone: Option<Zone>,
     pub(super) confidence: f64,
     pub(super) name: String,
 }
@@ -104,6 +108,7 @@ impl Resolver<'_> {
             things: vec![x],
             spot: Some(spot),
             code: None,
+            zone: None,
             confidence: surest,
         })
     }
@@ -185,6 +190,16 @@ impl Resolver<'_> {
             things.sort_by_key(|id| self.thing(*id).at.map_or(u64::MAX, |at| metres(near, at) as u64));
             things.truncate(1);
         }
+        // Pieces of one road are one thing: the longest that may be meant stands for it.
+        let mut roads: Vec<u32> = Vec::new();
+        for id in &things {
+            let mut pieces = self.gazetteer.pieces(*id).iter();
+            let longest = pieces.find(|id| things.contains(id)).copied().unwrap_or(*id);
+            if !roads.contains(&longest) {
+                roads.push(longest);
+            }
+        }
+        things = roads;
         let first = self.thing(things[0]);
         let one = things[1..].iter().all(|id| {
             let other = self.thing(*id);
@@ -195,71 +210,6 @@ impl Resolver<'_> {
             things.truncate(1);
         }
         things
-    }
-
-    fn on_road(
-        &self,
-        parse: &Parse,
-        item: &Item,
-        mut things: Vec<u32>,
-        index: usize,
-        because: &mut Vec<&'static str>,
-    ) -> Target {
-        let number = parse
-            .parts
-            .number
-            .filter(|_| parse.owner == Some(index) || (parse.orphan && parse.items.len() == 1));
-        let confidence = self.certainty(parse, item, because);
-        let found = |id: u32, number: Number| find(&self.thing(id).doors, 0, number);
-        if things.len() > 1
-            && let Some(number) = number
-        {
-            things.sort_by_key(|id| match found(*id, number) {
-                Some(Found::Door(_)) => 0,
-                Some(Found::Between(..)) => 1,
-                _ => 2,
-            });
-        }
-        let id = things[0];
-        let road = self.thing(id);
-        let mut target = Target {
-            level: Level::Road,
-            name: road.name.to_string(),
-            things,
-            spot: road.at.map(|at| Spot {
-                at,
-                precision_m: f64::from(road.precision_m.max(50.0)),
-            }),
-            code: Some(road.code.clone()),
-            confidence,
-        };
-        let Some(number) = number else { return target };
-        match found(id, number) {
-            Some(Found::Door(door)) => {
-                target.level = Level::Door;
-                target.spot = Some(Spot {
-                    at: door.at,
-                    precision_m: 10.0,
-                });
-                target.code = Some(door.code.clone());
-            }
-            Some(other) => match between(road, other, number.number) {
-                Some(spot) => {
-                    target.level = Level::Interpolated;
-                    target.spot = Some(spot);
-                    target.confidence *= match other {
-                        Found::Between(..) => 0.95,
-                        _ => 0.88,
-                    };
-                }
-                None => because.push("number_unknown"),
-            },
-            None => because.push("number_unknown"),
-        }
-        if target.level == Level::Road {
-            target.confidence *= 0.9;
-        }
-        target
     }
 
     fn at_place(
@@ -297,6 +247,7 @@ impl Resolver<'_> {
                 precision_m: f64::from(place.precision_m.max(10.0)),
             }),
             code: Some(place.code.clone()),
+            zone: None,
             things,
             confidence,
         };
@@ -307,10 +258,7 @@ impl Resolver<'_> {
             .filter(|_| parse.owner == Some(index));
         if let Some(Found::Door(door)) = building.and_then(|number| find(&place.doors, 0, number)) {
             target.level = Level::Building;
-            target.spot = Some(Spot {
-                at: door.at,
-                precision_m: 15.0,
-            });
+            target.spot = Some(at_door(door, 15.0));
             target.code = Some(door.code.clone());
         }
         target
@@ -323,9 +271,11 @@ impl Resolver<'_> {
             things: Vec::new(),
             spot: None,
             code: None,
+            zone: None,
             confidence: 0.0,
         };
         let Some(id) = parse.division else {
+            self.unknown_road(parse, because);
             because.push("nothing_known");
             return unknown;
         };
@@ -341,6 +291,9 @@ impl Resolver<'_> {
         }
         let thing = self.thing(id);
         let mut confidence = 0.96 * f64::from(parse.sure);
+        if self.unknown_road(parse, because) {
+            confidence *= 0.55;
+        }
         if parse.n_unknown() > 0 || parse.orphan {
             because.push("tail_unknown");
             confidence *= 0.92;
@@ -368,6 +321,7 @@ impl Resolver<'_> {
                 precision_m: reach_m(thing),
             }),
             code: Some(thing.code.clone()),
+            zone: None,
             confidence,
         };
         // A house of a village, by its group; the village is public, its houses are not.
@@ -376,10 +330,7 @@ impl Resolver<'_> {
             && let Some(Found::Door(door)) = find(&thing.doors, parse.parts.group.unwrap_or(0), number)
         {
             target.level = Level::Door;
-            target.spot = Some(Spot {
-                at: door.at,
-                precision_m: 10.0,
-            });
+            target.spot = Some(at_door(door, 10.0));
             target.code = Some(door.code.clone());
         }
         target

@@ -27,10 +27,23 @@ pub struct Near {
     pub name: String,
     /// Metres from the position.
     pub distance_m: f64,
-    /// On which side of the road the position lies (东侧 …), when it is not on it.
+    /// On which side of the road the position lies (东侧 …), when it is not on it; of a door, on which the door stands.
     pub side: Option<&'static str>,
     /// Longitude and latitude of its nearest point.
     pub position: [f64; 2],
+}
+
+/// A division that covers a position.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Covering {
+    /// Its code.
+    pub code: DivisionCode,
+    /// Its name.
+    pub name: String,
+    /// `province` to `community`.
+    pub level: &'static str,
+    /// The register has it; else it is of the names that are shipped.
+    pub held: bool,
 }
 
 /// The address of a position.
@@ -44,8 +57,8 @@ pub struct Whereabouts {
     pub address: String,
     /// The finest division that covers the position.
     pub division: Option<DivisionCode>,
-    /// Province to community: code, name, level.
-    pub divisions: Vec<(DivisionCode, String, &'static str)>,
+    /// Province to community.
+    pub divisions: Vec<Covering>,
     /// Nearest house number within [`REACH_M`].
     pub door: Option<Near>,
     /// Nearest place.
@@ -72,13 +85,17 @@ impl Whereabouts {
         let divisions: Vec<Value> = self
             .divisions
             .iter()
-            .map(|(code, name, level)| json!({"code": code.as_str(), "name": name, "level": level}))
+            .map(|d| json!({"code": d.code.as_str(), "name": d.name, "level": d.level, "held": d.held}))
             .collect();
+        let of_level = |level: &str| divisions.iter().find(|d| d["level"] == level).cloned();
         json!({
             "level": self.level.name(),
             "confidence": (self.confidence * 100.0).round() / 100.0,
             "address": self.address,
             "division": self.division.as_ref().map(DivisionCode::as_str),
+            "district": of_level("district"),
+            "street": of_level("town"),
+            "community": of_level("community"),
             "divisions": divisions,
             "door": near(&self.door),
             "place": near(&self.place),
@@ -186,14 +203,15 @@ impl Geocoder {
             .gazetteer
             .chain(zone)
             .filter_map(|thing| {
-                Some((
-                    thing.division.clone()?,
-                    thing.name.to_string(),
-                    super::resolve::level(thing.rank).name(),
-                ))
+                Some(Covering {
+                    code: thing.division.clone()?,
+                    name: thing.name.to_string(),
+                    level: super::resolve::level(thing.rank).name(),
+                    held: thing.held,
+                })
             })
             .collect();
-        let chain: String = divisions.iter().map(|(_, name, _)| name.as_str()).collect();
+        let chain: String = divisions.iter().map(|d| d.name.as_str()).collect();
         let (level, confidence, text) = finest_of(&door, &place, &road).unwrap_or_else(|| {
             let last = self.gazetteer.chain(zone).last();
             let level = last.map_or(Level::Unknown, |thing| super::resolve::level(thing.rank));
@@ -224,7 +242,8 @@ impl Geocoder {
                     0 => format!("{}{number}", thing.name),
                     group => format!("{}{group}社{number}", thing.name),
                 };
-                (0, door.at, metres(p, door.at), &door.code, name, None)
+                let side = foot(&thing.lines, door.at).and_then(|foot| side(&foot, door.at));
+                (0, door.at, metres(p, door.at), &door.code, name, side)
             }
             (None, Rank::Road) => {
                 let Some(foot) = foot(&thing.lines, p) else { return };
@@ -301,6 +320,8 @@ mod tests {
     fn geocoder() -> Geocoder {
         let division = DivisionCode::new("630104").ok();
         let entry = |code: &str, name: &str, kind, ground| Entry {
+            stated_m: 0.0,
+            held: true,
             code: code.into(),
             name: name.into(),
             aliases: vec![],
@@ -323,6 +344,7 @@ mod tests {
             ),
         ];
         let doors = [(1, 36.6202), (2, 36.6198), (3, 36.6202), (58, 36.6198)].map(|(n, lat)| DoorEntry {
+            stated_m: 0.0,
             code: format!("A{n}").into(),
             of: "西关大街".into(),
             number: n.to_string(),

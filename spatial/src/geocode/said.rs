@@ -13,13 +13,13 @@ impl Resolver<'_> {
             things,
             spot,
             code,
+            zone: door_zone,
             confidence,
             name,
         } = target;
         let ambiguous = things.len() > 1;
-        let mut zone = things
-            .first()
-            .and_then(|id| self.thing(*id).zone)
+        let mut zone = door_zone
+            .or_else(|| self.thing(*things.first()?).zone)
             .unwrap_or(Zone::WORLD);
         if ambiguous {
             because.push("ambiguous");
@@ -27,17 +27,19 @@ impl Resolver<'_> {
                 zone = zone.around(self.thing(*id).zone.unwrap_or(Zone::WORLD));
             }
         }
-        let thing_division = things.first().and_then(|id| self.thing(*id).division.clone());
+        let of_zone = |zone: Zone| self.gazetteer.chain(zone).last()?.division.clone();
+        let own = || self.thing(*things.first()?).division.clone();
+        let thing_division = door_zone.and_then(of_zone).or_else(own);
         // The text may say more than the gazetteer: a town for a place that is known by its district.
         let says_more = parse.division.filter(|_| zone.covers(parse.zone) && !ambiguous);
         let division = match says_more {
             Some(id) => self.thing(id).division.clone().or(thing_division),
-            None if ambiguous => self
-                .gazetteer
-                .chain(zone)
-                .last()
-                .and_then(|thing| thing.division.clone()),
+            None if ambiguous => of_zone(zone),
             None => thing_division,
+        };
+        let (division, division_held) = match division.map(|code| self.gazetteer.division(&code)) {
+            Some((code, held)) => (Some(code), Some(held)),
+            None => (None, None),
         };
         let shown = division.as_ref().map_or(zone, Zone::of);
         let division_name: String = self.gazetteer.chain(shown).map(|thing| &*thing.name).collect();
@@ -51,12 +53,16 @@ impl Resolver<'_> {
                 .map(|id| self.alternative(*id, share, parse));
             alternatives.extend(others);
         }
+        if self.text.rest.is_some() {
+            because.push("several_addresses");
+        }
         because.sort_unstable();
         because.dedup();
         let mut address = division_name.clone();
         if level > Level::Community || level == Level::Unknown {
             address.push_str(&name);
         }
+        let is_door = matches!(level, Level::Door | Level::Building);
         let has_parts = parse.owner.is_some() || level == Level::Door;
         for (key, value) in parts.iter().filter(|_| has_parts) {
             address.push_str(value);
@@ -82,12 +88,17 @@ impl Resolver<'_> {
             } else {
                 confidence.clamp(0.0, 0.99)
             },
+            held: code
+                .as_ref()
+                .filter(|code| !ambiguous && !code.is_empty())
+                .map(|_| is_door || things.first().is_some_and(|id| self.thing(*id).held)),
             code: code.filter(|_| !ambiguous),
             name,
             address,
             position: at.map(|spot| [spot.at.lon_degrees(), spot.at.lat_degrees()]),
             precision_m: at.map(|spot| spot.precision_m),
             division,
+            division_held,
             division_name,
             parts,
             matched: self.matched(parse),
@@ -115,7 +126,11 @@ impl Resolver<'_> {
             } else {
                 level(thing.rank)
             },
-            division: thing.division.clone(),
+            held: door.is_some() || thing.held,
+            division: thing
+                .division
+                .as_ref()
+                .map(|code| self.gazetteer.division(code).0),
             division_name: thing
                 .zone
                 .map(|zone| self.gazetteer.chain(zone).map(|t| &*t.name).collect())
@@ -169,6 +184,7 @@ impl Resolver<'_> {
     fn ignored(&self, parse: &Parse) -> Vec<String> {
         let mut spans: Vec<_> = parse.unknown.iter().chain(&parse.noise).copied().collect();
         spans.sort_unstable();
-        spans.into_iter().map(|(a, b)| self.text.part(a, b)).collect()
+        let spans = spans.into_iter().map(|(a, b)| self.text.part(a, b));
+        spans.chain(self.text.rest.clone()).collect()
     }
 }

@@ -346,6 +346,8 @@ mod tests {
 
     fn geocoder() -> Geocoder {
         let place = |code: &str, name: &str, division: &str| Entry {
+            stated_m: 0.0,
+            held: true,
             code: code.into(),
             name: name.into(),
             aliases: vec![],

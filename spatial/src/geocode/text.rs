@@ -2,6 +2,9 @@
 //!
 //! Names of the gazetteer go through the same function, so that both sides of a comparison are written alike.
 
+use super::numerals::numeral;
+use super::simplified::simplified;
+
 /// Longest address, in characters; longer ones are refused by name.
 pub const MAX_CHARS: usize = 256;
 
@@ -45,6 +48,8 @@ pub(crate) struct Text {
     pub(crate) chars: Vec<char>,
     /// A separator (space, comma, dash between names) stood before this character.
     pub(crate) gap: Vec<bool>,
+    /// What stands behind a `;`: another address, as written. It is not read.
+    pub(crate) rest: Option<String>,
 }
 
 impl Text {
@@ -65,7 +70,11 @@ impl Text {
         if got > MAX_CHARS {
             return Err(AddressError::TooLong { got });
         }
-        Ok(Self::written(raw))
+        let (first, rest) = first_of(raw);
+        Ok(Self {
+            rest: rest.map(str::to_owned),
+            ..Self::written(first)
+        })
     }
 
     /// Writes a text one way; for names, which have been checked.
@@ -115,16 +124,25 @@ impl Text {
     }
 }
 
+/// The first of several addresses with `;` between, and the others.
+fn first_of(raw: &str) -> (&str, Option<&str>) {
+    let is_filling = |c: char| c.is_whitespace() || matches!(c, ';' | '；');
+    let raw = raw.trim_matches(is_filling);
+    match raw.split_once([';', '；']) {
+        Some((first, rest)) => (first.trim_end(), Some(rest.trim_matches(is_filling))),
+        None => (raw, None),
+    }
+}
+
 fn plain(c: char) -> char {
     let c = match c {
         '\u{3000}' => ' ',
         '〇' => '零',
-        '號' => '号',
         '—' | '–' | '－' | '﹣' | '‐' | '−' | '~' | '～' => '-',
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0).unwrap_or(c),
         '【' | '〔' | '[' => '(',
         '】' | '〕' | ']' => ')',
-        c => c,
+        c => simplified(c),
     };
     c.to_ascii_uppercase()
 }
@@ -165,182 +183,6 @@ fn telephone(rest: &[char], before: Option<char>) -> usize {
     }
     if rest[0] == '0' && matches!(n, 10..=12) && !ends_as_number(n) {
         return n;
-    }
-    0
-}
-
-const NUMERALS: &str = "零一二三四五六七八九";
-
-/// A Chinese number in front of a word that is counted (号, 栋, 单元, 室, 层, 组 …): its value and characters.
-fn numeral(rest: &[char], before: Option<char>) -> (u32, usize) {
-    let is = |c: char| NUMERALS.contains(c) || matches!(c, '十' | '百' | '两' | '千');
-    if !is(rest[0]) || before.is_some_and(is) {
-        return (0, 0);
-    }
-    let n = rest.iter().take_while(|c| is(**c)).count();
-    let counted = matches!(
-        rest.get(n),
-        Some('号' | '弄' | '栋' | '幢' | '单' | '室' | '层' | '楼' | '座' | '组' | '社' | '队')
-    );
-    if !counted || n > 7 {
-        return (0, 0);
-    }
-    value(&rest[..n]).map_or((0, 0), |value| (value, n))
-}
-
-fn value(numerals: &[char]) -> Option<u32> {
-    let positional = !numerals.iter().any(|c| matches!(c, '十' | '百' | '千'));
-    let (mut total, mut current, mut any) = (0u32, 0u32, false);
-    for c in numerals {
-        let digit = if *c == '两' {
-            Some(2)
-        } else {
-            NUMERALS.chars().position(|d| d == *c).map(|d| d as u32)
-        };
-        match (digit, c) {
-            (Some(d), _) => {
-                current = if positional {
-                    current.checked_mul(10)?.checked_add(d)?
-                } else {
-                    d
-                };
-            }
-            (None, '十') => {
-                total += 10 * if any && current == 0 { 1 } else { current.max(1) };
-                current = 0;
-            }
-            (None, '百') => {
-                total += current.max(1) * 100;
-                current = 0;
-            }
-            (None, '千') => {
-                total += current.max(1) * 1000;
-                current = 0;
-            }
-            _ => return None,
-        }
-        any = true;
-    }
-    any.then_some(total + current)
-}
-
-/// Words around an address that are no part of it.
-const NOISE: &[&str] = &[
-    "收件人",
-    "收货人",
-    "收货地址",
-    "收件地址",
-    "详细地址",
-    "联系电话",
-    "联系人",
-    "地址",
-    "电话",
-    "手机",
-    "邮编",
-    "电联",
-    "斜对面",
-    "正对面",
-    "马路对面",
-    "对面",
-    "对过",
-    "附近",
-    "旁边",
-    "隔壁",
-    "旁",
-    "门口",
-    "路口",
-    "路边",
-    "楼下",
-    "门前",
-    "东北角",
-    "东南角",
-    "西北角",
-    "西南角",
-    "东北侧",
-    "东南侧",
-    "西北侧",
-    "西南侧",
-    "东侧",
-    "西侧",
-    "南侧",
-    "北侧",
-    "往东",
-    "往西",
-    "往南",
-    "往北",
-    "以东",
-    "以西",
-    "以南",
-    "以北",
-    "东边",
-    "西边",
-    "南边",
-    "北边",
-    "红绿灯",
-    "十字路口",
-    "十字",
-    "丁字路口",
-    "三岔路口",
-    "交叉路口",
-    "交叉口",
-    "交汇处",
-    "交汇",
-    "交界处",
-    "交界",
-    "公交站牌",
-    "公交站",
-    "转盘",
-    "电话联系",
-    "送货上门",
-    "请打电话",
-    "内",
-    "处",
-    "收",
-    "启",
-    "亲启",
-    "的",
-    "院内",
-    "(",
-    ")",
-    "与",
-    "和",
-    "及",
-    "/",
-    "&",
-    "#",
-    "+",
-    "中国",
-];
-
-/// How many characters of noise stand at `at`: a word of the list, or a person (王先生收) at an end of the text.
-pub(crate) fn noise(text: &Text, at: usize) -> usize {
-    let rest = &text.chars[at..];
-    if rest[0] >= '\u{1f000}' || ('\u{2190}'..='\u{2bff}').contains(&rest[0]) {
-        return 1;
-    }
-    let starts = |word: &str| {
-        let mut n = 0;
-        for c in word.chars() {
-            if rest.get(n) != Some(&c) {
-                return 0;
-            }
-            n += 1;
-        }
-        n
-    };
-    let longest = NOISE.iter().map(|word| starts(word)).max().unwrap_or(0);
-    if longest > 0 {
-        return longest;
-    }
-    for n in 1..=2 {
-        let Some(title) = rest.get(n..n + 2) else { break };
-        let person = matches!(
-            title,
-            ['先', '生'] | ['女', '士'] | ['小', '姐'] | ['师', '傅'] | ['老', '师'] | ['同', '志']
-        );
-        if person && (at == 0 || text.gap[at] || !text.chars[at - 1].is_alphabetic() || n == 1) {
-            return n + 2;
-        }
     }
     0
 }
@@ -392,15 +234,5 @@ mod tests {
             Text::read("西宁\u{0}路").unwrap_err(),
             AddressError::Control { code: 0, at: 3 }
         );
-    }
-
-    #[test]
-    fn noise_is_told_from_names() {
-        let at = |raw: &str| noise(&Text::read(raw).unwrap(), 0);
-        assert_eq!(at("对面"), 2);
-        assert_eq!(at("王先生收"), 3);
-        assert_eq!(at("欧阳女士"), 4);
-        assert_eq!(at("🚚快"), 1);
-        assert_eq!(at("昆仑路"), 0);
     }
 }

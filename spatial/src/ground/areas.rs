@@ -1,8 +1,9 @@
 //! Which areas cover a point: one look-up a level, and the few edges of the cell.
 //!
 //! Each polygon is cut into cells (`cut`) of the least width, from 82 m on, at which it has at most
-//! 128 a side, so a fence of a hundred metres and a province cost about the same. Cells of one width are a
-//! level; a point looks at its cell on each level in use.
+//! 128 a side, so a fence of a hundred metres and a province cost about the same; or, where memory counts more, at
+//! which it has about as many cells as edges ([`AreaIndex::lean`]). Cells of one width are a level; a point looks at
+//! its cell on each level in use.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,9 +19,13 @@ use super::zorder::unsigned;
 /// they take half the memory and a third of the time to fill, and an answer takes a sixth longer (`make bench-map`).
 pub(crate) const LEAST_SHIFT: u32 = 13;
 
+/// Cells a side of a polygon of few edges in a lean index.
+const N_LEAST_CELLS_A_SIDE: u32 = 4;
+
 /// Areas by number, ready to be asked which of them cover a point.
 #[derive(Clone, Debug, Default)]
 pub struct AreaIndex {
+    is_lean: bool,
     /// By the width of their cells.
     levels: BTreeMap<u32, Level>,
     /// Where the cells of each item are: shift and range of cells, both ends inside.
@@ -45,6 +50,15 @@ impl AreaIndex {
         Self::default()
     }
 
+    /// An index of no area that takes about as many cells as its areas have edges: for areas that share borders
+    /// and cover everything, such as divisions. A point looks at a few more edges.
+    pub fn lean() -> Self {
+        Self {
+            is_lean: true,
+            ..Self::default()
+        }
+    }
+
     /// Number of areas.
     pub fn len(&self) -> usize {
         self.placed.len()
@@ -63,7 +77,12 @@ impl AreaIndex {
             let Some(extent) = Extent::around(polygon.rings.iter().flatten().copied()) else {
                 continue;
             };
-            let shift = cut::shift_for(&extent, LEAST_SHIFT, N_MOST_CELLS_A_SIDE);
+            let n_edges: usize = polygon.rings.iter().map(Vec::len).sum();
+            let a_side = match self.is_lean {
+                true => (n_edges.isqrt() as u32).clamp(N_LEAST_CELLS_A_SIDE, N_MOST_CELLS_A_SIDE),
+                false => N_MOST_CELLS_A_SIDE,
+            };
+            let shift = cut::shift_for(&extent, LEAST_SHIFT, a_side);
             let Some(cut) = Cut::new(polygon, shift) else {
                 continue;
             };
@@ -133,6 +152,19 @@ impl AreaIndex {
         found.sort_unstable();
         found.dedup();
         near_edge
+    }
+
+    /// Reads what [`at`](Self::at) reads of a point, and works nothing out: for many points in a row, whose memory is
+    /// then fetched at once.
+    pub(crate) fn fetch(&self, p: Vertex) -> u32 {
+        let mut sum = 0;
+        for (shift, level) in &self.levels {
+            let key = cell_key(unsigned(p.lon) >> shift, unsigned(p.lat) >> shift);
+            let words = level.get(&key).map_or(&[][..], |cell| &cell.0);
+            // One of each line of the cache.
+            sum = words.iter().step_by(16).fold(sum, |sum, word| sum ^ word);
+        }
+        sum
     }
 
     /// Whether an area covers the point; `false` for one that is not there.

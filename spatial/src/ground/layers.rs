@@ -172,6 +172,30 @@ impl<R: Run> Layers<R> {
     }
 }
 
+/// Slots sorted by (item, slot).
+pub(crate) fn by_item(items: &[u32]) -> Vec<u32> {
+    let mut slots: Vec<u32> = (0..items.len() as u32).collect();
+    slots.sort_unstable_by_key(|slot| (items[*slot as usize], *slot));
+    slots
+}
+
+/// Whether any item is there twice.
+pub(crate) fn repeats(items: &[u32]) -> bool {
+    let n_items = items.iter().max().map_or(0, |most| *most as usize + 1);
+    if n_items > 64 * items.len() {
+        let mut sorted = items.to_vec();
+        sorted.sort_unstable();
+        return sorted.windows(2).any(|pair| pair[0] == pair[1]);
+    }
+    let mut seen = vec![0u64; n_items.div_ceil(64)];
+    items.iter().any(|item| {
+        let (word, bit) = (&mut seen[*item as usize / 64], 1 << (item % 64));
+        let again = *word & bit != 0;
+        *word |= bit;
+        again
+    })
+}
+
 /// The slots of an item in a list that is sorted by (item, slot).
 pub(crate) fn slots_of(by_item: &[u32], item: u32, item_at: impl Fn(u32) -> u32) -> &[u32] {
     let from = by_item.partition_point(|slot| item_at(*slot) < item);

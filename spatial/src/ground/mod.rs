@@ -39,14 +39,14 @@ pub mod region;
 mod search;
 mod segment;
 pub mod sphere;
-mod zorder;
+pub(crate) mod zorder;
 
 pub use crate::coordinates::{Extent, Vertex};
 pub use crate::geometry::Polygon;
 pub use areas::AreaIndex;
 pub use bitmaps::{Attributes, Choice, Field, Items};
 pub use boxes::Boxes;
-pub use fences::{Crossing, Fence, FenceEvent, Fences, Motion, Sighting, Taken};
+pub use fences::{Crossing, Fence, FenceEvent, Fences, KnownStay, Motion, ObjectState, Sighting, Taken};
 pub use movers::{Movers, MoversError};
 pub use near::Neighbour;
 pub use points::{Point, Points};

@@ -1,6 +1,7 @@
 //! One run of points: columns in Z-order, pages of 64 by 64 cells, offsets of the cells.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use crate::coordinates::{Extent, Vertex};
 use crate::geometry::Polygon;
@@ -29,8 +30,8 @@ pub(crate) struct Segment {
     pub(super) at: Vec<Vertex>,
     item: Vec<u32>,
     kind: Vec<u8>,
-    /// Slots by (item, slot).
-    by_item: Vec<u32>,
+    /// Slots by (item, slot), made when they are asked for.
+    by_item: OnceLock<Vec<u32>>,
     repeats: bool,
     pub(super) extent: Extent,
     /// Cells are `2^shift` steps wide.
@@ -71,7 +72,7 @@ impl Run for Segment {
             at: order.iter().map(|(_, i)| points[*i as usize].at).collect(),
             item: order.iter().map(|(_, i)| points[*i as usize].item).collect(),
             kind: order.iter().map(|(_, i)| points[*i as usize].kind).collect(),
-            by_item: Vec::new(),
+            by_item: OnceLock::new(),
             repeats: false,
             extent,
             shift,
@@ -80,13 +81,7 @@ impl Run for Segment {
         };
         segment.note_cells(&order);
         drop(order);
-        segment.by_item = (0..points.len() as u32).collect();
-        let item = &segment.item;
-        segment
-            .by_item
-            .sort_unstable_by_key(|slot| (item[*slot as usize], *slot));
-        let same = |pair: &[u32]| item[pair[0] as usize] == item[pair[1] as usize];
-        segment.repeats = segment.by_item.windows(2).any(same);
+        segment.repeats = layers::repeats(&segment.item);
         segment
     }
 
@@ -104,7 +99,8 @@ impl Run for Segment {
     }
 
     fn slots_of(&self, item: u32) -> &[u32] {
-        layers::slots_of(&self.by_item, item, |slot| self.item[slot as usize])
+        let by_item = self.by_item.get_or_init(|| layers::by_item(&self.item));
+        layers::slots_of(by_item, item, |slot| self.item[slot as usize])
     }
 
     fn item(entry: &Point) -> u32 {
@@ -117,7 +113,8 @@ impl Run for Segment {
 
     fn bytes(&self) -> usize {
         let words = 2 * self.at.capacity() + self.item.capacity();
-        let words = words + self.by_item.capacity() + self.offsets.capacity();
+        let by_item = self.by_item.get().map_or(0, Vec::capacity);
+        let words = words + by_item + self.offsets.capacity();
         words * 4 + self.kind.capacity() + self.pages.capacity() * size_of::<Page>()
     }
 }

@@ -6,6 +6,7 @@
 
 mod column;
 mod distance;
+mod every;
 mod extents;
 mod filter;
 mod found;

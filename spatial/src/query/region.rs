@@ -239,7 +239,7 @@ impl Region {
         }
         let geometry = json!({"type": "MultiPolygon", "coordinates": all});
         let polygons = match Shape::parse(&geometry) {
-            Ok(Shape::Polygons(polygons)) => polygons,
+            Ok(Shape::Polygons(polygons)) => polygons.into_vec(),
             Ok(_) => return Err(GeometryError::NotGeoJson.into()),
             // A bow tie of two equal halves has no area, either.
             Err(error @ GeometryError::Degenerate { .. }) => {

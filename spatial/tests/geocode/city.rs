@@ -244,6 +244,8 @@ impl City {
     pub(crate) fn geocoder(&self) -> Geocoder {
         let division = |code: &str| DivisionCode::new(code).ok();
         let roads = self.roads.iter().enumerate().map(|(i, road)| Entry {
+            stated_m: 0.0,
+            held: true,
             code: format!("R{i}").into(),
             name: road.name.clone(),
             aliases: vec![],
@@ -257,6 +259,8 @@ impl City {
             .chain(&self.places)
             .enumerate()
             .map(|(i, spot)| Entry {
+                stated_m: 0.0,
+                held: true,
                 code: format!("P{i}").into(),
                 name: spot.name.clone(),
                 aliases: vec![],
@@ -273,6 +277,7 @@ impl City {
             .enumerate()
             .filter(|(_, door)| door.held)
             .map(|(i, door)| DoorEntry {
+                stated_m: 0.0,
                 code: format!("D{i}").into(),
                 of: self.roads[door.road].name.clone(),
                 number: door.number.to_string(),

@@ -5,4 +5,5 @@ mod city;
 mod classes;
 mod queries;
 mod real;
+mod roads;
 mod spans;

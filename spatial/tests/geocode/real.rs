@@ -153,6 +153,8 @@ fn places() -> Option<Rows> {
 
 fn xining(places: &Rows) -> Geocoder {
     let entries = places.each().map(|row| Entry {
+        stated_m: 0.0,
+        held: true,
         code: row("id").into(),
         name: row("name").to_owned(),
         aliases: row("alt_names")
@@ -307,6 +309,8 @@ fn districts_named_in_addresses_of_the_whole_country_come_out() {
         .each()
         .filter(|row| row("adcode").len() == 6)
         .map(|row| Entry {
+            stated_m: 0.0,
+            held: true,
             code: row("adcode").into(),
             name: row("name").to_owned(),
             aliases: vec![],

@@ -144,6 +144,8 @@ impl Labelled {
             format!("{digits:0<n$}")
         };
         let divisions = self.names.iter().map(|(digits, name)| Entry {
+            stated_m: 0.0,
+            held: true,
             code: whole(digits).into(),
             name: name.clone(),
             aliases: vec![],
@@ -154,6 +156,8 @@ impl Labelled {
         let mut divisions: Vec<_> = divisions.collect();
         divisions.sort_by(|a, b| a.code.cmp(&b.code));
         let things = self.things.iter().map(|((name, is_road, district), code)| Entry {
+            stated_m: 0.0,
+            held: true,
             code: code.as_str().into(),
             name: name.clone(),
             aliases: vec![],

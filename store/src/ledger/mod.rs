@@ -7,6 +7,7 @@
 mod accounts;
 mod attributes;
 mod commands;
+mod fence_events;
 mod persons;
 mod quarantine;
 mod reader;
@@ -18,11 +19,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use onemap_model::record::{Frame, RecordError, Register as Change};
-use onemap_model::{Act, Command, Fact, Refusal, Source, Timestamp, Transition};
+use onemap_model::{Act, Command, Fact, FenceEvent, Refusal, Source, Timestamp, Transition};
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub use accounts::{Accounts, Held, Link};
 pub use commands::CommandFilter;
+pub use fence_events::{FenceEventFilter, LedgerFenceEvent};
 pub use quarantine::{
     Became, QuarantineCount, QuarantineFilter, QuarantineState, QuarantineTotals, Quarantined, Settled,
     Settlement, Which,
@@ -41,7 +43,7 @@ pub struct LedgerConfig {
     pub quarantine_rows: u64,
     /// Most bytes of quarantined payloads; the oldest go first, counted. Default 256 MiB.
     pub quarantine_bytes: u64,
-    /// How long evidence and quarantine entries are kept; [`Ledger::open`] takes no less than
+    /// How long evidence, quarantine entries and events at fences are kept; [`Ledger::open`] takes no less than
     /// [`MIN_RETENTION`]. Default 180 days.
     pub retention: Duration,
 }
@@ -81,6 +83,8 @@ pub struct LedgerBatch {
     pub attributes: Vec<AttributeChange>,
     /// What became of frames in the quarantine.
     pub settled: Vec<Settled>,
+    /// What moving devices did at fences, in the order in which it came about.
+    pub fence_events: Vec<FenceEvent>,
     /// Name, journal position and bytes of whole states (the rule engine's); the newest position of a
     /// name is kept.
     pub snapshots: Vec<(&'static str, u64, Vec<u8>)>,
@@ -129,6 +133,8 @@ pub struct Retained {
     pub n_evidence: u64,
     /// Quarantine entries.
     pub n_quarantine: u64,
+    /// Events at fences.
+    pub n_fence_events: u64,
 }
 
 /// What can go wrong with the ledger.
@@ -185,12 +191,14 @@ impl Ledger {
         let kind = sqlite::Kind {
             application_id: schema::APPLICATION_ID,
             user_version: schema::FORMAT,
+            earlier_versions: &[],
             schema: || schema::SCHEMA.to_owned(),
         };
         let connection = sqlite::open(path, &kind)?;
         connection
             .execute_batch(attributes::SCHEMA)
             .and_then(|()| connection.execute_batch(commands::TABLES))
+            .and_then(|()| connection.execute_batch(fence_events::TABLES))
             .and_then(|()| connection.execute_batch(quarantine::STATES))
             .and_then(|()| connection.execute_batch(series_acts::SCHEMA))
             .and_then(|()| connection.execute_batch(persons::SCHEMA))
@@ -294,6 +302,9 @@ impl Ledger {
         for change in batch.attributes.iter().filter(|c| c.position > cursor) {
             attributes::put(&tx, change)?;
         }
+        for event in batch.fence_events.iter().filter(|e| e.position > cursor) {
+            fence_events::put(&tx, event)?;
+        }
         for (name, position, bytes) in &batch.snapshots {
             tx.prepare_cached(
                 "INSERT INTO snapshots (name, position, bytes) VALUES (?1, ?2, ?3)
@@ -321,7 +332,7 @@ impl Ledger {
             .map_err(|source| sqlite::error(&self.path, "read", source))?)
     }
 
-    /// Removes quarantine entries and evidence that arrived longer than the retention before `now` (record
+    /// Removes quarantine entries, evidence and events at fences that arrived longer than the retention before `now` (record
     /// time). Evidence of an alert stays until the alert itself has ended that long ago, and evidence of a
     /// quarantine entry as long as the entry.
     ///
@@ -333,10 +344,12 @@ impl Ledger {
             let tx = sqlite::begin(&mut self.connection)?;
             let n_quarantine = quarantine::retain(&tx, before)?;
             let n_evidence = tx.execute(schema::RETAIN_EVIDENCE, [before.ms()])? as u64;
+            let n_fence_events = fence_events::retain(&tx, before)?;
             tx.commit()?;
             Ok(Retained {
                 n_evidence,
                 n_quarantine,
+                n_fence_events,
             })
         };
         Ok(removed().map_err(|source| sqlite::error(&self.path, "write", source))?)

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
 use super::commands::{self, CommandFilter};
+use super::fence_events::{self, FenceEventFilter, LedgerFenceEvent};
 use super::quarantine::{self, QuarantineCount, QuarantineFilter, QuarantineTotals, Quarantined};
 use super::schema;
 use super::series_acts::{self, SeriesAct, SeriesActFilter};
@@ -235,6 +236,22 @@ impl LedgerReader {
             })?
             .collect()
         })
+    }
+
+    /// At most `limit` events at fences with numbers under `before`, newest first.
+    pub fn fence_events(
+        &self,
+        filter: &FenceEventFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<LedgerFenceEvent>, LedgerError> {
+        self.read(|c| fence_events::page(c, filter, before, limit))
+    }
+
+    /// SHA-256 over the events at fences, in the order of their devices and of what these did: numbers of the ledger
+    /// are not in it, so a replay gives the same.
+    pub fn fence_events_digest(&self) -> Result<[u8; 32], LedgerError> {
+        self.read(fence_events::digest)
     }
 
     /// At most `limit` acts about series before a journal position, newest first.

@@ -127,6 +127,7 @@ fn a_batch_is_read_back_and_a_second_time_changes_nothing() {
         register: vec![],
         attributes: vec![],
         settled: vec![],
+        fence_events: vec![],
         snapshots: vec![("rules", 6, b"state".to_vec())],
     };
     let written = f.ledger.write(&batch).unwrap();
@@ -822,4 +823,115 @@ fn acts_about_a_series_are_found_by_what_they_cover_and_as_of_then() {
         ..all
     };
     assert_eq!(page(&other, None, 10), [0; 0]);
+}
+
+#[test]
+fn events_at_fences_are_written_once_read_by_pages_and_let_go_with_the_retention() {
+    use onemap_model::{FenceEdge, FenceEvent, FenceEventId, Position};
+    let event = |sequence: u64, fence: &str, kind: FenceEdge, own: &str| {
+        let device = DeviceId::new("truck-1").unwrap();
+        FenceEvent {
+            id: FenceEventId::at(fence, &device, sequence, kind),
+            kind,
+            fence: fence.into(),
+            device,
+            sequence,
+            at: at(sequence as i64 * 1000),
+            place: Position::new(101.75, 36.5, None).unwrap(),
+            received_at: at(sequence as i64 * 1000 + 200),
+            position: sequence,
+            division: Some(DivisionCode::new(own).unwrap()),
+            device_division: (sequence != 3).then(|| DivisionCode::new("630102").unwrap()),
+        }
+    };
+    let mut f = Fixture::new(LedgerConfig::default());
+    let all = [
+        event(1, "A", FenceEdge::Enter, "630102001"),
+        event(2, "B", FenceEdge::Enter, "630103"),
+        event(3, "A", FenceEdge::Dwell, "630102001"),
+        event(4, "A", FenceEdge::Exit, "630102001"),
+    ];
+    let batch = |n: usize| LedgerBatch {
+        cursor: n as u64,
+        fence_events: all[..n].to_vec(),
+        ..LedgerBatch::default()
+    };
+    f.ledger.write(&batch(2)).unwrap();
+    f.ledger.write(&batch(4)).unwrap();
+    let reader = f.reader();
+    let told = |filter: FenceEventFilter, before: Option<u64>, limit: usize| {
+        let page = reader.fence_events(&filter, before, limit).unwrap();
+        page.into_iter()
+            .map(|told| told.event.sequence)
+            .collect::<Vec<_>>()
+    };
+    let any = FenceEventFilter::default;
+    let first = reader.fence_events(&any(), None, 2).unwrap();
+    assert_eq!(first[0].event, all[3], "it reads back as written");
+    assert_eq!(told(any(), None, 9), [4, 3, 2, 1], "each once");
+    assert_eq!(told(any(), Some(first[1].seq), 9), [2, 1]);
+    let filters = [
+        (
+            FenceEventFilter {
+                fence: Some("A".into()),
+                ..any()
+            },
+            vec![4, 3, 1],
+        ),
+        (
+            FenceEventFilter {
+                device: Some("truck-2".into()),
+                ..any()
+            },
+            vec![],
+        ),
+        (
+            FenceEventFilter {
+                kind: Some(FenceEdge::Enter),
+                ..any()
+            },
+            vec![2, 1],
+        ),
+        (
+            FenceEventFilter {
+                from: Some(at(2000)),
+                to: Some(at(4000)),
+                ..any()
+            },
+            vec![3, 2],
+        ),
+        // Of the third nobody knows where its device belongs.
+        (
+            FenceEventFilter {
+                scope: Some(DivisionCode::new("630102").unwrap()),
+                ..any()
+            },
+            vec![4, 1],
+        ),
+        (
+            FenceEventFilter {
+                scope: Some(DivisionCode::new("630103").unwrap()),
+                ..any()
+            },
+            vec![],
+        ),
+        (
+            FenceEventFilter {
+                scope: Some(DivisionCode::new("630100").unwrap()),
+                ..any()
+            },
+            vec![4, 2, 1],
+        ),
+    ];
+    for (filter, want) in filters {
+        assert_eq!(told(filter.clone(), None, 9), want, "{filter:?}");
+    }
+    let digest = reader.fence_events_digest().unwrap();
+    let mut other = Fixture::new(LedgerConfig::default());
+    other.ledger.write(&batch(4)).unwrap();
+    assert_eq!(other.reader().fence_events_digest().unwrap(), digest);
+    let now = at(180 * DAY_MS + 2_201);
+    assert_eq!(f.ledger.retain(now).unwrap().n_fence_events, 2);
+    assert_eq!(told(any(), None, 9), [4, 3]);
+    assert_ne!(reader.fence_events_digest().unwrap(), digest);
 }

@@ -6,14 +6,19 @@ use super::geometry::{Coord, Geometry, Line, Rings};
 const SRS_ID: i32 = 4326;
 
 impl Geometry {
-    /// GeoPackage binary (OGC 12-128r18, 2.1.3): header, envelope for all but points, ISO WKB; all
+    /// GeoPackage binary (OGC 12-128r18, 2.1.3) in WGS 84: header, envelope for all but points, ISO WKB; all
     /// little-endian.
     pub(crate) fn to_blob(&self) -> Vec<u8> {
+        self.to_blob_in(SRS_ID)
+    }
+
+    /// The same in another system.
+    pub(crate) fn to_blob_in(&self, srs_id: i32) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
         out.extend_from_slice(b"GP\0");
         let envelope = !matches!(self, Self::Point(_));
         out.push(1 | u8::from(envelope) << 1);
-        out.extend_from_slice(&SRS_ID.to_le_bytes());
+        out.extend_from_slice(&srs_id.to_le_bytes());
         if envelope {
             let [west, south, east, north] = self.bounds();
             for edge in [west, east, south, north] {

@@ -5,6 +5,7 @@
 
 use onemap_model::code::{ClassKind, CodeError, ComponentNumber, CreditCode, UnitGrid, day};
 use onemap_model::entity::MAX_FORMER;
+use onemap_model::fence::{FenceError, FenceRules};
 use onemap_model::place::DivisionError;
 use onemap_model::{DivisionCode, Entity, EntityKind, Timestamp};
 
@@ -81,6 +82,9 @@ pub enum EntityError {
     /// A name is too long.
     #[error("an entity's name has at most {MAX_TEXT} bytes")]
     Name,
+    /// A name holds a control character.
+    #[error("an entity's name has no control characters, this one has U+{0:04X}")]
+    NameControl(u32),
     /// A division's code must be a division code.
     #[error("the code of a division is its division code")]
     DivisionCode(#[source] DivisionError),
@@ -104,6 +108,12 @@ pub enum EntityError {
     /// Heights are not finite or upside down.
     #[error("z_range_m is [lowest, highest], both finite")]
     Heights,
+    /// A fence has no place.
+    #[error("a fence has a geometry")]
+    FenceNowhere,
+    /// An attribute of a fence is not right.
+    #[error("an attribute of this fence is not right")]
+    Fence(#[source] FenceError),
     /// Validity ends before it begins, or lies outside the years 1 to 9999.
     #[error("validity ends before it begins or lies outside the years 1 to 9999")]
     Validity,
@@ -121,12 +131,22 @@ pub enum EntityError {
 pub fn check_entity(entity: &Entity) -> Result<(), EntityError> {
     let geometry = checked(entity)?;
     check_code(entity)?;
+    let mut names = entity.name.chars().chain(entity.name_en.chars());
+    if let Some(control) = names.find(|c| c.is_control()) {
+        return Err(EntityError::NameControl(u32::from(control)));
+    }
     if let Some(n) = geometry.as_ref().map(Geometry::n_positions)
         && n > MAX_POSITIONS
     {
         return Err(EntityError::Geometry {
             code: entity.code.chars().take(64).collect(),
             source: GeometryError::Positions(n),
+        });
+    }
+    if let Some(Err(source)) = geometry.as_ref().map(Geometry::is_narrow) {
+        return Err(EntityError::Geometry {
+            code: entity.code.chars().take(64).collect(),
+            source,
         });
     }
     match geometry.as_ref().map(find_crossing) {
@@ -153,6 +173,12 @@ fn check_code(entity: &Entity) -> Result<(), EntityError> {
         known.map_err(|source| EntityError::Class { kind, source })?;
     }
     match entity.kind {
+        EntityKind::Fence => {
+            FenceRules::of(&entity.attributes).map_err(EntityError::Fence)?;
+            if entity.geometry.is_null() {
+                return Err(EntityError::FenceNowhere);
+            }
+        }
         EntityKind::LegalPerson => {
             let read = CreditCode::parse(code).map_err(wrong)?;
             if read.as_str() != code {
@@ -247,7 +273,7 @@ fn fits(kind: &EntityKind, geometry: &Geometry) -> bool {
         Geometry::Point(_) | Geometry::MultiPoint(_) => (false, false),
     };
     match kind {
-        K::Division | K::Grid => area,
+        K::Division | K::Grid | K::Fence => area,
         K::Pipe => line,
         K::Reach | K::Road | K::Water => line || area,
         K::Address | K::LegalPerson => !line,
@@ -273,11 +299,12 @@ pub(crate) fn kind_name(kind: &EntityKind) -> &'static str {
         K::Pipe => "pipe",
         K::Road => "road",
         K::Water => "water",
+        K::Fence => "fence",
     }
 }
 
 /// Every kind that has a place in the register.
-pub(crate) const KINDS: [EntityKind; 12] = [
+pub(crate) const KINDS: [EntityKind; 13] = [
     EntityKind::Division,
     EntityKind::Grid,
     EntityKind::Address,
@@ -290,6 +317,7 @@ pub(crate) const KINDS: [EntityKind; 12] = [
     EntityKind::Pipe,
     EntityKind::Road,
     EntityKind::Water,
+    EntityKind::Fence,
 ];
 
 /// The kind of a name that [`kind_name`] gives; persons have none here.
@@ -348,6 +376,7 @@ pub(crate) mod tests {
             (EntityKind::Pipe, "..##.."),
             (EntityKind::Road, "..####"),
             (EntityKind::Water, "..####"),
+            (EntityKind::Fence, "....##"),
             (EntityKind::Person, "......"),
         ] {
             for (shape, expected) in shapes().into_iter().zip(fit.chars()) {
@@ -458,6 +487,22 @@ pub(crate) mod tests {
             let message = with(kind, code, change).unwrap_err();
             assert!(message.contains(says), "{code}: {message}");
         }
+    }
+
+    #[test]
+    fn fences_say_what_they_want_or_are_refused() {
+        let good = entity(EntityKind::Fence, "f1", shapes()[4].clone());
+        let with = |attributes: serde_json::Value| {
+            let mut entity = good.clone();
+            entity.attributes = attributes.as_object().unwrap().clone();
+            check_entity(&entity)
+        };
+        let all = json!({"device_kinds": ["water_truck"], "dwell_s": 60, "hysteresis_m": 30, "note": "东区"});
+        assert_eq!(with(all), Ok(()));
+        let bad = json!({"dwell_s": "60"});
+        assert_eq!(with(bad.clone()), Err(EntityError::Fence(FenceError::Dwell)));
+        let nowhere = entity(EntityKind::Fence, "f1", serde_json::Value::Null);
+        assert_eq!(check_entity(&nowhere), Err(EntityError::FenceNowhere));
     }
 
     #[test]

@@ -60,6 +60,11 @@ pub enum GeometryError {
     /// The numbers cannot be of the declared system.
     #[error(transparent)]
     Domain(OutOfDomain),
+    /// A line or ring over more than half of the globe.
+    #[error(
+        "a {0} reaches over {1} degrees of longitude; what crosses the antimeridian is cut there (RFC 7946, 3.1.9)"
+    )]
+    Wide(&'static str, f64),
     /// Too many positions.
     #[error("a geometry has at most {MAX_POSITIONS} positions, this one has {0}")]
     Positions(usize),
@@ -223,6 +228,35 @@ impl Geometry {
         }
     }
 
+    /// Lowest and highest height of its positions, metres; `None` when they have none.
+    pub(super) fn heights(&self) -> Option<[f64; 2]> {
+        let mut heights = self.coords().filter_map(|c| c.height);
+        let first = heights.next()?;
+        Some(heights.fold([first, first], |[low, high], z| [low.min(z), high.max(z)]))
+    }
+
+    /// No line or ring of it reaches over more than 180 degrees of longitude.
+    pub(super) fn is_narrow(&self) -> Result<(), GeometryError> {
+        let narrow = |name: &'static str, line: &Line| {
+            let [west, east] = line
+                .iter()
+                .fold([f64::INFINITY, f64::NEG_INFINITY], |[west, east], c| {
+                    [west.min(c.lon), east.max(c.lon)]
+                });
+            match east - west > 180.0 {
+                true => Err(GeometryError::Wide(name, east - west)),
+                false => Ok(()),
+            }
+        };
+        match self {
+            Self::Point(_) | Self::MultiPoint(_) => Ok(()),
+            Self::LineString(line) => narrow("line", line),
+            Self::MultiLineString(lines) => lines.iter().try_for_each(|line| narrow("line", line)),
+            Self::Polygon(rings) => rings.iter().try_for_each(|ring| narrow("ring", ring)),
+            Self::MultiPolygon(all) => all.iter().flatten().try_for_each(|ring| narrow("ring", ring)),
+        }
+    }
+
     /// How many positions it has.
     pub(super) fn n_positions(&self) -> usize {
         self.coords().count()
@@ -237,7 +271,7 @@ impl Geometry {
         }
     }
 
-    fn coords_mut(&mut self, f: impl FnMut(&mut Coord)) {
+    pub(super) fn coords_mut(&mut self, f: impl FnMut(&mut Coord)) {
         match self {
             Self::Point(c) => std::iter::once(c).for_each(f),
             Self::MultiPoint(l) | Self::LineString(l) => l.iter_mut().for_each(f),

@@ -7,10 +7,12 @@
 mod blob;
 mod crossing;
 mod entity;
+pub mod export;
 mod geometry;
 pub mod import;
 mod packed;
 mod rows;
+mod spatial_index;
 mod tables;
 mod view;
 mod well_known;
@@ -26,7 +28,7 @@ use rusqlite::Connection;
 pub use crossing::Crossing;
 pub use entity::{EntityError, check_entity};
 pub use geometry::{GeometryError, MAX_POSITIONS};
-pub use packed::{Entities, Writing};
+pub use packed::{Entities, Stated, Writing};
 
 pub use view::RegisterView;
 
@@ -39,6 +41,9 @@ pub fn middle(entity: &onemap_model::Entity) -> Option<onemap_model::Position> {
     let [west, south, east, north] = geometry::Geometry::from_json(&entity.geometry).ok()?.bounds();
     onemap_model::Position::new((west + east) / 2.0, (south + north) / 2.0, None).ok()
 }
+
+/// Pages of the file that memory keeps, KiB.
+const CACHE_KIB: i64 = 32 << 10;
 
 /// The register's file and the changes that wait for the next [`commit`](Self::commit).
 pub struct Register {
@@ -166,14 +171,19 @@ impl Register {
         let kind = sqlite::Kind {
             application_id: tables::APPLICATION_ID,
             user_version: tables::USER_VERSION,
+            earlier_versions: &tables::EARLIER_USER_VERSIONS,
             schema: || {
                 let format = tables::FORMAT;
                 tables::schema()
                     + &format!("INSERT INTO onemap_meta VALUES ('cursor', 0), ('format', {format});")
             },
         };
-        let connection = sqlite::open(path, &kind)?;
+        let mut connection = sqlite::open(path, &kind)?;
         connection.set_prepared_statement_cache_capacity(64);
+        // Boxes of a city come in no order, and SQLite's usual 2 MB would read the index's pages again for each.
+        connection
+            .pragma_update(None, "cache_size", -CACHE_KIB)
+            .map_err(|e| sqlite::error(path, "prepare", e))?;
         let meta = |key| match rows::meta(&connection, key) {
             Ok(value) => Ok(value),
             // Any other GeoPackage has the same application id.
@@ -190,6 +200,9 @@ impl Register {
             .execute_batch(tables::LATER_TABLES)
             .map_err(|e| sqlite::error(path, "add tables to", e))?;
         rows::add_columns(&connection).map_err(|e| sqlite::error(path, "add columns to", e))?;
+        spatial_index::add_functions(&connection)
+            .and_then(|()| spatial_index::add_missing(&mut connection))
+            .map_err(|e| sqlite::error(path, "add spatial indexes to", e))?;
         Ok(Self {
             path: path.to_owned(),
             connection,

@@ -4,6 +4,7 @@
 //! some 150. Names, texts and attributes stand as they are written to the file, the geometry as well-known binary.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use onemap_model::code::ClassCode;
@@ -256,6 +257,56 @@ impl Writing {
     }
 }
 
+/// What an entity says of itself, besides its place and most of its attributes, read from its bytes without
+/// unpacking it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stated<'a> {
+    /// Name, Chinese first.
+    pub name: &'a str,
+    /// English name; empty for none.
+    pub name_en: &'a str,
+    /// Division as stated; empty for none.
+    pub division: &'a str,
+    /// Class by the catalogue; empty for none.
+    pub class: &'a str,
+    /// Above, on or below the ground.
+    pub stratum: Stratum,
+    /// Valid from, if known.
+    pub valid_from: Option<Timestamp>,
+    /// Valid until, if it ended.
+    pub valid_to: Option<Timestamp>,
+    attributes: &'a str,
+}
+
+impl Stated<'_> {
+    /// Whether its class is this: by the catalogue, else attribute `class`, what its source calls so.
+    pub fn is_of_class(&self, class: &str) -> bool {
+        if !self.class.is_empty() {
+            return self.class == class;
+        }
+        // Few have the attribute: what does not name it is not parsed.
+        self.attributes.contains("\"class\"")
+            && serde_json::from_str::<serde_json::Map<String, Value>>(self.attributes)
+                .is_ok_and(|attributes| attributes.get("class").and_then(Value::as_str) == Some(class))
+    }
+}
+
+impl Packed {
+    fn stated(&self) -> Stated<'_> {
+        let fields = self.fields();
+        Stated {
+            name: fields.name,
+            name_en: fields.name_en,
+            division: fields.division,
+            class: fields.class,
+            stratum: fields.stratum,
+            valid_from: fields.valid_from,
+            valid_to: fields.valid_to,
+            attributes: fields.attributes,
+        }
+    }
+}
+
 /// Every entity of the register, by kind and code. Geometries stand as the register keeps them: numbers are
 /// floats, and members besides `type` and `coordinates` are gone.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -305,6 +356,27 @@ impl Entities {
         let from = (kind.clone(), EntityCode::from(""));
         let all = self.all.range(from..).take_while(move |((of, _), _)| of == kind);
         all.map(|((_, code), _)| code)
+    }
+
+    /// What one says of itself.
+    pub fn stated(&self, kind: &EntityKind, code: &EntityCode) -> Option<Stated<'_>> {
+        self.all.get(&(kind.clone(), code.clone())).map(Packed::stated)
+    }
+
+    /// What those of a kind say of themselves, by code, those behind `after` when it is given: for reading all of them
+    /// in pieces.
+    pub fn stated_behind(
+        &self,
+        kind: &EntityKind,
+        after: Option<&EntityCode>,
+    ) -> impl Iterator<Item = (&EntityCode, Stated<'_>)> {
+        let from = match after {
+            Some(code) => Bound::Excluded((kind.clone(), code.clone())),
+            None => Bound::Included((kind.clone(), EntityCode::from(""))),
+        };
+        let all = self.all.range((from, Bound::Unbounded));
+        let own = all.take_while(move |((of, _), _)| of == kind);
+        own.map(|((_, code), packed)| (code, packed.stated()))
     }
 
     /// Those of a kind, by code.

@@ -532,7 +532,7 @@ fn position(blob: &[u8]) -> Option<Position> {
 }
 
 /// The word an enum without fields is written as.
-fn word(value: &impl Serialize) -> String {
+pub(crate) fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         other => unreachable!("enums of the register are written as words, not {other:?}"),

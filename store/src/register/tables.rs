@@ -1,17 +1,18 @@
-//! The GeoPackage's tables (OGC 12-128r18, version 1.3).
+//! The GeoPackage's tables (OGC 12-128r19, version 1.4).
 //!
 //! Feature tables by what they hold, each of one geometry type so that QGIS opens it as one layer.
-//! Single lines and polygons stand there as multi ones; `geometry_type` says what they were. There is
-//! no spatial index in the file: its triggers need functions that stock SQLite lacks, and GIS programs
-//! make their own.
+//! Single lines and polygons stand there as multi ones; `geometry_type` says what they were. Their spatial
+//! indexes are those of [`super::spatial_index`].
 
 use super::geometry::Geometry;
 use onemap_model::EntityKind;
 
 /// `GPKG`.
 pub(crate) const APPLICATION_ID: i64 = 0x4750_4B47;
-/// GeoPackage 1.3.
-pub(crate) const USER_VERSION: i64 = 10_300;
+/// GeoPackage 1.4.
+pub(crate) const USER_VERSION: i64 = 10_400;
+/// GeoPackage 1.3, without spatial indexes: what files said until November 2026. They are brought up when opened.
+pub(crate) const EARLIER_USER_VERSIONS: [i64; 1] = [10_300];
 /// Version of the tables below.
 pub(crate) const FORMAT: i64 = 1;
 
@@ -58,6 +59,14 @@ impl Table {
     }
 }
 
+/// The names of all layers: tables with a geometry, which all call it `geom`.
+pub(crate) fn layers() -> impl Iterator<Item = &'static str> {
+    ENTITY_TABLES
+        .into_iter()
+        .map(|table| table.name)
+        .chain(["devices"])
+}
+
 /// The table for a kind drawn so, or not drawn.
 pub(crate) fn table_of(kind: &EntityKind, geometry: Option<&Geometry>) -> Table {
     let Some(geometry) = geometry else {
@@ -77,7 +86,7 @@ pub(crate) fn table_of(kind: &EntityKind, geometry: Option<&Geometry>) -> Table 
 /// The statements that make an empty register. `last_change` stands at the epoch until the first
 /// commit, because the register never reads a clock (the column's default, which the standard demands, is not used).
 pub(crate) fn schema() -> String {
-    let mut sql = String::from(CORE);
+    let mut sql = format!("{CORE}{META}\n");
     for t in ENTITY_TABLES {
         let (name, geometry_type) = (t.name, t.geometry_type);
         sql.push_str(&format!(
@@ -108,7 +117,8 @@ fn features(name: &str, geometry_type: &str, description: &str) -> String {
     )
 }
 
-const CORE: &str = r#"
+/// The tables that every GeoPackage with features has.
+pub(crate) const CORE: &str = r#"
 CREATE TABLE gpkg_spatial_ref_sys (
     srs_name TEXT NOT NULL, srs_id INTEGER NOT NULL PRIMARY KEY, organization TEXT NOT NULL,
     organization_coordsys_id INTEGER NOT NULL, definition TEXT NOT NULL, description TEXT);
@@ -131,8 +141,10 @@ CREATE TABLE gpkg_geometry_columns (
     CONSTRAINT uk_gc_table_name UNIQUE (table_name),
     CONSTRAINT fk_gc_tn FOREIGN KEY (table_name) REFERENCES gpkg_contents(table_name),
     CONSTRAINT fk_gc_srs FOREIGN KEY (srs_id) REFERENCES gpkg_spatial_ref_sys (srs_id));
-CREATE TABLE onemap_meta (key TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 "#;
+
+const META: &str =
+    "CREATE TABLE onemap_meta (key TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;";
 
 const DEVICES: &str = "
 CREATE TABLE devices (

@@ -167,6 +167,11 @@ fn foreign(program: &str, args: &[&str]) -> Option<String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {args:?}: {complaint}");
+    // GDAL before 3.7 knows version 1.3 and says so of what it reads of 1.4.
+    let complaint: String = complaint
+        .lines()
+        .filter(|line| !line.contains("(10400, v1.4.0)"))
+        .collect();
     assert!(!complaint.contains("Warning"), "{program} {args:?}: {complaint}");
     Some(text)
 }
@@ -302,20 +307,6 @@ fn gis_programs_open_the_file() {
         print(db.execute('SELECT count(*) FROM lines').fetchone()[0])\n";
     if let Some(said) = foreign("python3", &["-c", script, path]) {
         assert_eq!(said.lines().next(), Some("ok []"));
-    }
-    // The validator of Debian's python3-gdal, which lives in the system's own Python.
-    let validator = "osgeo_utils.samples.validate_gpkg";
-    let there = Command::new("/usr/bin/python3")
-        .args(["-c", &format!("import {validator}")])
-        .output();
-    match there {
-        Ok(output) if output.status.success() => {
-            foreign(
-                "/usr/bin/python3",
-                &["-m", validator, "--extra", "--warning-as-error", path],
-            );
-        }
-        _ => eprintln!("SKIPPED: the GeoPackage validator of Debian package python3-gdal is not here"),
     }
     let Some(layers) = foreign("ogrinfo", &["-ro", "-q", path]) else {
         return;
@@ -499,6 +490,7 @@ proptest! {
         }
         replay(&mut register, 0, end);
         register.commit(end).unwrap();
+        spatial_index::tests::assert_in_step(&register.connection);
         prop_assert_eq!(register.load().unwrap(), view_of(&journal));
         prop_assert_eq!(register.digest().unwrap(), view_of(&journal).digest());
     }

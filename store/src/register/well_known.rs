@@ -61,6 +61,36 @@ pub(crate) fn read_wkb(wkb: &[u8]) -> Result<Geometry, GeometryError> {
     }
 }
 
+impl Geometry {
+    /// Well-known text that [`read_wkt`] reads back to the same numbers: `POINT Z (101.7 36.6 2260)`.
+    pub(crate) fn to_wkt(&self) -> String {
+        let z = match self.coords().next() {
+            Some(Coord { height: Some(_), .. }) => " Z",
+            _ => "",
+        };
+        let position = |c: &Coord| match c.height {
+            Some(height) => format!("{} {} {height}", c.lon, c.lat),
+            None => format!("{} {}", c.lon, c.lat),
+        };
+        let list = |parts: Vec<String>| format!("({})", parts.join(", "));
+        let line = |line: &Line| list(line.iter().map(position).collect());
+        let rings = |rings: &Rings| list(rings.iter().map(line).collect());
+        match self {
+            Self::Point(c) => format!("POINT{z} ({})", position(c)),
+            Self::MultiPoint(l) => {
+                let points = l.iter().map(|c| format!("({})", position(c)));
+                format!("MULTIPOINT{z} {}", list(points.collect()))
+            }
+            Self::LineString(l) => format!("LINESTRING{z} {}", line(l)),
+            Self::MultiLineString(l) => format!("MULTILINESTRING{z} {}", rings(l)),
+            Self::Polygon(r) => format!("POLYGON{z} {}", rings(r)),
+            Self::MultiPolygon(p) => {
+                format!("MULTIPOLYGON{z} {}", list(p.iter().map(rings).collect()))
+            }
+        }
+    }
+}
+
 struct Bytes<'a> {
     rest: &'a [u8],
     n: usize,

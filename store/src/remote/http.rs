@@ -218,6 +218,21 @@ impl Endpoint {
         }
     }
 
+    /// Asks for one thing by GET on a connection of its own, whatever the status of the answer. `path` and what stands
+    /// in its query are not said in errors.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] without a whole answer of at most `max_bytes`.
+    pub async fn fetch(&self, path: &str, max_bytes: usize) -> Result<Fetched, StoreError> {
+        let request = self.request(Method::GET, path, "", Bytes::new())?;
+        let answer = self.connect().await?.send(self, request, max_bytes).await?;
+        Ok(Fetched {
+            status: answer.status.as_u16(),
+            kind: answer.headers.get(header::CONTENT_TYPE).cloned(),
+            body: answer.body,
+        })
+    }
+
     /// One request on a connection of its own; the answer has at most `max_bytes`.
     ///
     /// # Errors
@@ -254,6 +269,17 @@ fn connector(roots: Option<&Path>) -> Result<TlsConnector, EndpointError> {
             .with_root_certificates(store)
             .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// What another server gave.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Status of the answer.
+    pub status: u16,
+    /// Its media type, if it says one.
+    pub kind: Option<HeaderValue>,
+    /// What it holds.
+    pub body: Bytes,
 }
 
 /// What came back.

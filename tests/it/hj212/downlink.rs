@@ -186,11 +186,47 @@ fn a_new_password_holds_from_the_station_s_own_word_on() {
     station.send(&new("9012", "ExeRtn=1"));
     let done = is(&server, set, "executed");
     assert_ne!(done["params"]["password"], "654321", "{done}");
+    // Its answers have a system code of their own; a request has that of its data.
+    order(&server, "read_clock", &json!({}), &json!({}));
+    let request = station.next();
+    assert_eq!(
+        (request.st(), request.pw()),
+        ("22", "654321"),
+        "{}",
+        request.text()
+    );
     let mut station = Station::connect(&server);
     station.send(&frame(&format!(
         "QN=9;ST=22;CN=2011;PW=654321;MN={MN};Flag=5;CP=&&&&"
     )));
     assert_eq!(station.next().cn(), "9014");
+}
+
+#[test]
+fn the_request_after_a_new_password_has_it() {
+    let (_folder, server) = server("");
+    register(&server, MN);
+    let mut station = connected(&server);
+    let set = order(
+        &server,
+        "set_password",
+        &json!({"password": "654321"}),
+        &json!({}),
+    );
+    let request = station.next();
+    assert_eq!((request.st(), request.pw()), ("22", PW));
+    // It answers with the former one: it has taken the new one with that.
+    station.send(&answers(&request, "9011", "QnRtn=1"));
+    station.send(&answers(&request, "9012", "ExeRtn=1"));
+    is(&server, set, "executed");
+    order(&server, "read_clock", &json!({}), &json!({}));
+    let request = station.next();
+    assert_eq!(
+        (request.st(), request.pw()),
+        ("22", "654321"),
+        "{}",
+        request.text()
+    );
 }
 
 #[test]

@@ -8,11 +8,17 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use onemap_wire::hj212::{self, Answered, Framer, Piece, QnRtn, Segment, data_answer, encode, stamp};
+use onemap_wire::hj212::{
+    self, Answered, Framer, Piece, QnRtn, Segment, data_answer, encode, request_answer, stamp,
+};
 
 use super::intake::hour;
 use super::station::{LIMIT, Station, frame, register, says, server};
 use crate::server::{Server, text, wait_for};
+
+/// The station of which a platform answers nothing, and the one of which it refuses frames with the value 0.
+const DEAF: &str = "F8";
+const PARTICULAR: &str = "F9";
 
 /// A platform that writes down what it gets and then answers it.
 struct Superior {
@@ -99,7 +105,13 @@ fn talk(mut stream: TcpStream, got: &Mutex<Vec<Segment>>, heard: &Mutex<Vec<Segm
                 continue;
             }
             assert!(segment.wants_answer(), "{}", segment.text());
-            let answer = encode(&data_answer(&segment, segment.pw())).unwrap();
+            let answer = match segment.mn() {
+                DEAF => Vec::new(),
+                PARTICULAR if segment.text().contains("a34004-Rtd=0&&") => {
+                    encode(&request_answer(&segment, segment.pw(), QnRtn::WrongCrc)).unwrap()
+                }
+                _ => encode(&data_answer(&segment, segment.pw())).unwrap(),
+            };
             got.lock().unwrap().push(segment);
             if stop.load(Ordering::SeqCst) {
                 return; // killed between keeping and answering
@@ -217,4 +229,75 @@ fn a_superior_that_is_killed_and_started_again_gets_every_frame_in_order() {
         metrics.contains("onemap_forward_waiting_records{superior=\"province\"} 0"),
         "{metrics}"
     );
+}
+
+/// How often each frame of a station came, in the order of its numbers.
+fn times(superior: &Superior, mn: &str) -> Vec<usize> {
+    let mut times: std::collections::BTreeMap<String, usize> = Default::default();
+    for segment in superior.got.lock().unwrap().iter().filter(|s| s.mn() == mn) {
+        *times.entry(segment.qn().to_owned()).or_default() += 1;
+    }
+    times.into_values().collect()
+}
+
+fn state(server: &Server, what: &str) -> u64 {
+    server.get("/api/v1/system")["superiors"][0][what]
+        .as_u64()
+        .unwrap()
+}
+
+#[test]
+fn a_frame_that_is_refused_does_not_hold_up_its_station() {
+    let superior = Superior::start();
+    let (_folder, server) = with_superior(&superior);
+    register(&server, PARTICULAR);
+    register(&server, "F1");
+    send(&server, &[PARTICULAR, "F1"], 0, 4);
+    wait_for("all but the refused frame taken", 2 * LIMIT, || {
+        (state(&server, "refused_frames") == 1 && state(&server, "waiting") == 0).then_some(())
+    });
+    // As often as one without an answer, and its bytes are kept.
+    assert_eq!(times(&superior, PARTICULAR), [4, 1, 1, 1]);
+    assert_eq!(times(&superior, "F1"), [1; 4]);
+    let kept = server.dir.join("forward/province/refused");
+    let kept = wait_for("the refused frame kept", LIMIT, || {
+        std::fs::read_to_string(&kept).ok()
+    });
+    assert!(
+        kept.contains("MN=F9;") && kept.matches("##").count() == 1,
+        "{kept}"
+    );
+    let metric = server.metric("onemap_forward_refused_frames_total{superior=\"province\"}");
+    assert_eq!(metric, Some(1));
+}
+
+#[test]
+fn a_restart_sends_again_only_what_was_not_answered() {
+    let superior = Superior::start();
+    let (_folder, mut server) = with_superior(&superior);
+    for mn in [DEAF, "F1", "F2"] {
+        register(&server, mn);
+    }
+    send(&server, &[DEAF, "F1", "F2"], 0, 40);
+    // What one station waits for is all that waits, and it is noted how far the others are.
+    wait_for("the others taken", LIMIT, || {
+        (state(&server, "waiting") == 40).then_some(())
+    });
+    let noted = server.dir.join("forward/province/stations");
+    let last = superior.n_got();
+    wait_for("their receipts noted", LIMIT, || {
+        let noted: serde_json::Value = serde_json::from_slice(&std::fs::read(&noted).ok()?).ok()?;
+        let of = |mn: &str| noted[mn].as_u64();
+        (of("F1")? >= 119 && of("F2")? >= 120 && of(DEAF).is_none()).then_some(())
+    });
+    assert!(last >= 80);
+    let dir = server.dir.clone();
+    server.process.kill();
+    let server = Server::start_in(&dir);
+    send(&server, &["F1", "F2"], 40, 43);
+    wait_for("what came after the restart", LIMIT, || {
+        (times(&superior, "F1").len() == 43 && times(&superior, "F2").len() == 43).then_some(())
+    });
+    assert_eq!(times(&superior, "F1"), [1; 43]);
+    assert_eq!(times(&superior, "F2"), [1; 43]);
 }

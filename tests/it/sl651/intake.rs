@@ -1,6 +1,8 @@
 //! Reports: answered when durable, packets joined, wrong frames without an answer.
 
-use onemap_wire::sl651::{End, split};
+use onemap_wire::sl651::reply::Line;
+use onemap_wire::sl651::{End, Group, Stamp, split};
+use serde_json::json;
 
 use super::station::{LIMIT, PASSWORD, STATION, connect, line, report, send, server, value};
 use crate::framed::{now, reasons};
@@ -69,4 +71,40 @@ fn a_wrong_frame_gets_no_answer_and_is_refused_by_name() {
     send(&mut station, &good);
     let answer = station.next();
     assert_eq!(answer.read().unwrap().serial, Some(3));
+}
+
+#[test]
+fn an_address_registered_in_small_letters_is_found() {
+    let (_folder, server) = server("");
+    let id = "00630100be";
+    server.add_device(id, &json!({"profile": "sl651-station"}));
+    server.post(
+        &format!("/api/v1/devices/{id}/token"),
+        &json!({"password": "03E8"}),
+    );
+    let mut station = connect(&server);
+    let line = Line {
+        station: "00630100BE".parse().unwrap(),
+        ..line(PASSWORD)
+    };
+    // A manual entry, too: its text is GBK.
+    let observed = Group::Observed(Stamp::of(now(), 10));
+    let groups = vec![observed, Group::Manual(vec![0xCB, 0xAE, 0xCE, 0xBB])];
+    let frames = [
+        line.report(
+            0x32,
+            1,
+            now(),
+            vec![Group::Observed(Stamp::of(now(), 10)), value(0x39, 1000)],
+        ),
+        line.report(0x35, 2, now(), groups),
+    ];
+    for frame in frames {
+        send(&mut station, &frame.unwrap());
+        assert_eq!(station.next().end, End::Eot);
+    }
+    server.caught_up();
+    assert_eq!(server.latest(id, "water_level").unwrap()["value"], 1.0);
+    assert_eq!(server.latest(id, "manual_text").unwrap()["value"], "水位");
+    assert_eq!(reasons(&server), [""; 0]);
 }

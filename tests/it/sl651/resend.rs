@@ -47,7 +47,9 @@ fn asked(question: &Frame) -> Timestamp {
 /// Reports of six hours but for the three in the middle.
 fn report_all_but_three(station: &mut Station, hours: &[Timestamp]) {
     for (i, at) in hours.iter().enumerate().filter(|(i, _)| ![2, 3, 4].contains(i)) {
-        send(station, &report_at(*at, i as u16 + 1, vec![value(0x39, 1000)]));
+        // A voltage, too, which is not asked for.
+        let values = vec![value(0x39, 1000), value(0x38, 12_000)];
+        send(station, &report_at(*at, i as u16 + 1, values));
         let answer = station.next();
         assert_eq!(answer.function, 0x32, "{answer:?}");
     }

@@ -38,6 +38,7 @@ impl Analogue {
 struct Codes {
     systems: BTreeMap<u8, String>,
     components: BTreeMap<u8, String>,
+    kinds: BTreeMap<String, Vec<u8>>,
     analogues: BTreeMap<u8, Analogue>,
 }
 
@@ -59,6 +60,13 @@ pub fn component_name(kind: u8) -> Option<&'static str> {
     codes().components.get(&kind).map(String::as_str)
 }
 
+/// The kind of device that a component of a type is (`smoke_detector`); `None` for a general (0), a user's (128 on) or unknown
+/// one.
+pub fn component_kind(kind: u8) -> Option<&'static str> {
+    let mut kinds = codes().kinds.iter();
+    kinds.find_map(|(name, types)| types.contains(&kind).then_some(name.as_str()))
+}
+
 /// A type of analogue value; `None` for a user's (128 on) or unknown one.
 pub fn analogue(kind: u8) -> Option<&'static Analogue> {
     codes().analogues.get(&kind)
@@ -72,6 +80,19 @@ mod tests {
     fn every_analogue_has_a_quantity_in_its_unit_or_a_reason() {
         assert_eq!(codes().analogues.len(), 12);
         assert_eq!((codes().systems.len(), codes().components.len()), (17, 66));
+        // Each component but the general one is of one kind.
+        for code in codes().components.keys() {
+            let n = codes()
+                .kinds
+                .values()
+                .flatten()
+                .filter(|one| *one == code)
+                .count();
+            assert_eq!(n, usize::from(*code != 0), "{code}");
+        }
+        assert_eq!(codes().kinds.values().flatten().count(), 65);
+        assert_eq!(component_kind(40), Some("smoke_detector"));
+        assert_eq!((component_kind(0), component_kind(200)), (None, None));
         for (code, analogue) in &codes().analogues {
             assert!(analogue.per_unit >= 1.0);
             assert_ne!(analogue.quantity.is_some(), analogue.unmapped.is_some(), "{code}");

@@ -1,20 +1,41 @@
 //! Readings out of a frame: states of systems and components, analogue values.
 //!
 //! A transmission device speaks for a building. Its own state is its own; a system and a component are named after it
-//! ([`ObjectReadings::device`]). Records of operations, versions and configurations are no measurements.
+//! ([`ObjectReadings::device`]). Versions, configurations and clocks are no measurements; those that come unasked are named
+//! ([`Message::unread`]).
 
 use std::time::Duration;
 
 use onemap_model::{Quantity, Refusal, Timestamp};
 
-use super::codes::analogue;
+use super::codes::{analogue, component_kind};
 use super::{Address, Application, Clock, Component, Frame, Object, System, Time};
 use crate::profile::{Period, Stamp as PeriodEnd};
 use crate::{Message, Refused, Sample, Scaling};
 
 const FIRE: u16 = 1 << 1;
 const FAULT: u16 = 1 << 2;
-const SHIELDED: u16 = 1 << 3;
+
+/// Bits of a system's and a component's state that are a reading each, with its quantity.
+const STATES: [(u16, &str); 6] = [
+    (0, "fire_watch"),
+    (3, "fire_shielded"),
+    (4, "fire_supervised"),
+    (5, "fire_started"),
+    (6, "fire_feedback"),
+    (7, "fire_delayed"),
+];
+/// Those that only a system has.
+const OF_SYSTEMS: [(u16, &str); 3] = [
+    (11, "fire_manual_mode"),
+    (12, "fire_configuration_changed"),
+    (13, "fire_reset"),
+];
+/// Known bits of an operation; the bit is the channel of `fire_operation`.
+const N_OPERATIONS: u16 = 7;
+const RESET: u16 = 1;
+const MANUAL_ALARM: u16 = 1 << 2;
+const ALARM_CLEARED: u16 = 1 << 3;
 
 /// What a device, a system or a component said.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +51,15 @@ pub struct ObjectReadings {
 }
 
 impl ObjectReadings {
+    /// What kind of device it is, as far as its type tells; `None` for the transmission device itself.
+    pub fn kind(&self) -> Option<&'static str> {
+        match (self.component, self.system) {
+            (Some(component), _) => component_kind(component.kind),
+            (None, Some(_)) => Some("fire_system"),
+            (None, None) => None,
+        }
+    }
+
     /// The device's id: `790300000000` is the transmission device, `790300000000:1.1` its system of type 1 at address
     /// 1, `790300000000:1.1:0a000200` that system's component. A component's type is not in its id: it is what the
     /// component is, not which one.
@@ -53,8 +83,11 @@ impl ObjectReadings {
 /// Reads the samples of data (2) and responses (5); of other commands none. `received_at` tells binary from BCD times
 /// where both are possible ([`Clock::Either`]).
 ///
-/// A fire is `fire_alarm` 1, a fault without one 2, neither is 0. Bit 0 (normal, not test) is not looked at: alarms of the
-/// field come with it unset. Without a time of its own an object has the frame's.
+/// A fire is `fire_alarm` 1, a fault without one 2, neither is 0, whatever bit 0 (normal, not test) says: alarms of the field
+/// come with it unset, so it is a reading of its own (`fire_watch`). The bits of an operation (4, 24) are `fire_operation` on
+/// the channel of their number; a manual alarm among them is `manual_alarm` 1, and 0 when a reset or the end of the alarm is told
+/// without one. Without a time of its own an object has the frame's. What comes unasked (2) and gives no reading is named in
+/// the message of the transmission device.
 pub fn readings(
     frame: &Frame,
     application: &Application,
@@ -66,12 +99,20 @@ pub fn readings(
     }
     let mut all: Vec<ObjectReadings> = Vec::new();
     for object in &application.objects {
+        if let Some(what) = unread(object)
+            && frame.command == 2
+        {
+            own_message(&mut all, frame.source).unread.push(what);
+            continue;
+        }
         let (system, component) = match object {
-            Object::SystemState { system, .. } => (Some(*system), None),
+            Object::SystemState { system, .. } | Object::SystemOperation { system, .. } => {
+                (Some(*system), None)
+            }
             Object::ComponentState { component, .. } | Object::Analogue { component, .. } => {
                 (None, Some(*component))
             }
-            Object::DeviceState { .. } => (None, None),
+            Object::DeviceState { .. } | Object::DeviceOperation { .. } => (None, None),
             _ => continue,
         };
         let at = stamp(frame, object, clock, received_at);
@@ -86,6 +127,7 @@ pub fn readings(
             Some(one) => {
                 one.message.samples.extend(message.samples);
                 one.message.refused.extend(message.refused);
+                one.message.unread.extend(message.unread);
             }
             None => all.push(ObjectReadings {
                 source: frame.source,
@@ -97,14 +139,41 @@ pub fn readings(
     }
     if !application.raw.is_empty() {
         let detail = format!("data of type {} are a user's or unknown", application.kind);
-        all.push(ObjectReadings {
-            source: frame.source,
-            system: None,
-            component: None,
-            message: Message::refused(Refusal::UnknownQuantity, detail),
-        });
+        let refused = Refused::new(Refusal::UnknownQuantity, detail);
+        own_message(&mut all, frame.source).refused.push(refused);
     }
     all
+}
+
+/// What is said of the transmission device itself.
+fn own_message(all: &mut Vec<ObjectReadings>, source: Address) -> &mut Message {
+    let at = all
+        .iter()
+        .position(|one| one.system.is_none() && one.component.is_none());
+    let at = at.unwrap_or_else(|| {
+        all.push(ObjectReadings {
+            source,
+            system: None,
+            component: None,
+            message: Message::default(),
+        });
+        all.len() - 1
+    });
+    &mut all[at].message
+}
+
+/// The name of an object that gives no reading.
+fn unread(object: &Object) -> Option<&'static str> {
+    Some(match object {
+        Object::SystemVersion { .. } => "system_version",
+        Object::SystemConfiguration { .. } => "system_configuration",
+        Object::ComponentConfiguration { .. } => "component_configuration",
+        Object::SystemTime { .. } => "system_time",
+        Object::DeviceVersion { .. } => "device_version",
+        Object::DeviceConfiguration { .. } => "device_configuration",
+        Object::DeviceTime { .. } => "device_time",
+        _ => return None,
+    })
 }
 
 fn stamp(frame: &Frame, object: &Object, clock: Clock, received_at: Timestamp) -> Result<Timestamp, String> {
@@ -120,19 +189,29 @@ fn message(object: &Object, at: Timestamp) -> Message {
     let mut message = Message::default();
     match object {
         Object::SystemState { state, .. } => {
-            state_samples(*state, at, &mut message);
+            fire(*state, at, &mut message);
+            states(*state, &STATES, at, &mut message);
+            states(*state, &OF_SYSTEMS, at, &mut message);
             // Main power, backup power, bus.
             alarms(*state, &[8, 9, 10], at, &mut message);
+            reserved(*state, 0xC000, &mut message);
         }
         Object::ComponentState { state, .. } => {
-            state_samples(*state, at, &mut message);
+            fire(*state, at, &mut message);
+            states(*state, &STATES, at, &mut message);
             alarms(*state, &[8], at, &mut message);
+            reserved(*state, 0xFE00, &mut message);
         }
         Object::DeviceState { state, .. } => {
             let state = u16::from(*state);
             fire(state, at, &mut message);
+            states(state, &STATES[..1], at, &mut message);
             // Main power, backup power, link to the centre, monitored line.
             alarms(state, &[3, 4, 5, 6], at, &mut message);
+            reserved(state, 0x80, &mut message);
+        }
+        Object::SystemOperation { flag, .. } | Object::DeviceOperation { flag, .. } => {
+            operation(u16::from(*flag), at, &mut message);
         }
         Object::Analogue {
             component,
@@ -196,9 +275,31 @@ fn fire(bits: u16, at: Timestamp, message: &mut Message) {
     state("fire_alarm", 0, code, at, message);
 }
 
-fn state_samples(bits: u16, at: Timestamp, message: &mut Message) {
-    fire(bits, at, message);
-    state("fire_shielded", 0, u8::from(bits & SHIELDED != 0), at, message);
+fn states(bits: u16, which: &[(u16, &str)], at: Timestamp, message: &mut Message) {
+    for (bit, name) in which {
+        state(name, 0, u8::from(bits >> bit & 1 == 1), at, message);
+    }
+}
+
+fn operation(flag: u16, at: Timestamp, message: &mut Message) {
+    if flag & MANUAL_ALARM != 0 {
+        state("manual_alarm", 0, 1, at, message);
+    } else if flag & (RESET | ALARM_CLEARED) != 0 {
+        state("manual_alarm", 0, 0, at, message);
+    }
+    for bit in 0..N_OPERATIONS {
+        state("fire_operation", bit, u8::from(flag >> bit & 1 == 1), at, message);
+    }
+    if flag >> N_OPERATIONS != 0 {
+        message.unread.push("reserved_operation_bit");
+    }
+}
+
+/// Names set bits that the standard keeps for later.
+fn reserved(bits: u16, which: u16, message: &mut Message) {
+    if bits & which != 0 {
+        message.unread.push("reserved_state_bit");
+    }
 }
 
 fn alarms(bits: u16, which: &[u16], at: Timestamp, message: &mut Message) {
@@ -254,6 +355,7 @@ mod tests {
             format!("{}#{} {value:.3} {}", sample.quantity, sample.channel, &at[5..19])
         });
         samples
+            .chain(message.unread.iter().map(|what| format!("unread {what}")))
             .chain(
                 message
                     .refused
@@ -286,14 +388,65 @@ mod tests {
             };
             said(2, vec![object])
         };
-        for (state, code, shielded) in [(2, 1, 0), (6, 1, 0), (4, 2, 0), (1, 0, 0), (0, 0, 0), (9, 0, 1)] {
-            let want = vec![
-                format!("fire_alarm#0 {code}.000 11-23T08:30:00"),
-                format!("fire_shielded#0 {shielded}.000 11-23T08:30:00"),
-                "station_alarm#8 0.000 11-23T08:30:00".to_owned(),
-            ];
-            assert_eq!(one(state), [("790300000000:1.1:0a000200".to_owned(), want)]);
+        for (bits, code, set) in [
+            (2, 1, ""),
+            (6, 1, ""),
+            (4, 2, ""),
+            (1, 0, "fire_watch"),
+            (0, 0, ""),
+            (9, 0, "fire_watch fire_shielded"),
+            (0xF0, 0, "fire_supervised fire_started fire_feedback fire_delayed"),
+        ] {
+            let said = one(bits);
+            assert_eq!(said[0].0, "790300000000:1.1:0a000200");
+            let lines = &said[0].1;
+            assert_eq!(lines[0], format!("fire_alarm#0 {code}.000 11-23T08:30:00"));
+            let mut want = STATES.map(|(_, name)| {
+                let code = u8::from(set.split(' ').any(|one| one == name));
+                format!("{name}#0 {code}.000 11-23T08:30:00")
+            });
+            assert_eq!(lines[1..7], want, "{bits:04x}");
+            want[0] = "station_alarm#8 0.000 11-23T08:30:00".to_owned();
+            assert_eq!(lines[7..], want[..1]);
         }
+    }
+
+    #[test]
+    fn an_operation_is_a_reading_and_a_manual_alarm_stays_until_it_is_ended() {
+        let told = |flag| {
+            let time = NO_TIME;
+            let object = Object::DeviceOperation {
+                flag,
+                operator: 1,
+                time,
+            };
+            let own = said(24, vec![object]).remove(0);
+            assert_eq!(own.0, "790300000000");
+            let object = Object::SystemOperation {
+                system: SYSTEM,
+                flag,
+                operator: 1,
+                time,
+            };
+            let system = said(4, vec![object]).remove(0);
+            assert_eq!((system.0.as_str(), &system.1), ("790300000000:1.1", &own.1));
+            let set = |line: &&String| !line.contains(" 0.000 ") || line.starts_with("manual");
+            let all = own
+                .1
+                .iter()
+                .filter(set)
+                .map(|line| line.trim_end_matches("00 11-23T08:30:00").to_owned());
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(told(0x04), ["manual_alarm#0 1.0", "fire_operation#2 1.0"]);
+        assert_eq!(told(0x01), ["manual_alarm#0 0.0", "fire_operation#0 1.0"]);
+        assert_eq!(told(0x08), ["manual_alarm#0 0.0", "fire_operation#3 1.0"]);
+        assert_eq!(told(0x02), ["fire_operation#1 1.0"]);
+        assert_eq!(
+            told(0x82),
+            ["fire_operation#1 1.0", "unread reserved_operation_bit"]
+        );
+        assert_eq!(told(0), [""; 0]);
     }
 
     #[test]
@@ -324,9 +477,27 @@ mod tests {
             all[0].1[..2],
             [
                 "fire_alarm#0 0.000 11-23T08:30:00",
-                "station_alarm#3 1.000 11-23T08:30:00"
+                "fire_watch#0 1.000 11-23T08:30:00"
             ]
         );
+        assert!(
+            all[0]
+                .1
+                .contains(&"station_alarm#3 1.000 11-23T08:30:00".to_owned())
+        );
+        let all = said(
+            1,
+            vec![Object::SystemState {
+                system: SYSTEM,
+                state: 0x7800,
+                time: NO_TIME,
+            }],
+        );
+        for (_, name) in OF_SYSTEMS {
+            let line = format!("{name}#0 1.000 11-23T08:30:00");
+            assert!(all[0].1.contains(&line), "{line}");
+        }
+        assert!(all[0].1.contains(&"unread reserved_state_bit".to_owned()));
     }
 
     #[test]
@@ -367,7 +538,14 @@ mod tests {
 
     #[test]
     fn records_are_no_measurements_and_a_wrong_time_is_refused() {
-        assert!(said(25, vec![Object::DeviceVersion { main: 1, user: 0 }]).is_empty());
+        let version = said(25, vec![Object::DeviceVersion { main: 1, user: 0 }]);
+        assert_eq!(
+            version,
+            [(
+                "790300000000".to_owned(),
+                vec!["unread device_version".to_owned()]
+            )]
+        );
         let time = Time([0xFF; 6]);
         let all = said(
             1,

@@ -1,5 +1,6 @@
 //! Frames out of a byte stream, however it is cut: `##`, length, data segment, CRC, CR LF.
 //!
+//! A frame is taken when head, length and CRC fit, whatever its texts look like.
 //! What is no frame comes out as a [`Fault`] with its place and its bytes, and the search goes on at the
 //! next `##`. The same bytes give the same frames and faults however they are split into pieces: what is
 //! skipped belongs to its fault up to the next `##`, the end of the wait ([`Framer::give_up`]) or 4,096 bytes.
@@ -246,25 +247,35 @@ impl Framer {
             return Look::Fault(FaultKind::OverLimit, 2, 2);
         }
         let end = HEAD + declared + TAIL;
-        // Neither the end of a frame nor the beginning of one is part of a segment.
+        // The end of a frame is no part of a segment. What looks like the beginning of one may stand in a text: it is one
+        // where an end follows, and where the frame does not fit.
         let from = self.searched.max(HEAD);
         let within = &buffer[..buffer.len().min(end)];
-        if let Some((kind, at, n)) = border(within, from, end) {
-            return Look::Wrong(kind, at, n);
+        if let Some(stop) = (from..within.len()).find(|i| i + 8 != end && is_end(&within[*i..])) {
+            return match head_in(&within[..stop]) {
+                Some(head) => Look::Wrong(FaultKind::CutOff, head, head),
+                None => Look::Wrong(FaultKind::LengthMismatch, stop + 6, stop + 8),
+            };
         }
         if buffer.len() < end {
-            self.searched = within.len().saturating_sub(BORDER - 1);
+            self.searched = within.len().saturating_sub(END - 1);
             return Look::More;
         }
         let body = &buffer[HEAD..HEAD + declared];
-        if &buffer[end - 2..end] == b"\r\n" {
+        let ends = &buffer[end - 2..end] == b"\r\n";
+        let fit = ends.then(|| {
             let sent = &buffer[end - TAIL..end - 2];
-            return match hex4(sent) {
+            match hex4(sent) {
                 None => Look::Wrong(FaultKind::CrcNotHex, end - TAIL, end),
                 Some(value) => self.checked(value, sent, body, declared, end),
-            };
+            }
+        });
+        match (fit, head_in(within)) {
+            (Some(frame @ Look::Frame(..)), _) => frame,
+            (_, Some(head)) => Look::Wrong(FaultKind::CutOff, head, head),
+            (Some(wrong), None) => wrong,
+            (None, None) => self.sealed(declared, end),
         }
-        self.sealed(declared, end)
     }
 
     /// The frame of a segment whose end is known.
@@ -299,7 +310,7 @@ impl Framer {
         }
         // A border that ends inside the plain length was looked for before.
         let from = self.searched.max(end.saturating_sub(BORDER)).max(HEAD);
-        match border(within, from, usize::MAX) {
+        match border(within, from) {
             Some((FaultKind::LengthMismatch, _, stop)) => {
                 let sent = &within[stop - TAIL..stop - 2];
                 let body = &within[HEAD..stop - TAIL];
@@ -352,27 +363,38 @@ impl Framer {
     }
 }
 
+/// The end of a frame: `&&`, four hexadecimal digits, CR LF.
+const END: usize = 8;
+
+fn is_end(rest: &[u8]) -> bool {
+    rest.len() >= END && rest.starts_with(b"&&") && hex4(&rest[2..6]).is_some() && &rest[6..8] == b"\r\n"
+}
+
+/// The beginning of a frame: `##`, four digits, `QN=` or `ST=`.
+fn is_head(rest: &[u8]) -> bool {
+    rest.len() >= BORDER
+        && rest.starts_with(b"##")
+        && rest[2..6].iter().all(u8::is_ascii_digit)
+        && (&rest[6..9] == b"QN=" || &rest[6..9] == b"ST=")
+}
+
+/// The first beginning of another frame behind a frame's head.
+fn head_in(frame: &[u8]) -> Option<usize> {
+    (HEAD..frame.len()).find(|i| is_head(&frame[*i..]))
+}
+
 /// Longest mark of a border: `##` and four digits and `QN=`.
 const BORDER: usize = 9;
 
-/// The first place from `from` on that cannot be inside a segment: the end of a frame (`&&`, four hexadecimal
-/// digits, CR LF) other than at `end`, or the beginning of one (`##`, four digits, `QN=` or `ST=`). What it is,
-/// where, and where what came before it ends.
-fn border(bytes: &[u8], from: usize, end: usize) -> Option<(FaultKind, usize, usize)> {
+/// The first place from `from` on that is the end of a frame or the beginning of one, in an encrypted segment of which the
+/// end is looked for: what it is, where, and where what came before it ends.
+fn border(bytes: &[u8], from: usize) -> Option<(FaultKind, usize, usize)> {
     (from..bytes.len()).find_map(|i| {
         let rest = &bytes[i..];
-        match rest.first() {
-            Some(b'&') if rest.len() >= 8 => {
-                let is_end = rest.starts_with(b"&&") && hex4(&rest[2..6]).is_some() && &rest[6..8] == b"\r\n";
-                (is_end && i + 8 != end).then_some((FaultKind::LengthMismatch, i + 6, i + 8))
-            }
-            Some(b'#') if rest.len() >= BORDER => {
-                let is_head = rest.starts_with(b"##")
-                    && rest[2..6].iter().all(u8::is_ascii_digit)
-                    && (&rest[6..9] == b"QN=" || &rest[6..9] == b"ST=");
-                is_head.then_some((FaultKind::CutOff, i, i))
-            }
-            _ => None,
+        if is_end(rest) {
+            Some((FaultKind::LengthMismatch, i + 6, i + 8))
+        } else {
+            is_head(rest).then_some((FaultKind::CutOff, i, i))
         }
     })
 }

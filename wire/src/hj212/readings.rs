@@ -46,15 +46,21 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// Reads the samples of a frame that came up: data of 2011, 2021, 2031, 2041, 2051, 2061 and 2111. Other
-/// commands have none. Whose they are, [`Segment::mn`] says.
+/// Whether a command's data are what is measured ([`readings`] of other commands are what a station says of itself).
+pub fn is_measured(cn: &str) -> bool {
+    Data::of(cn, &Sender::new(None)).is_some()
+}
+
+/// Reads the samples of a frame that came up: data of 2011, 2021, 2031, 2041, 2051, 2061 and 2111, and what a station says of
+/// itself ([`super::information`]). Of other commands that are no answers and notices only the name is noted. Whose they are,
+/// [`Segment::mn`] says.
 pub fn readings(segment: &Segment, sender: &Sender<'_>) -> Message {
     let mut message = Message {
         sent_at: stamp::read(segment.qn()),
         ..Message::default()
     };
     let Some(data) = Data::of(segment.cn(), sender) else {
-        return message;
+        return super::information::information(segment);
     };
     let read = |text| stamp::read(text).map(Some).ok_or(text);
     // The first stands for all, wherever it stands; another one for what stands with it and behind it.
@@ -146,6 +152,7 @@ impl Reader<'_> {
     fn group(&mut self, number: usize, group: &Group, stamp: Result<Option<Timestamp>, &str>) {
         for (at, item) in group.0.iter().enumerate() {
             let Some((code, suffix)) = item.key.rsplit_once('-') else {
+                self.plain(group, at, item);
                 continue;
             };
             if matches!(suffix, "Flag" | "EFlag" | "SampleTime") {
@@ -162,6 +169,44 @@ impl Reader<'_> {
                 Ok(sample) => self.message.samples.push(sample),
                 Err(refused) => self.message.refused.push(refused),
             }
+        }
+    }
+
+    /// An item that is no factor's: a field of the command, the end of a value with a comma, or nothing that the standard has.
+    fn plain(&mut self, group: &Group, at: usize, item: &Item) {
+        const FIELDS: [&str; 9] = [
+            "DataTime",
+            "BeginTime",
+            "EndTime",
+            "PolId",
+            "QN",
+            "Flag",
+            "CTime",
+            "SampleTime",
+            "RestartTime",
+        ];
+        let is_end = item.value.is_none() && at > 0;
+        if item.key.is_empty() || is_end || FIELDS.contains(&item.key.as_str()) || group.0.is_empty() {
+            return;
+        }
+        // `a34004_Rtd=14`: a value whose `-` is another mark.
+        let suffix = item.key.rsplit(|c: char| !c.is_ascii_alphanumeric()).next();
+        let is_value = suffix.is_some_and(|suffix| {
+            suffix.len() < item.key.len()
+                && [true, false]
+                    .into_iter()
+                    .any(|real_time| Suffix::of(suffix, real_time).is_some())
+        });
+        if is_value {
+            let detail = format!(
+                "`{}` is no code and suffix with `-` between them",
+                quoted(&item.key)
+            );
+            self.message
+                .refused
+                .push(Refused::new(Refusal::WrongShape, detail));
+        } else {
+            self.message.unread.push("field");
         }
     }
 
@@ -416,6 +461,8 @@ mod tests {
             ("2011", "LA-Rtd=1e999", Refusal::NotANumber),
             ("2011", "LA-Rtd=5 0", Refusal::NotANumber),
             ("2011", "LA-Rtd=5,1", Refusal::NotANumber),
+            ("2011", "a34004_Rtd=14", Refusal::WrongShape),
+            ("2061", "a34004.Avg=14,a34004.Flag=N", Refusal::WrongShape),
             (
                 "2011",
                 "LA-Rtd=1,LA-SampleTime=20160230000000",
@@ -443,7 +490,11 @@ mod tests {
             &segment("31", "2061", "BeginTime=20160801080000;EndTime=20160801080000"),
             &Sender::new(None),
         );
-        assert_eq!(request, Message::default());
+        let empty = Message {
+            sent_at: request.sent_at,
+            ..Message::default()
+        };
+        assert_eq!(request, empty);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
-use onemap_model::{ProfileId, Quantity};
+use onemap_model::{Crs, ProfileId, Quantity};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
@@ -30,6 +30,9 @@ pub(super) struct ProfileFile {
     protocol: Spanned<Protocol>,
     #[serde(default)]
     cadence: Option<Spanned<Written>>,
+    /// How long a device without a cadence may say nothing.
+    #[serde(default)]
+    silent_after: Option<Spanned<Written>>,
     #[serde(default)]
     period: PeriodFile,
     #[serde(default)]
@@ -48,6 +51,8 @@ pub(super) struct ProfileFile {
     modbus: Option<ModbusFile>,
     #[serde(default)]
     sl651: Option<Spanned<HydrologicalFile>>,
+    #[serde(default)]
+    crs: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -163,6 +168,10 @@ impl ProfileFile {
             return Err((self.version.referenced, message));
         }
         let cadence = longer_than_zero(self.cadence.as_ref(), "a cadence")?;
+        let silent_after = longer_than_zero(self.silent_after.as_ref(), "a silence")?;
+        // Its devices report changes only.
+        let silent_after = silent_after
+            .or((self.protocol.value == Protocol::Gbt26875).then_some(super::SILENT_WITHOUT_CADENCE));
         let clock_tolerance = longer_than_zero(self.clock_tolerance.as_ref(), "a clock tolerance")?;
         let mut sentinels = Vec::with_capacity(self.sentinels.len());
         for sentinel in &self.sentinels {
@@ -223,11 +232,13 @@ impl ProfileFile {
             Some(section) => section.value.check()?,
             None => Hydrological::default(),
         };
+        let crs = self.crs.as_ref().map_or(Ok(Crs::default()), degrees)?;
         Ok(Profile {
             id: id.clone(),
             name: self.name,
             protocol: self.protocol.value,
             cadence,
+            silent_after,
             period: Period {
                 stamp: self.period.stamp,
                 length: self.period.length.map_or(Duration::ZERO, |l| l.0),
@@ -242,6 +253,7 @@ impl ProfileFile {
             series,
             modbus,
             sl651,
+            crs,
         })
     }
 }
@@ -415,6 +427,19 @@ impl RegisterFile {
             return Err((count_at, "addresses end at 65535".to_owned()));
         }
         Ok(register)
+    }
+}
+
+/// A system of degrees: what a device sends as longitude and latitude is no easting.
+fn degrees(written: &Spanned<String>) -> Result<Crs, Wrong> {
+    match written.value.parse::<Crs>() {
+        Ok(crs) if !crs.is_projected() => Ok(crs),
+        Ok(crs) => {
+            let message =
+                format!("{crs} is in metres; positions are in degrees of WGS84, CGCS2000, GCJ02 or BD09");
+            Err((written.referenced, message))
+        }
+        Err(error) => Err((written.referenced, error.to_string())),
     }
 }
 

@@ -329,7 +329,7 @@ impl Serialize for Group {
                 map.serialize_entry("observed_at", &stamp.moment())?;
             }
             Group::Manual(text) => {
-                map.serialize_entry("manual", &String::from_utf8_lossy(text))?;
+                map.serialize_entry("manual", &super::readings::manual_text(text))?;
                 if !text.is_ascii() {
                     map.serialize_entry("raw", &hex::upper(text))?;
                 }

@@ -1,10 +1,13 @@
 //! Readings out of a whole message: whose, what, when, and by name what is not understood.
 //!
 //! A value's stamp is the observation time before it, and the send time where none is; of a series each value has
-//! its own. Stamps mark the end of a period. Missing values are refused as sentinels, never left out in silence.
+//! its own. Values of a report in which no observation time stands have the mark `stamped_sent`. Stamps mark the end of a
+//! period. Missing values are refused as sentinels, never left out in silence; what gives no reading is named
+//! ([`Message::unread`]).
 
 use std::time::Duration;
 
+use encoding_rs::GBK;
 use onemap_model::{Quality, Quantity, Refusal, Timestamp, Value};
 
 use super::body::{Body, Content};
@@ -53,6 +56,15 @@ pub fn readings(
             control: Some(Control::Counters(counters)),
             ..
         } => (&[][..], counters.as_slice()),
+        Content::Unknown(_) if frame.direction == Direction::Up && frame.is_whole() => {
+            let mut message = Message::default();
+            message.unread.push("unknown_function");
+            return vec![StationReadings {
+                station: frame.station,
+                class: None,
+                message,
+            }];
+        }
         _ => return Vec::new(),
     };
     if frame.direction == Direction::Down || !frame.is_whole() {
@@ -75,7 +87,15 @@ pub fn readings(
         reader.group(group);
     }
     reader.counters(counters);
-    let said = |one: &StationReadings| !one.message.samples.is_empty() || !one.message.refused.is_empty();
+    let said = |one: &StationReadings| {
+        let Message {
+            samples,
+            refused,
+            unread,
+            ..
+        } = &one.message;
+        !samples.is_empty() || !refused.is_empty() || !unread.is_empty()
+    };
     reader.stations.retain(said);
     reader.stations
 }
@@ -148,11 +168,36 @@ impl Reader<'_> {
                 ..
             } => self.element(*element, values, *is_series),
             Group::Symbol { symbol, text } => self.symbol(symbol, text),
-            Group::Manual(_) | Group::Picture(_) => {}
+            Group::Manual(text) => self.manual(text),
+            Group::Picture(_) => self.unread("picture"),
             Group::Velocities(_) => self.refuse(
                 Refusal::UnknownQuantity,
                 "element FD is a batch whose layout is the maker's".to_owned(),
             ),
+        }
+    }
+
+    fn unread(&mut self, what: &'static str) {
+        if let Some(last) = self.stations.last_mut() {
+            last.message.unread.push(what);
+        }
+    }
+
+    /// Text that a person entered at the station.
+    fn manual(&mut self, text: &[u8]) {
+        let (Some(quantity), Ok(at)) = (Quantity::named("manual_text"), self.stamp()) else {
+            return;
+        };
+        let measure = Measure {
+            quantity,
+            channel: 0,
+            scaling: Scaling::NONE,
+            period: Duration::ZERO,
+        };
+        let text = manual_text(text);
+        match text.trim_matches(|c: char| c.is_whitespace() || c == '\0') {
+            "" => self.refuse(Refusal::Sentinel, "the manual entry is empty".to_owned()),
+            text => self.value(&measure, Value::Text(text.into()), at),
         }
     }
 
@@ -223,8 +268,12 @@ impl Reader<'_> {
 
     /// One value, or refused by name.
     fn sample(&mut self, measure: &Measure, raw: f64, at: Option<Timestamp>) {
-        let mut sample = Sample::new(measure.quantity, measure.channel, raw);
-        sample.value = Value::Number(raw);
+        self.value(measure, Value::Number(raw), at);
+    }
+
+    fn value(&mut self, measure: &Measure, value: Value, at: Option<Timestamp>) {
+        let mut sample = Sample::new(measure.quantity, measure.channel, 0.0);
+        sample.value = value;
         sample.scaling = measure.scaling;
         sample.measured_at = at;
         sample.period = Some(Period {
@@ -234,6 +283,9 @@ impl Reader<'_> {
         sample.resent = self.function == PERIOD_DATA;
         if self.function == TEST_REPORT {
             sample.quality = Quality::MAINTENANCE;
+        }
+        if at.is_some() && !self.is_observed && has_observation(self.function) {
+            sample.quality = sample.quality.with(Quality::STAMPED_SENT);
         }
         if let Some(last) = self.stations.last_mut() {
             last.message.samples.push(sample);
@@ -371,15 +423,18 @@ impl Reader<'_> {
         let class = self.stations.last().and_then(|last| last.class);
         for bit in state_bits() {
             let Some(quantity) = bit.quantity else { continue };
+            let is_set = bits >> bit.bit & 1 == 1;
             // A station of another class has the bit and not the thing.
             if bit
                 .class
                 .as_ref()
                 .is_some_and(|only| class.is_none_or(|class| class.name() != Some(only.as_str())))
             {
+                if is_set {
+                    self.unread("state_bit_of_another_class");
+                }
                 continue;
             }
-            let is_set = bits >> bit.bit & 1 == 1;
             let measure = Measure {
                 quantity,
                 channel: bit.channel,
@@ -388,7 +443,20 @@ impl Reader<'_> {
             };
             self.sample(&measure, f64::from(u8::from(is_set != bit.inverted)), at);
         }
+        if state_bits().iter().fold(bits, |rest, bit| rest & !(1 << bit.bit)) != 0 {
+            self.unread("reserved_state_bit");
+        }
     }
+}
+
+/// Whether the standard has an observation time (F0F0) in messages of a function.
+fn has_observation(function: u8) -> bool {
+    matches!(function, 0x30..=0x34 | 0x37 | 0x3A)
+}
+
+/// A manual entry as text: GBK, of which ASCII is a part. What is no GBK becomes U+FFFD.
+pub(super) fn manual_text(text: &[u8]) -> String {
+    GBK.decode_without_bom_handling(text).0.into_owned()
 }
 
 #[cfg(test)]
@@ -456,6 +524,82 @@ mod tests {
             super::tests::lines(&based[0].message)[10],
             "water_level#0 10.280 07-18T10:15 0s"
         );
+    }
+
+    #[test]
+    fn a_manual_entry_is_a_text() {
+        // 水位正常, with a blank behind it.
+        let all = said(
+            0x35,
+            "F1F1001122334448F0F01707181100F2F2CBAECEBBD5FDB3A320",
+            None,
+            &Bases::default(),
+        );
+        let [sample] = &all[0].message.samples[..] else {
+            panic!("{all:?}")
+        };
+        assert_eq!(
+            (sample.quantity.name(), &sample.value),
+            ("manual_text", &Value::Text("水位正常".into()))
+        );
+        let all = said(0x35, "F2F22000", None, &Bases::default());
+        assert_eq!(lines(&all[0].message), ["sentinel: the manual entry is empty"]);
+        let all = said(0x36, "F3F3FFD8", None, &Bases::default());
+        assert_eq!(all[0].message.unread, ["picture"]);
+    }
+
+    #[test]
+    fn values_without_a_time_of_observation_are_marked() {
+        let marks = |function, groups: &str| {
+            let all = said(function, groups, None, &Bases::default());
+            all[0].message.samples[0].quality
+        };
+        for function in [0x31, 0x32, 0x33, 0x34, 0x37, 0x3A] {
+            let quality = marks(function, "39230001049020190000 40".replace(' ', "").as_str());
+            assert_eq!(quality, Quality::STAMPED_SENT, "{function:02X}");
+            assert!(quality.judgeable());
+            let observed = marks(
+                function,
+                "F1F1001122334448F0F017071811003923000104 90"
+                    .replace(' ', "")
+                    .as_str(),
+            );
+            assert_eq!(observed, Quality::GOOD, "{function:02X}");
+        }
+        let tested = marks(0x30, "3923000104 90".replace(' ', "").as_str());
+        assert_eq!(tested, Quality::MAINTENANCE.with(Quality::STAMPED_SENT));
+    }
+
+    #[test]
+    fn every_bit_of_a_state_is_a_reading_or_named() {
+        // Bits 9 and 10, and 12; of a river station, and of a pump station.
+        let river = said(
+            0x32,
+            "F1F1001122334448F0F01707181100452000001600",
+            None,
+            &Bases::default(),
+        );
+        let lines_of_river = lines(&river[0].message);
+        assert!(
+            lines_of_river.contains(&"card_valid#0 1.000 07-18T11:00 0s".to_owned()),
+            "{lines_of_river:?}"
+        );
+        assert_eq!(
+            river[0].message.unread,
+            ["state_bit_of_another_class", "reserved_state_bit"]
+        );
+        let pump = said(
+            0x32,
+            "F1F1001122334444F0F01707181100452000000400",
+            None,
+            &Bases::default(),
+        );
+        let lines_of_pump = lines(&pump[0].message);
+        assert!(
+            lines_of_pump.contains(&"pump_running#0 0.000 07-18T11:00 0s".to_owned()),
+            "{lines_of_pump:?}"
+        );
+        assert!(pump[0].message.unread.is_empty());
     }
 
     #[test]

@@ -80,6 +80,7 @@ impl Engine {
             kind: Arc::clone(kind),
             division: division.cloned(),
             cadence_s: 0,
+            silent_after_s: 0,
             state: DeviceState::Active,
             registered: false,
             counted_from: self.book.now,

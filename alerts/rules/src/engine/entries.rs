@@ -38,6 +38,8 @@ pub(super) struct DeviceEntry {
     pub(super) kind: Arc<str>,
     pub(super) division: Option<DivisionCode>,
     pub(super) cadence_s: u32,
+    /// Seconds that it may say nothing when it has no cadence; 0 is not stated.
+    pub(super) silent_after_s: u32,
     pub(super) state: DeviceState,
     /// The register named it; until then kind and division come from its observations.
     pub(super) registered: bool,
@@ -77,7 +79,15 @@ impl DeviceEntry {
     }
     /// How long a series may say nothing and still be known, in milliseconds.
     pub(super) fn patience_ms(&self, every_s: u32) -> i64 {
-        ms(SILENT_AFTER.length(self.cadence_s(every_s)))
+        self.silence_ms(SILENT_AFTER, every_s)
+    }
+    /// The time of a silence in milliseconds: of a device that reports changes only the one that is stated for it, in place of
+    /// a number of cadences.
+    pub(super) fn silence_ms(&self, silence: Silence, every_s: u32) -> i64 {
+        match (silence, self.cadence_s(every_s)) {
+            (Silence::Cadences(_), 0) if self.silent_after_s > 0 => i64::from(self.silent_after_s) * 1000,
+            (_, cadence_s) => ms(silence.length(cadence_s)),
+        }
     }
     /// Put under maintenance by the register: nothing about it is announced.
     pub(super) fn in_maintenance(&self) -> bool {

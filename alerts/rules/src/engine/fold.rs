@@ -7,7 +7,6 @@ use onemap_model::{Observation, Quality, Value};
 use super::book::{Book, Owner};
 use super::entries::{
     DeviceEntry, JUDGEABLE, LISTED, MAINTAINED, NEVER, NO_DEADLINE, Phase, SEEN, SILENT, SeriesEntry, Slot,
-    ms,
 };
 use super::slot::Place;
 use super::{Engine, messages_of};
@@ -171,7 +170,7 @@ impl Engine {
             return NO_DEADLINE;
         }
         let from = heard_at.max(device.counted_from).max(self.listening_since);
-        from.saturating_add(ms(silence.length(device.cadence_s(every_s))))
+        from.saturating_add(device.silence_ms(silence, every_s))
             .saturating_add(1)
     }
 

@@ -127,6 +127,31 @@ impl Engine {
         std::mem::take(&mut self.book.out)
     }
 
+    /// States how many seconds a device that reports changes only may say nothing, in place of a number of cadences where it
+    /// has none; 0 states nothing. It is no part of a snapshot: whoever restores one states it again. A device that is not
+    /// known yet is to be set first.
+    pub fn set_silent_after(&mut self, device: &DeviceId, seconds: u32) {
+        let Some(i) = self.device_index.get(device).copied() else {
+            return;
+        };
+        if std::mem::replace(&mut self.devices[i as usize].silent_after_s, seconds) == seconds {
+            return;
+        }
+        for series in self.devices[i as usize].indexes().collect::<Vec<_>>() {
+            self.settle_series(series);
+        }
+        self.settle_device(i);
+    }
+
+    /// Something came of a device that is no reading: it is there, and so are its series that have no cadence.
+    pub fn heard(&mut self, now: Timestamp, position: u64, device: &DeviceId) -> Vec<Transition> {
+        self.advance(now, position);
+        if let Some(i) = self.device_index.get(device).copied() {
+            self.devices[i as usize].heard_at = self.book.now;
+        }
+        std::mem::take(&mut self.book.out)
+    }
+
     /// Folds one observation in. Its position is the transitions' position.
     pub fn observe(&mut self, now: Timestamp, seen: &Observation) -> Vec<Transition> {
         self.advance(now, seen.reading.position);

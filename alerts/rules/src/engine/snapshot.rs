@@ -244,6 +244,7 @@ fn read_device(r: &mut Reader<'_>) -> Result<DeviceEntry, Damaged> {
             code => Some(DivisionCode::new(code).map_err(|_| Damaged("a division code"))?),
         },
         cadence_s: r.u32()?,
+        silent_after_s: 0,
         state: match r.u8()? {
             0 => DeviceState::Active,
             1 => DeviceState::Maintenance,

@@ -67,6 +67,9 @@ impl Player {
         player.reload(rules);
         player
     }
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now.unwrap_or(MIDNIGHT)
+    }
     pub(crate) fn reload(&mut self, rules: &str) {
         self.set_file("rules", Some(Self::parse(rules)));
     }

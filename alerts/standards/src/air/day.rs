@@ -58,7 +58,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::air::limits;
-    use crate::decimal::tidy;
 
     fn validity() -> &'static Validity {
         let day = onemap_model::Timestamp::parse("2025-07-01T12:00:00+08:00").unwrap();

@@ -1,12 +1,13 @@
 //! Files of entities in: the body lies in the data folder while it is read, row by row, and goes into the journal in
 //! pieces. Good rows are taken, faults are listed, what looks wrong is warned of and never corrected.
 
+mod numbers;
 mod places;
 mod shift;
 mod upload;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::{RawQuery, Request, State};
@@ -14,9 +15,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, body::Body};
 use bytes::Bytes;
+use onemap_model::code::is_division;
 use onemap_model::record::Register;
 use onemap_model::scope::Permission;
 use onemap_model::{DivisionCode, Entity, EntityKind, Person, PersonPlace, Scope};
+use onemap_spatial::geocode::base_entries;
 use onemap_store::register::import::{Field, Format, ImportError, Mapping, PersonRow, Row, Thing, open};
 use onemap_store::register::middle;
 use serde_json::{Value, json};
@@ -31,6 +34,7 @@ use crate::error::Problem;
 use crate::views::Views;
 pub use upload::sweep;
 
+use numbers::Numbers;
 use places::Places;
 use shift::Shift;
 
@@ -51,7 +55,7 @@ struct Asked {
     progress: bool,
 }
 
-/// Takes a file of entities or persons: `name` or `format` says what it is, `kind`, `crs`, `source`, `division`, `layer`
+/// Takes a file of entities or persons: `name` or `format` says what it is, `kind`, `crs`, `encoding`, `source`, `division`, `layer`
 /// and any number of `map=column=field` how to read it.
 pub(crate) async fn post(
     State(views): State<Arc<Views>>,
@@ -67,7 +71,7 @@ pub(crate) async fn post(
     let reading = tokio::task::spawn_blocking(move || {
         let Asked { format, mapping, .. } = asked;
         let mut piece = Vec::with_capacity(N_PIECE);
-        match open(upload.path(), format, &mapping) {
+        match open(&upload.file, &upload.folder, format, &mapping) {
             Err(error) => piece.push(Err(error)),
             Ok(all) => {
                 for row in all {
@@ -126,6 +130,7 @@ fn asked(query: &str) -> Result<Asked, Problem> {
                 ));
             }
             "source" => mapping.source = value.into_owned(),
+            "encoding" => mapping.encoding = value.parse().map_err(|e| bad(format!("encoding: {e}")))?,
             "layer" => mapping.layer = Some(value.into_owned()),
             "division" => {
                 let division = DivisionCode::new(&value).map_err(|e| bad(format!("division: {e}")))?;
@@ -144,7 +149,7 @@ fn asked(query: &str) -> Result<Asked, Problem> {
     }
     let by_name = named.as_deref().and_then(Format::of_name);
     let format = format.or(by_name).ok_or_else(|| {
-        let known = "name ends in .geojson, .json, .geojsonl, .ndjson, .csv or .gpkg, perhaps with .gz";
+        let known = "name ends in .geojson, .json, .geojsonl, .ndjson, .csv, .gpkg or .fgb, perhaps with .gz";
         bad(format!(
             "format says what the file is, where its name does not: {known}"
         ))
@@ -162,9 +167,14 @@ struct Import {
     scope: Scope,
     places: Places,
     shift: Shift,
+    numbers: Numbers,
+    /// Divisions that the file names, as far as looked at.
+    known: BTreeSet<DivisionCode>,
     done: Done,
     /// Things without a place, of kinds that have one.
     n_nowhere: u64,
+    /// Things with heights of which nobody says what they are counted from.
+    n_no_datum: u64,
     /// Divisions with an area in the register, as far as looked at.
     drawn: BTreeMap<DivisionCode, bool>,
 }
@@ -226,8 +236,11 @@ impl Import {
             scope,
             places,
             shift,
+            numbers: Numbers::default(),
+            known: BTreeSet::new(),
             done: Done::default(),
             n_nowhere: 0,
+            n_no_datum: 0,
             drawn: BTreeMap::new(),
         }
     }
@@ -264,6 +277,16 @@ impl Import {
                 self.n_nowhere
             );
             self.done.warn("no_place", "file", &message);
+        }
+        if self.n_no_datum > 0 {
+            let message = format!(
+                "the positions of {} things have heights and nothing says from what they are counted: they stay in the geometry and are no z_range_m; a column height_datum says it",
+                self.n_no_datum
+            );
+            self.done.warn("no_height_datum", "file", &message);
+        }
+        for message in self.numbers.found() {
+            self.done.warn("citizen_number", "file", &message);
         }
         for message in self.shift.found() {
             self.done.warn("shifted", "file", &message);
@@ -331,6 +354,19 @@ impl Import {
                         self.done.refuse(&at, &message);
                         continue;
                     }
+                    let kept = self
+                        .numbers
+                        .take(&mut entity, |number| self.views.persons.pseudonym(number));
+                    if let Err(field) = kept.map_err(|e| Problem::internal(&e))? {
+                        let message =
+                            format!("its {field} holds a citizen number, which is kept nowhere in clear");
+                        self.done.refuse(&at, &message);
+                        continue;
+                    }
+                    self.is_known(&entity, &at);
+                    if entity.height_datum.is_none() && entity.z_range_m.is_none() && has_heights(&entity) {
+                        self.n_no_datum += 1;
+                    }
                     if entity.geometry.is_null() && has_place(&entity.kind) {
                         self.n_nowhere += 1;
                     }
@@ -357,6 +393,34 @@ impl Import {
             }
         }
         Ok(changes)
+    }
+
+    /// Warns of a division that no list has, of any date, and no entity.
+    fn is_known(&mut self, entity: &Entity, at: &str) {
+        let Some(stated) = entity
+            .division
+            .as_ref()
+            .filter(|_| entity.kind != EntityKind::Division)
+        else {
+            return;
+        };
+        // Once for each: a file may have a million rows of one.
+        if !self.known.insert(stated.clone()) {
+            return;
+        }
+        let register = self.views.register.read().expect(POISON);
+        let is_held = register
+            .view
+            .entities
+            .contains(&EntityKind::Division, &stated.as_str().into());
+        drop(register);
+        if !is_held && !is_listed(stated) {
+            let message = format!(
+                "`{}` names division {stated}, which no list and no entity has",
+                entity.code
+            );
+            self.done.warn("unknown_division", at, &message);
+        }
     }
 
     /// Whether an entity lies where it says, and what is known of it already lies where it lies.
@@ -409,6 +473,38 @@ impl Import {
     }
 }
 
+/// Whether a dated list has a division: that of the counties and what lies above them, any year; below the county that
+/// of the streets, towns and communities that are shipped, where it has any of the county. Of other counties' streets
+/// nobody knows, and they pass.
+fn is_listed(stated: &DivisionCode) -> bool {
+    static SHIPPED: OnceLock<BTreeSet<String>> = OnceLock::new();
+    let shipped = SHIPPED.get_or_init(|| {
+        let entries = base_entries().into_iter().filter_map(|entry| entry.division);
+        entries.map(|code| code.prefix().to_owned()).collect()
+    });
+    let prefix = stated.prefix();
+    let county: String = stated.as_str().chars().take(6).collect();
+    if prefix.len() <= 6 {
+        return is_division(&format!("{county:0<6}"), None);
+    }
+    let mut below = shipped
+        .range(county.clone()..)
+        .take_while(|code| code.starts_with(&county));
+    let is_shipped = below.any(|code| code.len() > 6);
+    // A grid's own number behind its community is nobody's list.
+    let known: String = prefix.chars().take(12).collect();
+    is_division(&county, None) && (!is_shipped || shipped.contains(&known))
+}
+
+/// Whether the first position of an entity's geometry has a height; then all have.
+fn has_heights(entity: &Entity) -> bool {
+    let mut at = &entity.geometry["coordinates"];
+    while at[0].is_array() {
+        at = &at[0];
+    }
+    at.as_array().is_some_and(|position| position.len() > 2)
+}
+
 /// Whether things of a kind are usually somewhere.
 fn has_place(kind: &EntityKind) -> bool {
     !matches!(
@@ -453,4 +549,31 @@ pub(crate) fn person(
 /// Waits until what a change says is known.
 pub(crate) async fn applied(views: &Views, position: u64) -> Result<(), Problem> {
     views.applied(position).await.map_err(behind)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn divisions_are_looked_for_in_dated_lists() {
+        for (code, listed) in [
+            ("630102", true),
+            ("630122", true),
+            ("630100", true),
+            ("630000", true),
+            ("630199", false),
+            ("999999", false),
+            ("630102001", true),
+            ("630102001000", true),
+            ("630102001005", true),
+            ("630102001005001", true),
+            ("630102999000", false),
+            ("110101001001", true),
+            ("110199001001", false),
+        ] {
+            assert_eq!(is_listed(&DivisionCode::new(code).unwrap()), listed, "{code}");
+        }
+    }
 }

@@ -1,12 +1,14 @@
-//! A body on its way to a file of the data folder that nobody else reads and that goes when it was read.
+//! A body on its way to a file of the data folder that has no name: nobody else reads it, and it goes when it was read,
+//! also when the server is killed before.
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use axum::body::Body;
 use bytes::Bytes;
+use onemap_store::register::import::nameless;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 
@@ -17,20 +19,10 @@ pub(crate) const MAX_FILE: u64 = 4 << 30;
 /// The folder, in the data folder.
 pub(crate) const FOLDER: &str = "import";
 
-/// A file that goes with this value.
-pub(super) struct Upload(PathBuf);
-
-impl Upload {
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        // The next start empties the folder.
-        let _ = std::fs::remove_file(&self.0);
-    }
+/// What was sent, and the folder that it lies in without a name.
+pub(super) struct Upload {
+    pub(super) file: File,
+    pub(super) folder: PathBuf,
 }
 
 /// Writes a body to a file.
@@ -42,18 +34,11 @@ pub(super) async fn take(dir: &Path, body: Body) -> Result<Upload, Problem> {
             .recursive(true)
             .mode(0o700)
             .create(&folder)?;
-        let mut name = [0; 8];
-        getrandom::fill(&mut name).map_err(io::Error::other)?;
-        let upload = Upload(folder.join(format!("{:016x}", u64::from_le_bytes(name))));
-        let mut file = File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&upload.0)?;
+        let mut file = nameless(&folder)?;
         while let Some(chunk) = inbox.blocking_recv() {
             file.write_all(&chunk)?;
         }
-        Ok(upload)
+        Ok(Upload { file, folder })
     });
     let mut body = body.into_data_stream();
     let mut n: u64 = 0;
@@ -85,13 +70,16 @@ pub(super) async fn take(dir: &Path, body: Body) -> Result<Upload, Problem> {
     }
 }
 
-/// Takes away what a stop in the middle of an import has left. For a start, before anything is imported.
+/// Takes away what a stop in the middle of an import or export has left. For a start, before there is any.
 ///
 /// # Errors
-/// When the folder cannot be emptied.
+/// When a folder cannot be emptied.
 pub fn sweep(dir: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(dir.join(FOLDER)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    for folder in [FOLDER, crate::api::entity_export::FOLDER] {
+        match std::fs::remove_dir_all(dir.join(folder)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
+    Ok(())
 }

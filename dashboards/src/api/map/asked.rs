@@ -45,6 +45,11 @@ impl Asked {
         Self(object.into_iter().filter(|(_, value)| !value.is_null()).collect())
     }
 
+    /// Whether a parameter stands there.
+    pub(crate) fn states(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// A parameter as it is.
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name)
@@ -265,7 +270,7 @@ pub(crate) fn kind_of(name: &str) -> Result<ThingKind, Problem> {
         Err(_) => Err(Problem::bad_request(
             "bad_kind",
             format!(
-                "`{}` is no kind of thing on the map; kinds are device, division, grid, address, place, legal_person, component, event, hazard, reach, pipe, road, water",
+                "`{}` is no kind of thing on the map; kinds are device, division, grid, address, place, legal_person, component, event, hazard, reach, pipe, road, water, fence",
                 short(name)
             ),
         )),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use onemap_model::crs::Crs;
-use onemap_model::{Device, EntityKind, Stratum};
+use onemap_model::{Device, EntityKind, Stratum, Timestamp};
 use onemap_spatial::ThingKind;
 use onemap_spatial::query::Found;
 use onemap_store::register::Writing;
@@ -19,6 +19,8 @@ enum Known {
     Device {
         device: Arc<Device>,
         status: &'static str,
+        /// When it was where it is shown, if it moves.
+        moved_at: Option<Timestamp>,
     },
     /// It went while the question was answered.
     Gone,
@@ -51,6 +53,7 @@ pub(crate) fn kind_name(kind: &ThingKind) -> &'static str {
             K::Pipe => "pipe",
             K::Road => "road",
             K::Water => "water",
+            K::Fence => "fence",
         },
     }
 }
@@ -139,24 +142,28 @@ fn known(views: &Views, things: &[Found<'_>]) -> Vec<Known> {
                 ThingKind::Device => match register.view.devices.get(&**found.code()) {
                     None => Known::Gone,
                     Some(device) => {
-                        devices.push((known.len(), register.cadence_s(device)));
+                        devices.push((known.len(), register.pace(device)));
                         Known::Device {
                             device: device.clone(),
                             status: "unknown",
+                            moved_at: None,
                         }
                     }
                 },
             });
         }
     }
-    for (i, cadence_s) in devices {
+    for (i, pace) in devices {
         if let Known::Device {
             device,
             status: shown,
+            moved_at,
         } = &mut known[i]
         {
+            let newest = views.moving.read().expect(POISON).newest(device.id.as_str());
+            *moved_at = newest.map(|newest| newest.measured_at);
             let seen = views.seen.read().expect(POISON).get(&device.id).copied();
-            *shown = status(views, device, cadence_s, seen);
+            *shown = status(views, device, pace, seen);
         }
     }
     known
@@ -188,10 +195,17 @@ fn properties(out: &mut Vec<u8>, found: &Found<'_>, known: &Known) {
     }
     match known {
         Known::Gone => {}
-        Known::Device { device, status } => {
+        Known::Device {
+            device,
+            status,
+            moved_at,
+        } => {
             text(out, "name", &device.name);
             text(out, "name_en", &device.name_en);
             member(out, "state", status);
+            if let Some(moved_at) = moved_at {
+                member(out, "moved_at", moved_at);
+            }
         }
         Known::Entity(writing) => {
             text(out, "name", writing.name());

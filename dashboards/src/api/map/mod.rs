@@ -3,7 +3,7 @@
 //! A question takes the map as it is (an `Arc`) and leaves the register at once; names are read in it when
 //! the answer is written, for the things of one page only.
 
-mod asked;
+pub(crate) mod asked;
 pub(crate) mod column;
 mod features;
 pub(crate) mod nearest;
@@ -39,8 +39,8 @@ async fn answered(
 ) -> Result<Response, Problem> {
     let city = city(&views);
     let bytes = match city.is_indexed() && is_light(&city) {
-        true => make(&views, &city)?,
-        false => tokio::task::spawn_blocking(move || make(&views, &city))
+        true => make(&views, &city.moved())?,
+        false => tokio::task::spawn_blocking(move || make(&views, &city.moved()))
             .await
             .map_err(|error| Problem::internal(&error))??,
     };

@@ -77,11 +77,11 @@ fn draw(
         let Some(device) = register.view.devices.get(id).cloned() else {
             return (LiveState::Unknown, false);
         };
-        let cadence_s = register.cadence_s(&device);
+        let pace = register.pace(&device);
         drop(register);
         let seen = views.seen.read().expect(POISON).get(&device.id).copied();
-        let is_stale = Views::stale(crate::views::silence_limit(cadence_s), seen, views.now());
-        let state = match status(views, &device, cadence_s, seen) {
+        let is_stale = Views::stale(pace.limit(), seen, views.now());
+        let state = match status(views, &device, pace, seen) {
             "abnormal" => LiveState::Abnormal,
             "normal" => LiveState::Normal,
             _ => LiveState::Unknown,
@@ -134,8 +134,13 @@ pub(crate) async fn tile(
         Some(kept) => kept,
         None => {
             let reader = views.clone();
-            let made =
-                tokio::task::spawn_blocking(move || draw(&reader, &city, layer, at, division.as_ref()));
+            let made = tokio::task::spawn_blocking(move || {
+                let city = match layer {
+                    Layer::Live => city.moved(),
+                    _ => city,
+                };
+                draw(&reader, &city, layer, at, division.as_ref())
+            });
             let tile = match made.await.map_err(|error| Problem::internal(&error))? {
                 Ok(tile) => tile,
                 Err(error @ (TileError::Zoom { .. } | TileError::Outside { .. })) => {

@@ -2,6 +2,7 @@
 import type {
   Account,
   Alert,
+  BaseMap,
   CommandItem,
   Device,
   DeviceDetail,
@@ -150,5 +151,6 @@ export const api = {
   steps: (series: number, from: string, step: string, agg: "mean" | "min" | "max") =>
     pages<SeriesPoint>(`/api/v1/series/${series}/values`, { from, step, agg }, 5_000),
   entity: (code: string) => request<Entity>(`/api/v1/entities/${enc(code)}`),
+  baseMaps: () => request<{ items: BaseMap[] }>("/api/v1/basemaps"),
   tileInfo: (layer: string) => request<TileInfo>(`/tiles/${enc(layer)}.json`),
 };

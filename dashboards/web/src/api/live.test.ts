@@ -31,6 +31,7 @@ function watch() {
     hello: nothing,
     values: nothing,
     devices: nothing,
+    moves: nothing,
     alert: nothing,
     register: nothing,
     resync: nothing,

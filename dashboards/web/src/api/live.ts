@@ -3,7 +3,7 @@
 // A stream can die loudly (an error) or silently (a half-open connection, a stuck server). Both must
 // show within five seconds: the server beats every two seconds, so four seconds without any event mean
 // that nothing is known any more.
-import type { Alert, LiveBeat, LiveDevices, LiveHello, LiveValues } from "./types";
+import type { Alert, LiveBeat, LiveDevices, LiveHello, LiveMoves, LiveValues } from "./types";
 
 /** Without any event for this long the picture counts as standing still. */
 export const SILENCE_MS = 4_000;
@@ -16,6 +16,7 @@ export type LiveHandlers = {
   hello(data: LiveHello): void;
   values(data: LiveValues): void;
   devices(data: LiveDevices): void;
+  moves(data: LiveMoves): void;
   alert(data: Alert): void;
   register(): void;
   resync(): void;
@@ -73,6 +74,7 @@ export function openLive(on: LiveHandlers): () => void {
     listen("hello", on.hello);
     listen("values", on.values);
     listen("devices", on.devices);
+    listen("moves", on.moves);
     listen("alert", on.alert);
     listen("register", on.register);
     listen("resync", on.resync);

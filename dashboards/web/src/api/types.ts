@@ -38,6 +38,8 @@ export type Device = {
   name_en?: string;
   kind: string;
   position?: { lon: number; lat: number; height_m?: number | null } | null;
+  /** Where a moving device says that it is; `position` stays what the register says. */
+  moved_to?: { lon: number; lat: number; measured_at: string };
   division?: string | null;
   setting: "urban" | "rural";
   gateway?: string | null;
@@ -67,6 +69,17 @@ export type DeviceDetail = Device & {
   last_peer: string | null;
   firmware: string | number | null;
   children: string[];
+  fences: FenceStay[];
+};
+
+/** A fence that a device is in; `unknown` when it has not said where it is for too long. */
+export type FenceStay = {
+  code: string;
+  name: string;
+  name_en?: string;
+  since: string;
+  last_seen: string;
+  state: "inside" | "unknown";
 };
 
 export type CommandState = "created" | "sent" | "received" | "executed" | "failed" | "expired" | "cancelled";
@@ -228,8 +241,22 @@ export type Entity = { code: string; name: string; name_en?: string; geometry?: 
 /** What a vector tile layer says about itself (TileJSON 3). */
 export type TileInfo = { minzoom?: number; maxzoom?: number; vector_layers?: { id: string }[] };
 
+/** A base map of the configuration; `tiles` are paths on this server, the lowest picture first. */
+export type BaseMap = {
+  name: string;
+  name_en: string;
+  type: "raster" | "vector";
+  tiles: string[];
+  vector_layers: string[];
+  min_zoom: number;
+  max_zoom: number;
+  attribution: string;
+};
+
 /** Live push. Value rows are `[series, value, measured ms, state, quality bits]`. */
 export type LiveHello = { t: number; version: string; instance: string };
 export type LiveValues = { t: number; v: [number, number | string | null, number, number, number][] };
 export type LiveDevices = { t: number; d: [string, Condition | number, number, number | null][] };
+/** Rows are `[device, longitude, latitude, measured ms]`. */
+export type LiveMoves = { t: number; m: [string, number, number, number][] };
 export type LiveBeat = { t: number; lag: number; counts: Counts };

@@ -114,6 +114,11 @@ export const en: Messages = {
   "device.department": "Department",
   "device.cadence": "Reports every",
   "device.position": "Position",
+  "device.moved_to": "Where it is",
+  "device.moved_at": "{place} ({age})",
+  "device.fences": "In these fences",
+  "device.fence_inside": "since {since}",
+  "device.fence_unknown": "since {since}; last seen {seen}, whether still inside is not known",
   "device.last_received": "Last received",
   "device.never": "Never",
   "device.values": "Latest readings",
@@ -152,6 +157,7 @@ export const en: Messages = {
 
   "quality.resent": "Resent",
   "quality.suspect": "Suspect",
+  "quality.stamped_sent": "Time of sending",
   "quality.stamped_here": "Stamped on receipt",
   "quality.revised": "Revised",
   "quality.maintenance": "Maintenance",
@@ -225,6 +231,9 @@ export const en: Messages = {
   "map.note": "Boundaries and rivers are schematic, not official",
   "map.attribution": "© OpenStreetMap contributors (ODbL) · GeoNames (CC BY 4.0)",
   "map.attribution_demo": "Demo data: Beijing air (UCI, CC BY 4.0), River Calder (OGL 3.0)",
+  "map.base": "Base map",
+  "map.base_own": "Own layers",
+  "map.base_failed": "The base map {name} is not available: own layers are shown",
   "map.failed": "The map cannot be shown: this browser lacks WebGL 2",
 
   "login.lead": "Please enter your access token",
@@ -316,6 +325,8 @@ export const en: Messages = {
   "kind.modbus_meter": "Power meter",
   "kind.water_quality_station": "Water quality station",
   "kind.gateway": "Edge gateway",
+  "kind.water_truck": "Water truck",
+  "kind.hazmat_truck": "Hazardous goods truck",
 
   "refusal.wrong_token": "Wrong token",
   "refusal.foreign_topic": "Foreign topic",

@@ -112,6 +112,11 @@ export const zh = {
   "device.department": "权属部门",
   "device.cadence": "上报周期",
   "device.position": "位置",
+  "device.moved_to": "当前位置",
+  "device.moved_at": "{place}（{age}）",
+  "device.fences": "所在电子围栏",
+  "device.fence_inside": "{since} 进入",
+  "device.fence_unknown": "{since} 进入；最后位置 {seen}，是否仍在不明",
   "device.last_received": "最近收到",
   "device.never": "从未收到",
   "device.values": "最新读数",
@@ -147,6 +152,7 @@ export const zh = {
 
   "quality.resent": "补传",
   "quality.suspect": "存疑",
+  "quality.stamped_sent": "以发报时间代",
   "quality.stamped_here": "代打时标",
   "quality.revised": "已订正",
   "quality.maintenance": "检修",
@@ -219,6 +225,9 @@ export const zh = {
   "map.note": "行政区划界线与河流线为示意，不作为划界依据",
   "map.attribution": "© OpenStreetMap 贡献者（ODbL）· GeoNames（CC BY 4.0）",
   "map.attribution_demo": "演示数据：北京空气质量（UCI，CC BY 4.0）、Calder 河水位（OGL 3.0）历史记录",
+  "map.base": "底图",
+  "map.base_own": "自有图层",
+  "map.base_failed": "底图“{name}”不可用，显示自有图层",
   "map.failed": "地图无法显示：此浏览器不支持 WebGL 2",
 
   "login.lead": "请输入访问令牌",
@@ -309,6 +318,8 @@ export const zh = {
   "kind.modbus_meter": "电能表",
   "kind.water_quality_station": "水质站",
   "kind.gateway": "边缘网关",
+  "kind.water_truck": "洒水车",
+  "kind.hazmat_truck": "危化品运输车",
 
   "refusal.wrong_token": "令牌无效",
   "refusal.foreign_topic": "越权主题",

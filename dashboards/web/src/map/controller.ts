@@ -9,7 +9,9 @@ import {
 } from "maplibre-gl";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url";
 import { api } from "../api/client";
-import type { Alert, Device } from "../api/types";
+import type { Alert, BaseMap, Device } from "../api/types";
+import { placeOf } from "../state/city";
+import { addBase, isBase, removeBase } from "./base-map";
 import { imageOf } from "./glyphs";
 import { addImages } from "./images";
 import { HIT_LAYER, makeStyle, TILE_LAYERS, type TileInfos, tileUrl } from "./style";
@@ -26,6 +28,8 @@ export type Box = [west: number, south: number, east: number, north: number];
 export type MapEvents = {
   pick(device: string): void;
   hover(device: string | null, x: number, y: number): void;
+  /** The base map's tiles do not come. */
+  baseFailed(): void;
 };
 export type GlobalState = { k: number; lang: string; lost: boolean; kind: string; district: string };
 
@@ -37,6 +41,8 @@ export class MapController {
   private readonly map: MapLibre;
   private readonly ready: Promise<void>;
   private selected: string | null = null;
+  /** Devices that the map has. */
+  private readonly placed = new Set<string>();
   private tileErrors = false;
   private gone = false;
 
@@ -69,7 +75,13 @@ export class MapController {
     this.map.on("idle", () => {
       container.dataset.idle = "true";
     });
-    this.map.on("error", ({ error }) => {
+    this.map.on("error", (event) => {
+      const { error } = event;
+      if ("sourceId" in event && isBase(event.sourceId)) {
+        console.info("base map:", error.message);
+        on.baseFailed();
+        return;
+      }
       // Tiles that failed are asked for again when contact is back.
       this.tileErrors = true;
       console.info("map:", error.message);
@@ -135,23 +147,55 @@ export class MapController {
   setDevices(devices: Iterable<Device>): void {
     if (this.gone) return;
     const all = [...devices];
+    this.placed.clear();
     this.source("devices")?.setData({
       type: "FeatureCollection",
-      features: all.flatMap((device) =>
-        device.position
-          ? [
-              {
-                type: "Feature" as const,
-                geometry: { type: "Point" as const, coordinates: [device.position.lon, device.position.lat] },
-                properties: { id: device.id, kind: device.kind, glyph: imageOf(device.kind) },
-              },
-            ]
-          : [],
-      ),
+      features: all.flatMap((device) => {
+        const at = placeOf(device);
+        if (!at) return [];
+        this.placed.add(device.id);
+        return [
+          {
+            type: "Feature" as const,
+            geometry: { type: "Point" as const, coordinates: [at.lon, at.lat] },
+            properties: { id: device.id, kind: device.kind, glyph: imageOf(device.kind) },
+          },
+        ];
+      }),
     });
     this.map.removeFeatureState({ source: "devices" });
     for (const device of all) this.setStatus(device);
     if (this.selected) this.map.setFeatureState({ source: "devices", id: this.selected }, { selected: true });
+  }
+
+  /** Puts devices where they are now; one that was nowhere comes onto the map. */
+  move(devices: readonly Device[]): void {
+    if (this.gone) return;
+    const moved = devices.flatMap((device) => {
+      const at = placeOf(device);
+      return at ? [{ device, coordinates: [at.lon, at.lat] }] : [];
+    });
+    const isNew = ({ device }: { device: Device }) => !this.placed.has(device.id);
+    const geometry = (coordinates: number[]) => ({ type: "Point" as const, coordinates });
+    this.source("devices")?.updateData({
+      update: moved
+        .filter((one) => !isNew(one))
+        .map(({ device, coordinates }) => ({ id: device.id, newGeometry: geometry(coordinates) })),
+      add: moved.filter(isNew).map(({ device, coordinates }) => ({
+        type: "Feature" as const,
+        geometry: geometry(coordinates),
+        properties: { id: device.id, kind: device.kind, glyph: imageOf(device.kind) },
+      })),
+    });
+    for (const one of moved.filter(isNew)) {
+      this.placed.add(one.device.id);
+      this.setStatus(one.device);
+    }
+  }
+
+  /** Asks for the fences again: some may be other ones. */
+  refreshFences(): void {
+    if (!this.gone) this.map.getSource<VectorTileSource>("fences")?.setTiles([tileUrl("fences")]);
   }
 
   /** Shows a device's present state. */
@@ -168,24 +212,24 @@ export class MapController {
     if (this.gone) return;
     this.source("alarming")?.setData({
       type: "FeatureCollection",
-      features: items.slice(0, MAX_NAMED).flatMap(({ device, alert, label, order }) =>
-        device.position
-          ? [
-              {
-                type: "Feature" as const,
-                geometry: { type: "Point" as const, coordinates: [device.position.lon, device.position.lat] },
-                properties: {
-                  id: device.id,
-                  kind: device.kind,
-                  severity: alert.severity,
-                  acknowledged: alert.acknowledged !== null,
-                  label,
-                  order,
-                },
-              },
-            ]
-          : [],
-      ),
+      features: items.slice(0, MAX_NAMED).flatMap(({ device, alert, label, order }) => {
+        const at = placeOf(device);
+        if (!at) return [];
+        return [
+          {
+            type: "Feature" as const,
+            geometry: { type: "Point" as const, coordinates: [at.lon, at.lat] },
+            properties: {
+              id: device.id,
+              kind: device.kind,
+              severity: alert.severity,
+              acknowledged: alert.acknowledged !== null,
+              label,
+              order,
+            },
+          },
+        ];
+      }),
     });
   }
 
@@ -204,6 +248,13 @@ export class MapController {
   setGlobal(state: Partial<GlobalState>): void {
     if (this.gone) return;
     for (const [name, value] of Object.entries(state)) this.map.setGlobalStateProperty(name, value);
+  }
+
+  /** Draws a base map under everything, or none. */
+  setBase(base: BaseMap | null): void {
+    if (this.gone) return;
+    removeBase(this.map);
+    if (base) addBase(this.map, base);
   }
 
   select(id: string | null): void {

@@ -19,6 +19,7 @@ export const NIGHT = {
   districtLine: "#37567a",
   streetLine: "#22364e",
   marked: "#7fd0ff",
+  fence: "#d58cff",
   water: "#1d6fa8",
   waterMinor: "#19547f",
   waterText: "#6fb4e4",

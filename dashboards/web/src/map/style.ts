@@ -15,7 +15,7 @@ import type { TileInfo } from "../api/types";
 import { NIGHT, SEVERITY, STATE } from "./palette";
 
 export const FONT = "Noto Sans SC";
-export const TILE_LAYERS = ["divisions", "water", "roads", "places"] as const;
+export const TILE_LAYERS = ["divisions", "water", "roads", "fences", "places"] as const;
 export type TileLayer = (typeof TILE_LAYERS)[number];
 export type TileInfos = Partial<Record<TileLayer, TileInfo>>;
 
@@ -175,6 +175,25 @@ function baseLayers(sourceLayer: (layer: TileLayer) => string): LayerSpecificati
       paint: { "line-color": NIGHT.marked, "line-width": k(2.2) },
     },
     {
+      id: "fence-fill",
+      type: "fill",
+      ...of("fences"),
+      filter: ["==", ["geometry-type"], "Polygon"],
+      paint: { "fill-color": NIGHT.fence, "fill-opacity": 0.06 },
+    },
+    {
+      id: "fence-line",
+      type: "line",
+      ...of("fences"),
+      layout: { "line-join": "round" },
+      paint: {
+        "line-color": NIGHT.fence,
+        "line-width": byZoom([9, 1], [12, 1.6], [15, 2.4]),
+        "line-dasharray": [2, 1.4],
+        "line-opacity": 0.9,
+      },
+    },
+    {
       id: "water-name",
       type: "symbol",
       ...of("water"),
@@ -224,6 +243,20 @@ function baseLayers(sourceLayer: (layer: TileLayer) => string): LayerSpecificati
         "text-offset": [0, 0.7],
       },
       paint: { "text-color": NIGHT.placeText, "text-opacity": 0.85, ...halo },
+    },
+    {
+      id: "fence-name",
+      type: "symbol",
+      ...of("fences"),
+      minzoom: 14.5,
+      layout: {
+        "text-field": NAME,
+        "text-font": [FONT],
+        "text-size": k(12),
+        "symbol-placement": "line",
+        "symbol-spacing": 420,
+      },
+      paint: { "text-color": NIGHT.fence, ...halo },
     },
     {
       id: "district-name",

@@ -6,6 +6,7 @@ import type {
   CommandItem,
   Device,
   DeviceDetail,
+  FenceStay,
   LatestItem,
   LedgerDay,
   SeriesRef,
@@ -16,6 +17,7 @@ import {
   contact,
   devices,
   latest,
+  movesVersion,
   openAlerts,
   registerVersion,
   serverNow,
@@ -114,6 +116,7 @@ function Details({ device }: { device: Device }) {
           <p class="drawer-why state-stale">{t("device.stale_reason")}</p>
         ) : null}
         <Facts device={device} detail={detail} />
+        <Fences fences={detail?.fences ?? []} lost={lost} />
         {own.length > 0 ? (
           <section aria-label={t("device.alarms")}>
             {own.map((alert) => (
@@ -196,8 +199,36 @@ function Commands({ commands }: { commands: readonly CommandItem[] }) {
   );
 }
 
+/** The fences that a moving device is in, or was in when it last said where it is. */
+function Fences({ fences, lost }: { fences: readonly FenceStay[]; lost: boolean }) {
+  if (fences.length === 0) return null;
+  return (
+    <section class="commands" data-testid="fences">
+      <h3>{t("device.fences")}</h3>
+      <ul>
+        {fences.map((fence) => {
+          const name = nameOf(fence);
+          const since = stamp(Date.parse(fence.since), now.value);
+          const seen = age(Date.parse(fence.last_seen), now.value);
+          const isKnown = fence.state === "inside" && !lost;
+          return (
+            <li key={fence.code} class={isKnown ? "command" : "command state-unknown"}>
+              <b lang={langOf(name)}>{name}</b>
+              <small>
+                {isKnown ? t("device.fence_inside", { since }) : t("device.fence_unknown", { since, seen })}
+              </small>
+            </li>
+          );
+        })}
+      </ul>
+    </section>
+  );
+}
+
 function Facts({ device, detail }: { device: Device; detail: DeviceDetail | null }) {
+  void movesVersion.value;
   const at = device.position;
+  const moved = device.moved_to;
   const until = device.maintenance?.until;
   const facts: [string, string | null | undefined][] = [
     [t("device.lifecycle"), detail?.lifecycle ? t(`lifecycle.${detail.lifecycle}`) : null],
@@ -213,6 +244,15 @@ function Facts({ device, detail }: { device: Device; detail: DeviceDetail | null
     [t("device.gateway"), device.gateway],
     [t("device.department"), device.department],
     [t("device.position"), at ? `${decimal(at.lon, 3)}, ${decimal(at.lat, 3)}` : null],
+    [
+      t("device.moved_to"),
+      moved
+        ? t("device.moved_at", {
+            place: `${decimal(moved.lon, 4)}, ${decimal(moved.lat, 4)}`,
+            age: age(Date.parse(moved.measured_at), now.value),
+          })
+        : null,
+    ],
   ];
   return (
     <dl class="facts">

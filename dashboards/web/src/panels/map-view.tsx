@@ -5,12 +5,16 @@ import type { Alert } from "../api/types";
 import { lang, langOf, named, nameOf, t } from "../i18n";
 import { age } from "../i18n/format";
 import type { Box, MapController } from "../map/controller";
+import { baseMaps, chooseBase, chosenBase, failedBase, loadBaseMaps, shownBase } from "../state/base-map";
 import {
   contact,
   devices,
   latest,
+  movesVersion,
   onDeviceStates,
+  onMoves,
   openAlerts,
+  placeOf,
   registerVersion,
   serverNow,
   system,
@@ -34,8 +38,9 @@ function covered(cell: HTMLElement): number {
 /** The box around all placed devices, or the urban ones; null when there are none. */
 function deviceBox(urban: boolean): Box | null {
   const box: Box = [Infinity, Infinity, -Infinity, -Infinity];
-  for (const { position, setting } of devices.values()) {
-    if (!position || (urban && setting !== "urban")) continue;
+  for (const device of devices.values()) {
+    const position = placeOf(device);
+    if (!position || (urban && device.setting !== "urban")) continue;
     box[0] = Math.min(box[0], position.lon);
     box[1] = Math.min(box[1], position.lat);
     box[2] = Math.max(box[2], position.lon);
@@ -57,6 +62,7 @@ function join(map: MapController, cell: HTMLElement): () => void {
     effect(() => {
       void registerVersion.value;
       map.setDevices(devices.values());
+      map.refreshFences();
       if (!placed && devices.size > 0) {
         placed = true;
         goHome(map, false, false);
@@ -64,6 +70,7 @@ function join(map: MapController, cell: HTMLElement): () => void {
     }),
     effect(() => map.setGlobal({ lang: lang.value })),
     effect(() => map.setGlobal({ k: scale.value })),
+    effect(() => map.setBase(shownBase.value)),
     effect(() => {
       const lost = contact.value === "lost";
       if (contact.value === "live") map.retryTiles();
@@ -88,6 +95,7 @@ function join(map: MapController, cell: HTMLElement): () => void {
     }),
     effect(() => {
       void registerVersion.value;
+      void movesVersion.value;
       const named = new Set<string>();
       const items = [];
       for (const alert of openAlerts.value) {
@@ -104,7 +112,8 @@ function join(map: MapController, cell: HTMLElement): () => void {
       map.select(id);
     }),
     effect(() => {
-      const position = selectedDevice.value ? devices.get(selectedDevice.value)?.position : null;
+      const device = selectedDevice.value ? devices.get(selectedDevice.value) : undefined;
+      const position = device ? placeOf(device) : null;
       // The drawer is laid out in the next frame; only then is its width known.
       if (position) requestAnimationFrame(() => map.flyTo([position.lon, position.lat], covered(cell)));
     }),
@@ -115,8 +124,12 @@ function join(map: MapController, cell: HTMLElement): () => void {
       if (device) map.setStatus(device);
     }
   });
+  onMoves((moved) => {
+    map.move([...moved].flatMap((id) => devices.get(id) ?? []));
+  });
   return () => {
     onDeviceStates(null);
+    onMoves(null);
     for (const end of ends) end();
   };
 }
@@ -137,12 +150,16 @@ export function MapView() {
     const container = canvas.current;
     const around = cell.current?.parentElement;
     if (!container || !around) return;
+    void loadBaseMaps();
     import("../map/controller")
       .then(({ MapController }) =>
         MapController.start(container, t("map.title"), {
           pick: (id) => selectDevice(id),
           hover: (device, x, y) => {
             hover.value = device === null ? null : { device, x, y };
+          },
+          baseFailed: () => {
+            failedBase.value = chosenBase.peek();
           },
         }),
       )
@@ -192,9 +209,11 @@ export function MapView() {
               goHome(map, true);
             }}
           />
+          <BaseChooser />
         </div>
       )}
       <div class="map-foot">
+        <BaseFailure />
         <Legend />
         <Sources />
       </div>
@@ -213,6 +232,39 @@ function MapButton(props: { icon: "plus" | "minus" | "home" | "core"; label: str
     >
       <Icon name={props.icon} />
     </button>
+  );
+}
+
+/** Which base map lies under the own layers; there is no choice without one. */
+function BaseChooser() {
+  if (baseMaps.value.length === 0) return null;
+  return (
+    <select
+      class="base-chooser"
+      aria-label={t("map.base")}
+      title={t("map.base")}
+      data-testid="base-chooser"
+      value={shownBase.value?.name ?? ""}
+      onChange={(event) => chooseBase(event.currentTarget.value)}
+    >
+      <option value="">{t("map.base_own")}</option>
+      {baseMaps.value.map((base) => (
+        <option key={base.name} value={base.name}>
+          {nameOf(base)}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+/** A base map that fails is not a blank map in silence. */
+function BaseFailure() {
+  const failed = baseMaps.value.find(({ name }) => name === failedBase.value);
+  if (!failed) return null;
+  return (
+    <p class="base-failed" role="status" data-testid="base-failed">
+      {t("map.base_failed", { name: nameOf(failed) })}
+    </p>
   );
 }
 
@@ -279,6 +331,7 @@ function Sources() {
     <footer class="sources" data-testid="sources">
       <span class="sources-note">{t("map.note")}</span>
       <span>{t("map.attribution")}</span>
+      {shownBase.value ? <span data-testid="base-attribution">{shownBase.value.attribution}</span> : null}
       {system.value?.demo ? <span>{t("map.attribution_demo")}</span> : null}
     </footer>
   );

@@ -13,6 +13,7 @@ import type {
   Device,
   LatestItem,
   LiveDevices,
+  LiveMoves,
   LiveValues,
   SystemState,
 } from "../api/types";
@@ -36,6 +37,7 @@ const QUALITIES = [
   "resent",
   "suspect",
   "stamped_here",
+  "stamped_sent",
   "revised",
   "maintenance",
   "calibration",
@@ -65,6 +67,8 @@ export const loaded = signal(false);
 export const registerVersion = signal(0);
 /** Raised when the state of some device changed. */
 export const statusVersion = signal(0);
+/** Raised when some device moved. */
+export const movesVersion = signal(0);
 /** Raised when some value changed. */
 export const valuesVersion = signal(0);
 export const alerts = signal<ReadonlyMap<string, Alert>>(new Map());
@@ -91,6 +95,15 @@ export const openBySeverity = computed(() => {
 
 type Sink = (changed: ReadonlySet<string>) => void;
 let mapSink: Sink | null = null;
+let moveSink: Sink | null = null;
+
+/** Where a device is: where it says so itself, else where the register has it. */
+export const placeOf = (device: Device) => device.moved_to ?? device.position ?? null;
+
+/** Who draws where devices are; called at most five times a second with those that moved. */
+export function onMoves(sink: Sink | null): void {
+  moveSink = sink;
+}
 /** Who draws device states; called at most five times a second with the changed devices. */
 export function onDeviceStates(sink: Sink | null): void {
   mapSink = sink;
@@ -98,6 +111,7 @@ export function onDeviceStates(sink: Sink | null): void {
 
 const dirty = {
   devices: new Set<string>(),
+  moves: new Set<string>(),
   values: false,
   alerts: new Map<string, Alert>(),
 };
@@ -121,6 +135,11 @@ function flush(): void {
     mapSink?.(dirty.devices);
     dirty.devices.clear();
     statusVersion.value += 1;
+  }
+  if (dirty.moves.size > 0) {
+    moveSink?.(dirty.moves);
+    dirty.moves.clear();
+    movesVersion.value += 1;
   }
   if (dirty.values) {
     dirty.values = false;
@@ -199,6 +218,19 @@ function takeDevices({ d }: LiveDevices): void {
   flushSoon();
 }
 
+function takeMoves({ m }: LiveMoves): void {
+  for (const [id, lon, lat, measured] of m) {
+    const device = devices.get(id);
+    if (!device) {
+      reloadSoon();
+      continue;
+    }
+    device.moved_to = { lon, lat, measured_at: new Date(measured).toISOString() };
+    dirty.moves.add(id);
+  }
+  flushSoon();
+}
+
 /** A value of a stale device is stale itself once it is older than three of the device's periods. */
 function markStale(series: number, device: Device): void {
   const item = latest.get(series);
@@ -259,6 +291,7 @@ async function loadSnapshot(): Promise<void> {
     alerts.value = bounded(new Map([...ended, ...open].map((a) => [a.id, a])));
     seedTicker([...ended, ...open]);
     dirty.devices.clear();
+    dirty.moves.clear();
     dirty.alerts.clear();
     snapshotError.value = null;
     loaded.value = true;
@@ -320,6 +353,10 @@ export function follow(sessionEnded: () => void): () => void {
     devices(data) {
       heard(data.t);
       orWait(() => takeDevices(data));
+    },
+    moves(data) {
+      heard(data.t);
+      orWait(() => takeMoves(data));
     },
     alert: (data) => orWait(() => takeAlert(data)),
     register: () => reloadSoon(),

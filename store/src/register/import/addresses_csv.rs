@@ -1,6 +1,6 @@
 //! House numbers, buildings of estates and houses of villages, one a line.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use onemap_model::{Crs, DivisionCode, Entity, EntityKind};
 use serde_json::{Map, Value, json};
@@ -28,19 +28,26 @@ const COLUMNS: &[(&str, &[&str])] = &[
 
 /// Reads addresses: `number` on a `road`, `building` of an `estate`, or `number` (and `group`) of a `village`, each
 /// with `lon` and `lat` in the system that the line's `crs`, else the mapping, declares. Chinese column names do,
-/// too. Without a `code` an address has one made of where and what it is, so that a second import changes it
+/// too; `maps` says of further columns which of these they are (or `attribute`). Without a `code` an address has one made of where and what it is, so that a second import changes it
 /// instead of adding another. Further columns become attributes.
 ///
 /// Yields an entity or an error for each line, in order; a first line that is not usable gives one error.
-pub fn import_addresses_csv(text: &str, mapping: &Mapping) -> Vec<Result<Entity, ImportError>> {
+pub fn import_addresses_csv(
+    text: &str,
+    mapping: &Mapping,
+    maps: &BTreeMap<String, String>,
+) -> Vec<Result<Entity, ImportError>> {
     let mut lines = csv::lines(text);
     let first = match lines.next() {
         None => return vec![Err(ImportError::new(ImportPlace::Line(1), "the file is empty"))],
         Some(Err(bad)) => return vec![Err(bad_line(bad))],
         Some(Ok(line)) => line,
     };
-    let columns: Vec<String> = first.fields.iter().map(|name| known(name.trim())).collect();
     let place = ImportPlace::Line(first.number);
+    let columns = match columns(&first.fields, maps) {
+        Ok(columns) => columns,
+        Err(message) => return vec![Err(ImportError::new(place, message))],
+    };
     let has = |any: &[&str]| columns.iter().any(|column| any.contains(&column.as_str()));
     for (any, what) in [
         (
@@ -52,7 +59,8 @@ pub fn import_addresses_csv(text: &str, mapping: &Mapping) -> Vec<Result<Entity,
         (&["lat"], "a column lat is needed"),
     ] {
         if !has(any) {
-            return vec![Err(ImportError::new(place, what))];
+            let message = format!("{what}; the columns are: {}", columns.join(", "));
+            return vec![Err(ImportError::new(place, message))];
         }
     }
     if let Some(twice) = columns
@@ -80,6 +88,36 @@ pub fn import_addresses_csv(text: &str, mapping: &Mapping) -> Vec<Result<Entity,
             }
         })
         .collect()
+}
+
+/// What the columns of a first line are: what the mapping says, else what their names say where no mapped column is
+/// that already.
+fn columns(names: &[String], maps: &BTreeMap<String, String>) -> Result<Vec<String>, String> {
+    let names: Vec<&str> = names.iter().map(|name| name.trim()).collect();
+    for (column, field) in maps {
+        if !names.contains(&column.as_str()) {
+            return Err(format!(
+                "there is no column `{column}`; the columns are: {}",
+                names.join(", ")
+            ));
+        }
+        if field != "attribute" && !COLUMNS.iter().any(|(known, _)| known == field) {
+            let known: Vec<&str> = COLUMNS.iter().map(|(known, _)| *known).collect();
+            return Err(format!(
+                "`{field:.64}` is no field of an address; they are: {}, attribute",
+                known.join(", ")
+            ));
+        }
+    }
+    let read = |name: &&str| match maps.get(*name).map(String::as_str) {
+        Some("attribute") => (*name).to_owned(),
+        Some(field) => field.to_owned(),
+        None => match known(name) {
+            field if maps.values().any(|mapped| *mapped == field) => (*name).to_owned(),
+            field => field,
+        },
+    };
+    Ok(names.iter().map(read).collect())
 }
 
 fn known(name: &str) -> String {
@@ -208,7 +246,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Vec<Result<Entity, String>> {
-        let rows = import_addresses_csv(text, &Mapping::default());
+        let rows = import_addresses_csv(text, &Mapping::default(), &BTreeMap::new());
         rows.into_iter()
             .map(|row| row.map_err(|e| e.to_string()))
             .collect()
@@ -229,6 +267,39 @@ mod tests {
         let again: Vec<Entity> = read(text).into_iter().map(Result::unwrap).collect();
         assert_eq!(rows[0].code, again[0].code);
         assert_ne!(rows[0].code, rows[1].code);
+    }
+
+    #[test]
+    fn columns_are_what_the_mapping_says() {
+        let read = |text: &str, maps: &[(&str, &str)]| {
+            let maps = maps
+                .iter()
+                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+                .collect();
+            let rows = import_addresses_csv(text, &Mapping::default(), &maps).into_iter();
+            rows.map(|row| row.map_err(|e| e.to_string())).collect::<Vec<_>>()
+        };
+        let text = "街巷,no,门牌,X坐标,Y坐标\n西关大街,58,甲,101.77,36.62\n";
+        let maps = [
+            ("街巷", "road"),
+            ("no", "number"),
+            ("X坐标", "lon"),
+            ("Y坐标", "lat"),
+        ];
+        let rows = read(text, &maps);
+        let entity = rows[0].as_ref().unwrap();
+        assert_eq!(entity.name, "西关大街58号");
+        // What would be the number by its name is an attribute now.
+        assert_eq!(
+            (&entity.attributes["number"], &entity.attributes["门牌"]),
+            (&"58".into(), &"甲".into())
+        );
+        let error = |maps: &[(&str, &str)]| read(text, maps)[0].clone().unwrap_err();
+        assert!(error(&[]).contains("a column road, estate or village is needed; the columns are: 街巷"));
+        assert!(error(&[("街", "road")]).contains("there is no column `街`"));
+        assert!(error(&[("街巷", "street")]).contains("`street` is no field of an address"));
+        let twice = error(&[("街巷", "road"), ("X坐标", "lon"), ("Y坐标", "lat")]);
+        assert!(twice.contains("two columns give `number`"), "{twice}");
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! Comma-separated lines (RFC 4180): quoted fields, doubled quotes, line ends inside quotes, LF or CRLF, a
 //! byte order mark before the first line. Empty lines are passed over.
+//!
+//! A quote that stands alone costs its own line and not the file: a quoted field that does not end, or that ends on a
+//! later line with another number of fields than the first record has, is an error of the line on which it began, and
+//! the next line is read by itself.
 
 /// One record and the line on which it begins, from 1.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,17 +21,25 @@ pub type BadLine = (usize, &'static str);
 pub struct Lines<'a> {
     rest: &'a str,
     number: usize,
+    /// Fields of the first record.
+    width: Option<usize>,
 }
+
+/// What is said of a quote that opens a field and has no fellow.
+pub(super) const ALONE: &str = "a quoted field does not end";
+/// What is said when it finds one lines later that is not its own.
+pub(super) const NOT_ITS_OWN: &str = "a quoted field does not end on its line, and where it ends there are not as many fields as in the first line";
 
 /// Reads the records of a text, each by itself.
 pub fn lines(text: &str) -> Lines<'_> {
     Lines {
         rest: text.strip_prefix('\u{feff}').unwrap_or(text),
         number: 1,
+        width: None,
     }
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
     /// Takes one field and says what stood behind it.
     fn field(&mut self) -> Result<(String, End), &'static str> {
         if let Some(quoted) = self.rest.strip_prefix('"') {
@@ -52,8 +64,7 @@ impl Lines<'_> {
         let mut field = String::new();
         loop {
             let Some(quote) = self.rest.find('"') else {
-                self.rest = "";
-                return Err("a quoted field does not end");
+                return Err(ALONE);
             };
             field.push_str(&self.rest[..quote]);
             self.rest = &self.rest[quote + 1..];
@@ -86,9 +97,11 @@ impl Lines<'_> {
         end
     }
 
-    fn skip_line(&mut self) {
-        let end = self.rest.find('\n').map_or(self.rest.len(), |i| i + 1);
-        self.rest = &self.rest[end..];
+    /// Goes on behind the line on which a record began.
+    fn skip_line(&mut self, begin: &'a str, number: usize) {
+        let end = begin.find('\n').map_or(begin.len(), |i| i + 1);
+        self.rest = &begin[end..];
+        self.number = number + 1;
     }
 }
 
@@ -104,7 +117,7 @@ impl Iterator for Lines<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.rest.is_empty() {
-            let number = self.number;
+            let (begin, number) = (self.rest, self.number);
             let mut fields = Vec::new();
             loop {
                 match self.field() {
@@ -115,14 +128,19 @@ impl Iterator for Lines<'_> {
                         }
                     }
                     Err(why) => {
-                        self.skip_line();
-                        self.number += 1;
+                        self.skip_line(begin, number);
                         return Some(Err((number, why)));
                     }
                 }
             }
+            let is_long = self.number > number;
             self.number += 1;
+            if is_long && self.width.is_some_and(|width| width != fields.len()) {
+                self.skip_line(begin, number);
+                return Some(Err((number, NOT_ITS_OWN)));
+            }
             if fields.len() > 1 || !fields[0].trim().is_empty() {
+                self.width.get_or_insert(fields.len());
                 return Some(Ok(Line { number, fields }));
             }
         }
@@ -172,13 +190,27 @@ mod tests {
         );
         assert_eq!(
             read("a\n\"b\nc"),
-            [ok(1, &["a"]), Err((2, "a quoted field does not end"))]
+            [
+                ok(1, &["a"]),
+                Err((2, "a quoted field does not end")),
+                ok(3, &["c"])
+            ]
+        );
+        assert_eq!(
+            read("a,b\n1,\"x\n2,y\n3,z\",w\n4,v"),
+            [
+                ok(1, &["a", "b"]),
+                Err((2, NOT_ITS_OWN)),
+                ok(3, &["2", "y"]),
+                Err((4, "a quote stands inside an unquoted field")),
+                ok(5, &["4", "v"]),
+            ]
         );
     }
 
     proptest! {
         #[test]
-        fn what_is_quoted_reads_back(rows in prop::collection::vec(prop::collection::vec("[ab,\"\r\n名]{0,5}", 2..4), 1..5)) {
+        fn what_is_quoted_reads_back(rows in prop::collection::vec(prop::collection::vec("[ab,\"\r\n名]{0,5}", 3), 1..5)) {
             let quote = |field: &String| format!("\"{}\"", field.replace('"', "\"\""));
             let line = |row: &Vec<String>| row.iter().map(quote).collect::<Vec<_>>().join(",");
             let text = rows.iter().map(line).collect::<Vec<_>>().join("\r\n");

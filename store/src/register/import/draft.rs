@@ -20,6 +20,8 @@ use crate::register::geometry::{Geometry, GeometryError};
 pub(super) struct Draft {
     pub(super) fields: BTreeMap<Field, String>,
     pub(super) z_range_m: Option<[f64; 2]>,
+    /// All codes of before, as onemap writes them.
+    pub(super) former: Option<Vec<FormerCode>>,
     pub(super) attributes: Map<String, Value>,
 }
 
@@ -58,7 +60,15 @@ impl Draft {
         let of = |error: GeometryError| ImportError::of(place, &error);
         let geometry = match geometry {
             None => None,
-            Some(geometry) => Some(geometry.and_then(|geometry| geometry.read(crs)).map_err(of)?),
+            Some(geometry) => {
+                let read = geometry.map_err(of)?;
+                // What an empty cell becomes, and no place of a city.
+                if read.coords().any(|c| c.lon == 0.0 && c.lat == 0.0) {
+                    let message = "0, 0 is no position: it is what an empty or unknown one becomes";
+                    return Err(ImportError::new(place, message));
+                }
+                Some(read.read(crs).map_err(of)?)
+            }
         };
         let (division, division_name) = self.division(&kind, place)?;
         let thing = match kind {
@@ -118,13 +128,17 @@ impl Draft {
             (None, Some(low), Some(high)) => Some([low, high]),
             (None, ..) => None,
         };
+        let height_datum = self.datum(place)?;
+        let heights = geometry.as_ref().and_then(Geometry::heights);
+        // Heights of the geometry are the entity's when it is said what they are counted from.
+        let z_range_m = z_range_m.or(heights.filter(|_| height_datum.is_some()));
         let (valid_from, valid_to) = (
             self.time(Field::ValidFrom, place)?,
             self.time(Field::ValidTo, place)?,
         );
         let recoded_at = self.time(Field::RecodedAt, place)?;
         let former = match (self.text(Field::FormerCode), recoded_at.or(valid_from)) {
-            (former, _) if former.is_empty() => Vec::new(),
+            (former, _) if former.is_empty() => self.former.take().unwrap_or_default(),
             (former, _) if former == code => Vec::new(),
             (former, Some(to)) => vec![FormerCode {
                 code: former.into(),
@@ -145,7 +159,7 @@ impl Draft {
             class,
             stratum,
             z_range_m,
-            height_datum: self.datum(place)?,
+            height_datum,
             valid_from,
             valid_to,
             former,
@@ -196,6 +210,32 @@ impl Draft {
             division: division.or_else(|| mapping.division.clone()),
             source: self.source(mapping),
         })
+    }
+
+    /// Takes what onemap writes into the columns `attributes` and `former`, JSON or the text of it. Says whether it was
+    /// that; if not, it is an attribute like any other.
+    pub(super) fn take_own(&mut self, name: &str, value: &Value) -> bool {
+        let text = |value: &Value| match value {
+            Value::String(text) => serde_json::from_str(text).unwrap_or_default(),
+            other => other.clone(),
+        };
+        match name {
+            "attributes" => match text(value) {
+                Value::Object(own) => {
+                    self.attributes.extend(own);
+                    true
+                }
+                _ => false,
+            },
+            "former" => match serde_json::from_value(text(value)) {
+                Ok(former) => {
+                    self.former = Some(former);
+                    true
+                }
+                Err(_) => false,
+            },
+            _ => false,
+        }
     }
 
     pub(super) fn text(&mut self, field: Field) -> String {

@@ -1,5 +1,6 @@
 //! Entities from comma-separated lines: points, well-known text, or without a place.
 
+use std::collections::VecDeque;
 use std::io::BufRead;
 
 use onemap_model::{Entity, EntityKind};
@@ -35,6 +36,8 @@ pub(super) struct Sheet<R> {
     mapping: Mapping,
     /// Line of the next record, from 1.
     number: usize,
+    /// Lines that were read ahead for a quoted field that did not end.
+    ahead: VecDeque<Piece>,
     header: Option<Header>,
     seen: Seen,
     ended: bool,
@@ -42,45 +45,74 @@ pub(super) struct Sheet<R> {
 
 type Header = Vec<(String, Field)>;
 
+/// Columns that a message names.
+const N_SHOWN: usize = 64;
+
+fn is_odd(text: &str) -> bool {
+    text.bytes().filter(|b| *b == b'"').count() % 2 == 1
+}
+
 impl<R: BufRead> Sheet<R> {
     pub(super) fn new(file: R, mapping: Mapping) -> Self {
         Self {
             file,
             mapping,
             number: 1,
+            ahead: VecDeque::new(),
             header: None,
             seen: Seen::default(),
             ended: false,
         }
     }
 
-    /// The next record that is not empty. A record goes on over line ends inside quotes.
+    fn next_piece(&mut self) -> std::io::Result<Option<Piece>> {
+        match self.ahead.pop_front() {
+            Some(piece) => Ok(Some(piece)),
+            None => next_line(&mut self.file),
+        }
+    }
+
+    /// The next record that is not empty. A record goes on over line ends inside quotes, when it comes to its end with
+    /// as many fields as the first has; else the line on which it begins is an error and the next is read by itself.
     fn record(&mut self) -> Option<Result<csv::Line, ImportError>> {
         loop {
             let number = self.number;
             let bad = |why: &str| Some(Err(ImportError::new(ImportPlace::Line(number), why)));
-            let mut record = String::new();
-            let mut is_open = true;
+            let first = match self.next_piece() {
+                Ok(Some(piece)) => piece,
+                Ok(None) => return None,
+                Err(error) => {
+                    self.ended = true;
+                    return bad(&format!("the file cannot be read on: {error}"));
+                }
+            };
+            self.number += 1;
+            let mut record = match first {
+                Piece::Text(text) => text + "\n",
+                Piece::NotUtf8(what) => return bad(&what.to_string()),
+                Piece::TooLarge => return bad("the line has more than 16 MiB"),
+            };
+            // What it takes in, to be read again should it not be its own.
+            let mut taken: Vec<Piece> = Vec::new();
+            let mut is_open = is_odd(&record);
+            // A quote inside of an unquoted field is wrong whatever follows.
+            is_open &= matches!(csv::lines(&record).next(), Some(Err((_, csv::ALONE))));
+            let mut alone = false;
             while is_open {
-                let piece = match next_line(&mut self.file) {
-                    Ok(Some(piece)) => piece,
-                    Ok(None) if record.is_empty() => return None,
-                    Ok(None) => break,
+                match self.next_piece() {
+                    Ok(Some(Piece::Text(text))) if record.len() + text.len() <= MAX_PIECE => {
+                        is_open ^= is_odd(&text);
+                        record.push_str(&text);
+                        record.push('\n');
+                        taken.push(Piece::Text(text));
+                    }
+                    Ok(other) => {
+                        taken.extend(other);
+                        (is_open, alone) = (false, true);
+                    }
                     Err(error) => {
                         self.ended = true;
                         return bad(&format!("the file cannot be read on: {error}"));
-                    }
-                };
-                self.number += 1;
-                match piece {
-                    Piece::Text(text) if record.len() + text.len() <= MAX_PIECE => {
-                        record.push_str(&text);
-                        record.push('\n');
-                        is_open = record.bytes().filter(|b| *b == b'"').count() % 2 == 1;
-                    }
-                    Piece::NotUtf8 => return bad("the line is not UTF-8"),
-                    Piece::Text(_) | Piece::TooLarge => {
-                        return bad("the line has more than 16 MiB");
                     }
                 }
             }
@@ -89,15 +121,31 @@ impl<R: BufRead> Sheet<R> {
             } else {
                 record.trim_start_matches('\u{feff}')
             };
-            match csv::lines(text).next() {
-                None => {}
-                Some(Ok(line)) => {
+            let width = self.header.as_ref().map(Vec::len);
+            let n_taken = taken.len();
+            let found = match csv::lines(text).next() {
+                _ if alone => Err(csv::ALONE),
+                None => continue,
+                Some(Ok(line)) if n_taken > 0 && width.is_some_and(|width| width != line.fields.len()) => {
+                    Err(csv::NOT_ITS_OWN)
+                }
+                Some(Ok(line)) => Ok(line),
+                Some(Err((_, why))) => Err(why),
+            };
+            match found {
+                Ok(line) => {
+                    self.number += n_taken;
                     return Some(Ok(csv::Line {
                         number: number + line.number - 1,
                         ..line
                     }));
                 }
-                Some(Err((_, why))) => return bad(why),
+                Err(why) => {
+                    for piece in taken.into_iter().rev() {
+                        self.ahead.push_front(piece);
+                    }
+                    return bad(why);
+                }
             }
         }
     }
@@ -130,7 +178,15 @@ impl<R: BufRead> Sheet<R> {
             _ => None,
         };
         match missing {
-            Some(needed) => Err(ImportError::new(place, format!("no column gives the {needed}"))),
+            Some(needed) => {
+                let shown: Vec<&str> = names.iter().take(N_SHOWN).copied().collect();
+                let more = if names.len() > N_SHOWN { " …" } else { "" };
+                let message = format!(
+                    "no column gives the {needed}; the columns are: {}{more}; --map COLUMN={needed} (map=COLUMN={needed}) says which one does",
+                    shown.join(", ")
+                );
+                Err(ImportError::new(place, message))
+            }
             None => Ok(names.into_iter().map(str::to_owned).zip(fields).collect()),
         }
     }
@@ -151,6 +207,7 @@ impl<R: BufRead> Sheet<R> {
             match field {
                 _ if value.is_empty() => {}
                 Field::Skip => {}
+                Field::Attribute if draft.take_own(name, &value.into()) => {}
                 Field::Attribute => {
                     draft.attributes.insert(name.clone(), value.into());
                 }
@@ -323,6 +380,79 @@ mod tests {
     }
 
     #[test]
+    fn a_stray_quote_costs_its_own_line() {
+        let read = |body: &str| -> Vec<String> {
+            let text = format!("code,note,lon,lat\n{body}");
+            let rows = read(&text, &places()).into_iter();
+            rows.map(|row| row.map_or_else(|error| error, |entity| entity.code.to_string()))
+                .collect()
+        };
+        let alone = |n: usize| format!("line {n}: a quoted field does not end");
+        let starts = |got: &[String], want: &[String]| {
+            assert_eq!(got.len(), want.len(), "{got:?}");
+            for (got, want) in got.iter().zip(want) {
+                assert!(got.starts_with(want.as_str()), "{got:?} is not {want}");
+            }
+        };
+        let ok = |code: &str| code.to_owned();
+        // Up to the end of the file.
+        starts(
+            &read("a,\"A,101,36\nb,B,101,36\nc,C,101,36\n"),
+            &[alone(2), ok("b"), ok("c")],
+        );
+        // Up to another line with one of its own.
+        starts(
+            &read("a,\"A,101,36\nb,B,101,36\nc,\"C,101,36\nd,D,101,36\n"),
+            &[
+                ok("line 2: something stands behind a closing quote"),
+                ok("b"),
+                alone(4),
+                ok("d"),
+            ],
+        );
+        // With a field behind it that is quoted as it should be.
+        starts(
+            &read("a,\"A,101,36\nb,\"B\",101,36\nc,C,101,36\n"),
+            &[alone(2), ok("b"), ok("c")],
+        );
+        starts(
+            &read("a,A,\"101,36\nb,B,101,36\nc,C,101\",36,7\nd,D,101,36\n"),
+            &[
+                ok("line 2: a quoted field does not end on its line, and"),
+                ok("b"),
+                ok("line 4: a quote stands inside"),
+                ok("d"),
+            ],
+        );
+        // Inside of a field: of this line only.
+        starts(
+            &read("a,A 3\" pipe,101,36\nb,B,101,36\n"),
+            &[ok("line 2: a quote stands inside"), ok("b")],
+        );
+        // A field over lines stays one, also with a line that looks like a record, and lines are counted on.
+        starts(
+            &read("a,\"A\nb,B,101,36\nx\",101,36\nc,C,101,36\nd,,,\"\n"),
+            &[ok("a"), ok("c"), alone(6)],
+        );
+    }
+
+    #[test]
+    fn many_stray_quotes_are_read_in_one_pass() {
+        let n: usize = 20_000;
+        let text: String = (0..n)
+            .map(|i| match i % 3 {
+                0 => format!("s{i},\"S,101,36\n"),
+                _ => format!("g{i},G,101,36\n"),
+            })
+            .collect();
+        let from = std::time::Instant::now();
+        let rows = read(&format!("code,name,lon,lat\n{text}"), &places());
+        let good = rows.iter().filter(|row| row.is_ok()).count();
+        assert_eq!((rows.len(), good), (n, n - n.div_ceil(3)));
+        assert!(from.elapsed().as_secs() < 20, "{:?}", from.elapsed());
+    }
+
+    #[test]
     fn an_unusable_first_line_is_one_error() {
         let error = |text: &str, mapping: &Mapping| {
             let rows = read(text, mapping);
@@ -332,7 +462,12 @@ mod tests {
         assert_eq!(error("", &places()), "line 1: the file is empty");
         assert_eq!(
             error("code,name,lon\nx,y,1\n", &places()),
-            "line 1: no column gives the lat"
+            "line 1: no column gives the lat; the columns are: code, name, lon; --map COLUMN=lat (map=COLUMN=lat) says which one does"
+        );
+        let no_code = error("设施编号,名称,lon,lat\n1,a,101,36\n", &places());
+        assert!(
+            no_code.contains("no column gives the code; the columns are: 设施编号, 名称, lon, lat;"),
+            "{no_code}"
         );
         let mapping = Mapping {
             columns: [("号".to_owned(), Field::Code)].into(),

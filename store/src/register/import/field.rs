@@ -145,6 +145,23 @@ impl FromStr for Field {
     }
 }
 
+/// Whether a column or property of this name could be taken for something else than an attribute.
+pub(crate) fn is_own_name(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let beside = [
+        "attributes",
+        "former",
+        "z_range_m",
+        "fid",
+        "geom",
+        "rowid",
+        "oid",
+        "_rowid_",
+    ];
+    let is_field = |own: &str, others: &[&str]| own == name || others.contains(&&*name);
+    beside.contains(&&*name) || NAMES.iter().any(|(_, own, others)| is_field(own, others))
+}
+
 /// The field of each of `names`. First what the mapping says; then, for fields still without a column, the
 /// field's own name and the usual ones; the rest are attributes.
 ///

@@ -133,7 +133,7 @@ impl<R: BufRead> Collection<R> {
                 Ok(None) => return None,
                 Ok(Some(Piece::Text(text))) => text,
                 Ok(Some(Piece::TooLarge)) => return bad("it has more than 16 MiB".into()),
-                Ok(Some(Piece::NotUtf8)) => return bad("it is not UTF-8".into()),
+                Ok(Some(Piece::NotUtf8(what))) => return bad(what.to_string()),
                 Err(error) => {
                     self.shape = Shape::Ended;
                     return bad(format!("the file cannot be read on: {error}"));
@@ -240,7 +240,7 @@ pub(super) fn draft(
     for ((name, value), field) in properties.into_iter().zip(fields) {
         match (field, value) {
             (Field::Skip, _) => {}
-            (Field::Attribute, Value::Object(own)) if name == "attributes" => draft.attributes.extend(own),
+            (Field::Attribute, value) if draft.take_own(&name, &value) => {}
             (Field::Attribute, value) if name == "z_range_m" => match serde_json::from_value(value) {
                 Ok(range) => draft.z_range_m = Some(range),
                 Err(_) => return Err(bad("z_range_m is not [lowest, highest]".into())),

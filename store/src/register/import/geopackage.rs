@@ -88,6 +88,8 @@ impl Layer {
         let columns: Vec<String> = all
             .into_iter()
             .filter(|name| Some(name) != drawn.as_ref())
+            // The number of a row says nothing of a thing; GDAL and QGIS call it so.
+            .filter(|name| name != "fid" || mapping.columns.contains_key("fid"))
             .collect();
         let mut wanted = vec![
             "rowid".to_owned(),
@@ -147,22 +149,12 @@ impl Layer {
                 _ => Err(bad("its geometry is no blob".into())),
             };
             page.push(geometry.and_then(|geometry| {
-                let draft = draft(own_fields(properties), &self.mapping, place)?;
+                let draft = draft(properties, &self.mapping, place)?;
                 draft.row(geometry, self.crs, &self.mapping, place, &mut self.seen)
             }));
         }
         Ok(page)
     }
-}
-
-/// What onemap's own register writes as text is JSON: a copy of it imports whole.
-fn own_fields(mut properties: Map<String, Value>) -> Map<String, Value> {
-    if let Some(Value::String(text)) = properties.get("attributes")
-        && let Ok(Value::Object(own)) = serde_json::from_str(text)
-    {
-        properties.insert("attributes".to_owned(), Value::Object(own));
-    }
-    properties
 }
 
 /// The coordinate system of an `srs_id`, unless it contradicts the declared one.

@@ -8,11 +8,15 @@
 //! 4,294,967,295 rows.
 
 mod addresses_csv;
+#[cfg(test)]
+mod bad_geometry;
 pub mod csv;
 mod devices_csv;
 mod draft;
+mod encoding;
 mod entities_csv;
 mod field;
+mod flatgeobuf;
 mod geojson;
 mod geopackage;
 mod hydrology_csv;
@@ -29,11 +33,13 @@ use onemap_model::{Crs, DivisionCode, Entity, EntityKind, Position};
 
 pub use addresses_csv::import_addresses_csv;
 pub use devices_csv::{DeviceFault, DeviceRow, import_devices_csv};
+pub use encoding::{Encoding, NotText};
 pub use entities_csv::import_csv;
+pub(crate) use field::is_own_name;
 pub use field::{Field, FieldError};
 pub use geojson::import_geojson;
 pub use hydrology_csv::{HydrologyFile, StationRows, import_hydrology_csv};
-pub use open::{Format, Rows, open};
+pub use open::{Format, Rows, nameless, open};
 pub use readings::{ReadingRow, import_readings_csv};
 
 /// What the importer says about a file, beyond what stands in it.
@@ -52,6 +58,8 @@ pub struct Mapping {
     pub division: Option<DivisionCode>,
     /// Column or property name to field, before the usual names are tried.
     pub columns: BTreeMap<String, Field>,
+    /// What a file of text is written in.
+    pub encoding: Encoding,
     /// The layer of a GeoPackage; needed when it has several.
     pub layer: Option<String>,
 }

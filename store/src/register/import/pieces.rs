@@ -3,6 +3,8 @@
 
 use std::io::{self, BufRead};
 
+use super::encoding::NotText;
+
 /// Most bytes of one piece.
 pub(super) const MAX_PIECE: usize = 16 << 20;
 
@@ -13,15 +15,15 @@ pub(super) enum Piece {
     Text(String),
     /// It is larger than [`MAX_PIECE`].
     TooLarge,
-    /// It is no UTF-8.
-    NotUtf8,
+    /// It is no UTF-8; what it may be.
+    NotUtf8(NotText),
 }
 
 fn piece(bytes: Vec<u8>, too_large: bool) -> Piece {
     match (too_large, String::from_utf8(bytes)) {
         (true, _) => Piece::TooLarge,
         (false, Ok(text)) => Piece::Text(text),
-        (false, Err(_)) => Piece::NotUtf8,
+        (false, Err(error)) => Piece::NotUtf8(NotText::of(error.as_bytes())),
     }
 }
 

@@ -44,6 +44,53 @@ fn every_fault_has_its_name_and_hides_no_frame_behind_it() {
 }
 
 #[test]
+fn what_looks_like_a_head_in_a_text_is_text_where_the_frame_fits() {
+    let held = "##0117QN=20261127061540619;ST=21;CN=3020;PW=123456;MN=QN_1;Flag=5;CP=&&DataTime=20261127061540;i11001-Info=//##0100QN=1//&&1C80\r\n";
+    let n = held.len() as u64;
+    let stream = format!("{GOOD}{held}{GOOD}");
+    let want = [
+        ("frame", 0),
+        ("frame", GOOD.len() as u64),
+        ("frame", GOOD.len() as u64 + n),
+    ];
+    assert_eq!(told(&stream), want);
+    // However it is cut, also where its own head is damaged or it is cut off itself.
+    let head = held.find("##0100").unwrap() as u64;
+    let wrong = held.replace("1C80", "1C81");
+    let short = &held[..held.len() - 20];
+    for stream in [
+        stream.clone(),
+        format!("{wrong}{GOOD}"),
+        format!("{short}{GOOD}{GOOD}"),
+        format!("{held}{held}{wrong}"),
+    ] {
+        let whole = told(&stream);
+        for n in [1, 2, 3, 7, 50] {
+            let mut framer = Framer::new(1600);
+            let mut pieces: Vec<_> = stream
+                .as_bytes()
+                .chunks(n)
+                .flat_map(|part| framer.push(part))
+                .collect();
+            pieces.extend(framer.give_up());
+            let told: Vec<_> = pieces
+                .iter()
+                .map(|piece| match piece {
+                    Piece::Frame { at, .. } => ("frame", *at),
+                    Piece::Fault(fault) => (fault.error.code(), fault.at),
+                })
+                .collect();
+            assert_eq!(told, whole, "{n}: {stream}");
+        }
+    }
+    let told = told(&format!("{wrong}{GOOD}"));
+    assert_eq!(
+        (told[0], told[1].1, *told.last().unwrap()),
+        (("cut_off", 0), head, ("frame", n))
+    );
+}
+
+#[test]
 fn a_cut_frame_does_not_keep_the_next_one_waiting() {
     let mut framer = Framer::default();
     let pieces = framer.push(format!("{}{GOOD}", &GOOD[..60]).as_bytes());
