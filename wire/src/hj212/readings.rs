@@ -52,7 +52,7 @@ pub fn is_measured(cn: &str) -> bool {
 }
 
 /// Reads the samples of a frame that came up: data of 2011, 2021, 2031, 2041, 2051, 2061 and 2111, and what a station says of
-/// itself ([`super::information`]). Of other commands that are no answers and notices only the name is noted. Whose they are,
+/// itself (`information`). Of other commands that are no answers and notices only the name is noted. Whose they are,
 /// [`Segment::mn`] says.
 pub fn readings(segment: &Segment, sender: &Sender<'_>) -> Message {
     let mut message = Message {

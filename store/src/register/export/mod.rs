@@ -5,7 +5,7 @@
 //! caller names and that a file can state: one with an EPSG code. In WGS 84 every number is the one of the register;
 //! a projection and its inverse are equal within a micrometre.
 //!
-//! Which column holds what is one table for all ([`columns`]): the entity's own fields, then attributes that have the
+//! Which column holds what is one table for all (`columns`): the entity's own fields, then attributes that have the
 //! same plain type wherever they occur, then `attributes`, JSON of all others. So nothing is lost on the way back.
 
 mod columns;
