@@ -6,7 +6,6 @@ import { lang, named, setLang, t } from "../i18n";
 import { stamp } from "../i18n/format";
 import { access, logOut, may } from "../state/session";
 import { accountsOpen, now } from "../state/view";
-import { Icon } from "./marks";
 
 const ROLES = [
   "viewer",
@@ -57,29 +56,30 @@ export function Accounts({ alone }: { alone: boolean }) {
           <p class="hint">{t("accounts.lead")}</p>
         </div>
         <div class="strip-buttons">
-          <button
-            type="button"
-            class="quiet lang-switch"
-            title={t("strip.language_label")}
-            onClick={() => setLang(lang.value === "zh" ? "en" : "zh")}
-          >
-            <span lang={lang.value === "zh" ? "en" : "zh-CN"}>{t("strip.language")}</span>
-          </button>
           {alone ? (
-            <button type="button" class="quiet" data-testid="log-out" onClick={() => void logOut()}>
-              {t("strip.log_out")}
-            </button>
+            <>
+              <button
+                type="button"
+                class="quiet lang-switch"
+                title={t("strip.language_label")}
+                onClick={() => setLang(lang.value === "zh" ? "en" : "zh")}
+              >
+                <span lang={lang.value === "zh" ? "en" : "zh-CN"}>{t("strip.language")}</span>
+              </button>
+              <button type="button" class="quiet" data-testid="log-out" onClick={() => void logOut()}>
+                {t("strip.log_out")}
+              </button>
+            </>
           ) : (
             <button
               type="button"
-              class="quiet icon-only"
-              aria-label={t("accounts.close")}
-              title={t("accounts.close")}
+              class="quiet"
+              data-testid="accounts-close"
               onClick={() => {
                 accountsOpen.value = false;
               }}
             >
-              <Icon name="out" />
+              {t("accounts.close")}
             </button>
           )}
         </div>
