@@ -1,16 +1,21 @@
 #!/usr/bin/env python3
 """What HJ 212 stations cost: resident memory of idle ones, and frames a second of CPU from socket to history.
 
-    benches/stations.py [--onemap target/release/onemap] [--stations 5000] [--busy 4] [--frames 200000]
+    benches/stations.py [--onemap target/release/onemap] [--stations 5000] [--busy 4] [--frames 200000] [--superior]
 
 Every station says one frame and is idle then. The busy ones send real-time frames (2011, two values with their marks, each
 with a stamp of its own) without waiting for answers; the figures count until the last frame is answered and folded
 (`onemap_cursor_lag_records`), and until the next checkpoint. Prints one JSON line. Frames a second of one core are
 frames by the CPU seconds of the whole server, ticks and requests of this script included.
+
+With --superior every frame goes on to a superior platform, too (a process of this script that answers each with 9014);
+the figures count until it has answered all. Of each station one frame is under way there, so many --busy stations make
+the rate.
 """
 import argparse
 import datetime
 import json
+import multiprocessing
 import os
 import pathlib
 import socket
@@ -54,6 +59,27 @@ def frame(mn, qn, at, a, b, flag=4):
     return b"##%04d%s%04X\r\n" % (len(data), data, crc(data))
 
 
+SUPERIOR = """[[superior]]
+name = "above"
+to = "{}"
+"""
+
+
+def superior(listener):
+    """Answers each frame with its 9014."""
+    connection, _ = listener.accept()
+    rest = b""
+    while data := connection.recv(1 << 20):
+        *whole, rest = (rest + data).split(b"\r\n")
+        answers = []
+        for one in whole:
+            said = one[6:-4]
+            field = lambda key: said.split(key, 1)[1].split(b";", 1)[0]
+            data = b"QN=%s;ST=91;CN=9014;PW=%s;MN=%s;Flag=4;CP=&&&&" % (field(b"QN="), field(b"PW="), field(b"MN="))
+            answers.append(b"##%04d%s%04X\r\n" % (len(data), data, crc(data)))
+        connection.sendall(b"".join(answers))
+
+
 def status(pid, name):
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(name + ":"):
@@ -77,11 +103,17 @@ def main():
     parser.add_argument("--stations", type=int, default=5000)
     parser.add_argument("--busy", type=int, default=4)
     parser.add_argument("--frames", type=int, default=200_000)
+    parser.add_argument("--superior", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         (folder / "rules").mkdir()
-        (folder / "onemap.toml").write_text(CONFIG)
+        config = CONFIG
+        if args.superior:
+            listener = socket.create_server(("127.0.0.1", 0))
+            config += SUPERIOR.format("127.0.0.1:%d" % listener.getsockname()[1])
+            multiprocessing.Process(target=superior, args=(listener,), daemon=True).start()
+        (folder / "onemap.toml").write_text(config)
         command = [args.onemap, "--data-dir", str(folder), "--config", str(folder / "onemap.toml"), "serve"]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "ONEMAP_LOG": "error"})
         try:
@@ -110,6 +142,15 @@ def measure(args, folder, server):
                 return
             time.sleep(0.05)
 
+    def all_forwarded(n):
+        """Waits until the superior has answered so many; how many it has."""
+        while True:
+            text = ask("/metrics").decode()
+            answered = [int(l.rsplit(" ", 1)[1]) for l in text.splitlines() if l.startswith("onemap_forward_answered_total{")]
+            if answered[0] >= n:
+                return answered[0]
+            time.sleep(0.05)
+
     names = [f"S{i:06}" for i in range(args.stations)]
     for mn in names:
         device = {"id": mn, "name": mn, "kind": "air_station", "profile": "hj212-air"}
@@ -129,6 +170,8 @@ def measure(args, folder, server):
         assert station.recv(4096).startswith(b"##"), "an answer"
     caught_up()
     time.sleep(5)
+    if args.superior:
+        all_forwarded(args.stations)
     idle = status(server.pid, "VmRSS")
 
     share = args.frames // args.busy
@@ -147,6 +190,8 @@ def measure(args, folder, server):
         assert b"QN=end" in station.recv(4096)
     answered = time.monotonic() - began
     caught_up()
+    if args.superior:
+        all_forwarded(args.stations + (share + 1) * args.busy)
     took, spent = time.monotonic() - began, cpu(server.pid) - cpu_before
     frames = share * args.busy
     return {
