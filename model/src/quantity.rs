@@ -238,6 +238,17 @@ mod tests {
     }
 
     #[test]
+    fn gases_are_parts_or_mass_at_298_15_kelvin_and_1013_25_hectopascal() {
+        // GB 3095, amendment of 2018: gases are told at these. One ppb of ozone is 1.96 ug/m3.
+        for (name, molar) in [("so2", 64.066), ("no2", 46.0055), ("o3", 47.998), ("no", 30.0061)] {
+            let mass = Quantity::named(name).unwrap().convert(1.0, "ppb").unwrap();
+            assert!((mass - molar / 24.465).abs() < 1e-6, "{name}: {mass}");
+        }
+        let co2 = Quantity::named("co2").unwrap();
+        assert!((co2.convert(756.4, "mg/m3").unwrap() - 420.5).abs() < 0.1);
+    }
+
+    #[test]
     fn nanograms_and_micrograms_are_not_confused() {
         let q = Quantity::named("pm2_5").unwrap();
         assert_eq!(q.convert(35.0, "ug/m3"), Some(35.0));

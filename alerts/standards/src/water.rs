@@ -314,6 +314,15 @@ mod tests {
     }
 
     #[test]
+    fn every_item_is_a_quantity_of_the_dictionary_in_its_unit() {
+        for item in standards().editions.iter().flat_map(|edition| &edition.items) {
+            let quantity = onemap_model::Quantity::named(&item.item);
+            let quantity = quantity.unwrap_or_else(|| panic!("no reading is ever called {}", item.item));
+            assert_eq!(quantity.definition().unit, item.unit, "{}", item.item);
+        }
+    }
+
+    #[test]
     fn faults_in_the_data_are_told() {
         for (from, to) in [
             ("[15, 15, 20, 30, 40]", "[15, 15, 20, 30, 4]"),

@@ -121,6 +121,40 @@ mod tests {
         }
     }
 
+    /// Every code of the standard's table has a quantity, its code of 2005, and an amount where the table has one; beside
+    /// `shared`, whose copy of the table is another one's work.
+    #[test]
+    fn no_code_of_the_table_is_without_a_quantity() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../shared/standards/hj212-factors.json");
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            eprintln!("SKIPPED: {} is not there", path.display());
+            return;
+        };
+        let table: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let table = table["factors"].as_object().unwrap();
+        assert!(table.len() >= 199);
+        for (code, row) in table {
+            let factor = factor_of(code).unwrap_or_else(|| panic!("{code} {}", row["name"]));
+            assert_eq!(factor.code_2005.as_deref(), row["code_2005"].as_str(), "{code}");
+            let amount = factor.amount.as_ref().map(|amount| amount.unit.as_str());
+            assert_eq!(amount, row["amount_unit"].as_str(), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_is_let_out_in_a_period_is_mass_whatever_the_table_counts_it_in() {
+        let mercury = factor_of("w20111").unwrap().amount.clone().unwrap();
+        assert_eq!(mercury.unit, "g");
+        assert_eq!(mercury.quantity.convert(2.5, "g"), Some(0.0025));
+        // Methane of the air is a share, of flue gas a mass.
+        let methane = factor_of("a05002").unwrap();
+        let ambient = methane.measure("22");
+        let share = ambient.quantity.convert(1.3, &ambient.unit).unwrap();
+        assert!((share - 1.98).abs() < 0.01, "{share}");
+        assert_eq!(methane.measure("31").quantity.definition().unit, "mg/m3");
+    }
+
     #[test]
     fn codes_of_2005_are_the_same_factors() {
         assert_eq!(factor_of("011").unwrap().code, "w01018");
