@@ -12,10 +12,11 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use onemap_log::LogError;
 use onemap_model::Refusal;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
+use super::outbox::{self, Inbox};
 use super::server::Shared;
 use super::stream::Stream;
 use super::{Dialect, Intake};
@@ -39,7 +40,7 @@ pub(super) struct Connection<D> {
     peer: SocketAddr,
     dialect: D,
     intake: Intake,
-    requests: mpsc::Receiver<Vec<u8>>,
+    requests: Inbox,
     /// Held until a station is shown.
     chair: Option<Chair>,
     seat: Option<Seat>,
@@ -86,7 +87,7 @@ enum End {
 
 impl<D: Dialect> Connection<D> {
     pub(super) fn new(shared: Arc<Shared>, peer: SocketAddr, chair: Chair, is_datagram: bool) -> Self {
-        let (outbox, requests) = mpsc::channel(N_REQUESTS);
+        let (outbox, requests) = outbox::queue(N_REQUESTS);
         let now = Instant::now();
         let mut intake = Intake::new(Arc::clone(&shared), D::SOURCE, Some(peer), outbox);
         intake.is_datagram = is_datagram;
@@ -209,7 +210,7 @@ impl<D: Dialect> Connection<D> {
                 }
                 Err(_) => Err(End::Journal(LogError::Closed)),
             },
-            Some(request) = self.requests.recv(), if may_ask => {
+            request = self.requests.next(), if may_ask => {
                 self.out.extend_from_slice(&request);
                 Ok(())
             }

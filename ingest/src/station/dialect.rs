@@ -9,12 +9,12 @@ use onemap_log::Batch;
 use onemap_model::record::{KIND_FRAME, KIND_REFUSED, RefusedFrame};
 use onemap_model::{DeviceId, Frame, Refusal, Source, Timestamp};
 use onemap_wire::hj212::{Key, Segment};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::guesses::Sayer;
+use super::outbox::{self, Outbox};
 use super::peers::{Presence, Speaks};
 use super::server::Shared;
 use super::{Admitted, Denied, KEPT_BYTES, KEPT_WHOLE, PACKETS};
@@ -60,8 +60,9 @@ pub(super) struct Intake {
     /// Frames and faults since this was last looked at.
     pub(super) n_pieces: usize,
     n_frames: usize,
-    known: HashMap<Box<str>, Known>,
-    outbox: mpsc::Sender<Vec<u8>>,
+    /// One as a rule, and a table has four places from the first on: boxed, the empty ones are small.
+    known: HashMap<Box<str>, Box<Known>>,
+    outbox: Outbox,
     /// Its connection is none: datagrams.
     pub(super) is_datagram: bool,
     /// Ends the connection.
@@ -83,12 +84,7 @@ struct Known {
 }
 
 impl Intake {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        source: Source,
-        peer: Option<SocketAddr>,
-        outbox: mpsc::Sender<Vec<u8>>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, source: Source, peer: Option<SocketAddr>, outbox: Outbox) -> Self {
         Self {
             shared,
             source,
@@ -111,7 +107,7 @@ impl Intake {
 
     /// The server's own, for what no connection says.
     pub(super) fn own(shared: Arc<Shared>, source: Source) -> Self {
-        let (outbox, _) = mpsc::channel(1);
+        let (outbox, _) = outbox::queue(1);
         Self::new(shared, source, None, outbox)
     }
 
@@ -173,7 +169,7 @@ impl Intake {
             speaks,
             sealed_with: None,
         };
-        self.known.insert(number.into(), known);
+        self.known.insert(number.into(), Box::new(known));
         Ok(device)
     }
 

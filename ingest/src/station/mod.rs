@@ -14,6 +14,7 @@ mod guesses;
 mod hj212;
 mod joining;
 mod keys;
+mod outbox;
 mod packets;
 mod peers;
 mod server;

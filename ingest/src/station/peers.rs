@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use onemap_model::{DeviceId, Source, Timestamp};
 use onemap_wire::{gbt26875, hj212, sl651};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use super::outbox::Outbox;
 
 /// How a connected station is spoken to.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub struct Peer {
     pub heard: Arc<Heard>,
     /// The keys of then, and which of them its last encrypted frame was of.
     sealed_with: Option<(Arc<[hj212::Key]>, usize)>,
-    outbox: mpsc::Sender<Vec<u8>>,
+    outbox: Outbox,
     end: CancellationToken,
 }
 
@@ -89,7 +90,7 @@ impl Heard {
 impl Peer {
     /// Hands bytes to the connection; gives whether it took them. What it took may still be lost with it.
     pub fn send(&self, bytes: Vec<u8>) -> bool {
-        self.outbox.try_send(bytes).is_ok()
+        self.outbox.send(bytes)
     }
     /// The key of several with which the station encrypts; the first until it has shown one.
     pub fn key<'a>(&self, keys: &'a Arc<[hj212::Key]>) -> Option<&'a hj212::Key> {
@@ -174,7 +175,7 @@ impl Peers {
         device: &DeviceId,
         since: Timestamp,
         speaks: Speaks,
-        (outbox, is_datagram): (mpsc::Sender<Vec<u8>>, bool),
+        (outbox, is_datagram): (Outbox, bool),
         end: CancellationToken,
     ) -> Presence {
         let mut table = self.table();
@@ -260,13 +261,14 @@ impl Drop for Presence {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::outbox;
     use super::*;
 
     #[test]
     fn the_last_connection_of_a_station_counts_until_it_goes() {
         let (peers, mn) = (Peers::default(), DeviceId::new("A1").unwrap());
         let enter = || {
-            let (outbox, inbox) = mpsc::channel(1);
+            let (outbox, inbox) = outbox::queue(1);
             let peer = hj212::Peer {
                 st: "22".to_owned(),
                 pw: "secret".to_owned(),
@@ -295,10 +297,10 @@ mod tests {
         assert_eq!(which(peers.of("A1").unwrap(), &Vec::new().into()), None);
         let (second, mut second_inbox) = enter();
         assert!(peers.of("A1").unwrap().send(b"x".to_vec()));
-        assert!(second_inbox.try_recv().is_ok() && first_inbox.try_recv().is_err());
+        assert!(second_inbox.take().is_some() && first_inbox.take().is_none());
         drop(second);
         assert!(peers.of("A1").unwrap().send(b"y".to_vec()));
-        assert!(first_inbox.try_recv().is_ok());
+        assert!(first_inbox.take().is_some());
         assert!(!format!("{:?}", peers.of("A1")).contains("secret"));
         drop(first);
         assert!(peers.of("A1").is_none() && peers.all(Timestamp::from_ms(0)).is_empty());
@@ -314,7 +316,7 @@ mod tests {
             encoding: sl651::Encoding::Hex,
         };
         let enter = |ms| {
-            let (outbox, _) = mpsc::channel(1);
+            let (outbox, _) = outbox::queue(1);
             let at = Timestamp::from_ms(ms);
             peers.enter(
                 &station,
