@@ -6,6 +6,7 @@ import { lang, named, setLang, t } from "../i18n";
 import { stamp } from "../i18n/format";
 import { access, logOut, may } from "../state/session";
 import { accountsOpen, now } from "../state/view";
+import { Field } from "./field";
 
 const ROLES = [
   "viewer",
@@ -196,19 +197,8 @@ function NewAccount({ add }: { add: (account: Parameters<typeof api.addAccount>[
   };
   return (
     <form class="accounts-new" onSubmit={send}>
-      <label class="field">
-        <span>{t("login.account")}</span>
-        <input type="text" value={id} data-testid="new-id" onInput={(e) => setId(e.currentTarget.value)} />
-      </label>
-      <label class="field">
-        <span>{t("setup.name")}</span>
-        <input
-          type="text"
-          value={name}
-          data-testid="new-name"
-          onInput={(e) => setName(e.currentTarget.value)}
-        />
-      </label>
+      <Field label={t("login.account")} value={id} set={setId} test="new-id" />
+      <Field label={t("setup.name")} value={name} set={setName} test="new-name" />
       <label class="field">
         <span>{t("accounts.role")}</span>
         <select value={role} data-testid="new-role" onChange={(e) => setRole(e.currentTarget.value)}>
@@ -219,17 +209,14 @@ function NewAccount({ add }: { add: (account: Parameters<typeof api.addAccount>[
           ))}
         </select>
       </label>
-      <label class="field">
-        <span>{t("accounts.division_hint")}</span>
-        <input
-          type="text"
-          value={division}
-          inputMode="numeric"
-          placeholder="630104"
-          data-testid="new-division"
-          onInput={(e) => setDivision(e.currentTarget.value)}
-        />
-      </label>
+      <Field
+        label={t("accounts.division_hint")}
+        value={division}
+        set={setDivision}
+        test="new-division"
+        placeholder="630104"
+        numeric
+      />
       <button type="submit" class="primary" data-testid="new-submit">
         {t("accounts.add")}
       </button>

@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 import { lang, setLang, t } from "../i18n";
 import { logIn, logInAs, type Trouble } from "../state/session";
+import { Field } from "./field";
 
 /** What a door shows around its fields. */
 export function Doorway({
@@ -79,40 +80,31 @@ function ByAccount({ leave }: { leave: () => void }) {
   };
   return (
     <Doorway onSubmit={send}>
-      <label class="field">
-        <span>{t("login.account")}</span>
-        <input
-          type="text"
-          value={account}
-          autocomplete="username"
-          autocapitalize="none"
-          data-testid="login-account"
-          onInput={(event) => setAccount(event.currentTarget.value)}
-        />
-      </label>
-      <label class="field">
-        <span>{t("login.password")}</span>
-        <input
-          type="password"
-          value={password}
-          autocomplete="current-password"
-          data-testid="login-password"
-          onInput={(event) => setPassword(event.currentTarget.value)}
-        />
-      </label>
+      <Field
+        label={t("login.account")}
+        value={account}
+        set={setAccount}
+        test="login-account"
+        autocomplete="username"
+      />
+      <Field
+        label={t("login.password")}
+        value={password}
+        set={setPassword}
+        test="login-password"
+        type="password"
+        autocomplete="current-password"
+      />
       {asksCode ? (
-        <label class="field">
-          <span>{t("login.code")}</span>
-          <input
-            type="text"
-            inputMode="numeric"
-            value={code}
-            autocomplete="one-time-code"
-            placeholder="000000"
-            data-testid="login-code"
-            onInput={(event) => setCode(event.currentTarget.value)}
-          />
-        </label>
+        <Field
+          label={t("login.code")}
+          value={code}
+          set={setCode}
+          test="login-code"
+          autocomplete="one-time-code"
+          placeholder="000000"
+          numeric
+        />
       ) : null}
       {trouble ? (
         <p class={trouble.why === "code" ? "hint" : "trouble"} role="alert" data-testid="login-trouble">

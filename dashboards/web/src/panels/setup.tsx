@@ -5,6 +5,7 @@ import { ApiError, api } from "../api/client";
 import type { SetupLook } from "../api/types";
 import { named, t } from "../i18n";
 import { access } from "../state/session";
+import { Field } from "./field";
 import { Doorway } from "./login";
 
 /** Characters of a password; the server says the same. */
@@ -130,35 +131,6 @@ export function Setup({ linkKey }: { linkKey: string }) {
         {t("setup.submit")}
       </button>
     </Doorway>
-  );
-}
-
-function Field(field: {
-  label: string;
-  value: string;
-  set: (value: string) => void;
-  test: string;
-  type?: "text" | "password";
-  autocomplete: string;
-  placeholder?: string;
-}) {
-  const shared = {
-    value: field.value,
-    autocomplete: field.autocomplete,
-    placeholder: field.placeholder,
-    "data-testid": field.test,
-    onInput: (event: preact.TargetedInputEvent<HTMLInputElement>) => field.set(event.currentTarget.value),
-  };
-  return field.type === "password" ? (
-    <label class="field">
-      <span>{field.label}</span>
-      <input type="password" {...shared} />
-    </label>
-  ) : (
-    <label class="field">
-      <span>{field.label}</span>
-      <input type="text" {...shared} />
-    </label>
   );
 }
 
