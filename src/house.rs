@@ -227,8 +227,8 @@ fn assemble(
     }
     let (register_file, mut register) = open_register(dir, cursor, &reader)?;
     let mut city_faults = 0;
-    for entity in register.view.entities.iter() {
-        let put = register.city.put_entity(&entity);
+    for (entity, card) in register.view.entities.with_cards() {
+        let put = register.city.put_entity_with(&entity, Some(card));
         city_faults += usize::from(put.is_err() && !entity.geometry.is_null());
     }
     if city_faults > 0 {

@@ -16,7 +16,7 @@ use crate::mvt::{Property, Value};
 use crate::prepared_layer::{MapItem, label_point};
 use crate::stock::{CodeTable, Stock};
 use crate::terms::{NO_TERM, Terms};
-use crate::thing::{Footprint, Number, PackedDivision, Thing, ThingKind, Traits};
+use crate::thing::{Card, Footprint, Number, PackedDivision, Thing, ThingKind, Traits};
 use crate::tile::{Tile, TileError};
 use crate::touched::Touched;
 
@@ -109,10 +109,18 @@ impl CityMap {
     /// # Errors
     /// [`GeometryError`] when the geometry cannot be used for its kind; the map is then unchanged.
     pub fn put_entity(&mut self, entity: &Entity) -> Result<(), GeometryError> {
+        self.put_entity_with(entity, None)
+    }
+
+    /// The same with what the register has written of it, from which answers and tiles take its name.
+    ///
+    /// # Errors
+    /// As [`CityMap::put_entity`].
+    pub fn put_entity_with(&mut self, entity: &Entity, card: Option<Card>) -> Result<(), GeometryError> {
         let layer = Layer::of(&entity.kind);
         let prepared = layer.filter(|layer| layer.is_prepared());
         if entity.geometry.is_null() && prepared.is_none() {
-            self.put(self.thing(entity, Footprint::Nowhere, Traits::default()));
+            self.put(self.thing(entity, card, Footprint::Nowhere, Traits::default()));
             return Ok(());
         }
         let shape = Shape::parse(&entity.geometry)?;
@@ -142,7 +150,7 @@ impl CityMap {
             Shape::Points(points) if points.len() == 1 => Footprint::Point(points[0]),
             _ => Footprint::Shape(shape),
         };
-        self.put(self.thing(entity, footprint, traits));
+        self.put(self.thing(entity, card, footprint, traits));
         Ok(())
     }
 
@@ -203,6 +211,7 @@ impl CityMap {
         };
         self.put(Thing {
             code: EntityCode::from(device.id.as_str()),
+            card: None,
             footprint: position.map_or(Footprint::Nowhere, Footprint::Point),
             traits: traits.boxed(),
             division: device
@@ -247,7 +256,7 @@ impl CityMap {
 
     /// See [`CityView::tilejson`].
     pub fn tilejson(&self, layer: Layer, base: &str) -> serde_json::Value {
-        self.view().tilejson(layer, base)
+        self.view().tilejson(&[layer], base)
     }
 
     /// See [`CityView::layer_extent`].
@@ -255,7 +264,7 @@ impl CityMap {
         self.view().layer_extent(layer)
     }
 
-    fn thing(&self, entity: &Entity, footprint: Footprint, traits: Traits) -> Thing {
+    fn thing(&self, entity: &Entity, card: Option<Card>, footprint: Footprint, traits: Traits) -> Thing {
         let class = entity.class.as_ref().map(|class| class.as_str());
         let class = class.or_else(|| entity.attributes.get("class")?.as_str());
         let mut division = entity
@@ -275,6 +284,7 @@ impl CityMap {
         };
         Thing {
             code: entity.code.clone(),
+            card,
             footprint,
             traits: traits.boxed(),
             division,

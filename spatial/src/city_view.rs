@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use onemap_model::{DeviceId, DivisionCode, EntityKind, Position};
 
-use crate::clusters::{CELL_ZOOM, Cell};
+use crate::clusters;
 use crate::coordinates::{Extent, Vertex};
 use crate::divisions::Divisions;
 use crate::geometry::Shape;
@@ -276,7 +276,7 @@ impl CityView {
         let before = changes.iter().filter_map(|change| change.was.as_ref());
         let clustered = before.filter(|(kind, _)| Layer::clusters(kind.index()));
         let cells = clustered.flat_map(|(kind, was)| {
-            let key = |at: &Vertex| (kind.index() as u8, Cell::around(0, *at).key(CELL_ZOOM));
+            let key = |at: &Vertex| (kind.index() as u8, clusters::key_at(*at));
             was.points().iter().map(key)
         });
         let mut stale_cells: Vec<(u8, u64)> = cells.collect();
@@ -296,7 +296,7 @@ impl CityView {
         for (number, was) in devices {
             changed.push(number);
             if Layer::clusters(kind) {
-                let key = |at: &Vertex| (kind as u8, Cell::around(0, *at).key(CELL_ZOOM));
+                let key = |at: &Vertex| (kind as u8, clusters::key_at(*at));
                 stale_cells.extend(was.points().iter().map(key));
             }
         }
@@ -312,7 +312,7 @@ impl CityView {
     }
 
     fn anew(&self) -> Indexed {
-        let index = Arc::new(Index::new(self.version, &self.stock, Layer::clusters));
+        let index = Arc::new(Index::new(self.version, &self.stock));
         let mut newest = self.workshop.newest.lock().expect(POISON);
         if newest.version < index.version {
             *newest = index.clone();
@@ -353,19 +353,43 @@ impl CityView {
         self.touched[layer as usize].version(zoom, x, y)
     }
 
-    /// TileJSON 3.0.0 of a layer; tile addresses start with `base` (scheme and host without a slash at
+    /// Whether a tile is drawn in well under a millisecond: the index is at hand, and few things lie in it.
+    pub fn is_light_tile(&self, layer: Layer, [zoom, x, y]: [u32; 3]) -> bool {
+        const N_FEW: usize = 4096;
+        let address = u8::try_from(zoom).ok().map(|zoom| TileAddress::new(zoom, x, y));
+        let (false, true, 13.., Some(Ok(address))) = (layer.is_prepared(), self.is_indexed(), zoom, address)
+        else {
+            return false;
+        };
+        let indexed = self.indexed();
+        let index = indexed.index.kind(layer.kind().index());
+        let n = index.map_or(0, |index| {
+            let extent = address.degrees(tile::MARGIN as u32);
+            let mut n = index.points.at_most(extent);
+            index.shapes.bbox(extent, |_| n += 1);
+            n
+        });
+        n + indexed.changed.len() <= N_FEW
+    }
+
+    /// TileJSON 3.0.0 of tiles with these layers; tile addresses start with `base` (scheme and host without a slash at
     /// the end; empty for addresses relative to the host).
-    pub fn tilejson(&self, layer: Layer, base: &str) -> serde_json::Value {
+    pub fn tilejson(&self, layers: &[Layer], base: &str) -> serde_json::Value {
         let mut sources: Vec<&str> = Vec::new();
-        if layer.is_prepared() {
-            for item in &self.prepared(layer).items {
+        for layer in layers.iter().filter(|layer| layer.is_prepared()) {
+            for item in &self.prepared(*layer).items {
                 let source = item.source.as_str();
                 if !source.is_empty() && !sources.contains(&source) && sources.len() < N_MOST_SOURCES {
                     sources.push(source);
                 }
             }
         }
-        layer.tilejson(base, self.layer_extent(layer), &sources)
+        let extents = layers.iter().filter_map(|layer| self.layer_extent(*layer));
+        let bounds = extents.reduce(|a, b| {
+            let [west, south] = [a[0].min(b[0]), a[1].min(b[1])];
+            [west, south, a[2].max(b[2]), a[3].max(b[3])]
+        });
+        Layer::tilejson(layers, base, bounds, &sources)
     }
 
     /// West, south, east, north of all that a layer holds, in degrees; `None` when it is empty.

@@ -4,13 +4,14 @@
 //! A cell is one of zoom 18, 64 units of a tile of zoom 12; cells of lower zooms are those that follow one another in
 //! Z-order. So a tile of a whole city looks at its cells and at no point, as long as it shows all that is there.
 
-use std::ops::Range;
+use std::ops::RangeInclusive;
 
 use foldhash::HashMap;
 
 use crate::coordinates::Vertex;
-use crate::ground::Point;
+use crate::labels::PackedLabel;
 use crate::mercator::Mercator;
+use crate::pins::{Pin, Pins};
 use crate::stock::Stock;
 use crate::thing::Number;
 
@@ -25,20 +26,20 @@ pub(crate) const CELL_ZOOM: u32 = CLUSTER_ZOOM as u32 + 12 - CLUSTER_BITS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cell {
     /// Where in Z-order the one stands that stands for all: the first, then by number.
-    place: u64,
+    pub(crate) place: u64,
     pub(crate) number: Number,
-    pub(crate) at: Vertex,
+    pub(crate) label: PackedLabel,
     /// How many points.
     pub(crate) n: u32,
 }
 
 impl Cell {
     /// The cell of one point.
-    pub(crate) fn around(number: Number, at: Vertex) -> Self {
+    pub(crate) fn around(place: u64, pin: Pin) -> Self {
         Self {
-            place: Mercator::of(at).key(),
-            number,
-            at,
+            place,
+            number: pin.number,
+            label: pin.label,
             n: 1,
         }
     }
@@ -58,10 +59,21 @@ impl Cell {
     }
 }
 
+/// The key of the cell that holds a vertex.
+pub(crate) fn key_at(v: Vertex) -> u64 {
+    Mercator::of(v).key() >> (2 * (32 - CELL_ZOOM))
+}
+
+/// The places in Z-order of the cell of a key.
+pub(crate) fn places_of(key: u64) -> RangeInclusive<u64> {
+    let bits = 2 * (32 - CELL_ZOOM);
+    key << bits..=key << bits | ((1 << bits) - 1)
+}
+
 /// All cells with points.
 #[derive(Debug, Default)]
 pub(crate) struct Clusters {
-    /// By key.
+    /// By place.
     cells: Vec<Cell>,
     /// From when to when all points of a cell are valid, milliseconds, by key; for cells with points that are not
     /// always.
@@ -69,15 +81,22 @@ pub(crate) struct Clusters {
 }
 
 impl Clusters {
-    /// Of points whose items are numbers of things.
-    pub(crate) fn of(points: &[Point], stock: &Stock) -> Self {
-        let mut known: HashMap<u64, Cell> = HashMap::default();
+    /// Of the points of a kind.
+    pub(crate) fn of(pins: &Pins, stock: &Stock) -> Self {
+        let mut cells: Vec<Cell> = Vec::new();
         let mut valid: HashMap<u64, [i64; 2]> = HashMap::default();
-        for point in points {
-            let own = Cell::around(point.item, point.at);
+        for (place, pin) in pins.all() {
+            let own = Cell::around(place, pin);
             let key = own.key(CELL_ZOOM);
-            known.entry(key).and_modify(|cell| cell.join(&own)).or_insert(own);
-            let Some(traits) = stock.get(point.item).and_then(|thing| thing.traits.as_ref()) else {
+            match cells.last_mut().filter(|cell| cell.key(CELL_ZOOM) == key) {
+                Some(cell) => cell.join(&own),
+                None => cells.push(own),
+            }
+            // What has a label is always valid.
+            if pin.label != PackedLabel::NONE {
+                continue;
+            }
+            let Some(traits) = stock.get(pin.number).and_then(|thing| thing.traits.as_ref()) else {
                 continue;
             };
             if traits.valid_from.is_some() || traits.valid_to.is_some() {
@@ -86,17 +105,14 @@ impl Clusters {
                 *to = (*to).min(traits.valid_to.map_or(i64::MAX, |time| time.ms()));
             }
         }
-        let mut cells: Vec<Cell> = known.into_values().collect();
-        cells.sort_unstable_by_key(|cell| cell.place);
+        cells.shrink_to_fit();
         Self { cells, valid }
     }
 
-    /// The cells of a range of keys, in their order.
-    pub(crate) fn between(&self, keys: Range<u64>) -> &[Cell] {
-        let from = self
-            .cells
-            .partition_point(|cell| cell.key(CELL_ZOOM) < keys.start);
-        let len = self.cells[from..].partition_point(|cell| cell.key(CELL_ZOOM) < keys.end);
+    /// The cells of whole tiles from one place in Z-order to another one, in their order.
+    pub(crate) fn between(&self, places: RangeInclusive<u64>) -> &[Cell] {
+        let from = self.cells.partition_point(|cell| cell.place < *places.start());
+        let len = self.cells[from..].partition_point(|cell| cell.place <= *places.end());
         &self.cells[from..from + len]
     }
 

@@ -7,29 +7,28 @@
 //! division is asked for. At zoom 13 they are a pixel, after that a unit; a tile that would grow over its limit takes
 //! larger ones.
 
+use std::ops::RangeInclusive;
+
 use foldhash::HashMap;
 use onemap_model::Stratum;
 
 use crate::city_view::CityView;
-use crate::clip::{TilePoint, clip_line, clip_ring};
-use crate::clusters::{CELL_ZOOM, CLUSTER_BITS, CLUSTER_ZOOM, Cell};
-use crate::coordinates::Vertex;
-use crate::geometry::Shape;
-use crate::ground::zorder;
-use crate::labels::Label;
+use crate::clip::{TilePoint, clip_line, clip_ring, cut_valid_ring};
+use crate::clusters::{self, CELL_ZOOM, CLUSTER_BITS, CLUSTER_ZOOM, Cell};
+use crate::index::Sheet;
+use crate::labels::{Label, PackedLabel, Sort};
 use crate::layer::Layer;
-use crate::mercator::{Mercator, MercatorBox};
-use crate::mvt::{Drawing, EXTENT, LayerWriter, Tag, Value};
+use crate::mercator::Mercator;
+use crate::mvt::{Drawing, EXTENT, Key, LayerWriter, N_MOST_TAGS, Tag, Value};
+use crate::outlines::{Traced, Traces};
+use crate::pins::Pin;
 use crate::repair::{is_valid, repair};
 use crate::terms::NO_TERM;
-use crate::thing::{DivisionPrefix, Footprint, Number, Thing, ThingKind};
+use crate::thing::{DivisionPrefix, Footprint, Number, Thing};
 use crate::tile::{LiveState, Look, MARGIN, N_FRAME_BYTES, N_MOST_BYTES, Tile, TileAddress, upright};
-use crate::tile_points::TilePoints;
 
 /// Bits of a pixel on a screen of 512 pixels for a tile: 8 units.
 const PIXEL_BITS: u32 = 3;
-/// From this zoom on names are drawn.
-const NAME_ZOOM: u8 = 15;
 /// Bytes that a point takes beside its code, at least.
 const N_LEAST_BYTES: usize = 17;
 
@@ -49,19 +48,27 @@ impl Drawn<'_> {
     }
 }
 
+/// A point of a tile.
+struct Placed<'a> {
+    /// Where in Z-order.
+    place: u64,
+    number: Number,
+    drawn: Drawn<'a>,
+}
+
 /// Points of one cell.
 struct Gathered<'a> {
-    /// The one that is shown for all: of the worst state, then the first in the order of its cell.
+    /// The one that is shown for all: of the worst state, then the first in Z-order, then by number.
     drawn: Drawn<'a>,
     unit: TilePoint,
     state: LiveState,
     stale: bool,
     /// How many are abnormal, unknown, normal.
-    n: [u64; 3],
+    n: [u32; 3],
 }
 
 impl Gathered<'_> {
-    fn n_all(&self) -> u64 {
+    fn n_all(&self) -> u32 {
         self.n.iter().sum()
     }
 }
@@ -96,16 +103,16 @@ pub(crate) fn draw(layer: Layer, view: &CityView, at: TileAddress, look: &Look<'
             .iter()
             .filter(|cluster| !pen.write_point(cluster))
             .count();
-        clusters.iter().map(|cluster| cluster.n_all() - 1).sum::<u64>()
+        clusters.iter().map(|cluster| cluster.n_all() - 1).sum::<u32>()
     } else {
-        let mut points = scene.points();
+        let points = scene.points();
         let mut bits = match at.zoom {
             ..=CLUSTER_ZOOM => CLUSTER_BITS,
             13 => PIXEL_BITS,
             _ => 0,
         };
         loop {
-            let gathered = scene.gather(&mut points, bits);
+            let gathered = scene.gather(&points, bits);
             let may_grow = bits < CLUSTER_BITS;
             let least: usize = gathered
                 .iter()
@@ -122,21 +129,34 @@ pub(crate) fn draw(layer: Layer, view: &CityView, at: TileAddress, look: &Look<'
             bits = (bits + 1).max(PIXEL_BITS);
         }
     };
-    for (thing, drawn) in scene.shapes() {
-        n_dropped += usize::from(!pen.write_shape(&thing.footprint, drawn));
-    }
+    n_dropped += scene.write_shapes(&mut pen);
     let mut bytes = Vec::new();
     pen.writer.finish(&mut bytes);
     Tile::of(bytes, n_dropped, n_hidden as usize)
 }
 
 impl<'a> Scene<'a> {
-    /// Things of the layer's kind that the index does not know as they are.
+    /// What the index has of the layer's kind.
+    fn sheet(&self) -> Option<&'a Sheet> {
+        let index = self.view.indexed().index.kind(self.layer.kind().index());
+        index?.sheet.as_ref()
+    }
+
+    /// Things of the layer's kind that the index does not know as they are, as far as they are shown.
     fn changed(&self) -> impl Iterator<Item = (Number, &'a Thing)> {
         let (view, kind) = (self.view, self.layer.kind());
         let changed = view.indexed().changed.iter();
         let changed = changed.filter_map(move |number| Some((*number, view.stock.get(*number)?)));
-        changed.filter(move |(_, thing)| thing.kind == kind)
+        changed.filter(move |(_, thing)| thing.kind == kind && self.shows(thing))
+    }
+
+    /// The points in a range of places of what changed.
+    fn changed_points(&self, places: RangeInclusive<u64>) -> impl Iterator<Item = (u64, Number, &'a Thing)> {
+        let points = self.changed().flat_map(|(number, thing)| {
+            let points = thing.footprint.points().iter();
+            points.map(move |v| (Mercator::of(*v).key(), number, thing))
+        });
+        points.filter(move |(place, ..)| places.contains(place))
     }
 
     fn shows(&self, thing: &Thing) -> bool {
@@ -153,164 +173,177 @@ impl<'a> Scene<'a> {
         (self.view.indexed().knows(number) && self.shows(thing)).then_some(thing)
     }
 
-    /// All points of the tile that are shown.
-    fn points(&self) -> TilePoints<'a> {
-        let mut points = TilePoints::default();
-        let indexed = self.view.indexed();
-        if let Some(index) = indexed.index.kind(self.layer.kind().index()) {
-            let degrees = self.at.degrees(0);
-            let mut placed: Vec<(TilePoint, Number)> = Vec::with_capacity(index.points.at_most(degrees));
-            index.points.bbox(degrees, |point| {
-                let unit = self.at.unit_of(Mercator::of(point.at));
-                placed.extend(unit.map(|unit| (unit, point.item)));
-            });
-            placed.retain(|(_, number)| indexed.knows(*number));
-            points.reserve(placed.len());
-            if self.may_label() {
-                placed.retain(|(unit, number)| {
-                    let label = indexed.index.labels.get(*number);
-                    label
-                        .iter()
-                        .for_each(|label| points.push(*unit, *number, Drawn::Label(*label)));
-                    label.is_none()
-                });
-            }
-            // All of them are in the stock, as what the index knows is there.
-            let numbers = placed.iter().map(|(_, number)| *number);
-            let things = self.view.stock.fetch(numbers, Thing::look_at_code);
-            for ((unit, _), (number, thing)) in placed.into_iter().zip(things) {
-                if self.shows(thing) {
-                    points.push(unit, number, Drawn::Thing(thing));
-                }
-            }
-        }
-        for (number, thing) in self.changed().filter(|(_, thing)| self.shows(thing)) {
-            for v in thing.footprint.points() {
-                if let Some(unit) = self.at.unit_of(Mercator::of(*v)) {
-                    points.push(unit, number, Drawn::Thing(thing));
-                }
-            }
-        }
-        points
+    /// What a label says of a thing that the index knows, where that is all that is drawn.
+    #[inline]
+    fn label(&self, label: PackedLabel) -> Option<Drawn<'a>> {
+        let labels = &self.view.indexed().index.labels;
+        self.may_label()
+            .then(|| labels.read(label).map(Drawn::Label))
+            .flatten()
     }
 
     /// Whether labels say all that is drawn: no state, no division and no name is asked for.
     fn may_label(&self) -> bool {
-        self.layer != Layer::Live && self.division.is_none() && self.at.zoom < NAME_ZOOM
+        self.layer != Layer::Live && self.division.is_none() && !self.has_names()
     }
 
-    /// Lines and polygons that reach into the tile or its margin, by number.
-    fn shapes(&self) -> Vec<(&'a Thing, Drawn<'a>)> {
+    fn has_names(&self) -> bool {
+        self.look.name.is_some() && self.at.zoom >= self.layer.name_zoom()
+    }
+
+    /// All points of the tile that are shown, in Z-order, then by number.
+    fn points(&self) -> Vec<Placed<'a>> {
+        let indexed = self.view.indexed();
+        let mut points: Vec<Placed<'a>> = Vec::new();
+        let mut others: Vec<(u64, Number)> = Vec::new();
+        for (place, Pin { number, label }) in self
+            .sheet()
+            .into_iter()
+            .flat_map(|sheet| sheet.pins.between(self.at.places()))
+        {
+            if !indexed.knows(number) {
+                continue;
+            }
+            match self.label(label) {
+                Some(drawn) => points.push(Placed { place, number, drawn }),
+                None => others.push((place, number)),
+            }
+        }
+        let mut is_sorted = points.is_empty() || others.is_empty();
+        // All of them are in the stock, as what the index knows is there.
+        let numbers = others.iter().map(|(_, number)| *number);
+        let things = self.view.stock.fetch(numbers, |thing| match self.has_names() {
+            true => thing.look_at_card(),
+            false => thing.look_at_code(),
+        });
+        let things = others
+            .iter()
+            .zip(things)
+            .filter(|(_, (_, thing))| self.shows(thing));
+        points.extend(things.map(|((place, number), (_, thing))| Placed {
+            place: *place,
+            number: *number,
+            drawn: Drawn::Thing(thing),
+        }));
+        let n = points.len();
+        points.extend(
+            self.changed_points(self.at.places())
+                .map(|(place, number, thing)| Placed {
+                    place,
+                    number,
+                    drawn: Drawn::Thing(thing),
+                }),
+        );
+        is_sorted &= n == points.len();
+        if !is_sorted {
+            points.sort_unstable_by_key(|point| (point.place, point.number));
+        }
+        points
+    }
+
+    /// Writes lines and polygons that reach into the tile or its margin; how many found no room.
+    fn write_shapes(&self, pen: &mut Pen<'_, 'a>) -> usize {
         let indexed = self.view.indexed();
         let wide = self.at.degrees(MARGIN as u32);
-        let mut numbers: Vec<Number> = Vec::new();
-        if let Some(index) = indexed.index.kind(self.layer.kind().index()) {
-            index.shapes.bbox(wide, |number| numbers.push(number));
+        let mut n_dropped = 0;
+        if let Some(sheet) = self.sheet() {
+            let outlines = &sheet.outlines;
+            let near = outlines.near(wide);
+            if !self.may_label() {
+                let numbers = near.iter().map(|slot| outlines.get(*slot).0.number);
+                self.view.stock.fetch(numbers, Thing::look_at_card);
+            }
+            for (outline, traced) in near.into_iter().map(|slot| outlines.get(slot)) {
+                if !indexed.knows(outline.number) {
+                    continue;
+                }
+                let thing = || {
+                    self.view
+                        .stock
+                        .get(outline.number)
+                        .filter(|thing| self.shows(thing))
+                };
+                let drawn = self.label(outline.label).or_else(|| thing().map(Drawn::Thing));
+                if let Some(drawn) = drawn {
+                    n_dropped += usize::from(!pen.write_shape(traced, drawn));
+                }
+            }
         }
-        numbers.retain(|number| indexed.knows(*number));
-        numbers.sort_unstable();
-        let may_label = self.may_label();
-        let label = |number: Number| may_label.then(|| indexed.index.labels.get(number)).flatten();
-        let fetched = self.view.stock.fetch(numbers.into_iter(), Thing::look_at_shape);
-        let known = fetched
-            .into_iter()
-            .filter_map(|(number, thing)| match label(number) {
-                Some(label) => Some((thing, Drawn::Label(label))),
-                None => self.shows(thing).then_some((thing, Drawn::Thing(thing))),
-            });
-        let mut shapes: Vec<_> = known.collect();
-        let reaches = |thing: &Thing| thing.footprint.extent().is_some_and(|own| own.meets(&wide));
-        let changed = self.changed().map(|(_, thing)| thing);
-        let changed = changed.filter(|thing| self.shows(thing) && reaches(thing));
-        shapes.extend(changed.map(|thing| (thing, Drawn::Thing(thing))));
-        shapes
+        let mut traces = Traces::default();
+        for (_, thing) in self.changed() {
+            if let Footprint::Shape(shape) = &thing.footprint
+                && shape.extent().is_some_and(|own| own.meets(&wide))
+            {
+                n_dropped += usize::from(!pen.write_shape(traces.of(shape), Drawn::Thing(thing)));
+            }
+        }
+        n_dropped
     }
 
     /// Clusters from cells that were counted; only what changed since is counted again.
     fn clusters(&self) -> Vec<Gathered<'a>> {
         let indexed = self.view.indexed();
         let kind = self.layer.kind().index();
-        let below = 2 * (CELL_ZOOM - u32::from(self.at.zoom));
+        let places = self.at.places();
         let mut all: Vec<Cell> = Vec::new();
         let mut is_sorted = true;
-        let index = indexed.index.kind(kind);
-        if let Some((index, clusters)) = index.and_then(|index| Some((index, index.clusters.as_ref()?))) {
-            for cell in clusters.between(self.at.key() << below..(self.at.key() + 1) << below) {
+        let sheet = self.sheet();
+        if let Some((sheet, clusters)) = sheet.and_then(|sheet| Some((sheet, sheet.clusters.as_ref()?))) {
+            for cell in clusters.between(places.clone()) {
                 let key = cell.key(CELL_ZOOM);
                 let valid = self.look.at.is_none_or(|at| clusters.is_valid(key, at.ms()));
                 if valid && indexed.knows_cell(kind, key) {
                     all.push(*cell);
                     continue;
                 }
-                is_sorted = false;
-                let place = [zorder::column(key), zorder::column(key >> 1)];
-                let square = MercatorBox::cell(CELL_ZOOM, place);
-                index.points.bbox(square.degrees(), |point| {
-                    if square.holds(Mercator::of(point.at)) && self.known(point.item).is_some() {
-                        all.push(Cell::around(point.item, point.at));
-                    }
-                });
+                let pins = sheet.pins.between(clusters::places_of(key));
+                let shown = pins.filter(|(_, pin)| self.known(pin.number).is_some());
+                all.extend(shown.map(|(place, pin)| Cell::around(place, pin)));
             }
         }
-        for (number, thing) in self.changed().filter(|(_, thing)| self.shows(thing)) {
-            let inside = |v: &&Vertex| self.at.unit_of(Mercator::of(**v)).is_some();
-            let before = all.len();
-            all.extend(
-                thing
-                    .footprint
-                    .points()
-                    .iter()
-                    .filter(inside)
-                    .map(|v| Cell::around(number, *v)),
-            );
-            is_sorted &= all.len() == before;
+        for (place, number, _) in self.changed_points(places) {
+            let label = PackedLabel::NONE;
+            all.push(Cell::around(place, Pin { number, label }));
+            is_sorted = false;
         }
         let zoom = u32::from(self.at.zoom) + EXTENT.ilog2() - CLUSTER_BITS;
         if !is_sorted {
-            all.sort_unstable_by_key(|cell| (cell.key(zoom), cell.number));
+            all.sort_unstable_by_key(|cell| (cell.place, cell.number));
         }
         let clusters = all.chunk_by(|a, b| a.key(zoom) == b.key(zoom));
         let gathered = clusters.filter_map(|cells| {
             let mut cluster = cells[0];
             cells[1..].iter().for_each(|cell| cluster.join(cell));
+            // A label is that of a thing as the index knows it, and so is a cell that has one.
+            let thing = || self.view.stock.get(cluster.number).map(Drawn::Thing);
             Some(Gathered {
-                drawn: self.drawn(cluster.number)?,
-                unit: self.at.unit_of(Mercator::of(cluster.at))?,
+                drawn: self.label(cluster.label).or_else(thing)?,
+                unit: self.at.unit_at(cluster.place),
                 state: LiveState::Normal,
                 stale: false,
-                n: [0, 0, u64::from(cluster.n)],
+                n: [0, 0, cluster.n],
             })
         });
         gathered.collect()
     }
 
-    /// A thing that is in the stock.
-    fn drawn(&self, number: Number) -> Option<Drawn<'a>> {
-        let indexed = self.view.indexed();
-        let label = match self.may_label() && indexed.knows(number) {
-            true => indexed.index.labels.get(number).map(Drawn::Label),
-            false => None,
-        };
-        label.or_else(|| self.view.stock.get(number).map(Drawn::Thing))
-    }
-
     /// Points of each cell of `2^bits` units.
-    fn gather(&self, points: &mut TilePoints<'a>, bits: u32) -> Vec<Gathered<'a>> {
+    fn gather(&self, points: &[Placed<'a>], bits: u32) -> Vec<Gathered<'a>> {
         let is_live = self.layer == Layer::Live;
+        let below = self.at.bits_below_a_unit() + 2 * bits;
         let mut all: Vec<Gathered<'a>> = Vec::with_capacity(points.len());
         let mut last = None;
-        points.sort_into_cells(bits);
-        for point in points.iter() {
+        for point in points {
             let (state, stale) = match point.drawn {
                 Drawn::Thing(thing) if is_live => (self.look.state)(&thing.code),
                 _ => (LiveState::Normal, false),
             };
-            let cell = point.key >> (2 * bits);
+            let cell = point.place >> below;
             if last != Some(cell) {
                 last = Some(cell);
                 all.push(Gathered {
                     drawn: point.drawn,
-                    unit: point.unit(),
+                    unit: self.at.unit_at(point.place),
                     state,
                     stale,
                     n: [0; 3],
@@ -319,7 +352,7 @@ impl<'a> Scene<'a> {
             let Some(gathered) = all.last_mut() else { continue };
             gathered.n[state as usize] += 1;
             if state < gathered.state {
-                (gathered.drawn, gathered.unit) = (point.drawn, point.unit());
+                (gathered.drawn, gathered.unit) = (point.drawn, self.at.unit_at(point.place));
                 (gathered.state, gathered.stale) = (state, stale);
             }
         }
@@ -336,31 +369,57 @@ struct Pen<'s, 'a> {
     scene: &'s Scene<'a>,
     writer: LayerWriter,
     room: usize,
+    /// Of the code (of devices: id) and of the name.
+    keys: [Key; 2],
     /// Properties of classes, by their terms.
     classes: HashMap<u32, Option<Tag>>,
     strata: [Option<Tag>; 2],
+    /// The sort of the label that was written last, and what is said of it.
+    sort: Option<(&'a Sort, Tags)>,
+    /// The code of that label.
+    code: Vec<u8>,
     path: Vec<TilePoint>,
-    code: String,
+    rings: Vec<Vec<TilePoint>>,
 }
 
 impl<'s, 'a> Pen<'s, 'a> {
     fn new(scene: &'s Scene<'a>) -> Self {
+        let mut writer = LayerWriter::new(scene.layer.name());
+        let code = match scene.layer {
+            Layer::Live => "id",
+            _ => "code",
+        };
+        let code = writer.key(code);
         Self {
             scene,
-            writer: LayerWriter::new(scene.layer.name()),
+            keys: [
+                code,
+                if scene.has_names() {
+                    writer.key("name")
+                } else {
+                    code
+                },
+            ],
+            writer,
             room: N_MOST_BYTES - N_FRAME_BYTES,
             classes: HashMap::default(),
             strata: [None; 2],
+            sort: None,
+            code: Vec::new(),
             path: Vec::new(),
-            code: String::new(),
+            rings: Vec::new(),
         }
     }
 
-    fn write_point(&mut self, gathered: &Gathered<'_>) -> bool {
-        let mut tags = Tags::default();
+    fn write_point(&mut self, gathered: &Gathered<'a>) -> bool {
         let count = gathered.n_all();
+        let drawing = Drawing::Point(gathered.unit);
+        if count == 1 && self.scene.layer != Layer::Live {
+            return self.write(drawing, gathered.drawn, &Tags::default());
+        }
+        let mut tags = Tags::default();
         if count > 1 {
-            tags.push(self.writer.tag("count", &Value::Number(count)));
+            tags.push(self.writer.tag("count", &Value::Number(count.into())));
         }
         if self.scene.layer == Layer::Live {
             let state = Value::Text(gathered.state.name().to_owned());
@@ -370,85 +429,121 @@ impl<'s, 'a> Pen<'s, 'a> {
             }
             if count > 1 {
                 for (name, n) in ["abnormal", "unknown", "normal"].into_iter().zip(gathered.n) {
-                    tags.push(self.writer.tag(name, &Value::Number(n)));
+                    tags.push(self.writer.tag(name, &Value::Number(n.into())));
                 }
             }
         }
-        self.write(Drawing::Point(gathered.unit), gathered.drawn, tags)
+        self.write(drawing, gathered.drawn, &tags)
     }
 
-    fn write_shape(&mut self, footprint: &Footprint, drawn: Drawn<'_>) -> bool {
-        let Footprint::Shape(shape) = footprint else {
-            return true;
-        };
+    fn write_shape(&mut self, traced: Traced<'_>, drawn: Drawn<'a>) -> bool {
         let (low, high) = (-MARGIN, EXTENT + MARGIN);
+        let (at, none) = (self.scene.at, Tags::default());
         let mut path = std::mem::take(&mut self.path);
-        let at = self.scene.at;
-        let snap = |path: &mut Vec<TilePoint>, vertices: &[Vertex]| {
-            path.clear();
-            path.extend(vertices.iter().map(|v| at.nearest(Mercator::of(*v))));
-            path.dedup();
-        };
-        let inside = |path: &[TilePoint]| {
-            path.iter()
-                .all(|[x, y]| (low..=high).contains(x) && (low..=high).contains(y))
-        };
-        let written = match &**shape {
-            Shape::Points(_) => true,
-            Shape::Lines(lines) => {
+        let mut rings = std::mem::take(&mut self.rings);
+        let written = match (traced.single(), traced.is_area) {
+            (Some(line), false) => {
+                at.snap(line, &mut path);
+                match lies(&path, low, high) {
+                    Lies::Inside => self.write(Drawing::Line(&path), drawn, &none),
+                    Lies::Outside => true,
+                    Lies::Across => {
+                        let parts = clip_line(path.clone(), low, high);
+                        self.write(Drawing::Lines(&parts), drawn, &none)
+                    }
+                }
+            }
+            (None, false) => {
                 let mut parts: Vec<Vec<TilePoint>> = Vec::new();
-                for line in lines {
-                    snap(&mut path, line);
-                    if lines.len() > 1 || !inside(&path) {
-                        parts.extend(clip_line(path.clone(), low, high));
-                    }
+                for line in traced.paths() {
+                    at.snap(line, &mut path);
+                    parts.extend(clip_line(path.clone(), low, high));
                 }
-                match lines.len() == 1 && inside(&path) {
-                    true => self.write(Drawing::Line(&path), drawn, Tags::default()),
-                    false => self.write(Drawing::Lines(&parts), drawn, Tags::default()),
+                self.write(Drawing::Lines(&parts), drawn, &none)
+            }
+            (Some(ring), true) => {
+                at.snap_ring(ring, &mut path);
+                let is_sound = |ring: &[TilePoint]| traced.is_valid_at(at.zoom) || is_valid(ring);
+                match lies(&path, low, high) {
+                    _ if path.len() < 3 => true,
+                    Lies::Outside => true,
+                    Lies::Inside if is_sound(&path) => self.write(Drawing::Ring(&path), drawn, &none),
+                    Lies::Across if is_sound(&path) && cut_valid_ring(&path, low, high, &mut rings) => {
+                        self.write(Drawing::Rings(&rings), drawn, &none)
+                    }
+                    _ => {
+                        let polygons = repair(&[clip_ring(path.clone(), low, high)]);
+                        self.write(Drawing::Polygons(&polygons), drawn, &none)
+                    }
                 }
             }
-            Shape::Polygons(polygons) => {
-                let is_plain = match polygons.as_slice() {
-                    [polygon] if polygon.rings.len() == 1 => {
-                        snap(&mut path, &polygon.rings[0]);
-                        while path.len() > 1 && path.first() == path.last() {
-                            path.pop();
-                        }
-                        path.reverse();
-                        path.len() < 3 || (inside(&path) && is_valid(&path))
-                    }
-                    _ => false,
+            (None, true) => {
+                let snapped = |ring| {
+                    at.snap(ring, &mut path);
+                    clip_ring(upright(path.clone()), low, high)
                 };
-                if is_plain {
-                    self.write(Drawing::Ring(&path), drawn, Tags::default())
-                } else {
-                    let rings = polygons.iter().flat_map(|polygon| &polygon.rings);
-                    let rings: Vec<_> = rings
-                        .map(|ring| {
-                            snap(&mut path, ring);
-                            clip_ring(upright(path.clone()), low, high)
-                        })
-                        .collect();
-                    self.write(Drawing::Polygons(&repair(&rings)), drawn, Tags::default())
-                }
+                let all: Vec<_> = traced.paths().map(snapped).collect();
+                self.write(Drawing::Polygons(&repair(&all)), drawn, &none)
             }
         };
-        self.path = path;
+        (self.path, self.rings) = (path, rings);
         written
     }
 
-    fn write(&mut self, drawing: Drawing<'_>, drawn: Drawn<'_>, mut tags: Tags) -> bool {
-        let is_device = self.scene.layer == Layer::Live;
+    #[inline]
+    fn write(&mut self, drawing: Drawing<'_>, drawn: Drawn<'a>, own: &Tags) -> bool {
+        match drawn {
+            Drawn::Label(label) => self.write_label(drawing, label, own),
+            Drawn::Thing(thing) => {
+                let mut tags = *own;
+                self.describe(thing.class, thing.stratum, &mut tags);
+                let [code, name] = self.keys;
+                let code = (code, thing.code.as_bytes());
+                let card = thing.card.as_ref().filter(|_| self.scene.has_names());
+                let text = card.and_then(|card| self.scene.look.name.map(|name_of| name_of(card)));
+                match text.filter(|text| !text.is_empty()) {
+                    Some(text) => {
+                        let texts = [code, (name, text.as_bytes())];
+                        self.writer.add_tagged(drawing, &texts, tags.all(), self.room)
+                    }
+                    None => self.writer.add_tagged(drawing, &[code], tags.all(), self.room),
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn write_label(&mut self, drawing: Drawing<'_>, label: Label<'a>, own: &Tags) -> bool {
+        match &self.sort {
+            Some((sort, _)) if std::ptr::eq(*sort, label.sort) => label.write_digits(&mut self.code),
+            _ => {
+                label.write(&mut self.code);
+                let mut tags = Tags::default();
+                self.describe(label.sort.class, label.sort.stratum, &mut tags);
+                self.sort = Some((label.sort, tags));
+            }
+        }
+        let tags = self.sort.as_ref().map_or(own, |(_, tags)| tags);
+        let code = [(self.keys[0], &self.code[..])];
+        if own.n == 0 {
+            return self.writer.add_tagged(drawing, &code, tags.all(), self.room);
+        }
+        let mut both = *own;
+        tags.all().iter().for_each(|tag| both.push(*tag));
+        self.writer.add_tagged(drawing, &code, both.all(), self.room)
+    }
+
+    /// Says class and stratum.
+    fn describe(&mut self, class: u32, stratum: Stratum, tags: &mut Tags) {
         let (scene, writer) = (self.scene, &mut self.writer);
-        let (class, stratum) = match drawn {
-            Drawn::Thing(thing) => (thing.class, thing.stratum),
-            Drawn::Label(label) => (label.sort.class, label.sort.stratum),
-        };
         if class != NO_TERM {
             let tag = self.classes.entry(class).or_insert_with(|| {
                 let text = scene.view.terms.text(class)?;
-                let key = if is_device { "kind" } else { "class" };
+                let key = if scene.layer == Layer::Live {
+                    "kind"
+                } else {
+                    "class"
+                };
                 Some(writer.tag(key, &Value::Text(text.to_string())))
             });
             tag.iter().for_each(|tag| tags.push(*tag));
@@ -462,35 +557,45 @@ impl<'s, 'a> Pen<'s, 'a> {
             let known = &mut self.strata[place];
             tags.push(*known.get_or_insert_with(|| writer.tag("stratum", &Value::Text(name.to_owned()))));
         }
-        let key = if is_device { "id" } else { "code" };
-        let thing = match drawn {
-            Drawn::Thing(thing) => thing,
-            Drawn::Label(label) => {
-                let code = label.code(&mut self.code);
-                return writer.add_tagged(drawing, &[(key, code)], tags.all(), self.room);
-            }
-        };
-        let name = match &thing.kind {
-            ThingKind::Entity(kind) if scene.at.zoom >= NAME_ZOOM => (scene.look.name)(kind, &thing.code),
-            _ => None,
-        };
-        let code = (key, &*thing.code);
-        match name.as_deref().filter(|name| !name.is_empty()) {
-            Some(name) => writer.add_tagged(drawing, &[code, ("name", name)], tags.all(), self.room),
-            None => writer.add_tagged(drawing, &[code], tags.all(), self.room),
+    }
+}
+
+/// How a path lies to a square.
+enum Lies {
+    Inside,
+    Across,
+    /// Wholly beyond one of its sides.
+    Outside,
+}
+
+#[inline]
+fn lies(path: &[TilePoint], low: i32, high: i32) -> Lies {
+    let (mut least, mut most) = ([i32::MAX; 2], [i32::MIN; 2]);
+    for point in path {
+        for axis in 0..2 {
+            least[axis] = least[axis].min(point[axis]);
+            most[axis] = most[axis].max(point[axis]);
         }
+    }
+    match () {
+        () if least.iter().any(|v| *v > high) || most.iter().any(|v| *v < low) => Lies::Outside,
+        () if least.iter().all(|v| *v >= low) && most.iter().all(|v| *v <= high) => Lies::Inside,
+        () => Lies::Across,
     }
 }
 
 /// The few properties of one feature that others have, too.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Tags {
-    tags: [Tag; 8],
+    tags: [Tag; N_TAGS],
     n: usize,
 }
 
+/// Seven at most.
+const N_TAGS: usize = 8;
+const _: () = assert!(N_TAGS + 2 <= N_MOST_TAGS);
+
 impl Tags {
-    /// A feature has at most seven.
     fn push(&mut self, tag: Tag) {
         self.tags[self.n] = tag;
         self.n += 1;

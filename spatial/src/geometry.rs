@@ -136,16 +136,6 @@ impl Shape {
         }
     }
 
-    /// The first of its vertices.
-    pub(crate) fn first(&self) -> Option<Vertex> {
-        match self {
-            Shape::Points(points) => points.first(),
-            Shape::Lines(lines) => lines.first()?.first(),
-            Shape::Polygons(polygons) => polygons.first()?.rings.first()?.first(),
-        }
-        .copied()
-    }
-
     /// The GeoJSON type of its family, for errors.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {

@@ -7,6 +7,9 @@ use crate::clusters::Clusters;
 use crate::geometry::Shape;
 use crate::ground::{Boxes, Point, Points};
 use crate::labels::Labels;
+use crate::layer::Layer;
+use crate::outlines::Outlines;
+use crate::pins::Pins;
 use crate::stock::Stock;
 use crate::thing::{Footprint, N_KINDS, Number, ThingKind};
 
@@ -22,8 +25,17 @@ pub(crate) struct KindIndex {
     pub(crate) points: Points,
     /// Boxes of lines and polygons, one for each thing.
     pub(crate) shapes: Boxes,
-    /// The points gathered for small scales, where tiles show the kind so.
+    /// The same as tiles draw it, where they draw the kind straight from the index.
+    pub(crate) sheet: Option<Sheet>,
+}
+
+/// What tiles draw of one kind.
+#[derive(Debug, Default)]
+pub(crate) struct Sheet {
+    pub(crate) pins: Pins,
+    /// The points gathered for small scales, but for devices: their clusters know states.
     pub(crate) clusters: Option<Clusters>,
+    pub(crate) outlines: Outlines,
 }
 
 /// The index of all kinds.
@@ -36,8 +48,8 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Of all things of the stock. Kinds that `clustered` names get clusters.
-    pub(crate) fn new(version: u64, stock: &Stock, clustered: impl Fn(usize) -> bool) -> Self {
+    /// Of all things of the stock.
+    pub(crate) fn new(version: u64, stock: &Stock) -> Self {
         // Counted first: lists that grow would leave twice their memory behind.
         let mut n_points = [0; N_KINDS];
         for (_, thing) in stock.iter() {
@@ -64,16 +76,27 @@ impl Index {
                 },
             }
         }
+        let (labels, by_number) = Labels::of(stock);
         let kinds = points.into_iter().zip(boxes).enumerate();
-        let kinds = kinds.map(|(kind, (points, boxes))| KindIndex {
-            clusters: clustered(kind).then(|| Clusters::of(&points, stock)),
-            points: Points::of(points),
-            shapes: Boxes::of(boxes),
+        let kinds = kinds.map(|(kind, (points, boxes))| {
+            let sheet = Layer::draws_straight(kind).then(|| {
+                let pins = Pins::of(&points, &by_number);
+                Sheet {
+                    clusters: Layer::clusters(kind).then(|| Clusters::of(&pins, stock)),
+                    outlines: Outlines::of(&boxes, &by_number, stock),
+                    pins,
+                }
+            });
+            KindIndex {
+                sheet,
+                points: Points::of(points),
+                shapes: Boxes::of(boxes),
+            }
         });
         Self {
             version,
             kinds: kinds.collect(),
-            labels: Labels::of(stock),
+            labels,
         }
     }
 

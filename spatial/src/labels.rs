@@ -10,7 +10,7 @@ use foldhash::HashMap;
 use onemap_model::Stratum;
 
 use crate::stock::Stock;
-use crate::thing::{Number, Thing};
+use crate::thing::Thing;
 
 /// Digits of a code that a label holds: 24 bits.
 const N_MOST_DIGITS: usize = 7;
@@ -36,17 +36,25 @@ pub(crate) struct Label<'a> {
     digits: u32,
 }
 
-/// Labels of things that are in use and always valid, by number.
+/// A label in five bytes, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PackedLabel([u8; 5]);
+
+impl PackedLabel {
+    /// Of a thing that must be looked at itself.
+    pub(crate) const NONE: Self = Self([u8::MAX; 5]);
+}
+
+/// What labels of things say that are in use and always valid.
 #[derive(Debug, Default)]
 pub(crate) struct Labels {
     sorts: Vec<Sort>,
-    labels: Vec<[u8; 5]>,
 }
 
 impl Labels {
-    /// Of all things of the stock.
-    pub(crate) fn of(stock: &Stock) -> Self {
-        let mut labels = vec![[u8::MAX; 5]; stock.n_numbers() as usize];
+    /// Of all things of the stock; beside it their labels by number.
+    pub(crate) fn of(stock: &Stock) -> (Self, Vec<PackedLabel>) {
+        let mut labels = vec![PackedLabel::NONE; stock.n_numbers() as usize];
         let mut sorts: Vec<Sort> = Vec::new();
         let mut known: HashMap<u64, u16> = HashMap::default();
         let hasher = foldhash::fast::FixedState::with_seed(1);
@@ -75,15 +83,14 @@ impl Labels {
                 .bytes()
                 .fold(0, |n, digit| n * 10 + u32::from(digit - b'0'));
             let ([a, b], [c, d, e, _]) = (sort.to_le_bytes(), digits.to_le_bytes());
-            labels[number as usize] = [a, b, c, d, e];
+            labels[number as usize] = PackedLabel([a, b, c, d, e]);
         }
-        Self { sorts, labels }
+        (Self { sorts }, labels)
     }
 
-    /// The label of a thing; none of one that must be looked at itself.
+    /// What a label says.
     #[inline]
-    pub(crate) fn get(&self, number: Number) -> Option<Label<'_>> {
-        let [a, b, c, d, e] = *self.labels.get(number as usize)?;
+    pub(crate) fn read(&self, PackedLabel([a, b, c, d, e]): PackedLabel) -> Option<Label<'_>> {
         Some(Label {
             sort: self.sorts.get(usize::from(u16::from_le_bytes([a, b])))?,
             digits: u32::from_le_bytes([c, d, e, 0]),
@@ -113,22 +120,42 @@ impl Label<'_> {
         self.sort.stem.len() + usize::from(self.sort.n_digits)
     }
 
-    /// Its code, written into a text that is emptied first.
+    /// Its code, of which `text` has all but the digits when it holds another code of the same sort.
     #[inline]
-    pub(crate) fn code<'t>(&self, text: &'t mut String) -> &'t str {
-        text.clear();
-        text.push_str(&self.sort.stem);
-        let mut digits = [b'0'; N_MOST_DIGITS];
-        let mut rest = self.digits;
-        for digit in digits.iter_mut().rev() {
-            *digit += (rest % 10) as u8;
-            rest /= 10;
+    pub(crate) fn write_digits(&self, text: &mut [u8]) {
+        let mut digits = [b'0'; N_MOST_DIGITS + 1];
+        let (high, low) = (self.digits / 10_000, self.digits % 10_000);
+        for (place, pair) in [high / 100, high % 100, low / 100, low % 100]
+            .into_iter()
+            .enumerate()
+        {
+            digits[2 * place..2 * place + 2].copy_from_slice(&PAIRS[pair as usize]);
         }
-        let from = N_MOST_DIGITS - usize::from(self.sort.n_digits);
-        text.extend(digits[from..].iter().map(|digit| char::from(*digit)));
-        text
+        let n = usize::from(self.sort.n_digits);
+        if let Some(end) = text.len().checked_sub(n) {
+            text[end..].copy_from_slice(&digits[N_MOST_DIGITS + 1 - n..]);
+        }
+    }
+
+    /// Its code, written into a text that is emptied first.
+    pub(crate) fn write(&self, text: &mut Vec<u8>) {
+        text.clear();
+        text.extend_from_slice(self.sort.stem.as_bytes());
+        text.resize(text.len() + usize::from(self.sort.n_digits), b'0');
+        self.write_digits(text);
     }
 }
+
+/// The digits of the numbers below a hundred.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut n = 0;
+    while n < 100 {
+        pairs[n] = [b'0' + n as u8 / 10, b'0' + n as u8 % 10];
+        n += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {
@@ -155,7 +182,9 @@ mod tests {
             };
             let digits = digits.parse().unwrap_or(0);
             let label = Label { sort: &sort, digits };
-            assert_eq!(label.code(&mut String::new()), code);
+            let mut text = b"before".to_vec();
+            label.write(&mut text);
+            assert_eq!(text, code.as_bytes());
             assert_eq!(label.n_bytes(), code.len());
         }
     }

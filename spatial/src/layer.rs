@@ -92,10 +92,26 @@ impl Layer {
         )
     }
 
+    /// Whether a kind, by its index, is shown by a layer that is drawn tile by tile.
+    pub(crate) fn draws_straight(kind: usize) -> bool {
+        let mut layers = Layer::ALL.into_iter();
+        layers.any(|layer| !layer.is_prepared() && layer.kind().index() == kind)
+    }
+
     /// Whether a kind, by its index, is shown by a layer of clusters that know no states.
     pub(crate) fn clusters(kind: usize) -> bool {
-        let mut layers = Layer::ALL.into_iter();
-        layers.any(|layer| !layer.is_prepared() && layer != Layer::Live && layer.kind().index() == kind)
+        Layer::draws_straight(kind) && kind != Layer::Live.kind().index()
+    }
+
+    /// From this zoom on tiles of a layer that is drawn tile by tile carry names. A name takes about half as many bytes
+    /// again as all else that is said of a point, so tiles have them only where there is room to write them: those of
+    /// fences from where the screen does (14.5, which it draws from tiles of zoom 14), all others in the last zoom,
+    /// which screens enlarge.
+    pub(crate) fn name_zoom(self) -> u8 {
+        match self {
+            Layer::Fences => 14,
+            _ => MAX_ZOOM,
+        }
     }
 
     /// Whether things of a kind are shown in the layer.
@@ -180,9 +196,8 @@ impl Layer {
         by_rank[i.min(by_rank.len() - 1)]
     }
 
-    /// A TileJSON 3.0.0 description; tile addresses start with `base` (scheme and host, no slash at
-    /// the end; may be empty).
-    pub(crate) fn tilejson(self, base: &str, bounds: Option<[f64; 4]>, sources: &[&str]) -> Value {
+    /// The layers inside its tiles, as TileJSON describes them.
+    fn vector_layers(self) -> Vec<Value> {
         let text = "String";
         let mut vector_layers = vec![match self {
             Layer::Divisions => {
@@ -212,14 +227,22 @@ impl Layer {
                 "fields": {"code": text, "name": text, "name_en": text, "level": text},
             }));
         }
+        vector_layers
+    }
+
+    /// A TileJSON 3.0.0 description of tiles with these layers; tile addresses start with `base` (scheme and host, no
+    /// slash at the end; may be empty).
+    pub(crate) fn tilejson(layers: &[Self], base: &str, bounds: Option<[f64; 4]>, sources: &[&str]) -> Value {
+        let names: Vec<&str> = layers.iter().map(|layer| layer.name()).collect();
+        let name = names.join(",");
         let mut out = json!({
             "tilejson": "3.0.0",
-            "name": self.name(),
-            "tiles": [format!("{base}/tiles/{self}/{{z}}/{{x}}/{{y}}.mvt")],
+            "name": name,
+            "tiles": [format!("{base}/tiles/{name}/{{z}}/{{x}}/{{y}}.mvt")],
             "scheme": "xyz",
-            "minzoom": self.min_zoom(),
+            "minzoom": layers.iter().map(|layer| layer.min_zoom()).min(),
             "maxzoom": MAX_ZOOM,
-            "vector_layers": vector_layers,
+            "vector_layers": layers.iter().flat_map(|layer| layer.vector_layers()).collect::<Vec<_>>(),
         });
         if let Some([west, south, east, north]) = bounds {
             out["bounds"] = json!([west, south, east, north]);

@@ -20,7 +20,11 @@ pub(crate) type Property = (&'static str, Value);
 
 /// A property of a layer in the making: the numbers of its key and value there.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tag(u64, u64);
+pub(crate) struct Tag(u32, u32);
+
+/// The number of a key in a layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key(u32);
 
 /// Geometry of one feature in tile units.
 #[derive(Clone, Copy)]
@@ -31,6 +35,8 @@ pub(crate) enum Drawing<'a> {
     Lines(&'a [Vec<TilePoint>]),
     /// One valid polygon without holes.
     Ring(&'a [TilePoint]),
+    /// Valid polygons without holes that are apart from one another.
+    Rings(&'a [Vec<TilePoint>]),
     Polygons(&'a [TilePolygon]),
 }
 
@@ -43,9 +49,10 @@ pub(crate) struct LayerWriter {
     values: Vec<u8>,
     n_values: u64,
     numbers: HashMap<Value, u64>,
-    /// Tags and commands of the feature that is written.
-    tags: Vec<u8>,
+    /// Tags and commands of the feature that is written, and what stands before them.
+    tags: Short<N_TAGS_BYTES>,
     commands: Vec<u8>,
+    head: Short<N_HEAD_BYTES>,
 }
 
 impl LayerWriter {
@@ -58,8 +65,9 @@ impl LayerWriter {
             values: Vec::new(),
             n_values: 0,
             numbers: HashMap::default(),
-            tags: Vec::new(),
+            tags: Short::default(),
             commands: Vec::new(),
+            head: Short::default(),
         }
     }
 
@@ -87,22 +95,22 @@ impl LayerWriter {
         if !self.has_room(properties.clone().map(most).sum(), room) {
             return false;
         }
-        self.tags.clear();
+        self.tags.n = 0;
         for (key, value) in properties {
-            let Tag(key, value) = self.tag(key, value);
-            varint(&mut self.tags, key);
-            varint(&mut self.tags, value);
+            let tag = self.tag(key, value);
+            self.push_tag(tag);
         }
         self.write_feature(kind);
         true
     }
 
-    /// As [`LayerWriter::add`] with properties that the layer has; `own` are texts that no other feature has, so
-    /// none looks for them.
+    /// As [`LayerWriter::add`] with at most [`N_MOST_TAGS`] properties that the layer has; `own` are at most two texts
+    /// that no other feature has, so none looks for them.
+    #[inline]
     pub(crate) fn add_tagged(
         &mut self,
         drawing: Drawing<'_>,
-        own: &[(&'static str, &str)],
+        own: &[(Key, &[u8])],
         tags: &[Tag],
         room: usize,
     ) -> bool {
@@ -114,25 +122,26 @@ impl LayerWriter {
         if !self.has_room(texts + N_TAG_BYTES * tags.len(), room) {
             return false;
         }
-        self.tags.clear();
-        for (key, text) in own {
-            let key = self.key(key);
-            varint(&mut self.tags, key);
-            varint(&mut self.tags, self.n_values);
+        self.tags.n = 0;
+        for (Key(key), text) in own {
+            self.push_tag(Tag(*key, self.n_values as u32));
             write_text(&mut self.values, text);
             self.n_values += 1;
         }
-        for Tag(key, value) in tags {
-            varint(&mut self.tags, *key);
-            varint(&mut self.tags, *value);
-        }
+        tags.iter().for_each(|tag| self.push_tag(*tag));
         self.write_feature(kind);
         true
     }
 
+    #[inline]
+    fn push_tag(&mut self, Tag(key, value): Tag) {
+        self.tags.varint(u64::from(key));
+        self.tags.varint(u64::from(value));
+    }
+
     /// The numbers of a property, which the layer has from now on.
     pub(crate) fn tag(&mut self, key: &'static str, value: &Value) -> Tag {
-        let key = self.key(key);
+        let Key(key) = self.key(key);
         let known = self.numbers.get(value).copied();
         let number = known.unwrap_or_else(|| {
             self.numbers.insert(value.clone(), self.n_values);
@@ -140,10 +149,11 @@ impl LayerWriter {
             self.n_values += 1;
             self.n_values - 1
         });
-        Tag(key, number)
+        Tag(key, number as u32)
     }
 
     /// Writes the commands of a geometry and answers its type (specification, 4.3.4).
+    #[inline]
     fn draw(&mut self, drawing: Drawing<'_>) -> u8 {
         self.commands.clear();
         let out = &mut self.commands;
@@ -164,6 +174,10 @@ impl LayerWriter {
                 write_path(out, ring, true, &mut [0, 0]);
                 3
             }
+            Drawing::Rings(rings) => {
+                paths(out, rings.iter(), true);
+                3
+            }
             Drawing::Polygons(polygons) => {
                 paths(out, polygons.iter().flatten(), true);
                 3
@@ -175,25 +189,32 @@ impl LayerWriter {
         self.len() + self.commands.len() + N_FEATURE_BYTES + n_property_bytes <= room
     }
 
+    #[inline]
     fn write_feature(&mut self, kind: u8) {
-        let (tags, commands) = (&self.tags, &self.commands);
+        let (tags, commands) = (self.tags.bytes(), &self.commands);
         let n = 4 + tags.len() + n_varint(tags.len()) + commands.len() + n_varint(commands.len());
-        let out = &mut self.features;
-        out.push(2 << 3 | 2);
-        varint(out, n as u64);
-        field(out, 2, tags);
-        out.extend([0x18, kind]);
-        field(out, 4, commands);
+        let head = &mut self.head;
+        head.n = 0;
+        head.push(2 << 3 | 2);
+        head.varint(n as u64);
+        head.push(2 << 3 | 2);
+        head.varint(tags.len() as u64);
+        head.extend(tags);
+        head.extend(&[0x18, kind, 4 << 3 | 2]);
+        head.varint(commands.len() as u64);
+        self.features.extend_from_slice(head.bytes());
+        self.features.extend_from_slice(commands);
         self.n_features += 1;
     }
 
-    fn key(&mut self, key: &'static str) -> u64 {
+    /// The number of a key, which the layer has from now on.
+    pub(crate) fn key(&mut self, key: &'static str) -> Key {
         let known = self.keys.iter().position(|k| *k == key);
         let number = known.unwrap_or_else(|| {
             self.keys.push(key);
             self.keys.len() - 1
         });
-        number as u64
+        Key(number as u32)
     }
 
     /// Appends the finished layer to a tile; nothing when it has no feature.
@@ -227,6 +248,59 @@ impl LayerWriter {
 const N_TAG_BYTES: usize = 30;
 /// Bytes of a feature beside its properties and commands, at most.
 const N_FEATURE_BYTES: usize = 30;
+/// Properties of a feature, at most: own texts and those that others have.
+pub(crate) const N_MOST_TAGS: usize = 12;
+/// Bytes of the numbers of all properties of a feature: two of at most five bytes each.
+const N_TAGS_BYTES: usize = 10 * N_MOST_TAGS;
+/// Bytes of a feature before its commands.
+const N_HEAD_BYTES: usize = N_TAGS_BYTES + N_FEATURE_BYTES;
+
+/// A few bytes that need no room from anywhere.
+struct Short<const N: usize> {
+    bytes: [u8; N],
+    n: usize,
+}
+
+impl<const N: usize> Default for Short<N> {
+    fn default() -> Self {
+        Self { bytes: [0; N], n: 0 }
+    }
+}
+
+impl<const N: usize> Short<N> {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.n]
+    }
+
+    #[inline]
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.n] = byte;
+        self.n += 1;
+    }
+
+    #[inline]
+    fn varint(&mut self, number: u64) {
+        put_varint(&mut self.bytes, &mut self.n, number);
+    }
+
+    #[inline]
+    fn extend(&mut self, bytes: &[u8]) {
+        self.bytes[self.n..self.n + bytes.len()].copy_from_slice(bytes);
+        self.n += bytes.len();
+    }
+}
+
+/// Writes a number where there is room for it.
+#[inline]
+fn put_varint(out: &mut [u8], n: &mut usize, mut number: u64) {
+    while number >= 0x80 {
+        out[*n] = number as u8 | 0x80;
+        *n += 1;
+        number >>= 7;
+    }
+    out[*n] = number as u8;
+    *n += 1;
+}
 
 #[inline]
 fn varint(out: &mut Vec<u8>, mut n: u64) {
@@ -250,15 +324,23 @@ fn field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn write_text(out: &mut Vec<u8>, text: &str) {
+#[inline]
+fn write_text(out: &mut Vec<u8>, text: &[u8]) {
+    if let Ok(n) = u8::try_from(text.len() + 2)
+        && n < 0x80
+    {
+        out.extend_from_slice(&[4 << 3 | 2, n, 1 << 3 | 2, n - 2]);
+        out.extend_from_slice(text);
+        return;
+    }
     out.push(4 << 3 | 2);
     varint(out, (1 + n_varint(text.len()) + text.len()) as u64);
-    field(out, 1, text.as_bytes());
+    field(out, 1, text);
 }
 
 fn write_value(out: &mut Vec<u8>, value: &Value) {
     match value {
-        Value::Text(text) => write_text(out, text),
+        Value::Text(text) => write_text(out, text.as_bytes()),
         Value::Number(n) => {
             out.push(4 << 3 | 2);
             varint(out, (1 + n_varint(*n as usize)) as u64);
@@ -269,39 +351,50 @@ fn write_value(out: &mut Vec<u8>, value: &Value) {
 }
 
 #[inline]
-fn command(out: &mut Vec<u8>, id: u64, count: usize) {
-    varint(out, id | (count as u64) << 3);
+fn zigzag(delta: i32) -> u64 {
+    u64::from((delta << 1 ^ delta >> 31) as u32)
+}
+
+/// A command and how often it stands there.
+fn command(id: u64, count: usize) -> u64 {
+    id | (count as u64) << 3
 }
 
 #[inline]
-fn zigzag(out: &mut Vec<u8>, delta: i32) {
-    varint(out, u64::from((delta << 1 ^ delta >> 31) as u32));
-}
-
 fn write_point(out: &mut Vec<u8>, point: TilePoint) {
-    command(out, 1, 1);
-    zigzag(out, point[0]);
-    zigzag(out, point[1]);
+    let mut short = Short::<16>::default();
+    short.varint(command(1, 1));
+    short.varint(zigzag(point[0]));
+    short.varint(zigzag(point[1]));
+    out.extend_from_slice(short.bytes());
 }
 
 /// Adds a path from where the last one ended; one that is too short adds nothing.
+#[inline]
 fn write_path(out: &mut Vec<u8>, path: &[TilePoint], closed: bool, at: &mut TilePoint) {
     if path.len() < if closed { 3 } else { 2 } {
         return;
     }
+    // Two numbers of five bytes for each point, and three commands.
+    let begin = out.len();
+    out.resize(begin + 10 * path.len() + 12, 0);
+    let (room, mut n) = (&mut out[begin..], 0);
+    let mut put = |room: &mut [u8], number: u64| put_varint(room, &mut n, number);
+    let [mut x, mut y] = *at;
+    put(room, command(1, 1));
     for (i, point) in path.iter().enumerate() {
-        match i {
-            0 => command(out, 1, 1),
-            1 => command(out, 2, path.len() - 1),
-            _ => {}
+        if i == 1 {
+            put(room, command(2, path.len() - 1));
         }
-        zigzag(out, point[0] - at[0]);
-        zigzag(out, point[1] - at[1]);
-        *at = *point;
+        put(room, zigzag(point[0] - x));
+        put(room, zigzag(point[1] - y));
+        [x, y] = *point;
     }
     if closed {
-        command(out, 7, 1);
+        put(room, command(7, 1));
     }
+    *at = [x, y];
+    out.truncate(begin + n);
 }
 
 fn paths<'a>(out: &mut Vec<u8>, paths: impl Iterator<Item = &'a Vec<TilePoint>>, closed: bool) {

@@ -59,7 +59,7 @@ pub(crate) fn is_valid(ring: &[TilePoint]) -> bool {
         let (a, b, c) = (ring[i], ring[next(i)], ring[next(next(i))]);
         doubled += i64::from(a[0]) * i64::from(b[1]) - i64::from(b[0]) * i64::from(a[1]);
         // Two edges of one line that part from the same vertex.
-        if side(a, b, c) == 0 && (a[0] - b[0]) * (c[0] - b[0]) + (a[1] - b[1]) * (c[1] - b[1]) >= 0 {
+        if side(a, b, c) == 0 && along(b, a, c) >= 0 {
             return false;
         }
     }
@@ -67,25 +67,45 @@ pub(crate) fn is_valid(ring: &[TilePoint]) -> bool {
         return false;
     }
     for i in 0..n - 2 {
-        let (a, b) = (ring[i], ring[i + 1]);
-        let (low, high) = ([a[0].min(b[0]), a[1].min(b[1])], [a[0].max(b[0]), a[1].max(b[1])]);
         let last = if i == 0 { n - 1 } else { n };
         for j in i + 2..last {
-            let (c, d) = (ring[j], ring[next(j)]);
-            let apart = (c[0].max(d[0]) < low[0])
-                | (c[0].min(d[0]) > high[0])
-                | (c[1].max(d[1]) < low[1])
-                | (c[1].min(d[1]) > high[1]);
-            // Boxes that meet, and neither segment wholly on one side of the other.
-            if !apart
-                && side(a, b, c).signum() * side(a, b, d).signum() <= 0
-                && side(c, d, a).signum() * side(c, d, b).signum() <= 0
-            {
+            if do_meet(ring[i], ring[i + 1], ring[j], ring[next(j)]) {
                 return false;
             }
         }
     }
     true
+}
+
+/// Whether no edge of one ring meets an edge of the other.
+pub(crate) fn are_apart(one: &[TilePoint], other: &[TilePoint]) -> bool {
+    closed(one).all(|(a, b)| closed(other).all(|(c, d)| !do_meet(a, b, c, d)))
+}
+
+/// The edges of a ring.
+fn closed(ring: &[TilePoint]) -> impl Iterator<Item = (TilePoint, TilePoint)> {
+    let ends = ring.iter().copied().cycle().skip(1);
+    ring.iter().copied().zip(ends)
+}
+
+/// Whether the segments a-b and c-d have a point in common.
+#[inline]
+fn do_meet(a: TilePoint, b: TilePoint, c: TilePoint, d: TilePoint) -> bool {
+    let apart = (c[0].max(d[0]) < a[0].min(b[0]))
+        | (c[0].min(d[0]) > a[0].max(b[0]))
+        | (c[1].max(d[1]) < a[1].min(b[1]))
+        | (c[1].min(d[1]) > a[1].max(b[1]));
+    // Boxes that meet, and neither segment wholly on one side of the other.
+    !apart
+        && side(a, b, c).signum() * side(a, b, d).signum() <= 0
+        && side(c, d, a).signum() * side(c, d, b).signum() <= 0
+}
+
+/// Of a vertex b on the line of a and c: below zero when it lies between them.
+fn along(b: TilePoint, a: TilePoint, c: TilePoint) -> i64 {
+    let d =
+        |axis: usize| (i64::from(a[axis]) - i64::from(b[axis])) * (i64::from(c[axis]) - i64::from(b[axis]));
+    d(0) + d(1)
 }
 
 /// On which side of a-b the point lies; 0 on its line.

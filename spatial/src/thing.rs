@@ -153,10 +153,14 @@ impl Traits {
     }
 }
 
-/// One thing. 56 bytes, and its code's text, which it shares with the register.
+/// What the register has written of a thing. The map hands it on and does not know what it says.
+pub type Card = Arc<[u8]>;
+
+/// One thing. 72 bytes; its code's text and its card it shares with the register.
 #[derive(Clone, Debug)]
 pub(crate) struct Thing {
     pub(crate) code: EntityCode,
+    pub(crate) card: Option<Card>,
     pub(crate) footprint: Footprint,
     pub(crate) traits: Option<Box<Traits>>,
     /// As stated; found from the standpoint when [`PackedDivision::NONE`].
@@ -186,12 +190,10 @@ impl Thing {
         byte(code.first()) ^ byte(code.last())
     }
 
-    /// Reads its shape.
-    pub(crate) fn look_at_shape(&self) -> u32 {
-        match &self.footprint {
-            Footprint::Shape(shape) => shape.first().map_or(0, |v| v.lon as u32),
-            _ => 0,
-        }
+    /// Reads its code and its card.
+    pub(crate) fn look_at_card(&self) -> u32 {
+        let card = self.card.as_ref().and_then(|card| card.first());
+        self.look_at_code() ^ card.map_or(0, |byte| u32::from(*byte))
     }
 
     /// Whether it has neither beginning nor end.
@@ -241,6 +243,6 @@ mod tests {
 
     #[test]
     fn a_thing_is_small() {
-        assert!(size_of::<Option<Thing>>() <= 64, "{}", size_of::<Option<Thing>>());
+        assert!(size_of::<Option<Thing>>() <= 72, "{}", size_of::<Option<Thing>>());
     }
 }

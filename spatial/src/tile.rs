@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
+use std::ops::RangeInclusive;
 
-use onemap_model::{DivisionCode, EntityCode, EntityKind, Timestamp};
+use onemap_model::{DivisionCode, Timestamp};
 
 use crate::clip::{TilePoint, clip_line, clip_ring};
 use crate::coordinates::Extent;
@@ -66,8 +67,8 @@ pub struct Look<'a> {
     pub at: Option<Timestamp>,
     /// State of a device by its id, and whether it is stale.
     pub state: &'a dyn Fn(&str) -> (LiveState, bool),
-    /// Name of an entity, where names are drawn.
-    pub name: &'a dyn Fn(&EntityKind, &EntityCode) -> Option<String>,
+    /// What a card ([`crate::Card`]) has for a name; without it no names are drawn.
+    pub name: Option<fn(&[u8]) -> &str>,
 }
 
 impl Default for Look<'_> {
@@ -77,7 +78,7 @@ impl Default for Look<'_> {
             division: None,
             at: None,
             state: &|_| (LiveState::Unknown, false),
-            name: &|_, _| None,
+            name: None,
         }
     }
 }
@@ -136,17 +137,46 @@ impl TileAddress {
         Ok(Self { zoom, x, y })
     }
 
+    /// The tile that holds a point.
+    pub(crate) fn around(zoom: u8, m: Mercator) -> Self {
+        let cell = |v: u32| v.checked_shr(32 - u32::from(zoom)).unwrap_or(0);
+        Self {
+            zoom,
+            x: cell(m.x),
+            y: cell(m.y),
+        }
+    }
+
     fn shift(self) -> u32 {
         UNIT_BITS - u32::from(self.zoom)
     }
 
     /// The nearest unit; the grid of units is the same for all tiles of a zoom.
+    #[inline]
     pub(crate) fn nearest(self, m: Mercator) -> TilePoint {
         let half = 1u64 << self.shift() >> 1;
-        let unit = |v: u32, tile: u32| {
-            ((u64::from(v) + half) >> self.shift()) as i64 - i64::from(tile) * i64::from(EXTENT)
-        };
-        [unit(m.x, self.x) as i32, unit(m.y, self.y) as i32]
+        // Both have at most 28 bits, and a half more.
+        let unit = |v: u32, tile: u32| ((u64::from(v) + half) >> self.shift()) as i32 - tile as i32 * EXTENT;
+        [unit(m.x, self.x), unit(m.y, self.y)]
+    }
+
+    /// The vertices of a line in units, each once.
+    #[inline]
+    pub(crate) fn snap(self, path: &[Mercator], out: &mut Vec<TilePoint>) {
+        out.clear();
+        out.extend(path.iter().map(|m| self.nearest(*m)));
+        out.dedup();
+    }
+
+    /// The vertices of a ring in units, each once, turned round as tiles want it ([`upright`]).
+    #[inline]
+    pub(crate) fn snap_ring(self, path: &[Mercator], out: &mut Vec<TilePoint>) {
+        out.clear();
+        out.extend(path.iter().rev().map(|m| self.nearest(*m)));
+        out.dedup();
+        while out.len() > 1 && out.first() == out.last() {
+            out.pop();
+        }
     }
 
     /// The unit that holds the point; a point lies in one tile only.
@@ -165,9 +195,22 @@ impl TileAddress {
         west <= high && east >= low && north <= high && south >= low
     }
 
-    /// Its place in Z-order among the tiles of its zoom.
-    pub(crate) fn key(self) -> u64 {
-        zorder::code(self.x, self.y)
+    /// The places of its points in Z-order, from the first to the last.
+    pub(crate) fn places(self) -> RangeInclusive<u64> {
+        let bits = 2 * (32 - u32::from(self.zoom));
+        let first = zorder::code(self.x, self.y).checked_shl(bits).unwrap_or(0);
+        first..=first | u64::MAX >> (64 - bits)
+    }
+
+    /// Of places in Z-order: how many low bits lie below a unit.
+    pub(crate) fn bits_below_a_unit(self) -> u32 {
+        2 * self.shift()
+    }
+
+    /// The unit that holds a place of the tile in Z-order.
+    #[inline]
+    pub(crate) fn unit_at(self, place: u64) -> TilePoint {
+        zorder::column_and_row((place >> self.bits_below_a_unit()) as u32 & 0x00FF_FFFF)
     }
 
     /// The square of the tile and so many units around it.

@@ -349,7 +349,9 @@ fn a_tile_shows_what_its_viewer_may_see_when_it_is_there() {
             .as_object_mut()
             .unwrap()
             .extend(more.as_object().unwrap().clone());
-        map.put_entity(&serde_json::from_value(entity).unwrap()).unwrap();
+        let card = format!("名{code}").into_bytes().into();
+        let entity = serde_json::from_value(entity).unwrap();
+        map.put_entity_with(&entity, Some(card)).unwrap();
     };
     put("east", json!({"division": "630102001"}));
     put("west", json!({"division": "630104"}));
@@ -381,13 +383,22 @@ fn a_tile_shows_what_its_viewer_may_see_when_it_is_there() {
         }),
         1
     );
-    let name = |_: &onemap_model::EntityKind, code: &onemap_model::EntityCode| Some(format!("名{code}"));
     let look = Look {
         at,
         division: Some(&division),
-        name: &name,
+        name: Some(|card| std::str::from_utf8(card).unwrap()),
         ..Look::default()
     };
     let tile = view.tile(Layer::Components, [16, x, y], &look).unwrap().unwrap();
     assert_eq!(decode(&tile.bytes)["components"][0].properties["name"], "名east");
+    // Names are where they can be written: not a zoom before.
+    let tile = view
+        .tile(Layer::Components, [15, x / 2, y / 2], &look)
+        .unwrap()
+        .unwrap();
+    assert!(
+        !decode(&tile.bytes)["components"][0]
+            .properties
+            .contains_key("name")
+    );
 }

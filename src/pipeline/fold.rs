@@ -614,7 +614,8 @@ impl Fold<'_> {
                     for former in &entity.former {
                         redrawn |= register.city.remove_entity(&entity.kind, &former.code);
                     }
-                    match register.city.put_entity(entity) {
+                    let card = register.view.entities.card(&entity.kind, &entity.code);
+                    match register.city.put_entity_with(entity, card) {
                         Ok(()) => redrawn |= !entity.geometry.is_null(),
                         // What has no place is not drawn any more.
                         Err(_) if entity.geometry.is_null() => {

@@ -85,7 +85,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/tiles/{layer}/{z}/{x}/{y}",
-        "A vector tile; y ends in .mvt; 204 when empty.",
+        "A vector tile; layer is one or several with commas between; y ends in .mvt; 204 when empty.",
         &[],
         &[200, 204, 304, 400, 403, 404],
     ),
@@ -106,7 +106,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/tiles/{file}",
-        "TileJSON of a layer; file is {layer}.json.",
+        "TileJSON of a layer, or of several in one tile; file is {layer}.json.",
         &[],
         &[200, 404],
     ),

@@ -48,6 +48,22 @@ pub(crate) fn column(code: u64) -> u32 {
     x as u32
 }
 
+/// Column and row of a code of at most 24 bits.
+#[inline]
+pub(crate) fn column_and_row(code: u32) -> [i32; 2] {
+    const EVEN: u64 = 0x0055_5555;
+    let mut both = (u64::from(code) & EVEN) | (u64::from(code >> 1) & EVEN) << 32;
+    for (shift, mask) in [
+        (1, 0x0033_3333_0033_3333),
+        (2, 0x000F_0F0F_000F_0F0F),
+        (4, 0x00FF_00FF_00FF_00FF),
+        (8, 0x0000_0FFF_0000_0FFF),
+    ] {
+        both = (both | both >> shift) & mask;
+    }
+    [both as u32 as i32, (both >> 32) as i32]
+}
+
 const SPREAD: [u16; 64] = {
     let mut table = [0; 64];
     let mut n = 0;
@@ -77,6 +93,9 @@ mod tests {
         for (x, y) in [(0, 0), (1, 0), (0, 1), (12_345_678, 87_654_321), (u32::MAX, 5)] {
             let code = code(x, y);
             assert_eq!((column(code), column(code >> 1)), (x, y));
+        }
+        for (x, y) in [(0, 0), (4095, 0), (0, 4095), (4095, 4095), (1234, 2765), (1, 2)] {
+            assert_eq!(column_and_row(code(x, y) as u32), [x as i32, y as i32]);
         }
         assert_eq!(code_in_page(37, 21) as u64, code(37, 21));
     }

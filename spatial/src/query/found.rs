@@ -6,7 +6,7 @@ use std::sync::Arc;
 use onemap_model::{DivisionCode, EntityCode, Stratum};
 
 use crate::city_view::CityView;
-use crate::thing::{Thing, ThingKind};
+use crate::thing::{Card, Thing, ThingKind};
 
 /// One thing of a view.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,10 @@ impl<'v> Found<'v> {
     /// Its code, unique with its kind; of a device: its id.
     pub fn code(&self) -> &'v EntityCode {
         &self.thing.code
+    }
+    /// What the register has written of it, when it gave it to the map.
+    pub fn card(&self) -> Option<&'v Card> {
+        self.thing.card.as_ref()
     }
     /// Above, on or below the ground.
     pub fn stratum(&self) -> Stratum {

@@ -181,26 +181,29 @@ impl std::fmt::Debug for Packed {
     }
 }
 
-fn read<'a>(rest: &mut &'a [u8]) -> Option<Fields<'a>> {
-    fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-        let (head, tail) = rest.split_first_chunk::<N>()?;
-        *rest = tail;
-        Some(*head)
-    }
-    fn part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-        let (mut n, mut shift) = (0_usize, 0);
-        loop {
-            let [byte] = take(rest)?;
-            n |= usize::from(byte & 0x7F) << shift;
-            shift += 7;
-            if byte < 0x80 {
-                break;
-            }
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = rest.split_first_chunk::<N>()?;
+    *rest = tail;
+    Some(*head)
+}
+
+/// A part with its length before it.
+fn part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (mut n, mut shift) = (0_usize, 0);
+    loop {
+        let [byte] = take(rest)?;
+        n |= usize::from(byte & 0x7F).checked_shl(shift)?;
+        shift += 7;
+        if byte < 0x80 {
+            break;
         }
-        let (head, tail) = rest.split_at_checked(n)?;
-        *rest = tail;
-        Some(head)
     }
+    let (head, tail) = rest.split_at_checked(n)?;
+    *rest = tail;
+    Some(head)
+}
+
+fn read<'a>(rest: &mut &'a [u8]) -> Option<Fields<'a>> {
     let [kinds, present] = take(rest)?;
     let mut fields = Fields {
         stratum: match kinds & 3 {
@@ -238,7 +241,29 @@ fn read<'a>(rest: &mut &'a [u8]) -> Option<Fields<'a>> {
 #[derive(Clone, Debug)]
 pub struct Writing(Packed);
 
+/// The bytes that a [`Writing`] is read from, to be handed on by who does not read them.
+pub type Card = Arc<[u8]>;
+
+/// The name in the first bytes of a card; empty when it has none, or when this is no card.
+pub fn name_on(card: &[u8]) -> &str {
+    let mut rest = card;
+    let heights_and_times = |rest: &mut &[u8]| {
+        let [_, present] = take(rest)?;
+        let n = 16 * usize::from(present & 1) + 8 * (present >> 1 & 3).count_ones() as usize;
+        *rest = rest.get(n..)?;
+        Some(())
+    };
+    let name = heights_and_times(&mut rest).and_then(|()| part(&mut rest));
+    name.and_then(|name| std::str::from_utf8(name).ok())
+        .unwrap_or_default()
+}
+
 impl Writing {
+    /// Of a card that [`Entities::card`] gave; `None` when it is none.
+    pub fn of(card: &Card) -> Option<Self> {
+        read(&mut &card[..])?;
+        Some(Self(Packed(card.clone())))
+    }
     /// Its name, Chinese first.
     pub fn name(&self) -> &str {
         self.0.fields().name
@@ -329,6 +354,11 @@ impl Entities {
         Some(Writing(packed.clone()))
     }
 
+    /// The bytes of the same.
+    pub fn card(&self, kind: &EntityKind, code: &EntityCode) -> Option<Card> {
+        Some(self.all.get(&(kind.clone(), code.clone()))?.0.clone())
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.all.len()
@@ -344,6 +374,12 @@ impl Entities {
         self.all
             .iter()
             .map(|((kind, code), packed)| packed.entity(kind, code))
+    }
+
+    /// All of them with their cards.
+    pub fn with_cards(&self) -> impl Iterator<Item = (Entity, Card)> {
+        let all = self.all.iter();
+        all.map(|((kind, code), packed)| (packed.entity(kind, code), packed.0.clone()))
     }
 
     /// Whether there is an entity of this kind and code.
@@ -480,6 +516,15 @@ mod tests {
                 let packed = Packed::new(&entity, geometry.as_ref());
                 let back = packed.entity(&entity.kind, &entity.code);
                 assert_eq!(back.geometry, geometry.unwrap().to_json());
+                assert_eq!(name_on(&packed.0), entity.name);
+                let writing = Writing::of(&packed.0).unwrap();
+                assert_eq!(
+                    (writing.name(), writing.source()),
+                    (&*entity.name, &*entity.source)
+                );
+                for end in 0..packed.0.len() {
+                    assert!(Writing::of(&packed.0[..end].into()).is_none());
+                }
                 let geometry = back.geometry.clone();
                 assert_eq!(back, Entity { geometry, ..entity });
             }

@@ -135,8 +135,8 @@ fn known(views: &Views, things: &[Found<'_>]) -> Vec<Known> {
         let register = views.register.read().expect(POISON);
         for found in things {
             known.push(match found.kind() {
-                ThingKind::Entity(kind) => {
-                    let writing = register.view.entities.writing(kind, found.code());
+                ThingKind::Entity(_) => {
+                    let writing = found.card().and_then(Writing::of);
                     writing.map_or(Known::Gone, Known::Entity)
                 }
                 ThingKind::Device => match register.view.devices.get(&**found.code()) {

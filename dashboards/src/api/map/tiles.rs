@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use onemap_model::scope::Permission;
-use onemap_model::{DivisionCode, EntityKind, Timestamp};
+use onemap_model::{DivisionCode, Timestamp};
 use onemap_spatial::{CityView, Layer, LiveState, Look, Tile, TileError};
 use serde_json::Value;
 
@@ -88,30 +88,101 @@ fn draw(
         };
         (state, is_stale)
     };
-    let name = |kind: &EntityKind, code: &onemap_model::EntityCode| {
-        let register = views.register.read().expect(POISON);
-        let writing = register.view.entities.writing(kind, code)?;
-        Some(writing.name().to_owned())
-    };
     let look = Look {
         division,
         at: Some(views.now()),
         state: &state,
-        name: &name,
+        name: Some(onemap_store::register::name_on),
     };
     city.tile(layer, at, &look)
+}
+
+/// Tiles of some layers: those that are kept, the others drawn anew.
+struct Drawing {
+    city: Arc<CityView>,
+    layers: Vec<Layer>,
+    at: [u32; 3],
+    division: Option<DivisionCode>,
+    now: Timestamp,
+}
+
+impl Drawing {
+    /// Whether a tile of a layer is the same for all callers.
+    fn is_shared(&self, layer: Layer) -> bool {
+        self.division.is_none() && layer != Layer::Live
+    }
+
+    fn find(&self, views: &Views, layer: Layer) -> Option<Kept> {
+        let version = self.city.tile_version(layer, self.at);
+        let shared = self.is_shared(layer);
+        shared
+            .then(|| views.tiles.find(layer, self.at, version, self.now))
+            .flatten()
+    }
+
+    /// Whether all that is not kept is drawn sooner than another thread is woken.
+    fn is_light(&self, views: &Views) -> bool {
+        let light = |layer: &Layer| {
+            self.find(views, *layer).is_some()
+                || self.is_shared(*layer) && self.city.is_light_tile(*layer, self.at)
+        };
+        self.layers.iter().all(light)
+    }
+
+    fn all(&self, views: &Views) -> Result<Vec<Kept>, TileError> {
+        let one = |layer: &Layer| {
+            if let Some(kept) = self.find(views, *layer) {
+                return Ok(kept);
+            }
+            let city = match layer {
+                Layer::Live => &self.city.moved(),
+                _ => &self.city,
+            };
+            let tile = draw(views, city, *layer, self.at, self.division.as_ref())?;
+            let kept = Kept {
+                version: self.city.tile_version(*layer, self.at),
+                made_at: self.now,
+                tile: tile.map(|tile| (Bytes::from(tile.bytes), tile.etag, tile.n_dropped, tile.n_hidden)),
+            };
+            if self.is_shared(*layer) {
+                views.tiles.keep(*layer, self.at, kept.clone());
+            }
+            Ok(kept)
+        };
+        self.layers.iter().map(one).collect()
+    }
+}
+
+/// The layers of a tile in one: a vector tile is its layers, one behind the other. `None` when all are empty.
+fn joined(layers: Vec<Kept>) -> Option<(Bytes, String, usize, usize)> {
+    let mut tiles = layers.into_iter().filter_map(|kept| kept.tile);
+    let (first, mut etag, mut n_dropped, mut n_hidden) = tiles.next()?;
+    let mut all: Vec<Bytes> = vec![first];
+    for (bytes, other, dropped, hidden) in tiles {
+        all.push(bytes);
+        etag.pop();
+        etag.push('-');
+        etag.push_str(other.trim_start_matches('"'));
+        n_dropped += dropped;
+        n_hidden += hidden;
+    }
+    let bytes = match &all[..] {
+        [only] => only.clone(),
+        _ => all.concat().into(),
+    };
+    Some((bytes, etag, n_dropped, n_hidden))
 }
 
 pub(crate) async fn tile(
     State(views): State<Arc<Views>>,
     caller: Caller,
-    Path((layer, z, x, y)): Path<(String, u8, u32, String)>,
+    Path((layers, z, x, y)): Path<(String, u8, u32, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let scope = caller.require(Permission::View)?;
-    let layer = find_layer(&layer)?;
+    let layers = find_layers(&layers)?;
     let division = scope.division.clone();
-    if division.is_some() && layer == Layer::Devices {
+    if division.is_some() && layers.contains(&Layer::Devices) {
         return Err(Problem::forbidden(
             "the device layer is for the whole city; use the layer `live` or /api/v1/devices",
         ));
@@ -122,45 +193,28 @@ pub(crate) async fn tile(
         .ok_or_else(|| {
             Problem::bad_request("bad_tile", "a tile address is /tiles/{layer}/{z}/{x}/{y}.mvt")
         })?;
-    let at = [u32::from(z), x, y];
-    let city = city(&views);
-    let now = views.now();
-    let version = city.tile_version(layer, at);
-    let is_shared = division.is_none() && layer != Layer::Live;
-    let known = is_shared
-        .then(|| views.tiles.find(layer, at, version, now))
-        .flatten();
-    let kept = match known {
-        Some(kept) => kept,
-        None => {
-            let reader = views.clone();
-            let made = tokio::task::spawn_blocking(move || {
-                let city = match layer {
-                    Layer::Live => city.moved(),
-                    _ => city,
-                };
-                draw(&reader, &city, layer, at, division.as_ref())
-            });
-            let tile = match made.await.map_err(|error| Problem::internal(&error))? {
-                Ok(tile) => tile,
-                Err(error @ (TileError::Zoom { .. } | TileError::Outside { .. })) => {
-                    return Err(Problem::bad_request("bad_tile", error.to_string()));
-                }
-                Err(error) => return Err(Problem::internal(&error)),
-            };
-            let tile = tile.map(|tile| (Bytes::from(tile.bytes), tile.etag, tile.n_dropped, tile.n_hidden));
-            let kept = Kept {
-                version,
-                made_at: now,
-                tile,
-            };
-            if is_shared {
-                views.tiles.keep(layer, at, kept.clone());
-            }
-            kept
+    let drawing = Drawing {
+        city: city(&views),
+        layers,
+        at: [u32::from(z), x, y],
+        division,
+        now: views.now(),
+    };
+    let made = match drawing.is_light(&views) {
+        true => drawing.all(&views),
+        false => {
+            let views = views.clone();
+            let made = tokio::task::spawn_blocking(move || drawing.all(&views));
+            made.await.map_err(|error| Problem::internal(&error))?
         }
     };
-    let Some((bytes, etag, n_dropped, n_hidden)) = kept.tile else {
+    let made = made.map_err(|error| match error {
+        TileError::Zoom { .. } | TileError::Outside { .. } => {
+            Problem::bad_request("bad_tile", error.to_string())
+        }
+        error => Problem::internal(&error),
+    })?;
+    let Some((bytes, etag, n_dropped, n_hidden)) = joined(made) else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let cache = [
@@ -184,6 +238,20 @@ pub(crate) async fn tile(
     Ok((said, cache, bytes).into_response())
 }
 
+/// Layers by their names with commas between, each once.
+fn find_layers(names: &str) -> Result<Vec<Layer>, Problem> {
+    let mut layers = Vec::new();
+    for name in names.split(',') {
+        let layer = find_layer(name)?;
+        if layers.contains(&layer) {
+            let detail = format!("the layer {layer} stands there twice");
+            return Err(Problem::bad_request("bad_layers", detail));
+        }
+        layers.push(layer);
+    }
+    Ok(layers)
+}
+
 fn find_layer(name: &str) -> Result<Layer, Problem> {
     name.parse()
         .map_err(|_| Problem::not_found("unknown_layer", format!("no map layer is called `{name}`")))
@@ -196,13 +264,13 @@ pub(crate) async fn tilejson(
     headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
     caller.require(Permission::View)?;
-    let layer = find_layer(file.strip_suffix(".json").unwrap_or(&file))?;
+    let layers = find_layers(file.strip_suffix(".json").unwrap_or(&file))?;
     let host = headers
         .get(header::HOST)
         .and_then(|v| v.to_str().ok())
         .unwrap_or("localhost");
     let base = format!("http://{host}");
     let city = city(&views);
-    let made = tokio::task::spawn_blocking(move || city.tilejson(layer, &base));
+    let made = tokio::task::spawn_blocking(move || city.tilejson(&layers, &base));
     Ok(Json(made.await.map_err(|error| Problem::internal(&error))?))
 }
