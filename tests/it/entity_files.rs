@@ -408,3 +408,46 @@ fn codes_are_changed_and_what_points_to_them_follows() {
         "63010201001000001"
     );
 }
+
+#[test]
+fn fences_are_recoded_and_a_code_shared_with_one_is_ambiguous() {
+    let server = Server::new();
+    let square = json!({"type": "Polygon", "coordinates": [[[101.5, 36.4], [101.7, 36.4], [101.7, 36.6], [101.5, 36.6], [101.5, 36.4]]]});
+    let at = json!({"type": "Point", "coordinates": [101.6, 36.5]});
+    server.post(
+        "/api/v1/entities/batch",
+        &json!([
+            {"code": "630122", "kind": "division", "name": "湟中县", "geometry": square},
+            {"code": "F1", "kind": "fence", "name": "工地", "geometry": square},
+            {"code": "F2", "kind": "fence", "name": "料场", "geometry": square, "division": "630122"},
+            {"code": "X1", "kind": "fence", "name": "库区", "geometry": square},
+            {"code": "X1", "kind": "place", "name": "库房", "geometry": at},
+        ]),
+    );
+    server.caught_up();
+    let recode = |lines: &str| {
+        let (_, done) = server.request(
+            "POST",
+            "/api/v1/entities/recode?at=2026-07-15T00:00:00Z",
+            Some(lines),
+        );
+        server.caught_up();
+        done
+    };
+    let done = recode("old,new\nF1,G1\nX1,Y1\n");
+    assert_eq!(done["recoded"], 1, "{done}");
+    assert_eq!(done["errors"][0]["code"], "ambiguous_old", "{done}");
+    assert_eq!(done["errors"][0]["at"], "line 3", "{done}");
+    assert_eq!(server.get("/api/v1/entities/F1?kind=fence")["code"], "G1");
+    let fences = server.get("/api/v1/fences");
+    let fences = fences["items"].as_array().unwrap_or_else(|| panic!("{fences}"));
+    let codes: Vec<&str> = fences.iter().map(|fence| fence["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["F2", "G1", "X1"]);
+    // A kind says which one is meant, and a fence follows the division that it states.
+    let done = recode("old,new,kind\nX1,Y1,fence\n630122,630106,division\n");
+    assert_eq!((&done["recoded"], &done["errors"]), (&json!(2), &json!([])), "{done}");
+    assert_eq!(done["followed"]["entities"], 1, "{done}");
+    assert_eq!(server.get("/api/v1/entities/Y1")["name"], "库区");
+    assert_eq!(server.get("/api/v1/entities/X1?kind=place")["name"], "库房");
+    assert_eq!(server.get("/api/v1/entities/F2")["division"], "630106");
+}

@@ -303,8 +303,8 @@ pub(crate) fn kind_name(kind: &EntityKind) -> &'static str {
     }
 }
 
-/// Every kind that has a place in the register.
-pub(crate) const KINDS: [EntityKind; 13] = [
+/// Every kind that has a place in the register: all but persons.
+pub const KINDS: [EntityKind; 13] = [
     EntityKind::Division,
     EntityKind::Grid,
     EntityKind::Address,

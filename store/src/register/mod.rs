@@ -26,7 +26,7 @@ use onemap_model::{Device, DeviceId, EntityCode, EntityKind, Hydrology, ProfileI
 use rusqlite::Connection;
 
 pub use crossing::Crossing;
-pub use entity::{EntityError, check_entity};
+pub use entity::{EntityError, KINDS, check_entity};
 pub use geometry::{GeometryError, MAX_POSITIONS};
 pub use packed::{Card, Entities, Stated, Writing, name_on};
 

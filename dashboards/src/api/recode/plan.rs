@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use onemap_model::code::{ComponentNumber, day, successor};
 use onemap_model::record::Register as Change;
 use onemap_model::{DivisionCode, Entity, EntityCode, EntityKind, FormerCode, Timestamp};
-use onemap_store::register::check_entity;
+use onemap_store::register::{KINDS, check_entity};
 use serde_json::Value;
 
 use super::rows::{Line, fault, read};
@@ -14,21 +14,6 @@ use crate::views::{Register, Views};
 const POISON: &str = "no holder of this lock panics";
 /// Entities looked at in one holding of the register.
 const N_AT_ONCE: usize = 4096;
-/// Every kind that the register has.
-const KINDS: [EntityKind; 12] = [
-    EntityKind::Division,
-    EntityKind::Grid,
-    EntityKind::Address,
-    EntityKind::Place,
-    EntityKind::LegalPerson,
-    EntityKind::Component,
-    EntityKind::Event,
-    EntityKind::Hazard,
-    EntityKind::Reach,
-    EntityKind::Pipe,
-    EntityKind::Road,
-    EntityKind::Water,
-];
 /// Attributes whose text is the code of another thing: the parent, the component that something belongs to, the unit grid
 /// (`SZDYWGBSM` of GB/T 47678.5, `BGID` of CJ/T 214), street and community of a component.
 pub(super) const POINTERS: [&str; 9] = [
