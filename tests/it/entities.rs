@@ -507,3 +507,109 @@ fn nobody_replaces_what_lies_in_another_division() {
     let path = format!("/api/v1/entities/import?name=a.csv&kind=person&source={number}");
     assert_eq!(ask("integrator", "630102", &path, "number\n").0, 400);
 }
+
+#[test]
+fn a_citizen_number_is_kept_nowhere_however_an_entity_comes() {
+    let server = Server::new();
+    let (number, other) = ("11010519491231002X", "440524188001010014");
+    let point = json!({"type": "Point", "coordinates": [101.78, 36.62]});
+    let square = json!({"type": "Polygon", "coordinates": [[[101.7, 36.6], [101.8, 36.6], [101.8, 36.7], [101.7, 36.6]]]});
+    let hazard = |code: &str, attributes: Value| json!({"code": code, "kind": "hazard", "name": "塌陷", "geometry": point, "attributes": attributes});
+    // One entity, several, a collection, a fence, and a file: the same pseudonym in each.
+    let one = server.post(
+        "/api/v1/entities",
+        &hazard("h1", json!({"contact": format!("找 {number}")})),
+    );
+    assert!(
+        one["warnings"][0].as_str().unwrap().contains("column `contact`"),
+        "{one}"
+    );
+    let marker = server.get("/api/v1/entities/h1")["attributes"]["contact"].clone();
+    let marker = marker.as_str().unwrap().strip_prefix("找 ").unwrap().to_owned();
+    assert!(marker.starts_with("person:") && marker.len() > 20, "{marker}");
+    let batch = json!([
+        hazard(
+            "h2",
+            json!({"ids": [number, {"of": 440_524_188_001_010_014_u64}]})
+        ),
+        hazard(number, json!({})),
+        hazard("h3", json!({"contact": "13812345678"})),
+    ]);
+    let done = server.post("/api/v1/entities/batch", &batch);
+    assert_eq!(
+        (&done["imported"], &done["errors"][0]["at"]),
+        (&json!(2), &json!("entity 2")),
+        "{done}"
+    );
+    assert!(!done.to_string().contains(number), "{done}");
+    let second = server.get("/api/v1/entities/h2")["attributes"]["ids"].clone();
+    assert_eq!(second[0], marker);
+    assert_eq!(
+        server.get("/api/v1/entities/h3")["attributes"]["contact"],
+        "13812345678"
+    );
+    let feature = json!({"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": point,
+        "properties": {"code": "h4", "kind": "hazard", "name": "塌陷", "contact": number}}]});
+    server.post("/api/v1/entities", &feature);
+    let fence = json!({"name": "工地", "geometry": square, "attributes": {"guard": number}});
+    let (status, said) = server.request("PUT", "/api/v1/fences/f1", Some(&fence.to_string()));
+    assert_eq!(status, 200, "{said}");
+    let file = format!("code,kind,name,contact\nh5,hazard,塌陷,{number}\n");
+    let (status, said) = server.request("POST", "/api/v1/entities/import?name=h.csv", Some(&file));
+    assert_eq!(status, 201, "{said}");
+    for (code, name) in [("h4", "contact"), ("f1", "guard"), ("h5", "contact")] {
+        assert_eq!(
+            server.get(&format!("/api/v1/entities/{code}"))["attributes"][name],
+            marker,
+            "{code}"
+        );
+    }
+    // What has no column to stand in is refused, and nothing of it said again.
+    let mut named = hazard("h6", json!({}));
+    named["name"] = number.into();
+    let refusals = [
+        ("POST", "/api/v1/entities", named.to_string()),
+        (
+            "POST",
+            "/api/v1/entities",
+            hazard("h6", json!({other: 1})).to_string(),
+        ),
+        ("POST", "/api/v1/entities/batch", json!([named]).to_string()),
+        (
+            "PUT",
+            "/api/v1/fences/f2",
+            json!({"name": number, "geometry": square}).to_string(),
+        ),
+        (
+            "POST",
+            "/api/v1/entities/recode",
+            format!("old,new\nh1,{other}\n"),
+        ),
+    ];
+    for (method, path, body) in refusals {
+        let (status, problem) = server.request(method, path, Some(&body));
+        assert_eq!(status, 422, "{path}: {problem}");
+        let said = problem.to_string();
+        assert!(said.contains("citizen number"), "{path}: {said}");
+        assert!(!said.contains(number) && !said.contains(other), "{path}: {said}");
+    }
+    server.caught_up();
+    // No file of the data folder has one in clear; of a journal that is not compressed yet this says all.
+    let mut folders = vec![server.dir.clone()];
+    let mut n_files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+                continue;
+            }
+            let bytes = std::fs::read(entry.path()).unwrap();
+            n_files += 1;
+            for clear in [number, other] {
+                let found = bytes.windows(18).any(|window| window == clear.as_bytes());
+                assert!(!found, "{} has one in clear", entry.path().display());
+            }
+        }
+    }
+    assert!(n_files > 5, "{n_files}");
+}

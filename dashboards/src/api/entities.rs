@@ -13,6 +13,7 @@ use onemap_store::register::import::{Mapping, import_geojson};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::api::numbers::{self, Numbers};
 use crate::api::{act_problem, behind};
 use crate::auth::Caller;
 use crate::error::Problem;
@@ -24,7 +25,7 @@ const POISON: &str = "no holder of this lock panics";
 const N_APPEND: usize = 500;
 
 /// One entity, or a GeoJSON FeatureCollection of them. All good ones are taken; faults are listed
-/// with the number of their feature.
+/// with the number of their feature. Citizen numbers are not kept ([`numbers`]).
 pub(crate) async fn post(
     State(views): State<Arc<Views>>,
     caller: Caller,
@@ -44,9 +45,10 @@ pub(crate) async fn batch(
     let scope = caller.require(Permission::Register)?;
     let (mut good, mut faults) = (Vec::with_capacity(entities.len()), Vec::new());
     for (i, entity) in entities.into_iter().enumerate() {
+        let at = format!("entity {}", i + 1);
         match check_entity(&entity) {
-            Ok(()) => good.push(entity),
-            Err(e) => faults.push(json!({"at": format!("entity {}", i + 1), "message": said(&e)})),
+            Ok(()) => good.push((at, entity)),
+            Err(e) => faults.push(json!({"at": at, "message": said(&e)})),
         }
     }
     keep(&views, scope, good, faults).await
@@ -68,9 +70,10 @@ fn said(error: &dyn std::error::Error) -> String {
 /// # Errors
 /// [`Problem`]: it is not sound, not of the caller's division, or not taken by the journal.
 pub(crate) async fn keep_one(views: &Arc<Views>, scope: &Scope, entity: Entity) -> Result<(), Problem> {
+    let at = "entity 1".to_owned();
     let (good, faults) = match check_entity(&entity) {
-        Ok(()) => (vec![entity], Vec::new()),
-        Err(e) => (Vec::new(), vec![json!({"at": "entity 1", "message": said(&e)})]),
+        Ok(()) => (vec![(at, entity)], Vec::new()),
+        Err(e) => (Vec::new(), vec![json!({"at": at, "message": said(&e)})]),
     };
     keep(views, scope, good, faults).await.map(drop)
 }
@@ -78,9 +81,18 @@ pub(crate) async fn keep_one(views: &Arc<Views>, scope: &Scope, entity: Entity) 
 async fn keep(
     views: &Arc<Views>,
     scope: &Scope,
-    good: Vec<Entity>,
-    faults: Vec<Value>,
+    read: Vec<(String, Entity)>,
+    mut faults: Vec<Value>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
+    let mut numbers = Numbers::default();
+    let mut good = Vec::with_capacity(read.len());
+    for (at, mut entity) in read {
+        let kept = numbers.take(&mut entity, |number| views.persons.pseudonym(number));
+        match kept.map_err(|e| Problem::internal(&e))? {
+            Ok(()) => good.push(entity),
+            Err(field) => faults.push(json!({"at": at, "message": numbers::refusal(field)})),
+        }
+    }
     if good.is_empty() && !faults.is_empty() {
         return Err(Problem::unprocessable(
             "bad_entities",
@@ -128,7 +140,7 @@ async fn keep(
     views.applied(last).await.map_err(behind)?;
     Ok((
         StatusCode::CREATED,
-        Json(json!({"imported": n, "position": last, "errors": faults})),
+        Json(json!({"imported": n, "position": last, "errors": faults, "warnings": numbers.found()})),
     ))
 }
 
@@ -147,24 +159,28 @@ pub(crate) fn is_anothers(register: &crate::views::Register, scope: &Scope, enti
     !scope.covers(own.as_ref())
 }
 
-fn read(text: &str) -> Result<(Vec<Entity>, Vec<Value>), Problem> {
+/// What a body says, each entity with its place in it, and its faults.
+type Read = (Vec<(String, Entity)>, Vec<Value>);
+
+fn read(text: &str) -> Result<Read, Problem> {
     let value: Value =
         serde_json::from_str(text).map_err(|e| Problem::bad_request("bad_body", e.to_string()))?;
     let mut good = Vec::new();
     let mut faults = Vec::new();
     if value["type"] == "FeatureCollection" {
-        for entity in import_geojson(text, &Mapping::default()) {
+        for (i, entity) in import_geojson(text, &Mapping::default()).into_iter().enumerate() {
             match entity {
-                Ok(entity) => good.push(entity),
+                Ok(entity) => good.push((format!("feature {}", i + 1), entity)),
                 Err(e) => faults.push(json!({"at": e.place.to_string(), "message": e.message})),
             }
         }
     } else {
         let entity: Entity =
             serde_json::from_value(value).map_err(|e| Problem::bad_request("bad_body", e.to_string()))?;
+        let at = "entity 1".to_owned();
         match check_entity(&entity) {
-            Ok(()) => good.push(entity),
-            Err(e) => faults.push(json!({"at": "entity 1", "message": said(&e)})),
+            Ok(()) => good.push((at, entity)),
+            Err(e) => faults.push(json!({"at": at, "message": said(&e)})),
         }
     }
     Ok((good, faults))

@@ -25,6 +25,7 @@ pub(crate) mod keep;
 pub(crate) mod latest;
 pub(crate) mod ledger;
 pub(crate) mod map;
+pub(crate) mod numbers;
 pub(crate) mod persons;
 pub(crate) mod push;
 pub(crate) mod quarantine;

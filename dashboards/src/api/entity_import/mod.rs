@@ -1,7 +1,6 @@
 //! Files of entities in: the body lies in the data folder while it is read, row by row, and goes into the journal in
 //! pieces. Good rows are taken, faults are listed, what looks wrong is warned of and never corrected.
 
-mod numbers;
 mod places;
 mod shift;
 mod upload;
@@ -29,12 +28,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::api::entities::is_anothers;
 use crate::api::persons::{self, holds_number};
 use crate::api::{act_problem, behind};
+use crate::api::numbers::{self, Numbers};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::views::Views;
 pub use upload::sweep;
 
-use numbers::Numbers;
 use places::Places;
 use shift::Shift;
 
@@ -358,9 +357,7 @@ impl Import {
                         .numbers
                         .take(&mut entity, |number| self.views.persons.pseudonym(number));
                     if let Err(field) = kept.map_err(|e| Problem::internal(&e))? {
-                        let message =
-                            format!("its {field} holds a citizen number, which is kept nowhere in clear");
-                        self.done.refuse(&at, &message);
+                        self.done.refuse(&at, &numbers::refusal(field));
                         continue;
                     }
                     self.is_known(&entity, &at);

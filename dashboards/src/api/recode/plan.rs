@@ -9,6 +9,7 @@ use onemap_store::register::{KINDS, check_entity};
 use serde_json::Value;
 
 use super::rows::{Line, fault, read};
+use crate::api::numbers::{has_number, refusal};
 use crate::views::{Register, Views};
 
 const POISON: &str = "no holder of this lock panics";
@@ -152,6 +153,9 @@ fn recode(
             "taken",
             format!("`{:.64}` is the code of another", line.new),
         ));
+    }
+    if has_number(&line.new) {
+        return Err(fault(number, "bad_new", refusal("new code")));
     }
     same_class_and_division(line, &mut entity, at)?;
     let since = entity.former.last().map(|former| former.to).or(entity.valid_from);

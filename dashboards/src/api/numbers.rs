@@ -1,4 +1,4 @@
-//! Citizen numbers in files of other things: none is kept in clear. A value that holds one is replaced by the person's
+//! Citizen numbers in other things, however they come: none is kept in clear. A value that holds one is replaced by the person's
 //! pseudonym, so that records of one person still meet; a code, name or source that holds one refuses its row.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ const N_DIGITS: usize = 18;
 
 /// Columns whose values were replaced, and how many of each.
 #[derive(Default)]
-pub(super) struct Numbers(BTreeMap<String, u64>);
+pub(crate) struct Numbers(BTreeMap<String, u64>);
 
 impl Numbers {
     /// Replaces each citizen number in an entity's attributes by `person:` and its pseudonym.
@@ -20,7 +20,7 @@ impl Numbers {
     ///
     /// # Errors
     /// When there is no pseudonym to be had; nothing of the entity may be kept then.
-    pub(super) fn take<E>(
+    pub(crate) fn take<E>(
         &mut self,
         entity: &mut Entity,
         pseudonym: impl Fn(&CitizenNumber) -> Result<Pseudonym, E>,
@@ -50,7 +50,7 @@ impl Numbers {
     }
 
     /// What there is to warn of.
-    pub(super) fn found(&self) -> Vec<String> {
+    pub(crate) fn found(&self) -> Vec<String> {
         let said = |(column, n): (&String, &u64)| {
             format!(
                 "{n} values of column `{column}` hold citizen numbers; each was replaced by person:PSEUDONYM, none is kept"
@@ -58,6 +58,16 @@ impl Numbers {
         };
         self.0.iter().map(said).collect()
     }
+}
+
+/// Whether a text has a citizen number in it.
+pub(crate) fn has_number(text: &str) -> bool {
+    find(text).is_some()
+}
+
+/// What is said of a field that holds one.
+pub(crate) fn refusal(field: &str) -> String {
+    format!("its {field} holds a citizen number, which is kept nowhere in clear")
 }
 
 /// Replaces numbers in a value and what lies in it; in how many values there was one.
