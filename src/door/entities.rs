@@ -37,7 +37,7 @@ pub(crate) struct EntitiesArgs {
     /// Division of entities that state none.
     #[arg(long)]
     division: Option<DivisionCode>,
-    /// Layer of a GeoPackage with several.
+    /// The only layer of a GeoPackage that is read; without it all are.
     #[arg(long)]
     layer: Option<String>,
     /// A column or property and the field that it gives: `--map 设施编号=code`. May be given several times.
@@ -150,8 +150,19 @@ impl Door {
             for key in ["errors", "warnings"] {
                 said[key] = done[key].clone();
             }
+            if done["layers"].is_array() {
+                said["layers"] = done["layers"].clone();
+            }
             crate::say!("{said}");
         } else {
+            for layer in list("layers") {
+                crate::say!(
+                    "layer {}: {} imported, {} refused",
+                    text(&layer["layer"]),
+                    layer["imported"],
+                    layer["refused"]
+                );
+            }
             let replaced = match count("replaced") {
                 0 => String::new(),
                 n => format!(" ({n} in place of what had their kind and code)"),

@@ -234,6 +234,53 @@ fn every_format_says_the_same_and_a_wrong_system_is_refused() {
         }
         before = Some(entity);
     }
+    // A file of several layers is read whole: one in a system that nobody here knows costs itself only, and what
+    // stands in two layers is taken once.
+    for (layer, more) in [
+        ("lamps", &[][..]),
+        ("far", &["-update", "-t_srs", "EPSG:32648"]),
+        ("survey", &["-update", "-t_srs", "EPSG:4543"]),
+    ] {
+        convert("city.gpkg", &[&["-f", "GPKG", "-nln", layer][..], more].concat());
+    }
+    let done = import(&server, &at("city.gpkg"), &["--kind", "component"]);
+    assert_eq!(counts(&done), (500, 501), "{done}");
+    let report =
+        |layer: &str, n: u64, refused: u64| json!({"layer": layer, "imported": n, "refused": refused});
+    let want = [
+        report("far", 0, 1),
+        report("lamps", 500, 0),
+        report("survey", 0, 500),
+    ];
+    assert_eq!(done["layers"], json!(want));
+    assert_eq!(
+        (&done["errors"][0]["at"], &done["errors"][1]["at"]),
+        (&json!("layer far"), &json!("layer survey, row 1"))
+    );
+    assert!(
+        done["errors"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("EPSG:32648"),
+        "{}",
+        done["errors"][0]
+    );
+    let done = import(
+        &server,
+        &at("city.gpkg"),
+        &["--kind", "component", "--layer", "survey"],
+    );
+    assert_eq!(
+        (counts(&done), &done["layers"]),
+        ((500, 0), &Value::Null),
+        "{done}"
+    );
+    let map = ["--kind", "component", "--map", "colour=name"];
+    let done = import(&server, &at("city.gpkg"), &map).to_string();
+    assert!(
+        done.contains("none of the layers far, lamps, survey has a column `colour`"),
+        "{done}"
+    );
     for (name, args, says) in [
         (
             "survey.gpkg",

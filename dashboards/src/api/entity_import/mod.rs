@@ -19,16 +19,18 @@ use onemap_model::record::Register;
 use onemap_model::scope::Permission;
 use onemap_model::{DivisionCode, Entity, EntityKind, Person, PersonPlace, Scope};
 use onemap_spatial::geocode::base_entries;
-use onemap_store::register::import::{Field, Format, ImportError, Mapping, PersonRow, Row, Thing, open};
+use onemap_store::register::import::{
+    Field, Format, ImportError, ImportPlace, Mapping, PersonRow, Row, Thing, open,
+};
 use onemap_store::register::middle;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::api::entities::is_anothers;
+use crate::api::numbers::{self, Numbers};
 use crate::api::persons::{self, holds_number};
 use crate::api::{act_problem, behind};
-use crate::api::numbers::{self, Numbers};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::views::Views;
@@ -189,11 +191,34 @@ struct Done {
     errors: Vec<Value>,
     warnings: Vec<Value>,
     n_warnings: u64,
+    /// Of a file of which several layers are read: each with what was taken and what refused, in their order.
+    layers: Vec<(Arc<str>, [u64; 2])>,
 }
 
 impl Done {
+    /// What follows stands in this layer.
+    fn enter(&mut self, layer: &Arc<str>) {
+        if self.layers.last().is_none_or(|(last, _)| last != layer) {
+            self.layers.push((layer.clone(), [0; 2]));
+        }
+    }
+    fn at(&self, place: ImportPlace) -> String {
+        match (self.layers.last(), place) {
+            (None, place) => place.to_string(),
+            (Some((layer, _)), ImportPlace::Feature(0)) => format!("layer {layer}"),
+            (Some((layer, _)), place) => format!("layer {layer}, {place}"),
+        }
+    }
+    fn take_one(&mut self) {
+        if let Some((_, [n_taken, _])) = self.layers.last_mut() {
+            *n_taken += 1;
+        }
+    }
     fn refuse(&mut self, at: &str, message: &str) {
         self.n_refused += 1;
+        if let Some((_, [_, n_refused])) = self.layers.last_mut() {
+            *n_refused += 1;
+        }
         if self.errors.len() < N_TOLD {
             self.errors.push(json!({"at": at, "message": message}));
         }
@@ -206,12 +231,17 @@ impl Done {
         }
     }
     fn json(&self) -> Value {
-        json!({
+        let mut said = json!({
             "imported": self.n_imported, "replaced": self.n_replaced, "refused": self.n_refused,
             "position": self.position,
             "errors": self.errors, "errors_left_off": self.n_refused - self.errors.len() as u64,
             "warnings": self.warnings, "warnings_left_off": self.n_warnings - self.warnings.len() as u64,
-        })
+        });
+        let layer = |(layer, [n_taken, n_refused]): &(Arc<str>, [u64; 2])| json!({"layer": layer, "imported": n_taken, "refused": n_refused});
+        if !self.layers.is_empty() {
+            said["layers"] = self.layers.iter().map(layer).collect();
+        }
+        said
     }
     fn answer(self) -> Result<(StatusCode, Json<Value>), Problem> {
         if self.n_imported == 0 && self.n_refused > 0 {
@@ -321,18 +351,27 @@ impl Import {
     fn changes(&mut self, piece: Vec<Result<Row, ImportError>>) -> Result<Vec<Register>, Problem> {
         let mut changes = Vec::with_capacity(piece.len());
         for row in piece {
+            let (layer, row) = match row {
+                Ok(row) => (row.layer.clone(), Ok(row)),
+                Err(error) => (error.layer.clone(), Err(error)),
+            };
+            if let Some(layer) = layer {
+                self.done.enter(&layer);
+            }
             let Row {
                 place,
                 thing,
                 division_name,
+                ..
             } = match row {
                 Ok(row) => row,
                 Err(error) => {
-                    self.done.refuse(&error.place.to_string(), &error.message);
+                    let at = self.done.at(error.place);
+                    self.done.refuse(&at, &error.message);
                     continue;
                 }
             };
-            let at = place.to_string();
+            let at = self.done.at(place);
             let named = division_name.as_deref().and_then(|name| self.places.find(name));
             let outside = |division: Option<&DivisionCode>| {
                 self.scope.division.is_some() && !self.scope.covers(division)
@@ -368,6 +407,7 @@ impl Import {
                         self.n_nowhere += 1;
                     }
                     self.look(&entity, &at, division_name.as_deref());
+                    self.done.take_one();
                     changes.push(Register::Entity { entity });
                 }
                 Thing::Person(mut row) => {
@@ -383,6 +423,7 @@ impl Import {
                             .refuse(&at, "the person is known, and not in your division");
                         continue;
                     }
+                    self.done.take_one();
                     changes.push(Register::Person {
                         person: Box::new(person),
                     });

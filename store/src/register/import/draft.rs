@@ -81,6 +81,7 @@ impl Draft {
         };
         Ok(Row {
             place,
+            layer: None,
             thing,
             division_name,
         })

@@ -27,6 +27,7 @@ mod readings;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use onemap_model::code::{CitizenNumber, UnitGrid};
 use onemap_model::{Crs, DivisionCode, Entity, EntityKind, Position};
@@ -60,7 +61,7 @@ pub struct Mapping {
     pub columns: BTreeMap<String, Field>,
     /// What a file of text is written in.
     pub encoding: Encoding,
-    /// The layer of a GeoPackage; needed when it has several.
+    /// The only layer of a GeoPackage that is read; all of them when there is none.
     pub layer: Option<String>,
 }
 
@@ -69,6 +70,8 @@ pub struct Mapping {
 pub struct Row {
     /// Where it stands.
     pub place: ImportPlace,
+    /// The layer that it stands in, of a file of which several are read.
+    pub layer: Option<Arc<str>>,
     /// What it is.
     pub thing: Thing,
     /// The name of a division that it says it lies in.
@@ -127,6 +130,8 @@ impl fmt::Display for ImportPlace {
 pub struct ImportError {
     /// Where.
     pub place: ImportPlace,
+    /// The layer that it stands in, of a file of which several are read.
+    pub layer: Option<Arc<str>>,
     /// What is wrong, with the value.
     pub message: String,
 }
@@ -135,6 +140,7 @@ impl ImportError {
     fn new(place: ImportPlace, message: impl Into<String>) -> Self {
         Self {
             place,
+            layer: None,
             message: message.into(),
         }
     }
@@ -147,6 +153,10 @@ impl ImportError {
             message.push_str(&error.to_string());
             cause = error.source();
         }
-        Self { place, message }
+        Self {
+            place,
+            layer: None,
+            message,
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::encoding::Encoding;
 use super::entities_csv::Sheet;
 use super::flatgeobuf::Features;
 use super::geojson::Collection;
-use super::geopackage::Layer;
+use super::geopackage::Layers;
 use super::{ImportError, ImportPlace, Mapping, Row};
 
 /// What a file of entities is written in.
@@ -91,7 +91,7 @@ pub fn open(file: &File, dir: &Path, format: Format, mapping: &Mapping) -> Resul
             };
             let named = named.map_err(whole)?;
             // The engine has it open from here on; its name goes.
-            Box::new(Layer::open(&named.0, mapping)?)
+            Box::new(Layers::open(&named.0, mapping)?)
         }
     })
 }
