@@ -91,7 +91,7 @@ fn at(server: &Server, device: &str, t: i64, lon: f64, lat: f64) {
 }
 
 /// Events of the live push, by name.
-fn live(server: &Server, token: &str) -> mpsc::Receiver<(String, Value)> {
+pub fn live(server: &Server, token: &str) -> mpsc::Receiver<(String, Value)> {
     let mut stream = TcpStream::connect(server.http.strip_prefix("http://").unwrap()).unwrap();
     let head = format!("GET /api/v1/live HTTP/1.1\r\nhost: onemap\r\nauthorization: Bearer {token}\r\n\r\n");
     stream.write_all(head.as_bytes()).unwrap();

@@ -45,6 +45,7 @@ mod hydrology;
 mod keeping;
 mod kept;
 mod map;
+mod movement;
 mod ogc;
 mod problems;
 mod prometheus;

@@ -340,7 +340,7 @@ fn a_district_sees_its_own_things_only() {
     assert_eq!(ask("/tiles/devices/12/3207/1600.mvt").0, 403);
 }
 
-fn tile_at(lon: f64, lat: f64, zoom: u32) -> String {
+pub fn tile_at(lon: f64, lat: f64, zoom: u32) -> String {
     let n = f64::from(1u32 << zoom);
     let x = ((lon + 180.0) / 360.0 * n) as u32;
     let y = ((1.0 - lat.to_radians().tan().asinh() / std::f64::consts::PI) / 2.0 * n) as u32;
@@ -348,7 +348,7 @@ fn tile_at(lon: f64, lat: f64, zoom: u32) -> String {
 }
 
 /// Status, head and body of a tile.
-fn tile(
+pub fn tile(
     server: &Server,
     layer: &str,
     at: &str,
