@@ -1,7 +1,6 @@
 //! The quarantine: what was refused, with its bytes and what became of it.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Json;
@@ -14,7 +13,7 @@ use onemap_wire::{line, veil};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::api::spelt::Spelling;
+use crate::api::spelt::{Spelling, text_and_hex};
 use crate::api::{limit, list, readmit, time};
 use crate::auth::Caller;
 use crate::error::Problem;
@@ -269,11 +268,7 @@ pub(crate) fn date(day: i64) -> String {
 
 pub(crate) fn entry_json(row: &Quarantined, n_bytes: usize) -> Value {
     let entry = &row.entry;
-    let mut hex = String::new();
-    for byte in entry.payload.iter().take(n_bytes) {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
+    let (payload, hex) = text_and_hex(&entry.payload, n_bytes);
     // A line's number is that of the body it came in; the first that is spelled out is the first that is kept.
     let place = match line::Params::of_topic(&entry.topic) {
         Some(_) => number_after(&entry.detail, "column ")
@@ -284,7 +279,7 @@ pub(crate) fn entry_json(row: &Quarantined, n_bytes: usize) -> Value {
         "id": row.id, "position": entry.position, "at": entry.at, "reason": entry.reason,
         "reason_zh": entry.reason.label_zh(), "source": entry.source, "device": entry.device,
         "peer": entry.peer, "topic": entry.topic, "size": entry.payload.len(),
-        "payload": text(&entry.payload, n_bytes), "payload_hex": hex, "detail": entry.detail,
+        "payload": payload, "payload_hex": hex, "detail": entry.detail,
         "offset": place,
         "state": QuarantineState::Open, "readmissible": readmit::readmissible(entry).is_ok(),
     });
@@ -296,16 +291,6 @@ pub(crate) fn entry_json(row: &Quarantined, n_bytes: usize) -> Value {
         });
     }
     shown
-}
-
-/// The first bytes of a payload that is text, cut between two characters.
-fn text(payload: &[u8], n_bytes: usize) -> Option<&str> {
-    let whole = std::str::from_utf8(payload).ok()?;
-    let mut end = whole.len().min(n_bytes);
-    while !whole.is_char_boundary(end) {
-        end -= 1;
-    }
-    Some(&whole[..end])
 }
 
 fn number_after(text: &str, word: &str) -> Option<usize> {
@@ -361,10 +346,10 @@ mod tests {
 
     #[test]
     fn a_text_is_cut_between_characters() {
-        assert_eq!(text("西宁".as_bytes(), 4), Some("西"));
-        assert_eq!(text("西宁".as_bytes(), 6), Some("西宁"));
-        assert_eq!(text("ab".as_bytes(), usize::MAX), Some("ab"));
-        assert_eq!(text(&[0xff], 4), None);
+        assert_eq!(text_and_hex("西宁".as_bytes(), 4).0, Some("西"));
+        assert_eq!(text_and_hex("西宁".as_bytes(), 6).0, Some("西宁"));
+        assert_eq!(text_and_hex("ab".as_bytes(), usize::MAX).0, Some("ab"));
+        assert_eq!(text_and_hex(&[0xff], 4).0, None);
     }
 
     #[test]

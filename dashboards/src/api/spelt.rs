@@ -1,6 +1,7 @@
 //! Bytes of field protocols spelt out, as `onemap decode` prints them: of the quarantine and of live stations.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use onemap_model::Timestamp;
 use onemap_store::ledger::Quarantined;
@@ -10,6 +11,23 @@ use onemap_wire::spelt::{Given, Protocol, spell};
 use serde_json::{Value, json};
 
 use crate::views::Views;
+
+/// The first `n_bytes` of a payload: as text, cut between two characters, where the whole of it is text; and as digits.
+pub(crate) fn text_and_hex(payload: &[u8], n_bytes: usize) -> (Option<&str>, String) {
+    let mut hex = String::new();
+    for byte in payload.iter().take(n_bytes) {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    let text = std::str::from_utf8(payload).ok().map(|whole| {
+        let mut end = whole.len().min(n_bytes);
+        while !whole.is_char_boundary(end) {
+            end -= 1;
+        }
+        &whole[..end]
+    });
+    (text, hex)
+}
 
 /// Profiles read once for many entries.
 #[derive(Default)]

@@ -1,7 +1,6 @@
 //! The newest frames of a field station, spelt out as quarantined ones are.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Json;
@@ -14,7 +13,7 @@ use onemap_wire::veil;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::api::spelt::Spelling;
+use crate::api::spelt::{Spelling, text_and_hex};
 use crate::api::{limit_up_to, list};
 use crate::auth::Caller;
 use crate::error::Problem;
@@ -90,14 +89,7 @@ fn item(
         true => Cow::Borrowed(frame.payload),
         false => veil::veiled(protocol, frame.payload),
     };
-    let mut hex = String::new();
-    for byte in bytes.iter().take(SHOWN_BYTES) {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    let text = std::str::from_utf8(&bytes)
-        .ok()
-        .filter(|text| text.len() <= SHOWN_BYTES);
+    let (text, hex) = text_and_hex(&bytes, SHOWN_BYTES);
     let mut shown = json!({
         "position": position, "at": frame.received_at, "source": frame.source, "peer": frame.peer,
         "size": frame.payload.len(), "payload": text, "payload_hex": hex, "frames": null,
