@@ -132,6 +132,12 @@ impl Asked {
         }
     }
 
+    /// Longitude and latitude, WGS 84, of a question that has no answer without them.
+    pub(crate) fn wanted_position(&mut self, crs: Crs) -> Result<(f64, f64), Problem> {
+        let missing = || Problem::bad_request("bad_parameter", "lon= and lat= are wanted");
+        self.position(crs)?.ok_or_else(missing)
+    }
+
     /// The system of all coordinates, in the question and in the answer.
     pub(crate) fn crs(&mut self) -> Result<Crs, Problem> {
         let text = self.text("crs")?;

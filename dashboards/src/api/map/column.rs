@@ -29,9 +29,7 @@ pub(crate) async fn get(
     let scope = caller.require(Permission::View)?;
     let mut asked = Asked::of_query(query.as_deref())?;
     let crs = asked.crs()?;
-    let position = asked
-        .position(crs)?
-        .ok_or_else(|| Problem::bad_request("bad_parameter", "lon= and lat= are wanted"))?;
+    let position = asked.wanted_position(crs)?;
     let radius_m = asked.number("radius_m")?;
     let filter = asked.filter(scope, views.now())?;
     asked.done()?;
