@@ -2,14 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::screen::{Script, ready};
 use crate::server::{Server, binary, peer, request, wait_for};
 
 const KEY: &str = "0f00dcafe0f00dcafe";
@@ -263,16 +263,7 @@ fn the_check_names_the_line_and_no_key() {
 
 #[test]
 fn a_person_chooses_a_base_map_and_is_told_when_it_fails() {
-    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards/web");
-    if peer("/usr/bin/chromium").is_none() || peer("node").is_none() {
-        return;
-    }
-    if !web.join("node_modules/playwright-core").exists() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "`npm ci` in dashboards/web must have run in CI"
-        );
-        eprintln!("SKIPPED: `npm ci` has not run in dashboards/web");
+    if !ready() {
         return;
     }
     let elsewhere = Elsewhere::start();
@@ -282,20 +273,7 @@ fn a_person_chooses_a_base_map_and_is_told_when_it_fails() {
         "station-7",
         &json!({"position": {"lon": 101.8, "lat": 36.6}, "cadence_s": 60}),
     );
-    let shots = tempfile::tempdir().unwrap();
-    let shots = std::env::var_os("SHOTS_DIR").map_or(shots.path().to_owned(), Into::into);
-    let run = |step: &str| -> Value {
-        let output = Command::new("node")
-            .arg(web.join("e2e/base-map.mjs"))
-            .arg(step)
-            .env("ONEMAP_URL", &server.http)
-            .env("ONEMAP_TOKEN", &server.token)
-            .env("SHOTS_DIR", &shots)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{step}: {output:?}");
-        serde_json::from_slice(&output.stdout).unwrap()
-    };
+    let run = |step: &str| Script::new("base-map.mjs", &[step], &server.http, &server.token).said();
     let chosen = run("choose");
     assert!(chosen["n_tiles"].as_u64().unwrap() > 0, "{chosen}");
     assert!(elsewhere.asked().iter().any(|path| path.contains("LAYER=vec")));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::screen::{Script, ready};
 use crate::server::{Server, peer, wait_for};
 
 const LAYERS: [(&str, &str); 10] = [
@@ -181,31 +182,13 @@ fn every_layer_is_read_by_others_as_the_server_counts_it() {
 
 #[test]
 fn maplibre_draws_what_the_server_finds_and_follows_what_moves() {
-    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards/web");
-    if peer("/usr/bin/chromium").is_none() || peer("node").is_none() {
-        return;
-    }
-    if !web.join("node_modules/playwright-core").exists() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "`npm ci` in dashboards/web must have run in CI"
-        );
-        eprintln!("SKIPPED: `npm ci` has not run in dashboards/web");
+    if !ready() {
         return;
     }
     let server = town();
-    let shots = tempfile::tempdir().unwrap();
-    let shots = std::env::var_os("SHOTS_DIR").map_or(shots.path().to_owned(), Into::into);
-    let output = Command::new("node")
-        .arg(web.join("e2e/foreign-map.mjs"))
-        .args(["101.705,36.505,101.795,36.595", "car-1"])
-        .env("ONEMAP_URL", &server.http)
-        .env("ONEMAP_TOKEN", &server.token)
-        .env("SHOTS_DIR", &shots)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let bounds = "101.705,36.505,101.795,36.595";
+    let mut script = Script::new("foreign-map.mjs", &[bounds, "car-1"], &server.http, &server.token);
+    let said = script.said();
     for (layer, _) in LAYERS {
         let drawn = &said["layers"][layer];
         assert!(
@@ -223,7 +206,7 @@ fn maplibre_draws_what_the_server_finds_and_follows_what_moves() {
         "the device was drawn where it is {} after it moved",
         said["moved"]["ms"]
     );
-    let picture = std::fs::metadata(Path::new(&shots).join("foreign-map.png")).unwrap();
+    let picture = std::fs::metadata(script.shots.join("foreign-map.png")).unwrap();
     assert!(picture.len() > 10_000);
 }
 

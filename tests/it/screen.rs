@@ -1,7 +1,7 @@
 //! The screen in a real browser, fed by the demo: what is looked at, and what happens when the server dies.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,8 @@ fn web() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/dashboards/web"))
 }
 
-fn ready() -> bool {
+/// Whether a browser can be started here; says so loudly when it cannot.
+pub fn ready() -> bool {
     if peer("/usr/bin/chromium").is_none() || peer("node").is_none() {
         return false;
     }
@@ -27,6 +28,39 @@ fn ready() -> bool {
         eprintln!("SKIPPED: `npm ci` has not run in dashboards/web");
     }
     installed
+}
+
+/// A script of `e2e`, to be run in the browser against a server; pictures go to SHOTS_DIR, else away.
+pub struct Script {
+    pub command: Command,
+    pub shots: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Script {
+    pub fn new(name: &str, args: &[&str], http: &str, token: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let shots = std::env::var_os("SHOTS_DIR").map_or(folder.path().to_owned(), PathBuf::from);
+        let mut command = Command::new("node");
+        command
+            .arg(web().join("e2e").join(name))
+            .args(args)
+            .env("ONEMAP_URL", http)
+            .env("ONEMAP_TOKEN", token)
+            .env("SHOTS_DIR", &shots);
+        Self {
+            command,
+            shots,
+            _folder: folder,
+        }
+    }
+
+    /// What it says as JSON at its good end.
+    pub fn said(&mut self) -> Value {
+        let output = self.command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
 }
 
 #[test]
@@ -46,15 +80,8 @@ fn a_person_sees_values_charts_and_alarms_and_acknowledges_one() {
             .first()
             .cloned()
     });
-    let shots = tempfile::tempdir().unwrap();
-    let shots = std::env::var_os("SHOTS_DIR").map_or(shots.path().to_owned(), Into::into);
-    let output = Command::new("node")
-        .arg(web().join("e2e/screen.mjs"))
-        .env("ONEMAP_URL", &demo.http)
-        .env("ONEMAP_TOKEN", &demo.token)
-        .env("SHOTS_DIR", &shots)
-        .output()
-        .unwrap();
+    let mut script = Script::new("screen.mjs", &[], &demo.http, &demo.token);
+    let output = script.command.output().unwrap();
     let said = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -83,12 +110,8 @@ fn a_new_reading_is_on_the_screen_within_two_seconds_and_a_dead_server_is_said_w
         &json!({"position": {"lon": 101.8, "lat": 36.6}, "cadence_s": 60}),
     );
     server.publish(&token, "v1/devices/me/telemetry", r#"{"temperature":11.5}"#);
-    let mut command = Command::new("node");
-    command
-        .arg(web().join("e2e/watch.mjs"))
-        .env("ONEMAP_URL", &server.http)
-        .env("ONEMAP_TOKEN", &server.token);
-    let mut page = Process::start(command);
+    let script = Script::new("watch.mjs", &[], &server.http, &server.token);
+    let mut page = Process::start(script.command);
     let first = page.line(Duration::from_secs(60)).expect("the page opens");
     assert!(first.contains("ready"), "{first}");
     let mut input = page.child.stdin.take().unwrap();
