@@ -228,6 +228,85 @@ fn tiles_come_through_the_server_and_no_key_goes_out() {
 }
 
 #[test]
+fn a_key_stands_in_no_log_no_answer_and_no_error() {
+    let elsewhere = Elsewhere::start();
+    let (dir, _) = folder(&elsewhere);
+    // One more, whose server is not there: a failed connection knows the whole address.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nowhere = free.local_addr().unwrap().port();
+    drop(free);
+    let config = dir.path().join("onemap.toml");
+    let mut text = std::fs::read_to_string(&config).unwrap();
+    text.push_str(&format!(
+        "[[map.base]]\nname = \"gone\"\nkind = \"xyz\"\nurl = \"http://127.0.0.1:{nowhere}/{{z}}/{{x}}/{{y}}?k={{key}}\"\n\
+         key_file = \"map.key\"\nattribution = \"© gone\"\n"
+    ));
+    std::fs::write(&config, text).unwrap();
+    // Everything that can be said is said.
+    let log = dir.path().join("log.txt");
+    let mut server = Server::start_with(dir.path(), |command| {
+        command
+            .env("ONEMAP_LOG", "trace")
+            .stderr(std::fs::File::create(&log).unwrap());
+    });
+    let mut answers = Vec::new();
+    let ask = |path: &str| {
+        let (status, _, body) = get(&server, &server.token, path);
+        (status, format!("{path}: {}", String::from_utf8_lossy(&body)))
+    };
+    let list = server.get("/api/v1/basemaps");
+    let tiles = |name: &str| {
+        let map = list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|map| map["name"] == name);
+        let path = map.unwrap()["tiles"][0].as_str().unwrap();
+        path.replace("{z}", "5").replace("{x}", "7").replace("{y}", "9")
+    };
+    for name in ["plain", "天地图", "gone"] {
+        let (status, said) = ask(&tiles(name));
+        assert_eq!(status, if name == "gone" { 502 } else { 200 }, "{said}");
+        answers.push(said);
+    }
+    elsewhere.refuses.store(true, Ordering::SeqCst);
+    let (status, said) = ask(&tiles("plain").replace("/5/", "/6/"));
+    assert_eq!(status, 502, "{said}");
+    answers.push(said);
+    assert!(
+        elsewhere.asked().iter().all(|path| path.contains(KEY)),
+        "the key is sent"
+    );
+    for path in [
+        "/api/v1/basemaps",
+        "/api/v1/system",
+        "/api/openapi.json",
+        "/metrics",
+        "/health/ready",
+        "/basemaps/plain/9/9999/0",
+        "/basemaps/plain/5/7/9?layer=3",
+        "/config",
+        "/onemap.toml",
+        "/map.key",
+        "/",
+    ] {
+        answers.push(ask(path).1);
+    }
+    server.stop();
+    answers.push(std::fs::read_to_string(dir.path().join("ready.json")).unwrap_or_default());
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(
+        said.contains("TRACE") || said.contains("DEBUG"),
+        "the log says much: {}",
+        said.len()
+    );
+    answers.push(said);
+    for said in answers {
+        assert!(!said.contains(KEY), "the key stands in {said:.120}…");
+    }
+}
+
+#[test]
 fn the_check_names_the_line_and_no_key() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("onemap.toml");
