@@ -299,6 +299,9 @@ fn bad_questions_are_refused_by_name() {
         ("/api/v1/section?line=1,1;1.1,1&width_m=5000", "bad_width"),
         ("/tiles/components/17/0/0.mvt", "bad_tile"),
         ("/tiles/persons/1/0/0.mvt", "unknown_layer"),
+        ("/tiles/pipes,persons/1/0/0.mvt", "unknown_layer"),
+        ("/tiles/pipes,/1/0/0.mvt", "unknown_layer"),
+        ("/tiles/pipes,water,pipes/1/0/0.mvt", "bad_layers"),
     ] {
         let (status, problem) = get(&server, path);
         let want = if code == "unknown_layer" { 404 } else { 400 };
@@ -338,6 +341,62 @@ fn a_district_sees_its_own_things_only() {
     );
     assert_eq!(ask("/tiles/live/12/3207/1600.mvt").0, 204);
     assert_eq!(ask("/tiles/devices/12/3207/1600.mvt").0, 403);
+}
+
+#[test]
+fn several_layers_come_in_one_tile_as_each_comes_alone() {
+    let server = Server::new();
+    let things = [
+        (
+            "component",
+            json!({"type": "Point", "coordinates": [101.7501, 36.6001]}),
+        ),
+        (
+            "pipe",
+            json!({"type": "LineString", "coordinates": [[101.7500, 36.6000], [101.7502, 36.6002]]}),
+        ),
+    ];
+    for (kind, geometry) in things {
+        let entity = json!({"code": kind, "kind": kind, "name": format!("名{kind}"), "geometry": geometry});
+        server.post("/api/v1/entities", &entity);
+    }
+    for zoom in [14, 16] {
+        let at = tile_at(101.7501, 36.6001, zoom);
+        let [(_, _, components), (_, _, pipes)] =
+            ["components", "pipes"].map(|layer| tile(&server, layer, &at, None));
+        let (status, head, both) = tile(&server, "components,hazards,pipes", &at, None);
+        assert_eq!(status, 200);
+        assert_eq!(
+            both,
+            [components, pipes].concat(),
+            "nothing of the layer that is empty"
+        );
+        let has_name = both
+            .windows("名pipe".len())
+            .any(|window| window == "名pipe".as_bytes());
+        assert_eq!(has_name, zoom == 16);
+        assert_eq!(
+            tile(&server, "components,hazards,pipes", &at, Some(&head["etag"])).0,
+            304
+        );
+    }
+    assert_eq!(
+        tile(&server, "hazards,fences", &tile_at(101.75, 36.6, 14), None).0,
+        204
+    );
+    let (_, described) = get(&server, "/tiles/components,pipes.json");
+    let ids: Vec<_> = described["vector_layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|layer| &layer["id"])
+        .collect();
+    assert_eq!(ids, ["components", "pipes"]);
+    let address = described["tiles"][0].as_str().unwrap();
+    assert!(
+        address.ends_with("/tiles/components,pipes/{z}/{x}/{y}.mvt"),
+        "{address}"
+    );
 }
 
 pub fn tile_at(lon: f64, lat: f64, zoom: u32) -> String {
