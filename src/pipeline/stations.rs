@@ -203,7 +203,8 @@ impl Fold<'_> {
             self.judged(transitions);
         }
         self.gbt26875_answer(position, frame, device, &read, &application);
-        let objects = gbt26875::readings(&read, &application, gbt26875::Clock::Either, frame.received_at);
+        let mut objects = gbt26875::readings(&read, &application, gbt26875::Clock::Either, frame.received_at);
+        gbt26875::happened_by(&mut objects, frame.received_at);
         let parts = objects.into_iter().map(|object| Part {
             name: object.device(),
             kind: object.kind(),

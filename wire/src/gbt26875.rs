@@ -30,5 +30,5 @@ pub use error::Error;
 pub use frame::{Address, Fault, Frame, Framer, Piece};
 pub use object::{Application, Component, Object, System, Text};
 pub use order::{METHODS, method_of, question_of, response_of};
-pub use readings::{ObjectReadings, readings};
+pub use readings::{ObjectReadings, happened_by, readings};
 pub use view::{View, decode};

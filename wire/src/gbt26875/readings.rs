@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use onemap_model::{Quantity, Refusal, Timestamp};
+use onemap_model::{Quality, Quantity, Refusal, Timestamp};
 
 use super::codes::{analogue, component_kind};
 use super::{Address, Application, Clock, Component, Frame, Object, System, Time};
@@ -116,10 +116,12 @@ pub fn readings(
             _ => continue,
         };
         let at = stamp(frame, object, clock, received_at);
-        let message = match at {
-            Ok(at) => message(object, at),
-            Err(detail) => Message::refused(Refusal::WrongShape, detail),
-        };
+        let mut message = message(object, at.unwrap_or(received_at));
+        if at.is_none() {
+            for sample in &mut message.samples {
+                stamp_here(sample);
+            }
+        }
         match all
             .iter_mut()
             .find(|one| one.system == system && one.component == component)
@@ -176,13 +178,44 @@ fn unread(object: &Object) -> Option<&'static str> {
     })
 }
 
-fn stamp(frame: &Frame, object: &Object, clock: Clock, received_at: Timestamp) -> Result<Timestamp, String> {
+/// When it happened; `None` when what is said is no time. A fire is a fire on a day that is none, too.
+fn stamp(frame: &Frame, object: &Object, clock: Clock, received_at: Timestamp) -> Option<Timestamp> {
     let own = object
         .time()
         .filter(|time| *time != Time([0; 6]))
         .unwrap_or(frame.time);
     own.moment(clock, Some(received_at))
-        .ok_or_else(|| format!("the time {:02x?} is no time", own.0))
+}
+
+/// It came when it came, and its device's clock is wrong.
+fn stamp_here(sample: &mut Sample) {
+    sample.measured_at = None;
+    sample.quality = sample.quality.with(Quality::CLOCK_OFF);
+}
+
+/// Older than this is no event that a device kept while it had no line, but a clock that lost its time.
+const LOST: Duration = Duration::from_secs(40 * 86_400);
+/// Seconds that a clock may be ahead and be told as right.
+const AHEAD: Duration = Duration::from_secs(120);
+
+/// Says of what is told as happening later than its frame came that it happened by then, at the second at which it came: a
+/// device tells what happens as it happens, and what it tells next must not be older. What is stamped far ahead, or long ago
+/// (a clock that begins in 2000), is by the time of receipt and marked `clock_off`. So nothing that a fire monitor tells and
+/// the centre acknowledges is lost to its clock.
+pub fn happened_by(objects: &mut [ObjectReadings], received_at: Timestamp) {
+    let second = Timestamp::from_ms(received_at.ms().div_euclid(1000) * 1000);
+    for message in objects.iter_mut().map(|one| &mut one.message) {
+        for sample in &mut message.samples {
+            let Some(at) = sample.measured_at else { continue };
+            if at.since(received_at) > AHEAD || received_at.since(at) > LOST {
+                message.sent_at = message.sent_at.or(Some(at));
+                stamp_here(sample);
+            } else if at > second {
+                message.sent_at = message.sent_at.or(Some(at));
+                sample.measured_at = Some(second);
+            }
+        }
+    }
 }
 
 fn message(object: &Object, at: Timestamp) -> Message {
@@ -351,7 +384,7 @@ mod tests {
                 .scaling
                 .apply(sample.quantity, sample.value.number().unwrap())
                 .unwrap();
-            let at = sample.measured_at.unwrap().to_string();
+            let at = sample.measured_at.unwrap_or_else(received).to_string();
             format!("{}#{} {value:.3} {}", sample.quantity, sample.channel, &at[5..19])
         });
         samples
@@ -537,7 +570,43 @@ mod tests {
     }
 
     #[test]
-    fn records_are_no_measurements_and_a_wrong_time_is_refused() {
+    fn what_a_wrong_clock_says_is_by_the_time_of_receipt() {
+        let second = Timestamp::from_ms(1_795_392_000_000);
+        let received_at = Timestamp::from_ms(second.ms() + 700);
+        let stamped = |ahead_s: i64| {
+            let object = Object::SystemState {
+                system: SYSTEM,
+                state: 2,
+                time: NO_TIME,
+            };
+            let mut one = ObjectReadings {
+                source: "790300000000".parse().unwrap(),
+                system: Some(SYSTEM),
+                component: None,
+                message: message(&object, Timestamp::from_ms(second.ms() + ahead_s * 1000)),
+            };
+            happened_by(std::slice::from_mut(&mut one), received_at);
+            let sample = one.message.samples[0].clone();
+            (
+                sample.measured_at,
+                sample.quality.has(Quality::CLOCK_OFF),
+                one.message.sent_at.is_some(),
+            )
+        };
+        assert_eq!(stamped(0), (Some(second), false, false));
+        let yesterday = Timestamp::from_ms(second.ms() - 86_400_000);
+        assert_eq!(stamped(-86_400), (Some(yesterday), false, false));
+        assert_eq!(
+            stamped(100),
+            (Some(second), false, true),
+            "not later than it came"
+        );
+        assert_eq!(stamped(600), (None, true, true));
+        assert_eq!(stamped(-26 * 365 * 86_400), (None, true, true));
+    }
+
+    #[test]
+    fn records_are_no_measurements_and_a_wrong_time_stands_in_nobodys_way() {
         let version = said(25, vec![Object::DeviceVersion { main: 1, user: 0 }]);
         assert_eq!(
             version,
@@ -555,6 +624,6 @@ mod tests {
                 time,
             }],
         );
-        assert!(all[0].1[0].starts_with("wrong_shape: the time"), "{:?}", all[0].1);
+        assert!(all[0].1[0].starts_with("fire_alarm"), "{:?}", all[0].1);
     }
 }

@@ -35,6 +35,9 @@ pub struct Factor {
     /// The amount in a period (`Cou`).
     #[serde(default)]
     pub amount: Option<Measure>,
+    /// The code of the same element in total; where both stand in one frame, this one has channels of its own.
+    #[serde(default)]
+    pub in_total: Option<String>,
 }
 
 impl Factor {

@@ -23,6 +23,10 @@ pub const MINUTE_DATA: Duration = Duration::from_secs(600);
 /// What is sent in place of a converted concentration that cannot be computed (2025, 8.1.1 d).
 const NOT_CONVERTED: f64 = 9999.99;
 
+/// Channels of an element (w20138) are by so much higher in a frame that has the element in total (w20122), too: they are one
+/// quantity, and neither takes the other's place.
+const BESIDE_TOTAL: u16 = 100;
+
 /// What is known of the sender beside its frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Sender<'a> {
@@ -284,7 +288,17 @@ impl Reader<'_> {
             Suffix::Amount => factor.amount.clone()?,
             _ => factor.measure(self.segment.st()),
         };
+        let channel = match &factor.in_total {
+            Some(total) if self.says(total) => channel + BESIDE_TOTAL,
+            _ => channel,
+        };
         Some((measure.quantity, channel, scaling_of(&measure)))
+    }
+
+    /// Whether the frame has a value of a code.
+    fn says(&self, code: &str) -> bool {
+        let mut items = self.segment.cp.iter().flat_map(|group| &group.0);
+        items.any(|item| item.key.rsplit_once('-').is_some_and(|(of, _)| of == code))
     }
 
     /// The mark of a factor: its own, one without factor in its group, or alone in the group behind.
@@ -367,6 +381,25 @@ mod tests {
             format!("QN=20160801085857223;ST={st};CN={cn};PW=1;MN=A;Flag=5;CP=&&{cp}&&").as_bytes(),
         )
         .unwrap()
+    }
+
+    #[test]
+    fn an_element_and_the_element_in_total_keep_both_their_values() {
+        let said = |cp: &str| {
+            let message = readings(&segment("21", "2011", cp), &Sender::new(None));
+            assert!(message.refused.is_empty(), "{:?}", message.refused);
+            let samples = message.samples.into_iter();
+            samples
+                .map(|s| (s.quantity.name(), s.channel))
+                .collect::<Vec<_>>()
+        };
+        let time = "DataTime=20160801085857;";
+        for both in ["w20120-Rtd=12;w20144-Rtd=0.005", "w20144-Rtd=0.005;w20120-Rtd=12"] {
+            let mut channels = said(&format!("{time}{both}"));
+            channels.sort_unstable();
+            assert_eq!(channels, [("lead", 0), ("lead", 100)], "{both}");
+        }
+        assert_eq!(said(&format!("{time}w20144-Rtd=0.005")), [("lead", 0)]);
     }
 
     /// Quantity, channel, canonical value, marks.

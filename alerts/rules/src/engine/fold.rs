@@ -41,10 +41,16 @@ impl Engine {
             Some(i) => i,
             None => self.insert_series(device, quantity, channel),
         };
+        let value = match &reading.value {
+            Value::Number(number) => *number,
+            Value::Text(_) => f64::NAN,
+        };
         let series = &mut self.series[i as usize];
-        // An index that was worked out again with what came late.
-        let again =
-            measured == series.measured_at && reading.quality.has(Quality::DERIVED.with(Quality::REVISED));
+        // An index that was worked out again with what came late; and what is said anew of the very moment of the last one:
+        // stations stamp whole seconds or minutes, and a level or a fire does not wait for the next.
+        let worked_out = reading.quality.has(Quality::DERIVED.with(Quality::REVISED));
+        let said_anew = !reading.quality.has(Quality::RESENT) && value.to_bits() != series.value.to_bits();
+        let again = measured == series.measured_at && (worked_out || said_anew);
         if measured <= series.measured_at && !again {
             return;
         }
@@ -53,10 +59,7 @@ impl Engine {
         series.heard_at = now;
         series.every_s = seen.every_s;
         series.position = reading.position;
-        series.value = match &reading.value {
-            Value::Number(number) => *number,
-            Value::Text(_) => f64::NAN,
-        };
+        series.value = value;
         series.set(SEEN, true);
         series.set(SILENT, false);
         series.set(JUDGEABLE, reading.quality.judgeable());
