@@ -1,20 +1,16 @@
 //! Who asks: bearer tokens and the screen's session cookie become a [`Scope`].
 //!
-//! Deny by default: every route behind `require_scope` needs one; handlers then ask the scope for
-//! the permission they need.
+//! What each route needs of it stands in [`access`](crate::access).
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::RwLock;
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::Response;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use onemap_model::record::Register as Change;
-use onemap_model::scope::Permission;
 use onemap_model::{AccountId, DeviceId, ProfileId, Scope, Timestamp};
 use onemap_store::ledger::{AccessToken, Accounts, Held, Provisioning, TokenHash, Tokens};
 use tokio::sync::watch;
@@ -406,37 +402,27 @@ fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Lets only requests with a scope pass and hands it on.
-pub(crate) async fn require_scope(
-    State(views): State<Arc<Views>>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    let (scope, pass) = scope_of(&views, request.method(), request.headers()).map_err(|problem| {
+/// Who asks, and by what.
+///
+/// # Errors
+/// 401 for nobody; 403 for a session's cookie from a foreign page.
+pub(crate) fn caller_of(views: &Views, request: &Request) -> Result<(Scope, Pass), Problem> {
+    scope_of(views, request.method(), request.headers()).map_err(|problem| {
         // GIS programs ask for a user's name and password when they are told so.
         match problem.status() == StatusCode::UNAUTHORIZED && request.uri().path().starts_with("/ogc") {
             true => Problem::wrong_credential(r#"Basic realm="onemap""#, problem.detail()),
             false => problem,
         }
-    })?;
-    request.extensions_mut().insert(scope);
-    request.extensions_mut().insert(pass);
-    Ok(next.run(request).await)
+    })
 }
 
-/// The scope of a request that passed `require_scope`.
+/// The scope of a request that passed the gate ([`access`](crate::access)), which holds what the route needs.
 pub(crate) struct Caller(pub(crate) Scope);
 
 impl Caller {
-    /// Asks for a permission.
-    pub(crate) fn require(&self, permission: Permission) -> Result<&Scope, Problem> {
-        if self.0.may(permission) {
-            return Ok(&self.0);
-        }
-        Err(Problem::forbidden(format!(
-            "the role {} does not hold the permission {permission:?}",
-            self.0.role.name()
-        )))
+    /// What it may see and do.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.0
     }
 }
 

@@ -1,8 +1,9 @@
 //! The HTTP API, live push and the embedded screen: the view over store, map and alerts.
 //!
-//! Everything behind `auth::require_scope` is denied without a token or session; what a role and
-//! a division may see is asked of the [`Scope`](onemap_model::Scope) in each handler.
+//! Every request passes `access::gate`, which knows what each route needs and denies the rest; what of a division
+//! is shown is asked of the [`Scope`](onemap_model::Scope) in each handler.
 
+mod access;
 mod accounts;
 mod api;
 pub mod auth;
@@ -54,7 +55,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         ledger, map, persons, quarantine, readings, readmit, recode, reviews, rules, series, session, setup,
         standards, system, write,
     };
-    let guarded = Router::new()
+    let scoped = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
         .route(
             "/api/v1/session/password",
@@ -194,8 +195,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/api/v1/basemaps", get(basemap::list))
         .route("/basemaps/{name}/{z}/{x}/{y}", get(basemap::tile))
         .merge(prometheus::routes())
-        .merge(ogc::routes())
-        .route_layer(middleware::from_fn_with_state(views.clone(), auth::require_scope));
+        .merge(ogc::routes());
     let open = Router::new()
         .route("/api/v1/session", sized(post(session::begin), SMALL_BODY))
         .route("/api/v1/setup", sized(post(setup::finish), SMALL_BODY))
@@ -239,14 +239,15 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         )
         .route("/health/live", get(system::live))
         .route("/health/ready", get(system::ready))
-        .route("/metrics", get(system::metrics))
-        .fallback(fallback);
+        .route("/metrics", get(system::metrics));
     let bounds = Bounds {
         limits,
         gauges: views.http.clone(),
     };
-    guarded
+    scoped
         .merge(open)
+        .route_layer(middleware::from_fn_with_state(views.clone(), access::gate))
+        .fallback(fallback)
         .layer(DefaultBodyLimit::max(limits.body_bytes))
         .layer(middleware::from_fn(error::of_router))
         .layer(middleware::from_fn_with_state(bounds, limits::bound))

@@ -254,9 +254,9 @@ impl CityMap {
             .tile(layer, [u32::from(zoom), x, y], &crate::tile::Look::default())
     }
 
-    /// See [`CityView::tilejson`].
+    /// See [`CityView::tilejson`]; of the whole city.
     pub fn tilejson(&self, layer: Layer, base: &str) -> serde_json::Value {
-        self.view().tilejson(&[layer], base)
+        self.view().tilejson(&[layer], base, None)
     }
 
     /// See [`CityView::layer_extent`].

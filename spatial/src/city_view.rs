@@ -373,8 +373,14 @@ impl CityView {
     }
 
     /// TileJSON 3.0.0 of tiles with these layers; tile addresses start with `base` (scheme and host without a slash at
-    /// the end; empty for addresses relative to the host).
-    pub fn tilejson(&self, layers: &[Layer], base: &str) -> serde_json::Value {
+    /// the end; empty for addresses relative to the host). For who is of a division the bounds are those of what lies
+    /// in it, but for layers of the background that everybody sees (divisions, water, roads, places …).
+    pub fn tilejson(
+        &self,
+        layers: &[Layer],
+        base: &str,
+        division: Option<&DivisionCode>,
+    ) -> serde_json::Value {
         let mut sources: Vec<&str> = Vec::new();
         for layer in layers.iter().filter(|layer| layer.is_prepared()) {
             for item in &self.prepared(*layer).items {
@@ -384,7 +390,17 @@ impl CityView {
                 }
             }
         }
-        let extents = layers.iter().filter_map(|layer| self.layer_extent(*layer));
+        let extent = |layer: &Layer| {
+            let is_background = layer.is_prepared() && *layer != Layer::Devices;
+            match division {
+                Some(division) if !is_background => {
+                    let prefix = DivisionPrefix::of(division);
+                    self.extent_of(*layer, |thing| prefix.covers(self.division_of(thing)))
+                }
+                _ => self.layer_extent(*layer),
+            }
+        };
+        let extents = layers.iter().filter_map(extent);
         let bounds = extents.reduce(|a, b| {
             let [west, south] = [a[0].min(b[0]), a[1].min(b[1])];
             [west, south, a[2].max(b[2]), a[3].max(b[3])]
@@ -397,10 +413,14 @@ impl CityView {
         if layer.is_prepared() {
             return self.prepared(layer).extent.map(|extent| extent.degrees());
         }
+        self.extent_of(layer, |_| true)
+    }
+
+    fn extent_of(&self, layer: Layer, takes: impl Fn(&Thing) -> bool) -> Option<[f64; 4]> {
         let drawn = self
             .stock
             .iter()
-            .filter(|(_, thing)| layer.shows(&thing.kind) && !thing.retired);
+            .filter(|(_, thing)| layer.shows(&thing.kind) && !thing.retired && takes(thing));
         let extents = drawn.filter_map(|(_, thing)| thing.footprint.extent());
         Extent::around(extents.flat_map(|e| [e.min, e.max])).map(|extent| extent.degrees())
     }

@@ -45,6 +45,7 @@ mod hydrology;
 mod keeping;
 mod kept;
 mod map;
+mod matrix;
 mod movement;
 mod ogc;
 mod problems;

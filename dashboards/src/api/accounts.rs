@@ -19,14 +19,6 @@ use crate::error::Problem;
 use crate::request::{Body, NoParams};
 use crate::views::Views;
 
-/// Who makes accounts, or keeps the security of those that are there.
-fn keeper(caller: &Caller) -> Result<&Scope, Problem> {
-    match caller.require(Permission::Security) {
-        Ok(scope) => Ok(scope),
-        Err(_) => caller.require(Permission::Tokens),
-    }
-}
-
 fn unknown(id: &str) -> Problem {
     Problem::not_found("unknown_account", format!("no account `{id}`"))
 }
@@ -64,7 +56,7 @@ pub(crate) async fn list_accounts(
     caller: Caller,
     _: NoParams,
 ) -> Result<Json<Value>, Problem> {
-    let scope = keeper(&caller)?;
+    let scope = caller.scope();
     let all = views.keys.accounts();
     let seen = all
         .iter()
@@ -78,7 +70,7 @@ pub(crate) async fn show(
     Path(id): Path<String>,
     _: NoParams,
 ) -> Result<Json<Value>, Problem> {
-    let held = find(&views, keeper(&caller)?, &id)?;
+    let held = find(&views, caller.scope(), &id)?;
     Ok(Json(shown(&views, &held)))
 }
 
@@ -104,7 +96,7 @@ pub(crate) async fn add(
     caller: Caller,
     Body(account): Body<Account>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let scope = caller.require(Permission::Tokens)?;
+    let scope = caller.scope();
     if views.keys.account(&account.id).is_some() {
         let message = format!("there is an account `{}`", account.id);
         return Err(Problem::conflict("known_account", message));
@@ -150,10 +142,13 @@ pub(crate) async fn patch(
         || patch.role.is_some()
         || patch.division.is_some()
         || patch.departments.is_some();
-    let scope = match says_who {
-        true => caller.require(Permission::Tokens)?,
-        false => keeper(&caller)?,
-    };
+    let scope = caller.scope();
+    if says_who && !scope.may(Permission::Tokens) {
+        return Err(Problem::forbidden(format!(
+            "the role {} keeps the security of accounts; who they are is for the permission tokens",
+            scope.role.name()
+        )));
+    }
     let held = find(&views, scope, &id)?;
     not_own(scope, &held)?;
     let mut account = held.account;
@@ -183,7 +178,7 @@ pub(crate) async fn invite(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let scope = caller.require(Permission::Tokens)?;
+    let scope = caller.scope();
     let held = find(&views, scope, &id)?;
     let (invited, link) = link(&views, &held.account.id)?;
     record(&views, scope, vec![invited]).await?;
@@ -196,7 +191,7 @@ pub(crate) async fn log_out(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let scope = keeper(&caller)?;
+    let scope = caller.scope();
     let id = find(&views, scope, &id)?.account.id;
     record(&views, scope, vec![Register::AccountLoggedOut { id }]).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -208,7 +203,7 @@ pub(crate) async fn remove(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let scope = caller.require(Permission::Tokens)?;
+    let scope = caller.scope();
     let held = find(&views, scope, &id)?;
     not_own(scope, &held)?;
     let id = held.account.id;

@@ -7,7 +7,6 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
-use onemap_model::scope::Permission;
 use onemap_model::{
     DivisionCode, Entity, EntityCode, EntityKind, Position, Quality, Quantity, Scope, Timestamp,
 };
@@ -22,7 +21,7 @@ use crate::api::query::fill::{Fill, Filling};
 use crate::api::query::kept::KeptRow;
 use crate::api::query::marks::Marks;
 use crate::api::query::span::{MAX_SERIES, Span};
-use crate::api::query::tag::Tagging;
+use crate::api::query::tag::{Tag, Tagging};
 use crate::api::query::weights::{Divisions, Weights, Weighty};
 use crate::api::rows::{self, Turns};
 use crate::api::time;
@@ -130,7 +129,7 @@ pub(crate) async fn show(
     headers: HeaderMap,
     Params(query): Params<AggregateQuery>,
 ) -> Result<Response, Problem> {
-    let scope = caller.require(Permission::View)?;
+    let scope = caller.scope();
     let basis = Basis::of_one(query.basis, "aggregates are")?;
     let span = Span::parse(query.from.as_deref(), query.to.as_deref(), views.now())?;
     let step = parse_step(query.step.as_deref().unwrap_or("1h"))?;
@@ -184,9 +183,12 @@ pub(crate) async fn show(
     let found = reviewed(&views, basis, keys, (first, span.to), known_at).await?;
     let ids = asked.chosen.iter().map(|chosen| chosen.info.id);
     let found: HashMap<SeriesId, Reviewed> = ids.zip(found).filter(|(_, found)| !found.is_empty()).collect();
-    let tag = span.is_fixed.then(|| {
-        // What the scope covers and what devices and entities are makes the groups.
-        let question = format!("{uri} {:?} {}", scope.division, asked.version);
+    // The register's version counts what changes in the whole city. That is nothing for who is of a division: the tag of
+    // such an answer is made of the answer.
+    let is_of_division = scope.division.is_some();
+    let tag = (span.is_fixed && !is_of_division).then(|| {
+        // What devices and entities are makes the groups.
+        let question = format!("{uri} {}", asked.version);
         let mut tagging = Tagging::new(&views, &question);
         tagging.text(&KeptRow::fields(kept));
         for series in &asked.chosen {
@@ -248,7 +250,22 @@ pub(crate) async fn show(
         ))
     });
     let (answer, missing) = made.await?;
-    let mut response = rows::told(answer?, &missing);
+    let answer = answer?;
+    let tag = match span.is_fixed && is_of_division {
+        true => Some(Tag::of_answer(
+            &uri.to_string(),
+            &answer,
+            &rows::damaged(&missing),
+        )),
+        false => tag,
+    };
+    if is_of_division
+        && let Some(tag) = &tag
+        && tag.is_known(&headers)
+    {
+        return Ok(tag.unchanged());
+    }
+    let mut response = rows::told(answer, &missing);
     if let Some(tag) = tag {
         tag.put(&mut response);
     }

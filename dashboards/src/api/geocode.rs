@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use onemap_model::scope::Permission;
 use onemap_model::{Crs, EntityKind, Position, Scope};
 use onemap_spatial::geocode::{AddressError, Asker, Geocoder};
 use onemap_spatial::query::Filter;
@@ -18,6 +17,15 @@ use crate::request::{Params, Unread};
 use crate::views::Views;
 
 const POISON: &str = "no holder of this lock panics";
+/// The version of the names that an answer was made with: it counts changes of the whole city, so who is of a division
+/// is told none.
+fn version_for(scope: &Scope, version: u64) -> Value {
+    match scope.division {
+        None => version.into(),
+        Some(_) => Value::Null,
+    }
+}
+
 /// Addresses of one bulk request.
 pub(crate) const N_BULK: usize = 10_000;
 /// Alternatives of an answer when nothing is said, and at most.
@@ -89,12 +97,12 @@ pub(crate) async fn one(
     caller: Caller,
     Params(asked): Params<Asked>,
 ) -> Result<Json<Value>, Problem> {
-    let scope = caller.require(Permission::View)?;
+    let scope = caller.scope();
     let (asker, limit) = asked.asker(scope, N_ALTERNATIVES, MOST_ALTERNATIVES)?;
     let text = asked.text()?;
     let made = views.places.current().await?;
     let mut value = answered(&made.geocoder, text, &asker, limit).map_err(|error| refused(&error))?;
-    value["version"] = made.version.into();
+    value["version"] = version_for(scope, made.version);
     Ok(Json(value))
 }
 
@@ -105,7 +113,7 @@ pub(crate) async fn many(
     Params(asked): Params<Asked>,
     body: Unread,
 ) -> Result<Json<Value>, Problem> {
-    let scope = caller.require(Permission::View)?;
+    let scope = caller.scope();
     let (asker, limit) = asked.asker(scope, N_ALTERNATIVES, MOST_ALTERNATIVES)?;
     let bytes = body.read().await?;
     let texts: Vec<String> = if bytes.trim_ascii_start().starts_with(b"[") {
@@ -135,7 +143,9 @@ pub(crate) async fn many(
     })
     .await
     .map_err(|e| Problem::internal(&e))?;
-    Ok(Json(json!({"items": items, "version": made.version})))
+    Ok(Json(
+        json!({"items": items, "version": version_for(scope, made.version)}),
+    ))
 }
 
 /// The answer to what is no address; of a long text its beginning.
@@ -150,7 +160,7 @@ pub(crate) async fn suggest(
     caller: Caller,
     Params(asked): Params<Asked>,
 ) -> Result<Json<Value>, Problem> {
-    let scope = caller.require(Permission::View)?;
+    let scope = caller.scope();
     let (asker, limit) = asked.asker(scope, N_SUGGESTIONS, MOST_SUGGESTIONS)?;
     let text = asked.text()?;
     let made = views.places.current().await?;
@@ -160,7 +170,7 @@ pub(crate) async fn suggest(
         .map_err(|error| refused(&error))?;
     let items: Vec<Value> = found.iter().map(|suggestion| suggestion.to_json()).collect();
     Ok(Json(
-        json!({"query": text, "items": items, "version": made.version}),
+        json!({"query": text, "items": items, "version": version_for(scope, made.version)}),
     ))
 }
 
@@ -179,7 +189,7 @@ pub(crate) async fn reverse(
     caller: Caller,
     Params(here): Params<Here>,
 ) -> Result<Json<Value>, Problem> {
-    let scope = caller.require(Permission::View)?;
+    let scope = caller.scope();
     let crs: Crs = match &here.crs {
         None => Crs::default(),
         Some(name) => name
@@ -200,7 +210,7 @@ pub(crate) async fn reverse(
     let mut value = made.geocoder.reverse(&position, &covering, &asker).to_json();
     value["grid"] = grid;
     value["position"] = json!({"lon": position.lon(), "lat": position.lat()});
-    value["version"] = made.version.into();
+    value["version"] = version_for(scope, made.version);
     Ok(Json(value))
 }
 

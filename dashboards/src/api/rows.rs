@@ -215,7 +215,7 @@ pub(crate) async fn answer(
 }
 
 /// The member `damaged` of an answer, with a comma before it; nothing when no damaged row was left out of it.
-fn damaged(missing: &Missing) -> String {
+pub(crate) fn damaged(missing: &Missing) -> String {
     let damage = missing.damage();
     damage.map_or_else(String::new, |damage| {
         let damage = serde_json::to_string(&damage).expect("numbers and times are text");

@@ -8,7 +8,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use onemap_model::scope::Permission;
 use onemap_model::{Refusal, Scope};
 use serde_json::{Map, Value, json};
 
@@ -52,11 +51,13 @@ pub(crate) async fn show(
     caller: Caller,
     _: NoParams,
 ) -> Result<Json<Value>, Problem> {
-    let scope = caller.require(Permission::View)?;
+    let scope = caller.scope();
     let log = views.log.status();
     let progress = *views.progress.borrow();
+    // What is refused is nobody's, and a superior's stations are the whole city's: a division is not told how many.
+    let is_whole = scope.division.is_none();
     let refused: Map<String, Value> = refused(&views)
-        .filter(|(_, n)| *n > 0)
+        .filter(|(_, n)| is_whole && *n > 0)
         .map(|(label, n)| (label.to_owned(), n.into()))
         .collect();
     let not_ready = views.not_ready();
@@ -74,7 +75,7 @@ pub(crate) async fn show(
         "cursors": {"history": progress.history, "ledger": progress.ledger, "register": progress.register,
                     "views": progress.applied},
         "history": engine::shown(views.remote.get().map(AsRef::as_ref), views.now()),
-        "superiors": superior::shown(views.superiors.get()),
+        "superiors": superior::shown(views.superiors.get().filter(|_| is_whole)),
         "disk": disk::shown(views.keeping.disk().as_ref()),
         "counts": views.counts(scope),
         "refused": refused,
@@ -83,7 +84,7 @@ pub(crate) async fn show(
 
 /// Digests as of a moment between two batches of the pipeline.
 pub(crate) async fn digest(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
-    if caller.require(Permission::Audit)?.division.is_some() {
+    if caller.scope().division.is_some() {
         return Err(Problem::forbidden(
             "digests are of the whole city, and this token is of a division",
         ));

@@ -3,7 +3,6 @@
 use axum::extract::RawQuery;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use onemap_model::scope::Permission;
 use serde_json::json;
 
 use super::query::only_format;
@@ -14,11 +13,10 @@ use crate::error::Problem;
 const JSON: &str = "application/json";
 
 pub(super) async fn page(
-    caller: Caller,
+    _: Caller,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    caller.require(Permission::View)?;
     only_format(query.as_deref())?;
     let base = Base::of(&headers);
     let body = json!({
@@ -34,8 +32,7 @@ pub(super) async fn page(
     Ok(answer(JSON, &body))
 }
 
-pub(super) async fn conformance(caller: Caller, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    caller.require(Permission::View)?;
+pub(super) async fn conformance(_: Caller, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     only_format(query.as_deref())?;
     Ok(answer(JSON, &json!({"conformsTo": CONFORMS_TO})))
 }

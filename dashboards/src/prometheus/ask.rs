@@ -5,8 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use axum::{Extension, Json};
-use onemap_model::Scope;
-use onemap_model::scope::Permission;
 use onemap_store::history::{Damage, noting};
 use promql_parser::parser::VectorSelector;
 use serde_json::{Value, json};
@@ -14,7 +12,7 @@ use serde_json::{Value, json};
 use super::answer::Found;
 use super::apart::{Turns, apart, timeout};
 use super::eval::Take;
-use super::fault::{Fault, FaultKind};
+use super::fault::Fault;
 use super::grid::Grid;
 use super::meter::Meter;
 use super::params::{Asked, invalid};
@@ -27,14 +25,6 @@ use crate::views::Views;
 
 /// How far a plain selector of a single time looks back at least, in ms, unless `step` says otherwise.
 const LOOKBACK_MS: i64 = 5 * 60_000;
-
-/// The scope of who may look at readings.
-pub(super) fn scope(caller: &Caller) -> Result<Scope, Fault> {
-    match caller.require(Permission::View) {
-        Ok(scope) => Ok(scope.clone()),
-        Err(problem) => Err(Fault::new(FaultKind::Forbidden, problem.detail())),
-    }
-}
 
 /// Which marks a value may carry: the parameter `quality`, as everywhere else in the API.
 pub(super) fn marks(asked: &Asked) -> Result<Marks, Fault> {
@@ -95,7 +85,7 @@ async fn answered(
     asked: &Asked,
     evaluate: impl FnOnce(&str, &super::eval::Source<'_>, &Meter<'_>) -> Result<Found, Fault> + Send + 'static,
 ) -> Result<Response, Fault> {
-    let scope = scope(caller)?;
+    let scope = caller.scope().clone();
     let marks = marks(asked)?;
     let limit = asked.limit()?;
     let text = asked.needed("query")?.to_owned();
@@ -130,28 +120,26 @@ async fn answered(
 /// No exemplars are kept; the expression is looked at all the same.
 pub(super) async fn exemplars(
     Extension(turns): Extension<Turns>,
-    caller: Caller,
+    _: Caller,
     asked: Asked,
 ) -> Result<Json<Value>, Fault> {
-    read(&turns, &caller, &asked, |_| json!([])).await
+    read(&turns, &asked, |_| json!([])).await
 }
 
 /// The expression as it is read, on lines of its own.
 pub(super) async fn format_query(
     Extension(turns): Extension<Turns>,
-    caller: Caller,
+    _: Caller,
     asked: Asked,
 ) -> Result<Json<Value>, Fault> {
-    read(&turns, &caller, &asked, |expr| json!(expr.prettify())).await
+    read(&turns, &asked, |expr| json!(expr.prettify())).await
 }
 
 async fn read(
     turns: &Turns,
-    caller: &Caller,
     asked: &Asked,
     show: fn(&promql_parser::parser::Expr) -> Value,
 ) -> Result<Json<Value>, Fault> {
-    scope(caller)?;
     let text = asked.needed("query")?.to_owned();
     let shown = apart(turns, timeout(None), move |_| Ok(show(&query::parse(&text)?)));
     Ok(Json(json!({"status": "success", "data": shown.await?})))

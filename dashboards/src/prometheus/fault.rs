@@ -49,7 +49,7 @@ impl Fault {
     pub(super) fn timeout(text: impl Into<String>) -> Self {
         Self::new(FaultKind::Timeout, text)
     }
-    pub(super) fn new(kind: FaultKind, text: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: FaultKind, text: impl Into<String>) -> Self {
         Self {
             kind,
             text: text.into(),

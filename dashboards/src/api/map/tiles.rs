@@ -8,7 +8,6 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use onemap_model::scope::Permission;
 use onemap_model::{DivisionCode, Timestamp};
 use onemap_spatial::{CityView, Layer, LiveState, Look, Tile, TileError};
 use serde_json::Value;
@@ -179,7 +178,7 @@ pub(crate) async fn tile(
     Path((layers, z, x, y)): Path<(String, u8, u32, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let scope = caller.require(Permission::View)?;
+    let scope = caller.scope();
     let layers = find_layers(&layers)?;
     let division = scope.division.clone();
     if division.is_some() && layers.contains(&Layer::Devices) {
@@ -259,11 +258,10 @@ fn find_layer(name: &str) -> Result<Layer, Problem> {
 
 pub(crate) async fn tilejson(
     State(views): State<Arc<Views>>,
-    caller: Caller,
+    Caller(scope): Caller,
     Path(file): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
-    caller.require(Permission::View)?;
     let layers = find_layers(file.strip_suffix(".json").unwrap_or(&file))?;
     let host = headers
         .get(header::HOST)
@@ -271,6 +269,6 @@ pub(crate) async fn tilejson(
         .unwrap_or("localhost");
     let base = format!("http://{host}");
     let city = city(&views);
-    let made = tokio::task::spawn_blocking(move || city.tilejson(&layers, &base));
+    let made = tokio::task::spawn_blocking(move || city.tilejson(&layers, &base, scope.division.as_ref()));
     Ok(Json(made.await.map_err(|error| Problem::internal(&error))?))
 }

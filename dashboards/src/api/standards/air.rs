@@ -7,7 +7,6 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use onemap_model::scope::Permission;
 use onemap_model::{Quantity, Timestamp};
 use onemap_standards::air::{
     AirIndex, AirLimit, Averaging, Class, DAY_MS, Judged, Pollutant, StationHours, Year, day_value, limits,
@@ -182,7 +181,7 @@ pub(crate) async fn show(
     caller: Caller,
     Params(query): Params<AirQuery>,
 ) -> Result<Response, Problem> {
-    let scope = caller.require(Permission::View)?;
+    let scope = caller.scope();
     let class =
         Class::try_from(query.class.unwrap_or(2)).map_err(|why| Problem::bad_request("bad_class", why))?;
     let question = Question {

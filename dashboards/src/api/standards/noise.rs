@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use onemap_model::scope::Permission;
 use onemap_model::{Quantity, Timestamp};
 use onemap_standards::hour::{Came, HOUR_MS, Make};
 use onemap_standards::noise::{DayNight, NoiseJudged, standards};
@@ -75,7 +74,7 @@ pub(crate) async fn show(
     caller: Caller,
     Params(query): Params<NoiseQuery>,
 ) -> Result<Response, Problem> {
-    let scope = caller.require(Permission::View)?;
+    let scope = caller.scope();
     let question = Question {
         device: &query.device,
         from: query.from.as_deref(),

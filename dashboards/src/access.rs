@@ -1,0 +1,411 @@
+//! Who may ask what: one table of routes, and the one gate that every request passes.
+//!
+//! Deny by default: what does not stand in the table is nobody's, whoever routed it. The table says which roles may ask;
+//! which things they see by this is for the handlers, which filter by the [`Scope`](onemap_model::Scope)'s division.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use onemap_model::scope::{Permission as P, Role};
+
+use crate::auth;
+use crate::error::Problem;
+use crate::prometheus::{Fault, FaultKind};
+use crate::views::Views;
+
+/// What a route needs of who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Nobody need be known: health, the way in, the description of the API.
+    Open,
+    /// A credential of a device, a source or another program's dialect, which its handler reads.
+    Own,
+    /// A token or session of any role: what concerns the caller alone.
+    Known,
+    /// A token or session whose role holds one of these.
+    Any(&'static [P]),
+}
+
+/// Who makes accounts, and who keeps the security of those that are there.
+const KEEPER: Need = Need::Any(&[P::Tokens, P::Security]);
+
+/// Method, route and what it needs. A `GET` is a `HEAD`, too.
+#[rustfmt::skip]
+const TABLE: &[(&str, &str, Need)] = &[
+    // People, tokens and sessions.
+    ("GET", "/api/v1/session", Need::Known),
+    ("POST", "/api/v1/session", Need::Open),
+    ("DELETE", "/api/v1/session", Need::Known),
+    ("POST", "/api/v1/session/password", Need::Known),
+    ("POST", "/api/v1/setup", Need::Open),
+    ("POST", "/api/v1/setup/look", Need::Open),
+    ("GET", "/api/v1/accounts", KEEPER),
+    ("POST", "/api/v1/accounts", Need::Any(&[P::Tokens])),
+    ("GET", "/api/v1/accounts/{id}", KEEPER),
+    ("PATCH", "/api/v1/accounts/{id}", KEEPER),
+    ("DELETE", "/api/v1/accounts/{id}", Need::Any(&[P::Tokens])),
+    ("POST", "/api/v1/accounts/{id}/link", Need::Any(&[P::Tokens])),
+    ("POST", "/api/v1/accounts/{id}/logout", KEEPER),
+    ("GET", "/api/v1/tokens", Need::Any(&[P::Tokens])),
+    ("POST", "/api/v1/tokens", Need::Any(&[P::Tokens])),
+    ("DELETE", "/api/v1/tokens/{id}", Need::Any(&[P::Tokens])),
+    // The server itself.
+    ("GET", "/api/v1/system", Need::Any(&[P::View])),
+    ("GET", "/api/v1/digest", Need::Any(&[P::Audit])),
+    ("GET", "/api/v1/history/stat", Need::Any(&[P::Audit])),
+    ("GET", "/api/v1/history/verify", Need::Any(&[P::Audit])),
+    ("GET", "/api/v1/backup", Need::Any(&[P::Backup])),
+    ("POST", "/api/v1/backup", Need::Any(&[P::Backup])),
+    ("GET", "/api/openapi.json", Need::Open),
+    ("GET", "/health", Need::Open),
+    ("GET", "/health/live", Need::Open),
+    ("GET", "/health/ready", Need::Open),
+    ("GET", "/metrics", Need::Open),
+    ("GET", "/ping", Need::Open),
+    ("POST", "/ping", Need::Open),
+    // Devices, profiles, rules.
+    ("GET", "/api/v1/devices", Need::Any(&[P::View])),
+    ("POST", "/api/v1/devices", Need::Any(&[P::Register])),
+    ("GET", "/api/v1/devices/summary", Need::Any(&[P::View])),
+    ("POST", "/api/v1/devices/import", Need::Any(&[P::Register])),
+    ("GET", "/api/v1/devices/{id}", Need::Any(&[P::View])),
+    ("PATCH", "/api/v1/devices/{id}", Need::Any(&[P::Register])),
+    ("GET", "/api/v1/devices/{id}/frames", Need::Any(&[P::View])),
+    ("GET", "/api/v1/devices/{id}/attributes", Need::Any(&[P::View])),
+    ("PUT", "/api/v1/devices/{id}/attributes", Need::Any(&[P::Register])),
+    ("PATCH", "/api/v1/devices/{id}/attributes", Need::Any(&[P::Register])),
+    ("DELETE", "/api/v1/devices/{id}/attributes", Need::Any(&[P::Register])),
+    ("GET", "/api/v1/devices/{id}/hydrology", Need::Any(&[P::View])),
+    ("PUT", "/api/v1/devices/{id}/hydrology", Need::Any(&[P::Register])),
+    ("DELETE", "/api/v1/devices/{id}/hydrology", Need::Any(&[P::Register])),
+    ("POST", "/api/v1/devices/{id}/token", Need::Any(&[P::Register])),
+    ("DELETE", "/api/v1/devices/{id}/token", Need::Any(&[P::Register])),
+    ("POST", "/api/v1/devices/{id}/maintenance", Need::Any(&[P::Register])),
+    ("POST", "/api/v1/devices/{id}/retire", Need::Any(&[P::Register])),
+    ("POST", "/api/v1/devices/{id}/activate", Need::Any(&[P::Register])),
+    ("POST", "/api/v1/hydrology/import", Need::Any(&[P::Register])),
+    ("GET", "/api/v1/quantities", Need::Any(&[P::View])),
+    ("GET", "/api/v1/profiles", Need::Any(&[P::View])),
+    ("PUT", "/api/v1/profiles/{id}", Need::Any(&[P::Register])),
+    ("GET", "/api/v1/profiles/{id}/provisioning", Need::Any(&[P::Register])),
+    ("POST", "/api/v1/profiles/{id}/provisioning", Need::Any(&[P::Register])),
+    ("DELETE", "/api/v1/profiles/{id}/provisioning", Need::Any(&[P::Register])),
+    ("GET", "/api/v1/rules", Need::Any(&[P::View])),
+    ("PUT", "/api/v1/rules/{file}", Need::Any(&[P::Rules])),
+    ("DELETE", "/api/v1/rules/{file}", Need::Any(&[P::Rules])),
+    // Readings and what they mean.
+    ("POST", "/api/v1/readings", Need::Any(&[P::WriteReadings])),
+    ("POST", "/api/v1/readings/import", Need::Any(&[P::WriteReadings])),
+    ("GET", "/api/v1/latest", Need::Any(&[P::View])),
+    ("GET", "/api/v1/series", Need::Any(&[P::View])),
+    ("GET", "/api/v1/series/{id}/values", Need::Any(&[P::View])),
+    ("GET", "/api/v1/aggregate", Need::Any(&[P::View])),
+    ("GET", "/api/v1/export", Need::Any(&[P::View])),
+    ("GET", "/api/v1/ledger", Need::Any(&[P::View])),
+    ("GET", "/api/v1/standards/air", Need::Any(&[P::View])),
+    ("GET", "/api/v1/standards/noise", Need::Any(&[P::View])),
+    ("GET", "/api/v1/standards/rain", Need::Any(&[P::View])),
+    ("GET", "/api/v1/standards/stage", Need::Any(&[P::View])),
+    ("GET", "/api/v1/standards/water", Need::Any(&[P::View])),
+    ("GET", "/api/v1/reviews", Need::Any(&[P::View])),
+    ("POST", "/api/v1/reviews", Need::Any(&[P::Review])),
+    ("GET", "/api/v1/corrections", Need::Any(&[P::View])),
+    ("POST", "/api/v1/corrections", Need::Any(&[P::Register])),
+    ("POST", "/api/v1/corrections/{id}/withdraw", Need::Any(&[P::Register])),
+    ("GET", "/api/v1/dust", Need::Any(&[P::View])),
+    ("POST", "/api/v1/dust", Need::Any(&[P::Review])),
+    ("POST", "/api/v1/dust/{id}/withdraw", Need::Any(&[P::Review])),
+    // Alerts, commands, quarantine.
+    ("GET", "/api/v1/alerts", Need::Any(&[P::View])),
+    ("GET", "/api/v1/alerts/{id}", Need::Any(&[P::View])),
+    ("POST", "/api/v1/alerts/{id}/ack", Need::Any(&[P::HandleAlerts])),
+    ("POST", "/api/v1/alerts/{id}/close", Need::Any(&[P::HandleAlerts])),
+    ("GET", "/api/v1/commands", Need::Any(&[P::View])),
+    ("POST", "/api/v1/commands", Need::Any(&[P::Command])),
+    ("GET", "/api/v1/commands/{id}", Need::Any(&[P::View])),
+    ("POST", "/api/v1/commands/{id}/cancel", Need::Any(&[P::Command])),
+    ("POST", "/api/rpc/oneway/{device}", Need::Any(&[P::Command])),
+    ("POST", "/api/rpc/twoway/{device}", Need::Any(&[P::Command])),
+    ("GET", "/api/v1/quarantine", Need::Any(&[P::Quarantine])),
+    ("GET", "/api/v1/quarantine/counts", Need::Any(&[P::Quarantine])),
+    ("POST", "/api/v1/quarantine/readmit", Need::Any(&[P::Quarantine])),
+    ("POST", "/api/v1/quarantine/discard", Need::Any(&[P::Quarantine])),
+    ("GET", "/api/v1/quarantine/{id}", Need::Any(&[P::Quarantine])),
+    ("POST", "/api/v1/quarantine/{id}/readmit", Need::Any(&[P::Quarantine])),
+    ("POST", "/api/v1/quarantine/{id}/discard", Need::Any(&[P::Quarantine])),
+    // The map.
+    ("POST", "/api/v1/entities", Need::Any(&[P::Register])),
+    ("POST", "/api/v1/entities/batch", Need::Any(&[P::Register])),
+    ("GET", "/api/v1/entities/export", Need::Any(&[P::View])),
+    ("POST", "/api/v1/entities/import", Need::Any(&[P::Register])),
+    ("POST", "/api/v1/entities/recode", Need::Any(&[P::Register])),
+    ("GET", "/api/v1/entities/{code}", Need::Any(&[P::View])),
+    ("POST", "/api/v1/persons", Need::Any(&[P::Register])),
+    ("POST", "/api/v1/persons/resolve", Need::Any(&[P::Persons])),
+    ("GET", "/api/v1/persons/resolutions", Need::Any(&[P::Audit])),
+    ("GET", "/api/v1/fences", Need::Any(&[P::View])),
+    ("GET", "/api/v1/fences/events", Need::Any(&[P::View])),
+    ("GET", "/api/v1/fences/{code}", Need::Any(&[P::View])),
+    ("PUT", "/api/v1/fences/{code}", Need::Any(&[P::Register])),
+    ("DELETE", "/api/v1/fences/{code}", Need::Any(&[P::Register])),
+    ("GET", "/api/v1/geocode", Need::Any(&[P::View])),
+    ("POST", "/api/v1/geocode", Need::Any(&[P::View])),
+    ("GET", "/api/v1/geocode/suggest", Need::Any(&[P::View])),
+    ("GET", "/api/v1/reverse", Need::Any(&[P::View])),
+    ("GET", "/api/v1/within", Need::Any(&[P::View])),
+    ("POST", "/api/v1/within", Need::Any(&[P::View])),
+    ("GET", "/api/v1/nearest", Need::Any(&[P::View])),
+    ("GET", "/api/v1/column", Need::Any(&[P::View])),
+    ("GET", "/api/v1/section", Need::Any(&[P::View])),
+    ("GET", "/tiles/{layer}/{z}/{x}/{y}", Need::Any(&[P::View])),
+    ("GET", "/tiles/{file}", Need::Any(&[P::View])),
+    ("GET", "/api/v1/basemaps", Need::Any(&[P::View])),
+    ("GET", "/basemaps/{name}/{z}/{x}/{y}", Need::Any(&[P::View])),
+    ("GET", "/ogc", Need::Any(&[P::View])),
+    ("GET", "/ogc/", Need::Any(&[P::View])),
+    ("GET", "/ogc/conformance", Need::Any(&[P::View])),
+    ("GET", "/ogc/api", Need::Any(&[P::View])),
+    ("GET", "/ogc/collections", Need::Any(&[P::View])),
+    ("GET", "/ogc/collections/{id}", Need::Any(&[P::View])),
+    ("GET", "/ogc/collections/{id}/queryables", Need::Any(&[P::View])),
+    ("GET", "/ogc/collections/{id}/items", Need::Any(&[P::View])),
+    ("GET", "/ogc/collections/{id}/items/{feature}", Need::Any(&[P::View])),
+    // Streams.
+    ("GET", "/api/v1/live", Need::Any(&[P::View])),
+    ("GET", "/feeds/alerts", Need::Any(&[P::View])),
+    // Readings in Prometheus's words.
+    ("GET", "/prometheus/api/v1/query", Need::Any(&[P::View])),
+    ("POST", "/prometheus/api/v1/query", Need::Any(&[P::View])),
+    ("GET", "/prometheus/api/v1/query_range", Need::Any(&[P::View])),
+    ("POST", "/prometheus/api/v1/query_range", Need::Any(&[P::View])),
+    ("GET", "/prometheus/api/v1/query_exemplars", Need::Any(&[P::View])),
+    ("POST", "/prometheus/api/v1/query_exemplars", Need::Any(&[P::View])),
+    ("GET", "/prometheus/api/v1/format_query", Need::Any(&[P::View])),
+    ("POST", "/prometheus/api/v1/format_query", Need::Any(&[P::View])),
+    ("GET", "/prometheus/api/v1/series", Need::Any(&[P::View])),
+    ("POST", "/prometheus/api/v1/series", Need::Any(&[P::View])),
+    ("GET", "/prometheus/api/v1/labels", Need::Any(&[P::View])),
+    ("POST", "/prometheus/api/v1/labels", Need::Any(&[P::View])),
+    ("GET", "/prometheus/api/v1/label/{name}/values", Need::Any(&[P::View])),
+    ("GET", "/prometheus/api/v1/metadata", Need::Any(&[P::View])),
+    ("GET", "/prometheus/api/v1/rules", Need::Any(&[P::View])),
+    ("GET", "/prometheus/api/v1/alerts", Need::Any(&[P::View])),
+    ("GET", "/prometheus/api/v1/status/buildinfo", Need::Any(&[P::View])),
+    // Devices, and servers that push.
+    ("GET", "/api/v1/{token}/rpc", Need::Own),
+    ("POST", "/api/v1/{token}/rpc", Need::Own),
+    ("POST", "/api/v1/{token}/rpc/{id}", Need::Own),
+    ("POST", "/api/v1/{token}/telemetry", Need::Own),
+    ("GET", "/api/v1/{token}/attributes", Need::Own),
+    ("POST", "/api/v1/{token}/attributes", Need::Own),
+    ("POST", "/api/v1/{token}/claim", Need::Own),
+    ("POST", "/api/v1/provision", Need::Own),
+    ("GET", "/push/{source}", Need::Own),
+    ("POST", "/push/{source}", Need::Own),
+    ("POST", "/api/v2/write", Need::Own),
+    ("POST", "/write", Need::Own),
+    ("GET", "/query", Need::Own),
+    ("POST", "/query", Need::Own),
+];
+
+/// What the table says of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    /// The route needs this.
+    Needs(Need),
+    /// The route stands in the table, but not with this method.
+    OtherMethods(&'static [(&'static str, Need)]),
+    /// The route does not stand in the table.
+    Nothing,
+}
+
+static BY_ROUTE: LazyLock<HashMap<&'static str, &'static [(&'static str, Need)]>> = LazyLock::new(|| {
+    let mut by_route: HashMap<&str, Vec<(&str, Need)>> = HashMap::new();
+    for (method, route, need) in TABLE {
+        by_route.entry(route).or_default().push((method, *need));
+    }
+    let fixed = |(route, methods): (_, Vec<_>)| (route, &*methods.leak());
+    by_route.into_iter().map(fixed).collect()
+});
+
+/// Method and route of everything that the table knows.
+#[cfg(test)]
+pub(crate) fn routes() -> impl Iterator<Item = (String, &'static str)> {
+    TABLE
+        .iter()
+        .map(|(method, route, _)| ((*method).to_owned(), *route))
+}
+
+fn said_of(method: &Method, route: &str) -> Said {
+    let Some(methods) = BY_ROUTE.get(route) else {
+        return Said::Nothing;
+    };
+    let asked = match *method {
+        Method::HEAD => "GET",
+        _ => method.as_str(),
+    };
+    match methods.iter().find(|(method, _)| *method == asked) {
+        Some((_, need)) => Said::Needs(*need),
+        None => Said::OtherMethods(methods),
+    }
+}
+
+/// Whether a role may; where not, the text that says so.
+fn may(role: Role, need: Need) -> Result<(), String> {
+    let Need::Any(permissions) = need else {
+        return Ok(());
+    };
+    if permissions.iter().any(|permission| role.may(*permission)) {
+        return Ok(());
+    }
+    let names: Vec<_> = permissions.iter().map(|permission| permission.name()).collect();
+    let names = names.join(" or ");
+    Err(format!(
+        "the role {} does not hold the permission {names}",
+        role.name()
+    ))
+}
+
+/// Lets through what the table allows, with the caller's scope in the request.
+pub(crate) async fn gate(State(views): State<Arc<Views>>, mut request: Request, next: Next) -> Response {
+    let matched = request.extensions().get::<MatchedPath>();
+    let said = matched.map_or(Said::Nothing, |route| said_of(request.method(), route.as_str()));
+    let need = match said {
+        Said::Needs(need) => need,
+        Said::OtherMethods(methods) if methods.iter().all(|(_, need)| is_without_scope(*need)) => {
+            return other_methods(methods);
+        }
+        Said::OtherMethods(_) | Said::Nothing => Need::Known,
+    };
+    if is_without_scope(need) {
+        return next.run(request).await;
+    }
+    let (scope, pass) = match auth::caller_of(&views, &request) {
+        Ok(found) => found,
+        Err(problem) => return problem.into_response(),
+    };
+    match said {
+        Said::Needs(_) => {}
+        Said::OtherMethods(methods) => return other_methods(methods),
+        Said::Nothing => return Problem::forbidden("nobody may ask this").into_response(),
+    }
+    if let Err(text) = may(scope.role, need) {
+        return denied(request.uri().path(), text);
+    }
+    request.extensions_mut().insert(scope);
+    request.extensions_mut().insert(pass);
+    next.run(request).await
+}
+
+fn is_without_scope(need: Need) -> bool {
+    matches!(need, Need::Open | Need::Own)
+}
+
+/// 405 with the methods that the table knows; the body is the router's.
+fn other_methods(methods: &[(&str, Need)]) -> Response {
+    let mut names: Vec<_> = methods.iter().map(|(method, _)| *method).collect();
+    if names.contains(&"GET") {
+        names.push("HEAD");
+    }
+    let mut response = StatusCode::METHOD_NOT_ALLOWED.into_response();
+    if let Ok(names) = HeaderValue::from_str(&names.join(",")) {
+        response.headers_mut().insert(header::ALLOW, names);
+    }
+    response
+}
+
+/// 403 in the shape that the path's clients read.
+fn denied(path: &str, text: String) -> Response {
+    match path.starts_with("/prometheus/") {
+        true => Fault::new(FaultKind::Forbidden, text).into_response(),
+        false => Problem::forbidden(text).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Method and route of every handler that the sources give to the router.
+    fn routed() -> BTreeSet<(String, String)> {
+        let sources = [
+            include_str!("lib.rs"),
+            include_str!("ogc/mod.rs"),
+            include_str!("prometheus/mod.rs"),
+        ];
+        let mut found = BTreeSet::new();
+        for call in sources.iter().flat_map(|source| source.split(".route(").skip(1)) {
+            let mut depth = 1;
+            let whole = call.find(|c| {
+                depth += i32::from(c == '(') - i32::from(c == ')');
+                depth == 0
+            });
+            let call = &call[..whole.unwrap()];
+            let Some(route) = call
+                .trim_start()
+                .strip_prefix('"')
+                .and_then(|rest| rest.split('"').next())
+            else {
+                continue;
+            };
+            let is_word = |c: char| c.is_alphanumeric() || c == '_';
+            for method in ["get", "post", "put", "patch", "delete", "any", "head", "options"] {
+                let calls = call.match_indices(&format!("{method}(")).any(|(at, _)| {
+                    let before = call[..at].chars().next_back();
+                    !before.is_some_and(is_word)
+                });
+                if calls {
+                    found.insert((method.to_uppercase(), route.to_owned()));
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_handler_of_the_router_stands_in_the_table_once_and_no_other() {
+        let table: BTreeSet<_> = TABLE
+            .iter()
+            .map(|(method, route, _)| ((*method).to_owned(), (*route).to_owned()))
+            .collect();
+        assert_eq!(table.len(), TABLE.len(), "a row stands twice");
+        assert_eq!(routed(), table);
+        assert!(table.len() > 150, "the sources are read: {}", table.len());
+    }
+
+    #[test]
+    fn what_does_not_stand_in_the_table_is_nobodys() {
+        assert_eq!(said_of(&Method::GET, "/api/v1/secrets"), Said::Nothing);
+        assert!(matches!(
+            said_of(&Method::DELETE, "/api/v1/latest"),
+            Said::OtherMethods(_)
+        ));
+        assert_eq!(
+            said_of(&Method::HEAD, "/api/v1/latest"),
+            said_of(&Method::GET, "/api/v1/latest")
+        );
+        let permissions: BTreeSet<_> = TABLE
+            .iter()
+            .filter_map(|(.., need)| match need {
+                Need::Any(any) => Some(any.iter().map(|permission| permission.name())),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        let all: BTreeSet<_> = P::ALL.iter().map(|permission| permission.name()).collect();
+        assert_eq!(permissions, all, "a permission opens nothing");
+        assert_eq!(may(Role::Viewer, Need::Any(&[P::View])), Ok(()));
+        let text = may(Role::AuditAdmin, KEEPER).unwrap_err();
+        assert_eq!(
+            text,
+            "the role audit_admin does not hold the permission tokens or security"
+        );
+    }
+}

@@ -1,0 +1,273 @@
+//! Two districts with the same things in each; the second's come later.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Asker;
+use crate::alarms::DUST;
+use crate::server::{Server, request, wait_for};
+
+pub const OWN: &str = "630102";
+pub const FOREIGN: &str = "630103";
+const SOON: Duration = Duration::from_secs(30);
+
+/// Names of one thing of each kind.
+#[derive(Clone, Default)]
+pub struct Things(Vec<(&'static str, String)>);
+
+impl Things {
+    /// The name of the one of a kind.
+    pub fn get(&self, kind: &str) -> &str {
+        let found = self.0.iter().find(|(other, _)| *other == kind);
+        &found.unwrap_or_else(|| panic!("no {kind}")).1
+    }
+    /// Puts the names in the place of `{kind}`.
+    pub fn fill(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (kind, name)| {
+            text.replace(&format!("{{{kind}}}"), name)
+        })
+    }
+    /// The kind that a request names.
+    pub fn named_in(text: &str) -> &'static str {
+        let kinds = [
+            "account",
+            "token",
+            "device",
+            "series",
+            "correction",
+            "dust",
+            "alert",
+            "command",
+            "entry",
+            "place",
+            "fence",
+        ];
+        let found = kinds
+            .into_iter()
+            .find(|kind| text.contains(&format!("{{{kind}}}")));
+        found.unwrap_or_else(|| panic!("no thing in {text}"))
+    }
+}
+
+pub struct City {
+    pub server: Server,
+    now: i64,
+    own: Things,
+    foreign: Things,
+}
+
+/// What a stream has said so far.
+pub struct Stream {
+    who: String,
+    is_own: bool,
+    said: Arc<Mutex<String>>,
+}
+
+fn square(west: f64, south: f64, size: f64) -> Value {
+    let (east, north) = (west + size, south + size);
+    json!({"type": "Polygon", "coordinates": [[[west, south], [east, south], [east, north], [west, north], [west, south]]]})
+}
+
+impl City {
+    /// Both districts, and the things of the first.
+    pub fn new() -> Self {
+        let server = Server::with_rules(&[("dust", DUST)]);
+        let now = onemap_model::Timestamp::from_system(std::time::SystemTime::now()).ms() / 1000 * 1000;
+        for (code, west) in [(OWN, 101.8), (FOREIGN, 101.7)] {
+            let district =
+                json!({"code": code, "kind": "division", "name": code, "geometry": square(west, 36.5, 0.1)});
+            server.post("/api/v1/entities", &district);
+        }
+        let second = json!({"division": OWN, "cadence_s": 3600});
+        server.add_device("air-2nd", &second);
+        let mut city = Self {
+            server,
+            now,
+            own: Things::default(),
+            foreign: Things::default(),
+        };
+        city.own = city.things_of("own", OWN, 101.85);
+        city
+    }
+
+    /// The things of the second district.
+    pub fn fill_foreign(&mut self) {
+        self.foreign = self.things_of("for", FOREIGN, 101.75);
+    }
+
+    /// Own ones, foreign ones, and names of none.
+    pub fn things(&self) -> [Things; 3] {
+        let absent = |(kind, name): &(&'static str, String)| {
+            let none = match *kind {
+                "token" | "alert" => "0".repeat(name.len()),
+                "series" | "command" | "entry" | "correction" | "dust" => "999999".to_owned(),
+                _ => name.replace("-for", "-abs"),
+            };
+            (*kind, none)
+        };
+        let absent = self.foreign.0.iter().map(absent).collect();
+        [self.own.clone(), self.foreign.clone(), Things(absent)]
+    }
+
+    /// Puts times in the place of `@from`, `@to` and `@now`: an hour and half an hour around what was measured.
+    pub fn times(&self, text: &str) -> String {
+        let at = |ms: i64| {
+            onemap_model::Timestamp::from_ms(ms)
+                .to_string()
+                .replace('+', "%2B")
+        };
+        let plain = text.trim_start().starts_with('{');
+        let fill = |text: String, key: &str, ms: i64| match plain {
+            true => text.replace(key, &at(ms).replace("%2B", "+")),
+            false => text.replace(key, &at(ms)),
+        };
+        let text = fill(text.to_owned(), "@from", self.now - 3_600_000);
+        let text = fill(text, "@to", self.now + 1_800_000);
+        fill(text, "@now", self.now)
+    }
+
+    fn things_of(&self, which: &str, division: &str, lon: f64) -> Things {
+        let server = &self.server;
+        let device = format!("air-{which}");
+        let position = json!({"lon": lon, "lat": 36.55});
+        let more = json!({"division": division, "position": position, "cadence_s": 3600});
+        let token = server.add_device(&device, &more);
+        let code = format!("place-{which}");
+        let place = json!({"code": code, "kind": "place", "name": code, "division": division,
+                           "geometry": {"type": "Point", "coordinates": [lon, 36.55]}});
+        server.post("/api/v1/entities", &place);
+        let fence = format!("fence-{which}");
+        let drawn = json!({"name": fence, "geometry": square(lon - 0.02, 36.53, 0.04)}).to_string();
+        let (status, said) = server.request("PUT", &format!("/api/v1/fences/{fence}"), Some(&drawn));
+        assert_eq!(status, 200, "{said}");
+
+        let raise = json!({"device": device, "readings": [{"q": "pm10", "t": self.now, "v": 300.0}]});
+        server.post("/api/v1/readings", &raise);
+        let path = format!("/api/v1/{token}/telemetry");
+        let (status, said) = request(&server.http, "", "POST", &path, Some(r#"{"nonsense":1}"#));
+        assert_eq!(status, 200, "{said}");
+        server.caught_up();
+        let alert = wait_for("the alert", SOON, || {
+            let all = server.get("/api/v1/alerts?state=open");
+            let of = |alert: &&Value| alert.to_string().contains(&device);
+            Some(
+                all["items"].as_array()?.iter().find(of)?["id"]
+                    .as_str()?
+                    .to_owned(),
+            )
+        });
+        let first = |path: &str| server.get(path)["items"][0]["id"].to_string();
+        let [from, until] =
+            [-3_600_000, 0].map(|ms| onemap_model::Timestamp::from_ms(self.now + ms).to_string());
+        let review = json!({"device": device, "quantity": "pm10", "from": from, "to": until, "verdict": "valid",
+                            "name": "王", "reason": "核对"});
+        server.post("/api/v1/reviews", &review);
+        let correction = json!({"device": device, "quantity": "pm10", "from": from, "to": until, "offset": 1,
+                                "name": "王", "reason": "核对"});
+        let dust = json!({"device": device, "from": from, "to": until, "source": "通知", "name": "王"});
+        let ids = [("/api/v1/corrections", correction), ("/api/v1/dust", dust)]
+            .map(|(path, body)| server.post(path, &body)["id"].to_string());
+        let [correction, dust] = ids;
+        let order = json!({"device": device, "method": "open", "ttl_s": 300});
+        let command = server.post("/api/v1/commands", &order)["id"].to_string();
+        let account = format!("user-{which}");
+        server.post(
+            "/api/v1/accounts",
+            &json!({"id": account, "name": account, "role": "viewer", "division": division}),
+        );
+        let new = json!({"role": "viewer", "name": format!("token-{which}"), "division": division});
+        let token = server.post("/api/v1/tokens", &new)["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        server.caught_up();
+        let series = first(&format!("/api/v1/series?device={device}"));
+        let entry = first(&format!("/api/v1/quarantine?device={device}"));
+        Things(vec![
+            ("account", account),
+            ("token", token),
+            ("device", device),
+            ("series", series),
+            ("correction", correction),
+            ("dust", dust),
+            ("alert", alert),
+            ("command", command),
+            ("entry", entry),
+            ("place", code),
+            ("fence", fence),
+        ])
+    }
+
+    /// Live push and feed of a viewer of the own district and of one of the whole city.
+    pub fn open_streams(&self, askers: &[Asker]) -> Vec<Stream> {
+        let viewers = askers.iter().filter(|asker| asker.letter == 'V');
+        let both = viewers.flat_map(|asker| ["/api/v1/live", "/feeds/alerts"].map(|path| (asker, path)));
+        both.map(|(asker, path)| {
+            let host = self.server.http.trim_start_matches("http://");
+            let mut stream = TcpStream::connect(host).unwrap();
+            let head = format!(
+                "GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\n\r\n",
+                asker.token
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            let said = Arc::new(Mutex::new(String::new()));
+            let hears = said.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    hears.lock().unwrap().push_str(&(line + "\n"));
+                }
+            });
+            let who = format!("{path} of {}", asker.division.unwrap_or("the city"));
+            let stream = Stream {
+                who,
+                is_own: asker.division.is_some(),
+                said,
+            };
+            wait_for("the stream's head", SOON, || {
+                stream.said.lock().unwrap().contains("200 OK").then_some(())
+            });
+            stream
+        })
+        .collect()
+    }
+
+    /// Raises another alert in the own district and reads the streams up to it: gives what should not have been said.
+    pub fn hear(&self, streams: Vec<Stream>) -> Vec<String> {
+        let now = onemap_model::Timestamp::from_system(std::time::SystemTime::now()).ms();
+        let raise = json!({"device": "air-2nd", "readings": [{"q": "pm10", "t": now, "v": 300.0}]});
+        self.server.post("/api/v1/readings", &raise);
+        let alert = wait_for("the second alert", SOON, || {
+            let all = self.server.get("/api/v1/alerts?state=open");
+            let of = |alert: &&Value| alert.to_string().contains("air-2nd");
+            Some(
+                all["items"].as_array()?.iter().find(of)?["id"]
+                    .as_str()?
+                    .to_owned(),
+            )
+        });
+        let mut faults = Vec::new();
+        for stream in streams {
+            let said = wait_for(
+                &format!("{} to tell of the second alert", stream.who),
+                SOON,
+                || {
+                    let said = stream.said.lock().unwrap();
+                    said.contains(&alert).then(|| said.clone())
+                },
+            );
+            let foreign = ["alert", "device", "place", "fence"].map(|kind| self.foreign.get(kind));
+            let told: Vec<_> = foreign.iter().filter(|name| said.contains(**name)).collect();
+            if stream.is_own && !told.is_empty() {
+                faults.push(format!("{}: tells of {told:?}", stream.who));
+            }
+            if !stream.is_own && !said.contains(self.foreign.get("alert")) {
+                faults.push(format!("{}: does not tell of the city's alert", stream.who));
+            }
+        }
+        faults
+    }
+}
