@@ -1,5 +1,6 @@
 //! `onemap`: the command line. Composes the members; decides nothing.
 
+mod audit;
 mod backup;
 mod calling;
 mod care;
@@ -112,6 +113,9 @@ enum Command {
     /// The history: whether it is whole, and what it holds.
     #[command(subcommand)]
     History(HistoryCommand),
+    /// The audit: whether it is what it was, and signed words of where it stands.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Copy everything that is kept to a folder, while the server runs or when it is stopped. A folder that
     /// holds a backup already gets what has changed. Secrets are left out: admin.token, and what stands
     /// beside the files of push sources.
@@ -304,6 +308,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::History(HistoryCommand::Verify) => history::verify(&load()?, json),
         Command::History(HistoryCommand::Stat) => history::stat(&load()?, json),
         Command::History(HistoryCommand::Rebuild) => rebuild::rebuild(&load()?, json),
+        Command::Audit(command) => command.run(&load()?, json),
         Command::Backup { dir } => backup::backup(&load()?, &dir, json),
         Command::Restore { dir } => restore::restore(&dir, &data_dir, json),
         Command::Journal(JournalCommand::Stat) => check::stat(&load()?),
@@ -378,9 +383,12 @@ impl Command {
     /// Whether it looks at a data folder that is there: it never makes one, so that a mistyped name is told.
     fn only_looks(&self) -> bool {
         match self {
-            Self::Export(_) | Self::Journal(_) | Self::History(_) | Self::Backup { .. } | Self::Digest => {
-                true
-            }
+            Self::Export(_)
+            | Self::Audit(_)
+            | Self::Journal(_)
+            | Self::History(_)
+            | Self::Backup { .. }
+            | Self::Digest => true,
             Self::Token(command) => matches!(command, TokenCommand::List),
             Self::User(command) => command.only_looks(),
             Self::Device(command) => matches!(command, DeviceCommand::List | DeviceCommand::Show { .. }),

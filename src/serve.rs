@@ -26,6 +26,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::audit;
 use crate::backup;
 use crate::care;
 use crate::config::Config;
@@ -233,6 +234,8 @@ impl Server {
                 Ok(())
             }),
         ));
+        let heads = audit::daily(config.data_dir.clone(), views.clone(), stop.clone());
+        tasks.push(("audit", tokio::spawn(heads)));
         let disk = disk::run(views.clone(), config.clone(), stop.clone());
         tasks.push(("disk", tokio::spawn(disk)));
         let room = Room {

@@ -28,6 +28,7 @@ use onemap_wire::profile::Profile;
 use onemap_wire::push::{self, PUSH};
 use tracing::{error, info, warn};
 
+use super::audited::audited;
 use super::flow::Flows;
 use super::imported::refused_rows;
 use super::known::KnownDevices;
@@ -160,6 +161,7 @@ pub(super) fn fold(fold: &mut Fold<'_>, position: u64, record: Record<'_>) -> Re
         *fold.now = (*fold.now).max(time);
         fold.views.history.note_time(*fold.now);
     }
+    fold.pending.ledger.audited.extend(audited(position, &record));
     match record {
         Record::Frame(frame) => fold.frame(position, &frame)?,
         Record::Refused(refused) => fold.refused_there(position, &refused.frame, refused.detail),

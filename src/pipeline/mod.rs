@@ -7,6 +7,7 @@
 
 mod again;
 mod attributes;
+mod audited;
 mod children;
 mod commands;
 mod derived;
@@ -603,6 +604,7 @@ fn is_empty(batch: &LedgerBatch) -> bool {
         && batch.quarantine.is_empty()
         && batch.evidence.is_empty()
         && batch.acts.is_empty()
+        && batch.audited.is_empty()
         && batch.commands.is_empty()
         && batch.register.is_empty()
         && batch.attributes.is_empty()

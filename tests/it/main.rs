@@ -11,6 +11,7 @@ mod access;
 mod accounts;
 mod admission;
 mod alarms;
+mod audit;
 mod bad_input;
 mod basemaps;
 mod care;

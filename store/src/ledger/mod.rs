@@ -6,6 +6,7 @@
 
 mod accounts;
 mod attributes;
+mod audit;
 mod commands;
 mod fence_events;
 mod persons;
@@ -23,6 +24,7 @@ use onemap_model::{Act, Command, Fact, FenceEvent, Refusal, Source, Timestamp, T
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub use accounts::{Accounts, Held, Link};
+pub use audit::{AuditFault, AuditFound, AuditHead, AuditHeadError, AuditKind, Audited};
 pub use commands::CommandFilter;
 pub use fence_events::{FenceEventFilter, LedgerFenceEvent};
 pub use quarantine::{
@@ -75,6 +77,8 @@ pub struct LedgerBatch {
     pub evidence: Vec<(u64, Vec<u8>)>,
     /// Journal position and act.
     pub acts: Vec<(u64, Act)>,
+    /// What the audit takes, in the order of the journal.
+    pub audited: Vec<Audited>,
     /// Facts about commands, each with the command as it stands after it, in order.
     pub commands: Vec<(Command, Fact)>,
     /// Journal position, time and change; only tokens, persons and accounts are taken from them.
@@ -194,7 +198,7 @@ impl Ledger {
             earlier_versions: &[],
             schema: || schema::SCHEMA.to_owned(),
         };
-        let connection = sqlite::open(path, &kind)?;
+        let mut connection = sqlite::open(path, &kind)?;
         connection
             .execute_batch(attributes::SCHEMA)
             .and_then(|()| connection.execute_batch(commands::TABLES))
@@ -208,6 +212,7 @@ impl Ledger {
         connection
             .execute_batch(schema::LATER_TABLES)
             .map_err(|e| sqlite::error(path, "add tables to", e))?;
+        audit::prepare(&mut connection).map_err(|e| sqlite::error(path, "add the audit to", e))?;
         let cursor = schema::meta(&connection, schema::CURSOR).map_err(|e| sqlite::error(path, "read", e))?;
         Ok(Self {
             path: path.to_owned(),
@@ -291,6 +296,8 @@ impl Ledger {
             ])?;
             series_acts::put(&tx, *position, act)?;
         }
+        let audited = batch.audited.iter().filter(|audited| audited.position > cursor);
+        audit::put(&tx, audited)?;
         for (command, fact) in batch.commands.iter().filter(|(_, f)| f.position > cursor) {
             commands::put(&tx, command, fact)?;
         }

@@ -238,6 +238,17 @@ impl LedgerReader {
         })
     }
 
+    /// Where the chain of the audit stands, as its rows say.
+    pub fn audit_head(&self, at: Timestamp) -> Result<super::AuditHead, LedgerError> {
+        self.read(|c| super::audit::head(c, at))
+    }
+
+    /// Makes every hash of the audit again, and holds its rows against the acts and against heads that were kept
+    /// elsewhere.
+    pub fn audit(&self, heads: &[super::AuditHead]) -> Result<super::AuditFound, LedgerError> {
+        self.read(|c| super::audit::verify(c, heads))
+    }
+
     /// At most `limit` events at fences with numbers under `before`, newest first.
     pub fn fence_events(
         &self,

@@ -124,6 +124,7 @@ fn a_batch_is_read_back_and_a_second_time_changes_nothing() {
         evidence: vec![(2, frame(2000, b"612.25")), (4, frame(4000, b"{"))],
         commands: Vec::new(),
         acts: vec![(5, act.clone())],
+        audited: vec![],
         register: vec![],
         attributes: vec![],
         settled: vec![],
