@@ -372,8 +372,8 @@ mod tests {
                 "pm2_5",
                 0,
                 1.0,
-                2000.1,
-                "offset 2000.1: at most 2000 ug/m3 of pm2_5, up or down",
+                5000.1,
+                "offset 5000.1: at most 5000 ug/m3 of pm2_5, up or down",
             ),
             ("pm2_5", 0, 1.0, f64::NAN, "offset NaN: at most"),
             ("water_level", 0, 1.0, 2261.3, ""),
@@ -422,7 +422,7 @@ mod tests {
         assert_eq!(zero.corrected(40.0), (10.0, true));
         assert_eq!(zero.corrected(30.0), (0.0, true));
         assert_eq!(zero.corrected(29.9), (-0.1, false));
-        assert_eq!(zero.corrected(2030.1), (2000.1, false));
+        assert_eq!(zero.corrected(5030.1), (5000.1, false));
         assert_eq!(
             correction("counter", 0, 1000.0, 0.0).corrected(1e308),
             (f64::INFINITY, false)
@@ -455,7 +455,7 @@ mod tests {
             (
                 "pm2_5",
                 -0.1,
-                "-0.1 ug/m3 is outside of what pm2_5 can be, 0 to 2000",
+                "-0.1 ug/m3 is outside of what pm2_5 can be, 0 to 5000",
             ),
             (
                 "sediment_load",

@@ -39,7 +39,7 @@ fn arrive(minutes: &[i64]) -> Day {
     let (gaps, mut watch, device) = (GapLedger::new(), Watch::default(), device());
     for (position, minute) in (1u64..).zip(minutes) {
         // Some values are out of range: those marks are of the value and do not depend on order.
-        let pm10 = if minute % 7 == 0 { 9000 } else { 20 + minute % 5 };
+        let pm10 = if minute % 7 == 0 { 90000 } else { 20 + minute % 5 };
         let at = START + minute * STEP_MS;
         let payload = format!(
             r#"[{{"q":"pm10","t":{at},"v":{pm10}}},{{"q":"temperature","t":{at},"v":{}}}]"#,

@@ -441,11 +441,18 @@ fn fences_are_recoded_and_a_code_shared_with_one_is_ambiguous() {
     assert_eq!(server.get("/api/v1/entities/F1?kind=fence")["code"], "G1");
     let fences = server.get("/api/v1/fences");
     let fences = fences["items"].as_array().unwrap_or_else(|| panic!("{fences}"));
-    let codes: Vec<&str> = fences.iter().map(|fence| fence["code"].as_str().unwrap()).collect();
+    let codes: Vec<&str> = fences
+        .iter()
+        .map(|fence| fence["code"].as_str().unwrap())
+        .collect();
     assert_eq!(codes, ["F2", "G1", "X1"]);
     // A kind says which one is meant, and a fence follows the division that it states.
     let done = recode("old,new,kind\nX1,Y1,fence\n630122,630106,division\n");
-    assert_eq!((&done["recoded"], &done["errors"]), (&json!(2), &json!([])), "{done}");
+    assert_eq!(
+        (&done["recoded"], &done["errors"]),
+        (&json!(2), &json!([])),
+        "{done}"
+    );
     assert_eq!(done["followed"]["entities"], 1, "{done}");
     assert_eq!(server.get("/api/v1/entities/Y1")["name"], "库区");
     assert_eq!(server.get("/api/v1/entities/X1?kind=place")["name"], "库房");

@@ -99,16 +99,26 @@ fn a_fire_of_any_part_is_a_critical_alert_by_the_rules_that_are_shipped() {
         kind,
         address,
     };
-    let burns = |kind, address| Object::ComponentState {
+    let says = |kind, address, state, time| Object::ComponentState {
         component: component(kind, address),
-        state: 2,
+        state,
         text: Text::padded("").unwrap(),
         time,
     };
+    let burns = |kind, address| says(kind, address, 2, time);
+    let ahead = Time::of(now() + std::time::Duration::from_secs(600), Clock::Binary);
+    let lost = Time([0, 0, 0, 1, 1, 0]);
+    let none = Time([61, 61, 25, 32, 13, 26]);
     let said = [
         (2, burns(0x28, [0x99, 0, 2, 0])),
         (2, burns(23, [0x98, 0, 2, 0])),
         (2, burns(0, [0x97, 0, 2, 0])),
+        // Normal and on fire within one second; and clocks that are ahead, lost their time, or say what is none.
+        (2, says(0, [0x96, 0, 2, 0], 1, time)),
+        (2, burns(0, [0x96, 0, 2, 0])),
+        (2, says(0, [0x95, 0, 2, 0], 2, ahead)),
+        (2, says(0, [0x94, 0, 2, 0], 2, lost)),
+        (2, says(0, [0x93, 0, 2, 0], 2, none)),
         (
             1,
             Object::SystemState {
@@ -147,6 +157,10 @@ fn a_fire_of_any_part_is_a_critical_alert_by_the_rules_that_are_shipped() {
         .collect();
     let expected = [
         ("", "air_station", "manual-alarm"),
+        (":1.1:93000200", "device", "fire-alarm"),
+        (":1.1:94000200", "device", "fire-alarm"),
+        (":1.1:95000200", "device", "fire-alarm"),
+        (":1.1:96000200", "device", "fire-alarm"),
         (":1.1:97000200", "device", "fire-alarm"),
         (":1.1:98000200", "call_point", "fire-alarm"),
         (":1.1:99000200", "smoke_detector", "fire-alarm"),

@@ -395,9 +395,13 @@ impl Naive {
         value: f64,
         quality: Quality,
     ) -> Vec<(&'static str, Edge)> {
-        let newest = self.taken.iter().map(|(_, measured, ..)| *measured).max();
         let history = quality.has(Quality::RESENT) && now - measured > i64::from(CADENCE_S) * 3000;
-        if newest.is_some_and(|newest| measured <= newest) || history {
+        // What was taken is in the order of its moments.
+        let late = self.taken.last().is_some_and(|(_, newest, last, _)| {
+            let anew = measured == *newest && value != *last && !quality.has(Quality::RESENT);
+            measured <= *newest && !anew
+        });
+        if late || history {
             return Vec::new();
         }
         self.taken.push((now, measured, value, quality));

@@ -85,7 +85,7 @@ fn late_data_never_raises_clears_or_resets() {
         "
         08:00:00  station-7  pm10  100
         08:00:10  station-7  pm10  900  measured 07:00:00
-        08:00:11  station-7  pm10  900  measured 08:00:00
+        08:00:11  station-7  pm10  900  measured 07:59:59
         08:00:20  station-7  pm10  480
         08:00:25  station-7  pm10  100  measured 08:00:15
         08:00:30  station-7  pm10  480
@@ -95,6 +95,24 @@ fn late_data_never_raises_clears_or_resets() {
         ",
     );
     assert_eq!(city.told(), "08:00:40 station-7/pm10/0 raised dust");
+}
+
+#[test]
+fn what_is_said_anew_of_the_newest_moment_is_judged_and_what_is_resent_is_not() {
+    let mut city = Player::new(&rule("dust", DUST, ""));
+    city.play(
+        "
+        08:00:00  station-7  pm10  100
+        08:00:02  station-7  pm10  480  measured 08:00:00
+        08:00:03  station-7  pm10  480  measured 08:00:00
+        08:00:04  station-7  pm10   10  measured 08:00:00  resent
+        08:00:05  station-7  pm10   10  measured 08:00:00
+        ",
+    );
+    assert_eq!(
+        city.told(),
+        "08:00:02 station-7/pm10/0 raised dust\n08:00:05 station-7/pm10/0 cleared dust"
+    );
 }
 
 #[test]
@@ -576,8 +594,8 @@ fn an_index_that_was_worked_out_again_is_judged_again() {
     ));
     city.play("08:00:20 station-7 pm2_5 60 hourly derived measured 08:00:00");
     assert_eq!(city.transitions.len(), 0);
-    city.play("08:01:00 station-7 pm2_5 300 hourly measured 08:00:00");
-    assert_eq!(city.transitions.len(), 0, "what a device says once more is late");
+    city.play("08:01:00 station-7 pm2_5 300 hourly resent measured 08:00:00");
+    assert_eq!(city.transitions.len(), 0, "what a device sends once more is late");
     city.play("08:01:10 station-7 pm2_5 300 hourly derived revised measured 08:00:00");
     assert_eq!(city.state("station-7/pm2_5/0"), Condition::Abnormal);
 }
