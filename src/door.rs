@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use onemap_model::{DivisionCode, Role};
+use onemap_model::{DivisionCode, EntityRef, Role};
 use onemap_store::register::import::{Encoding, ImportPlace, import_readings_csv};
 use serde_json::{Value, json};
 
@@ -82,6 +82,9 @@ pub(crate) struct DeviceArgs {
     /// The gateway that speaks for it.
     #[arg(long)]
     gateway: Option<String>,
+    /// The entity that it stands on, whose state it makes: component/63010201037000012.
+    #[arg(long)]
+    entity: Option<EntityRef>,
     /// It speaks for other devices, on the gateway topics `v1/gateway/…`.
     #[arg(long)]
     is_gateway: bool,
@@ -282,6 +285,9 @@ impl Door {
         });
         if let Some(gateway) = args.gateway {
             device["gateway"] = gateway.into();
+        }
+        if let Some(entity) = args.entity {
+            device["entity"] = json!(entity);
         }
         if args.is_gateway {
             device["is_gateway"] = true.into();

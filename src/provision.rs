@@ -262,6 +262,7 @@ fn new_device(id: onemap_model::DeviceId, name: &str, profile: onemap_model::Pro
         division: None,
         setting: onemap_model::Setting::default(),
         gateway: None,
+        entity: None,
         is_gateway: false,
         adopts: false,
         state: DeviceState::Active,

@@ -106,6 +106,7 @@ fn device() -> Result<Device, IdError> {
         division: None,
         setting: onemap_model::Setting::Urban,
         gateway: None,
+        entity: None,
         state: onemap_model::DeviceState::Active,
         cadence_s: 60,
         department: String::new(),

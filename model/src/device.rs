@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceId, DivisionCode, Position, ProfileId, Timestamp};
+use crate::{DeviceId, DivisionCode, EntityRef, Position, ProfileId, Timestamp};
 
 /// Where in its life a device is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -62,6 +62,10 @@ pub struct Device {
     /// Where it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
+    /// The entity that it stands on or in, whose state is the worst of its devices: a cover of a manhole, a pump of a
+    /// pipe, a sensor of a hazard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity: Option<EntityRef>,
     /// Division as stated by its owner; when absent it is found from the position.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub division: Option<DivisionCode>,

@@ -1,8 +1,12 @@
 //! Everything on the one map that is not a device.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::{Error as NameError, StrDeserializer};
+use serde::de::{Error as _, IntoDeserializer as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::code::ClassCode;
 use crate::hydrology::DatumName;
@@ -34,6 +38,29 @@ pub enum EntityKind {
     Fence,
 }
 
+impl EntityKind {
+    /// Its name, as in JSON and in `/api/v1/…?kind=`.
+    pub fn name(&self) -> &'static str {
+        use EntityKind as K;
+        match self {
+            K::Division => "division",
+            K::Grid => "grid",
+            K::Address => "address",
+            K::Place => "place",
+            K::Person => "person",
+            K::LegalPerson => "legal_person",
+            K::Component => "component",
+            K::Event => "event",
+            K::Hazard => "hazard",
+            K::Reach => "reach",
+            K::Pipe => "pipe",
+            K::Road => "road",
+            K::Water => "water",
+            K::Fence => "fence",
+        }
+    }
+}
+
 /// Above, on or below the ground (地上、地表、地下).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -47,6 +74,76 @@ pub enum Stratum {
 
 /// The code of an entity, unique with its kind.
 pub type EntityCode = Arc<str>;
+
+/// Longest code of an entity, bytes.
+pub const MAX_CODE: usize = 1024;
+
+/// Which entity: its kind and its code, written `component/63010201037000012`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntityRef {
+    /// What it is; never a person.
+    pub kind: EntityKind,
+    /// Its code, which may hold slashes itself.
+    pub code: EntityCode,
+}
+
+/// Why a text names no entity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EntityRefError {
+    /// No slash stands in it.
+    #[error("an entity is named by kind and code, as component/63010201037000012")]
+    NoKind,
+    /// What stands before the slash is no kind.
+    #[error("`{0}` is no kind of entity")]
+    Kind(String),
+    /// Persons are not on the map.
+    #[error("persons are not on the map")]
+    Person,
+    /// The code is empty, longer than [`MAX_CODE`] or holds control characters.
+    #[error("the code of an entity has 1 to {MAX_CODE} bytes and no control characters")]
+    Code,
+}
+
+impl FromStr for EntityRef {
+    type Err = EntityRefError;
+
+    fn from_str(text: &str) -> Result<Self, EntityRefError> {
+        let (kind, code) = text.split_once('/').ok_or(EntityRefError::NoKind)?;
+        let read: StrDeserializer<'_, NameError> = kind.into_deserializer();
+        let kind = EntityKind::deserialize(read)
+            .map_err(|_| EntityRefError::Kind(kind.chars().take(32).collect()))?;
+        if kind == EntityKind::Person {
+            return Err(EntityRefError::Person);
+        }
+        if code.is_empty() || code.len() > MAX_CODE || code.chars().any(char::is_control) {
+            return Err(EntityRefError::Code);
+        }
+        Ok(Self {
+            kind,
+            code: code.into(),
+        })
+    }
+}
+
+impl fmt::Display for EntityRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}/{}", self.kind.name(), self.code))
+    }
+}
+
+impl Serialize for EntityRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EntityRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
 
 /// Most former codes of one entity.
 pub const MAX_FORMER: usize = 64;
@@ -110,4 +207,37 @@ pub struct Entity {
     /// Where it comes from and how far it can be trusted (示意, GeoNames …).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entity_is_named_by_kind_and_code() {
+        for text in [
+            "component/63010201037000012",
+            "reach/湟水/西宁段",
+            "legal_person/91630100MA752XXL0X",
+        ] {
+            let named: EntityRef = text.parse().expect(text);
+            assert_eq!(named.to_string(), text);
+            assert_eq!(serde_json::json!(named), text);
+            let back: EntityRef = serde_json::from_value(text.into()).expect(text);
+            assert_eq!(back, named);
+            assert_eq!(serde_json::json!(named.kind), named.kind.name());
+        }
+        let long = format!("place/{}", "x".repeat(MAX_CODE + 1));
+        for (text, error) in [
+            ("63010201037000012", EntityRefError::NoKind),
+            ("lamp/1", EntityRefError::Kind("lamp".to_owned())),
+            ("/1", EntityRefError::Kind(String::new())),
+            ("person/p", EntityRefError::Person),
+            ("place/", EntityRefError::Code),
+            ("place/a\nb", EntityRefError::Code),
+            (&long, EntityRefError::Code),
+        ] {
+            assert_eq!(text.parse::<EntityRef>(), Err(error), "{text:.40}");
+        }
+    }
 }

@@ -34,7 +34,7 @@ pub use attribute::AttributeScope;
 pub use command::{Command, CommandRecord, CommandState, CommandStep, Fact, Happened, Order, Over, Via};
 pub use crs::Crs;
 pub use device::{Device, DeviceState, Maintenance, Setting};
-pub use entity::{Entity, EntityCode, EntityKind, FormerCode, Stratum};
+pub use entity::{Entity, EntityCode, EntityKind, EntityRef, EntityRefError, FormerCode, Stratum};
 pub use fence::{FenceEdge, FenceEvent, FenceEventId, FenceRules};
 pub use hydrology::Hydrology;
 pub use id::{AccountId, DeviceId, IdError, ProfileId, RuleId};

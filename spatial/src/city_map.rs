@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use onemap_model::{
-    Device, DeviceId, DeviceState, DivisionCode, Entity, EntityCode, EntityKind, Position, Stratum,
+    Device, DeviceId, DeviceState, DivisionCode, Entity, EntityCode, EntityKind, EntityRef, Position, Stratum,
 };
 
 use crate::city_view::{CityView, N_WAITS, Shared, Workshop, n_one_by_one};
@@ -45,6 +45,7 @@ pub struct CityMap {
     layer_versions: [u64; Layer::ALL.len()],
     touched: [Arc<Touched>; Layer::ALL.len()],
     moving: Arc<crate::moving_places::MovingPlaces>,
+    standing: Arc<crate::standing::Standing>,
     view: OnceLock<Arc<CityView>>,
 }
 
@@ -65,6 +66,7 @@ impl Clone for CityMap {
             layer_versions: self.layer_versions,
             touched: self.touched.clone(),
             moving: self.moving.clone(),
+            standing: self.standing.clone(),
             view: OnceLock::new(),
         }
     }
@@ -98,6 +100,7 @@ impl CityMap {
                 layer_versions: self.layer_versions,
                 touched: self.touched.clone(),
                 moving: self.moving.clone(),
+                standing: self.standing.clone(),
             })
         };
         self.view.get_or_init(make).clone()
@@ -117,6 +120,13 @@ impl CityMap {
     /// # Errors
     /// As [`CityMap::put_entity`].
     pub fn put_entity_with(&mut self, entity: &Entity, card: Option<Card>) -> Result<(), GeometryError> {
+        if entity.kind != EntityKind::Person {
+            let own = EntityRef {
+                kind: entity.kind.clone(),
+                code: entity.code.clone(),
+            };
+            self.rename(&own, entity.former.iter().map(|former| &former.code));
+        }
         let layer = Layer::of(&entity.kind);
         let prepared = layer.filter(|layer| layer.is_prepared());
         if entity.geometry.is_null() && prepared.is_none() {
@@ -158,6 +168,16 @@ impl CityMap {
         &self.moving
     }
 
+    pub(crate) fn standing(&self) -> &crate::standing::Standing {
+        &self.standing
+    }
+
+    /// To be changed; the next view has it as it is then.
+    pub(crate) fn standing_mut(&mut self) -> &mut crate::standing::Standing {
+        self.view = OnceLock::new();
+        Arc::make_mut(&mut self.standing)
+    }
+
     pub(crate) fn number_of(&self, kind: &ThingKind, code: &str) -> Option<Number> {
         self.codes.find(&self.stock, kind, code)
     }
@@ -172,6 +192,7 @@ impl CityMap {
     /// Takes an entity off the map; `false` when it was not there.
     pub fn remove_entity(&mut self, kind: &EntityKind, code: &str) -> bool {
         let kind = ThingKind::Entity(kind.clone());
+        self.note_number(&kind, &code.into(), None);
         let Some(number) = self.codes.remove(&self.stock, &kind, code) else {
             return false;
         };
@@ -183,10 +204,11 @@ impl CityMap {
         true
     }
 
-    /// Adds or replaces a device. A retired device is found by its box and division, and not drawn.
+    /// Adds or replaces a device. A retired device is found by its box and division, is not drawn and stands on nothing.
     pub fn put_device(&mut self, device: &Device) {
         let position = device.position.as_ref().map(Vertex::of);
         let retired = device.state == DeviceState::Retired;
+        self.stand(&device.id, device.entity.as_ref().filter(|_| !retired));
         let item = position.filter(|_| !retired).map(|v| {
             let mut properties = vec![
                 ("id", Value::Text(device.id.to_string())),
@@ -303,6 +325,7 @@ impl CityMap {
         self.version += 1;
         if let Some(number) = known {
             let was = self.was(number);
+            self.note_number(&kind, &thing.code, Some(number));
             self.stock.set(number, Some(thing));
             return self.changed(&kind, Change { number, was });
         }
@@ -310,6 +333,7 @@ impl CityMap {
         let code = thing.code.clone();
         self.stock.set(number, Some(thing));
         self.codes.add(&self.stock, &kind, &code, number);
+        self.note_number(&kind, &code, Some(number));
         self.changed(&kind, Change { number, was: None });
     }
 

@@ -92,6 +92,7 @@ pub struct CityView {
     pub(crate) layer_versions: [u64; Layer::ALL.len()],
     pub(crate) touched: [Arc<Touched>; Layer::ALL.len()],
     pub(crate) moving: Arc<crate::moving_places::MovingPlaces>,
+    pub(crate) standing: Arc<crate::standing::Standing>,
 }
 
 impl CityView {
@@ -114,6 +115,7 @@ impl CityView {
             layer_versions: self.layer_versions,
             touched: self.touched.clone(),
             moving: self.moving.clone(),
+            standing: self.standing.clone(),
         }
     }
 

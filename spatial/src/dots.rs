@@ -2,7 +2,8 @@
 //! and polygons as they are.
 //!
 //! Points that fall into one cell of the tile are one feature with their number (`count`) and the worst
-//! of their states: nothing that is wrong disappears behind something that is well. Cells are 64 units
+//! of their states: nothing that is wrong disappears behind something that is well. Devices have states, and so have
+//! entities that devices stand on ([`crate::standing`]); what has none is none in the counts of states either. Cells are 64 units
 //! up to zoom 12, about eight pixels; they are counted beforehand ([`crate::clusters`]), where no state and no
 //! division is asked for. At zoom 13 they are a pixel, after that a unit; a tile that would grow over its limit takes
 //! larger ones.
@@ -15,6 +16,7 @@ use onemap_model::Stratum;
 use crate::city_view::CityView;
 use crate::clip::{TilePoint, clip_line, clip_ring, cut_valid_ring};
 use crate::clusters::{self, CELL_ZOOM, CLUSTER_BITS, CLUSTER_ZOOM, Cell};
+use crate::ground::zorder;
 use crate::index::Sheet;
 use crate::labels::{Label, PackedLabel, Sort};
 use crate::layer::Layer;
@@ -61,15 +63,27 @@ struct Gathered<'a> {
     /// The one that is shown for all: of the worst state, then the first in Z-order, then by number.
     drawn: Drawn<'a>,
     unit: TilePoint,
-    state: LiveState,
-    stale: bool,
+    /// The worst state, and whether it is of values that are old; of none that has a state there is none.
+    state: Option<(LiveState, bool)>,
     /// How many are abnormal, unknown, normal.
     n: [u32; 3],
+    /// How many there are, with those that have no state.
+    n_all: u32,
 }
 
-impl Gathered<'_> {
-    fn n_all(&self) -> u32 {
-        self.n.iter().sum()
+impl<'a> Gathered<'a> {
+    /// Counts a state of one of its points; the worst one is shown, and stands for all.
+    fn count(&mut self, (state, stale): (LiveState, bool), drawn: Drawn<'a>, unit: TilePoint) {
+        self.n[state as usize] += 1;
+        if self.state.is_none_or(|(known, _)| state < known) {
+            (self.drawn, self.unit) = (drawn, unit);
+            self.state = Some((state, stale));
+        }
+    }
+
+    /// What is wrong comes first, what has no state last.
+    fn rank(&self) -> usize {
+        self.state.map_or(3, |(state, _)| state as usize)
     }
 }
 
@@ -103,7 +117,7 @@ pub(crate) fn draw(layer: Layer, view: &CityView, at: TileAddress, look: &Look<'
             .iter()
             .filter(|cluster| !pen.write_point(cluster))
             .count();
-        clusters.iter().map(|cluster| cluster.n_all() - 1).sum::<u32>()
+        clusters.iter().map(|cluster| cluster.n_all - 1).sum::<u32>()
     } else {
         let points = scene.points();
         let mut bits = match at.zoom {
@@ -122,7 +136,7 @@ pub(crate) fn draw(layer: Layer, view: &CityView, at: TileAddress, look: &Look<'
                 let n = gathered.iter().filter(|one| !pen.write_point(one)).count();
                 if n == 0 || !may_grow {
                     n_dropped += n;
-                    break gathered.iter().map(|one| one.n_all() - 1).sum();
+                    break gathered.iter().map(|one| one.n_all - 1).sum();
                 }
                 pen = Pen::new(&scene);
             }
@@ -265,16 +279,18 @@ impl<'a> Scene<'a> {
                 };
                 let drawn = self.label(outline.label).or_else(|| thing().map(Drawn::Thing));
                 if let Some(drawn) = drawn {
-                    n_dropped += usize::from(!pen.write_shape(traced, drawn));
+                    let state = self.look.standing.get(outline.number);
+                    n_dropped += usize::from(!pen.write_shape(traced, drawn, state));
                 }
             }
         }
         let mut traces = Traces::default();
-        for (_, thing) in self.changed() {
+        for (number, thing) in self.changed() {
             if let Footprint::Shape(shape) = &thing.footprint
                 && shape.extent().is_some_and(|own| own.meets(&wide))
             {
-                n_dropped += usize::from(!pen.write_shape(traces.of(shape), Drawn::Thing(thing)));
+                let (drawn, state) = (Drawn::Thing(thing), self.look.standing.get(number));
+                n_dropped += usize::from(!pen.write_shape(traces.of(shape), drawn, state));
             }
         }
         n_dropped
@@ -319,24 +335,50 @@ impl<'a> Scene<'a> {
             Some(Gathered {
                 drawn: self.label(cluster.label).or_else(thing)?,
                 unit: self.at.unit_at(cluster.place),
-                state: LiveState::Normal,
-                stale: false,
-                n: [0, 0, cluster.n],
+                state: None,
+                n: [0; 3],
+                n_all: cluster.n,
             })
         });
-        gathered.collect()
+        let mut gathered: Vec<Gathered<'a>> = gathered.collect();
+        self.count_states(&mut gathered);
+        gathered
+    }
+
+    /// Counts the states of things that devices stand on in clusters, which are in Z-order; then those with the worst
+    /// state come first.
+    fn count_states(&self, clusters: &mut [Gathered<'a>]) {
+        if self.look.standing.is_empty() {
+            return;
+        }
+        let cell = |[x, y]: TilePoint| zorder::code((x >> CLUSTER_BITS) as u32, (y >> CLUSTER_BITS) as u32);
+        let cells: Vec<u64> = clusters.iter().map(|gathered| cell(gathered.unit)).collect();
+        for (number, state, stale) in self.look.standing.iter() {
+            let Some(thing) = self.view.stock.get(number).filter(|thing| self.shows(thing)) else {
+                continue;
+            };
+            let places = thing.footprint.points().iter().map(|v| Mercator::of(*v).key());
+            for place in places.filter(|place| self.at.places().contains(place)) {
+                let unit = self.at.unit_at(place);
+                if let Ok(nth) = cells.binary_search(&cell(unit)) {
+                    clusters[nth].count((state, stale), Drawn::Thing(thing), unit);
+                }
+            }
+        }
+        clusters.sort_by_key(Gathered::rank);
     }
 
     /// Points of each cell of `2^bits` units.
     fn gather(&self, points: &[Placed<'a>], bits: u32) -> Vec<Gathered<'a>> {
-        let is_live = self.layer == Layer::Live;
+        let (is_live, has_states) = (self.layer == Layer::Live, !self.look.standing.is_empty());
         let below = self.at.bits_below_a_unit() + 2 * bits;
         let mut all: Vec<Gathered<'a>> = Vec::with_capacity(points.len());
         let mut last = None;
         for point in points {
-            let (state, stale) = match point.drawn {
-                Drawn::Thing(thing) if is_live => (self.look.state)(&thing.code),
-                _ => (LiveState::Normal, false),
+            let state = match point.drawn {
+                Drawn::Thing(thing) if is_live => Some((self.look.state)(&thing.code)),
+                _ if has_states => self.look.standing.get(point.number),
+                _ => None,
             };
             let cell = point.place >> below;
             if last != Some(cell) {
@@ -344,21 +386,20 @@ impl<'a> Scene<'a> {
                 all.push(Gathered {
                     drawn: point.drawn,
                     unit: self.at.unit_at(point.place),
-                    state,
-                    stale,
+                    state: None,
                     n: [0; 3],
+                    n_all: 0,
                 });
             }
             let Some(gathered) = all.last_mut() else { continue };
-            gathered.n[state as usize] += 1;
-            if state < gathered.state {
-                (gathered.drawn, gathered.unit) = (point.drawn, self.at.unit_at(point.place));
-                (gathered.state, gathered.stale) = (state, stale);
+            gathered.n_all += 1;
+            if let Some(state) = state {
+                gathered.count(state, point.drawn, self.at.unit_at(point.place));
             }
         }
         // What is wrong is written first: it is dropped last.
-        if is_live {
-            all.sort_by_key(|gathered| gathered.state);
+        if is_live || has_states {
+            all.sort_by_key(Gathered::rank);
         }
         all
     }
@@ -412,21 +453,17 @@ impl<'s, 'a> Pen<'s, 'a> {
     }
 
     fn write_point(&mut self, gathered: &Gathered<'a>) -> bool {
-        let count = gathered.n_all();
+        let count = gathered.n_all;
         let drawing = Drawing::Point(gathered.unit);
-        if count == 1 && self.scene.layer != Layer::Live {
+        if count == 1 && gathered.state.is_none() {
             return self.write(drawing, gathered.drawn, &Tags::default());
         }
         let mut tags = Tags::default();
         if count > 1 {
             tags.push(self.writer.tag("count", &Value::Number(count.into())));
         }
-        if self.scene.layer == Layer::Live {
-            let state = Value::Text(gathered.state.name().to_owned());
-            tags.push(self.writer.tag("state", &state));
-            if gathered.stale {
-                tags.push(self.writer.tag("stale", &Value::Number(1)));
-            }
+        if gathered.state.is_some() {
+            self.push_state(&mut tags, gathered.state);
             if count > 1 {
                 for (name, n) in ["abnormal", "unknown", "normal"].into_iter().zip(gathered.n) {
                     tags.push(self.writer.tag(name, &Value::Number(n.into())));
@@ -436,20 +473,35 @@ impl<'s, 'a> Pen<'s, 'a> {
         self.write(drawing, gathered.drawn, &tags)
     }
 
-    fn write_shape(&mut self, traced: Traced<'_>, drawn: Drawn<'a>) -> bool {
+    fn push_state(&mut self, tags: &mut Tags, state: Option<(LiveState, bool)>) {
+        let Some((state, stale)) = state else { return };
+        let name = Value::Text(state.name().to_owned());
+        tags.push(self.writer.tag("state", &name));
+        if stale {
+            tags.push(self.writer.tag("stale", &Value::Number(1)));
+        }
+    }
+
+    fn write_shape(
+        &mut self,
+        traced: Traced<'_>,
+        drawn: Drawn<'a>,
+        state: Option<(LiveState, bool)>,
+    ) -> bool {
         let (low, high) = (-MARGIN, EXTENT + MARGIN);
-        let (at, none) = (self.scene.at, Tags::default());
+        let (at, mut own) = (self.scene.at, Tags::default());
+        self.push_state(&mut own, state);
         let mut path = std::mem::take(&mut self.path);
         let mut rings = std::mem::take(&mut self.rings);
         let written = match (traced.single(), traced.is_area) {
             (Some(line), false) => {
                 at.snap(line, &mut path);
                 match lies(&path, low, high) {
-                    Lies::Inside => self.write(Drawing::Line(&path), drawn, &none),
+                    Lies::Inside => self.write(Drawing::Line(&path), drawn, &own),
                     Lies::Outside => true,
                     Lies::Across => {
                         let parts = clip_line(path.clone(), low, high);
-                        self.write(Drawing::Lines(&parts), drawn, &none)
+                        self.write(Drawing::Lines(&parts), drawn, &own)
                     }
                 }
             }
@@ -459,7 +511,7 @@ impl<'s, 'a> Pen<'s, 'a> {
                     at.snap(line, &mut path);
                     parts.extend(clip_line(path.clone(), low, high));
                 }
-                self.write(Drawing::Lines(&parts), drawn, &none)
+                self.write(Drawing::Lines(&parts), drawn, &own)
             }
             (Some(ring), true) => {
                 at.snap_ring(ring, &mut path);
@@ -467,13 +519,13 @@ impl<'s, 'a> Pen<'s, 'a> {
                 match lies(&path, low, high) {
                     _ if path.len() < 3 => true,
                     Lies::Outside => true,
-                    Lies::Inside if is_sound(&path) => self.write(Drawing::Ring(&path), drawn, &none),
+                    Lies::Inside if is_sound(&path) => self.write(Drawing::Ring(&path), drawn, &own),
                     Lies::Across if is_sound(&path) && cut_valid_ring(&path, low, high, &mut rings) => {
-                        self.write(Drawing::Rings(&rings), drawn, &none)
+                        self.write(Drawing::Rings(&rings), drawn, &own)
                     }
                     _ => {
                         let polygons = repair(&[clip_ring(path.clone(), low, high)]);
-                        self.write(Drawing::Polygons(&polygons), drawn, &none)
+                        self.write(Drawing::Polygons(&polygons), drawn, &own)
                     }
                 }
             }
@@ -483,7 +535,7 @@ impl<'s, 'a> Pen<'s, 'a> {
                     clip_ring(upright(path.clone()), low, high)
                 };
                 let all: Vec<_> = traced.paths().map(snapped).collect();
-                self.write(Drawing::Polygons(&repair(&all)), drawn, &none)
+                self.write(Drawing::Polygons(&repair(&all)), drawn, &own)
             }
         };
         (self.path, self.rings) = (path, rings);
@@ -591,7 +643,7 @@ struct Tags {
     n: usize,
 }
 
-/// Seven at most.
+/// Eight at most: count, state, stale, three counts of states, class and stratum.
 const N_TAGS: usize = 8;
 const _: () = assert!(N_TAGS + 2 <= N_MOST_TAGS);
 

@@ -208,7 +208,10 @@ impl Layer {
             }
             Layer::Components | Layer::Addresses | Layer::Hazards | Layer::Pipes | Layer::Fences => self
                 .described(
-                    json!({"code": text, "name": text, "class": text, "stratum": text, "count": "Number"}),
+                    json!({
+                        "code": text, "name": text, "class": text, "stratum": text, "count": "Number", "state": text,
+                        "stale": "Number", "abnormal": "Number", "unknown": "Number", "normal": "Number",
+                    }),
                 ),
             Layer::Live => self.described(json!({
                 "id": text, "kind": text, "state": text, "stale": "Number", "count": "Number",

@@ -14,6 +14,7 @@ use crate::mercator::{Mercator, MercatorBox};
 use crate::mvt::{Drawing, EXTENT, LayerWriter, Property, Value};
 use crate::prepared_layer::{Outline, PreparedLayer};
 use crate::repair::repair;
+use crate::standing::States;
 
 /// Highest zoom of tiles; screens enlarge these beyond it.
 pub const MAX_ZOOM: u8 = 16;
@@ -67,9 +68,13 @@ pub struct Look<'a> {
     pub at: Option<Timestamp>,
     /// State of a device by its id, and whether it is stale.
     pub state: &'a dyn Fn(&str) -> (LiveState, bool),
+    /// States of what the tile shows and devices stand on ([`CityView::states`](crate::CityView::states)).
+    pub standing: &'a States,
     /// What a card ([`crate::Card`]) has for a name; without it no names are drawn.
     pub name: Option<fn(&[u8]) -> &str>,
 }
+
+static NO_STATES: States = States::NONE;
 
 impl Default for Look<'_> {
     /// Sees everything at all times, knows no state and no name.
@@ -78,6 +83,7 @@ impl Default for Look<'_> {
             division: None,
             at: None,
             state: &|_| (LiveState::Unknown, false),
+            standing: &NO_STATES,
             name: None,
         }
     }

@@ -402,3 +402,128 @@ fn a_tile_shows_what_its_viewer_may_see_when_it_is_there() {
             .contains_key("name")
     );
 }
+
+/// States of what devices stand on, by code, of single features; and of clusters their counts of states.
+fn states_of(view: &CityView, layer: Layer, zoom: u8, division: Option<&DivisionCode>) -> Vec<String> {
+    let state = |id: &str| match id.split('-').next() {
+        Some("bad") => (LiveState::Abnormal, false),
+        Some("mute") => (LiveState::Unknown, true),
+        _ => (LiveState::Normal, false),
+    };
+    let mut all = Vec::new();
+    for (x, y) in tiles_over(WINDOW, zoom) {
+        let at = [u32::from(zoom), x, y];
+        let states = view.states(layer, at, &state).unwrap();
+        let look = Look {
+            state: &state,
+            standing: &states,
+            division,
+            ..Look::default()
+        };
+        let Some(tile) = view.tile(layer, at, &look).unwrap() else {
+            continue;
+        };
+        for feature in &decode(&tile.bytes)[layer.name()] {
+            let own = &feature.properties;
+            let Some(state) = own.get("state") else {
+                assert!(!own.contains_key("normal") && !own.contains_key("stale"));
+                continue;
+            };
+            let stale = if own.contains_key("stale") { " stale" } else { "" };
+            let n = ["abnormal", "unknown", "normal"].map(|name| own.get(name).map_or("-", String::as_str));
+            all.push(match count(feature) {
+                1 => format!("{} {state}{stale}", own["code"]),
+                _ => format!("{} {state}{stale} {}", own["code"], n.join(" ")),
+            });
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn what_devices_stand_on_has_the_worst_of_their_states_at_every_zoom() {
+    let mut map = CityMap::new();
+    let district = json!({"code": "630102", "kind": "division", "name": "城东区", "geometry": {"type": "Polygon",
+        "coordinates": [[[101.6, 36.5], [101.9, 36.5], [101.9, 36.7], [101.6, 36.7], [101.6, 36.5]]]}});
+    map.put_entity(&serde_json::from_value(district).unwrap())
+        .unwrap();
+    // 600 lamps within thirty metres, and two alone.
+    for i in 0..600 {
+        let at = [
+            101.77 + f64::from(i % 25) * 1e-5,
+            36.62 + f64::from(i / 25) * 1e-6,
+        ];
+        map.put_entity(&component(&format!("lamp-{i}"), at)).unwrap();
+    }
+    map.put_entity(&component("alone", [101.72, 36.57])).unwrap();
+    map.put_entity(&component("bare", [101.82, 36.65])).unwrap();
+    let pipe = json!({"code": "main", "kind": "pipe", "name": "", "geometry": {"type": "LineString",
+        "coordinates": [[101.71, 36.56], [101.84, 36.66]]}});
+    map.put_entity(&serde_json::from_value(pipe).unwrap()).unwrap();
+    let put = |map: &mut CityMap, id: &str, entity: Option<&str>, state: &str| {
+        let device = json!({"id": id, "name": "", "kind": "k", "entity": entity, "state": state});
+        map.put_device(&serde_json::from_value::<Device>(device).unwrap());
+    };
+    // What is named before it is there, and what stood somewhere else.
+    put(&mut map, "mute-1", Some("component/late"), "active");
+    put(&mut map, "ok-1", Some("component/lamp-7"), "active");
+    put(&mut map, "ok-2", Some("component/alone"), "active");
+    put(&mut map, "mute-2", Some("component/alone"), "active");
+    put(&mut map, "ok-3", Some("pipe/main"), "active");
+    put(&mut map, "bad-9", Some("component/bare"), "retired");
+    let own = DivisionCode::new("630102").unwrap();
+    let view = map.view();
+    for division in [None, Some(&own)] {
+        for zoom in [6, 9, 12, 13, 14, 16] {
+            let found = states_of(&view, Layer::Components, zoom, division);
+            match zoom {
+                16 => assert_eq!(found, ["alone unknown stale", "lamp-7 normal"], "{division:?}"),
+                _ => assert_eq!(
+                    (found.len(), &*found[0]),
+                    (2, "alone unknown stale"),
+                    "zoom {zoom} {division:?}"
+                ),
+            }
+        }
+    }
+    // In each of the tiles that it crosses.
+    let mut pipes = states_of(&view, Layer::Pipes, 11, None);
+    pipes.dedup();
+    assert_eq!(pipes, ["main normal"]);
+    // One lamp of six hundred is wrong: its cluster is, and says which.
+    put(&mut map, "bad-1", Some("component/lamp-599"), "active");
+    map.put_entity(&component("late", [101.8, 36.6])).unwrap();
+    let view = map.view();
+    for zoom in [9, 12] {
+        let found = states_of(&view, Layer::Components, zoom, None);
+        assert_eq!(
+            found,
+            [
+                "alone unknown stale",
+                "lamp-599 abnormal 1 0 1",
+                "late unknown stale"
+            ],
+            "{zoom}"
+        );
+    }
+    // Recoded: a device that names the old code stands on the same lamp; a device that left does not.
+    let mut lamp = component("LAMP", [101.77 + 24e-5, 36.62 + 23e-5]);
+    lamp.former =
+        serde_json::from_value(json!([{"code": "lamp-599", "to": "2026-01-01T00:00:00Z"}])).unwrap();
+    map.remove_entity(&lamp.kind, "lamp-599");
+    map.put_entity(&lamp).unwrap();
+    put(&mut map, "ok-1", None, "active");
+    put(&mut map, "ok-4", Some("component/lamp-599"), "active");
+    assert_eq!(
+        states_of(&map.view(), Layer::Components, 16, None),
+        ["LAMP abnormal", "alone unknown stale", "late unknown stale"]
+    );
+    // The number of what is gone may be another's now.
+    map.remove_entity(&lamp.kind, "LAMP");
+    map.put_entity(&component("other", [101.77, 36.62])).unwrap();
+    assert_eq!(
+        states_of(&map.view(), Layer::Components, 16, None),
+        ["alone unknown stale", "late unknown stale"]
+    );
+}

@@ -173,6 +173,7 @@ impl Fold<'_> {
                     .or_else(|| register.divisions.get(&gateway.id).cloned()),
                 setting: gateway.setting,
                 gateway: Some(gateway.id.clone()),
+                entity: None,
                 is_gateway: false,
                 adopts: false,
                 state: DeviceState::Active,

@@ -62,3 +62,4 @@ mod server;
 mod sessions;
 mod sl651;
 mod standards;
+mod standing;

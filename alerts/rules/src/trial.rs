@@ -163,6 +163,7 @@ impl Trial {
             division: selector.division.clone(),
             setting: Setting::Urban,
             gateway: None,
+            entity: None,
             state: DeviceState::Active,
             maintenance: None,
             cadence_s: self.cadence_s,

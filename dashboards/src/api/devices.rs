@@ -262,7 +262,7 @@ pub(crate) fn device_json(
     let mut shown = json!({
         "id": device.id, "name": device.name, "name_en": device.name_en, "kind": device.kind,
         "profile": device.profile, "position": device.position, "division": division,
-        "setting": device.setting, "gateway": device.gateway, "state": state,
+        "setting": device.setting, "gateway": device.gateway, "entity": device.entity, "state": state,
         "lifecycle": Lifecycle::of(device, pace, seen, now),
         "cadence_s": device.cadence_s, "department": device.department, "demo": device.demo,
         "status": condition_name(status),

@@ -6,12 +6,13 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use onemap_model::record::Register;
-use onemap_model::{Entity, EntityKind, Scope};
+use onemap_model::{DeviceId, Entity, EntityKind, EntityRef, Scope};
 use onemap_store::register::check_entity;
 use onemap_store::register::import::{Mapping, import_geojson};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::api::map::tiles::live_state;
 use crate::api::numbers::{self, Numbers};
 use crate::api::{act_problem, behind};
 use crate::auth::Caller;
@@ -191,7 +192,8 @@ pub(crate) struct Shown {
     kind: Option<EntityKind>,
 }
 
-/// The entity with a code, else the one that had it before. One code may be in several kinds: `kind` chooses, and
+/// The entity with a code, else the one that had it before; where devices stand on it with the worst of their states
+/// and those of them that the caller sees. One code may be in several kinds: `kind` chooses, and
 /// without it 409 names them.
 pub(crate) async fn show(
     State(views): State<Arc<Views>>,
@@ -212,9 +214,24 @@ pub(crate) async fn show(
         .partition(|entity| *entity.code == *code);
     let found = if now.is_empty() { before } else { now };
     match &found[..] {
-        [entity] => Ok(Json(
-            serde_json::to_value(entity).expect("entities have text keys only"),
-        )),
+        [entity] => {
+            let mut shown = serde_json::to_value(entity).expect("entities have text keys only");
+            let own = EntityRef {
+                kind: entity.kind.clone(),
+                code: entity.code.clone(),
+            };
+            let on: Vec<DeviceId> = register.city.devices_on(&own).cloned().collect();
+            let seen = on.iter().filter(|id| scope.covers(register.divisions.get(*id)));
+            let seen: Vec<DeviceId> = seen.cloned().collect();
+            drop(register);
+            let states = on.iter().map(|id| live_state(&views, id.as_str()));
+            if let Some((state, is_stale)) = onemap_spatial::worst(states) {
+                shown["state"] = state.name().into();
+                shown["stale"] = is_stale.into();
+                shown["devices"] = json!(seen);
+            }
+            Ok(Json(shown))
+        }
         [] => Err(Problem::not_found(
             "unknown_entity",
             format!("no entity has the code `{code:.64}`"),

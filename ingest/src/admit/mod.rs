@@ -414,6 +414,7 @@ mod tests {
             division: None,
             setting: Setting::Urban,
             gateway: None,
+            entity: None,
             state,
             cadence_s: 0,
             department: String::new(),

@@ -111,6 +111,7 @@ fn device(kind: StationKind, i: usize, site: Site, names: &mut HashMap<String, u
             Setting::Urban
         },
         gateway: None,
+        entity: None,
         state: DeviceState::Active,
         maintenance: None,
         cadence_s: kind.cadence_s(),

@@ -140,6 +140,7 @@ pub fn trucks(geography: &Geography, seed: u64) -> (Vec<Truck>, Vec<DemoFence>) 
                 division: Some(division.clone()),
                 setting: Setting::Urban,
                 gateway: None,
+                entity: None,
                 state: DeviceState::Active,
                 maintenance: None,
                 cadence_s: CADENCE_S,

@@ -159,7 +159,7 @@ pub fn check_entity(entity: &Entity) -> Result<(), EntityError> {
 }
 
 fn check_code(entity: &Entity) -> Result<(), EntityError> {
-    let kind = kind_name(&entity.kind);
+    let kind = entity.kind.name();
     let wrong = |source| EntityError::Check { kind, source };
     let code = &*entity.code;
     let is_digits = code.bytes().all(|b| b.is_ascii_digit());
@@ -256,7 +256,7 @@ pub(crate) fn checked(entity: &Entity) -> Result<Option<Geometry>, EntityError> 
     })?;
     if !fits(&entity.kind, &geometry) {
         return Err(EntityError::Fit {
-            kind: kind_name(&entity.kind),
+            kind: entity.kind.name(),
             geometry: geometry.name(),
         });
     }
@@ -282,27 +282,6 @@ fn fits(kind: &EntityKind, geometry: &Geometry) -> bool {
     }
 }
 
-/// The kind's name as the register and the API write it.
-pub(crate) fn kind_name(kind: &EntityKind) -> &'static str {
-    use EntityKind as K;
-    match kind {
-        K::Division => "division",
-        K::Grid => "grid",
-        K::Address => "address",
-        K::Place => "place",
-        K::Person => "person",
-        K::LegalPerson => "legal_person",
-        K::Component => "component",
-        K::Event => "event",
-        K::Hazard => "hazard",
-        K::Reach => "reach",
-        K::Pipe => "pipe",
-        K::Road => "road",
-        K::Water => "water",
-        K::Fence => "fence",
-    }
-}
-
 /// Every kind that has a place in the register: all but persons.
 pub const KINDS: [EntityKind; 13] = [
     EntityKind::Division,
@@ -320,9 +299,9 @@ pub const KINDS: [EntityKind; 13] = [
     EntityKind::Fence,
 ];
 
-/// The kind of a name that [`kind_name`] gives; persons have none here.
+/// The kind of a name; persons have none here.
 pub(crate) fn kind_named(name: &str) -> Option<EntityKind> {
-    KINDS.into_iter().find(|kind| kind_name(kind) == name)
+    KINDS.into_iter().find(|kind| kind.name() == name)
 }
 
 #[cfg(test)]
@@ -353,8 +332,8 @@ pub(crate) mod tests {
     #[test]
     fn kinds_are_named_as_in_their_json() {
         for kind in KINDS {
-            assert_eq!(json!(kind), json!(kind_name(&kind)));
-            assert_eq!(kind_named(kind_name(&kind)), Some(kind));
+            assert_eq!(json!(kind), json!(kind.name()));
+            assert_eq!(kind_named(kind.name()), Some(kind));
         }
         assert_eq!(json!(EntityKind::Person), "person");
         assert_eq!(kind_named("person"), None);

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::entity::{kind_name, kind_named};
+use super::entity::kind_named;
 use super::geometry::{Coord, Geometry};
 use super::packed::{Fields, Packed};
 use super::tables::{later_columns, table_of, tables};
@@ -41,13 +41,13 @@ pub(crate) fn put_device(tx: &Connection, change: Change, device: &Device) -> ru
     });
     tx.prepare_cached(
         "INSERT INTO devices (geom, id, name, name_en, kind, profile, division, setting, gateway, state,
-             cadence_s, department, demo, is_gateway, adopts, maintenance, changed_at, position)
+             cadence_s, department, demo, is_gateway, adopts, maintenance, entity, changed_at, position)
          VALUES (:geom, :id, :name, :name_en, :kind, :profile, :division, :setting, :gateway, :state,
-             :cadence_s, :department, :demo, :is_gateway, :adopts, :maintenance, :changed_at, :position)
+             :cadence_s, :department, :demo, :is_gateway, :adopts, :maintenance, :entity, :changed_at, :position)
          ON CONFLICT (id) DO UPDATE SET geom = :geom, name = :name, name_en = :name_en, kind = :kind,
              profile = :profile, division = :division, setting = :setting, gateway = :gateway, state = :state,
              cadence_s = :cadence_s, department = :department, demo = :demo,
-             is_gateway = :is_gateway, adopts = :adopts, maintenance = :maintenance, changed_at = :changed_at,
+             is_gateway = :is_gateway, adopts = :adopts, maintenance = :maintenance, entity = :entity, changed_at = :changed_at,
              position = :position",
     )?
     .execute(named_params! {
@@ -67,6 +67,7 @@ pub(crate) fn put_device(tx: &Connection, change: Change, device: &Device) -> ru
         ":is_gateway": device.is_gateway,
         ":adopts": device.adopts,
         ":maintenance": device.maintenance.as_ref().map(|m| serde_json::to_string(m).expect("its keys are texts")),
+        ":entity": device.entity.as_ref().map(ToString::to_string),
         ":changed_at": utc_text(change.at),
         ":position": signed(change.position),
     })?;
@@ -137,7 +138,7 @@ pub(crate) fn put_entity(
     let (valid_from, valid_to) = (fields.valid_from.map(utc_text), fields.valid_to.map(utc_text));
     let datum = fields.height_datum.as_ref().map(word);
     let (z_min, z_max) = (fields.z_range_m.map(|z| z[0]), fields.z_range_m.map(|z| z[1]));
-    let (kind, stratum) = (kind_name(kind), word(&fields.stratum));
+    let (kind, stratum) = (kind.name(), word(&fields.stratum));
     let mut all: Vec<(&str, &dyn ToSql)> = vec![
         (":kind", &kind),
         (":code", &code),
@@ -228,7 +229,7 @@ fn delete(
 ) -> rusqlite::Result<()> {
     let n = tx
         .prepare_cached(&format!("DELETE FROM {table} WHERE kind = ?1 AND code = ?2"))?
-        .execute(params![kind_name(kind), code])?;
+        .execute(params![kind.name(), code])?;
     if n > 0 {
         touched.note(table, None);
     }
@@ -282,7 +283,7 @@ pub(crate) fn devices(connection: &Connection) -> Rows<Device> {
         let (setting, state) = (text("setting")?, text("state")?);
         let (profile, division, gateway) =
             (optional("profile")?, optional("division")?, optional("gateway")?);
-        let maintenance = optional("maintenance")?;
+        let (maintenance, entity) = (optional("maintenance")?, optional("entity")?);
         let (cadence_s, demo) = (row.get("cadence_s")?, row.get("demo")?);
         let (is_gateway, adopts) = (row.get("is_gateway")?, row.get("adopts")?);
         let device = || {
@@ -300,6 +301,7 @@ pub(crate) fn devices(connection: &Connection) -> Rows<Device> {
                 division: parsed(division).ok_or_else(|| bad("division"))?,
                 setting: from_word(setting).ok_or_else(|| bad("setting"))?,
                 gateway: parsed(gateway).ok_or_else(|| bad("gateway"))?,
+                entity: parsed(entity).ok_or_else(|| bad("entity"))?,
                 state: from_word(state).ok_or_else(|| bad("state"))?,
                 maintenance: match maintenance {
                     None => None,

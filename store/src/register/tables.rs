@@ -154,7 +154,7 @@ CREATE TABLE devices (
     cadence_s INTEGER NOT NULL, department TEXT NOT NULL, demo BOOLEAN NOT NULL,
     changed_at DATETIME NOT NULL, position INTEGER NOT NULL,
     is_gateway BOOLEAN NOT NULL DEFAULT 0, adopts BOOLEAN NOT NULL DEFAULT 0,
-    maintenance TEXT);
+    maintenance TEXT, entity TEXT);
 ";
 
 /// Columns that came after the first version: table, name, definition. A file of before gets them when it is opened.
@@ -163,6 +163,7 @@ pub(crate) fn later_columns() -> impl Iterator<Item = (&'static str, &'static st
         ("devices", "is_gateway", "BOOLEAN NOT NULL DEFAULT 0"),
         ("devices", "adopts", "BOOLEAN NOT NULL DEFAULT 0"),
         ("devices", "maintenance", "TEXT"),
+        ("devices", "entity", "TEXT"),
     ];
     let entities = ENTITY_TABLES
         .into_iter()

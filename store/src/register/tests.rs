@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::entity::KINDS;
 use super::entity::tests::{entity, shapes};
-use super::entity::{KINDS, kind_name};
 use super::geometry::Geometry;
 use super::*;
 
@@ -28,6 +28,7 @@ fn device(id: &str) -> Change {
         division: None,
         setting: Setting::Urban,
         gateway: None,
+        entity: None,
         state: DeviceState::Active,
         maintenance: None,
         cadence_s: 0,
@@ -51,6 +52,7 @@ fn full_device(id: &str) -> Change {
             division: Some(DivisionCode::new("630102001").unwrap()),
             setting: Setting::Rural,
             gateway: Some(DeviceId::new("gw-1").unwrap()),
+            entity: Some("component/63010201037000012".parse().unwrap()),
             state: DeviceState::Maintenance,
             maintenance: None,
             cadence_s: 60,
@@ -97,7 +99,7 @@ fn everything() -> Vec<Change> {
             if check_entity(&entity).is_err() {
                 continue;
             }
-            entity.name_en = format!("{} {i}", kind_name(&kind));
+            entity.name_en = format!("{} {i}", kind.name());
             entity.division = Some(DivisionCode::new("630102").unwrap());
             entity.stratum = onemap_model::Stratum::Below;
             entity.z_range_m = Some([-3.5, 0.0]);

@@ -158,6 +158,7 @@ impl Player {
             division: None,
             setting: Default::default(),
             gateway: None,
+            entity: None,
             state,
             maintenance: None,
             cadence_s: self.cadence_s,

@@ -116,6 +116,7 @@ pub(super) fn sound(
         );
         return bad("name", NAME_TAKEN, message);
     }
+    stands_on_sound(register, scope, device)?;
     if device.adopts && !device.is_gateway {
         return bad("adopts", "bad_gateway", "only a gateway adopts".to_owned());
     }
@@ -135,6 +136,47 @@ pub(super) fn sound(
     }
     if scope.division.is_some() {
         device.division = located;
+    }
+    Ok(())
+}
+
+/// Whether what a device stands on is there, and the scope may say so: the entity's state is then the device's. One
+/// that the device stands on already stays, whatever has become of it.
+fn stands_on_sound(register: &views::Register, scope: &Scope, device: &Device) -> Result<(), Unsound> {
+    let Some(entity) = &device.entity else {
+        return Ok(());
+    };
+    let before = register.view.devices.get(&device.id);
+    if before.is_some_and(|before| before.entity.as_ref() == Some(entity)) {
+        return Ok(());
+    }
+    let unsound = |code, is_forbidden, message| {
+        Err(Unsound {
+            field: "entity",
+            code,
+            message,
+            is_forbidden,
+        })
+    };
+    if !register.view.entities.contains(&entity.kind, &entity.code) {
+        let kind = &entity.kind;
+        let mut renamed = register
+            .view
+            .with_code(&entity.code)
+            .filter(|now| now.kind == *kind);
+        let message = match renamed.next() {
+            Some(now) => format!("`{entity:.80}` is `{}/{:.80}` now", kind.name(), now.code),
+            None => format!("no entity is `{entity:.80}`"),
+        };
+        return unsound("unknown_entity", false, message);
+    }
+    if scope.division.is_some() {
+        let kind = onemap_spatial::ThingKind::Entity(entity.kind.clone());
+        let own = register.city.division_of(&kind, &entity.code);
+        if !scope.covers(own.as_ref()) {
+            let message = format!("`{entity:.80}` does not lie in your division");
+            return unsound("foreign_entity", true, message);
+        }
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use onemap_model::{DivisionCode, Timestamp};
-use onemap_spatial::{CityView, Layer, LiveState, Look, Tile, TileError};
+use onemap_spatial::{CityView, Layer, LiveState, Look, States, Tile, TileError};
 use serde_json::Value;
 
 use crate::api::devices::status;
@@ -27,6 +27,8 @@ const KEPT_MS: i64 = 60_000;
 #[derive(Clone)]
 struct Kept {
     version: u64,
+    /// Of what devices stand on.
+    states: Arc<States>,
     made_at: Timestamp,
     /// `None` for a tile without content.
     tile: Option<(Bytes, String, usize, usize)>,
@@ -43,15 +45,23 @@ struct Shelf {
 }
 
 impl Tiles {
-    fn find(&self, layer: Layer, at: [u32; 3], version: u64, now: Timestamp) -> Option<Kept> {
+    fn find(
+        &self,
+        layer: Layer,
+        at: [u32; 3],
+        (version, states): (u64, &States),
+        now: Timestamp,
+    ) -> Option<Kept> {
         let shelf = self.0.lock().expect(POISON);
         let kept = shelf.tiles.get(&(layer, at))?;
         let is_fresh = kept.version == version && (0..KEPT_MS).contains(&(now.ms() - kept.made_at.ms()));
-        is_fresh.then(|| kept.clone())
+        (is_fresh && *kept.states == *states).then(|| kept.clone())
     }
 
     fn keep(&self, layer: Layer, at: [u32; 3], kept: Kept) {
-        let size = |kept: &Kept| 128 + kept.tile.as_ref().map_or(0, |(bytes, ..)| bytes.len());
+        let size = |kept: &Kept| {
+            128 + kept.states.n_bytes() + kept.tile.as_ref().map_or(0, |(bytes, ..)| bytes.len())
+        };
         let mut shelf = self.0.lock().expect(POISON);
         if shelf.n_bytes + size(&kept) > N_KEPT_BYTES {
             *shelf = Shelf::default();
@@ -63,34 +73,38 @@ impl Tiles {
     }
 }
 
+/// State of a device, and whether it is stale; unknown of one that is not there.
+pub(crate) fn live_state(views: &Views, id: &str) -> (LiveState, bool) {
+    let register = views.register.read().expect(POISON);
+    let Some(device) = register.view.devices.get(id).cloned() else {
+        return (LiveState::Unknown, false);
+    };
+    let pace = register.pace(&device);
+    drop(register);
+    let seen = views.seen.read().expect(POISON).get(&device.id).copied();
+    let is_stale = Views::stale(pace.limit(), seen, views.now());
+    let state = match status(views, &device, pace, seen) {
+        "abnormal" => LiveState::Abnormal,
+        "normal" => LiveState::Normal,
+        _ => LiveState::Unknown,
+    };
+    (state, is_stale)
+}
+
 /// What is drawn for whom.
 fn draw(
     views: &Views,
     city: &CityView,
     layer: Layer,
     at: [u32; 3],
-    division: Option<&DivisionCode>,
+    (division, states): (Option<&DivisionCode>, &States),
 ) -> Result<Option<Tile>, TileError> {
-    let state = |id: &str| {
-        let register = views.register.read().expect(POISON);
-        let Some(device) = register.view.devices.get(id).cloned() else {
-            return (LiveState::Unknown, false);
-        };
-        let pace = register.pace(&device);
-        drop(register);
-        let seen = views.seen.read().expect(POISON).get(&device.id).copied();
-        let is_stale = Views::stale(pace.limit(), seen, views.now());
-        let state = match status(views, &device, pace, seen) {
-            "abnormal" => LiveState::Abnormal,
-            "normal" => LiveState::Normal,
-            _ => LiveState::Unknown,
-        };
-        (state, is_stale)
-    };
+    let state = |id: &str| live_state(views, id);
     let look = Look {
         division,
         at: Some(views.now()),
         state: &state,
+        standing: states,
         name: Some(onemap_store::register::name_on),
     };
     city.tile(layer, at, &look)
@@ -111,35 +125,39 @@ impl Drawing {
         self.division.is_none() && layer != Layer::Live
     }
 
-    fn find(&self, views: &Views, layer: Layer) -> Option<Kept> {
+    fn find(&self, views: &Views, layer: Layer, states: &States) -> Option<Kept> {
         let version = self.city.tile_version(layer, self.at);
         let shared = self.is_shared(layer);
         shared
-            .then(|| views.tiles.find(layer, self.at, version, self.now))
+            .then(|| views.tiles.find(layer, self.at, (version, states), self.now))
             .flatten()
     }
 
     /// Whether all that is not kept is drawn sooner than another thread is woken.
     fn is_light(&self, views: &Views) -> bool {
         let light = |layer: &Layer| {
-            self.find(views, *layer).is_some()
-                || self.is_shared(*layer) && self.city.is_light_tile(*layer, self.at)
+            // Who asks for states asks for those of many devices.
+            !self.city.has_states(*layer)
+                && (self.find(views, *layer, &States::default()).is_some()
+                    || self.is_shared(*layer) && self.city.is_light_tile(*layer, self.at))
         };
         self.layers.iter().all(light)
     }
 
     fn all(&self, views: &Views) -> Result<Vec<Kept>, TileError> {
         let one = |layer: &Layer| {
-            if let Some(kept) = self.find(views, *layer) {
+            let states = self.city.states(*layer, self.at, &|id| live_state(views, id))?;
+            if let Some(kept) = self.find(views, *layer, &states) {
                 return Ok(kept);
             }
             let city = match layer {
                 Layer::Live => &self.city.moved(),
                 _ => &self.city,
             };
-            let tile = draw(views, city, *layer, self.at, self.division.as_ref())?;
+            let tile = draw(views, city, *layer, self.at, (self.division.as_ref(), &states))?;
             let kept = Kept {
                 version: self.city.tile_version(*layer, self.at),
+                states: Arc::new(states),
                 made_at: self.now,
                 tile: tile.map(|tile| (Bytes::from(tile.bytes), tile.etag, tile.n_dropped, tile.n_hidden)),
             };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use onemap_model::code::{ComponentNumber, day, successor};
 use onemap_model::record::Register as Change;
-use onemap_model::{DivisionCode, Entity, EntityCode, EntityKind, FormerCode, Timestamp};
+use onemap_model::{DivisionCode, Entity, EntityCode, EntityKind, EntityRef, FormerCode, Timestamp};
 use onemap_store::register::{KINDS, check_entity};
 use serde_json::Value;
 
@@ -54,7 +54,7 @@ pub(super) fn of(views: &Views, text: &str, at: Timestamp) -> Plan {
     };
     // In the order of the lines: a code that an earlier line has freed may be given again.
     let mut recoded: Vec<Entity> = Vec::new();
-    let (mut freed, mut given): (HashSet<Key>, HashSet<Key>) = Default::default();
+    let (mut freed, mut given): (HashMap<Key, EntityCode>, HashSet<Key>) = Default::default();
     let mut codes: BTreeMap<String, EntityCode> = BTreeMap::new();
     let mut divisions: HashMap<DivisionCode, DivisionCode> = HashMap::new();
     for line in read(text) {
@@ -73,7 +73,10 @@ pub(super) fn of(views: &Views, text: &str, at: Timestamp) -> Plan {
         drop(register);
         match made {
             Ok(Some(entity)) => {
-                freed.insert((entity.kind.clone(), line.old.as_str().into()));
+                freed.insert(
+                    (entity.kind.clone(), line.old.as_str().into()),
+                    entity.code.clone(),
+                );
                 given.insert((entity.kind.clone(), entity.code.clone()));
                 if entity.kind == EntityKind::Division
                     && let (Ok(old), Ok(new)) = (DivisionCode::new(&line.old), DivisionCode::new(&line.new))
@@ -133,20 +136,20 @@ fn recode(
     line: &Line,
     mut entity: Entity,
     at: Timestamp,
-    freed: &HashSet<Key>,
+    freed: &HashMap<Key, EntityCode>,
     given: &HashSet<Key>,
 ) -> Result<Entity, Value> {
     let number = line.number;
     let new: Key = (entity.kind.clone(), line.new.as_str().into());
     let old: Key = (entity.kind.clone(), line.old.as_str().into());
-    if freed.contains(&old) {
+    if freed.contains_key(&old) {
         return Err(fault(
             number,
             "twice",
             format!("`{:.64}` got a code by an earlier line", line.old),
         ));
     }
-    let is_taken = register.view.entities.contains(&new.0, &new.1) && !freed.contains(&new);
+    let is_taken = register.view.entities.contains(&new.0, &new.1) && !freed.contains_key(&new);
     if is_taken || given.contains(&new) {
         return Err(fault(
             number,
@@ -280,7 +283,7 @@ fn followers(
     views: &Views,
     codes: &BTreeMap<String, EntityCode>,
     divisions: &HashMap<DivisionCode, DivisionCode>,
-    freed: &HashSet<Key>,
+    freed: &HashMap<Key, EntityCode>,
     plan: &mut Plan,
 ) {
     for kind in KINDS {
@@ -305,7 +308,7 @@ fn followers(
                         .iter()
                         .any(|name| attributes.contains(&format!("\"{name}\"")))
                 };
-                if freed.contains(&(kind.clone(), code.clone())) || !(in_one || points()) {
+                if freed.contains_key(&(kind.clone(), code.clone())) || !(in_one || points()) {
                     continue;
                 }
                 let Some(mut entity) = register.view.entities.get(&kind, code) else {
@@ -326,13 +329,18 @@ fn followers(
     }
     let register = views.register.read().expect(POISON);
     for device in register.view.devices.values() {
-        if let Some(new) = device
-            .division
-            .as_ref()
-            .and_then(|division| divisions.get(division))
-        {
+        let division = device.division.as_ref();
+        let division = division.and_then(|division| divisions.get(division));
+        let entity = device.entity.as_ref();
+        let entity = entity.and_then(|entity| {
+            let code = freed.get(&(entity.kind.clone(), entity.code.clone()))?.clone();
+            let kind = entity.kind.clone();
+            Some(EntityRef { kind, code })
+        });
+        if division.is_some() || entity.is_some() {
             let mut device = onemap_model::Device::clone(device);
-            device.division = Some(new.clone());
+            device.division = division.cloned().or(device.division);
+            device.entity = entity.or(device.entity);
             plan.n_followed[1] += 1;
             plan.changes.push(Change::Device { device });
         }

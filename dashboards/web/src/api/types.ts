@@ -54,6 +54,8 @@ export type Device = {
   series: SeriesRef[];
   lifecycle?: Lifecycle;
   is_gateway?: boolean;
+  /** What it stands on or in, by kind and code. */
+  entity?: string | null;
   maintenance?: { until?: string | null; note?: string } | null;
   /** How far the device's clock is ahead of the server's; null while it is not known. */
   clock?: { ahead_ms: number; bound_ms: number; off: boolean } | null;

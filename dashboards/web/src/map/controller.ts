@@ -23,6 +23,8 @@ const START = { center: [101.75, 36.64] as [number, number], zoom: 9.6 };
 /** Names are drawn for the most urgent alarms only. */
 const MAX_NAMED = 100;
 const CLOSE_UP_ZOOM = 13.2;
+/** Changes of states gather this long before the tiles that show them are asked for. */
+const STANDING_MS = 500;
 
 export type Box = [west: number, south: number, east: number, north: number];
 export type MapEvents = {
@@ -45,6 +47,7 @@ export class MapController {
   private readonly placed = new Set<string>();
   private tileErrors = false;
   private gone = false;
+  private standingTimer: ReturnType<typeof setTimeout> | undefined;
 
   private constructor(container: HTMLElement, infos: TileInfos, title: string, on: MapEvents) {
     this.map = new MapLibre({
@@ -205,6 +208,17 @@ export class MapController {
       { source: "devices", id: device.id },
       { status: device.status, stale: device.stale },
     );
+    if (device.entity) this.refreshStanding();
+  }
+
+  /** Asks soon for the tiles of what devices stand on: a state may be another one. Many changes ask once. */
+  private refreshStanding(): void {
+    this.standingTimer ??= setTimeout(() => {
+      this.standingTimer = undefined;
+      if (this.gone) return;
+      for (const layer of ["components", "hazards"] as const)
+        this.map.getSource<VectorTileSource>(layer)?.setTiles([tileUrl(layer)]);
+    }, STANDING_MS);
   }
 
   /** Rings and names for devices with open alarms, most urgent first. */
@@ -295,6 +309,7 @@ export class MapController {
 
   end(): void {
     this.gone = true;
+    clearTimeout(this.standingTimer);
     this.map.remove();
   }
 }

@@ -30,6 +30,7 @@ export const NIGHT = {
   roadText: "#8b9bb2",
   placeText: "#b4c3d6",
   districtText: "#8fb2d6",
+  stateless: "#7d8ba0",
   halo: "#08101c",
   text: "#eaf2fb",
 };

@@ -15,7 +15,15 @@ import type { TileInfo } from "../api/types";
 import { NIGHT, SEVERITY, STATE } from "./palette";
 
 export const FONT = "Noto Sans SC";
-export const TILE_LAYERS = ["divisions", "water", "roads", "fences", "places"] as const;
+export const TILE_LAYERS = [
+  "divisions",
+  "water",
+  "roads",
+  "fences",
+  "places",
+  "components",
+  "hazards",
+] as const;
 export type TileLayer = (typeof TILE_LAYERS)[number];
 export type TileInfos = Partial<Record<TileLayer, TileInfo>>;
 
@@ -276,6 +284,59 @@ function baseLayers(sourceLayer: (layer: TileLayer) => string): LayerSpecificati
   ];
 }
 
+/** What devices stand on, by the worst of their states; what none stands on is a plain dot, near by only. */
+function standingLayers(sourceLayer: (layer: TileLayer) => string): LayerSpecification[] {
+  const isPoint: Expression = ["==", ["geometry-type"], "Point"];
+  const disc = byZoom([8, 3.2], [12, 4.5], [16, 7]);
+  const own = ["components", "hazards"] as const;
+  return own.flatMap((layer): LayerSpecification[] => {
+    const of = { source: layer, "source-layer": sourceLayer(layer) };
+    return [
+      {
+        id: `${layer}-plain`,
+        type: "circle",
+        ...of,
+        minzoom: 14,
+        filter: ["all", isPoint, ["!", ["has", "state"]]],
+        paint: { "circle-radius": byZoom([14, 1.8], [17, 3.4]), "circle-color": NIGHT.stateless },
+      },
+      {
+        id: `${layer}-normal`,
+        type: "circle",
+        ...of,
+        filter: ["all", isPoint, ["==", ["get", "state"], "normal"]],
+        paint: {
+          "circle-radius": disc,
+          "circle-color": STATE.normal,
+          "circle-stroke-color": NIGHT.halo,
+          "circle-stroke-width": k(1),
+          "circle-opacity": ["case", LOST, 0, 1],
+          "circle-stroke-opacity": ["case", LOST, 0, 1],
+        },
+      },
+      {
+        // Without contact nothing is known to be normal any more.
+        id: `${layer}-marked`,
+        type: "symbol",
+        ...of,
+        filter: [
+          "all",
+          isPoint,
+          ["has", "state"],
+          ["any", LOST, ["in", ["get", "state"], ["literal", ["abnormal", "unknown"]]]],
+        ],
+        layout: {
+          "icon-image": ["case", LOST, "unknown", ["get", "state"]],
+          "icon-size": byZoom([8, 0.4], [12, 0.6], [16, 0.9]),
+          "icon-allow-overlap": true,
+          "icon-ignore-placement": true,
+          "symbol-sort-key": ["match", ["get", "state"], "abnormal", 1, 0],
+        },
+      },
+    ];
+  });
+}
+
 /** Devices by state, alarms with ring and name, the selected one. */
 function deviceLayers(): LayerSpecification[] {
   const disc = byZoom([8, 4.5], [10, 6], [12, 9], [15, 12]);
@@ -436,6 +497,6 @@ export function makeStyle(infos: TileInfos): StyleSpecification {
       devices: emptyPoints(),
       alarming: emptyPoints(),
     },
-    layers: [...baseLayers(sourceLayer), ...deviceLayers()],
+    layers: [...baseLayers(sourceLayer), ...standingLayers(sourceLayer), ...deviceLayers()],
   };
 }

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use onemap_model::Entity;
 use serde_json::{Map, Value};
 
-use super::super::entity::kind_name;
 use super::super::import::is_own_name;
 use super::super::rows::{utc_text, word};
 
@@ -70,7 +69,7 @@ pub(super) fn own(entity: &Entity) -> [Cell<'_>; OWN.len()] {
         }
     };
     [
-        Cell::Text(kind_name(&entity.kind).into()),
+        Cell::Text(entity.kind.name().into()),
         Cell::Text(Cow::Borrowed(&entity.code)),
         text(&entity.name),
         text(&entity.name_en),

@@ -8,7 +8,6 @@ use rusqlite::{Connection, ToSql, params};
 
 use super::columns::{Cell, Columns, OWN, Plain, REST, Survey, TIMES, own};
 use super::{ExportError, Things, placed};
-use crate::register::entity::kind_name;
 use crate::register::geometry::Geometry;
 use crate::register::rows::utc_text;
 use crate::register::{spatial_index, tables};
@@ -57,7 +56,7 @@ pub(super) fn write(path: &Path, crs: Crs, at: Timestamp, things: Things<'_>) ->
     let mut i = 0;
     for layer in &layers {
         i = fill(&tx, layer, crs, srs_id, things, i)?;
-        spatial_index::add(&tx, kind_name(&layer.kind))?;
+        spatial_index::add(&tx, layer.kind.name())?;
     }
     tx.commit()?;
     connection.close().map_err(|(_, error)| error)?;
@@ -109,7 +108,7 @@ fn quoted(name: &str) -> String {
 }
 
 fn create(tx: &Connection, layer: &Layer, srs_id: i32, at: Timestamp) -> rusqlite::Result<()> {
-    let name = kind_name(&layer.kind);
+    let name = layer.kind.name();
     let geometry_type = match layer.geometry_type {
         "" => "GEOMETRY",
         known => known,
@@ -158,7 +157,7 @@ fn fill(
     let values: Vec<String> = (1..=n_values).map(|i| format!("?{i}")).collect();
     let mut insert = tx.prepare(&format!(
         "INSERT INTO {} (geom, {}) VALUES ({})",
-        kind_name(&layer.kind),
+        layer.kind.name(),
         names.join(", "),
         values.join(", ")
     ))?;
@@ -190,7 +189,7 @@ fn fill(
     if let Some([west, south, east, north]) = bounds {
         tx.execute(
             "UPDATE gpkg_contents SET min_x = ?2, min_y = ?3, max_x = ?4, max_y = ?5 WHERE table_name = ?1",
-            params![kind_name(&layer.kind), west, south, east, north],
+            params![layer.kind.name(), west, south, east, north],
         )?;
     }
     Ok(i)

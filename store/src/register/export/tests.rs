@@ -62,7 +62,7 @@ fn there_and_back(format: Format, crs: Crs, entities: &Known) -> Known {
                 entities.keys().map(|(kind, _)| kind.clone()).collect();
             for kind in kinds {
                 let layer = Mapping {
-                    layer: Some(super::super::entity::kind_name(&kind).to_owned()),
+                    layer: Some(kind.name().to_owned()),
                     ..Mapping::default()
                 };
                 read(&path, import::Format::GeoPackage, &layer, &mut back);

@@ -1,15 +1,15 @@
 //! Devices from CSV. The first line names the columns, in any order:
 //! `id, name, name_en, kind, profile, lon, lat, crs, division, gateway, cadence_s, department, setting,
-//! is_gateway, adopts, token`. Only `id` is needed. An empty cell says nothing.
+//! is_gateway, adopts, entity, token`. Only `id` is needed. An empty cell says nothing.
 
 use std::collections::HashMap;
 
-use onemap_model::{Crs, DeviceId, DivisionCode, ProfileId};
+use onemap_model::{Crs, DeviceId, DivisionCode, EntityRef, ProfileId};
 use serde_json::{Map, Value, json};
 
 use super::csv::lines;
 
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 17] = [
     "id",
     "name",
     "name_en",
@@ -25,6 +25,7 @@ const COLUMNS: [&str; 16] = [
     "setting",
     "is_gateway",
     "adopts",
+    "entity",
     "token",
 ];
 /// Longest name and kind, in bytes.
@@ -158,6 +159,10 @@ fn row(line: usize, columns: &[&'static str], cells: &[String]) -> Result<Device
             }
             "profile" => json!(ProfileId::new(cell).map_err(|e| bad(format!("`{cell}`: {e}")))?),
             "gateway" => json!(DeviceId::new(cell).map_err(|e| bad(format!("`{cell}`: {e}")))?),
+            "entity" => json!(
+                cell.parse::<EntityRef>()
+                    .map_err(|e| bad(format!("`{cell:.64}`: {e}")))?
+            ),
             "division" => json!(DivisionCode::new(cell).map_err(|e| bad(e.to_string()))?),
             "cadence_s" => json!(cell.parse::<u32>().map_err(|_| wrong("whole seconds"))?),
             "setting" => match cell {
@@ -278,6 +283,14 @@ mod tests {
         ] {
             assert_eq!(read(text), [place], "{text}");
         }
+    }
+
+    #[test]
+    fn a_device_stands_on_an_entity_of_a_kind() {
+        let rows =
+            read("id,entity\na,component/63010201037000012\nb,lamp/1\nc,63010201037000012\nd,person/p\ne,\n");
+        assert_eq!(rows[0], r#"2 a {"entity":"component/63010201037000012"}"#);
+        assert_eq!(rows[1..], ["3:entity", "4:entity", "5:entity", "6 e {}"]);
     }
 
     proptest::proptest! {
