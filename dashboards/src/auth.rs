@@ -1,6 +1,6 @@
 //! Who asks: bearer tokens and the screen's session cookie become a [`Scope`].
 //!
-//! What each route needs of it stands in [`access`](crate::access).
+//! What each route needs of it stands in `access.rs`.
 
 use std::collections::HashMap;
 use std::sync::RwLock;

@@ -14,7 +14,13 @@ const N_CHUNK: i64 = 360;
 
 fn run(dir: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(binary("onemap"));
-    command.arg("--data-dir").arg(dir).args(args).output().unwrap()
+    command.arg("--data-dir").arg(dir);
+    // One that should not start, and does, must not meet another on the usual ports.
+    let config = dir.join("onemap.toml");
+    if config.exists() {
+        command.arg("--config").arg(config);
+    }
+    command.args(args).output().unwrap()
 }
 
 fn said(output: &Output) -> String {
