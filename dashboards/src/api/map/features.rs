@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use onemap_model::crs::Crs;
-use onemap_model::{Device, EntityKind, Stratum, Timestamp};
+use onemap_model::{Device, Stratum, Timestamp};
 use onemap_spatial::ThingKind;
 use onemap_spatial::query::Found;
 use onemap_store::register::Writing;
@@ -36,25 +36,9 @@ pub(crate) struct Features<'a> {
 
 /// The kind's name in the API.
 pub(crate) fn kind_name(kind: &ThingKind) -> &'static str {
-    use EntityKind as K;
     match kind {
         ThingKind::Device => "device",
-        ThingKind::Entity(kind) => match kind {
-            K::Division => "division",
-            K::Grid => "grid",
-            K::Address => "address",
-            K::Place => "place",
-            K::Person => "person",
-            K::LegalPerson => "legal_person",
-            K::Component => "component",
-            K::Event => "event",
-            K::Hazard => "hazard",
-            K::Reach => "reach",
-            K::Pipe => "pipe",
-            K::Road => "road",
-            K::Water => "water",
-            K::Fence => "fence",
-        },
+        ThingKind::Entity(kind) => kind.name(),
     }
 }
 
