@@ -24,10 +24,14 @@ impl Limit {
         }
     }
 
-    /// Where a-b meets the limit; the same for b-a, so neighbours are cut alike.
+    /// Where a-b meets the limit, on the line between both; the same for b-a, so neighbours are cut alike.
     fn crossing(self, a: TilePoint, b: TilePoint) -> TilePoint {
-        let (a, b) = (a.min(b), a.max(b));
         let other = 1 - self.axis;
+        // From the smaller value on: a quotient of two negatives is rounded up when it is whole and a half.
+        let (a, b) = match a[self.axis] < b[self.axis] {
+            true => (a, b),
+            false => (b, a),
+        };
         let along = i64::from(self.at) - i64::from(a[self.axis]);
         let whole = i64::from(b[self.axis]) - i64::from(a[self.axis]);
         let across = i64::from(b[other]) - i64::from(a[other]);
@@ -275,6 +279,9 @@ mod tests {
         let teeth: Vec<TilePoint> = comb.iter().map(|[x, y]| [160 - x, *y]).rev().collect();
         assert!(cut_valid_ring(&teeth, 0, 100, &mut rings));
         assert_eq!((rings.len(), doubled_area(&rings)), (2, 2 * (2 * 90 * 10)));
+        // An edge that meets the square in its corner only, as rounding goes.
+        let corner = [[174, 21], [92, 123], [136, -4]];
+        assert!(!cut_valid_ring(&corner, 0, 100, &mut rings));
         // A corner that is cut off, by an edge without an end inside.
         let slope = [[-50, 60], [60, -50], [300, 300]];
         assert!(cut_valid_ring(&slope, 0, 100, &mut rings));
@@ -357,5 +364,7 @@ mod tests {
         ] {
             assert_eq!(limit.crossing(a, b), limit.crossing(b, a));
         }
+        // An end that lies on the limit is where it is cut, downwards too.
+        assert_eq!(limits(0, 100)[3].crossing([92, 123], [100, 100]), [100, 100]);
     }
 }
