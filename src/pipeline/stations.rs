@@ -11,12 +11,14 @@ use anyhow::Result;
 use onemap_ingest::downlink::{Answered as Outcome, Asked as Whose, Change, ClockAsked};
 use onemap_ingest::station::PACKETS;
 use onemap_model::record::{Register, Stamped};
-use onemap_model::{Command, Device, DeviceId, DeviceState, Frame, Refusal, Source};
+use onemap_model::{
+    AttributeScope, Command, Device, DeviceId, DeviceState, Frame, Refusal, Source, Timestamp,
+};
 use onemap_store::ledger::TokenHash;
 use onemap_wire::decode::hj212_refusal;
 use onemap_wire::hj212::{
-    Answered, DecodeError, ExeRtn, Framer, Piece, QnRtn, Segment, Sender, is_measured, method_of, readings,
-    segment_of,
+    Answered, DecodeError, ExeRtn, Framer, MinuteData, Minutes, Piece, QnRtn, Segment, Sender, is_measured,
+    method_of, readings, segment_of, stamp,
 };
 use onemap_wire::message::Refused;
 use onemap_wire::{Message, gbt26875, sl651};
@@ -30,6 +32,9 @@ const GRACE_S: u32 = 600;
 
 /// Bit of a device's operation: a roll-call is answered.
 const ROLL_CALL_ANSWERED: u8 = 1 << 5;
+
+/// Fact: how long a station's minute data stand for ([`MinuteData`]).
+const MINUTE_DATA_OF: &str = "minute_data";
 
 /// A question for the time that is older is not answered.
 const CLOCK_ASKED: Duration = Duration::from_secs(60);
@@ -131,8 +136,15 @@ impl Fold<'_> {
             self.views.commands.work().asks_clock(&device.id, asked);
         }
         let asked = self.asked(device, segment.qn());
+        let minutes = self.minute_data(position, frame, device, &segment, asked.is_some());
         let mut message = match self.profile(device.profile.as_ref()) {
-            Ok(profile) => readings(&segment, &Sender::new(profile)),
+            Ok(profile) => {
+                let mut sender = Sender::new(profile);
+                if let Some((known, received_at)) = &minutes {
+                    sender.minute = Minutes::Known(known, *received_at);
+                }
+                readings(&segment, &sender)
+            }
             Err(missing) => {
                 self.refuse(position, 0, frame, missing.refusal, &missing.detail);
                 self.miss(frame);
@@ -162,6 +174,73 @@ impl Fold<'_> {
         };
         self.said(position, &said, message)?;
         Ok(())
+    }
+
+    /// Learns how long the minute data of a station stand for, and gives it for a frame of them, with the time it came unless
+    /// it was asked for; `None` where the profile tells the length and the station never did.
+    fn minute_data(
+        &mut self,
+        position: u64,
+        frame: &Frame<'_>,
+        device: &Device,
+        segment: &Segment,
+        is_asked: bool,
+    ) -> Option<(MinuteData, Option<Timestamp>)> {
+        if !matches!(segment.cn(), "1063" | "2051") {
+            return None;
+        }
+        let mut known = self.known_minute_data(device);
+        let before = known.clone();
+        let received_at = (!is_asked && !segment.is_resent()).then_some(frame.received_at);
+        if segment.cn() == "1063" {
+            let told = segment
+                .cp_value("MinInterval")
+                .and_then(|text| text.trim().parse().ok());
+            known.told(told?, frame.received_at);
+        } else {
+            let profile = self.profile(device.profile.as_ref()).ok().flatten();
+            let is_in_profile = profile.is_some_and(|profile| !profile.period.length.is_zero());
+            if is_in_profile && !known.is_stated() {
+                return None;
+            }
+            let start = segment.data_time().and_then(stamp::read);
+            let is_live = self.turn == Turn::First && !is_in_profile;
+            if let (Some(start), Some(received_at), true) = (start, received_at, is_live) {
+                known.sees(start, received_at);
+            }
+        }
+        self.keep_minute_data(position, frame, device, &before, &known);
+        Some((known, received_at))
+    }
+
+    fn known_minute_data(&self, device: &Device) -> MinuteData {
+        let fact = self
+            .views
+            .attributes
+            .get(device.id.as_str(), AttributeScope::Fact, MINUTE_DATA_OF);
+        let read = fact.map(|fact| serde_json::from_value(fact.value));
+        read.and_then(Result::ok).unwrap_or_default()
+    }
+
+    fn keep_minute_data(
+        &mut self,
+        position: u64,
+        frame: &Frame<'_>,
+        device: &Device,
+        before: &MinuteData,
+        known: &MinuteData,
+    ) {
+        if before != known
+            && let Ok(fact) = serde_json::to_value(known)
+        {
+            self.set_fact(
+                position,
+                frame.received_at,
+                &device.id,
+                MINUTE_DATA_OF,
+                Some(fact),
+            );
+        }
     }
 
     /// Takes packets again that were told as a set that others never joined: each was read when it came.
@@ -543,6 +622,14 @@ impl Fold<'_> {
             Some(Outcome::Stray(detail)) => self.refuse(position, 0, frame, Refusal::StrayAnswer, &detail),
             Some(Outcome::Taken) if is_done && asked.method == "set_password" => {
                 self.new_password(position, Source::Hj212, device, &asked.params);
+            }
+            Some(Outcome::Taken) if is_done && asked.method == "set_minute_interval" => {
+                let mut known = self.known_minute_data(device);
+                let before = known.clone();
+                let minutes = &asked.params["minutes"];
+                let minutes = minutes.as_i64().or_else(|| minutes.as_str()?.parse().ok());
+                known.set(minutes.unwrap_or_default(), frame.received_at);
+                self.keep_minute_data(position, frame, device, &before, &known);
             }
             _ => {}
         }

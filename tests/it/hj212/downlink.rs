@@ -282,6 +282,99 @@ fn a_password_given_by_command_stands_nowhere_in_the_data_folder() {
 }
 
 #[test]
+fn minute_data_stand_for_as_long_as_the_station_was_set_to_or_its_records_show() {
+    let (_folder, server) = server("");
+    register(&server, MN);
+    register(&server, "A110000_0002");
+    let minute = 60_000;
+    let now = || Timestamp::from_system(std::time::SystemTime::now()).ms();
+    // The start of the so many minutes that run.
+    let running = |minutes: i64| now() - now().rem_euclid(minutes * minute);
+    let record = |station: &mut Station, mn: &str, start: i64| {
+        let text = stamp::written(Timestamp::from_ms(start));
+        let cp = format!("DataTime={text};a34004-Avg=7");
+        station.send(&says(mn, &format!("{text}000"), "2051", "5", &cp));
+        while station.next().cn() != "9014" {}
+    };
+    let newest = |mn: &str| {
+        server.caught_up();
+        let latest = server.get(&format!("/api/v1/latest?device={mn}&quantity=pm2_5"));
+        let at = latest["items"][0]["measured_at"].as_str().map(Timestamp::parse);
+        at.and_then(Result::ok).map(Timestamp::ms)
+    };
+    // By command, from the station's own word on.
+    let mut station = connected(&server);
+    let set = order(&server, "set_minute_interval", &json!({"minutes": 2}), &json!({}));
+    let request = station.next();
+    assert_eq!(request.cp_value("MinInterval"), Some("2"));
+    station.send(&answers(&request, "9011", "QnRtn=1"));
+    station.send(&answers(&request, "9012", "ExeRtn=1"));
+    is(&server, set, "executed");
+    let start = running(2);
+    record(&mut station, MN, start);
+    assert_eq!(newest(MN), Some(start + 2 * minute));
+    // What it sends of the time before is of ten minutes, as nothing else was said of it.
+    let before = running(10) - 30 * minute;
+    record(&mut station, MN, before);
+    server.caught_up();
+    let latest = server.get(&format!("/api/v1/latest?device={MN}&quantity=pm2_5"));
+    let all = server.get(&format!("/api/v1/series/{}/values", latest["items"][0]["series"]));
+    assert!(
+        all.to_string()
+            .contains(&Timestamp::from_ms(before + 10 * minute).to_string()),
+        "{all}"
+    );
+    // The other was set by hand: what has just begun cannot be of ten minutes.
+    let mut station = Station::connect(&server);
+    let start = running(1) - 3 * minute;
+    record(&mut station, "A110000_0002", start);
+    let longest = [3, 2, 1]
+        .into_iter()
+        .find(|minutes| start % (minutes * minute) == 0);
+    assert_eq!(
+        newest("A110000_0002"),
+        longest.map(|minutes| start + minutes * minute)
+    );
+    let refused = server.get("/api/v1/quarantine?limit=100");
+    assert_eq!(refused["items"], json!([]), "{refused}");
+    // What it says itself holds, over a kill too.
+    let read = server.post(
+        "/api/v1/commands",
+        &json!({"device": "A110000_0002", "method": "read_minute_interval", "params": {}}),
+    );
+    let request = station.next();
+    let qn = request.qn();
+    let said = |cn: &str, cp: &str| {
+        frame(&format!(
+            "QN={qn};ST=91;CN={cn};PW={PW};MN=A110000_0002;Flag=4;CP=&&{cp}&&"
+        ))
+    };
+    station.send(&said("9011", "QnRtn=1"));
+    station.send(&said("1063", "MinInterval=2"));
+    station.send(&said("9012", "ExeRtn=1"));
+    is(&server, read["id"].as_u64().unwrap(), "executed");
+    let dir = server.dir.clone();
+    let mut server = server;
+    server.process.kill();
+    let server = Server::start_in(&dir);
+    let mut station = Station::connect(&server);
+    let start = running(2);
+    let text = stamp::written(Timestamp::from_ms(start));
+    station.send(&says(
+        "A110000_0002",
+        "1",
+        "2051",
+        "5",
+        &format!("DataTime={text};a34002-Avg=7"),
+    ));
+    while station.next().cn() != "9014" {}
+    server.caught_up();
+    let latest = server.get("/api/v1/latest?device=A110000_0002&quantity=pm10");
+    let at = latest["items"][0]["measured_at"].as_str().unwrap();
+    assert_eq!(Timestamp::parse(at).unwrap().ms(), start + 2 * minute, "{latest}");
+}
+
+#[test]
 fn minute_data_for_a_missing_hour_fill_what_did_not_come_of_the_cadence() {
     let (_folder, server) = server("resend_after_seconds = 1\n");
     // From its first day on: what is patched later holds from then.

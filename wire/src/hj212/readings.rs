@@ -12,16 +12,20 @@ use onemap_model::{Quality, Quantity, Refusal, Timestamp};
 
 use super::factor::{Measure, factor_of};
 use super::flag::Version;
+use super::interval::MinuteData;
 use super::segment::{Group, Item, Segment};
 use super::stamp;
 use crate::message::quoted;
 use crate::profile::{Period, Stamp};
 use crate::{Message, Profile, Refused, Sample, Scaling};
 
-/// Minute data stand for so long unless the device is set to another interval (2017).
+/// Minute data stand for so long unless the device is set to another interval ([`super::MinuteData`]).
 pub const MINUTE_DATA: Duration = Duration::from_secs(600);
 /// What is sent in place of a converted concentration that cannot be computed (2025, 8.1.1 d).
 const NOT_CONVERTED: f64 = 9999.99;
+
+/// Channels of minute data are this and more.
+const MINUTES: u16 = 10;
 
 /// Channels of an element (w20138) are by so much higher in a frame that has the element in total (w20122), too: they are one
 /// quantity, and neither takes the other's place.
@@ -32,10 +36,30 @@ const BESIDE_TOTAL: u16 = 100;
 pub struct Sender<'a> {
     /// Its profile: `keys` under `a34004-Avg` or `a34004` stand over the dictionary's units and quantities.
     pub profile: Option<&'a Profile>,
-    /// Length of minute data (MinInterval).
-    pub minute: Duration,
+    /// Length of minute data (MinInterval): of all, or by what is known of the station and when the frame came (`None`:
+    /// it was asked for).
+    pub minute: Minutes<'a>,
     /// Which end of a period it stamps; the standard says the start.
     pub stamp: Stamp,
+}
+
+/// How long minute data stand for.
+#[derive(Clone, Copy, Debug)]
+pub enum Minutes<'a> {
+    /// Always so long.
+    Of(Duration),
+    /// As is known of the station.
+    Known(&'a MinuteData, Option<Timestamp>),
+}
+
+impl Minutes<'_> {
+    fn length(&self, start: Option<Timestamp>) -> Duration {
+        match (self, start) {
+            (Self::Of(length), _) => *length,
+            (Self::Known(known, received_at), Some(start)) => known.length(start, *received_at),
+            (Self::Known(..), None) => MINUTE_DATA,
+        }
+    }
 }
 
 impl<'a> Sender<'a> {
@@ -44,7 +68,7 @@ impl<'a> Sender<'a> {
         let period = profile.map(|p| p.period).filter(|p| !p.length.is_zero());
         Self {
             profile,
-            minute: period.map_or(MINUTE_DATA, |p| p.length),
+            minute: Minutes::Of(period.map_or(MINUTE_DATA, |p| p.length)),
             stamp: period.map_or(Stamp::Start, |p| p.stamp),
         }
     }
@@ -93,7 +117,8 @@ impl Data {
     fn of(cn: &str, sender: &Sender<'_>) -> Option<Self> {
         let (channel, length) = match cn {
             "2011" | "2021" => (0, Duration::ZERO),
-            "2051" => (10, sender.minute),
+            // Its length is each record's own.
+            "2051" => (MINUTES, MINUTE_DATA),
             "2061" => (20, Duration::from_secs(3600)),
             "2031" | "2041" => (30, Duration::from_secs(86_400)),
             "2111" => (40, Duration::from_secs(300)),
@@ -257,9 +282,13 @@ impl Reader<'_> {
             let detail = format!("`{}` stands for a period and has no DataTime", quoted(&key));
             return Err(Refused::new(Refusal::WrongShape, detail));
         }
+        let mut period = self.data.period;
+        if self.data.channel == MINUTES {
+            period.length = self.sender.minute.length(measured_at);
+        }
         Ok(Sample {
             measured_at,
-            period: Some(self.data.period),
+            period: Some(period),
             quality: self
                 .flag(number, code)
                 .map_or(Quality::GOOD, |flag| mark_of(flag, self.segment.version()).1),
