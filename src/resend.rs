@@ -1,8 +1,9 @@
 //! Asks stations for what they owe: hours that the gap ledger misses are requested as history, once a station is
 //! connected.
 //!
-//! Each hour is a command of its own (HJ 212: 2061, or 2051 for stations that report more often than hourly; SL 651: function
-//! 38 for each element that the station reports), ordered under a key that names it. What the ledger of commands says of
+//! Each hour, or cadence where that is longer, is a command of its own (HJ 212: 2061, or 2051 for stations that report more
+//! often than hourly and 2031 for those that report daily; SL 651: function 38 for each element that the station reports),
+//! ordered under a key that names it. What the ledger of commands says of
 //! that key ends the asking: an hour that the station has sent or has no data of is not asked for again, whatever the gap
 //! ledger says of it then; one whose request was never answered is, a few times.
 //!
@@ -20,7 +21,7 @@ use onemap_model::{
     Command, CommandState, CommandStep, Device, DeviceId, DeviceState, Family, Order, Scope, Source,
     Timestamp, Via,
 };
-use onemap_store::gaps::{Expectation, IN_TIME};
+use onemap_store::gaps::{Expectation, IN_TIME, window};
 use onemap_store::ledger::CommandFilter;
 use onemap_wire::hj212::stamp;
 use onemap_wire::sl651::{Definition, Element};
@@ -274,11 +275,13 @@ struct Request {
 /// HJ 212: an hour's values of everything.
 fn of_hour(start: Timestamp, cadence_s: u32) -> Request {
     let method = match cadence_s {
+        86_400.. => "history_days",
         3600.. => "history_hours",
         _ => "history_minutes",
     };
+    let (start, end) = window(cadence_s, start);
     // The last second of the hour: whether a station takes the end of a span in or not, it is this hour.
-    let end = Timestamp::from_ms(start.ms() + 3_599_000);
+    let end = Timestamp::from_ms(end.ms() - 1000);
     Request {
         method,
         params: json!({"begin": stamp::written(start), "end": stamp::written(end)}),
@@ -288,14 +291,15 @@ fn of_hour(start: Timestamp, cadence_s: u32) -> Request {
 
 /// SL 651: an hour's values of an element. A value of a period bears the stamp of its end, and is the hour's that it ends.
 fn of_series((element, definition): (Element, Definition), start: Timestamp, cadence_s: u32) -> Request {
-    let end = start + HOUR;
+    let (start, end) = window(cadence_s, start);
     let is_array = matches!(element.0, 0xF4..=0xFC);
     let period_s = element.kind().map_or(0, |kind| kind.period_s);
     let minutes = (cadence_s / 60).max(1);
     let (from, to, step) = match cadence_s {
         _ if is_array => (start, start, "5m".to_owned()),
-        3600.. if period_s > 0 => (end, end, "1h".to_owned()),
-        3600.. => (start, start, "1h".to_owned()),
+        3601.. => (start, end, "1h".to_owned()),
+        3600 if period_s > 0 => (end, end, "1h".to_owned()),
+        3600 => (start, start, "1h".to_owned()),
         _ => (start, end, format!("{}m", minutes.min(59))),
     };
     Request {
@@ -434,6 +438,15 @@ mod tests {
         assert_eq!(asked("1A", 3600), of(end, end, "1h", "1A:19"));
         assert_eq!(asked("F4", 3600), of(start, start, "5m", "F4:60"));
         assert_eq!(asked("39", 300), of(start, end, "5m", "39:23"));
+        // Of one that reports daily all of its day, hour by hour.
+        let params = of_series(element("39"), hour(0), 86_400).params;
+        let time = |name: &str| stamp::read(params[name].as_str().unwrap()).unwrap();
+        assert_eq!(time("to").since(time("from")), Duration::from_secs(86_400));
+        assert!(time("from") <= hour(0) && hour(0) < time("to"));
+        let request = of_hour(hour(0), 86_400);
+        assert_eq!(request.method, "history_days");
+        assert!(request.params["begin"].as_str().unwrap().ends_with("000000"));
+        assert!(request.params["end"].as_str().unwrap().ends_with("235959"));
     }
 
     #[test]

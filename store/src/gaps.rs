@@ -9,6 +9,9 @@
 //! gave the device one after another ([`GapLedger::expect`]), since the oldest live report
 //! ([`GapLedger::heard`]): old data that is imported or resent, or one stamp of weeks ago, opens nothing.
 //! Days are kept packed, a few dozen bytes each, for 40 days.
+//!
+//! Of a device that reports less often than hourly one report is expected in each of its cadences, counted from Beijing
+//! midnight of 1970-01-01 ([`window`]): it stands in the hour in which it came, or, when none came, in the last hour.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -86,7 +89,7 @@ impl HourCounts {
 pub struct HourRow {
     /// Beijing hour of the day, 0 to 23.
     pub hour: u8,
-    /// Reports expected so far: of a running hour only its part up to now.
+    /// Reports expected so far: of a running hour only its part up to now, of a running cadence of over an hour none.
     pub expected: u32,
     /// What came.
     pub counts: HourCounts,
@@ -387,15 +390,20 @@ impl GapLedger {
             .and_then(|devices| devices.get(device))
             .map_or_else(Hours::default, Cell::hours);
         let spans = days.expected.get(device.as_str()).cloned();
-        drop(days);
         let spans = spans.unwrap_or_else(|| vec![(i64::MIN, expectation.cadence_s)]);
+        let rare = expectation.rare(&spans, day, now, &|day| {
+            let cell = days.by_day.get(&day)?.get(device)?;
+            Some(cell.hours().map(|counts| counts.received > 0))
+        });
+        drop(days);
         let midnight = day.saturating_mul(24 * HOUR_MS).saturating_sub(BEIJING_MS);
         (0u8..)
             .zip(hours)
             .map(|(hour, counts)| {
                 let start = midnight.saturating_add(i64::from(hour) * HOUR_MS);
                 let end = start.saturating_add(HOUR_MS);
-                let expected = expectation.within(&spans, start, end.min(now.ms()));
+                let often = expectation.within(&spans, start, end.min(now.ms()));
+                let expected = often + rare[usize::from(hour)];
                 let is_over = now.ms() >= end;
                 HourRow {
                     hour,
@@ -504,18 +512,94 @@ impl GapLedger {
     }
 }
 
+/// The whole Beijing hours, since 1970-01-01, that hold the end of the same cadence as an hour does: first and last. For a
+/// cadence of an hour and less the hour itself.
+fn hours_of(cadence_s: u32, hour: i64) -> (i64, i64) {
+    let cadence = i64::from(cadence_s) * 1000;
+    if cadence <= HOUR_MS {
+        return (hour, hour);
+    }
+    let n = ((hour + 1) * HOUR_MS - 1).div_euclid(cadence);
+    let before = |n: i64| (n * cadence).div_euclid(HOUR_MS);
+    (before(n), before(n + 1) - 1)
+}
+
+/// From when to when one report is expected of a device of this cadence, of which the hour from `start` on is a part: the
+/// hour itself for all that report hourly and more often.
+pub fn window(cadence_s: u32, start: Timestamp) -> (Timestamp, Timestamp) {
+    let (first, last) = hours_of(cadence_s, (start.ms() + BEIJING_MS).div_euclid(HOUR_MS));
+    let at = |hour: i64| Timestamp::from_ms(hour * HOUR_MS - BEIJING_MS);
+    (at(first), at(last + 1))
+}
+
 impl Expectation {
-    /// Reports expected from `start` to before `end`, both ms.
-    fn within(&self, spans: &[(i64, u32)], start: i64, end: i64) -> u32 {
-        let start = self.since.map_or(start, |since| start.max(since.ms()));
-        let end = self.until.map_or(end, |until| end.min(until.ms()));
+    /// Spans of the device with their cadence, from and to, both ms.
+    fn spans<'a>(&self, spans: &'a [(i64, u32)]) -> impl Iterator<Item = (i64, i64, u32)> + use<'a> {
+        let since = self.since.map_or(i64::MIN, Timestamp::ms);
+        let until = self.until.map_or(i64::MAX, Timestamp::ms);
         let ends = spans.iter().skip(1).map(|(from, _)| *from).chain([i64::MAX]);
+        spans
+            .iter()
+            .zip(ends)
+            .enumerate()
+            .map(move |(i, ((from, cadence_s), end))| {
+                let from = if i == 0 { i64::MIN } else { *from };
+                (from.max(since), end.min(until), *cadence_s)
+            })
+    }
+
+    /// Reports expected in each hour of a day of those that come less often than hourly and whose time is over; `came` gives
+    /// the hours of a day in which some came. Cadences of more days than are kept expect none.
+    fn rare(
+        &self,
+        spans: &[(i64, u32)],
+        day: i64,
+        now: Timestamp,
+        came: &dyn Fn(i64) -> Option<[bool; 24]>,
+    ) -> [u32; 24] {
+        let mut expected = [0; 24];
+        let mut at_hand: Option<(i64, Option<[bool; 24]>)> = None;
+        let mut has_come = |hour: i64| {
+            let (day, hour) = (hour.div_euclid(24), hour.rem_euclid(24));
+            if at_hand.is_none_or(|(other, _)| other != day) {
+                at_hand = Some((day, came(day)));
+            }
+            let hours = at_hand.and_then(|(_, hours)| hours);
+            hours.is_some_and(|hours| hours[hour as usize])
+        };
+        let today = day.saturating_mul(24)..day.saturating_add(1).saturating_mul(24);
+        for (from, to, cadence_s) in self.spans(spans) {
+            let days = u64::from(cadence_s).div_ceil(86_400);
+            if i64::from(cadence_s) * 1000 <= HOUR_MS || days > N_DAYS_KEPT.unsigned_abs() {
+                continue;
+            }
+            let mut hour = today.start;
+            while hour < today.end {
+                let (first, last) = hours_of(cadence_s, hour);
+                let (start, end) = (first * HOUR_MS - BEIJING_MS, (last + 1) * HOUR_MS - BEIJING_MS);
+                hour = last + 1;
+                if start < from || end > to.min(now.ms()) {
+                    continue;
+                }
+                let stands_in = (first..=last).find(|hour| has_come(*hour)).unwrap_or(last);
+                if today.contains(&stands_in) {
+                    expected[(stands_in - today.start) as usize] += 1;
+                }
+            }
+        }
+        expected
+    }
+
+    /// Reports expected from `start` to before `end`, both ms, of those that come hourly and more often.
+    fn within(&self, spans: &[(i64, u32)], start: i64, end: i64) -> u32 {
         let mut n: i64 = 0;
-        for (i, ((from, cadence_s), span_end)) in spans.iter().zip(ends).enumerate() {
-            let from = if i == 0 { i64::MIN } else { *from };
-            let length = end.min(span_end).saturating_sub(start.max(from));
+        for (from, to, cadence_s) in self.spans(spans) {
+            if i64::from(cadence_s) * 1000 > HOUR_MS {
+                continue;
+            }
+            let length = end.min(to).saturating_sub(start.max(from));
             if length > 0 {
-                n += length.checked_div(i64::from(*cadence_s) * 1000).unwrap_or(0);
+                n += length.checked_div(i64::from(cadence_s) * 1000).unwrap_or(0);
             }
         }
         u32::try_from(n).unwrap_or(u32::MAX)
@@ -831,6 +915,83 @@ mod tests {
         };
         let rows = station.ledger.day(&device, now.beijing_day(), &never, now);
         assert!(rows.iter().all(|row| row.expected == 0 && row.lost == 0));
+    }
+
+    #[test]
+    fn of_a_cadence_over_an_hour_one_report_is_expected_in_each() {
+        let hours = |cadence_s: u32| {
+            let station = Station::new();
+            for hms in ["00:00:00", "08:00:00", "09:30:00"] {
+                station.says(&frame("air-1", time(hms), 1.0, Duration::ZERO));
+            }
+            let device = DeviceId::new("air-1").unwrap();
+            let expectation = Expectation {
+                cadence_s,
+                ..EVERY_5_MIN
+            };
+            let now = time("23:10:00");
+            let rows = station.ledger.day(&device, now.beijing_day(), &expectation, now);
+            let in_hours = |of: fn(&HourRow) -> u32| -> Vec<usize> {
+                let rows = rows.iter().enumerate();
+                rows.flat_map(|(hour, row)| vec![hour; of(row) as usize])
+                    .collect()
+            };
+            (in_hours(|row| row.expected), in_hours(|row| row.lost))
+        };
+        // Each four hours; that from 20 on is not over.
+        assert_eq!(hours(4 * 3600), (vec![0, 7, 8, 15, 19], vec![7, 15, 19]));
+        assert_eq!(hours(12 * 3600), (vec![0], vec![]));
+        // No whole hours: at 0, 1:30, 3 …; the hours of the first four are 0, 1 to 2, 3, and 4 to 5.
+        let (expected, _) = hours(5400);
+        assert_eq!(expected[..5], [0, 2, 3, 5, 6]);
+        assert_eq!(expected.len(), 15);
+        // A day, and one of three days of which the last ends with this one: neither is over.
+        assert_eq!(hours(86_400).0, Vec::<usize>::new());
+        assert_eq!(hours(u32::MAX).0, Vec::<usize>::new());
+        let window = |cadence_s, hms| {
+            let (from, to) = window(cadence_s, time(hms));
+            (
+                from.since(time("00:00:00")).as_secs() / 3600,
+                to.since(from).as_secs() / 3600,
+            )
+        };
+        assert_eq!(window(300, "07:00:00"), (7, 1));
+        assert_eq!(window(6 * 3600, "07:00:00"), (6, 6));
+        assert_eq!(window(86_400, "07:00:00"), (0, 24));
+    }
+
+    #[test]
+    fn a_daily_report_is_lost_once_its_day_is_over_and_not_before() {
+        let station = Station::new();
+        let device = DeviceId::new("air-1").unwrap();
+        let daily = Expectation {
+            cadence_s: 86_400,
+            since: Some(time("08:00:00")),
+            ..EVERY_5_MIN
+        };
+        station.says(&frame("air-1", time("08:00:00"), 1.0, Duration::ZERO));
+        let day = Duration::from_secs(86_400);
+        // Nothing came on the next day; on the one after it came at eight again.
+        station.says(&frame("air-1", time("08:00:00") + day * 2, 1.0, Duration::ZERO));
+        let of = |n: u32, now: Timestamp| {
+            let rows = station.ledger.day(
+                &device,
+                time("08:00:00").beijing_day() + i64::from(n),
+                &daily,
+                now,
+            );
+            let sum = |of: fn(&HourRow) -> u32| rows.iter().map(of).sum::<u32>();
+            (
+                sum(|row| row.expected),
+                sum(|row| row.counts.received),
+                sum(|row| row.lost),
+            )
+        };
+        // It was first heard within its first day.
+        assert_eq!(of(0, time("00:00:00") + day * 9), (0, 1, 0));
+        assert_eq!(of(1, time("23:59:59") + day), (0, 0, 0));
+        assert_eq!(of(1, time("00:00:00") + day * 2), (1, 0, 1));
+        assert_eq!(of(2, time("00:00:00") + day * 3), (1, 1, 0));
     }
 
     #[test]
