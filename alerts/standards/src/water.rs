@@ -104,7 +104,10 @@ pub struct WaterClass {
     pub items: BTreeMap<String, u8>,
     /// The items that make it the class that it is.
     pub worst: Vec<String>,
-    /// By how many times items exceed the limit of the class that was aimed at.
+    /// Items worse than the class that was aimed at, oxygen and pH among them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub over: Vec<String>,
+    /// By how many times items exceed the limit of the class that was aimed at (超标倍数); oxygen and pH have no such number.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub exceeding: BTreeMap<String, f64>,
     /// Items with a limit that nothing is said of: by them the section may be worse.
@@ -174,6 +177,7 @@ impl WaterStandard {
             standard: self.edition.id.clone(),
             items: BTreeMap::new(),
             worst: Vec::new(),
+            over: Vec::new(),
             exceeding: BTreeMap::new(),
             missing: Vec::new(),
             without_limit: Vec::new(),
@@ -190,7 +194,11 @@ impl WaterStandard {
                 found.without_limit.push(name.clone());
                 continue;
             };
-            found.items.insert(name.clone(), item.limits.class(*value));
+            let class = item.limits.class(*value);
+            found.items.insert(name.clone(), class);
+            if aim.is_some_and(|aim| class > aim) {
+                found.over.push(name.clone());
+            }
             if let Some(factor) = aim.and_then(|aim| item.limits.factor(*value, aim)) {
                 found.exceeding.insert(name.clone(), factor);
             }

@@ -273,6 +273,13 @@ pub(crate) fn entry_json(row: &Quarantined, n_bytes: usize) -> Value {
     let place = match line::Params::of_topic(&entry.topic) {
         Some(_) => number_after(&entry.detail, "column ")
             .map(|column| column.saturating_sub(1).min(entry.payload.len())),
+        None if matches!(entry.source, Source::Hj212 | Source::Sl651 | Source::Gbt26875) => {
+            // Of a segment of HJ 212, which stands behind `##` and four digits, where the frame itself was whole.
+            let is_segment = entry.source == Source::Hj212 && !entry.detail.ends_with(" of the stream");
+            let before = if is_segment { 6 } else { 0 };
+            let at = byte_of_frame(&entry.detail).map(|at| at + before);
+            at.filter(|at| *at <= entry.payload.len())
+        }
         None => offset(&entry.detail, &entry.payload),
     };
     let mut shown = json!({
@@ -297,6 +304,15 @@ fn number_after(text: &str, word: &str) -> Option<usize> {
     let rest = &text[text.find(word)? + word.len()..];
     let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok()
+}
+
+/// The byte of a frame at which its decoder gave up: `(byte 12)`, `at byte 12`, not where the frame stood in its stream.
+fn byte_of_frame(detail: &str) -> Option<usize> {
+    let of_frame = match detail.strip_suffix(" of the stream") {
+        Some(rest) => rest.rsplit_once(" at byte ")?.0,
+        None => detail,
+    };
+    number_after(of_frame, "byte ")
 }
 
 /// The byte at which a decoder gave up, where its words say line and column.
@@ -358,5 +374,14 @@ mod tests {
         assert_eq!(offset("expected value at line 2 column 7", payload), Some(8));
         assert_eq!(offset("EOF while parsing at line 9 column 1", payload), None);
         assert_eq!(offset("no quantity is called `x`", payload), None);
+        assert_eq!(byte_of_frame("no_field: the segment has no MN (byte 6)"), Some(6));
+        assert_eq!(
+            byte_of_frame("truncated: the frame ends at byte 9, it needs 14 bytes at byte 70 of the stream"),
+            Some(9)
+        );
+        assert_eq!(
+            byte_of_frame("crc: the check value is 1, it should be 2 at byte 70 of the stream"),
+            None
+        );
     }
 }

@@ -285,8 +285,14 @@ impl Intake {
             _ => KEPT_BYTES,
         };
         let kept = &payload[..payload.len().min(most)];
+        // What cannot be read on a connection of one station is that station's.
+        let only = match self.known.len() {
+            1 => self.known.values().next().map(|known| known.device.clone()),
+            _ => None,
+        };
+        let device = device.or(only.as_ref().map(DeviceId::as_str)).unwrap_or_default();
         let mut batch = std::mem::take(&mut self.batch);
-        let frame = self.frame(device.unwrap_or_default(), topic, Some(refusal), kept);
+        let frame = self.frame(device, topic, Some(refusal), kept);
         batch.push(KIND_REFUSED, |out| RefusedFrame { detail, frame }.encode(out));
         self.batch = batch;
     }
