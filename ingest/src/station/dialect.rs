@@ -285,16 +285,27 @@ impl Intake {
             _ => KEPT_BYTES,
         };
         let kept = &payload[..payload.len().min(most)];
-        // What cannot be read on a connection of one station is that station's.
-        let only = match self.known.len() {
-            1 => self.known.values().next().map(|known| known.device.clone()),
-            _ => None,
-        };
-        let device = device.or(only.as_ref().map(DeviceId::as_str)).unwrap_or_default();
+        let device = device.unwrap_or_default();
         let mut batch = std::mem::take(&mut self.batch);
         let frame = self.frame(device, topic, Some(refusal), kept);
         batch.push(KIND_REFUSED, |out| RefusedFrame { detail, frame }.encode(out));
         self.batch = batch;
+    }
+
+    /// As [`Intake::refuse`], for bytes that do not say whose they are: on a connection of one station they are that
+    /// station's.
+    pub(super) fn refuse_unread(&mut self, refusal: Refusal, topic: &str, payload: &[u8], detail: &str) {
+        let only = match self.known.len() {
+            1 => self.known.values().next().map(|known| known.device.clone()),
+            _ => None,
+        };
+        self.refuse(
+            refusal,
+            only.as_ref().map(DeviceId::as_str),
+            topic,
+            payload,
+            detail,
+        );
     }
 
     /// As [`Intake::refuse`], for a frame whose sender is not let in.

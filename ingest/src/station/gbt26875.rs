@@ -121,7 +121,7 @@ fn take_fault(fault: &Fault, intake: &mut Intake) {
         fault.error,
         fault.at
     );
-    intake.refuse(refusal, None, "gbt26875", &fault.skipped, &detail);
+    intake.refuse_unread(refusal, "gbt26875", &fault.skipped, &detail);
     let Some(frame) = damaged(fault) else { return };
     // Only asked: a damaged address does not make this the connection of the device that it names.
     if reply::due(&frame) == reply::Due::Acknowledgement && intake.is_station(&frame.source.to_string()) {

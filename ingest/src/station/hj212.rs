@@ -59,7 +59,7 @@ fn take(piece: Piece, intake: &mut Intake) {
             Err(error) => {
                 let error = DecodeError::Segment(error);
                 let detail = format!("{}: {error}", error.code());
-                intake.refuse(hj212_refusal(&error), None, "", &bytes, &detail);
+                intake.refuse_unread(hj212_refusal(&error), "", &bytes, &detail);
             }
         },
         Piece::Fault(fault) => take_fault(&fault, intake),
@@ -184,8 +184,13 @@ fn take_fault(fault: &Fault, intake: &mut Intake) {
         fault.at
     );
     let topic = segment.as_ref().map_or("hj212", |segment| topic(segment.cn()));
-    let device = sender.as_ref().map(onemap_model::DeviceId::as_str);
-    intake.refuse(refusal, device, topic, &fault.skipped, &detail);
+    match &segment {
+        Some(_) => {
+            let device = sender.as_ref().map(onemap_model::DeviceId::as_str);
+            intake.refuse(refusal, device, topic, &fault.skipped, &detail);
+        }
+        None => intake.refuse_unread(refusal, topic, &fault.skipped, &detail),
+    }
     if let (Some(segment), Some(_)) = (segment, sender)
         && segment.wants_answer()
         && !is_answer(&segment)

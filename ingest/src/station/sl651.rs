@@ -211,5 +211,5 @@ fn take_fault(fault: &Fault, intake: &mut Intake) {
         fault.error,
         fault.at
     );
-    intake.refuse(refusal, None, "sl651", &fault.skipped, &detail);
+    intake.refuse_unread(refusal, "sl651", &fault.skipped, &detail);
 }

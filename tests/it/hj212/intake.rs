@@ -159,9 +159,9 @@ fn what_is_wrong_is_refused_by_name_and_others_are_unharmed() {
     has("crc_mismatch", "M1", "crc_mismatch");
     has("unknown_device", "", "`M2`");
     has("unknown_device", "mqtt-1", "protocol");
-    has("wrong_shape", "", "no_mn");
-    has("wrong_shape", "", "no_cn");
-    has("over_size", "", "over_limit");
+    has("wrong_shape", "M1", "no_mn");
+    has("wrong_shape", "M1", "no_cn");
+    has("over_size", "M1", "over_limit");
     has("wrong_shape", "M1", "is stamped");
     assert_eq!(refused.len(), 8, "{refused:#?}");
     // No password of anybody stands in what is said of it.
