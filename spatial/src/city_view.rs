@@ -190,7 +190,19 @@ impl CityView {
 
     /// Calls `each` for the things of some kinds whose box meets the extent, each thing once. Of a thing of several
     /// points one of them lies in the extent, or the thing changed just now.
-    pub(crate) fn near<'a>(&'a self, extent: &Extent, kinds: u32, mut each: impl FnMut(Number, &'a Thing)) {
+    pub(crate) fn near<'a>(&'a self, extent: &Extent, kinds: u32, each: impl FnMut(Number, &'a Thing)) {
+        self.near_unless(extent, kinds, |_, _| false, each);
+    }
+
+    /// As [`CityView::near`] without the things that the index knows as they are, each standing at one point in the
+    /// extent, of which `is_done` with a kind ([`ThingKind::index`]) and a number says so: these are not read.
+    pub(crate) fn near_unless<'a>(
+        &'a self,
+        extent: &Extent,
+        kinds: u32,
+        mut is_done: impl FnMut(usize, Number) -> bool,
+        mut each: impl FnMut(Number, &'a Thing),
+    ) {
         let indexed = self.indexed();
         for kind in (0..N_KINDS).filter(|kind| kinds & 1 << kind != 0) {
             let Some(index) = indexed.index.kind(kind) else {
@@ -199,6 +211,7 @@ impl CityView {
             let (mut found, mut several): (Vec<Number>, Vec<Number>) = (Vec::new(), Vec::new());
             index.points.bbox(*extent, |point| match point.kind {
                 ONE_OF_SEVERAL => several.push(point.item),
+                _ if !indexed.knows(point.item) || is_done(kind, point.item) => {}
                 _ => found.push(point.item),
             });
             index.shapes.bbox(*extent, |number| found.push(number));

@@ -6,7 +6,7 @@
 use crate::clusters::Clusters;
 use crate::geometry::Shape;
 use crate::ground::{Boxes, Point, Points};
-use crate::labels::Labels;
+use crate::labels::{Label, Labels, PackedLabel};
 use crate::layer::Layer;
 use crate::outlines::Outlines;
 use crate::pins::Pins;
@@ -45,6 +45,7 @@ pub(crate) struct Index {
     pub(crate) version: u64,
     kinds: Vec<KindIndex>,
     pub(crate) labels: Labels,
+    labels_by_number: Vec<PackedLabel>,
 }
 
 impl Index {
@@ -78,26 +79,35 @@ impl Index {
         }
         let (labels, by_number) = Labels::of(stock);
         let kinds = points.into_iter().zip(boxes).enumerate();
-        let kinds = kinds.map(|(kind, (points, boxes))| {
-            let sheet = Layer::draws_straight(kind).then(|| {
-                let pins = Pins::of(&points, &by_number);
-                Sheet {
-                    clusters: Layer::clusters(kind).then(|| Clusters::of(&pins, stock)),
-                    outlines: Outlines::of(&boxes, &by_number, stock),
-                    pins,
+        let kinds: Vec<KindIndex> = kinds
+            .map(|(kind, (points, boxes))| {
+                let sheet = Layer::draws_straight(kind).then(|| {
+                    let pins = Pins::of(&points, &by_number);
+                    Sheet {
+                        clusters: Layer::clusters(kind).then(|| Clusters::of(&pins, stock)),
+                        outlines: Outlines::of(&boxes, &by_number, stock),
+                        pins,
+                    }
+                });
+                KindIndex {
+                    sheet,
+                    points: Points::of(points),
+                    shapes: Boxes::of(boxes),
                 }
-            });
-            KindIndex {
-                sheet,
-                points: Points::of(points),
-                shapes: Boxes::of(boxes),
-            }
-        });
+            })
+            .collect();
         Self {
             version,
-            kinds: kinds.collect(),
+            kinds,
             labels,
+            labels_by_number: by_number,
         }
+    }
+
+    /// What the label of a thing says, when it has one: such a thing is in use and always valid.
+    #[inline]
+    pub(crate) fn label(&self, number: Number) -> Option<Label<'_>> {
+        self.labels.read(*self.labels_by_number.get(number as usize)?)
     }
 
     /// The index of a kind; `None` of an index of nothing.

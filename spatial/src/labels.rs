@@ -4,6 +4,7 @@
 //! sort that many things share; a label is the number of its sort and those digits. A tile of thousands of points reads
 //! a table of a few megabytes, not two places in memory for each of them.
 
+use std::cmp::Ordering;
 use std::hash::BuildHasher;
 
 use foldhash::HashMap;
@@ -115,6 +116,13 @@ fn split(code: &str) -> (&str, &str) {
 }
 
 impl Label<'_> {
+    /// The order of the codes; `None` for labels of different sorts, which do not say it.
+    #[inline]
+    pub(crate) fn order(&self, other: &Label<'_>) -> Option<Ordering> {
+        // As many digits behind the same stem: the order of texts is that of numbers.
+        std::ptr::eq(self.sort, other.sort).then(|| self.digits.cmp(&other.digits))
+    }
+
     /// Bytes of its code.
     pub(crate) fn n_bytes(&self) -> usize {
         self.sort.stem.len() + usize::from(self.sort.n_digits)

@@ -3,6 +3,7 @@
 use onemap_model::{DivisionCode, Stratum, Timestamp};
 
 use crate::city_view::CityView;
+use crate::labels::Label;
 use crate::thing::{DivisionPrefix, Thing, ThingKind};
 
 /// Conditions that a thing must meet all of. What is not stated does not matter.
@@ -54,6 +55,18 @@ impl Filter {
 }
 
 impl Sieve<'_> {
+    /// Whether labels, which tell neither heights nor divisions, are enough to know what meets all conditions.
+    pub(crate) fn reads_labels(&self) -> bool {
+        self.z_range_m.is_none() && self.divisions.is_empty()
+    }
+
+    /// Whether a thing of one of the kinds meets all conditions by its label. It is in use and always valid.
+    #[inline]
+    pub(crate) fn lets_label(&self, label: &Label<'_>) -> bool {
+        self.class.is_none_or(|class| class == Some(label.sort.class))
+            && self.stratum.is_none_or(|stratum| stratum == label.sort.stratum)
+    }
+
     /// Whether a thing meets all conditions. Devices out of use never do.
     pub(crate) fn lets(&self, thing: &Thing) -> bool {
         let kind: &ThingKind = &thing.kind;

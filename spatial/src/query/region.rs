@@ -254,6 +254,14 @@ impl Region {
         Ok(Self(Kind::Polygons(Arc::new(region))))
     }
 
+    /// The region itself when it is one box.
+    pub(crate) fn single_box(&self) -> Option<Extent> {
+        match &self.0 {
+            Kind::Boxes(boxes) => boxes.first().copied().filter(|_| boxes.len() == 1),
+            _ => None,
+        }
+    }
+
     /// Boxes that hold the region.
     pub(crate) fn extents(&self) -> Vec<Extent> {
         match &self.0 {

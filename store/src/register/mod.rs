@@ -28,7 +28,7 @@ use rusqlite::Connection;
 pub use crossing::Crossing;
 pub use entity::{EntityError, KINDS, check_entity};
 pub use geometry::{GeometryError, MAX_POSITIONS};
-pub use packed::{Card, Entities, Stated, Writing, name_on};
+pub use packed::{Card, Entities, Stated, Written, name_on};
 
 pub use view::RegisterView;
 

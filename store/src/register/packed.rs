@@ -237,11 +237,7 @@ fn read<'a>(rest: &mut &'a [u8]) -> Option<Fields<'a>> {
     Some(fields)
 }
 
-/// Names and attributes of one entity as of the moment it was asked for.
-#[derive(Clone, Debug)]
-pub struct Writing(Packed);
-
-/// The bytes that a [`Writing`] is read from, to be handed on by who does not read them.
+/// The bytes that a [`Written`] is read from, to be handed on by who does not read them.
 pub type Card = Arc<[u8]>;
 
 /// The name in the first bytes of a card; empty when it has none, or when this is no card.
@@ -258,27 +254,29 @@ pub fn name_on(card: &[u8]) -> &str {
         .unwrap_or_default()
 }
 
-impl Writing {
-    /// Of a card that [`Entities::card`] gave; `None` when it is none.
-    pub fn of(card: &Card) -> Option<Self> {
-        read(&mut &card[..])?;
-        Some(Self(Packed(card.clone())))
-    }
-    /// Its name, Chinese first.
-    pub fn name(&self) -> &str {
-        self.0.fields().name
-    }
-    /// Its English name; empty when it has none.
-    pub fn name_en(&self) -> &str {
-        self.0.fields().name_en
-    }
-    /// Its attributes as a JSON object; empty when it has none.
-    pub fn attributes(&self) -> &str {
-        self.0.fields().attributes
-    }
+/// Names, source and attributes of one entity as its card has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Written<'a> {
+    /// Name, Chinese first.
+    pub name: &'a str,
+    /// English name; empty for none.
+    pub name_en: &'a str,
     /// Where it comes from; empty when nobody said.
-    pub fn source(&self) -> &str {
-        self.0.fields().source
+    pub source: &'a str,
+    /// Attributes as a JSON object; empty for none.
+    pub attributes: &'a str,
+}
+
+impl<'a> Written<'a> {
+    /// Of a card that [`Entities::card`] gave; `None` when it is none.
+    pub fn of(card: &'a [u8]) -> Option<Self> {
+        let fields = read(&mut &card[..])?;
+        Some(Self {
+            name: fields.name,
+            name_en: fields.name_en,
+            source: fields.source,
+            attributes: fields.attributes,
+        })
     }
 }
 
@@ -348,13 +346,13 @@ impl Entities {
         self.all.get(&key).map(|packed| packed.entity(&key.0, &key.1))
     }
 
-    /// What is written of an entity besides its place: shared with the register, so it may be read later.
-    pub fn writing(&self, kind: &EntityKind, code: &EntityCode) -> Option<Writing> {
+    /// What is written of an entity besides its place.
+    pub fn written(&self, kind: &EntityKind, code: &EntityCode) -> Option<Written<'_>> {
         let packed = self.all.get(&(kind.clone(), code.clone()))?;
-        Some(Writing(packed.clone()))
+        Written::of(&packed.0)
     }
 
-    /// The bytes of the same.
+    /// The same of an entity, packed and shared with the register, so it may be read later.
     pub fn card(&self, kind: &EntityKind, code: &EntityCode) -> Option<Card> {
         Some(self.all.get(&(kind.clone(), code.clone()))?.0.clone())
     }
@@ -517,13 +515,10 @@ mod tests {
                 let back = packed.entity(&entity.kind, &entity.code);
                 assert_eq!(back.geometry, geometry.unwrap().to_json());
                 assert_eq!(name_on(&packed.0), entity.name);
-                let writing = Writing::of(&packed.0).unwrap();
-                assert_eq!(
-                    (writing.name(), writing.source()),
-                    (&*entity.name, &*entity.source)
-                );
+                let written = Written::of(&packed.0).unwrap();
+                assert_eq!((written.name, written.source), (&*entity.name, &*entity.source));
                 for end in 0..packed.0.len() {
-                    assert!(Writing::of(&packed.0[..end].into()).is_none());
+                    assert!(Written::of(&packed.0[..end]).is_none());
                 }
                 let geometry = back.geometry.clone();
                 assert_eq!(back, Entity { geometry, ..entity });

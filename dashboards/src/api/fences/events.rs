@@ -36,12 +36,12 @@ pub(crate) struct Query {
 /// An event with the names of fence and device; `seq` is its number in the ledger, when it is told from there.
 pub(crate) fn event_json(views: &Views, event: &FenceEvent, seq: Option<u64>) -> Value {
     let register = views.register.read().expect(POISON);
-    let fence = register.view.entities.writing(&EntityKind::Fence, &event.fence);
+    let fence = register.view.entities.written(&EntityKind::Fence, &event.fence);
     let device = register.view.devices.get(&event.device);
     let mut shown = json!({
         "id": event.id, "kind": event.kind, "fence": event.fence,
-        "fence_name": fence.as_ref().map(|fence| fence.name()),
-        "fence_name_en": fence.as_ref().map(|fence| fence.name_en()),
+        "fence_name": fence.as_ref().map(|fence| fence.name),
+        "fence_name_en": fence.as_ref().map(|fence| fence.name_en),
         "device": event.device, "device_name": device.map(|d| &*d.name), "device_name_en": device.map(|d| &*d.name_en),
         "sequence": event.sequence, "at": event.at, "lon": event.place.lon(), "lat": event.place.lat(),
         "received_at": event.received_at, "position": event.position,

@@ -98,9 +98,9 @@ pub(crate) fn of_device(views: &Views, scope: &Scope, device: &str) -> Vec<Value
 }
 
 fn name(register: &Register, code: &EntityCode, shown: &mut Value) {
-    let writing = register.view.entities.writing(&EntityKind::Fence, code);
-    shown["name"] = writing.as_ref().map_or("", |writing| writing.name()).into();
-    shown["name_en"] = writing.as_ref().map_or("", |writing| writing.name_en()).into();
+    let written = register.view.entities.written(&EntityKind::Fence, code);
+    shown["name"] = written.map_or("", |written| written.name).into();
+    shown["name_en"] = written.map_or("", |written| written.name_en).into();
 }
 
 /// A fence as it is shown, with at most `n` of the devices in it that the scope sees.

@@ -6,6 +6,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use onemap_model::{EntityCode, EntityKind};
 use onemap_spatial::query::Found;
+use onemap_store::register::name_on;
 
 use crate::api::map::asked::{Asked, region_problem};
 use crate::api::map::features::{Features, json, member};
@@ -61,13 +62,13 @@ pub(crate) async fn get(
                 head.push(b',');
             }
             let register = views.register.read().expect(POISON);
-            let writing = register.view.entities.writing(&kind, &EntityCode::from(code));
+            let card = register.view.entities.card(&kind, &EntityCode::from(code));
             drop(register);
             head.push(b'{');
             member(&mut head, "kind", &name);
             member(&mut head, "code", &code);
             head.extend_from_slice(b"\"name\":");
-            json(&mut head, &writing.as_ref().map_or("", |writing| writing.name()));
+            json(&mut head, &card.as_ref().map_or("", |card| name_on(card)));
             head.push(b'}');
         }
         head.extend_from_slice(b"],");

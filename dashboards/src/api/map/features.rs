@@ -6,7 +6,7 @@ use onemap_model::crs::Crs;
 use onemap_model::{Device, Stratum, Timestamp};
 use onemap_spatial::ThingKind;
 use onemap_spatial::query::Found;
-use onemap_store::register::Writing;
+use onemap_store::register::Written;
 use serde::Serialize;
 
 use crate::api::devices::status;
@@ -14,8 +14,8 @@ use crate::api::map::POISON;
 use crate::views::Views;
 
 /// What the register says of a thing.
-enum Known {
-    Entity(Writing),
+enum Known<'a> {
+    Entity(Written<'a>),
     Device {
         device: Arc<Device>,
         status: &'static str,
@@ -45,6 +45,16 @@ pub(crate) fn kind_name(kind: &ThingKind) -> &'static str {
 /// The id of a thing in answers and the key its page ends with.
 pub(crate) fn id_of(found: &Found<'_>) -> String {
     format!("{}/{}", kind_name(found.kind()), found.code())
+}
+
+/// Appends the same as the member `id`.
+fn id(out: &mut Vec<u8>, found: &Found<'_>) {
+    out.extend_from_slice(b"\"id\":\"");
+    out.extend_from_slice(kind_name(found.kind()).as_bytes());
+    let quote = out.len();
+    json(out, found.code());
+    out[quote] = b'/';
+    out.push(b',');
 }
 
 /// Appends a value as JSON.
@@ -88,7 +98,7 @@ impl<'a> Features<'a> {
             self.n += 1;
             let out = &mut self.out;
             out.extend_from_slice(b"{\"type\":\"Feature\",");
-            member(out, "id", &id_of(found));
+            id(out, found);
             out.extend_from_slice(b"\"geometry\":");
             let project = |lon: f64, lat: f64| self.crs.from_wgs84(lon, lat);
             match self.crs {
@@ -111,32 +121,33 @@ impl<'a> Features<'a> {
     }
 }
 
-/// What the register knows of the things of one page; it is held for that long only.
-fn known(views: &Views, things: &[Found<'_>]) -> Vec<Known> {
+/// What the register knows of the things of one page; it is held for that long only, and only where there are devices.
+fn known<'v>(views: &Views, things: &[Found<'v>]) -> Vec<Known<'v>> {
     let mut devices = Vec::new();
-    let mut known: Vec<Known> = Vec::with_capacity(things.len());
-    {
-        let register = views.register.read().expect(POISON);
-        for found in things {
-            known.push(match found.kind() {
-                ThingKind::Entity(_) => {
-                    let writing = found.card().and_then(Writing::of);
-                    writing.map_or(Known::Gone, Known::Entity)
-                }
-                ThingKind::Device => match register.view.devices.get(&**found.code()) {
-                    None => Known::Gone,
-                    Some(device) => {
-                        devices.push((known.len(), register.pace(device)));
-                        Known::Device {
-                            device: device.clone(),
-                            status: "unknown",
-                            moved_at: None,
-                        }
+    let has_devices = things.iter().any(|found| *found.kind() == ThingKind::Device);
+    let register = has_devices.then(|| views.register.read().expect(POISON));
+    let mut known: Vec<Known<'_>> = Vec::with_capacity(things.len());
+    for found in things {
+        known.push(match (found.kind(), &register) {
+            (ThingKind::Entity(_), _) => {
+                let written = found.card().and_then(|card| Written::of(card));
+                written.map_or(Known::Gone, Known::Entity)
+            }
+            (ThingKind::Device, None) => Known::Gone,
+            (ThingKind::Device, Some(register)) => match register.view.devices.get(&**found.code()) {
+                None => Known::Gone,
+                Some(device) => {
+                    devices.push((known.len(), register.pace(device)));
+                    Known::Device {
+                        device: device.clone(),
+                        status: "unknown",
+                        moved_at: None,
                     }
-                },
-            });
-        }
+                }
+            },
+        });
     }
+    drop(register);
     for (i, pace) in devices {
         if let Known::Device {
             device,
@@ -153,7 +164,7 @@ fn known(views: &Views, things: &[Found<'_>]) -> Vec<Known> {
     known
 }
 
-fn properties(out: &mut Vec<u8>, found: &Found<'_>, known: &Known) {
+fn properties(out: &mut Vec<u8>, found: &Found<'_>, known: &Known<'_>) {
     member(out, "kind", &kind_name(found.kind()));
     let is_device = *found.kind() == ThingKind::Device;
     member(out, if is_device { "device" } else { "code" }, found.code());
@@ -191,13 +202,13 @@ fn properties(out: &mut Vec<u8>, found: &Found<'_>, known: &Known) {
                 member(out, "moved_at", moved_at);
             }
         }
-        Known::Entity(writing) => {
-            text(out, "name", writing.name());
-            text(out, "name_en", writing.name_en());
-            text(out, "source", writing.source());
-            if !writing.attributes().is_empty() {
+        Known::Entity(written) => {
+            text(out, "name", written.name);
+            text(out, "name_en", written.name_en);
+            text(out, "source", written.source);
+            if !written.attributes.is_empty() {
                 out.extend_from_slice(b"\"attributes\":");
-                out.extend_from_slice(writing.attributes().as_bytes());
+                out.extend_from_slice(written.attributes.as_bytes());
                 out.push(b',');
             }
         }

@@ -1,13 +1,12 @@
 //! What lies in a region, page by page in the order of kind and code.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use onemap_model::crs::Crs;
 use onemap_model::{EntityCode, Scope};
-use onemap_spatial::query::{Filter, Found, Region};
+use onemap_spatial::query::{Filter, Region};
 use onemap_spatial::{CityView, ThingKind};
 use serde_json::Value;
 
@@ -47,29 +46,15 @@ impl Within {
     }
 
     fn answer(&self, views: &Views, city: &CityView) -> Vec<u8> {
-        let mut n_matched = 0usize;
-        let mut page: Vec<Found<'_>> = Vec::new();
-        city.within(&self.region, &self.filter, |found| {
-            n_matched += 1;
-            let is_behind = self.after.as_ref().is_none_or(|(kind, code)| {
-                found.kind().cmp(kind).then_with(|| found.code().cmp(code)) == Ordering::Greater
-            });
-            if is_behind {
-                page.push(found);
-            }
-        });
-        let has_more = page.len() > self.limit;
-        if has_more {
-            page.select_nth_unstable_by(self.limit, Found::order);
-            page.truncate(self.limit);
-        }
-        page.sort_unstable_by(Found::order);
+        let after = self.after.as_ref().map(|(kind, code)| (kind, code));
+        let page = city.page(&self.region, &self.filter, after, self.limit);
         let mut head = Vec::new();
-        member(&mut head, "numberMatched", &n_matched);
-        member(&mut head, "numberReturned", &page.len());
-        member(&mut head, "next", &page.last().filter(|_| has_more).map(id_of));
+        member(&mut head, "numberMatched", &page.n_matched);
+        member(&mut head, "numberReturned", &page.things.len());
+        let last = page.things.last().filter(|_| page.has_more);
+        member(&mut head, "next", &last.map(id_of));
         let mut features = Features::new(views, self.crs, &head);
-        features.extend(&page, |_, _| {});
+        features.extend(&page.things, |_, _| {});
         features.finish()
     }
 }

@@ -301,9 +301,9 @@ fn followers(
                 let in_one = !divisions.is_empty()
                     && DivisionCode::new(stated.division).is_ok_and(|own| divisions.contains_key(&own));
                 let points = || {
-                    let writing = register.view.entities.writing(&kind, code);
+                    let written = register.view.entities.written(&kind, code);
                     let attributes =
-                        writing.map_or_else(String::new, |writing| writing.attributes().to_lowercase());
+                        written.map_or_else(String::new, |written| written.attributes.to_lowercase());
                     POINTERS
                         .iter()
                         .any(|name| attributes.contains(&format!("\"{name}\"")))
