@@ -15,6 +15,10 @@ use super::request::MINUTE_INTERVALS;
 const N_AGREEING: usize = 3;
 /// Clocks may differ by so much.
 const SKEW: Duration = Duration::from_secs(60);
+/// A record has come as it ended when it came at most so long before …
+const AHEAD: Duration = Duration::from_secs(10);
+/// … or after.
+const BEHIND: Duration = Duration::from_secs(60);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// What is known of the minute data of one station. Kept as it is serialised.
@@ -84,21 +88,19 @@ impl MinuteData {
 
     /// How long a record stands for that starts at `start` and came at `received_at` (`None`: long ago, or asked for).
     ///
-    /// Where nothing is known of then it is [`MINUTE_DATA`]; but a record that would then end after it came is of the longest
-    /// interval that had ended by then.
+    /// Where nothing is known of then it is [`MINUTE_DATA`]. A record that would then end after it came is of the longest
+    /// interval that had ended by then, unless the station stated its interval: then its clock is ahead.
     pub fn length(&self, start: Timestamp, received_at: Option<Timestamp>) -> Duration {
-        if let Some(minutes) = self.minutes {
+        let known = self.minutes.and_then(|minutes| {
             let is_before = self
                 .since
                 .is_some_and(|since| start + of_minutes(minutes) <= since);
-            match (is_before, self.before) {
-                (false, _) => return of_minutes(minutes),
-                (true, Some(before)) => return of_minutes(before),
-                (true, None) => {}
-            }
-        }
-        let Some(received_at) = received_at.filter(|at| start + MINUTE_DATA > *at + SKEW) else {
-            return MINUTE_DATA;
+            if is_before { self.before } else { Some(minutes) }
+        });
+        let length = known.map_or(MINUTE_DATA, of_minutes);
+        let is_stated = self.stated && known.is_some();
+        let Some(received_at) = received_at.filter(|at| !is_stated && start + length > *at + SKEW) else {
+            return length;
         };
         let whole_minutes = start.ms().div_euclid(60_000);
         let is_possible = |minutes: &u32| {
@@ -109,48 +111,46 @@ impl MinuteData {
     }
 
     /// Takes note of a live record that starts at `start` and came at `received_at`; gives whether there is anything new to
-    /// keep. Three equal distances, of a length that a station can be set to, show the interval. What was stated or shown
-    /// is doubted once a record comes before it can have ended, or a whole interval after.
+    /// keep.
+    ///
+    /// Only records that come as they end show anything: three distances one after another, each of a length that a station
+    /// can be set to, and each record come when that length was over. What skips records, or sends a backlog, shows nothing:
+    /// a distance of several intervals was not over when the record came, or long over.
     pub fn sees(&mut self, start: Timestamp, received_at: Timestamp) -> bool {
-        if self.starts.is_empty()
-            && let Some(minutes) = self.minutes
-        {
-            let end = start + self.length(start, Some(received_at));
-            let is_early = end > received_at + SKEW;
-            let is_late = received_at >= end + of_minutes(minutes);
-            if !is_early && !is_late {
-                return false;
+        let is_on_time = |minutes: u32| {
+            let end = start + of_minutes(minutes);
+            end <= received_at + AHEAD && received_at <= end + BEHIND
+        };
+        if self.minutes.is_some_and(is_on_time) || !MINUTE_INTERVALS.into_iter().any(is_on_time) {
+            let had_doubts = self.minutes.is_some_and(is_on_time) && !self.starts.is_empty();
+            if had_doubts {
+                self.starts.clear();
             }
+            return had_doubts;
         }
-        match self.starts.last() {
-            // A packet of the same set, or one that was late.
-            Some(last) if start <= *last => return false,
-            Some(last) if allowed((start.ms() - last.ms()) / 60_000).is_none() => self.starts.clear(),
-            _ => {}
+        let distance = self.starts.last().map(|last| start.ms() - last.ms());
+        // A packet of the same set, or one that was late.
+        if distance.is_some_and(|distance| distance <= 0) {
+            return false;
+        }
+        let whole = distance.filter(|distance| distance % 60_000 == 0);
+        let shown = whole
+            .and_then(|distance| allowed(distance / 60_000))
+            .filter(|minutes| is_on_time(*minutes));
+        if shown.is_none() {
+            self.starts.clear();
+        } else if let [.., before, last] = self.starts[..]
+            && distance != Some(last.ms() - before.ms())
+        {
+            self.starts = vec![last];
         }
         self.starts.push(start);
-        let distances: Vec<i64> = self
-            .starts
-            .windows(2)
-            .map(|pair| pair[1].ms() - pair[0].ms())
-            .collect();
-        let Some([first, rest @ ..]) = distances.get(distances.len().saturating_sub(N_AGREEING)..) else {
-            return true;
-        };
-        let is_agreed = rest.len() + 1 == N_AGREEING && rest.iter().all(|other| other == first);
-        let shown =
-            allowed(first / 60_000).filter(|minutes| is_agreed && i64::from(*minutes) * 60_000 == *first);
-        if let Some(minutes) = shown {
+        if let Some(minutes) = shown.filter(|_| self.starts.len() > N_AGREEING) {
             // It held for the first of them already.
-            let since = self.starts[self.starts.len() - 1 - N_AGREEING];
-            if self.minutes != Some(minutes) {
-                let since = self.minutes.map(|_| since);
-                (self.before, self.since, self.stated) = (since.and(self.minutes), since, false);
-            }
+            let since = self.minutes.map(|_| self.starts[0]);
+            (self.before, self.since, self.stated) = (since.and(self.minutes), since, false);
             self.minutes = Some(minutes);
             self.starts.clear();
-        } else if self.starts.len() > N_AGREEING {
-            self.starts.remove(0);
         }
         true
     }
@@ -200,15 +200,33 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_and_packets_of_one_set_show_nothing() {
-        let mut data = MinuteData::default();
-        for start in [0, 5, 5, 15, 20, 25] {
-            data.sees(at(start, 0), at(start + 5, 3));
-            assert_eq!(data.minutes, None);
+    fn gaps_backlogs_and_packets_of_one_set_show_nothing() {
+        let shown = |minutes: i64, starts: &[i64], delay: i64| {
+            let mut data = MinuteData::default();
+            for start in starts {
+                data.sees(at(*start, 0), at(start + minutes, delay));
+            }
+            data.minutes
+        };
+        assert_eq!(shown(5, &[0, 5, 5, 15, 20, 25], 3), None);
+        assert_eq!(shown(5, &[0, 5, 5, 15, 20, 25, 30], 3), Some(5));
+        // Every second or third record is lost, each came as it ended.
+        for minutes in [1, 2, 3, 5, 6, 10] {
+            for (gap, delay) in [(2, 3), (3, 3), (5, 3), (2, 45), (6, 45)] {
+                let starts: Vec<i64> = (0..9).map(|n| n * gap * minutes).collect();
+                assert_eq!(shown(minutes, &starts, delay), None, "{minutes} {gap} {delay}");
+            }
         }
-        data.sees(at(30, 0), at(35, 3));
-        assert_eq!(data.minutes, Some(5));
-        assert!(!data.sees(at(35, 0), at(40, 3)));
+        // A backlog: whatever its distances, it says nothing of when its records ended.
+        for distance in [1, 5, 15] {
+            let mut data = MinuteData::default();
+            data.told(5, at(-60, 0));
+            let before = data.clone();
+            for n in 0..9 {
+                assert!(!data.sees(at(n * distance, 0), at(300, n)));
+            }
+            assert_eq!(data, before);
+        }
     }
 
     #[test]
