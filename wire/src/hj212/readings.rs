@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use onemap_model::{Quality, Quantity, Refusal, Timestamp};
 
-use super::factor::{Measure, factor_of};
+use super::factor::{Factor, Measure, factor_of};
 use super::flag::Version;
 use super::interval::MinuteData;
 use super::segment::{Group, Item, Segment};
@@ -318,10 +318,16 @@ impl Reader<'_> {
             _ => factor.measure(self.segment.st()),
         };
         let channel = match &factor.in_total {
-            Some(total) if self.says(total) => channel + BESIDE_TOTAL,
+            Some(total) if self.says(total) && self.is_one_with(factor, total) => channel + BESIDE_TOTAL,
             _ => channel,
         };
         Some((measure.quantity, channel, scaling_of(&measure)))
+    }
+
+    /// Whether a code is the same quantity in this frame.
+    fn is_one_with(&self, factor: &Factor, code: &str) -> bool {
+        let quantity = |factor: &Factor| factor.measure(self.segment.st()).quantity;
+        factor_of(code).is_some_and(|other| quantity(other) == quantity(factor))
     }
 
     /// Whether the frame has a value of a code.
