@@ -292,12 +292,20 @@ impl Intake {
         self.batch = batch;
     }
 
-    /// As [`Intake::refuse`], for bytes that do not say whose they are: on a connection of one station they are that
-    /// station's.
-    pub(super) fn refuse_unread(&mut self, refusal: Refusal, topic: &str, payload: &[u8], detail: &str) {
-        let only = match self.known.len() {
-            1 => self.known.values().next().map(|known| known.device.clone()),
-            _ => None,
+    /// As [`Intake::refuse`], for bytes that cannot be read: of the station that they seem to name, when it was let in on this
+    /// connection; when they name none, of the connection's only one.
+    pub(super) fn refuse_unread(
+        &mut self,
+        refusal: Refusal,
+        named: Option<&str>,
+        topic: &str,
+        payload: &[u8],
+        detail: &str,
+    ) {
+        let only = match named {
+            Some(number) => self.known.get(number).map(|known| known.device.clone()),
+            None if self.known.len() == 1 => self.known.values().next().map(|known| known.device.clone()),
+            None => None,
         };
         self.refuse(
             refusal,

@@ -121,8 +121,10 @@ fn take_fault(fault: &Fault, intake: &mut Intake) {
         fault.error,
         fault.at
     );
-    intake.refuse_unread(refusal, "gbt26875", &fault.skipped, &detail);
-    let Some(frame) = damaged(fault) else { return };
+    let damaged = damaged(fault);
+    let source = damaged.as_ref().map(|frame| frame.source.to_string());
+    intake.refuse_unread(refusal, source.as_deref(), "gbt26875", &fault.skipped, &detail);
+    let Some(frame) = damaged else { return };
     // Only asked: a damaged address does not make this the connection of the device that it names.
     if reply::due(&frame) == reply::Due::Acknowledgement && intake.is_station(&frame.source.to_string()) {
         let now = intake.received_at;

@@ -59,7 +59,7 @@ fn take(piece: Piece, intake: &mut Intake) {
             Err(error) => {
                 let error = DecodeError::Segment(error);
                 let detail = format!("{}: {error}", error.code());
-                intake.refuse_unread(hj212_refusal(&error), "", &bytes, &detail);
+                intake.refuse_unread(hj212_refusal(&error), None, "", &bytes, &detail);
             }
         },
         Piece::Fault(fault) => take_fault(&fault, intake),
@@ -189,7 +189,7 @@ fn take_fault(fault: &Fault, intake: &mut Intake) {
             let device = sender.as_ref().map(onemap_model::DeviceId::as_str);
             intake.refuse(refusal, device, topic, &fault.skipped, &detail);
         }
-        None => intake.refuse_unread(refusal, topic, &fault.skipped, &detail),
+        None => intake.refuse_unread(refusal, None, topic, &fault.skipped, &detail),
     }
     if let (Some(segment), Some(_)) = (segment, sender)
         && segment.wants_answer()

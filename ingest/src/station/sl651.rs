@@ -13,7 +13,7 @@ use std::sync::PoisonError;
 
 use onemap_model::{DeviceId, Refusal, Source};
 use onemap_wire::sl651::reply::{self, Line, Mode};
-use onemap_wire::sl651::{Direction, End, Error, Fault, Frame, Framer, Packet, Piece, is_answer};
+use onemap_wire::sl651::{Direction, End, Error, Fault, Frame, Framer, Packet, Piece, Station, is_answer};
 
 use super::joining::{Ended, Joined};
 use super::server::Shared;
@@ -211,5 +211,18 @@ fn take_fault(fault: &Fault, intake: &mut Intake) {
         fault.error,
         fault.at
     );
-    intake.refuse_unread(refusal, "sl651", &fault.skipped, &detail);
+    let named = station_of(&fault.skipped);
+    intake.refuse_unread(refusal, named.as_deref(), "sl651", &fault.skipped, &detail);
+}
+
+/// The station that a damaged frame up seems to name, behind its centre (6.6.3.2, binary and ASCII).
+fn station_of(bytes: &[u8]) -> Option<String> {
+    match bytes {
+        [0x7E, 0x7E, _, a, b, c, d, e, ..] => Some(Station([*a, *b, *c, *d, *e]).to_string()),
+        [0x01, _, _, digits @ ..] => {
+            let digits = std::str::from_utf8(digits.get(..10)?).ok()?;
+            digits.parse::<Station>().ok().map(|station| station.to_string())
+        }
+        _ => None,
+    }
 }
