@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use onemap_dashboards::limits::Limits;
 use onemap_ingest::MqttConfig;
 use onemap_ingest::admit::AgeLimits;
+use onemap_ingest::mqtt::{ClientAuth, TlsConfig};
 use serde::Deserialize;
 
 mod history;
@@ -85,6 +86,20 @@ struct Http {
     answer_timeout: u64,
     /// Bytes of all bodies in flight; over it requests are answered with 503. Default 256 MiB.
     max_bodies_bytes: usize,
+    /// HTTPS beside it. Default none.
+    tls: Option<HttpTls>,
+}
+
+/// `[http.tls]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HttpTls {
+    /// Address of the API and the screen over TLS.
+    listen: SocketAddr,
+    /// The server's certificate and those between it and its CA, PEM.
+    cert_file: PathBuf,
+    /// The private key of the first certificate, PEM.
+    key_file: PathBuf,
 }
 
 impl Default for Http {
@@ -97,7 +112,24 @@ impl Default for Http {
             body_timeout: 30,
             answer_timeout: 30,
             max_bodies_bytes: 256 << 20,
+            tls: None,
         }
+    }
+}
+
+impl HttpTls {
+    fn checked(&self, folder: &Path) -> (SocketAddr, TlsConfig) {
+        let config = TlsConfig {
+            listen: None,
+            cert_file: folder.join(&self.cert_file),
+            key_file: folder.join(&self.key_file),
+            client_ca_file: None,
+            client_auth: ClientAuth::None,
+            deny_file: None,
+            // Bounded by the time of a request's head.
+            handshake_timeout: Duration::from_secs(10),
+        };
+        (self.listen, config)
     }
 }
 
@@ -239,6 +271,8 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) http_listen: SocketAddr,
     pub(crate) http_limits: Limits,
+    /// Where HTTPS is spoken, and by which certificate.
+    pub(crate) http_tls: Option<(SocketAddr, TlsConfig)>,
     pub(crate) mqtt: MqttConfig,
     /// The HJ 212 server, when there is one.
     pub(crate) hj212: Option<StationPart>,
@@ -445,6 +479,7 @@ impl File {
             },
             http_listen: self.http.listen,
             http_limits: self.http.limits()?,
+            http_tls: self.http.tls.as_ref().map(|tls| tls.checked(folder)),
             acl_devices: self.mqtt.acl_devices(),
             written: None,
             mqtt: self.mqtt.check(folder)?,

@@ -148,6 +148,7 @@ pub(crate) async fn with<T: Send + 'static>(
     let free = ([127, 0, 0, 1], 0).into();
     let config = Config {
         http_listen: free,
+        http_tls: None,
         mqtt: onemap_ingest::MqttConfig::new(free),
         ..config.clone()
     };

@@ -83,10 +83,13 @@ impl Tokens {
 pub(crate) struct Server {
     pub(crate) views: Arc<Views>,
     pub(crate) http: SocketAddr,
+    https: Option<SocketAddr>,
     pub(crate) mqtt: Addresses,
     /// Servers of field stations by name.
     stations: Vec<(&'static str, SocketAddr)>,
-    certificates: Option<(Certificates, Counters)>,
+    /// Of MQTT and of HTTPS, as far as there are.
+    certificates: Vec<Certificates>,
+    counters: Counters,
     /// The local owner's token, also in `DATA_DIR/admin.token`.
     pub(crate) token: String,
     stop: CancellationToken,
@@ -109,14 +112,35 @@ impl Server {
         let http = TcpListener::bind(config.http_listen)
             .await
             .with_context(|| format!("[http] listen = \"{}\" cannot be bound", config.http_listen))?;
+        let secured = match &config.http_tls {
+            None => None,
+            Some((listen, tls)) => {
+                let listener = TcpListener::bind(listen)
+                    .await
+                    .with_context(|| format!("[http.tls] listen = \"{listen}\" cannot be bound"))?;
+                let certificates = Certificates::load(tls.clone()).context("[http.tls] cannot be served")?;
+                Some((listener, certificates))
+            }
+        };
+        if secured.is_none() && !config.http_listen.ip().is_loopback() {
+            warn!(
+                "[http] listen = \"{}\": passwords and tokens go in the clear there; [http.tls] serves HTTPS",
+                config.http_listen
+            );
+        }
         let (mqtt_config, http_limits) = files::fitted(&config.mqtt, config.http_limits);
         let (mqtt, _) = MqttServer::bind(mqtt_config)
             .await
             .context("[mqtt] cannot be served")?;
-        let (mqtt_addresses, certificates) = (mqtt.addresses(), mqtt.certificates());
+        let mqtt_addresses = mqtt.addresses();
+        let mut certificates: Vec<Certificates> = mqtt.certificates().into_iter().collect();
         let servers = Servers::bind(config).await?;
         let stations = servers.addresses();
         let http_address = http.local_addr().context("the HTTP listener has no address")?;
+        let https = secured
+            .as_ref()
+            .map(|(listener, _)| listener.local_addr().context("the HTTPS listener has no address"))
+            .transpose()?;
         let (owned, opened) = (config.clone(), fanout.clone());
         let House {
             views,
@@ -148,7 +172,7 @@ impl Server {
         let stop = CancellationToken::new();
         let hub = Hub::default();
         let mut tasks: Vec<(&'static str, tokio::task::JoinHandle<Result<()>>)> = Vec::new();
-        let certificates = certificates.map(|certificates| (certificates, counters.clone()));
+        let own_counters = counters.clone();
         let peers = Peers::default();
         for forward in forwarding::open(&config.superiors, &views).await? {
             let forwarding = forwarding::run(forward, views.clone(), stop.clone());
@@ -194,10 +218,21 @@ impl Server {
         ));
         let app = router(views.clone(), hub.clone(), http_limits, stop.clone());
         let (http_stop, gauges) = (stop.clone(), views.http.clone());
+        if let Some((_, of_web)) = &secured {
+            certificates.push(of_web.clone());
+            let (of_web, counters, stop) = (of_web.clone(), own_counters.clone(), stop.clone());
+            tasks.push((
+                "certificates",
+                tokio::spawn(async move {
+                    of_web.watch(&counters, &stop).await;
+                    Ok(())
+                }),
+            ));
+        }
         tasks.push((
             "http",
             tokio::spawn(async move {
-                onemap_dashboards::serve(http, app, http_limits, gauges, http_stop).await;
+                onemap_dashboards::serve(http, secured, app, http_limits, gauges, http_stop).await;
                 Ok(())
             }),
         ));
@@ -264,9 +299,11 @@ impl Server {
         Ok(Self {
             views,
             http: http_address,
+            https,
             mqtt: mqtt_addresses,
             stations,
             certificates,
+            counters: own_counters,
             token,
             stop,
             tasks,
@@ -287,6 +324,9 @@ impl Server {
             "version": env!("CARGO_PKG_VERSION"),
             "ui": if screen::embedded() { "embedded" } else { "absent" },
         });
+        if let Some(https) = self.https {
+            line["https"] = format!("https://{https}").into();
+        }
         for (name, address) in [("mqtt_tls", self.mqtt.tls), ("mqtt_ws", self.mqtt.websocket)] {
             if let Some(address) = address {
                 line[name] = address.to_string().into();
@@ -327,10 +367,12 @@ impl Server {
     pub(crate) async fn reload(&self, config: &Config) {
         shipped::reload(config, &self.views).await;
         keys::reload(config, &self.views);
-        let Some((certificates, counters)) = self.certificates.clone() else {
-            return;
-        };
-        let reloaded = tokio::task::spawn_blocking(move || certificates.reload(&counters));
+        let (all, counters) = (self.certificates.clone(), self.counters.clone());
+        let reloaded = tokio::task::spawn_blocking(move || {
+            for certificates in &all {
+                certificates.reload(&counters);
+            }
+        });
         if let Err(error) = reloaded.await {
             warn!("the certificates stay as they are: {error}");
         }

@@ -3,6 +3,7 @@
 //! What each route needs of it stands in `access.rs`.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::RwLock;
 use std::time::Duration;
 
@@ -329,14 +330,56 @@ impl Keys {
     }
 }
 
+/// How a request came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// As it stands on the line.
+    #[default]
+    Clear,
+    /// Encrypted, by us.
+    Tls,
+}
+
+impl Over {
+    /// As its connection noted it.
+    pub(crate) fn of(extensions: &axum::http::Extensions) -> Self {
+        extensions.get().copied().unwrap_or_default()
+    }
+
+    /// The session's cookie. With the prefix a browser keeps it only from this host and only over TLS, so that neither a
+    /// neighbour's page nor somebody on the line sets one (RFC 6265bis section 4.1.3.2).
+    fn cookie_name(self) -> &'static str {
+        match self {
+            Self::Clear => "onemap_session",
+            Self::Tls => "__Host-onemap_session",
+        }
+    }
+
+    /// What sets the cookie, or takes it away with an empty id.
+    pub(crate) fn set_cookie(self, id: &str) -> String {
+        let name = self.cookie_name();
+        let secure = if self == Self::Tls { "; Secure" } else { "" };
+        let age = if id.is_empty() { "; Max-Age=0" } else { "" };
+        format!("{name}={id}; HttpOnly; SameSite=Strict; Path=/{secure}{age}")
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Over {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.extensions))
+    }
+}
+
 /// The session id in a request's cookies.
-pub(crate) fn session_cookie(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn session_cookie(over: Over, headers: &HeaderMap) -> Option<&str> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix("onemap_session="))
+        .find_map(|pair| pair.trim().strip_prefix(over.cookie_name())?.strip_prefix('='))
 }
 
 /// Ends when what let a stream in no longer does.
@@ -365,14 +408,15 @@ fn token_of(method: &Method, value: &str) -> Option<String> {
     }
 }
 
-fn scope_of(views: &Views, method: &Method, headers: &HeaderMap) -> Result<(Scope, Pass), Problem> {
+fn scope_of(views: &Views, request: &Request) -> Result<(Scope, Pass), Problem> {
+    let (method, headers) = (request.method(), request.headers());
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let token = value.to_str().ok().and_then(|value| token_of(method, value));
         let token = token.ok_or_else(Problem::unauthorized)?;
         let scope = views.keys.access(&token).ok_or_else(Problem::unauthorized)?;
         return Ok((scope, Pass::Token(TokenHash::of(&token))));
     }
-    let id = session_cookie(headers).ok_or_else(Problem::unauthorized)?;
+    let id = session_cookie(Over::of(request.extensions()), headers).ok_or_else(Problem::unauthorized)?;
     let scope = views
         .keys
         .session(id, views.now())
@@ -407,7 +451,7 @@ fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
 /// # Errors
 /// 401 for nobody; 403 for a session's cookie from a foreign page.
 pub(crate) fn caller_of(views: &Views, request: &Request) -> Result<(Scope, Pass), Problem> {
-    scope_of(views, request.method(), request.headers()).map_err(|problem| {
+    scope_of(views, request).map_err(|problem| {
         // GIS programs ask for a user's name and password when they are told so.
         match problem.status() == StatusCode::UNAUTHORIZED && request.uri().path().starts_with("/ogc") {
             true => Problem::wrong_credential(r#"Basic realm="onemap""#, problem.detail()),

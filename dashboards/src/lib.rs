@@ -31,6 +31,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Router};
+use onemap_ingest::mqtt::Certificates;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -240,10 +241,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/health/live", get(system::live))
         .route("/health/ready", get(system::ready))
         .route("/metrics", get(system::metrics));
-    let bounds = Bounds {
-        limits,
-        gauges: views.http.clone(),
-    };
+    let bounds = Bounds::new(limits, views.http.clone());
     scoped
         .merge(open)
         .route_layer(middleware::from_fn_with_state(views.clone(), access::gate))
@@ -290,8 +288,15 @@ async fn fallback(uri: axum::http::Uri, headers: axum::http::HeaderMap) -> Respo
 
 /// Headers that every answer carries.
 async fn secure(request: Request, next: Next) -> Response {
+    let over = auth::Over::of(request.extensions());
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
+    if over == auth::Over::Tls {
+        headers.insert(
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static("max-age=31536000"),
+        );
+    }
     headers.insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(screen::CSP),
@@ -311,13 +316,29 @@ async fn secure(request: Request, next: Next) -> Response {
     response
 }
 
-/// Serves until `stop`; then streams end and open requests are answered.
+/// Serves in the clear, and over TLS where there is such a listener, until `stop`; then streams end and open requests are
+/// answered. Both have the connections of `limits` together.
 pub async fn serve(
     listener: TcpListener,
+    secured: Option<(TcpListener, Certificates)>,
     router: Router,
     limits: Limits,
     gauges: Arc<Gauges>,
     stop: CancellationToken,
 ) {
-    limits::serve(listener, router, Bounds { limits, gauges }, stop).await;
+    let bounds = Bounds::new(limits, gauges);
+    let secured = async {
+        if let Some((listener, certificates)) = secured {
+            limits::serve(
+                listener,
+                Some(certificates),
+                router.clone(),
+                bounds.clone(),
+                stop.clone(),
+            )
+            .await;
+        }
+    };
+    let clear = limits::serve(listener, None, router.clone(), bounds.clone(), stop.clone());
+    tokio::join!(clear, secured);
 }

@@ -24,12 +24,16 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use onemap_ingest::mqtt::Certificates;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, Sleep};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Over;
 use crate::error::Problem;
 
 /// Bytes of an answer that buy one second more to a peer that takes them slowly: less than of a body, because a
@@ -83,8 +87,22 @@ pub struct Gauges {
 /// Limits and what is used of them.
 #[derive(Clone)]
 pub(crate) struct Bounds {
-    pub(crate) limits: Limits,
-    pub(crate) gauges: Arc<Gauges>,
+    limits: Limits,
+    gauges: Arc<Gauges>,
+    /// Of all listeners together.
+    places: Arc<Semaphore>,
+    spare: Arc<Semaphore>,
+}
+
+impl Bounds {
+    pub(crate) fn new(limits: Limits, gauges: Arc<Gauges>) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(limits.connections)),
+            spare: Arc::new(Semaphore::new(N_SPARE)),
+            limits,
+            gauges,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -379,9 +397,44 @@ impl AsyncWrite for Gentle {
     }
 }
 
+/// Answers what does not begin a handshake where TLS is spoken, so that somebody who forgot the `s` reads why.
+const NOT_SECURED: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    connection: close\r\ncontent-length: 28\r\n\r\nthis address speaks https://\n";
+/// First byte of a handshake (RFC 8446 section 5.1).
+const HANDSHAKE: u8 = 22;
+
+/// The handshake of one connection, which has as long as a request's head has.
+async fn secured(
+    mut socket: Gentle,
+    peer: SocketAddr,
+    certificates: &Certificates,
+    limits: Limits,
+) -> Option<TlsStream<Gentle>> {
+    let shaken = async {
+        let mut first = [HANDSHAKE];
+        let n_first = socket.stream()?.peek(&mut first).await?;
+        if n_first > 0 && first[0] != HANDSHAKE {
+            socket.write_all(NOT_SECURED).await?;
+            socket.shutdown().await?;
+            return Ok(None);
+        }
+        let acceptor = TlsAcceptor::from(certificates.for_web());
+        acceptor.accept(socket).await.map(Some)
+    };
+    match tokio::time::timeout(limits.header_timeout, shaken).await {
+        Ok(Ok(socket)) => socket,
+        Ok(Err::<_, io::Error>(error)) => {
+            tracing::debug!(%peer, "no TLS with an HTTP client: {error}");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
 /// One connection to its end.
 async fn connection(
-    socket: Gentle,
+    socket: impl AsyncRead + AsyncWrite + Unpin,
+    over: Over,
     peer: SocketAddr,
     router: Router,
     is_spare: bool,
@@ -391,6 +444,7 @@ async fn connection(
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(over);
         let path = request.uri().path();
         let answered = !is_spare || path.starts_with("/health") || path == "/metrics";
         let answer = answered.then(|| router.call(request));
@@ -430,10 +484,19 @@ async fn connection(
 }
 
 /// Serves until `stop`; then streams end and open requests are answered.
-pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: CancellationToken) {
-    let Bounds { limits, gauges } = bounds;
-    let places = Arc::new(Semaphore::new(limits.connections));
-    let spare = Arc::new(Semaphore::new(N_SPARE));
+pub(crate) async fn serve(
+    listener: TcpListener,
+    certificates: Option<Certificates>,
+    router: Router,
+    bounds: Bounds,
+    stop: CancellationToken,
+) {
+    let Bounds {
+        limits,
+        gauges,
+        places,
+        spare,
+    } = bounds;
     // Ends when the last connection has dropped its sender.
     let (working, mut all_ended) = mpsc::channel::<Infallible>(1);
     loop {
@@ -459,7 +522,9 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
             }
         };
         let Some(permit) = permit else {
-            refuse(stream);
+            if certificates.is_none() {
+                refuse(stream);
+            }
             continue;
         };
         // A streamed answer is several small writes: held back for the peer's acknowledgement, the last of them
@@ -469,8 +534,20 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
         }
         let socket = Gentle::new(stream, Open::new(&gauges, permit), limits.answer_timeout);
         let (router, stop, working) = (router.clone(), stop.clone(), working.clone());
+        let certificates = certificates.clone();
         tokio::spawn(async move {
-            connection(socket, peer, router, is_spare, limits, stop).await;
+            match certificates {
+                None => connection(socket, Over::Clear, peer, router, is_spare, limits, stop).await,
+                Some(certificates) => {
+                    let shaken = tokio::select! {
+                        shaken = secured(socket, peer, &certificates, limits) => shaken,
+                        () = stop.cancelled() => None,
+                    };
+                    if let Some(socket) = shaken {
+                        connection(socket, Over::Tls, peer, router, is_spare, limits, stop).await;
+                    }
+                }
+            }
             drop(working);
         });
     }
@@ -527,11 +604,8 @@ mod tests {
             all_bodies_bytes: 1 << 20,
         };
         let (gauges, stop) = (Arc::<Gauges>::default(), CancellationToken::new());
-        let bounds = Bounds {
-            limits,
-            gauges: gauges.clone(),
-        };
-        tokio::spawn(serve(listener, router, bounds, stop.clone()));
+        let bounds = Bounds::new(limits, gauges.clone());
+        tokio::spawn(serve(listener, None, router, bounds, stop.clone()));
         Running {
             address,
             gauges,

@@ -42,6 +42,7 @@ mod geocode;
 mod history;
 mod hj212;
 mod http_limits;
+mod https;
 mod hydrology;
 mod keeping;
 mod kept;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::accounts::{Busy, Door, Sayer, Secret, check_password, needs_second};
 use crate::api::{act_problem, behind, list};
-use crate::auth::{Caller, Pass, new_token, session_cookie};
+use crate::auth::{Caller, Over, Pass, new_token, session_cookie};
 use crate::error::Problem;
 use crate::request::Body;
 use crate::views::Views;
@@ -37,6 +37,7 @@ pub(crate) async fn begin(
     State(views): State<Arc<Views>>,
     Extension(door): Extension<Arc<Door>>,
     ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
+    over: Over,
     headers: HeaderMap,
     Body(login): Body<Login>,
 ) -> Result<Response, Problem> {
@@ -49,6 +50,7 @@ pub(crate) async fn begin(
         } => {
             let id = views.keys.begin(token.trim(), views.now());
             cookie(
+                over,
                 &id.map_err(|e| Problem::internal(&e))?
                     .ok_or_else(Problem::unauthorized)?,
             )
@@ -65,14 +67,14 @@ pub(crate) async fn begin(
                 name: id,
             };
             let id = by_password(&views, &door, who, password, code.as_deref()).await?;
-            entered(&views, &id)?
+            entered(&views, over, &id)?
         }
         _ => {
             let message = "a log-in has token, or account, password and perhaps code";
             return Err(Problem::bad_request("bad_body", message));
         }
     };
-    if let Some(before) = session_cookie(&headers) {
+    if let Some(before) = session_cookie(over, &headers) {
         views.keys.end(before);
     }
     Ok(answer)
@@ -130,15 +132,18 @@ async fn by_password(
 }
 
 /// The answer to who is in.
-pub(super) fn entered(views: &Views, id: &AccountId) -> Result<Response, Problem> {
+pub(super) fn entered(views: &Views, over: Over, id: &AccountId) -> Result<Response, Problem> {
     let session = views.keys.begin_as(id, views.now());
     let session = session.map_err(|e| Problem::internal(&e))?;
-    Ok(cookie(&session.ok_or_else(Problem::unauthorized)?))
+    Ok(cookie(over, &session.ok_or_else(Problem::unauthorized)?))
 }
 
-fn cookie(id: &str) -> Response {
-    let cookie = format!("onemap_session={id}; HttpOnly; SameSite=Strict; Path=/");
-    (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response()
+fn cookie(over: Over, id: &str) -> Response {
+    (
+        StatusCode::NO_CONTENT,
+        [(header::SET_COOKIE, over.set_cookie(id))],
+    )
+        .into_response()
 }
 
 pub(super) fn busy(busy: Busy) -> Problem {
@@ -199,6 +204,7 @@ pub(crate) async fn change_password(
     Extension(door): Extension<Arc<Door>>,
     Extension(pass): Extension<Pass>,
     ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
+    over: Over,
     Body(change): Body<NewPassword>,
 ) -> Result<Response, Problem> {
     let id = views.keys.session_account(pass).ok_or_else(|| {
@@ -219,15 +225,14 @@ pub(crate) async fn change_password(
         .await
         .map_err(act_problem)?;
     views.applied(position).await.map_err(behind)?;
-    entered(&views, &id)
+    entered(&views, over, &id)
 }
 
-pub(crate) async fn end(State(views): State<Arc<Views>>, headers: HeaderMap) -> Response {
-    if let Some(id) = session_cookie(&headers) {
+pub(crate) async fn end(State(views): State<Arc<Views>>, over: Over, headers: HeaderMap) -> Response {
+    if let Some(id) = session_cookie(over, &headers) {
         views.keys.end(id);
     }
-    let gone = "onemap_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0";
-    (StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response()
+    cookie(over, "")
 }
 
 #[derive(Deserialize)]

@@ -15,7 +15,7 @@ use tracing::info;
 use crate::accounts::{Door, check_password, needs_second};
 use crate::api::session::{busy, entered, second_of};
 use crate::api::{act_problem, behind};
-use crate::auth::SETUP_LINK;
+use crate::auth::{Over, SETUP_LINK};
 use crate::error::Problem;
 use crate::request::Body;
 use crate::views::Views;
@@ -97,6 +97,7 @@ pub(crate) struct Setup {
 pub(crate) async fn finish(
     State(views): State<Arc<Views>>,
     Extension(door): Extension<Arc<Door>>,
+    over: Over,
     Body(setup): Body<Setup>,
 ) -> Result<Response, Problem> {
     let whom = whom(&views, &setup.key)?;
@@ -162,5 +163,5 @@ pub(crate) async fn finish(
     // It opens nothing any more, and may be gone already.
     let _ = std::fs::remove_file(views.dir.join(SETUP_LINK));
     info!(account = %id, "`{id}` has set a password by a link");
-    entered(&views, &id)
+    entered(&views, over, &id)
 }

@@ -193,7 +193,7 @@ impl Certificates {
     }
 
     /// Reads the files again whenever one has changed, until `stop`.
-    pub(super) async fn watch(&self, counters: &Counters, stop: &CancellationToken) {
+    pub async fn watch(&self, counters: &Counters, stop: &CancellationToken) {
         let mut clock = interval(LOOK_EVERY);
         loop {
             tokio::select! {
@@ -217,6 +217,11 @@ impl Certificates {
     pub(super) fn server_config(&self, is_web: bool) -> Arc<ServerConfig> {
         let now = self.0.now.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(if is_web { &now.web } else { &now.mqtt })
+    }
+
+    /// What the next handshake of a browser or an HTTP client is done with.
+    pub fn for_web(&self) -> Arc<ServerConfig> {
+        self.server_config(true)
     }
 
     pub(super) fn handshake_timeout(&self) -> Duration {
