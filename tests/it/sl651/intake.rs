@@ -71,6 +71,35 @@ fn a_wrong_frame_gets_no_answer_and_is_refused_by_name() {
     send(&mut station, &good);
     let answer = station.next();
     assert_eq!(answer.read().unwrap().serial, Some(3));
+    // Once it is known: damaged in its own name it is its own, in another's nobody's, and what names nobody its own.
+    for (serial, name) in [(4, STATION), (5, "0011223399")] {
+        let mut damaged = report(serial, vec![value(0x39, 1000)]);
+        damaged.station = name.parse().unwrap();
+        let mut bytes = damaged.encode().unwrap();
+        let n = bytes.len();
+        bytes[n - 1] ^= 1;
+        station.send(&bytes);
+    }
+    station.send(b"noise");
+    send(&mut station, &report(6, vec![value(0x39, 1000)]));
+    assert_eq!(station.next().read().unwrap().serial, Some(6));
+    let told = wait_for("the damaged ones", LIMIT, || {
+        let all = server.get("/api/v1/quarantine?limit=100");
+        let items = all["items"].as_array().unwrap();
+        let device = |reason: &str| -> Vec<String> {
+            let of = items.iter().filter(|item| item["reason"] == reason);
+            let mut all: Vec<String> = of
+                .map(|item| item["device"].as_str().unwrap().to_owned())
+                .collect();
+            all.sort();
+            all
+        };
+        let crc = device("crc_mismatch");
+        (crc.len() == 3).then(|| (crc, device("broken_frame")))
+    });
+    // The first one of all came before the station was known.
+    assert_eq!(told.0, ["", "", STATION]);
+    assert!(told.1.iter().any(|device| device == STATION), "{told:?}");
 }
 
 #[test]
