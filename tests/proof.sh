@@ -52,8 +52,7 @@ prove chaos bash -ec 'for seed in 1 2 3 4 5; do python3 tests/proof/chaos.py --s
 prove kill-under-load python3 tests/proof/kill_under_load.py --rounds 100 --minutes 40
 prove history-kills nice -n 19 python3 tests/proof/history_kills.py --rounds 50 --minutes 40
 prove idle python3 tests/proof/idle.py
-prove qgis bash -ec '[ -e /usr/lib/python3/dist-packages/qgis/core/__init__.py ] || { echo "QGIS is not here (Debian: python3-qgis, 1 GB)"; exit 77; }
-    cargo test --locked --workspace --test it foreign_maps::qgis -- --nocapture'
+prove qgis python3 tests/proof/qgis.py
 prove soak python3 tests/proof/soak.py --minutes 60
 [ ${#skipped[@]} = 0 ] || echo "!! SKIPPED, and neither holds nor fails: ${skipped[*]}"
 echo "what was asked for and not skipped holds"
