@@ -54,8 +54,13 @@ pub(crate) struct House {
     pub(crate) spool: Option<Arc<Spool>>,
 }
 
+/// Where the journal lies.
+pub(crate) fn journal_dir(config: &Config) -> std::path::PathBuf {
+    config.data_dir.join("journal")
+}
+
 pub(crate) fn log_config(config: &Config) -> onemap_log::Config {
-    let mut log = onemap_log::Config::new(config.data_dir.join("journal"));
+    let mut log = onemap_log::Config::new(journal_dir(config));
     log.segment_bytes = config.segment_bytes;
     log.max_bytes = Some(config.journal_max_bytes);
     log.reserve_bytes = config.journal_reserve_bytes;

@@ -269,8 +269,12 @@ impl Server {
                 Ok(())
             }),
         ));
-        let heads = audit::daily(config.data_dir.clone(), views.clone(), stop.clone());
-        tasks.push(("audit", tokio::spawn(heads)));
+        let notary = audit::FolderNotary {
+            data_dir: config.data_dir.clone(),
+        };
+        let _ = views.keeping.notary.set(Arc::new(notary));
+        let kept = audit::keep(config.data_dir.clone(), views.clone(), stop.clone());
+        tasks.push(("audit", tokio::spawn(kept)));
         let disk = disk::run(views.clone(), config.clone(), stop.clone());
         tasks.push(("disk", tokio::spawn(disk)));
         let room = Room {

@@ -124,6 +124,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/alerts/{id}", Need::Any(&[P::View])),
     ("POST", "/api/v1/alerts/{id}/ack", Need::Any(&[P::HandleAlerts])),
     ("POST", "/api/v1/alerts/{id}/close", Need::Any(&[P::HandleAlerts])),
+    ("GET", "/api/v1/alerts/{id}/evidence", Need::Any(&[P::Evidence])),
     ("GET", "/api/v1/commands", Need::Any(&[P::View])),
     ("POST", "/api/v1/commands", Need::Any(&[P::Command])),
     ("GET", "/api/v1/commands/{id}", Need::Any(&[P::View])),

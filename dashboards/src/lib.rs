@@ -52,9 +52,9 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
     use api::devices::{change, provisioning};
     use api::{
         accounts, aggregate, alerts, attributes, commands, corrections, device_http, devices, dust, entities,
-        entity_export, entity_import, export, fences, fetched, geocode, history, hydrology, import, latest,
-        ledger, map, persons, quarantine, readings, readmit, recode, reviews, rules, series, session, setup,
-        standards, system, write,
+        entity_export, entity_import, evidence, export, fences, fetched, geocode, history, hydrology, import,
+        latest, ledger, map, persons, quarantine, readings, readmit, recode, reviews, rules, series, session,
+        setup, standards, system, write,
     };
     let scoped = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -135,6 +135,7 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/api/v1/alerts/{id}", get(alerts::show))
         .route("/api/v1/alerts/{id}/ack", post(alerts::ack))
         .route("/api/v1/alerts/{id}/close", post(alerts::close))
+        .route("/api/v1/alerts/{id}/evidence", get(evidence::take))
         .route(
             "/api/v1/commands",
             get(commands::list_commands).post(commands::post),

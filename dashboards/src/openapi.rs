@@ -461,6 +461,13 @@ const OPERATIONS: &[Operation] = &[
         &[200, 400, 403, 404, 409],
     ),
     Operation(
+        "get",
+        "/api/v1/alerts/{id}/evidence",
+        "What the alert rests on, as a signed tar file that stock tools verify: story, rule, frames, values, rows of the audit (docs/audit.md).",
+        &[],
+        &[200, 403, 404, 503],
+    ),
+    Operation(
         "post",
         "/api/v1/commands",
         "Order a command; answered when it is durable. The same Idempotency-Key is the same command. Stations of HJ 212 and SL 651 take the methods of their standards (docs/protocols.md).",

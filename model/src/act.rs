@@ -87,6 +87,25 @@ pub enum Verb {
         /// Whether the person was known.
         found: bool,
     },
+    /// Data leave as a file.
+    Export {
+        /// What is asked for: `readings`, `entities`.
+        what: String,
+        /// With which parameters.
+        query: String,
+    },
+    /// What an alert rests on leaves as a signed file.
+    Evidence {
+        /// The alert.
+        alert: AlertId,
+        /// SHA-256 of the list of its files, hexadecimal.
+        sha256: String,
+    },
+    /// Everything is copied to a folder of the server's machine.
+    Backup {
+        /// The folder.
+        dir: String,
+    },
     /// What was named as sand and dust was none.
     WithdrawDust {
         /// Journal position of the act that named it.

@@ -32,10 +32,30 @@ pub const KIND_COMMAND: u8 = 8;
 pub const KIND_READMISSION: u8 = 16;
 /// Kind byte of a [`RefusedFrame`].
 pub const KIND_REFUSED: u8 = 17;
+/// Kind byte of a [`SegmentDigest`].
+pub const KIND_SEGMENT: u8 = 18;
 
 /// Kinds that are kept beyond the retention of frames, so that a replay of a shortened journal still
-/// starts from the whole register, every rule, every act and every command.
-pub const LASTING_KINDS: &[u8] = &[KIND_REGISTER, KIND_RULE, KIND_ACT, KIND_COMMAND];
+/// starts from the whole register, every rule, every act and every command, and has the same audit.
+pub const LASTING_KINDS: &[u8] = &[KIND_REGISTER, KIND_RULE, KIND_ACT, KIND_COMMAND, KIND_SEGMENT];
+
+/// The digest of a closed segment of the journal, so that who changes, drops or adds a record in it later is found out.
+///
+/// SHA-256 over each record in order: its position (8 bytes, little endian), its kind byte, the number of its bytes
+/// (4 bytes, little endian) and these. How the segment lies on disk, packed or not, does not matter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentDigest {
+    /// When it was made.
+    pub at: Timestamp,
+    /// Position of its first record.
+    pub first: u64,
+    /// Position of its last.
+    pub last: u64,
+    /// Bytes of all bodies.
+    pub bytes: u64,
+    /// The digest, hexadecimal.
+    pub sha256: String,
+}
 
 /// Where bytes came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -585,6 +605,8 @@ pub enum Record<'a> {
     Readmission(Readmission<'a>),
     /// Bytes that the listener refused.
     Refused(RefusedFrame<'a>),
+    /// What a closed segment of the journal held.
+    Segment(SegmentDigest),
 }
 
 impl<'a> Record<'a> {
@@ -603,6 +625,7 @@ impl<'a> Record<'a> {
             Record::Tick(t) => (KIND_TICK, t.ms().to_le_bytes().to_vec()),
             Record::Session(s) => (KIND_SESSION, json(serde_json::to_vec(s))),
             Record::Command(c) => (KIND_COMMAND, json(serde_json::to_vec(c))),
+            Record::Segment(s) => (KIND_SEGMENT, json(serde_json::to_vec(s))),
             Record::Readmission(again) => {
                 let mut body = Vec::with_capacity(again.frame.payload.len() + 112);
                 again.encode(&mut body);
@@ -633,6 +656,7 @@ impl<'a> Record<'a> {
             }
             KIND_SESSION => Record::Session(serde_json::from_slice(body).map_err(json)?),
             KIND_COMMAND => Record::Command(serde_json::from_slice(body).map_err(json)?),
+            KIND_SEGMENT => Record::Segment(serde_json::from_slice(body).map_err(json)?),
             KIND_READMISSION => Record::Readmission(Readmission::decode(body)?),
             KIND_REFUSED => Record::Refused(RefusedFrame::decode(body)?),
             other => return Err(RecordError::Kind(other)),
@@ -649,6 +673,7 @@ impl<'a> Record<'a> {
             Record::Tick(t) => Some(*t),
             Record::Session(_) => None,
             Record::Command(c) => Some(c.at),
+            Record::Segment(s) => Some(s.at),
             Record::Readmission(again) => Some(again.at),
             Record::Refused(refused) => Some(refused.frame.received_at),
         }
@@ -692,6 +717,13 @@ mod tests {
             source: "示意".into(),
         };
         vec![
+            Record::Segment(SegmentDigest {
+                at,
+                first: 1,
+                last: 4096,
+                bytes: 812_345,
+                sha256: "5a".repeat(32),
+            }),
             Record::Frame(frame),
             Record::Refused(RefusedFrame {
                 detail: "一个 9000 字节的报文",

@@ -57,11 +57,13 @@ pub enum Permission {
     Security,
     /// Ask what is known of the person with a citizen number, with a purpose that is kept.
     Persons,
+    /// Take away what an alert rests on, signed.
+    Evidence,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::View,
         Self::HandleAlerts,
         Self::Quarantine,
@@ -75,6 +77,7 @@ impl Permission {
         Self::Review,
         Self::Security,
         Self::Persons,
+        Self::Evidence,
     ];
 
     /// As it stands in the API.
@@ -93,6 +96,7 @@ impl Permission {
             Self::Review => "review",
             Self::Security => "security",
             Self::Persons => "persons",
+            Self::Evidence => "evidence",
         }
     }
 }
@@ -105,17 +109,23 @@ impl Role {
         match self {
             R::Admin => true,
             R::Viewer => matches!(permission, P::View),
-            R::Officer => matches!(permission, P::View | P::HandleAlerts | P::Review),
+            R::Officer => matches!(permission, P::View | P::HandleAlerts | P::Review | P::Evidence),
             R::Operator => {
                 matches!(
                     permission,
-                    P::View | P::HandleAlerts | P::Quarantine | P::Command | P::Review
+                    P::View | P::HandleAlerts | P::Quarantine | P::Command | P::Review | P::Evidence
                 )
             }
             R::Commander => {
                 matches!(
                     permission,
-                    P::View | P::HandleAlerts | P::Quarantine | P::Command | P::Review | P::Persons
+                    P::View
+                        | P::HandleAlerts
+                        | P::Quarantine
+                        | P::Command
+                        | P::Review
+                        | P::Persons
+                        | P::Evidence
                 )
             }
             R::Integrator => {
@@ -126,7 +136,7 @@ impl Role {
             }
             R::SystemAdmin => matches!(permission, P::Tokens | P::Register | P::Rules),
             R::SecurityAdmin => matches!(permission, P::Security),
-            R::AuditAdmin => matches!(permission, P::Audit),
+            R::AuditAdmin => matches!(permission, P::Audit | P::Evidence),
         }
     }
     /// The name used on the command line and in tokens.

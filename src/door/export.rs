@@ -183,17 +183,7 @@ impl Door {
             let fetched = self.fetch(&wanted.path, &mut out)?;
             return Ok(fetched.code(wanted.readings));
         };
-        let part = part_of(file);
-        let written = self.fetch_into(&wanted.path, &part).and_then(|fetched| {
-            std::fs::rename(&part, file)
-                .with_context(|| format!("{} cannot take its place", part.display()))?;
-            Ok(fetched)
-        });
-        if written.is_err() {
-            // It may not have been made at all.
-            let _ = std::fs::remove_file(&part);
-        }
-        let fetched = written?;
+        let fetched = self.fetch_whole(&wanted.path, file)?;
         let n = fetched.bytes;
         if json {
             let is_whole = fetched.damage(wanted.readings).is_none();
@@ -208,6 +198,29 @@ impl Door {
     }
 
     /// Fetches into a file that is made for it.
+    /// Fetches what is at `path` into a file; gives its bytes.
+    ///
+    /// # Errors
+    /// When the server refuses, or the file cannot be written.
+    pub(crate) fn fetch_file(&self, path: &str, file: &Path) -> Result<u64> {
+        Ok(self.fetch_whole(path, file)?.bytes)
+    }
+
+    /// Into a file that is there whole or not at all.
+    fn fetch_whole(&self, path: &str, file: &Path) -> Result<Fetched> {
+        let part = part_of(file);
+        let written = self.fetch_into(path, &part).and_then(|fetched| {
+            std::fs::rename(&part, file)
+                .with_context(|| format!("{} cannot take its place", part.display()))?;
+            Ok(fetched)
+        });
+        if written.is_err() {
+            // It may not have been made at all.
+            let _ = std::fs::remove_file(&part);
+        }
+        written
+    }
+
     fn fetch_into(&self, path: &str, file: &Path) -> Result<Fetched> {
         let cannot = || format!("{} cannot be written", file.display());
         let file = File::create(file).with_context(cannot)?;

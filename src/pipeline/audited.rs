@@ -11,6 +11,7 @@ pub(super) fn audited(position: u64, record: &Record<'_>) -> Option<Audited> {
         Record::Act(act) => (AuditKind::Act, act.at),
         Record::Command(command) => (AuditKind::Command, command.at),
         Record::Rule(rule) => (AuditKind::Rule, rule.at),
+        Record::Segment(segment) => (AuditKind::Segment, segment.at),
         Record::Register(change) => match change.what {
             Register::Entity { .. }
             | Register::EntityRemoved { .. }

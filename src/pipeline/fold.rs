@@ -170,7 +170,8 @@ pub(super) fn fold(fold: &mut Fold<'_>, position: u64, record: Record<'_>) -> Re
         Record::Rule(file) => fold.rules(position, &file),
         Record::Act(act) => fold.act(position, &act),
         Record::Readmission(again) => fold.readmit(position, &again)?,
-        Record::Session(_) => {}
+        // The audit alone takes it.
+        Record::Session(_) | Record::Segment(_) => {}
         Record::Command(command) => fold.command(position, &command),
         other => warn!(position, ?other, "a record kind without a fold; skipped"),
     }

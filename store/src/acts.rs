@@ -272,6 +272,9 @@ fn permission_for(verb: &Verb) -> Option<Permission> {
         Verb::Review(_) | Verb::Dust(_) | Verb::WithdrawDust { .. } => Some(Permission::Review),
         Verb::Correct(_) | Verb::WithdrawCorrection { .. } => Some(Permission::Register),
         Verb::ResolvePerson { .. } => Some(Permission::Persons),
+        Verb::Export { .. } => Some(Permission::View),
+        Verb::Evidence { .. } => Some(Permission::Evidence),
+        Verb::Backup { .. } => Some(Permission::Backup),
         _ => None,
     }
 }

@@ -15,6 +15,7 @@ pub mod persons;
 pub mod register;
 pub mod remote;
 pub mod reviewed;
+pub mod segments;
 mod sqlite;
 
 pub use sqlite::{FileError, copy as copy_file};

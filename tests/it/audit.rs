@@ -183,12 +183,11 @@ fn a_chain_made_anew_is_told_by_a_head_that_was_kept_elsewhere() {
         });
         read.unwrap().map(Result::unwrap).collect()
     };
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
     let mut hash = [0_u8; 32];
     for (n, position, at, kind, body) in rows {
-        let mut next = Sha256::new();
-        next.update(hash);
-        next.update(format!("{n}\n{position}\n{at}\n{kind}\n{body}\n"));
-        hash = next.finalize().into();
+        let digest = Sha256::digest(format!("{n}\n{position}\n{at}\n{kind}\n{body}\n"));
+        hash = Sha256::digest(hex(&hash) + &hex(&digest)).into();
         connection
             .execute(
                 "UPDATE audit SET hash = ?1 WHERE n = ?2",

@@ -31,6 +31,7 @@ mod engine;
 mod entities;
 mod entity_export;
 mod entity_files;
+mod evidence;
 mod export;
 mod fences;
 mod foreign;

@@ -22,6 +22,7 @@ use onemap_spatial::{CityView, ThingKind};
 use onemap_store::register::export::{ExportError, Format, Text, Things, check, write_file};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::leaves;
 use crate::api::map::asked::Asked;
 use crate::api::rows::{Piece, Turns};
 use crate::auth::{self, Caller, Pass};
@@ -217,6 +218,13 @@ pub(crate) async fn export(
         Ok(file.map(|file| (file, chosen)))
     };
     let (file, chosen) = turns.once(views.clone(), make).await?.map_err(problem)?;
+    leaves(
+        &views,
+        caller.scope(),
+        "entities",
+        query.as_deref().unwrap_or_default(),
+    )
+    .await?;
     let end = {
         let views = views.clone();
         async move {

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use onemap_model::Scope;
+use onemap_model::{Scope, Verb};
 use onemap_store::history::{HistoryError, SeriesId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::api::act_problem;
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::Body;
@@ -112,7 +113,7 @@ pub(crate) struct BackupOrder {
 /// Begins a backup; [`backup_state`] tells how it goes.
 pub(crate) async fn backup(
     State(views): State<Arc<Views>>,
-    _: Caller,
+    caller: Caller,
     Body(order): Body<BackupOrder>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     if !order.dir.is_absolute() {
@@ -125,6 +126,11 @@ pub(crate) async fn backup(
         .get()
         .ok_or_else(|| Problem::unavailable("the server is still starting"))?
         .clone();
+    let verb = Verb::Backup {
+        dir: order.dir.display().to_string(),
+    };
+    let recorded = views.acts.record_act(caller.scope(), views.now(), verb).await;
+    recorded.map_err(act_problem)?;
     backups
         .begin(&order.dir)
         .map_err(|why| Problem::conflict("backup_refused", why))?;

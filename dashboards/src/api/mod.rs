@@ -14,6 +14,7 @@ mod engine;
 pub(crate) mod entities;
 pub(crate) mod entity_export;
 pub(crate) mod entity_import;
+pub(crate) mod evidence;
 pub(crate) mod export;
 pub(crate) mod fences;
 pub(crate) mod fetched;
@@ -47,10 +48,11 @@ pub(crate) mod system;
 pub(crate) mod write;
 
 use axum::Json;
-use onemap_model::{ReviewError, Timestamp};
+use onemap_model::{ReviewError, Scope, Timestamp, Verb};
 use serde_json::{Value, json};
 
 use crate::error::Problem;
+use crate::views::Views;
 
 /// Most rows of one page.
 pub(crate) const MAX_LIMIT: usize = 100_000;
@@ -112,6 +114,16 @@ pub(crate) fn review_problem(fault: &ReviewError) -> Problem {
         _ => "bad_act",
     };
     Problem::bad_request(code, fault.to_string())
+}
+
+/// Records that data leave as a file; before their first byte does.
+pub(crate) async fn leaves(views: &Views, scope: &Scope, what: &str, query: &str) -> Result<(), Problem> {
+    let verb = Verb::Export {
+        what: what.to_owned(),
+        query: query.to_owned(),
+    };
+    let recorded = views.acts.record_act(scope, views.now(), verb).await;
+    recorded.map(|_| ()).map_err(act_problem)
 }
 
 /// A record that is kept but not applied yet.

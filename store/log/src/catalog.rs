@@ -3,7 +3,7 @@
 //! The commit thread, the compressor and releases change it; readers look into it when they come to an
 //! end, never per record. It has a lock of its own, so that none of them holds up an append.
 
-use std::{collections::VecDeque, path::PathBuf};
+use std::{collections::VecDeque, ops::RangeInclusive, path::PathBuf};
 
 use crate::segment::{self, Form};
 
@@ -112,6 +112,16 @@ impl Catalog {
     pub(crate) fn last_of(&self, base: u64) -> Option<u64> {
         let i = self.segments.binary_search_by_key(&base, |s| s.base).ok()?;
         Some(self.segments.get(i + 1)?.base - 1)
+    }
+
+    /// First and last positions of the closed segments that begin behind `after`, oldest first.
+    pub(crate) fn closed_after(&self, after: u64) -> Vec<RangeInclusive<u64>> {
+        let begins = self.segments.iter().map(|s| s.base);
+        let spans = begins.clone().zip(begins.skip(1));
+        spans
+            .filter(|(base, next)| *base > after && next > base)
+            .map(|(base, next)| base..=next - 1)
+            .collect()
     }
 
     /// The active segment's base and durable bytes.

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io,
+    ops::RangeInclusive,
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -275,6 +276,11 @@ impl Log {
             true => Err(LogError::Ahead { after, last }),
             false => Ok(Reader::live(Arc::clone(self.shared()), after)),
         }
+    }
+
+    /// First and last positions of the closed segments that begin behind `after`, oldest first. Nothing in them changes any more.
+    pub fn closed_after(&self, after: u64) -> Vec<RangeInclusive<u64>> {
+        lock(&self.shared().catalog).closed_after(after)
     }
 
     /// How the log stands now.

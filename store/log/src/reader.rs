@@ -80,6 +80,15 @@ impl Reader {
         Ok(Self::new(Source::Folder(dir.to_path_buf()), after))
     }
 
+    /// Position of the first record that a segment in `dir` holds; none in an empty folder. Records before it were let go,
+    /// but for those that are carried.
+    ///
+    /// # Errors
+    /// [`LogError::Io`] when the folder cannot be listed.
+    pub fn first_in_dir(dir: &Path) -> Result<Option<u64>, LogError> {
+        Ok(segment::list(dir)?.segments.first().map(|(base, _)| *base))
+    }
+
     fn new(source: Source, after: u64) -> Self {
         Self {
             source,

@@ -1,13 +1,16 @@
 //! The audit: acts, commands, rule versions and what changes whom the server trusts, a row each, chained by SHA-256.
 //!
-//! The hash of a row is over the hash of the row before it (32 zero bytes before the first) and the row's own text
-//! ([`text_of`]). So who changes, drops or moves a row has to make every hash behind it anew, and then the chain is no
+//! The hash of a row is over the hash of the row before it (zeros before the first) and the digest of the row's own text
+//! ([`text_of`]): a row can be shown to stand in the chain without showing the rows around it. So who changes, drops or moves a row has to make every hash behind it anew, and then the chain is no
 //! longer the one that a head ([`AuditHead`]) kept elsewhere was made of. Rows never go.
+//!
+//! Rows of before the digests have hashes over the hash before and the text itself, and stay as they are.
 
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 
 use onemap_model::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
 use crate::canonical::hex;
@@ -18,6 +21,7 @@ CREATE TABLE IF NOT EXISTS audit (
     n INTEGER PRIMARY KEY, position INTEGER NOT NULL UNIQUE, at INTEGER NOT NULL, kind TEXT NOT NULL,
     body TEXT NOT NULL, hash BLOB NOT NULL);
 ";
+const INDEX: &str = "CREATE INDEX IF NOT EXISTS audit_by_kind ON audit (kind, n)";
 
 /// Most marks of a head.
 const N_MARKS: u64 = 256;
@@ -37,6 +41,8 @@ pub enum AuditKind {
     Rule,
     /// Who is let in, as what, and what is measured how: accounts, tokens, devices, profiles, sources.
     Register,
+    /// What a closed segment of the journal held.
+    Segment,
 }
 
 impl AuditKind {
@@ -47,6 +53,7 @@ impl AuditKind {
             Self::Command => "command",
             Self::Rule => "rule",
             Self::Register => "register",
+            Self::Segment => "segment",
         }
     }
 }
@@ -161,16 +168,115 @@ pub struct AuditFound {
     pub fault: Option<AuditFault>,
 }
 
-/// What a row's hash is over, behind the hash of the row before.
+/// One row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    /// Its number, from 1.
+    pub n: u64,
+    /// Journal position of its record.
+    pub position: u64,
+    /// Milliseconds since 1970.
+    pub at: i64,
+    /// [`AuditKind::name`].
+    pub kind: String,
+    /// The record's JSON.
+    pub body: String,
+    /// Its hash, as the row has it.
+    pub hash: [u8; 32],
+}
+
+impl AuditRow {
+    /// SHA-256 of the row's text, hexadecimal.
+    pub fn digest(&self) -> String {
+        hex(&digest_of(&self.text()))
+    }
+
+    /// Its hash, hexadecimal.
+    pub fn hash(&self) -> String {
+        hex(&self.hash)
+    }
+
+    fn text(&self) -> String {
+        text_of(self.n, self.position, self.at, &self.kind, &self.body)
+    }
+
+    /// Whether it follows from the row that has the hash `before`.
+    fn follows(&self, before: &[u8; 32]) -> bool {
+        let text = self.text();
+        self.hash == hash_of(before, &digest_of(&text)) || self.hash == hash_of_text(before, &text)
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            n: unsigned(row.get(0)?),
+            position: unsigned(row.get(1)?),
+            at: row.get(2)?,
+            kind: row.get(3)?,
+            body: row.get(4)?,
+            hash: row.get_ref(5)?.as_blob()?.try_into().unwrap_or_default(),
+        })
+    }
+}
+
+/// What a row's digest is of.
 fn text_of(n: u64, position: u64, at: i64, kind: &str, body: &str) -> String {
     format!("{n}\n{position}\n{at}\n{kind}\n{body}\n")
 }
 
-fn hash_of(before: &[u8], text: &str) -> [u8; 32] {
+fn digest_of(text: &str) -> [u8; 32] {
+    Sha256::digest(text).into()
+}
+
+/// Over the hexadecimal digits of both, so that it can be made with `sha256sum` in a shell.
+fn hash_of(before: &[u8; 32], digest: &[u8; 32]) -> [u8; 32] {
+    Sha256::digest(hex(before) + &hex(digest)).into()
+}
+
+/// The hash of a row of before the digests.
+fn hash_of_text(before: &[u8; 32], text: &str) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(before);
     hash.update(text);
     hash.finalize().into()
+}
+
+/// At most `limit` rows from number `first` on.
+pub(super) fn rows(connection: &Connection, first: u64, limit: usize) -> rusqlite::Result<Vec<AuditRow>> {
+    connection
+        .prepare_cached(
+            "SELECT n, position, at, kind, body, hash FROM audit WHERE n >= ?1 ORDER BY n LIMIT ?2",
+        )?
+        .query_map(
+            [signed(first), i64::try_from(limit).unwrap_or(i64::MAX)],
+            AuditRow::read,
+        )?
+        .collect()
+}
+
+/// The row of the record at a journal position.
+pub(super) fn row_at(connection: &Connection, position: u64) -> rusqlite::Result<Option<AuditRow>> {
+    connection
+        .prepare_cached("SELECT n, position, at, kind, body, hash FROM audit WHERE position = ?1")?
+        .query_row([signed(position)], AuditRow::read)
+        .optional()
+}
+
+/// All rows of a kind, newest first, until `take` has enough.
+pub(super) fn of_kind<T>(
+    connection: &Connection,
+    kind: AuditKind,
+    mut take: impl FnMut(AuditRow) -> ControlFlow<T>,
+) -> rusqlite::Result<Option<T>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT n, position, at, kind, body, hash FROM audit WHERE kind = ?1 ORDER BY n DESC",
+    )?;
+    let mut rows = statement.query([kind.name()])?;
+    while let Some(row) = rows.next()? {
+        if let ControlFlow::Break(found) = take(AuditRow::read(row)?) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// Makes the table. A ledger of before the audit gets a row for each act that it has.
@@ -194,6 +300,7 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
             .collect::<rusqlite::Result<_>>()?;
         put(&tx, &acts)?;
     }
+    tx.execute_batch(INDEX)?;
     tx.commit()
 }
 
@@ -218,7 +325,10 @@ pub(super) fn put<'a>(
     } in audited
     {
         n += 1;
-        hash = hash_of(&hash, &text_of(n, *position, at.ms(), kind.name(), body));
+        hash = hash_of(
+            &hash,
+            &digest_of(&text_of(n, *position, at.ms(), kind.name(), body)),
+        );
         insert.execute(params![
             signed(n),
             signed(*position),
@@ -296,8 +406,8 @@ pub(super) fn verify(connection: &Connection, heads: &[AuditHead]) -> rusqlite::
         connection.prepare("SELECT n, position, at, kind, body, hash FROM audit ORDER BY n")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let (n, position) = (unsigned(row.get(0)?), unsigned(row.get(1)?));
-        let (kind, body): (String, String) = (row.get(3)?, row.get(4)?);
+        let row = AuditRow::read(row)?;
+        let (n, position) = (row.n, row.position);
         let fault = |row, what: String| Some(AuditFault { row, position, what });
         if n != found.rows + 1 {
             let what = format!("rows {} to {} are gone", found.rows + 1, n - 1);
@@ -308,14 +418,14 @@ pub(super) fn verify(connection: &Connection, heads: &[AuditHead]) -> rusqlite::
             });
             return Ok(found);
         }
-        hash = hash_of(&hash, &text_of(n, position, row.get(2)?, &kind, &body));
-        if row.get_ref(5)?.as_blob()? != hash {
+        if !row.follows(&hash) {
             found.fault = fault(n, "it does not follow from the rows before it: it, or one just before it, was changed, moved or taken away".to_owned());
             return Ok(found);
         }
-        if kind == AuditKind::Act.name() {
+        hash = row.hash;
+        if row.kind == AuditKind::Act.name() {
             let act: Option<String> = acts.query_row([signed(position)], |row| row.get(0)).optional()?;
-            if act.as_deref() != Some(&body) {
+            if act.as_deref() != Some(&row.body) {
                 found.fault = fault(n, "the act beside it (table acts) is another, or gone".to_owned());
                 return Ok(found);
             }

@@ -24,7 +24,7 @@ use onemap_model::{Act, Command, Fact, FenceEvent, Refusal, Source, Timestamp, T
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub use accounts::{Accounts, Held, Link};
-pub use audit::{AuditFault, AuditFound, AuditHead, AuditHeadError, AuditKind, Audited};
+pub use audit::{AuditFault, AuditFound, AuditHead, AuditHeadError, AuditKind, AuditRow, Audited};
 pub use commands::CommandFilter;
 pub use fence_events::{FenceEventFilter, LedgerFenceEvent};
 pub use quarantine::{

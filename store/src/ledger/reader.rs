@@ -1,6 +1,7 @@
 //! Reading the ledger beside its writer.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -247,6 +248,25 @@ impl LedgerReader {
     /// elsewhere.
     pub fn audit(&self, heads: &[super::AuditHead]) -> Result<super::AuditFound, LedgerError> {
         self.read(|c| super::audit::verify(c, heads))
+    }
+
+    /// At most `limit` rows of the audit from number `first` on.
+    pub fn audit_rows(&self, first: u64, limit: usize) -> Result<Vec<super::AuditRow>, LedgerError> {
+        self.read(|c| super::audit::rows(c, first, limit))
+    }
+
+    /// The row of the audit for the record at a journal position, if the audit takes such a record.
+    pub fn audit_row_at(&self, position: u64) -> Result<Option<super::AuditRow>, LedgerError> {
+        self.read(|c| super::audit::row_at(c, position))
+    }
+
+    /// Shows `take` the rows of a kind, newest first, until it has found what it looks for.
+    pub fn find_in_audit<T>(
+        &self,
+        kind: super::AuditKind,
+        take: impl FnMut(super::AuditRow) -> ControlFlow<T>,
+    ) -> Result<Option<T>, LedgerError> {
+        self.read(|c| super::audit::of_kind(c, kind, take))
     }
 
     /// At most `limit` events at fences with numbers under `before`, newest first.

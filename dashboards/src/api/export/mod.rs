@@ -6,11 +6,11 @@
 mod columnar;
 mod text;
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
 use onemap_model::{DeviceId, DivisionCode, Quantity, Scope, SeriesKey, Timestamp};
@@ -23,7 +23,7 @@ use crate::api::query::marks::Marks;
 use crate::api::query::page::Given;
 use crate::api::query::walk::Chosen;
 use crate::api::rows::{Piece, Turns};
-use crate::api::time;
+use crate::api::{leaves, time};
 use crate::auth::{self, Caller, Pass};
 use crate::error::Problem;
 use crate::request::Params;
@@ -150,6 +150,7 @@ pub(crate) async fn export(
     Extension(stop): Extension<CancellationToken>,
     Extension(pass): Extension<Pass>,
     caller: Caller,
+    RawQuery(asked): RawQuery,
     Params(query): Params<ExportQuery>,
 ) -> Result<Response, Problem> {
     let scope = caller.scope();
@@ -173,6 +174,7 @@ pub(crate) async fn export(
     let check = move |views: &Views| views.archive.check(&ids, chosen.from, chosen.known_at, true);
     turns.once(views.clone(), check).await?;
     let writer = Writer::of(query.format).map_err(|error| Problem::internal(&error))?;
+    leaves(&views, scope, "readings", asked.as_deref().unwrap_or_default()).await?;
     let end = {
         let views = views.clone();
         async move {
@@ -246,6 +248,31 @@ fn series(views: &Views, scope: &Scope, query: &ExportQuery) -> Result<Vec<(Seri
 /// The names between commas.
 fn list(text: Option<&str>) -> Option<impl Iterator<Item = &str>> {
     text.map(|text| text.split(',').map(str::trim).filter(|name| !name.is_empty()))
+}
+
+/// One series as CSV with every value that was ever given, in at most about `most` bytes; says whether that is all.
+///
+/// # Errors
+/// When the history, or the engine beside it, does not tell.
+pub(crate) fn csv_of(views: &Arc<Views>, key: &SeriesKey, span: Range<Timestamp>, most: usize) -> Piece {
+    let series = views.history.series_id(key).map(|id| (key.clone(), id));
+    let chosen = Chosen {
+        from: span.start,
+        to: span.end,
+        marks: Marks::Any,
+        known_at: None,
+        revisions: true,
+        received: true,
+    };
+    let mut next = pieces(views.clone(), series.into_iter().collect(), chosen, Writer::Csv);
+    let mut all = Vec::new();
+    loop {
+        let (piece, goes_on) = next()?;
+        all.extend(piece);
+        if !goes_on || all.len() >= most {
+            return Ok((all, !goes_on));
+        }
+    }
 }
 
 fn pieces(

@@ -1,59 +1,31 @@
-//! `onemap audit verify|head`, and the head that a running server signs each day.
-//!
-//! A head is a text that says where the chain of the audit stands, with an ed25519 signature by the data folder's
-//! `audit.key`. Kept elsewhere it proves what the audit was (docs/audit.md).
+//! Signed heads: where the chain of the audit stands, with an ed25519 signature by the data folder's `audit.key`. Kept
+//! elsewhere a head proves what the audit was.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use onemap_dashboards::keeping::{KeptHead, Notary, Signature};
 use onemap_dashboards::views::Views;
 use onemap_model::Timestamp;
 use onemap_store::ledger::{AuditHead, LedgerReader};
 use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-
-use crate::config::Config;
 
 /// The signing key in the data folder, PKCS #8, mode 0600.
 const KEY: &str = "audit.key";
 /// The folder of the daily heads.
 const HEADS: &str = "audit";
-/// How often it is looked whether a day has begun.
-const ROUND: Duration = Duration::from_secs(10);
 /// What stands before the 32 bytes of an ed25519 key in its SubjectPublicKeyInfo (RFC 8410).
 const SPKI: [u8; 12] = [
     0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
 ];
-
-#[derive(clap::Subcommand)]
-pub(crate) enum AuditCommand {
-    /// Make every hash of the audit again and name the first row that is not what it was. Ends with 1 when there is one.
-    Verify {
-        /// A head that was kept elsewhere: what was taken from the end, or made anew, shows against it. May be said again.
-        #[arg(long = "head", value_name = "FILE")]
-        heads: Vec<PathBuf>,
-        /// The public key (PEM) that heads are signed by; that of the data folder when it is not said.
-        #[arg(long, value_name = "FILE")]
-        key: Option<PathBuf>,
-    },
-    /// Say where the audit stands now, signed.
-    Head {
-        /// Into this file; else it is printed.
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
-}
 
 /// A head as it is kept.
 #[derive(Serialize, Deserialize)]
@@ -67,84 +39,8 @@ struct Signed {
     key: String,
 }
 
-impl AuditCommand {
-    /// # Errors
-    /// When the ledger, a head or a key cannot be read, or a head not be written.
-    pub(crate) fn run(self, config: &Config, json: bool) -> Result<ExitCode> {
-        match self {
-            Self::Verify { heads, key } => verify(config, &heads, key.as_deref(), json),
-            Self::Head { out } => {
-                let signed = sign(&config.data_dir, &ledger(config)?, now())?;
-                match out {
-                    Some(path) => write(&path, signed.as_bytes(), 0o644)?,
-                    None => crate::say!("{}", signed.trim_end()),
-                }
-                Ok(ExitCode::SUCCESS)
-            }
-        }
-    }
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_system(std::time::SystemTime::now())
-}
-
-fn ledger(config: &Config) -> Result<LedgerReader> {
-    let path = config.data_dir.join("ledger.sqlite");
-    LedgerReader::open(&path).with_context(|| format!("{} cannot be read", path.display()))
-}
-
-fn verify(config: &Config, heads: &[PathBuf], key: Option<&Path>, json: bool) -> Result<ExitCode> {
-    let key = match key {
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("{} cannot be read", path.display()))?;
-            Some(public_of(&text).with_context(|| path.display().to_string())?)
-        }
-        None => match std::fs::read(config.data_dir.join(KEY)) {
-            Ok(pkcs8) => Some(pair(&pkcs8)?.public_key().as_ref().to_vec()),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(error).context(KEY),
-        },
-    };
-    let read = |path: &PathBuf| read_head(path, key.as_deref()).with_context(|| path.display().to_string());
-    let heads: Vec<AuditHead> = heads.iter().map(read).collect::<Result<_>>()?;
-    let found = ledger(config)?
-        .audit(&heads)
-        .context("the audit cannot be read (a server of this version makes it at its start)")?;
-    let fault = found
-        .fault
-        .as_ref()
-        .map(|f| json!({"row": f.row, "position": f.position, "what": f.what}));
-    if json {
-        crate::say!(
-            "{}",
-            json!({"ok": fault.is_none(), "rows": found.rows, "position": found.position, "hash": found.hash,
-                   "heads": heads.len(), "fault": fault})
-        );
-    } else if let Some(fault) = &found.fault {
-        crate::say!(
-            "row {} (journal position {}): {}",
-            fault.row,
-            fault.position,
-            fault.what
-        );
-    } else {
-        crate::say!(
-            "{} rows follow from one another and hold against {} heads; the last has hash {}",
-            found.rows,
-            heads.len(),
-            found.hash
-        );
-    }
-    Ok(match found.fault {
-        None => ExitCode::SUCCESS,
-        Some(_) => ExitCode::FAILURE,
-    })
-}
-
 /// Reads a head and its signature.
-fn read_head(path: &Path, key: Option<&[u8]>) -> Result<AuditHead> {
+pub(super) fn read_head(path: &Path, key: Option<&[u8]>) -> Result<AuditHead> {
     let text = std::fs::read(path).context("it cannot be read")?;
     let head: Signed = serde_json::from_slice(&text).context("it is no signed head")?;
     let own = public_of(&head.key)?;
@@ -204,7 +100,7 @@ fn signing_key(data_dir: &Path) -> Result<Ed25519KeyPair> {
 }
 
 /// The head of now, signed, as JSON with a newline.
-fn sign(data_dir: &Path, ledger: &LedgerReader, at: Timestamp) -> Result<String> {
+pub(super) fn sign(data_dir: &Path, ledger: &LedgerReader, at: Timestamp) -> Result<String> {
     let key = signing_key(data_dir)?;
     let head = ledger
         .audit_head(at)
@@ -221,7 +117,7 @@ fn sign(data_dir: &Path, ledger: &LedgerReader, at: Timestamp) -> Result<String>
 }
 
 /// Writes a file whole or not at all.
-fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let part = path.with_extension("part");
     let written = || {
         let mut file = OpenOptions::new()
@@ -237,25 +133,54 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     written().with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// Signs a head on each Beijing day, also on that of the start, until it is stopped: `audit/2026-11-27.json`.
-pub(crate) async fn daily(data_dir: PathBuf, views: Arc<Views>, stop: CancellationToken) -> Result<()> {
-    let mut is_told = false;
-    loop {
-        let (dir, of) = (data_dir.clone(), views.clone());
+/// The key that heads must be signed by: that of `path`, else that of the data folder; `None` where it has none.
+///
+/// # Errors
+/// When it cannot be read, or is no such key.
+pub(super) fn known_key(data_dir: &Path, path: Option<&Path>) -> Result<Option<Vec<u8>>> {
+    if let Some(path) = path {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        return public_of(&text)
+            .map(Some)
+            .with_context(|| path.display().to_string());
+    }
+    match std::fs::read(data_dir.join(KEY)) {
+        Ok(pkcs8) => Ok(Some(pair(&pkcs8)?.public_key().as_ref().to_vec())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).context(KEY),
+    }
+}
+
+/// Signs a head on each Beijing day, also on that of the start: `audit/2026-11-27.json`.
+pub(super) struct Daily {
+    data_dir: PathBuf,
+    is_told: bool,
+}
+
+impl Daily {
+    pub(super) fn new(data_dir: PathBuf) -> Self {
+        Self {
+            data_dir,
+            is_told: false,
+        }
+    }
+
+    /// # Errors
+    /// When the look itself is cut short; a head that cannot be made is told and tried again.
+    pub(super) async fn look(&mut self, views: &Arc<Views>) -> Result<()> {
+        let (dir, of) = (self.data_dir.clone(), views.clone());
         let made = tokio::task::spawn_blocking(move || of_today(&dir, &of))
             .await
             .context("the daily head was cut short")?;
         match &made {
             Ok(Some(path)) => info!(path = %path.display(), "the head of the audit is signed"),
             Ok(None) => {}
-            Err(error) if !is_told => warn!("the head of the audit is not signed: {error:#}"),
+            Err(error) if !self.is_told => warn!("the head of the audit is not signed: {error:#}"),
             Err(_) => {}
         }
-        is_told = made.is_err();
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(ROUND) => {}
-        }
+        self.is_told = made.is_err();
+        Ok(())
     }
 }
 
@@ -271,4 +196,61 @@ fn of_today(data_dir: &Path, views: &Views) -> Result<Option<PathBuf>> {
     std::fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     write(&path, sign(data_dir, &views.ledger, now)?.as_bytes(), 0o600)?;
     Ok(Some(path))
+}
+
+/// Signs with the data folder's key, which is read anew each time and kept nowhere.
+pub(crate) struct FolderNotary {
+    pub(crate) data_dir: PathBuf,
+}
+
+impl Notary for FolderNotary {
+    fn sign(&self, bytes: &[u8]) -> Result<Signature, String> {
+        let key = signing_key(&self.data_dir).map_err(|error| format!("{error:#}"))?;
+        Ok(Signature {
+            bytes: key.sign(bytes).as_ref().to_vec(),
+            key: pem_of(key.public_key().as_ref()),
+        })
+    }
+
+    fn head(&self, ledger: &LedgerReader, at: Timestamp) -> Result<KeptHead, String> {
+        let text = sign(&self.data_dir, ledger, at).map_err(|error| format!("{error:#}"))?;
+        kept("now.json".to_owned(), text).map_err(|error| format!("{error:#}"))
+    }
+
+    fn heads(&self) -> Result<Vec<KeptHead>, String> {
+        let all = || -> Result<Vec<KeptHead>> {
+            let mut heads = Vec::new();
+            let dir = self.data_dir.join(HEADS);
+            let entries = match std::fs::read_dir(&dir) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(heads),
+                Err(error) => return Err(error).with_context(|| dir.display().to_string()),
+            };
+            for entry in entries {
+                let path = entry?.path();
+                let name = path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
+                if path.extension().is_some_and(|kind| kind == "json") {
+                    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+                    heads.push(kept(name, text).with_context(|| path.display().to_string())?);
+                }
+            }
+            heads.sort_unstable_by_key(|head| head.rows);
+            Ok(heads)
+        };
+        all().map_err(|error| format!("{error:#}"))
+    }
+}
+
+fn kept(name: String, text: String) -> Result<KeptHead> {
+    let signed: Signed = serde_json::from_str(&text).context("it is no signed head")?;
+    let head = AuditHead::parse(&signed.signed)?;
+    Ok(KeptHead {
+        name,
+        rows: head.rows,
+        text,
+    })
 }

@@ -1,0 +1,176 @@
+//! `onemap audit verify|head|evidence`, and what a running server does for the audit: it signs a head each day and adds the
+//! digests of the journal's closed segments (docs/audit.md).
+
+mod heads;
+mod segments;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use onemap_dashboards::views::Views;
+use onemap_model::Timestamp;
+use onemap_store::ledger::{AuditHead, LedgerReader};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use heads::FolderNotary;
+
+use crate::config::Config;
+use crate::{door, house};
+
+/// How often it is looked whether a day has begun or a segment was closed.
+const ROUND: Duration = Duration::from_secs(10);
+
+#[derive(clap::Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Make every hash of the audit again, and the digests of the journal's segments, and name the first row that is not
+    /// what it was. Ends with 1 when there is one.
+    Verify {
+        /// A head that was kept elsewhere: what was taken from the end, or made anew, shows against it. May be said again.
+        #[arg(long = "head", value_name = "FILE")]
+        heads: Vec<PathBuf>,
+        /// The public key (PEM) that heads are signed by; that of the data folder when it is not said.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        /// Leave the journal's segments alone, which are read whole otherwise.
+        #[arg(long)]
+        no_journal: bool,
+    },
+    /// Say where the audit stands now, signed.
+    Head {
+        /// Into this file; else it is printed.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Ask the running server for what an alert rests on, as a signed tar file that stock tools verify.
+    Evidence {
+        /// The alert's id, 32 hexadecimal digits.
+        alert: String,
+        /// Into this file; `evidence-{alert}.tar` when it is not said.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+impl AuditCommand {
+    /// # Errors
+    /// When the ledger, the journal, a head or a key cannot be read, a file not be written, or no server answers.
+    pub(crate) fn run(self, config: &Config, json: bool) -> Result<ExitCode> {
+        match self {
+            Self::Verify {
+                heads,
+                key,
+                no_journal,
+            } => verify(config, &heads, key.as_deref(), !no_journal, json),
+            Self::Head { out } => {
+                let signed = heads::sign(&config.data_dir, &ledger(config)?, now())?;
+                match out {
+                    Some(path) => heads::write(&path, signed.as_bytes(), 0o644)?,
+                    None => crate::say!("{}", signed.trim_end()),
+                }
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Evidence { alert, out } => evidence(config, &alert, out),
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_system(std::time::SystemTime::now())
+}
+
+fn ledger(config: &Config) -> Result<LedgerReader> {
+    let path = config.data_dir.join("ledger.sqlite");
+    LedgerReader::open(&path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+/// Fetches a pack into its file.
+fn evidence(config: &Config, alert: &str, out: Option<PathBuf>) -> Result<ExitCode> {
+    let door = door::running(config)?
+        .context("no server runs on this data folder; the one that runs makes the pack")?;
+    let out = out.unwrap_or_else(|| PathBuf::from(format!("evidence-{alert}.tar")));
+    let n = door.fetch_file(&format!("/api/v1/alerts/{alert}/evidence"), &out)?;
+    crate::say!(
+        "{} bytes in {}; README.txt in it says how it is verified",
+        n,
+        out.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn verify(
+    config: &Config,
+    heads: &[PathBuf],
+    key: Option<&Path>,
+    with_journal: bool,
+    json: bool,
+) -> Result<ExitCode> {
+    let key = heads::known_key(&config.data_dir, key)?;
+    let read =
+        |path: &PathBuf| heads::read_head(path, key.as_deref()).with_context(|| path.display().to_string());
+    let heads: Vec<AuditHead> = heads.iter().map(read).collect::<Result<_>>()?;
+    let ledger = ledger(config)?;
+    let mut found = ledger
+        .audit(&heads)
+        .context("the audit cannot be read (a server of this version makes it at its start)")?;
+    let mut held = segments::Held::default();
+    if with_journal && found.fault.is_none() {
+        (held, found.fault) = segments::verify(&ledger, &house::journal_dir(config))?;
+    }
+    let fault = found
+        .fault
+        .as_ref()
+        .map(|f| json!({"row": f.row, "position": f.position, "what": f.what}));
+    if json {
+        crate::say!(
+            "{}",
+            json!({"ok": fault.is_none(), "rows": found.rows, "position": found.position, "hash": found.hash,
+                   "heads": heads.len(), "segments": {"held": held.held, "let_go": held.let_go}, "fault": fault})
+        );
+    } else if let Some(fault) = &found.fault {
+        crate::say!(
+            "row {} (journal position {}): {}",
+            fault.row,
+            fault.position,
+            fault.what
+        );
+    } else {
+        crate::say!(
+            "{} rows follow from one another and hold against {} heads; the last has hash {}",
+            found.rows,
+            heads.len(),
+            found.hash
+        );
+        if with_journal {
+            crate::say!(
+                "{} closed segments of the journal are what they were; {} were let go",
+                held.held,
+                held.let_go
+            );
+        }
+    }
+    Ok(match found.fault {
+        None => ExitCode::SUCCESS,
+        Some(_) => ExitCode::FAILURE,
+    })
+}
+
+/// Keeps the audit of a running server until it is stopped.
+pub(crate) async fn keep(data_dir: PathBuf, views: Arc<Views>, stop: CancellationToken) -> Result<()> {
+    let mut daily = heads::Daily::new(data_dir);
+    let mut digests = segments::Digests::new();
+    loop {
+        daily.look(&views).await?;
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            looked = digests.look(&views) => looked?,
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(ROUND) => {}
+        }
+    }
+}
