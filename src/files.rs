@@ -104,7 +104,7 @@ pub(crate) fn warn_when_open(dir: &Path) {
 }
 
 /// What of a folder others may read or write, the folder itself first.
-fn open_to_others(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn open_to_others(dir: &Path) -> Vec<PathBuf> {
     let mut open = Vec::new();
     let mut waiting = vec![dir.to_owned()];
     while let Some(path) = waiting.pop() {

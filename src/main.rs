@@ -1,5 +1,6 @@
 //! `onemap`: the command line. Composes the members; decides nothing.
 
+mod assess;
 mod audit;
 mod backup;
 mod calling;
@@ -83,7 +84,11 @@ enum Command {
     /// Run the server with a simulated city, a gateway and simulated Modbus slaves.
     Demo(demo::DemoArgs),
     /// Check configuration, rules and profiles; faults come as file:line:column.
-    Check,
+    Check {
+        /// What an assessor asks (GB/T 22239, third level), with how it stands; ends with 1 when something is to be done.
+        #[arg(long)]
+        security: bool,
+    },
     /// Bearer tokens for people and machines.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -300,7 +305,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
             ))
             .map(|()| ExitCode::SUCCESS)
         }
-        Command::Check => check::check(load(), json),
+        Command::Check { security: false } => check::check(load(), json),
+        Command::Check { security: true } => assess::check(&load()?, json),
         Command::Digest => check::digest(&load()?),
         Command::Decode(args) => decode::decode(&args),
         Command::Geocode(args) => geocode::geocode(&data_dir, &args),
@@ -396,7 +402,7 @@ impl Command {
             Self::Quarantine(command) => command.only_looks(),
             Self::Serve
             | Self::Demo(_)
-            | Self::Check
+            | Self::Check { .. }
             | Self::Import(_)
             | Self::Entity(_)
             | Self::Restore { .. }

@@ -51,6 +51,8 @@ pub struct Signature {
 pub struct KeptHead {
     /// Its file name.
     pub name: String,
+    /// When it was made.
+    pub at: Timestamp,
     /// How many rows the audit had.
     pub rows: u64,
     /// The file.

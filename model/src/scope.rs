@@ -139,6 +139,11 @@ impl Role {
             R::AuditAdmin => matches!(permission, P::Audit | P::Evidence),
         }
     }
+    /// Whether an account of this role must show a second factor: who commands, who administers.
+    pub fn needs_second(self) -> bool {
+        self.may(Permission::Command)
+            || matches!(self, Role::SystemAdmin | Role::SecurityAdmin | Role::AuditAdmin)
+    }
     /// The name used on the command line and in tokens.
     pub fn name(self) -> &'static str {
         match self {

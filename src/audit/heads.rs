@@ -250,6 +250,7 @@ fn kept(name: String, text: String) -> Result<KeptHead> {
     let head = AuditHead::parse(&signed.signed)?;
     Ok(KeptHead {
         name,
+        at: head.at,
         rows: head.rows,
         text,
     })

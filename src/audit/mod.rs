@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use onemap_dashboards::keeping::Notary as _;
 use onemap_dashboards::views::Views;
 use onemap_model::Timestamp;
 use onemap_store::ledger::{AuditHead, LedgerReader};
@@ -99,6 +100,24 @@ fn evidence(config: &Config, alert: &str, out: Option<PathBuf>) -> Result<ExitCo
         out.display()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many rows the audit has when each follows from those before; else what is wrong with it.
+pub(crate) fn is_whole(ledger: &LedgerReader) -> Result<u64, String> {
+    let found = ledger.audit(&[]).map_err(|error| error.to_string())?;
+    match found.fault {
+        None => Ok(found.rows),
+        Some(fault) => Err(format!("row {}: {}", fault.row, fault.what)),
+    }
+}
+
+/// When the newest head of a day was signed.
+pub(crate) fn newest_head(data_dir: &Path) -> Option<Timestamp> {
+    let notary = FolderNotary {
+        data_dir: data_dir.to_owned(),
+    };
+    let heads = notary.heads().ok()?;
+    heads.iter().map(|head| head.at).max()
 }
 
 fn verify(

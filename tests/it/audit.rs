@@ -288,3 +288,93 @@ fn a_ledger_of_before_the_audit_gets_it_and_a_replay_has_the_same_rows() {
     assert!(is_whole, "{said}");
     assert!(said["rows"].as_u64() >= Some(1), "{said}");
 }
+
+/// The items of `check --security` by their names, and whether it ended with 0.
+fn assessed(dir: &Path) -> (bool, std::collections::BTreeMap<String, String>) {
+    let config = dir.join("onemap.toml");
+    let done = onemap(
+        dir,
+        &[
+            "--config",
+            config.to_str().unwrap(),
+            "--json",
+            "check",
+            "--security",
+        ],
+    );
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}"));
+    let items = said["items"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    (
+        done.status.success(),
+        items
+            .map(|item| (text(&item["id"]), text(&item["state"])))
+            .collect(),
+    )
+}
+
+#[test]
+fn what_an_assessor_asks_is_listed_with_how_it_stands() {
+    let mut server = Server::new();
+    // What the test itself wrote there.
+    let closed = Command::new("chmod")
+        .args(["-R", "go=", server.dir.to_str().unwrap()])
+        .status();
+    assert!(closed.unwrap().success());
+    let state = |items: &std::collections::BTreeMap<String, String>, id: &str| items[id].clone();
+    let (_, bare) = assessed(&server.dir);
+    for (id, is) in [
+        ("http", "held"),
+        ("devices", "held"),
+        ("accounts", "open"),
+        ("three_administrators", "open"),
+        ("backup", "open"),
+        ("tokens", "held"),
+        ("files", "held"),
+        ("host", "ask"),
+    ] {
+        assert_eq!(state(&bare, id), is, "{id}");
+    }
+    for role in ["system_admin", "security_admin", "audit_admin", "operator"] {
+        server.post(
+            "/api/v1/accounts",
+            &json!({"id": role, "name": role, "role": role}),
+        );
+    }
+    server.post("/api/v1/tokens", &json!({"role": "admin", "name": "everything"}));
+    let to = tempfile::tempdir().unwrap();
+    let made = onemap(&server.dir, &["backup", to.path().join("b").to_str().unwrap()]);
+    assert!(made.status.success(), "{made:?}");
+    server.caught_up();
+    let (is_good, now) = assessed(&server.dir);
+    assert!(!is_good);
+    for (id, is) in [
+        ("accounts", "ask"),
+        ("three_administrators", "held"),
+        ("backup", "held"),
+        ("tokens", "open"),
+        ("audit", "held"),
+    ] {
+        assert_eq!(state(&now, id), is, "{id}");
+    }
+    server.stop();
+    sql(&server.dir, "UPDATE audit SET body = body || ' ' WHERE n = 2");
+    let config = std::fs::read_to_string(server.dir.join("onemap.toml")).unwrap();
+    let open = config.replacen("127.0.0.1:0", "0.0.0.0:0", 2) + "allow_anonymous = true\n";
+    std::fs::write(
+        server.dir.join("onemap.toml"),
+        open.replace(
+            "[history]\ncheckpoint_seconds = 1\nallow_anonymous = true",
+            "allow_anonymous = true",
+        ),
+    )
+    .unwrap();
+    let (_, now) = assessed(&server.dir);
+    for id in ["audit", "http", "mqtt", "devices"] {
+        assert_eq!(state(&now, id), "open", "{id}");
+    }
+    // Without --security the exit code is that of the configuration alone.
+    let config = server.dir.join("onemap.toml");
+    let plain = onemap(&server.dir, &["--config", config.to_str().unwrap(), "check"]);
+    assert!(plain.status.success(), "{plain:?}");
+}

@@ -8,8 +8,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use onemap_model::scope::Permission;
-use onemap_model::{AccountId, Role};
+use onemap_model::AccountId;
 use onemap_store::ledger::TokenHash;
 
 pub(crate) use attempts::{Attempts, Sayer};
@@ -22,12 +21,6 @@ pub(crate) const LINK_LIFE: Duration = Duration::from_secs(24 * 3600);
 const N_PENDING: usize = 256;
 
 const POISON: &str = "no holder of this lock panics";
-
-/// Whether who has this role must show a second factor: who commands, who administers, who resolves persons.
-pub(crate) fn needs_second(role: Role) -> bool {
-    role.may(Permission::Command)
-        || matches!(role, Role::SystemAdmin | Role::SecurityAdmin | Role::AuditAdmin)
-}
 
 /// What log-ins share.
 #[derive(Debug, Default)]
@@ -83,6 +76,8 @@ impl Door {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use onemap_model::Role;
+
     use super::*;
 
     #[test]
@@ -125,7 +120,7 @@ mod tests {
             (Role::SecurityAdmin, true),
             (Role::AuditAdmin, true),
         ] {
-            assert_eq!(needs_second(role), needs, "{role:?}");
+            assert_eq!(role.needs_second(), needs, "{role:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use onemap_store::ledger::{Held, TokenHash};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::accounts::{LINK_LIFE, needs_second};
+use crate::accounts::LINK_LIFE;
 use crate::api::{act_problem, behind, list};
 use crate::auth::{Caller, new_token};
 use crate::error::Problem;
@@ -35,7 +35,7 @@ fn shown(views: &Views, held: &Held) -> Value {
     shown["created"] = json!(held.created);
     shown["has_password"] = held.hash.is_some().into();
     shown["has_second"] = held.second.is_some().into();
-    shown["needs_second"] = needs_second(held.account.role).into();
+    shown["needs_second"] = held.account.role.needs_second().into();
     shown["link_ends"] = json!(held.link.map(|link| link.ends).filter(|ends| *ends > views.now()));
     shown["sessions"] = views.keys.n_sessions(&held.account.id).into();
     shown

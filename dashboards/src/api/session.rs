@@ -14,7 +14,7 @@ use onemap_store::ledger::TokenHash;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::accounts::{Busy, Door, Sayer, Secret, check_password, needs_second};
+use crate::accounts::{Busy, Door, Sayer, Secret, check_password};
 use crate::api::{act_problem, behind, list};
 use crate::auth::{Caller, Over, Pass, new_token, session_cookie};
 use crate::error::Problem;
@@ -123,7 +123,7 @@ async fn by_password(
         if !door.takes(&id, &secret, code, at_s) {
             return Err(wrong());
         }
-    } else if needs_second(held.account.role) {
+    } else if held.account.role.needs_second() {
         let message = "this role needs a second factor and the account has none: ask for a new link";
         return Err(Problem::forbidden_by("second_factor_needed", message));
     }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::info;
 
-use crate::accounts::{Door, check_password, needs_second};
+use crate::accounts::{Door, check_password};
 use crate::api::session::{busy, entered, second_of};
 use crate::api::{act_problem, behind};
 use crate::auth::{Over, SETUP_LINK};
@@ -74,7 +74,7 @@ pub(crate) async fn look(
     };
     Ok(Json(json!({
         "account": account, "role": role,
-        "second": if needs_second(role) { "needed" } else { "optional" },
+        "second": if role.needs_second() { "needed" } else { "optional" },
         "secret": secret.text(), "uri": id.map(|id| secret.uri(&id)),
     })))
 }
@@ -127,7 +127,7 @@ pub(crate) async fn finish(
         .map(str::trim)
         .filter(|code| !code.is_empty())
     {
-        None if needs_second(account.role) => {
+        None if account.role.needs_second() => {
             let message =
                 "this role needs a second factor: enter the secret into an authenticator and give its code";
             return Err(Problem::bad_request("code_needed", message));

@@ -154,6 +154,7 @@ mod tests {
     fn a_row_goes_to_the_first_head_behind_it() {
         let head = |rows: u64| KeptHead {
             name: format!("{rows}.json"),
+            at: Timestamp::from_ms(0),
             rows,
             text: String::new(),
         };
