@@ -206,6 +206,8 @@ export type Session = {
   actor: string;
   role: string;
   division: string | null;
+  /** Only what these own; all when there are none. */
+  departments: string[];
   /** Permissions of the role. */
   may: string[];
   /** Null when a token opened the session. */

@@ -1,4 +1,4 @@
-// Accounts of people: who may come in, as what, for which division.
+// Accounts of people: who may come in, as what, for which division and departments.
 import { useEffect, useState } from "preact/hooks";
 import { api } from "../api/client";
 import type { Account, Link } from "../api/types";
@@ -122,7 +122,7 @@ export function Accounts({ alone }: { alone: boolean }) {
                 <td>{account.id}</td>
                 <td>{account.name || "–"}</td>
                 <td>{named("role", account.role)}</td>
-                <td>{account.division ?? t("accounts.whole_city")}</td>
+                <td>{bounds(account)}</td>
                 <td>{state(account)}</td>
                 <td>
                   {account.has_second
@@ -177,11 +177,17 @@ function state(account: Account): string {
   return t("accounts.active");
 }
 
+/** Division and departments. */
+function bounds(account: Account): string {
+  return [account.division ?? t("accounts.whole_city"), ...account.departments].join(" · ");
+}
+
 function NewAccount({ add }: { add: (account: Parameters<typeof api.addAccount>[0]) => Promise<void> }) {
   const [id, setId] = useState("");
   const [name, setName] = useState("");
   const [role, setRole] = useState<string>("viewer");
   const [division, setDivision] = useState("");
+  const [departments, setDepartments] = useState("");
   const send = async (event: Event) => {
     event.preventDefault();
     if (!id.trim()) return;
@@ -190,7 +196,10 @@ function NewAccount({ add }: { add: (account: Parameters<typeof api.addAccount>[
       name: name.trim(),
       role,
       division: division.trim() || null,
-      departments: [],
+      departments: departments
+        .split(/[,，、;；]/)
+        .map((name) => name.trim())
+        .filter(Boolean),
     });
     setId("");
     setName("");
@@ -216,6 +225,12 @@ function NewAccount({ add }: { add: (account: Parameters<typeof api.addAccount>[
         test="new-division"
         placeholder="630104"
         numeric
+      />
+      <Field
+        label={t("accounts.departments_hint")}
+        value={departments}
+        set={setDepartments}
+        test="new-departments"
       />
       <button type="submit" class="primary" data-testid="new-submit">
         {t("accounts.add")}
