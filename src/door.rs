@@ -164,6 +164,16 @@ pub(crate) async fn with<T: Send + 'static>(
     done
 }
 
+/// Departments as lists say them behind a name; nothing for all.
+fn of_departments(departments: &Value) -> String {
+    let names = departments.as_array().into_iter().flatten();
+    let names: Vec<&str> = names.filter_map(Value::as_str).collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(" [{}]", names.join(", ")),
+    }
+}
+
 impl Door {
     /// A door to a server in this process.
     pub(crate) fn to(http: std::net::SocketAddr, token: &str) -> Self {
@@ -233,9 +243,10 @@ impl Door {
         &self,
         role: Role,
         division: Option<&DivisionCode>,
+        departments: &[String],
         name: Option<&str>,
     ) -> Result<String> {
-        let body = json!({"role": role, "division": division, "name": name});
+        let body = json!({"role": role, "division": division, "departments": departments, "name": name});
         let answer = self.post("/api/v1/tokens", &body)?;
         answer["token"]
             .as_str()
@@ -252,12 +263,13 @@ impl Door {
         for token in answer["items"].as_array().into_iter().flatten() {
             let text = |key: &str| token[key].as_str().unwrap_or("-");
             crate::say!(
-                "{} {:<14} {:<12} {} {}",
+                "{} {:<14} {:<12} {} {}{}",
                 text("id"),
                 text("role"),
                 text("division"),
                 text("created"),
-                text("name")
+                text("name"),
+                of_departments(&token["departments"])
             );
         }
         Ok(ExitCode::SUCCESS)

@@ -157,6 +157,9 @@ enum TokenCommand {
         /// Only this division (6, 9 or 12 digits).
         #[arg(long)]
         division: Option<DivisionCode>,
+        /// Only this department; several times for several.
+        #[arg(long = "department")]
+        departments: Vec<String>,
         /// What it is called in the audit.
         #[arg(long)]
         name: Option<String>,
@@ -323,8 +326,14 @@ fn run(cli: Cli) -> Result<ExitCode> {
             let config = load()?;
             on_runtime(async move {
                 door::with(&config, move |door| match command {
-                    TokenCommand::Create { role, division, name } => {
-                        crate::say!("{}", door.new_token(role, division.as_ref(), name.as_deref())?);
+                    TokenCommand::Create {
+                        role,
+                        division,
+                        departments,
+                        name,
+                    } => {
+                        let made = door.new_token(role, division.as_ref(), &departments, name.as_deref());
+                        crate::say!("{}", made?);
                         Ok(ExitCode::SUCCESS)
                     }
                     TokenCommand::List => door.list_tokens(json),

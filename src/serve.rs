@@ -597,6 +597,7 @@ async fn owner_token(data_dir: &Path, views: &Arc<Views>) -> Result<String> {
         sha256: TokenHash::of(&token).to_string(),
         role: Role::Admin,
         division: None,
+        departments: Vec::new(),
     };
     let scope = Scope::local("local");
     let position = views

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use onemap_model::alert::ActNote;
-use onemap_model::{Act, AlertId, Edge, Severity, Timestamp, Transition, Verb};
+use onemap_model::{Act, AlertId, Belongs, Edge, Severity, Timestamp, Transition, Verb};
 use onemap_rules::{RuleInfo, Texts};
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Acknowledgement, Alert, AlertState, Condition};
-use crate::list::{Cursor, Filter, StateFilter};
+use crate::list::{Cursor, DepartmentOf, Filter, StateFilter};
 
 /// How many ended alerts are kept; the ledger keeps all.
 const N_ENDED: usize = 10_000;
@@ -29,8 +29,8 @@ pub enum ActRefused {
     /// It ended meanwhile.
     #[error("alert {0} has ended")]
     Ended(AlertId),
-    /// It lies outside the actor's division.
-    #[error("alert {0} lies outside the actor's division")]
+    /// It lies outside the actor's division, or is about a device of another department.
+    #[error("alert {0} lies outside the actor's division or departments")]
     OutOfScope(AlertId),
     /// Nobody takes care of it without a name.
     #[error("an act on an alert needs the name of a person")]
@@ -160,13 +160,18 @@ impl Board {
         }
     }
 
-    /// Carries an act out, if it may be, and returns its edge. The engine is to be told of
+    /// Carries an act out, if it may be, and returns its edge; `department_of` says whose the devices are now. The engine is to be told of
     /// [`Edge::Closed`] (`Engine::closed`).
     ///
     /// # Errors
     /// See [`ActRefused`]; then nothing changed.
-    pub fn act(&mut self, position: u64, act: &Act) -> Result<Vec<Transition>, ActRefused> {
-        let transition = self.edge_of(position, act)?;
+    pub fn act(
+        &mut self,
+        position: u64,
+        act: &Act,
+        department_of: DepartmentOf<'_>,
+    ) -> Result<Vec<Transition>, ActRefused> {
+        let transition = self.edge_of(position, act, department_of)?;
         self.fold(&transition, &RuleInfo::default());
         Ok(vec![transition])
     }
@@ -175,8 +180,8 @@ impl Board {
     ///
     /// # Errors
     /// See [`ActRefused`].
-    pub fn check(&self, act: &Act) -> Result<(), ActRefused> {
-        self.edge_of(0, act).map(drop)
+    pub fn check(&self, act: &Act, department_of: DepartmentOf<'_>) -> Result<(), ActRefused> {
+        self.edge_of(0, act, department_of).map(drop)
     }
 
     /// Ends acknowledgements that have run out.
@@ -330,7 +335,12 @@ impl Board {
         }
     }
 
-    fn edge_of(&self, position: u64, act: &Act) -> Result<Transition, ActRefused> {
+    fn edge_of(
+        &self,
+        position: u64,
+        act: &Act,
+        department_of: DepartmentOf<'_>,
+    ) -> Result<Transition, ActRefused> {
         let (id, name, note, until) = match &act.verb {
             Verb::Acknowledge {
                 alert,
@@ -342,7 +352,8 @@ impl Board {
             _ => return Err(ActRefused::UnknownVerb),
         };
         let alert = self.get(id).ok_or(ActRefused::UnknownAlert(*id))?;
-        if !act.by.covers(alert.division.as_ref()) {
+        let belongs = Belongs::of(alert.division.as_ref(), department_of(&alert.series.device));
+        if !act.by.covers(belongs) {
             return Err(ActRefused::OutOfScope(*id));
         }
         if !alert.is_open() {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use onemap_model::{AlertId, DivisionCode, Scope};
+use onemap_model::{AlertId, Belongs, DeviceId, DivisionCode, Scope};
 
 use crate::alert::Alert;
 
@@ -31,13 +31,19 @@ impl FromStr for StateFilter {
     }
 }
 
+/// The department of a device now; empty when it has none or is not known. An alert about a device is seen by who sees
+/// the device.
+pub type DepartmentOf<'a> = &'a dyn Fn(&DeviceId) -> &'a str;
+
 /// Which alerts a list shows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy)]
 pub struct Filter<'a> {
     /// In which states.
     pub state: StateFilter,
     /// Only what its holder may see.
     pub scope: &'a Scope,
+    /// Whose the devices are.
+    pub department_of: DepartmentOf<'a>,
     /// Only inside this division.
     pub division: Option<&'a DivisionCode>,
 }
@@ -51,7 +57,9 @@ impl Filter<'_> {
         };
         let division = alert.division.as_ref();
         state
-            && self.scope.covers(division)
+            && self
+                .scope
+                .covers(Belongs::of(division, (self.department_of)(&alert.series.device)))
             && self
                 .division
                 .is_none_or(|own| division.is_some_and(|other| own.covers(other)))

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use onemap_alerts::{ActRefused, Alert, AlertState, Board, Condition, Cursor, Filter, StateFilter};
+use onemap_alerts::{
+    ActRefused, Alert, AlertState, Board, Condition, Cursor, DepartmentOf, Filter, StateFilter,
+};
 use onemap_model::{
     Act, AlertId, DeviceId, DivisionCode, Edge, Observation, Quality, Quantity, Reading, Role, Scope,
     SeriesKey, Timestamp, Transition, Value, Verb,
@@ -102,8 +104,8 @@ impl Desk {
             verb,
         };
         let before = self.board.snapshot();
-        let asked = self.board.check(&act);
-        let done = self.board.act(self.position, &act);
+        let asked = self.board.check(&act, departments());
+        let done = self.board.act(self.position, &act, departments());
         assert_eq!(
             asked,
             done.as_ref().map(|_| ()).map_err(Clone::clone),
@@ -272,6 +274,15 @@ fn acts_are_refused_by_name_and_change_nothing() {
         desk.act(&elsewhere, ack("王", until)),
         Err(ActRefused::OutOfScope(id))
     );
+    let of_department = |department: &str| Scope {
+        departments: vec![department.to_owned()],
+        ..Scope::local("desk-3")
+    };
+    assert_eq!(
+        desk.act(&of_department("b的部门"), ack("王", until)),
+        Err(ActRefused::OutOfScope(id))
+    );
+    assert_eq!(desk.act(&of_department("a的部门"), ack("王", until)), Ok(()));
     let nobody = AlertId::of(&[b"nobody"]);
     assert_eq!(desk.close(nobody), Err(ActRefused::UnknownAlert(nobody)));
     assert_eq!(desk.act(&root, ack("王", now + week)), Ok(()));
@@ -330,6 +341,7 @@ fn lists_are_newest_first_in_pages_that_new_alerts_do_not_shift() {
     let filter = |state| Filter {
         state,
         scope: &root,
+        department_of: departments(),
         division: None,
     };
     let names = |alerts: &[&Alert]| {
@@ -367,9 +379,25 @@ fn lists_are_newest_first_in_pages_that_new_alerts_do_not_shift() {
     let own = Filter {
         state: StateFilter::Open,
         scope: &officer,
+        department_of: departments(),
         division: None,
     };
     assert_eq!(names(&desk.board.list(&own, None, 100)), ["d7", "d5", "d3", "d1"]);
+    let bound = |department: &str| Scope {
+        departments: vec![department.to_owned()],
+        ..officer.clone()
+    };
+    for (department, expected) in [("d5的部门", &["d5"][..]), ("d4的部门", &[]), ("别的部门", &[])]
+    {
+        let scope = bound(department);
+        let own = Filter {
+            state: StateFilter::Open,
+            scope: &scope,
+            department_of: departments(),
+            division: None,
+        };
+        assert_eq!(names(&desk.board.list(&own, None, 100)), expected, "{department}");
+    }
     for bad in ["", "1", "x-y", "1-00"] {
         assert!(bad.parse::<Cursor>().is_err(), "{bad}");
     }
@@ -387,11 +415,22 @@ fn the_board_forgets_the_first_that_ended_and_no_open_one() {
     let filter = Filter {
         state: StateFilter::All,
         scope: &root,
+        department_of: departments(),
         division: None,
     };
     let all = desk.board.list(&filter, None, usize::MAX);
     assert_eq!(all.len(), 10_000 + desk.board.open_count());
     assert_eq!(desk.alert(0).series.device.as_str(), "stays");
+}
+
+/// The departments of devices.
+fn departments<'a>() -> DepartmentOf<'a> {
+    &|device| match device.as_str() {
+        "a" => "a的部门",
+        "d4" => "d4的部门",
+        "d5" => "d5的部门",
+        _ => "",
+    }
 }
 
 proptest! {

@@ -321,11 +321,12 @@ impl Keys {
         self.sessions.write().expect(POISON).remove(&TokenHash::of(id));
         self.ends.send_replace(());
     }
-    /// Whether what let a request in still does; that counts as a use.
-    fn holds(&self, pass: Pass, now: Timestamp) -> bool {
+    /// What a request that was let in may see and do now; `None` when what let it in no longer does. That counts as a
+    /// use.
+    fn holds(&self, pass: Pass, now: Timestamp) -> Option<Scope> {
         match pass {
-            Pass::Token(token) => self.tokens.read().expect(POISON).access(&token).is_some(),
-            Pass::Session(id) => self.used(&id, now).is_some(),
+            Pass::Token(token) => self.tokens.read().expect(POISON).scope_of(&token),
+            Pass::Session(id) => self.used(&id, now),
         }
     }
 }
@@ -382,10 +383,11 @@ pub(crate) fn session_cookie(over: Over, headers: &HeaderMap) -> Option<&str> {
         .find_map(|pair| pair.trim().strip_prefix(over.cookie_name())?.strip_prefix('='))
 }
 
-/// Ends when what let a stream in no longer does.
-pub(crate) async fn ended(views: &Views, pass: Pass) {
+/// Ends when what let a stream in no longer does, or lets see and do something else than the stream was begun with: an
+/// account got another division or other departments.
+pub(crate) async fn ended(views: &Views, pass: Pass, begun: &Scope) {
     let mut ends = views.keys.ends();
-    while views.keys.holds(pass, views.now()) {
+    while views.keys.holds(pass, views.now()).as_ref() == Some(begun) {
         tokio::select! {
             changed = ends.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -526,6 +528,7 @@ mod tests {
             sha256: TokenHash::of(token).to_string(),
             role: onemap_model::Role::Viewer,
             division: None,
+            departments: Vec::new(),
         };
         assert!(keys.apply(Timestamp::from_ms(0), &change));
         keys
@@ -538,14 +541,14 @@ mod tests {
         let id = keys.begin("one", now).unwrap().unwrap();
         let session = Pass::Session(TokenHash::of(&id));
         let token = Pass::Token(TokenHash::of("one"));
-        assert!(keys.holds(session, now) && keys.holds(token, now));
+        assert!(keys.holds(session, now).is_some() && keys.holds(token, now).is_some());
         let woken = keys.ends();
         let revoked = Change::AccessTokenRevoked {
             sha256: TokenHash::of("one").to_string(),
         };
         assert!(keys.apply(now, &revoked));
         assert!(woken.has_changed().unwrap());
-        assert!(!keys.holds(session, now) && !keys.holds(token, now));
+        assert!(keys.holds(session, now).is_none() && keys.holds(token, now).is_none());
         assert_eq!(keys.access("one"), None);
         assert_eq!(keys.session(&id, now), None);
     }

@@ -22,14 +22,14 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "post",
         "/api/v1/tokens",
-        "Make a bearer token; it stands in this answer only.",
+        "Make a bearer token for a role, perhaps of a division and of departments within the maker's own; it stands in this answer only.",
         &[],
         &[201, 400, 403],
     ),
     Operation(
         "get",
         "/api/v1/tokens",
-        "Bearer tokens that open, by id, without their texts.",
+        "Bearer tokens that open, by id, with role, division and departments, without their texts.",
         &[],
         &[200, 403],
     ),
@@ -57,14 +57,14 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/history/stat",
-        "What the history holds and takes, by week and class; of a division its series alone.",
+        "What the history holds and takes, by week and class; of a division or departments their series alone.",
         &[],
         &[200, 403],
     ),
     Operation(
         "get",
         "/api/v1/history/verify",
-        "Reads every row of the history and compares them; faults with keyspace, series and time, of a division those of its series.",
+        "Reads every row of the history and compares them; faults with keyspace, series and time, of a division or departments those of their series.",
         &[],
         &[200, 403],
     ),
@@ -338,7 +338,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "post",
         "/api/v1/dust",
-        "Name a time of sand and dust in a division or at a device, with the notice that says so.",
+        "Name a time of sand and dust in a division (not by who is of departments) or at a device, with the notice that says so.",
         &[],
         &[201, 400, 403, 404, 503],
     ),

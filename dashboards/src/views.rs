@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
-use onemap_alerts::Board;
+use onemap_alerts::{Alert, Board};
 use onemap_ingest::admit::{AgeLimits, DeviceWatch, Watch};
 use onemap_ingest::downlink::{Desk, Sealer};
 use onemap_ingest::forward::ForwardState;
@@ -14,11 +14,11 @@ use onemap_ingest::station::StationKeys;
 use onemap_ingest::{Counters, Links, Provision};
 use onemap_log::Log;
 use onemap_model::{
-    AlertId, Device, DeviceId, DivisionCode, EntityKind, FenceEvent, ProfileId, Quality, Scope, SeriesKey,
-    Timestamp,
+    AlertId, Belongs, Device, DeviceId, DivisionCode, EntityCode, EntityKind, FenceEvent, ProfileId, Quality,
+    Scope, SeriesKey, Timestamp,
 };
 use onemap_rules::{Condition, RuleSet};
-use onemap_spatial::{CityMap, Moving};
+use onemap_spatial::{CityMap, Moving, ThingKind};
 use onemap_store::acts::Acts;
 use onemap_store::attributes::Attributes;
 use onemap_store::engine::Archive;
@@ -27,7 +27,7 @@ use onemap_store::history::{History, SeriesId};
 use onemap_store::latest::Latest;
 use onemap_store::ledger::LedgerReader;
 use onemap_store::persons::PersonKey;
-use onemap_store::register::RegisterView;
+use onemap_store::register::{RegisterView, Stated};
 use onemap_store::remote::RemoteStore;
 use onemap_wire::profile::{Profile, Protocol};
 use onemap_wire::push::Source;
@@ -171,6 +171,50 @@ impl Register {
     pub fn silence_limit(&self, device: &Device) -> std::time::Duration {
         self.pace(device).limit()
     }
+    /// The department of a device; empty when it has none or is not registered.
+    pub fn department_of(&self, device: &str) -> &str {
+        self.view
+            .devices
+            .get(device)
+            .map_or("", |device| &device.department)
+    }
+    /// To whom a device belongs; to nobody when it is not registered.
+    pub(crate) fn belongs(&self, device: &str) -> Belongs<'_> {
+        self.recorded(device, self.divisions.get(device))
+    }
+    /// To whom something belongs that was recorded of a device when it lay in `division`: its department is that of now.
+    pub(crate) fn recorded<'a>(&'a self, device: &str, division: Option<&'a DivisionCode>) -> Belongs<'a> {
+        Belongs::of(division, self.department_of(device))
+    }
+    /// Whether a scope sees a device.
+    pub(crate) fn sees(&self, scope: &Scope, device: &str) -> bool {
+        scope.covers(self.belongs(device))
+    }
+    /// Whether a scope sees the entity of a kind and code, which lies where it states, else where the map found it.
+    pub(crate) fn sees_entity(&self, scope: &Scope, kind: &EntityKind, code: &EntityCode) -> bool {
+        self.view
+            .entities
+            .stated(kind, code)
+            .is_some_and(|stated| self.sees_stated(scope, kind, code, &stated))
+    }
+    /// The same of an entity whose words are at hand.
+    pub(crate) fn sees_stated(
+        &self,
+        scope: &Scope,
+        kind: &EntityKind,
+        code: &EntityCode,
+        stated: &Stated<'_>,
+    ) -> bool {
+        // The map is asked only where a division bounds what is seen.
+        let division = scope.division.as_ref().and_then(|_| match stated.division {
+            "" => self.city.division_of(&ThingKind::Entity(kind.clone()), code),
+            stated => DivisionCode::new(stated).ok(),
+        });
+        scope.covers(Belongs {
+            division: division.as_ref(),
+            owner: kind.owner(stated.department),
+        })
+    }
     /// A device and its division, when the scope covers it and a question by division and kind takes it.
     pub(crate) fn asked_for(
         &self,
@@ -181,16 +225,19 @@ impl Register {
     ) -> Option<(&Arc<Device>, Option<&DivisionCode>)> {
         let device = self.view.devices.get(device)?;
         let own = self.divisions.get(&device.id);
-        let wanted = scope.covers(own)
+        let wanted = scope.covers(device.belongs(own))
             && division.is_none_or(|division| own.is_some_and(|own| division.covers(own)))
             && kind.is_none_or(|kind| *device.kind == *kind);
         wanted.then_some((device, own))
     }
-    /// Whether a division is an entity of the register, or a device lies in it.
-    pub(crate) fn knows(&self, division: &DivisionCode) -> bool {
+    /// Whether a division is an entity of the register, or a device that the scope sees lies in it.
+    pub(crate) fn knows(&self, scope: &Scope, division: &DivisionCode) -> bool {
         let mut entities = self.view.with_code(division.as_str());
         entities.any(|entity| entity.kind == EntityKind::Division)
-            || self.divisions.values().any(|own| division.covers(own))
+            || self
+                .divisions
+                .iter()
+                .any(|(device, own)| division.covers(own) && self.sees(scope, device.as_str()))
     }
     /// Seconds between a device's reports; 0 is not known.
     pub fn cadence_s(&self, device: &Device) -> u32 {
@@ -416,7 +463,7 @@ impl Views {
     pub fn device(&self, scope: &Scope, id: &str) -> Option<Arc<Device>> {
         let register = self.register.read().expect(POISON);
         let device = register.view.devices.get(id)?;
-        scope.covers(register.divisions.get(id)).then(|| device.clone())
+        register.sees(scope, id).then(|| device.clone())
     }
 
     /// Longitude and latitude of a device: where it says that it is, else where the register has it.
@@ -499,7 +546,7 @@ impl Views {
             let numbers = self.history.numbers();
             let conditions = self.conditions.read().expect(POISON);
             for (id, device) in &register.view.devices {
-                if !scope.covers(register.divisions.get(id)) {
+                if !scope.covers(device.belongs(register.divisions.get(id))) {
                     continue;
                 }
                 counts.devices += 1;
@@ -514,8 +561,12 @@ impl Views {
                 counts.stale += usize::from(stale);
             }
         }
+        let register = self.register.read().expect(POISON);
         let board = self.board.read().expect(POISON);
-        for alert in board.open_alerts().filter(|a| scope.covers(a.division.as_ref())) {
+        let seen = |alert: &&Alert| {
+            scope.covers(register.recorded(alert.series.device.as_str(), alert.division.as_ref()))
+        };
+        for alert in board.open_alerts().filter(seen) {
             counts.alerts_open += 1;
             counts.alerts_unacknowledged += usize::from(alert.acknowledged.is_none());
         }

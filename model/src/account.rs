@@ -45,7 +45,7 @@ pub enum AccountError {
         what: &'static str,
     },
     /// Too many departments.
-    #[error("an account has {MAX_DEPARTMENTS} departments at most")]
+    #[error("{MAX_DEPARTMENTS} departments at most are somebody's")]
     Departments,
 }
 
@@ -58,18 +58,10 @@ impl Account {
         if self.role == Role::Admin {
             return Err(AccountError::Role);
         }
-        if self.departments.len() > MAX_DEPARTMENTS {
-            return Err(AccountError::Departments);
-        }
-        let is_text = |text: &str| text.chars().count() <= MAX_SHOWN && !text.contains(char::is_control);
         if !is_text(&self.name) {
             return Err(AccountError::Text { what: "name" });
         }
-        let is_department = |text: &String| is_text(text) && !text.trim().is_empty();
-        match self.departments.iter().all(is_department) {
-            true => Ok(()),
-            false => Err(AccountError::Text { what: "departments" }),
-        }
+        check_departments(&self.departments)
     }
 
     /// What its holder may see and do.
@@ -80,6 +72,25 @@ impl Account {
             division: self.division.clone(),
             departments: self.departments.clone(),
         }
+    }
+}
+
+fn is_text(text: &str) -> bool {
+    text.chars().count() <= MAX_SHOWN && !text.contains(char::is_control)
+}
+
+/// Whether these may be the departments of an account or a token.
+///
+/// # Errors
+/// [`AccountError::Departments`], [`AccountError::Text`].
+pub fn check_departments(departments: &[String]) -> Result<(), AccountError> {
+    if departments.len() > MAX_DEPARTMENTS {
+        return Err(AccountError::Departments);
+    }
+    let is_department = |text: &String| is_text(text) && !text.trim().is_empty();
+    match departments.iter().all(is_department) {
+        true => Ok(()),
+        false => Err(AccountError::Text { what: "departments" }),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::scope::Belongs;
 use crate::{DeviceId, DivisionCode, EntityRef, Position, ProfileId, Timestamp};
 
 /// Where in its life a device is.
@@ -90,7 +91,7 @@ pub struct Device {
     /// Seconds between its readings, for silence and the gap ledger; 0 is not known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cadence_s: u32,
-    /// Department that owns it.
+    /// Department that owns it; empty when it has none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub department: String,
     /// Demonstration data, marked 演示 on the screen.
@@ -99,6 +100,11 @@ pub struct Device {
 }
 
 impl Device {
+    /// To whom it belongs; `division` is where it lies, as stated or found from its position.
+    pub fn belongs<'a>(&'a self, division: Option<&'a DivisionCode>) -> Belongs<'a> {
+        Belongs::of(division, &self.department)
+    }
+
     /// Its state at a time: a maintenance whose end has come is over, the end itself included.
     pub fn state_at(&self, now: Timestamp) -> DeviceState {
         match self.maintenance_ends() {

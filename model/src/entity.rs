@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::code::ClassCode;
 use crate::hydrology::DatumName;
+use crate::scope::{Belongs, Owner};
 use crate::{DivisionCode, Timestamp};
 
 /// What a thing on the map is.
@@ -39,6 +40,30 @@ pub enum EntityKind {
 }
 
 impl EntityKind {
+    /// Whether it is geography, which belongs to no department: who may see it is said by its division alone.
+    pub fn is_ground(&self) -> bool {
+        use EntityKind as K;
+        match self {
+            K::Division | K::Grid | K::Address | K::Place | K::Road | K::Water => true,
+            K::Person
+            | K::LegalPerson
+            | K::Component
+            | K::Event
+            | K::Hazard
+            | K::Reach
+            | K::Pipe
+            | K::Fence => false,
+        }
+    }
+
+    /// Whose a thing of this kind is that states this department.
+    pub fn owner<'a>(&self, department: &'a str) -> Owner<'a> {
+        match self.is_ground() {
+            true => Owner::Ground,
+            false => Owner::Department(department),
+        }
+    }
+
     /// Its name, as in JSON and in `/api/v1/…?kind=`.
     pub fn name(&self) -> &'static str {
         use EntityKind as K;
@@ -177,6 +202,10 @@ pub struct Entity {
     /// The division it belongs to; found from the geometry when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub division: Option<DivisionCode>,
+    /// The department that owns it or answers for it (主管部门); empty when it has none. Of geography
+    /// ([`EntityKind::is_ground`]) it says nothing of who may see it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub department: String,
     /// GeoJSON geometry in WGS 84 (RFC 7946); `null` when nobody knows where it is.
     #[serde(default)]
     pub geometry: serde_json::Value,
@@ -207,6 +236,16 @@ pub struct Entity {
     /// Where it comes from and how far it can be trusted (示意, GeoNames …).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
+}
+
+impl Entity {
+    /// To whom it belongs; `division` is where it lies, as stated or found from its geometry.
+    pub fn belongs<'a>(&'a self, division: Option<&'a DivisionCode>) -> Belongs<'a> {
+        Belongs {
+            division,
+            owner: self.kind.owner(&self.department),
+        }
+    }
 }
 
 #[cfg(test)]

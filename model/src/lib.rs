@@ -45,5 +45,5 @@ pub use reading::{Observation, Quality, Reading, SeriesKey, Value};
 pub use record::{Frame, Record, Source};
 pub use refusal::Refusal;
 pub use review::{Correction, Dust, DustPlace, Review, ReviewError, Verdict};
-pub use scope::{Role, Scope};
+pub use scope::{Belongs, Owner, Reach, Role, Scope};
 pub use time::Timestamp;

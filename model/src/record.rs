@@ -350,6 +350,9 @@ pub enum Register {
         /// Its division.
         #[serde(default)]
         division: Option<DivisionCode>,
+        /// Its departments; empty is all.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        departments: Vec<String>,
     },
     /// A bearer token ends, and the sessions that it opened.
     AccessTokenRevoked {
@@ -712,6 +715,7 @@ mod tests {
             height_datum: None,
             valid_from: None,
             valid_to: None,
+            department: String::new(),
             former: vec![],
             attributes: serde_json::Map::new(),
             source: "示意".into(),

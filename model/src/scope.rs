@@ -171,6 +171,92 @@ impl std::str::FromStr for Role {
     }
 }
 
+/// Whose a thing is, for who may see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner<'a> {
+    /// Nobody's and everybody's: geography, which is seen by its division alone.
+    Ground,
+    /// The department of this name; an empty name is that of no department.
+    Department(&'a str),
+}
+
+/// To whom something belongs: where it lies and whose it is. Whoever asks whether something may be seen
+/// has to say both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Belongs<'a> {
+    /// The division it lies in; `None` when it lies in none, or nobody knows.
+    pub division: Option<&'a DivisionCode>,
+    /// Whose it is.
+    pub owner: Owner<'a>,
+}
+
+impl<'a> Belongs<'a> {
+    /// Geography: a division, a grid cell, a place, an address, a road.
+    pub fn ground(division: Option<&'a DivisionCode>) -> Self {
+        Self {
+            division,
+            owner: Owner::Ground,
+        }
+    }
+    /// What a department may own; `department` is empty when it has none.
+    pub fn of(division: Option<&'a DivisionCode>, department: &'a str) -> Self {
+        Self {
+            division,
+            owner: Owner::Department(department),
+        }
+    }
+    /// What nobody has placed and no department owns: only who sees everything sees it.
+    pub const NOBODY: Belongs<'static> = Belongs {
+        division: None,
+        owner: Owner::Department(""),
+    };
+}
+
+/// The part of what there is that somebody may see: a division, and departments.
+///
+/// A reach without departments is all of its division. One with departments holds a thing only when the
+/// thing's department is one of them, to the letter but for spaces around it; what has no department is then
+/// not in it. Geography ([`Owner::Ground`]) is in it by its division alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Reach {
+    /// Only what lies inside this division; `None` is the whole city.
+    pub division: Option<DivisionCode>,
+    /// Only what these departments own; empty is all.
+    pub departments: Vec<String>,
+}
+
+impl Reach {
+    /// Whether everything is in it, unplaced things and those of no department too.
+    pub fn is_whole(&self) -> bool {
+        self.division.is_none() && self.departments.is_empty()
+    }
+    /// Whether something is in it.
+    pub fn covers(&self, thing: Belongs<'_>) -> bool {
+        covers(self.division.as_ref(), &self.departments, thing)
+    }
+}
+
+/// The one rule of who sees what ([`Reach`]).
+fn covers(division: Option<&DivisionCode>, departments: &[String], thing: Belongs<'_>) -> bool {
+    let is_inside = match (division, thing.division) {
+        (None, _) => true,
+        (Some(own), Some(other)) => own.covers(other),
+        (Some(_), None) => false,
+    };
+    is_inside
+        && match thing.owner {
+            Owner::Ground => true,
+            Owner::Department(_) if departments.is_empty() => true,
+            Owner::Department(department) => has_department(departments, department),
+        }
+}
+
+/// Whether a department is one of these: to the letter, but for spaces around it. No department is none of them.
+fn has_department(departments: &[String], department: &str) -> bool {
+    let department = department.trim();
+    !department.is_empty() && departments.iter().any(|own| own.trim() == department)
+}
+
 /// What one request may see and do; every query and every act takes one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
@@ -200,14 +286,32 @@ impl Scope {
     pub fn may(&self, permission: Permission) -> bool {
         self.role.may(permission)
     }
-    /// Whether something in `division` (unplaced when `None`) may be seen. Unplaced things belong to
-    /// no division, so only a scope without a division sees them.
-    pub fn covers(&self, division: Option<&DivisionCode>) -> bool {
-        match (&self.division, division) {
-            (None, _) => true,
-            (Some(own), Some(other)) => own.covers(other),
-            (Some(_), None) => false,
+    /// Whether something may be seen. Unplaced things belong to no division, so only a scope without a
+    /// division sees them; things of no department only a scope without departments ([`Reach`]).
+    pub fn covers(&self, thing: Belongs<'_>) -> bool {
+        covers(self.division.as_ref(), &self.departments, thing)
+    }
+    /// Whether it sees everything: it has neither a division nor departments.
+    pub fn is_whole(&self) -> bool {
+        self.division.is_none() && self.departments.is_empty()
+    }
+    /// What it may see, by itself.
+    pub fn reach(&self) -> Reach {
+        Reach {
+            division: self.division.clone(),
+            departments: self.departments.clone(),
         }
+    }
+    /// Whether somebody of this division and these departments sees nothing that this scope does not see: whom
+    /// it may make a token or an account for, and whose it may look at.
+    pub fn encloses(&self, division: Option<&DivisionCode>, departments: &[String]) -> bool {
+        let is_inside = self.covers(Belongs::ground(division));
+        let all_are_own = || {
+            departments
+                .iter()
+                .all(|other| has_department(&self.departments, other))
+        };
+        is_inside && (self.departments.is_empty() || (!departments.is_empty() && all_are_own()))
     }
     /// Whether an entity of this kind may be seen at all: persons never come out of a plain query.
     pub fn sees_kind(&self, kind: &EntityKind) -> bool {
@@ -229,9 +333,15 @@ mod tests {
             division: Some(division("630102")),
             departments: vec![],
         };
-        assert!(scope.covers(Some(&division("630102001"))));
-        assert!(!scope.covers(Some(&division("630103"))));
-        assert!(!scope.covers(None));
+        let covers = |division: Option<&DivisionCode>| {
+            let of_some = scope.covers(Belongs::of(division, "水务局"));
+            assert_eq!(of_some, scope.covers(Belongs::of(division, "")));
+            assert_eq!(of_some, scope.covers(Belongs::ground(division)));
+            of_some
+        };
+        assert!(covers(Some(&division("630102001"))));
+        assert!(!covers(Some(&division("630103"))));
+        assert!(!covers(None));
         assert!(scope.may(Permission::View));
         for denied in [
             Permission::HandleAlerts,
@@ -244,6 +354,94 @@ mod tests {
             Permission::Security,
         ] {
             assert!(!scope.may(denied), "{denied:?}");
+        }
+    }
+
+    fn bound_to(division: Option<&str>, departments: &[&str]) -> Scope {
+        Scope {
+            actor: "a".into(),
+            role: Role::Viewer,
+            division: division.map(|code| DivisionCode::new(code).unwrap()),
+            departments: departments.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn who_is_of_departments_sees_what_is_theirs_and_the_ground() {
+        let (here, there) = (
+            DivisionCode::new("630102001").unwrap(),
+            DivisionCode::new("630103").unwrap(),
+        );
+        let scope = bound_to(Some("630102"), &["水务局", " 城管局 "]);
+        for (department, sees) in [
+            ("水务局", true),
+            (" 水务局\t", true),
+            ("城管局", true),
+            ("水务", false),
+            ("水务局一处", false),
+            ("环保局", false),
+            ("", false),
+            ("  ", false),
+        ] {
+            let own = Belongs::of(Some(&here), department);
+            assert_eq!(scope.covers(own), sees, "{department:?}");
+            assert_eq!(scope.reach().covers(own), sees, "{department:?}");
+            assert!(
+                !scope.covers(Belongs::of(Some(&there), department)),
+                "{department:?}"
+            );
+            assert!(!scope.covers(Belongs::of(None, department)), "{department:?}");
+            assert!(bound_to(Some("630102"), &[]).covers(own), "{department:?}");
+            assert!(
+                bound_to(None, &[]).covers(Belongs::of(None, department)),
+                "{department:?}"
+            );
+            assert_eq!(
+                bound_to(None, &["水务局", "城管局"]).covers(own),
+                sees,
+                "{department:?}"
+            );
+        }
+        assert!(scope.covers(Belongs::ground(Some(&here))));
+        assert!(!scope.covers(Belongs::ground(Some(&there))));
+        assert!(bound_to(None, &["水务局"]).covers(Belongs::ground(None)));
+        assert!(!bound_to(None, &["水务局"]).covers(Belongs::NOBODY));
+        assert!(!bound_to(None, &[""]).covers(Belongs::NOBODY));
+        assert!(bound_to(None, &[]).covers(Belongs::NOBODY));
+        let whole: Vec<bool> = [
+            bound_to(None, &[]),
+            bound_to(None, &["x"]),
+            bound_to(Some("630102"), &[]),
+        ]
+        .iter()
+        .map(|scope| (scope.is_whole(), scope.reach().is_whole()))
+        .map(|(a, b)| a && b)
+        .collect();
+        assert_eq!(whole, [true, false, false]);
+    }
+
+    #[test]
+    fn nobody_hands_out_more_than_is_his() {
+        let own = bound_to(Some("630102"), &["水务局", "城管局"]);
+        let names = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+        let street = DivisionCode::new("630102001").unwrap();
+        for (departments, may) in [
+            (&["水务局"][..], true),
+            (&["城管局 ", "水务局"], true),
+            (&["水务局", "环保局"], false),
+            (&["环保局"], false),
+            (&[""], false),
+            // All departments are more than two.
+            (&[], false),
+        ] {
+            let departments = names(departments);
+            assert_eq!(own.encloses(Some(&street), &departments), may, "{departments:?}");
+            assert!(!own.encloses(None, &departments), "{departments:?}");
+            let of_division = bound_to(Some("630102"), &[]);
+            assert!(
+                of_division.encloses(Some(&street), &departments),
+                "{departments:?}"
+            );
         }
     }
 

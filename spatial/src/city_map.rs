@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use onemap_model::{
-    Device, DeviceId, DeviceState, DivisionCode, Entity, EntityCode, EntityKind, EntityRef, Position, Stratum,
+    Device, DeviceId, DeviceState, DivisionCode, Entity, EntityCode, EntityKind, EntityRef, Owner, Position,
+    Reach, Stratum,
 };
 
 use crate::city_view::{CityView, N_WAITS, Shared, Workshop, n_one_by_one};
@@ -14,6 +15,7 @@ use crate::layer::Layer;
 use crate::mercator::MercatorBox;
 use crate::mvt::{Property, Value};
 use crate::prepared_layer::{MapItem, label_point};
+use crate::sight::PackedOwner;
 use crate::stock::{CodeTable, Stock};
 use crate::terms::{NO_TERM, Terms};
 use crate::thing::{Card, Footprint, Number, PackedDivision, Thing, ThingKind, Traits};
@@ -36,6 +38,7 @@ pub struct CityMap {
     codes: CodeTable,
     free: Vec<Number>,
     terms: Arc<Terms>,
+    departments: Arc<Terms>,
     /// What changed, one for each version after `logged_from`; no more than an index may lag behind.
     log: Vec<Change>,
     logged_from: u64,
@@ -58,6 +61,7 @@ impl Clone for CityMap {
             codes: self.codes.clone(),
             free: self.free.clone(),
             terms: self.terms.clone(),
+            departments: self.departments.clone(),
             log: self.log.clone(),
             logged_from: self.logged_from,
             workshop: Arc::new(Workshop::beginning_with(self.workshop.newest())),
@@ -92,6 +96,7 @@ impl CityMap {
                 version: self.version,
                 stock: self.stock.clone(),
                 terms: self.terms.clone(),
+                departments: self.departments.clone(),
                 changes: self.log[n_known.min(self.log.len())..].to_vec(),
                 workshop: self.workshop.clone(),
                 indexed: OnceLock::new(),
@@ -152,7 +157,8 @@ impl CityMap {
                 })?;
                 division_item(entity, &code, drawn)
             } else {
-                thing_item(layer, entity, drawn)
+                let owner = self.owner(entity.kind.owner(&entity.department));
+                thing_item(layer, entity, drawn, owner)
             };
             traits.item = Some(Arc::new(item));
         }
@@ -223,6 +229,7 @@ impl CityMap {
                 rank: 0,
                 source: String::new(),
                 validity: [None, None],
+                owner: self.owner(Owner::Department(&device.department)),
             })
         });
         let height = device.position.and_then(|position| position.height_m());
@@ -241,9 +248,9 @@ impl CityMap {
                 .as_ref()
                 .map_or(PackedDivision::NONE, PackedDivision::of),
             class: self.terms.number(&device.kind),
+            owner: self.owner(Owner::Department(&device.department)),
             kind: ThingKind::Device,
-            stratum: Stratum::Surface,
-            retired,
+            stratum: (!retired).then_some(Stratum::Surface),
         });
     }
 
@@ -278,7 +285,7 @@ impl CityMap {
 
     /// See [`CityView::tilejson`]; of the whole city.
     pub fn tilejson(&self, layer: Layer, base: &str) -> serde_json::Value {
-        self.view().tilejson(&[layer], base, None)
+        self.view().tilejson(&[layer], base, &Reach::default())
     }
 
     /// See [`CityView::layer_extent`].
@@ -311,10 +318,14 @@ impl CityMap {
             traits: traits.boxed(),
             division,
             class: class.map_or(NO_TERM, |class| self.terms.number(class)),
+            owner: self.owner(entity.kind.owner(&entity.department)),
             kind: ThingKind::Entity(entity.kind.clone()),
-            stratum: entity.stratum,
-            retired: false,
+            stratum: Some(entity.stratum),
         }
+    }
+
+    fn owner(&self, owner: Owner<'_>) -> PackedOwner {
+        PackedOwner::of(owner, &self.departments)
     }
 
     fn put(&mut self, thing: Thing) {
@@ -434,10 +445,11 @@ fn division_item(entity: &Entity, code: &DivisionCode, shape: Arc<Shape>) -> Map
         rank: n_digits as u64,
         source: entity.source.clone(),
         validity: [entity.valid_from, entity.valid_to],
+        owner: PackedOwner::GROUND,
     }
 }
 
-fn thing_item(layer: Layer, entity: &Entity, shape: Arc<Shape>) -> MapItem {
+fn thing_item(layer: Layer, entity: &Entity, shape: Arc<Shape>, owner: PackedOwner) -> MapItem {
     /// Rank of things whose source gives none.
     const PLAIN: u64 = 5;
     let attribute = |key: &str| entity.attributes.get(key);
@@ -465,5 +477,6 @@ fn thing_item(layer: Layer, entity: &Entity, shape: Arc<Shape>) -> MapItem {
         rank,
         source: entity.source.clone(),
         validity: [entity.valid_from, entity.valid_to],
+        owner,
     }
 }

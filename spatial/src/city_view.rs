@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use onemap_model::{DeviceId, DivisionCode, EntityKind, Position};
+use onemap_model::{DeviceId, DivisionCode, EntityKind, Position, Reach};
 
 use crate::clusters;
 use crate::coordinates::{Extent, Vertex};
@@ -11,6 +11,7 @@ use crate::geometry::Shape;
 use crate::index::{Change, Index, ONE_OF_SEVERAL};
 use crate::layer::Layer;
 use crate::prepared_layer::{MapItem, PreparedLayer};
+use crate::sight::Sight;
 use crate::stock::Stock;
 use crate::terms::Terms;
 use crate::thing::{DivisionPrefix, Footprint, N_KINDS, Number, PackedDivision, Thing, ThingKind};
@@ -83,6 +84,8 @@ pub struct CityView {
     pub(crate) version: u64,
     pub(crate) stock: Stock,
     pub(crate) terms: Arc<Terms>,
+    /// Departments that own things.
+    pub(crate) departments: Arc<Terms>,
     /// What changed up to `version`, one for each version, the last one last.
     pub(crate) changes: Vec<Change>,
     pub(crate) workshop: Arc<Workshop>,
@@ -107,6 +110,7 @@ impl CityView {
             version: self.version,
             stock,
             terms: self.terms.clone(),
+            departments: self.departments.clone(),
             changes: self.changes.clone(),
             workshop: self.workshop.clone(),
             indexed: OnceLock::new(),
@@ -352,7 +356,12 @@ impl CityView {
         let zoom = u8::try_from(zoom).unwrap_or(u8::MAX);
         let address = TileAddress::new(zoom, x, y)?;
         Ok(match layer.is_prepared() {
-            true => tile::draw(layer, self.prepared(layer), address, look),
+            true => tile::draw(
+                layer,
+                self.prepared(layer),
+                address,
+                (look, &Sight::of(look.reach, self)),
+            ),
             false => crate::dots::draw(layer, self, address, look),
         })
     }
@@ -388,17 +397,15 @@ impl CityView {
     }
 
     /// TileJSON 3.0.0 of tiles with these layers; tile addresses start with `base` (scheme and host without a slash at
-    /// the end; empty for addresses relative to the host). For who is of a division the bounds are those of what lies
-    /// in it, but for layers of the background that everybody sees (divisions, water, roads, places …).
-    pub fn tilejson(
-        &self,
-        layers: &[Layer],
-        base: &str,
-        division: Option<&DivisionCode>,
-    ) -> serde_json::Value {
+    /// the end; empty for addresses relative to the host). For who is of a division or of departments the bounds are
+    /// those of what is seen; of layers of the background (divisions, water, roads, places …) everybody sees all
+    /// divisions'.
+    pub fn tilejson(&self, layers: &[Layer], base: &str, reach: &Reach) -> serde_json::Value {
+        let sight = Sight::of(reach, self);
         let mut sources: Vec<&str> = Vec::new();
         for layer in layers.iter().filter(|layer| layer.is_prepared()) {
-            for item in &self.prepared(*layer).items {
+            let items = self.prepared(*layer).items.iter();
+            for item in items.filter(|item| sight.covers_owner(item.owner)) {
                 let source = item.source.as_str();
                 if !source.is_empty() && !sources.contains(&source) && sources.len() < N_MOST_SOURCES {
                     sources.push(source);
@@ -407,12 +414,11 @@ impl CityView {
         }
         let extent = |layer: &Layer| {
             let is_background = layer.is_prepared() && *layer != Layer::Devices;
-            match division {
-                Some(division) if !is_background => {
-                    let prefix = DivisionPrefix::of(division);
-                    self.extent_of(*layer, |thing| prefix.covers(self.division_of(thing)))
-                }
-                _ => self.layer_extent(*layer),
+            match (sight.is_whole(), is_background) {
+                (true, _) => self.layer_extent(*layer),
+                (false, true) if reach.departments.is_empty() => self.layer_extent(*layer),
+                (false, true) => self.extent_of(*layer, |thing| sight.covers_owner(thing.owner)),
+                (false, false) => self.extent_of(*layer, |thing| sight.covers(self, thing)),
             }
         };
         let extents = layers.iter().filter_map(extent);
@@ -435,7 +441,7 @@ impl CityView {
         let drawn = self
             .stock
             .iter()
-            .filter(|(_, thing)| layer.shows(&thing.kind) && !thing.retired && takes(thing));
+            .filter(|(_, thing)| layer.shows(&thing.kind) && !thing.is_retired() && takes(thing));
         let extents = drawn.filter_map(|(_, thing)| thing.footprint.extent());
         Extent::around(extents.flat_map(|e| [e.min, e.max])).map(|extent| extent.degrees())
     }

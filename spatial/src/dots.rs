@@ -4,8 +4,8 @@
 //! Points that fall into one cell of the tile are one feature with their number (`count`) and the worst
 //! of their states: nothing that is wrong disappears behind something that is well. Devices have states, and so have
 //! entities that devices stand on ([`crate::standing`]); what has none is none in the counts of states either. Cells are 64 units
-//! up to zoom 12, about eight pixels; they are counted beforehand ([`crate::clusters`]), where no state and no
-//! division is asked for. At zoom 13 they are a pixel, after that a unit; a tile that would grow over its limit takes
+//! up to zoom 12, about eight pixels; they are counted beforehand ([`crate::clusters`]), where no state is asked for
+//! and everything is seen. At zoom 13 they are a pixel, after that a unit; a tile that would grow over its limit takes
 //! larger ones.
 
 use std::ops::RangeInclusive;
@@ -25,8 +25,9 @@ use crate::mvt::{Drawing, EXTENT, Key, LayerWriter, N_MOST_TAGS, Tag, Value};
 use crate::outlines::{Traced, Traces};
 use crate::pins::Pin;
 use crate::repair::{is_valid, repair};
+use crate::sight::Sight;
 use crate::terms::NO_TERM;
-use crate::thing::{DivisionPrefix, Footprint, Number, Thing};
+use crate::thing::{Footprint, Number, Thing};
 use crate::tile::{LiveState, Look, MARGIN, N_FRAME_BYTES, N_MOST_BYTES, Tile, TileAddress, upright};
 
 /// Bits of a pixel on a screen of 512 pixels for a tile: 8 units.
@@ -93,7 +94,7 @@ struct Scene<'a> {
     layer: Layer,
     at: TileAddress,
     look: &'a Look<'a>,
-    division: Option<DivisionPrefix>,
+    sight: Sight,
 }
 
 /// Draws a tile; `None` when nothing of the layer lies in it.
@@ -106,11 +107,11 @@ pub(crate) fn draw(layer: Layer, view: &CityView, at: TileAddress, look: &Look<'
         layer,
         at,
         look,
-        division: look.division.map(DivisionPrefix::of),
+        sight: Sight::of(look.reach, view),
     };
     let mut pen = Pen::new(&scene);
     let mut n_dropped = 0;
-    let is_counted = at.zoom <= CLUSTER_ZOOM && layer != Layer::Live && scene.division.is_none();
+    let is_counted = at.zoom <= CLUSTER_ZOOM && layer != Layer::Live && scene.sight.is_whole();
     let n_hidden = if is_counted {
         let clusters = scene.clusters();
         n_dropped += clusters
@@ -174,11 +175,9 @@ impl<'a> Scene<'a> {
     }
 
     fn shows(&self, thing: &Thing) -> bool {
-        !thing.retired
+        !thing.is_retired()
             && self.look.at.is_none_or(|at| thing.valid_at(at))
-            && self
-                .division
-                .is_none_or(|division| division.covers(self.view.division_of(thing)))
+            && self.sight.covers(self.view, thing)
     }
 
     /// A thing that the index knows as it is, when it is shown.
@@ -196,9 +195,9 @@ impl<'a> Scene<'a> {
             .flatten()
     }
 
-    /// Whether labels say all that is drawn: no state, no division and no name is asked for.
+    /// Whether labels say all that is drawn: all that there is is seen, no state and no name is asked for.
     fn may_label(&self) -> bool {
-        self.layer != Layer::Live && self.division.is_none() && !self.has_names()
+        self.layer != Layer::Live && self.sight.is_whole() && !self.has_names()
     }
 
     fn has_names(&self) -> bool {
@@ -548,7 +547,7 @@ impl<'s, 'a> Pen<'s, 'a> {
             Drawn::Label(label) => self.write_label(drawing, label, own),
             Drawn::Thing(thing) => {
                 let mut tags = *own;
-                self.describe(thing.class, thing.stratum, &mut tags);
+                self.describe(thing.class, thing.stratum(), &mut tags);
                 let [code, name] = self.keys;
                 let code = (code, thing.code.as_bytes());
                 let card = thing.card.as_ref().filter(|_| self.scene.has_names());

@@ -60,15 +60,15 @@ impl Labels {
         let mut known: HashMap<u64, u16> = HashMap::default();
         let hasher = foldhash::fast::FixedState::with_seed(1);
         for (number, thing) in stock.iter() {
-            if thing.retired || !thing.is_always_valid() {
+            if thing.is_retired() || !thing.is_always_valid() {
                 continue;
             }
             let (stem, digits) = split(&thing.code);
             let is = |sort: &Sort| {
                 (&*sort.stem, usize::from(sort.n_digits)) == (stem, digits.len())
-                    && (sort.class, sort.stratum) == (thing.class, thing.stratum)
+                    && (sort.class, sort.stratum) == (thing.class, thing.stratum())
             };
-            let key = hasher.hash_one((stem, digits.len(), thing.class, thing.stratum));
+            let key = hasher.hash_one((stem, digits.len(), thing.class, thing.stratum()));
             let sort = match known.get(&key) {
                 Some(sort) if is(&sorts[usize::from(*sort)]) => *sort,
                 // Another sort has the same key.
@@ -104,7 +104,7 @@ fn sort_of(thing: &Thing, stem: &str, digits: &str) -> Sort {
         stem: stem.into(),
         n_digits: digits.len() as u8,
         class: thing.class,
-        stratum: thing.stratum,
+        stratum: thing.stratum(),
     }
 }
 

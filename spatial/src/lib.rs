@@ -31,6 +31,7 @@ mod pins;
 mod prepared_layer;
 pub mod query;
 mod repair;
+mod sight;
 mod standing;
 mod stock;
 mod terms;

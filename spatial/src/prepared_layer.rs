@@ -10,6 +10,7 @@ use crate::geometry::{Polygon, Shape};
 use crate::ground::{Point, Points};
 use crate::mercator::Mercator;
 use crate::mvt::Property;
+use crate::sight::PackedOwner;
 
 /// Something to be drawn, as the map keeps it.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct MapItem {
     pub(crate) source: String,
     /// From when to when it is valid, as far as that is known.
     pub(crate) validity: [Option<Timestamp>; 2],
+    /// Whose it is, for who may see it.
+    pub(crate) owner: PackedOwner,
 }
 
 impl MapItem {

@@ -193,7 +193,8 @@ impl CityView {
 
     /// States of what a tile (zoom, column, row) of a layer shows and devices stand on, each the worst of its devices';
     /// empty where [`CityView::has_states`] says so. Costs a look at each entity of
-    /// the layer's kind that devices stand on, and `state` for the devices of those in the tile.
+    /// the layer's kind that devices stand on, and `state` for the devices of those in the tile; a device of which it
+    /// says nothing, because it is not the caller's to see, counts for nothing.
     ///
     /// # Errors
     /// [`TileError`] when there is no tile of that address.
@@ -201,7 +202,7 @@ impl CityView {
         &self,
         layer: Layer,
         [zoom, x, y]: [u32; 3],
-        state: &dyn Fn(&str) -> (LiveState, bool),
+        state: &dyn Fn(&str) -> Option<(LiveState, bool)>,
     ) -> Result<States, TileError> {
         let at = TileAddress::new(u8::try_from(zoom).unwrap_or(u8::MAX), x, y)?;
         let ThingKind::Entity(kind) = layer.kind() else {
@@ -217,7 +218,7 @@ impl CityView {
             if !extent.is_some_and(|own| own.meets(&wide)) {
                 continue;
             }
-            let worst = worst(devices.iter().map(|device| state(device.as_str())));
+            let worst = worst(devices.iter().filter_map(|device| state(device.as_str())));
             all.extend(worst.map(|(state, is_stale)| (number, state, is_stale)));
         }
         all.sort_unstable_by_key(|(number, ..)| *number);

@@ -7,6 +7,7 @@ use onemap_model::{DivisionCode, EntityCode, EntityKind, Stratum, Timestamp};
 use crate::coordinates::{Extent, Vertex};
 use crate::geometry::Shape;
 use crate::prepared_layer::{MapItem, label_point};
+use crate::sight::PackedOwner;
 
 /// What a thing of the map is: an entity of some kind, or a device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -167,13 +168,24 @@ pub(crate) struct Thing {
     pub(crate) division: PackedDivision,
     /// Number of its class among [`crate::terms::Terms`].
     pub(crate) class: u32,
+    /// Whose it is, for who may see it.
+    pub(crate) owner: PackedOwner,
     pub(crate) kind: ThingKind,
-    pub(crate) stratum: Stratum,
-    /// A device out of use is found by its box and division only.
-    pub(crate) retired: bool,
+    /// None of a device out of use, which is found by its box and division only.
+    pub(crate) stratum: Option<Stratum>,
 }
 
 impl Thing {
+    /// Above, on or below the ground.
+    pub(crate) fn stratum(&self) -> Stratum {
+        self.stratum.unwrap_or_default()
+    }
+
+    /// Whether it is a device out of use.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.stratum.is_none()
+    }
+
     /// Whether it covers ground.
     pub(crate) fn is_area(&self) -> bool {
         matches!(&self.footprint, Footprint::Shape(shape) if matches!(**shape, Shape::Polygons(_)))

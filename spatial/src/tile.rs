@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
 
-use onemap_model::{DivisionCode, Timestamp};
+use onemap_model::{Reach, Timestamp};
 
 use crate::clip::{TilePoint, clip_line, clip_ring};
 use crate::coordinates::Extent;
@@ -12,8 +12,9 @@ use crate::ground::{Points, zorder};
 use crate::layer::Layer;
 use crate::mercator::{Mercator, MercatorBox};
 use crate::mvt::{Drawing, EXTENT, LayerWriter, Property, Value};
-use crate::prepared_layer::{Outline, PreparedLayer};
+use crate::prepared_layer::{MapItem, Outline, PreparedLayer};
 use crate::repair::repair;
+use crate::sight::Sight;
 use crate::standing::States;
 
 /// Highest zoom of tiles; screens enlarge these beyond it.
@@ -62,8 +63,9 @@ impl LiveState {
 /// Who looks at a tile, when, and what is only known elsewhere.
 #[derive(Clone, Copy)]
 pub struct Look<'a> {
-    /// Only things of this division: of layers that are drawn tile by tile, and devices.
-    pub division: Option<&'a DivisionCode>,
+    /// Only what is in it: by division and department of layers that are drawn tile by tile, and of devices; of the
+    /// others by department.
+    pub reach: &'a Reach,
     /// Only what is valid at this time; whatever it is when there is none.
     pub at: Option<Timestamp>,
     /// State of a device by its id, and whether it is stale.
@@ -75,12 +77,16 @@ pub struct Look<'a> {
 }
 
 static NO_STATES: States = States::NONE;
+static WHOLE: Reach = Reach {
+    division: None,
+    departments: Vec::new(),
+};
 
 impl Default for Look<'_> {
     /// Sees everything at all times, knows no state and no name.
     fn default() -> Self {
         Self {
-            division: None,
+            reach: &WHOLE,
             at: None,
             state: &|_| (LiveState::Unknown, false),
             standing: &NO_STATES,
@@ -231,7 +237,12 @@ impl TileAddress {
 }
 
 /// Draws a tile; `None` when nothing of the layer lies in it.
-pub(crate) fn draw(layer: Layer, prepared: &PreparedLayer, at: TileAddress, look: &Look<'_>) -> Option<Tile> {
+pub(crate) fn draw(
+    layer: Layer,
+    prepared: &PreparedLayer,
+    at: TileAddress,
+    seen: (&Look<'_>, &Sight),
+) -> Option<Tile> {
     let mut room = N_MOST_BYTES - N_FRAME_BYTES;
     let (mut n_dropped, mut n_hidden) = (0, 0);
     let mut bytes = Vec::new();
@@ -241,7 +252,7 @@ pub(crate) fn draw(layer: Layer, prepared: &PreparedLayer, at: TileAddress, look
         &mut labels,
         prepared,
         &prepared.labels,
-        (at, look),
+        (at, seen),
         N_LABEL_BYTES,
         false,
     );
@@ -251,18 +262,22 @@ pub(crate) fn draw(layer: Layer, prepared: &PreparedLayer, at: TileAddress, look
     let mut writer = LayerWriter::new(layer.name());
     for outline in &prepared.outlines {
         let item = &prepared.items[outline.item as usize];
-        if item.min_zoom > at.zoom || !at.meets(outline) || !item.valid_at(look.at) {
+        if item.min_zoom > at.zoom || !at.meets(outline) || !is_seen(item, seen) {
             continue;
         }
         n_dropped += usize::from(!draw_outline(&mut writer, outline, &item.properties, at, room));
     }
-    let (dropped, hidden) = draw_points(&mut writer, prepared, &prepared.points, (at, look), room, true);
+    let (dropped, hidden) = draw_points(&mut writer, prepared, &prepared.points, (at, seen), room, true);
     n_dropped += dropped;
     n_hidden += hidden;
 
     writer.finish(&mut bytes);
     labels.finish(&mut bytes);
     Tile::of(bytes, n_dropped, n_hidden)
+}
+
+fn is_seen(item: &MapItem, (look, sight): (&Look<'_>, &Sight)) -> bool {
+    item.valid_at(look.at) && sight.covers_owner(item.owner)
 }
 
 impl Tile {
@@ -317,14 +332,14 @@ fn draw_points(
     writer: &mut LayerWriter,
     prepared: &PreparedLayer,
     points: &Points,
-    (at, look): (TileAddress, &Look<'_>),
+    (at, seen): (TileAddress, (&Look<'_>, &Sight)),
     room: usize,
     thin: bool,
 ) -> (usize, usize) {
     let mut found: Vec<(u32, TilePoint)> = Vec::new();
     points.bbox(at.degrees(0), |point| {
         let item = &prepared.items[point.item as usize];
-        if item.min_zoom <= at.zoom && item.valid_at(look.at) {
+        if item.min_zoom <= at.zoom && is_seen(item, seen) {
             let unit = at.unit_of(Mercator::of(point.at));
             found.extend(unit.map(|unit| (point.item, unit)));
         }

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Feature, decode, tiles_over};
 use geo::Validation;
-use onemap_model::{Device, DivisionCode, Entity, Timestamp};
+use onemap_model::{Device, DivisionCode, Entity, Reach, Timestamp};
 use onemap_spatial::{CityMap, CityView, Layer, LiveState, Look, MAX_ZOOM, Tile};
 use serde_json::json;
 
@@ -353,8 +353,8 @@ fn a_tile_shows_what_its_viewer_may_see_when_it_is_there() {
         let entity = serde_json::from_value(entity).unwrap();
         map.put_entity_with(&entity, Some(card)).unwrap();
     };
-    put("east", json!({"division": "630102001"}));
-    put("west", json!({"division": "630104"}));
+    put("east", json!({"division": "630102001", "department": "城管局"}));
+    put("west", json!({"division": "630104", "department": "水务局"}));
     put(
         "gone",
         json!({"division": "630102", "valid_to": "2020-01-01T00:00:00Z"}),
@@ -365,7 +365,11 @@ fn a_tile_shows_what_its_viewer_may_see_when_it_is_there() {
         let tile = view.tile(Layer::Components, [16, x, y], look).unwrap().unwrap();
         decode(&tile.bytes)["components"].iter().map(count).sum::<usize>()
     };
-    let division = DivisionCode::new("630102").unwrap();
+    let reach = |division: Option<&str>, departments: &[&str]| Reach {
+        division: division.map(|code| DivisionCode::new(code).unwrap()),
+        departments: departments.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    let district = reach(Some("630102"), &[]);
     let at = Some(Timestamp::parse("2026-11-26T00:00:00Z").unwrap());
     assert_eq!(seen(&Look::default()), 3);
     assert_eq!(
@@ -378,14 +382,41 @@ fn a_tile_shows_what_its_viewer_may_see_when_it_is_there() {
     assert_eq!(
         seen(&Look {
             at,
-            division: Some(&division),
+            reach: &district,
             ..Look::default()
         }),
         1
     );
+    for (reach, n) in [
+        (reach(None, &["水务局"]), 1),
+        (reach(None, &["水务局", "城管局"]), 2),
+        (reach(Some("630102"), &["城管局"]), 1),
+    ] {
+        let look = Look {
+            at,
+            reach: &reach,
+            ..Look::default()
+        };
+        assert_eq!(seen(&look), n, "{reach:?}");
+    }
+    for nobody in [
+        reach(Some("630102"), &["水务局"]),
+        reach(None, &["环保局"]),
+        reach(None, &[" "]),
+    ] {
+        let look = Look {
+            reach: &nobody,
+            ..Look::default()
+        };
+        // Neither as itself nor in the count of a cluster.
+        for (zoom, x, y) in [(16, x, y), (12, x >> 4, y >> 4), (6, x >> 10, y >> 10)] {
+            let tile = view.tile(Layer::Components, [zoom, x, y], &look).unwrap();
+            assert_eq!(tile, None, "{nobody:?}");
+        }
+    }
     let look = Look {
         at,
-        division: Some(&division),
+        reach: &district,
         name: Some(|card| std::str::from_utf8(card).unwrap()),
         ..Look::default()
     };
@@ -404,7 +435,7 @@ fn a_tile_shows_what_its_viewer_may_see_when_it_is_there() {
 }
 
 /// States of what devices stand on, by code, of single features; and of clusters their counts of states.
-fn states_of(view: &CityView, layer: Layer, zoom: u8, division: Option<&DivisionCode>) -> Vec<String> {
+fn states_of(view: &CityView, layer: Layer, zoom: u8, reach: &Reach) -> Vec<String> {
     let state = |id: &str| match id.split('-').next() {
         Some("bad") => (LiveState::Abnormal, false),
         Some("mute") => (LiveState::Unknown, true),
@@ -413,11 +444,11 @@ fn states_of(view: &CityView, layer: Layer, zoom: u8, division: Option<&Division
     let mut all = Vec::new();
     for (x, y) in tiles_over(WINDOW, zoom) {
         let at = [u32::from(zoom), x, y];
-        let states = view.states(layer, at, &state).unwrap();
+        let states = view.states(layer, at, &|id| Some(state(id))).unwrap();
         let look = Look {
             state: &state,
             standing: &states,
-            division,
+            reach,
             ..Look::default()
         };
         let Some(tile) = view.tile(layer, at, &look).unwrap() else {
@@ -472,23 +503,27 @@ fn what_devices_stand_on_has_the_worst_of_their_states_at_every_zoom() {
     put(&mut map, "mute-2", Some("component/alone"), "active");
     put(&mut map, "ok-3", Some("pipe/main"), "active");
     put(&mut map, "bad-9", Some("component/bare"), "retired");
-    let own = DivisionCode::new("630102").unwrap();
+    let whole = Reach::default();
+    let own = Reach {
+        division: Some(DivisionCode::new("630102").unwrap()),
+        ..Reach::default()
+    };
     let view = map.view();
-    for division in [None, Some(&own)] {
+    for reach in [&whole, &own] {
         for zoom in [6, 9, 12, 13, 14, 16] {
-            let found = states_of(&view, Layer::Components, zoom, division);
+            let found = states_of(&view, Layer::Components, zoom, reach);
             match zoom {
-                16 => assert_eq!(found, ["alone unknown stale", "lamp-7 normal"], "{division:?}"),
+                16 => assert_eq!(found, ["alone unknown stale", "lamp-7 normal"], "{reach:?}"),
                 _ => assert_eq!(
                     (found.len(), &*found[0]),
                     (2, "alone unknown stale"),
-                    "zoom {zoom} {division:?}"
+                    "zoom {zoom} {reach:?}"
                 ),
             }
         }
     }
     // In each of the tiles that it crosses.
-    let mut pipes = states_of(&view, Layer::Pipes, 11, None);
+    let mut pipes = states_of(&view, Layer::Pipes, 11, &whole);
     pipes.dedup();
     assert_eq!(pipes, ["main normal"]);
     // One lamp of six hundred is wrong: its cluster is, and says which.
@@ -496,7 +531,7 @@ fn what_devices_stand_on_has_the_worst_of_their_states_at_every_zoom() {
     map.put_entity(&component("late", [101.8, 36.6])).unwrap();
     let view = map.view();
     for zoom in [9, 12] {
-        let found = states_of(&view, Layer::Components, zoom, None);
+        let found = states_of(&view, Layer::Components, zoom, &whole);
         assert_eq!(
             found,
             [
@@ -516,14 +551,14 @@ fn what_devices_stand_on_has_the_worst_of_their_states_at_every_zoom() {
     put(&mut map, "ok-1", None, "active");
     put(&mut map, "ok-4", Some("component/lamp-599"), "active");
     assert_eq!(
-        states_of(&map.view(), Layer::Components, 16, None),
+        states_of(&map.view(), Layer::Components, 16, &whole),
         ["LAMP abnormal", "alone unknown stale", "late unknown stale"]
     );
     // The number of what is gone may be another's now.
     map.remove_entity(&lamp.kind, "LAMP");
     map.put_entity(&component("other", [101.77, 36.62])).unwrap();
     assert_eq!(
-        states_of(&map.view(), Layer::Components, 16, None),
+        states_of(&map.view(), Layer::Components, 16, &whole),
         ["alone unknown stale", "late unknown stale"]
     );
 }

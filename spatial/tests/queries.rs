@@ -133,6 +133,9 @@ fn town(chance: &mut Chance) -> Vec<Slow> {
                 entity["division"] = json!(divisions[chance.below(4) as usize]);
             }
             if chance.below(3) > 0 {
+                entity["department"] = json!(["水务局", "城管局", "住建局"][chance.below(3) as usize]);
+            }
+            if chance.below(3) > 0 {
                 let low = chance.below(20) - 10;
                 entity["z_range_m"] = json!([low, low + chance.below(6)]);
             }
@@ -174,7 +177,11 @@ fn random_filter(chance: &mut Chance) -> Filter {
     if chance.below(4) == 0 {
         filter.class = Some(["灯", "井盖", "无"][chance.below(3) as usize].to_owned());
     }
-    for division in [&mut filter.division, &mut filter.scope] {
+    if chance.below(4) == 0 {
+        let names: &[&str] = [&["水务局"][..], &["城管局", "住建局"], &["无此局"]][chance.below(3) as usize];
+        filter.scope.departments = names.iter().map(|name| (*name).to_owned()).collect();
+    }
+    for division in [&mut filter.division, &mut filter.scope.division] {
         if chance.below(4) == 0 {
             *division =
                 Some(DivisionCode::new(["630100", "630102", "630102001"][chance.below(3) as usize]).unwrap());
@@ -207,7 +214,10 @@ fn lets(filter: &Filter, entity: &Entity) -> bool {
             .as_deref()
             .is_none_or(|class| entity.attributes["class"] == class)
         && filter.division.as_ref().is_none_or(inside)
-        && filter.scope.as_ref().is_none_or(inside)
+        && filter.scope.division.as_ref().is_none_or(inside)
+        && (filter.scope.departments.is_empty()
+            || entity.kind == EntityKind::Address
+            || filter.scope.departments.contains(&entity.department))
         && filter.stratum.is_none_or(|stratum| stratum == entity.stratum)
         && filter
             .z_range_m

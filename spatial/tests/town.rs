@@ -9,7 +9,7 @@ mod common;
 
 use std::path::Path;
 
-use onemap_model::{DivisionCode, EntityKind, Stratum, Timestamp};
+use onemap_model::{DivisionCode, EntityKind, Reach, Stratum, Timestamp};
 use onemap_spatial::query::{Column, Filter, SectionLine};
 use onemap_spatial::{CityMap, CityView, ThingKind};
 use std::sync::Arc;
@@ -123,7 +123,10 @@ fn a_column_with_a_radius_takes_what_is_near() {
         ["lamp"]
     );
     let elsewhere = Filter {
-        scope: Some(DivisionCode::new("630103").unwrap()),
+        scope: Reach {
+            division: Some(DivisionCode::new("630103").unwrap()),
+            ..Reach::default()
+        },
         ..now()
     };
     let column = town.column((101.7995, 36.6002), None, &elsewhere).unwrap();

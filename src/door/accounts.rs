@@ -137,13 +137,14 @@ impl Door {
                 (false, false) => "invited",
             };
             crate::say!(
-                "{:<20} {:<14} {:<12} {:<9} {:<8} {}",
+                "{:<20} {:<14} {:<12} {:<9} {:<8} {}{}",
                 text("id"),
                 text("role"),
                 text("division"),
                 state,
                 if is("has_second") { "totp" } else { "-" },
-                text("name")
+                text("name"),
+                super::of_departments(&account["departments"])
             );
         }
         Ok(ExitCode::SUCCESS)

@@ -503,7 +503,12 @@ impl Fold<'_> {
         if self.quarantine_act(position, act) || self.series_act(act) {
             return;
         }
-        let folded = self.views.board.write().expect(POISON).act(position, act);
+        let folded = {
+            let register = self.views.register.read().expect(POISON);
+            let department_of = |device: &DeviceId| register.department_of(device.as_str());
+            let mut board = self.views.board.write().expect(POISON);
+            board.act(position, act, &department_of)
+        };
         match folded {
             Ok(transitions) => {
                 for transition in &transitions {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use foldhash::{HashMap, HashMapExt as _};
-use onemap_model::{Device, DeviceId, DivisionCode, Frame, Refusal};
+use onemap_model::{Device, DeviceId, DivisionCode, Frame, Reach, Refusal};
 use onemap_wire::Message;
 use onemap_wire::line::{Line, Params, Place, Reader};
 use onemap_wire::message::Refused;
@@ -231,10 +231,16 @@ impl Fold<'_> {
         let register = self.views.register.read().expect(POISON);
         // What the writer may not see is answered like what is not there.
         let division = params.division.map(DivisionCode::new);
-        let is_covered = |device: &Device| match (&division, register.divisions.get(&device.id)) {
-            (None, _) => true,
-            (Some(Ok(own)), Some(of_device)) => own.covers(of_device),
-            _ => false,
+        let is_covered = |device: &Device| match division.clone().transpose() {
+            Ok(division) => {
+                let departments = params.departments.clone();
+                let reach = Reach {
+                    division,
+                    departments,
+                };
+                reach.covers(device.belongs(register.divisions.get(&device.id)))
+            }
+            Err(_) => false,
         };
         let device = register
             .view

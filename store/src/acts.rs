@@ -7,13 +7,14 @@
 use std::time::Duration;
 
 use onemap_log::{Batch, Log, LogError};
+use onemap_model::account::check_departments;
 use onemap_model::command::{MAX_KEY_BYTES, MAX_LIFE, MAX_METHOD_BYTES, MAX_PARAMS_BYTES};
 use onemap_model::hydrology::HydrologyError;
 use onemap_model::record::{Frame, KIND_READMISSION, Readmission, Register, RuleFile, Stamped};
 use onemap_model::scope::Permission;
 use onemap_model::{
-    AccountError, Act, CommandRecord, CommandStep, DivisionCode, Record, ReviewError, Role, RuleId, Scope,
-    Timestamp, Verb,
+    AccountError, Act, Belongs, CommandRecord, CommandStep, DivisionCode, Record, ReviewError, Role, RuleId,
+    Scope, Timestamp, Verb,
 };
 
 use crate::ledger::{TokenHash, TokenHashError};
@@ -53,6 +54,12 @@ pub enum ActError {
     Outside {
         /// The scope's division.
         own: DivisionCode,
+    },
+    /// The thing is that of another department than the scope's, or of none.
+    #[error("this belongs to none of your departments ({})", own.join(", "))]
+    Foreign {
+        /// The scope's departments.
+        own: Vec<String>,
     },
     /// An administrator's token is made by the machine's owner only.
     #[error("a token of role {} is made by an admin only", role.name())]
@@ -136,7 +143,7 @@ impl Acts {
 
     /// Records one act and waits until it is durable; gives its journal position.
     ///
-    /// Whether the alert exists, lies inside the scope's division and is still open is for the caller to look
+    /// Whether the alert exists, is the scope's to see and is still open is for the caller to look
     /// at before, and for the fold over the journal to decide.
     ///
     /// # Errors
@@ -202,8 +209,9 @@ impl Acts {
     /// position of the last. A long list goes in pieces: after a crash its first changes may be there without
     /// its last. An empty list records nothing and gives the journal's last position.
     ///
-    /// A scope with a division changes only what states a division inside it. A device's token, attributes and
-    /// hydrology and the removal of an entity state none: there the caller looks the thing up and checks [`Scope::covers`].
+    /// A scope with a division changes only what states a division inside it, one with departments only what states one
+    /// of these. A device's token, attributes and hydrology and the removal of an entity state none: there the caller
+    /// looks the thing up and checks [`Scope::covers`].
     ///
     /// # Errors
     /// See [`ActError`]; after all but [`ActError::Journal`] nothing was recorded.
@@ -221,7 +229,7 @@ impl Acts {
 
     /// Records a rule file, new, changed or (empty text) removed, and waits until it is durable; gives its
     /// journal position. The caller has parsed the text. Rules concern the whole city, so a scope with a
-    /// division cannot change them.
+    /// division or departments cannot change them.
     ///
     /// # Errors
     /// See [`ActError`]; after all but [`ActError::Journal`] nothing was recorded.
@@ -232,7 +240,7 @@ impl Acts {
     }
 
     /// Records that a command is ordered or taken back and waits until it is durable; gives its journal
-    /// position. Whether the device exists and lies inside the scope's division is for the caller to look at
+    /// position. Whether the device exists and is the scope's to see is for the caller to look at
     /// before. What a device did to a command is no act: the server writes it down itself.
     ///
     /// # Errors
@@ -384,7 +392,7 @@ pub fn check_register(scope: &Scope, changes: &[Register]) -> Result<(), ActErro
 /// As [`Acts::record_rule`].
 pub fn check_rule(scope: &Scope, file: &RuleFile) -> Result<(), ActError> {
     permit(scope, Permission::Rules)?;
-    cover(scope, None)?;
+    cover(scope, Belongs::NOBODY)?;
     RuleId::new(&file.name)
         .map(|_| ())
         .map_err(|source| ActError::RuleName {
@@ -408,12 +416,14 @@ fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), Ac
     };
     permit(scope, needs)?;
     match change {
-        Register::Device { device } | Register::Adopted { device } => cover(scope, device.division.as_ref()),
+        Register::Device { device } | Register::Adopted { device } => {
+            cover(scope, device.belongs(device.division.as_ref()))
+        }
         Register::Entity { entity } => {
             check_entity(entity).map_err(|source| ActError::Entity { index, source })?;
-            cover(scope, entity.division.as_ref())
+            cover(scope, entity.belongs(entity.division.as_ref()))
         }
-        Register::Person { person } => cover(scope, person.division.as_ref()),
+        Register::Person { person } => cover(scope, Belongs::of(person.division.as_ref(), "")),
         Register::DeviceToken { sha256, .. } | Register::AccessTokenRevoked { sha256 } => hash(index, sha256),
         Register::EntityRemoved { .. }
         | Register::Attributes { .. }
@@ -424,26 +434,28 @@ fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), Ac
             Some(Ok(())) | None => Ok(()),
         },
         Register::Provisioning { sha256, .. } => {
-            cover(scope, None)?;
+            cover(scope, Belongs::NOBODY)?;
             hash(index, sha256)
         }
         Register::AccessToken {
             sha256,
             role,
             division,
+            departments,
             ..
         } => {
             if *role == Role::Admin && scope.role != Role::Admin {
                 return Err(ActError::Escalation { role: *role });
             }
-            cover(scope, division.as_ref())?;
+            check_departments(departments).map_err(|source| ActError::Account { index, source })?;
+            enclose(scope, division.as_ref(), departments)?;
             hash(index, sha256)
         }
         Register::Account { account } => {
             account
                 .check()
                 .map_err(|source| ActError::Account { index, source })?;
-            cover(scope, account.division.as_ref())
+            enclose(scope, account.division.as_ref(), &account.departments)
         }
         Register::AccountInvited { sha256, .. } => hash(index, sha256),
         Register::AccountGone { .. } | Register::AccountLoggedOut { .. } => Ok(()),
@@ -455,7 +467,7 @@ fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), Ac
             })
         }
         // Profiles, and whatever comes later, concern the whole city.
-        _ => cover(scope, None),
+        _ => cover(scope, Belongs::NOBODY),
     }
 }
 
@@ -476,10 +488,29 @@ fn permit(scope: &Scope, needs: Permission) -> Result<(), ActError> {
     })
 }
 
-fn cover(scope: &Scope, division: Option<&DivisionCode>) -> Result<(), ActError> {
+/// That a thing is the scope's to see.
+fn cover(scope: &Scope, thing: Belongs<'_>) -> Result<(), ActError> {
+    match scope.covers(thing) {
+        true => Ok(()),
+        false => Err(outside(scope, thing.division)),
+    }
+}
+
+/// That a token or an account of this division and these departments is the scope's to make or to change.
+fn enclose(scope: &Scope, division: Option<&DivisionCode>, departments: &[String]) -> Result<(), ActError> {
+    match scope.encloses(division, departments) {
+        true => Ok(()),
+        false => Err(outside(scope, division)),
+    }
+}
+
+/// Which bound of a scope a thing of a division is beyond, which is beyond one.
+fn outside(scope: &Scope, division: Option<&DivisionCode>) -> ActError {
     match &scope.division {
-        Some(own) if !scope.covers(division) => Err(ActError::Outside { own: own.clone() }),
-        _ => Ok(()),
+        Some(own) if !scope.covers(Belongs::ground(division)) => ActError::Outside { own: own.clone() },
+        _ => ActError::Foreign {
+            own: scope.departments.clone(),
+        },
     }
 }
 

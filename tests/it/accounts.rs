@@ -1,5 +1,7 @@
 //! People: the first link, passwords and second factors, who sees what, and guesses.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -215,7 +217,20 @@ fn a_new_city_from_the_first_link_to_a_second_user_of_one_district() {
         "a code opens once"
     );
 
-    // What the administrator says holds at once.
+    // What the administrator says holds at once, also for what was begun before: its stream ends.
+    let mut live = TcpStream::connect(server.http.trim_start_matches("http://")).unwrap();
+    live.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let cookie = second.cookie.clone().unwrap();
+    let head =
+        format!("GET /api/v1/live HTTP/1.1\r\nhost: onemap\r\nconnection: close\r\ncookie: {cookie}\r\n\r\n");
+    live.write_all(head.as_bytes()).unwrap();
+    let mut heard = Vec::new();
+    while !String::from_utf8_lossy(&heard).contains("event: hello") {
+        let mut some = [0; 512];
+        let n = live.read(&mut some).unwrap();
+        assert!(n > 0, "{}", String::from_utf8_lossy(&heard));
+        heard.extend_from_slice(&some[..n]);
+    }
     let moved = first.ask(
         &server.http,
         "PATCH",
@@ -223,6 +238,19 @@ fn a_new_city_from_the_first_link_to_a_second_user_of_one_district() {
         Some(&json!({"division": "630105"})),
     );
     assert_eq!(moved.0, 200, "{}", moved.1);
+    assert_eq!(seen(&server, &mut second), ["downstream"]);
+    live.read_to_end(&mut heard).expect("the stream comes to its end");
+    let mut bind = |departments: Value| {
+        let change = json!({"departments": departments});
+        let said = first.ask(&server.http, "PATCH", "/api/v1/accounts/li.na", Some(&change));
+        assert_eq!(said.0, 200, "{}", said.1);
+    };
+    bind(json!(["水务局"]));
+    assert!(
+        seen(&server, &mut second).is_empty(),
+        "no device is that department's"
+    );
+    bind(json!([]));
     assert_eq!(seen(&server, &mut second), ["downstream"]);
     let off = first.ask(
         &server.http,

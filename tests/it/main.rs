@@ -23,6 +23,7 @@ mod crash;
 mod damaged;
 mod decode;
 mod demo;
+mod departments;
 mod devices;
 mod dialects;
 mod disk;

@@ -41,7 +41,7 @@ fn fields(mut bytes: &[u8]) -> Vec<(u64, u64, &[u8])> {
 }
 
 /// Properties of a tile's features (Vector Tile Specification 2.1), values as texts.
-fn features(tile: &[u8]) -> Vec<BTreeMap<String, String>> {
+pub fn features(tile: &[u8]) -> Vec<BTreeMap<String, String>> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let mut all = Vec::new();
     for (_, _, layer) in fields(tile) {

@@ -23,11 +23,15 @@ fn unknown(id: &str) -> Problem {
     Problem::not_found("unknown_account", format!("no account `{id}`"))
 }
 
+/// Whether an account is the caller's to see: its holder sees nothing that the caller does not.
+fn sees(scope: &Scope, held: &Held) -> bool {
+    scope.encloses(held.account.division.as_ref(), &held.account.departments)
+}
+
 /// An account that the caller may see.
 fn find(views: &Views, scope: &Scope, id: &str) -> Result<Held, Problem> {
     let held = AccountId::new(id).ok().and_then(|id| views.keys.account(&id));
-    held.filter(|held| scope.covers(held.account.division.as_ref()))
-        .ok_or_else(|| unknown(id))
+    held.filter(|held| sees(scope, held)).ok_or_else(|| unknown(id))
 }
 
 fn shown(views: &Views, held: &Held) -> Value {
@@ -50,7 +54,7 @@ async fn record(views: &Views, scope: &Scope, changes: Vec<Register>) -> Result<
     views.applied(position).await.map_err(behind)
 }
 
-/// Accounts of the caller's division, by id.
+/// Accounts of the caller's division and departments, by id.
 pub(crate) async fn list_accounts(
     State(views): State<Arc<Views>>,
     caller: Caller,
@@ -58,9 +62,7 @@ pub(crate) async fn list_accounts(
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.scope();
     let all = views.keys.accounts();
-    let seen = all
-        .iter()
-        .filter(|held| scope.covers(held.account.division.as_ref()));
+    let seen = all.iter().filter(|held| sees(scope, held));
     Ok(list(seen.map(|held| shown(&views, held)).collect(), None))
 }
 

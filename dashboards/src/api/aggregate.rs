@@ -183,10 +183,10 @@ pub(crate) async fn show(
     let found = reviewed(&views, basis, keys, (first, span.to), known_at).await?;
     let ids = asked.chosen.iter().map(|chosen| chosen.info.id);
     let found: HashMap<SeriesId, Reviewed> = ids.zip(found).filter(|(_, found)| !found.is_empty()).collect();
-    // The register's version counts what changes in the whole city. That is nothing for who is of a division: the tag of
-    // such an answer is made of the answer.
-    let is_of_division = scope.division.is_some();
-    let tag = (span.is_fixed && !is_of_division).then(|| {
+    // The register's version counts what changes in the whole city. That is nothing for who sees a part of it: the
+    // tag of such an answer is made of the answer.
+    let is_of_part = !scope.is_whole();
+    let tag = (span.is_fixed && !is_of_part).then(|| {
         // What devices and entities are makes the groups.
         let question = format!("{uri} {}", asked.version);
         let mut tagging = Tagging::new(&views, &question);
@@ -251,7 +251,7 @@ pub(crate) async fn show(
     });
     let (answer, missing) = made.await?;
     let answer = answer?;
-    let tag = match span.is_fixed && is_of_division {
+    let tag = match span.is_fixed && is_of_part {
         true => Some(Tag::of_answer(
             &uri.to_string(),
             &answer,
@@ -259,7 +259,7 @@ pub(crate) async fn show(
         )),
         false => tag,
     };
-    if is_of_division
+    if is_of_part
         && let Some(tag) = &tag
         && tag.is_known(&headers)
     {
@@ -331,7 +331,7 @@ impl Asked {
         }
 
         Ok(Self {
-            entities: entities(&register, query.entity_kind.as_ref()),
+            entities: entities(&register, scope, query.entity_kind.as_ref()),
             divisions: weights.divisions(&register, chosen.iter().filter_map(|c| c.division.as_ref())),
             names: Names::of(&register, query, &chosen),
             version: register.city.version(),
@@ -340,13 +340,18 @@ impl Asked {
     }
 }
 
-/// The entities of a kind.
-fn entities(register: &Register, kind: Option<&EntityKind>) -> BTreeMap<EntityCode, Arc<Entity>> {
+/// The entities of a kind that a scope sees.
+fn entities(
+    register: &Register,
+    scope: &Scope,
+    kind: Option<&EntityKind>,
+) -> BTreeMap<EntityCode, Arc<Entity>> {
     let Some(kind) = kind else {
         return BTreeMap::new();
     };
     let all = register.view.entities.of_kind(kind);
-    all.map(|entity| (entity.code.clone(), Arc::new(entity)))
+    all.filter(|entity| scope.is_whole() || register.sees_entity(scope, kind, &entity.code))
+        .map(|entity| (entity.code.clone(), Arc::new(entity)))
         .collect()
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use onemap_alerts::{Alert, Condition, Cursor, Filter, StateFilter};
-use onemap_model::{AlertId, DivisionCode, Scope, Timestamp, Verb};
+use onemap_model::{AlertId, DeviceId, DivisionCode, Scope, Timestamp, Verb};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -47,12 +47,15 @@ pub(crate) async fn list_alerts(
                 .map_err(|e| Problem::bad_request("bad_after", format!("after: {e}")))?,
         ),
     };
-    let filter = Filter {
-        state,
-        scope,
-        division: query.division.as_ref(),
-    };
     let page: Vec<Alert> = {
+        let register = views.register.read().expect(POISON);
+        let department_of = |device: &DeviceId| register.department_of(device.as_str());
+        let filter = Filter {
+            state,
+            scope,
+            department_of: &department_of,
+            division: query.division.as_ref(),
+        };
         let board = views.board.read().expect(POISON);
         board
             .list(&filter, after, limit + 1)
@@ -72,9 +75,11 @@ pub(crate) async fn list_alerts(
 /// The alert as screens and lists show it, if the scope may see it.
 pub(crate) fn alert_json(views: &Views, scope: &Scope, id: &AlertId) -> Option<Value> {
     let alert = views.board.read().expect(POISON).get(id).cloned()?;
-    scope
-        .covers(alert.division.as_ref())
-        .then(|| render(views, &alert))
+    let is_seen = {
+        let register = views.register.read().expect(POISON);
+        scope.covers(register.recorded(alert.series.device.as_str(), alert.division.as_ref()))
+    };
+    is_seen.then(|| render(views, &alert))
 }
 
 fn render(views: &Views, alert: &Alert) -> Value {

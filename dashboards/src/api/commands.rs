@@ -12,7 +12,7 @@ use onemap_ingest::downlink::{Claim, Ordered};
 use onemap_model::{
     Command, CommandState, CommandStep, Device, DeviceId, DeviceState, Order, Scope, Timestamp, Via,
 };
-use onemap_store::ledger::{CommandFilter, TokenHash};
+use onemap_store::ledger::{CommandFilter, LedgerError, TokenHash};
 use onemap_wire::profile::Protocol;
 use onemap_wire::sl651::reply::Mode;
 use onemap_wire::{gbt26875, hj212, sl651};
@@ -86,10 +86,10 @@ pub(crate) fn command_json(views: &Views, scope: &Scope, id: u64) -> Option<Valu
 
 fn covers(views: &Views, scope: &Scope, command: &Command) -> bool {
     let register = views.register.read().expect(POISON);
-    scope.covers(register.divisions.get(&command.order.device))
+    register.sees(scope, command.order.device.as_str())
 }
 
-/// A device of the caller's division that may be commanded.
+/// A device that the caller sees and that may be commanded.
 fn device(views: &Views, scope: &Scope, id: &str) -> Result<Arc<Device>, Problem> {
     let device = views
         .device(scope, id)
@@ -368,19 +368,35 @@ pub(crate) async fn list_commands(
             from: query.from,
             to: query.to,
         };
-        reader.ledger.commands(&filter, query.after, limit + 1)
+        seen(&reader, &scope, &filter, query.after, limit + 1)
     })
     .await
     .map_err(|e| Problem::internal(&e))?
     .map_err(|e| Problem::internal(&e))?;
     let next = (rows.len() > limit).then(|| rows[limit - 1].id.to_string());
-    let items = rows
-        .iter()
-        .take(limit)
-        .filter(|command| covers(&views, &scope, command))
-        .map(|command| render(&views, command))
-        .collect();
-    Ok(list(items, next))
+    let shown = rows.iter().take(limit).map(|command| render(&views, command));
+    Ok(list(shown.collect(), next))
+}
+
+/// At most so many commands that a scope sees: a page that has less is the last one, whatever others there are.
+fn seen(
+    views: &Views,
+    scope: &Scope,
+    filter: &CommandFilter,
+    mut after: Option<u64>,
+    n: usize,
+) -> Result<Vec<Command>, LedgerError> {
+    let mut found = Vec::new();
+    loop {
+        let rows = views.ledger.commands(filter, after, n)?;
+        let is_end = rows.len() < n;
+        after = rows.last().map(|row| row.id);
+        found.extend(rows.into_iter().filter(|command| covers(views, scope, command)));
+        if is_end || found.len() >= n {
+            found.truncate(n);
+            return Ok(found);
+        }
+    }
 }
 
 /// The command with its facts, from the ledger.
@@ -407,7 +423,7 @@ async fn story(views: &Arc<Views>, scope: &Scope, id: &str) -> Result<Value, Pro
 /// 401 as soon as what let the caller in no longer does.
 async fn wait_for(
     views: &Views,
-    pass: Pass,
+    (scope, pass): (&Scope, Pass),
     id: u64,
     limit: Duration,
     stop: &CancellationToken,
@@ -436,7 +452,7 @@ async fn wait_for(
     tokio::select! {
         // First: an answer that comes at the same time is none of theirs any more.
         biased;
-        () = auth::ended(views, pass) => return Err(Problem::unauthorized()),
+        () = auth::ended(views, pass, scope) => return Err(Problem::unauthorized()),
         () = waiting => {}
         () = tokio::time::sleep(limit) => {}
         () = stop.cancelled() => {}
@@ -466,7 +482,7 @@ pub(crate) async fn show(
     };
     let limit = Duration::from_secs(wait_s).min(LONGEST_WAIT);
     if let Ok(number) = id.parse() {
-        wait_for(&views, pass, number, limit, &stop, Command::is_final).await?;
+        wait_for(&views, (scope, pass), number, limit, &stop, Command::is_final).await?;
         // What has ended is in the ledger when its batch is; an answer that is behind is still an answer.
         let durable = *views.log.durable().borrow();
         let _ = views.applied(durable).await;
@@ -577,7 +593,7 @@ impl Rpc {
         let limit = (expires_at.since(now) + Duration::from_secs(2)).min(LONGEST_WAIT);
         let is_enough =
             |command: &Command| command.is_final() || (!two_way && command.state > CommandState::Created);
-        let ended = wait_for(views, pass, command.id, limit, stop, is_enough).await?;
+        let ended = wait_for(views, (scope, pass), command.id, limit, stop, is_enough).await?;
         match ended {
             Some(command) if matches!(command.state, CommandState::Executed | CommandState::Failed) => {
                 let answer = command.answer.unwrap_or_default();

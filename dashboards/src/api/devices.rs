@@ -149,7 +149,7 @@ pub(crate) async fn list_devices(
             let division = register.divisions.get(id);
             let heard = seen.get(id).copied();
             let pace = register.pace(device);
-            let wanted = scope.covers(division)
+            let wanted = scope.covers(device.belongs(division))
                 && query.wants(device, division, (bbox, bbox.and_then(|_| views.place(device))))
                 && query
                     .state
@@ -193,7 +193,7 @@ pub(crate) async fn summary(
         let pace = register.pace(device);
         let state = Lifecycle::of(device, pace, heard, now);
         let status = status(&views, device, pace, heard);
-        let wanted = scope.covers(division)
+        let wanted = scope.covers(device.belongs(division))
             && query.wants(device, division, (bbox, bbox.and_then(|_| views.place(device))))
             && query.state.is_none_or(|wanted| wanted == state)
             && query.status.as_deref().is_none_or(|wanted| wanted == status);
@@ -308,7 +308,7 @@ fn show_device(views: &Views, scope: &Scope, id: &str) -> Result<Value, Problem>
             .view
             .children(id)
             .into_iter()
-            .filter(|child| scope.covers(register.divisions.get(child)))
+            .filter(|child| register.sees(scope, child.as_str()))
             .collect();
         (
             register.divisions.get(&device.id).cloned(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use onemap_model::{Device, DeviceId, DivisionCode, Dust, DustPlace, Scope, Timestamp, Verb};
+use onemap_model::{Belongs, Device, DeviceId, DivisionCode, Dust, DustPlace, Scope, Timestamp, Verb};
 use onemap_store::ledger::{SeriesAct, SeriesActFilter, SeriesActKind};
 use serde::Deserialize;
 use serde_json::Value;
@@ -32,26 +32,31 @@ fn dust_of(act: &SeriesAct) -> Option<&Dust> {
     }
 }
 
-/// Whether a scope may know of a place: one inside its division, or a division that its own lies in.
+/// Whether a scope may know of a place: a device that it sees, a division inside its own, or one that its own lies in.
+/// Sand and dust of a division are of the ground: whatever departments somebody is of, they are told.
 pub(super) fn sees(views: &Views, scope: &Scope, place: &DustPlace) -> bool {
     match place {
         DustPlace::Device(device) => views.device(scope, device.as_str()).is_some(),
         DustPlace::Division(division) => {
-            scope.covers(Some(division)) || scope.division.as_ref().is_some_and(|own| division.covers(own))
+            scope.covers(Belongs::ground(Some(division)))
+                || scope.division.as_ref().is_some_and(|own| division.covers(own))
         }
     }
 }
 
 /// That sand and dust of a place which a scope sees are its to name and to withdraw: not those of a division that is
-/// more than its own.
+/// more than its own, nor those of any division by who is of departments, since they are of all departments' devices.
 ///
 /// # Errors
 /// [`Problem`] (403).
 pub(super) fn is_named_by(scope: &Scope, place: &DustPlace) -> Result<(), Problem> {
     match place {
-        DustPlace::Division(division) if !scope.covers(Some(division)) => {
+        DustPlace::Division(division) if !scope.covers(Belongs::ground(Some(division))) => {
             Err(Problem::forbidden("this lies outside your division"))
         }
+        DustPlace::Division(_) if !scope.departments.is_empty() => Err(Problem::forbidden(
+            "sand and dust of a division are of all departments' devices: name them for a device",
+        )),
         _ => Ok(()),
     }
 }
@@ -100,7 +105,7 @@ pub(crate) async fn list_dust(
     };
     let division = query.division.clone();
     if let Some(division) = &division {
-        known_division(&views, division)?;
+        known_division(&views, &scope, division)?;
     }
     let wants = move |views: &Views, row: &SeriesAct| {
         let Some(Dust { place, .. }) = dust_of(row) else {
@@ -139,7 +144,7 @@ pub(crate) async fn post(
         (Some(division), None) => {
             let place = DustPlace::Division(division.clone());
             is_named_by(scope, &place)?;
-            known_division(&views, &division)?;
+            known_division(&views, scope, &division)?;
             place
         }
         (None, Some(device)) => {

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use onemap_model::record::Register;
-use onemap_model::{DeviceId, Entity, EntityKind, EntityRef, Scope};
+use onemap_model::{Belongs, DeviceId, Entity, EntityKind, EntityRef, Scope};
 use onemap_store::register::check_entity;
 use onemap_store::register::import::{Mapping, import_geojson};
 use serde::Deserialize;
@@ -102,12 +102,9 @@ async fn keep(
     }
     if let Some(outside) = good
         .iter()
-        .find(|e| scope.division.is_some() && !scope.covers(e.division.as_ref()))
+        .find(|entity| !scope.covers(entity.belongs(entity.division.as_ref())))
     {
-        return Err(Problem::forbidden(format!(
-            "entity `{}` is not stated to lie in your division",
-            outside.code
-        )));
+        return Err(Problem::forbidden(not_stated_own(scope, outside)));
     }
     let taken = {
         let register = views.register.read().expect(POISON);
@@ -117,7 +114,7 @@ async fn keep(
     };
     if let Some(entity) = taken {
         return Err(Problem::forbidden(format!(
-            "entity `{}` is known, and not in your division",
+            "entity `{}` is known, and not yours to change",
             entity.code
         )));
     }
@@ -144,19 +141,23 @@ async fn keep(
     ))
 }
 
-/// Whether what has an entity's kind and code now lies outside of the caller's division: it is not his to replace.
-pub(crate) fn is_anothers(register: &crate::views::Register, scope: &Scope, entity: &Entity) -> bool {
-    if scope.division.is_none() {
-        return false;
+/// Why an entity is not the caller's: it states another division or another department than his.
+pub(crate) fn not_stated_own(scope: &Scope, entity: &Entity) -> String {
+    match scope.covers(Belongs::ground(entity.division.as_ref())) {
+        false => format!("entity `{}` is not stated to lie in your division", entity.code),
+        true => format!(
+            "entity `{}` is not stated to be of one of your departments ({})",
+            entity.code,
+            scope.departments.join(", ")
+        ),
     }
-    let Some(known) = register.view.entities.get(&entity.kind, &entity.code) else {
-        return false;
-    };
-    let kind = onemap_spatial::ThingKind::Entity(entity.kind.clone());
-    let own = known
-        .division
-        .or_else(|| register.city.division_of(&kind, &entity.code));
-    !scope.covers(own.as_ref())
+}
+
+/// Whether what has an entity's kind and code now is not the caller's to see: it is not his to replace.
+pub(crate) fn is_anothers(register: &crate::views::Register, scope: &Scope, entity: &Entity) -> bool {
+    !scope.is_whole()
+        && register.view.entities.contains(&entity.kind, &entity.code)
+        && !register.sees_entity(scope, &entity.kind, &entity.code)
 }
 
 /// What a body says, each entity with its place in it, and its faults.
@@ -192,8 +193,8 @@ pub(crate) struct Shown {
     kind: Option<EntityKind>,
 }
 
-/// The entity with a code, else the one that had it before; where devices stand on it with the worst of their states
-/// and those of them that the caller sees. One code may be in several kinds: `kind` chooses, and
+/// The entity with a code, else the one that had it before; where devices stand on it that the caller sees with the
+/// worst of their states. One code may be in several kinds: `kind` chooses, and
 /// without it 409 names them.
 pub(crate) async fn show(
     State(views): State<Arc<Views>>,
@@ -205,7 +206,7 @@ pub(crate) async fn show(
     let register = views.register.read().expect(POISON);
     let seen = |entity: &Entity| {
         let wanted = shown.kind.as_ref().is_none_or(|kind| *kind == entity.kind);
-        wanted && scope.sees_kind(&entity.kind) && scope.covers(entity.division.as_ref())
+        wanted && scope.sees_kind(&entity.kind) && scope.covers(entity.belongs(entity.division.as_ref()))
     };
     let (now, before): (Vec<Entity>, Vec<Entity>) = register
         .view
@@ -220,11 +221,13 @@ pub(crate) async fn show(
                 kind: entity.kind.clone(),
                 code: entity.code.clone(),
             };
-            let on: Vec<DeviceId> = register.city.devices_on(&own).cloned().collect();
-            let seen = on.iter().filter(|id| scope.covers(register.divisions.get(*id)));
-            let seen: Vec<DeviceId> = seen.cloned().collect();
+            let seen = register.city.devices_on(&own);
+            let seen: Vec<DeviceId> = seen
+                .filter(|id| register.sees(scope, id.as_str()))
+                .cloned()
+                .collect();
             drop(register);
-            let states = on.iter().map(|id| live_state(&views, id.as_str()));
+            let states = seen.iter().map(|id| live_state(&views, id.as_str()));
             if let Some((state, is_stale)) = onemap_spatial::worst(states) {
                 shown["state"] = state.name().into();
                 shown["stale"] = is_stale.into();

@@ -152,16 +152,15 @@ impl Wanted {
             valid_at,
             ..
         } = &self.filter;
-        let asked = Scope {
-            division: division.clone(),
-            ..scope.clone()
-        };
         let reaches = |[low, high]: [f64; 2]| {
             let own = entity.z_range_m;
             own.is_some_and(|[own_low, own_high]| own_low <= high && low <= own_high)
         };
-        scope.covers(entity.division.as_ref())
-            && asked.covers(entity.division.as_ref())
+        let own = entity.division.as_ref();
+        scope.covers(entity.belongs(own))
+            && division
+                .as_ref()
+                .is_none_or(|asked| own.is_some_and(|own| asked.covers(own)))
             && class
                 .as_ref()
                 .is_none_or(|class| entity.class.as_ref().is_some_and(|own| own.as_str() == class))
@@ -203,6 +202,7 @@ pub(crate) async fn export(
     let place = turns.export(views.keys.holder(pass))?;
     let (format, crs) = (wanted.format, wanted.crs);
     let turns = turns.of_lists();
+    let begun = scope.clone();
     let make = move |views: &Views| {
         let chosen = wanted.choose(views, &scope);
         let get = |i: usize| entity(views, &chosen[i]);
@@ -229,7 +229,7 @@ pub(crate) async fn export(
         let views = views.clone();
         async move {
             tokio::select! {
-                () = auth::ended(&views, pass) => {}
+                () = auth::ended(&views, pass, &begun) => {}
                 () = stop.cancelled() => {}
             }
         }

@@ -18,11 +18,11 @@ use crate::views::Views;
 
 const POISON: &str = "no holder of this lock panics";
 /// The version of the names that an answer was made with: it counts changes of the whole city, so who is of a division
-/// is told none.
+/// or of departments is told none.
 fn version_for(scope: &Scope, version: u64) -> Value {
-    match scope.division {
-        None => version.into(),
-        Some(_) => Value::Null,
+    match scope.is_whole() {
+        true => version.into(),
+        false => Value::Null,
     }
 }
 
@@ -219,7 +219,7 @@ fn grid(views: &Views, city: &CityView, at: &Position, scope: &Scope) -> Result<
     let filter = Filter {
         kinds: vec![ThingKind::Entity(EntityKind::Grid)],
         valid_at: Some(views.now()),
-        scope: scope.division.clone(),
+        scope: scope.reach(),
         ..Filter::default()
     };
     let column = city

@@ -64,10 +64,10 @@ fn only_own(views: &Views, scope: &Scope, faults: &mut Value) -> usize {
     faults.len()
 }
 
-/// What the history holds. Who audits a division is told of its series alone, and nothing of the store.
+/// What the history holds. Who audits a division or departments is told of its series alone, and nothing of the store.
 pub(crate) async fn stat(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
     let scope = caller.scope().clone();
-    if scope.division.is_none() {
+    if scope.is_whole() {
         let found = look(&views, |views, _| views.history.stat());
         return with_journal(&views, found.await?);
     }
@@ -79,6 +79,7 @@ pub(crate) async fn stat(State(views): State<Arc<Views>>, caller: Caller) -> Res
     let n_faults = only_own(&views, &scope, &mut scrub["faults"]);
     Ok(Json(json!({
         "division": scope.division,
+        "departments": scope.departments,
         "series": seen.len(),
         "points": seen.iter().map(|info| info.n).sum::<u64>(),
         "oldest": seen.iter().map(|info| info.first).min(),
@@ -87,15 +88,16 @@ pub(crate) async fn stat(State(views): State<Arc<Views>>, caller: Caller) -> Res
     })))
 }
 
-/// Whether every row is as it was written. Who audits a division is told of its series alone.
+/// Whether every row is as it was written. Who audits a division or departments is told of its series alone.
 pub(crate) async fn verify(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
     let scope = caller.scope().clone();
     let found = look(&views, |views, is_over| views.history.verify(is_over)).await?;
     let Json(mut found) = with_journal(&views, found)?;
-    if scope.division.is_some() {
+    if !scope.is_whole() {
         let n_faults = only_own(&views, &scope, &mut found["faults"]);
         found = json!({
             "division": scope.division,
+            "departments": scope.departments,
             "complete": found["complete"],
             "n_faults": n_faults,
             "faults": found["faults"],

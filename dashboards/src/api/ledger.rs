@@ -263,7 +263,7 @@ fn gather(
         let register = views.register.read().expect(POISON);
         let wanted = register.view.devices.iter().filter(|(id, device)| {
             let division = register.divisions.get(id.as_str());
-            scope.covers(division)
+            scope.covers(device.belongs(division))
                 && query.device.as_deref().is_none_or(|d| id.as_str() == d)
                 && query.kind.as_deref().is_none_or(|kind| *device.kind == *kind)
                 && query

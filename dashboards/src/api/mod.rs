@@ -93,9 +93,11 @@ pub(crate) fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
 pub(crate) fn act_problem(error: onemap_store::acts::ActError) -> Problem {
     use onemap_store::acts::ActError;
     match &error {
-        ActError::Denied { .. } | ActError::Verb | ActError::Outside { .. } | ActError::Escalation { .. } => {
-            Problem::forbidden(error.to_string())
-        }
+        ActError::Denied { .. }
+        | ActError::Verb
+        | ActError::Outside { .. }
+        | ActError::Foreign { .. }
+        | ActError::Escalation { .. } => Problem::forbidden(error.to_string()),
         ActError::Journal(_) => Problem::unavailable(error.to_string()),
         ActError::Review(fault) => review_problem(fault),
         ActError::Account { source, .. } => Problem::bad_request("bad_account", source.to_string()),

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use onemap_model::code::{CitizenNumber, UnitGrid};
 use onemap_model::record::Register;
-use onemap_model::{DivisionCode, Person, Position, Scope, Verb};
+use onemap_model::{Belongs, DivisionCode, Person, Position, Scope, Verb};
 use onemap_store::register::import::PersonRow;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -63,16 +63,25 @@ pub(crate) fn holds_number(text: &str) -> bool {
         || reads(15, |part| CitizenNumber::from_15(part).is_ok())
 }
 
-/// Whether what is known of a person lies outside of the caller's division: it is not his to replace.
+/// Why a person is not somebody's to make known.
+pub(crate) const NOT_OWN: &str =
+    "the person is not stated to be in your division, or you are of departments, which have no persons";
+
+/// To whom what is known of a person belongs: to no department, so that nobody who is of one sees it.
+pub(crate) fn belongs(person: &Person) -> Belongs<'_> {
+    Belongs::of(person.division.as_ref(), "")
+}
+
+/// Whether what is known of a person is not the caller's to see: it is not his to replace.
 pub(crate) fn is_anothers(views: &Views, scope: &Scope, person: &Person) -> Result<bool, Problem> {
-    if scope.division.is_none() {
+    if scope.is_whole() {
         return Ok(false);
     }
     let known = views
         .ledger
         .person(&person.pseudonym)
         .map_err(|e| Problem::internal(&e))?;
-    Ok(known.is_some_and(|(known, _)| !scope.covers(known.division.as_ref())))
+    Ok(known.is_some_and(|(known, _)| !scope.covers(belongs(&known))))
 }
 
 /// Makes a person known.
@@ -92,10 +101,8 @@ pub(crate) async fn post(
         source: posted.source,
     };
     let person = person(&views, &row).map_err(|e| Problem::internal(&e))?;
-    if scope.division.is_some() && !scope.covers(person.division.as_ref()) {
-        return Err(Problem::forbidden(
-            "the person is not stated to be in your division",
-        ));
+    if !scope.covers(belongs(&person)) {
+        return Err(Problem::forbidden(NOT_OWN));
     }
     if is_anothers(&views, scope, &person)? {
         return Err(Problem::forbidden(
@@ -141,7 +148,7 @@ pub(crate) async fn resolve(
         .await
         .map_err(|e| Problem::internal(&e))?
         .map_err(|e| Problem::internal(&e))?;
-    let found = found.filter(|(person, _)| scope.covers(person.division.as_ref()));
+    let found = found.filter(|(person, _)| scope.covers(belongs(person)));
     let act = Verb::ResolvePerson {
         pseudonym,
         purpose: question.purpose,
@@ -189,7 +196,7 @@ pub(crate) async fn resolutions(
         .flatten();
     let seen = acts
         .into_iter()
-        .filter(|act| scope.covers(act.act.by.division.as_ref()));
+        .filter(|act| scope.encloses(act.act.by.division.as_ref(), &act.act.by.departments));
     let items: Vec<Value> = seen
         .map(|act| json!({"position": act.position, "act": act.act}))
         .collect();

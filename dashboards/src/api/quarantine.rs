@@ -65,11 +65,10 @@ pub(crate) fn filter(
     })
 }
 
-/// Whether a scope may see an entry: those of devices outside its division, and of nobody, are for the
-/// whole city only.
+/// Whether a scope may see an entry: that of a device that it sees; those of nobody are for the whole city only.
 pub(crate) fn visible(views: &Views, scope: &Scope, row: &Quarantined) -> bool {
     let register = views.register.read().expect("no holder of this lock panics");
-    scope.division.is_none() || scope.covers(register.divisions.get(row.entry.device.as_str()))
+    scope.is_whole() || register.sees(scope, row.entry.device.as_str())
 }
 
 /// Reads the ledger away from the async threads.
@@ -116,32 +115,35 @@ fn page(
     views: &Views,
     scope: &Scope,
     filter: &QuarantineFilter,
-    mut after: Option<u64>,
+    after: Option<u64>,
     limit: usize,
 ) -> Result<(Vec<Value>, Option<u64>), LedgerError> {
-    let (mut items, mut n_seen, mut n_bytes) = (Vec::new(), 0, 0);
+    let (mut items, mut n_bytes) = (Vec::new(), 0);
+    // The entry looked at last, and the one shown last.
+    let (mut at, mut last) = (after, None);
     let mut spelling = Spelling::default();
     loop {
-        // One more than is shown says whether there is a next page.
-        let n_asked = READ_ROWS.min(limit + 1 - n_seen);
-        let rows = views.ledger.quarantine(filter, after, n_asked)?;
+        // One more than is shown says whether there is a next page: of what the scope sees, whatever else there is.
+        let n_asked = match scope.is_whole() {
+            true => READ_ROWS.min(limit + 1 - items.len()),
+            false => READ_ROWS,
+        };
+        let rows = views.ledger.quarantine(filter, at, n_asked)?;
         let is_last = rows.len() < n_asked;
         for row in rows {
-            if n_seen == limit || n_bytes > PAGE_BYTES {
-                return Ok((items, after));
-            }
+            at = Some(row.id);
             let text = filter.text.as_deref().unwrap_or_default();
-            if !sees_passwords(scope) && !has_text(&row, text) {
-                after = Some(row.id);
+            let has_text = sees_passwords(scope) || has_text(&row, text);
+            if !has_text || !visible(views, scope, &row) {
                 continue;
             }
-            n_seen += 1;
-            after = Some(row.id);
-            if visible(views, scope, &row) {
-                let shown = shown(views, scope, &row, LISTED_BYTES, &mut spelling);
-                n_bytes += shown.to_string().len();
-                items.push(shown);
+            if items.len() == limit || n_bytes > PAGE_BYTES {
+                return Ok((items, last));
             }
+            last = at;
+            let shown = shown(views, scope, &row, LISTED_BYTES, &mut spelling);
+            n_bytes += shown.to_string().len();
+            items.push(shown);
         }
         if is_last {
             return Ok((items, None));
@@ -238,7 +240,7 @@ pub(crate) async fn counts(
     Params(query): Params<CountQuery>,
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.scope();
-    if scope.division.is_some() {
+    if !scope.is_whole() {
         return Err(Problem::forbidden("counts are of the whole city"));
     }
     let filter = filter(None, None, query.from.as_deref(), query.to.as_deref())?;

@@ -43,7 +43,7 @@ pub(crate) async fn list_acts(
     let scope = caller.scope().clone();
     let (quantity, ch, division) = (query.quantity, query.ch, query.division.clone());
     if let Some(division) = &division {
-        known_division(views, division)?;
+        known_division(views, &scope, division)?;
     }
     let device = query.device.clone();
     let wants = move |views: &Views, row: &SeriesAct| {
@@ -59,12 +59,12 @@ pub(crate) async fn list_acts(
     list_chosen(views, query, kind, device, wants).await
 }
 
-/// That a division is one of the register, or has a device in it.
+/// That a division is one of the register, or has a device in it that the scope sees.
 ///
 /// # Errors
 /// [`Problem`] (404 `unknown_division`).
-pub(crate) fn known_division(views: &Views, division: &DivisionCode) -> Result<(), Problem> {
-    match views.register.read().expect(POISON).knows(division) {
+pub(crate) fn known_division(views: &Views, scope: &Scope, division: &DivisionCode) -> Result<(), Problem> {
+    match views.register.read().expect(POISON).knows(scope, division) {
         true => Ok(()),
         false => Err(Problem::not_found(
             "unknown_division",

@@ -7,6 +7,7 @@ use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use onemap_model::account::check_departments;
 use onemap_model::record::Register;
 use onemap_model::scope::{Permission, Role};
 use onemap_model::{AccountId, DivisionCode, Scope};
@@ -186,7 +187,7 @@ pub(crate) async fn show(
         .collect();
     Json(json!({
         "actor": scope.actor, "role": scope.role, "division": scope.division, "demo": views.demo,
-        "departments": scope.departments, "account": account, "may": may,
+        "departments": scope.departments, "is_whole": scope.is_whole(), "account": account, "may": may,
     }))
 }
 
@@ -242,6 +243,8 @@ pub(crate) struct NewToken {
     name: Option<String>,
     role: Role,
     division: Option<DivisionCode>,
+    #[serde(default)]
+    departments: Vec<String>,
 }
 
 /// Makes a bearer token; its text is in this answer only.
@@ -256,9 +259,11 @@ pub(crate) async fn token(
             "an admin token is made on the server's own machine only",
         ));
     }
-    if !scope.covers(new.division.as_ref()) {
+    check_departments(&new.departments)
+        .map_err(|error| Problem::bad_request("bad_departments", error.to_string()))?;
+    if !scope.encloses(new.division.as_ref(), &new.departments) {
         return Err(Problem::forbidden(
-            "a token cannot see more than its maker's division",
+            "a token cannot see more than its maker: its division and departments lie within these of its maker",
         ));
     }
     let text = new_token().map_err(|e| Problem::internal(&e))?;
@@ -268,6 +273,7 @@ pub(crate) async fn token(
         sha256: sha256.to_string(),
         role: new.role,
         division: new.division,
+        departments: new.departments,
     };
     let position = views
         .acts
@@ -294,12 +300,14 @@ fn id_of(sha256: &TokenHash) -> String {
 pub(crate) async fn tokens(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
     let scope = caller.scope();
     let all = views.keys.access_tokens();
-    let seen = all.iter().filter(|token| scope.covers(token.division.as_ref()));
+    let seen = all
+        .iter()
+        .filter(|token| scope.encloses(token.division.as_ref(), &token.departments));
     let items = seen
         .map(|token| {
             json!({
                 "id": id_of(&token.sha256), "name": token.name, "role": token.role,
-                "division": token.division, "created": token.created,
+                "division": token.division, "departments": token.departments, "created": token.created,
             })
         })
         .collect();
@@ -314,9 +322,9 @@ pub(crate) async fn revoke(
 ) -> Result<StatusCode, Problem> {
     let scope = caller.scope();
     let all = views.keys.access_tokens();
-    let found = all
-        .iter()
-        .find(|token| scope.covers(token.division.as_ref()) && id_of(&token.sha256) == id);
+    let found = all.iter().find(|token| {
+        scope.encloses(token.division.as_ref(), &token.departments) && id_of(&token.sha256) == id
+    });
     let token = found.ok_or_else(|| {
         Problem::not_found(
             "unknown_token",

@@ -54,8 +54,8 @@ pub(crate) async fn show(
     let scope = caller.scope();
     let log = views.log.status();
     let progress = *views.progress.borrow();
-    // What is refused is nobody's, and a superior's stations are the whole city's: a division is not told how many.
-    let is_whole = scope.division.is_none();
+    // What is refused is nobody's, and a superior's stations are the whole city's: who sees a part is not told how many.
+    let is_whole = scope.is_whole();
     let refused: Map<String, Value> = refused(&views)
         .filter(|(_, n)| is_whole && *n > 0)
         .map(|(label, n)| (label.to_owned(), n.into()))
@@ -84,9 +84,9 @@ pub(crate) async fn show(
 
 /// Digests as of a moment between two batches of the pipeline.
 pub(crate) async fn digest(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Problem> {
-    if caller.scope().division.is_some() {
+    if !caller.scope().is_whole() {
         return Err(Problem::forbidden(
-            "digests are of the whole city, and this token is of a division",
+            "digests are of the whole city, and this token is of a part of it",
         ));
     }
     let (answer, digests) = tokio::sync::oneshot::channel();

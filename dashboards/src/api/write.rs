@@ -208,13 +208,18 @@ async fn write(
         .ok_or_else(|| dialect.invalid(&format!("precision `{}` is not known", asked.precision)))?;
     let body = body.read().await.map_err(|problem| dialect.unread(&problem))?;
     let peer = peer.to_string();
-    let (device, division) = match &writer {
-        Writer::Device(device) => (device.id.as_str(), None),
-        Writer::Scope(scope) => ("", scope.division.as_ref().map(|d| d.as_str())),
+    let (device, division, departments) = match &writer {
+        Writer::Device(device) => (device.id.as_str(), None, &[][..]),
+        Writer::Scope(scope) => (
+            "",
+            scope.division.as_ref().map(|d| d.as_str()),
+            &scope.departments[..],
+        ),
     };
     let params = Params {
         precision,
         division,
+        departments: departments.to_vec(),
         tags: views.line_tags.iter().map(String::as_str).collect(),
     };
     let topic = params.topic();

@@ -259,7 +259,7 @@ pub(super) async fn show(
 async fn extents(views: &Arc<Views>, scope: &Scope) -> Result<BTreeMap<ThingKind, [f64; 4]>, Problem> {
     let map = views.register.read().expect(POISON).city.view();
     let filter = Filter {
-        scope: scope.division.clone(),
+        scope: scope.reach(),
         ..Filter::default()
     };
     let all = tokio::task::spawn_blocking(move || map.extents(&filter)).await;

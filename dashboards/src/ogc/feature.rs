@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use onemap_model::{Device, DivisionCode, Entity};
+use onemap_model::{Belongs, Device, DivisionCode, Entity};
 use serde_json::{Map, Value, json};
 
 use super::axes::Axes;
@@ -26,6 +26,14 @@ impl Feature {
     pub(super) fn division(&self) -> Option<&DivisionCode> {
         match self {
             Feature::Entity(_, division) | Feature::Device(_, division) => division.as_ref(),
+        }
+    }
+
+    /// To whom it belongs.
+    pub(super) fn belongs(&self) -> Belongs<'_> {
+        match self {
+            Feature::Entity(entity, division) => entity.belongs(division.as_ref()),
+            Feature::Device(device, division) => device.belongs(division.as_ref()),
         }
     }
 
@@ -83,6 +91,9 @@ impl Feature {
         let mut properties = self.begin(&entity.name, &entity.name_en);
         properties.insert("class".to_owned(), class(entity).into());
         properties.insert("stratum".to_owned(), stratum_name(entity.stratum).into());
+        if !entity.department.is_empty() {
+            properties.insert("department".to_owned(), entity.department.as_str().into());
+        }
         let [low, high] = entity
             .z_range_m
             .map_or([None, None], |[low, high]| [Some(low), Some(high)]);

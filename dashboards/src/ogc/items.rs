@@ -94,11 +94,7 @@ fn answer(
     };
     let question = Question {
         version,
-        scope: scope
-            .division
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
+        scope: scope.reach(),
         collection: collection.id,
         parameters: asked.condition.clone(),
     };
@@ -222,7 +218,7 @@ fn inside(
     let filter = Filter {
         kinds: vec![collection.kind.clone()],
         z_range_m: asked.heights,
-        scope: scope.division.clone(),
+        scope: scope.reach(),
         ..Filter::default()
     };
     let mut codes = Vec::new();
@@ -265,6 +261,13 @@ impl<'a> Entry<'a> {
         }
     }
 
+    fn is_seen(&self, scope: &Scope) -> bool {
+        match &self.collection.kind {
+            ThingKind::Entity(kind) => self.register.sees_stated(scope, kind, self.code, &self.stated),
+            ThingKind::Device => self.register.sees(scope, self.code),
+        }
+    }
+
     /// Its division, as stated, else as the map found it.
     fn division(&self) -> Option<DivisionCode> {
         match self.stated.division {
@@ -286,7 +289,7 @@ impl<'a> Entry<'a> {
                 .equal
                 .iter()
                 .all(|(property, text)| self.is(*property, text))
-            && (scope.division.is_none() || scope.covers(self.division().as_ref()))
+            && self.is_seen(scope)
     }
 
     /// Whether a property is this text; as [`Feature::is`] says it of the whole feature.
@@ -326,7 +329,7 @@ fn feature(register: &Register, collection: &Collection, scope: &Scope, code: &s
             Feature::Device(device.clone(), register.divisions.get(&device.id).cloned())
         }
     };
-    scope.covers(found.division()).then_some(found)
+    scope.covers(found.belongs()).then_some(found)
 }
 
 /// Whether a device has the properties asked for and lies in the projected box; devices are valid at all times.

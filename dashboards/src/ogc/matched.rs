@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use onemap_model::EntityCode;
+use onemap_model::{EntityCode, Reach};
 
 use super::POISON;
 
@@ -18,7 +18,7 @@ pub(super) type Codes = Arc<[EntityCode]>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Question {
     pub(super) version: u64,
-    pub(super) scope: String,
+    pub(super) scope: Reach,
     pub(super) collection: &'static str,
     /// Its parameters, without page and system of coordinates.
     pub(super) parameters: String,
@@ -62,7 +62,7 @@ mod tests {
     fn question(version: u64, parameters: &str) -> Question {
         Question {
             version,
-            scope: String::new(),
+            scope: Reach::default(),
             collection: "places",
             parameters: parameters.to_owned(),
         }

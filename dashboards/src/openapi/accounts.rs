@@ -42,7 +42,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation(
         "get",
         "/api/v1/accounts",
-        "Accounts of people, by id.",
+        "Accounts of people within the caller's division and departments, by id.",
         &[],
         &[200, 403],
     ),

@@ -64,7 +64,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation(
         "put",
         "/api/v1/fences/{code}",
-        "Set a fence: name, division, geometry (Polygon or MultiPolygon), valid_from, valid_to, device_kinds, dwell_s, hysteresis_m. The same act as an entity of kind fence.",
+        "Set a fence: name, division, department, geometry (Polygon or MultiPolygon), valid_from, valid_to, device_kinds, dwell_s, hysteresis_m. The same act as an entity of kind fence.",
         &[],
         &[200, 400, 403, 422],
     ),

@@ -190,14 +190,16 @@ pub(super) async fn rules(_: Caller) -> Result<Json<Value>, Fault> {
     Ok(Json(json!({"status": "success", "data": {"groups": []}})))
 }
 
-/// Open alerts of the caller's division, as firing ones.
+/// Open alerts that the caller sees, as firing ones.
 pub(super) async fn alerts(State(views): State<Arc<Views>>, caller: Caller) -> Result<Json<Value>, Fault> {
     let scope = caller.scope().clone();
     let open: Vec<AlertId> = {
+        let register = views.register.read().expect(POISON);
         let board = views.board.read().expect(POISON);
-        let open = board
-            .open_alerts()
-            .filter(|alert| scope.covers(alert.division.as_ref()));
+        let open = board.open_alerts().filter(|alert| {
+            let device = alert.series.device.as_str();
+            scope.covers(register.recorded(device, alert.division.as_ref()))
+        });
         open.map(|alert| alert.id).collect()
     };
     let shown = open.iter().filter_map(|id| alert_json(&views, &scope, id));

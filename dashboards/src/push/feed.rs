@@ -23,6 +23,7 @@ use crate::views::Views;
 
 /// Transitions read from the ledger at a time.
 const N_PAGE: usize = 256;
+const POISON: &str = "no holder of this lock panics";
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A reader that takes nothing for this long is cut off; it resumes where it was.
 const STALLED: Duration = Duration::from_secs(30);
@@ -53,7 +54,7 @@ pub(crate) async fn alerts(
     tokio::spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = auth::ended(&views, pass) => {}
+            () = auth::ended(&views, pass, &scope) => {}
             () = feed(&views, &scope, resumed, &sender) => {}
         }
     });
@@ -81,10 +82,13 @@ async fn feed(views: &Arc<Views>, scope: &Scope, resumed: Option<u64>, sender: &
             // Without a position: the story of the alerts that are open now, then what comes.
             let upto = *newest.borrow();
             let open: Vec<_> = {
-                let board = views.board.read().expect("no holder of this lock panics");
+                let register = views.register.read().expect(POISON);
+                let board = views.board.read().expect(POISON);
                 board
                     .open_alerts()
-                    .filter(|a| scope.covers(a.division.as_ref()))
+                    .filter(|a| {
+                        scope.covers(register.recorded(a.series.device.as_str(), a.division.as_ref()))
+                    })
                     .map(|a| a.id)
                     .collect()
             };
@@ -128,7 +132,12 @@ async fn feed(views: &Arc<Views>, scope: &Scope, resumed: Option<u64>, sender: &
         let caught_up = page.len() < N_PAGE;
         for LedgerTransition { seq, transition } in page {
             after = seq;
-            if scope.covers(transition.division.as_ref()) && !send(sender, render(seq, &transition)).await {
+            let is_seen = {
+                let register = views.register.read().expect(POISON);
+                let device = transition.series.device.as_str();
+                scope.covers(register.recorded(device, transition.division.as_ref()))
+            };
+            if is_seen && !send(sender, render(seq, &transition)).await {
                 return;
             }
         }

@@ -1,7 +1,7 @@
 //! `/api/v1/live`: values, device states and alerts as they change, conflated to the newest, encoded
-//! once for each division that someone watches.
+//! once for each part of the city that someone watches: a division, departments.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use onemap_model::{DeviceId, DivisionCode, Role, Scope};
+use onemap_model::{Belongs, DeviceId, DivisionCode, Reach, Role, Scope};
 use onemap_store::history::SeriesId;
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc};
@@ -21,7 +21,7 @@ use crate::api::fences::events::{event_json, sees};
 use crate::auth::{self, Caller, Pass};
 use crate::error::Problem;
 use crate::push::{N_WAITING_EVENTS, event, stream};
-use crate::views::{Counts, Notice, Views, condition_code};
+use crate::views::{Counts, Notice, Register, Views, condition_code};
 
 /// Changes are gathered this long; a new value is on the wire within it.
 const GATHER: Duration = Duration::from_millis(400);
@@ -29,9 +29,9 @@ const GATHER: Duration = Duration::from_millis(400);
 const BEAT_EVERY: u32 = 5;
 const STALLED: Duration = Duration::from_secs(30);
 
-type Topic = Option<DivisionCode>;
+type Topic = Reach;
 
-/// Who watches which division.
+/// Who watches which part of the city.
 #[derive(Clone, Default)]
 pub struct Hub {
     topics: Arc<Mutex<HashMap<Topic, broadcast::Sender<Bytes>>>>,
@@ -66,11 +66,11 @@ pub(crate) async fn live(
 ) -> Result<Response, Problem> {
     let scope = caller.scope().clone();
     let (sender, receiver) = mpsc::channel::<Result<Bytes, Infallible>>(N_WAITING_EVENTS);
-    let topic = hub.join(scope.division.clone());
+    let topic = hub.join(scope.reach());
     tokio::spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = auth::ended(&views, pass) => {}
+            () = auth::ended(&views, pass, &scope) => {}
             () = pass_on(&views, topic, &sender) => {}
         }
     });
@@ -136,10 +136,24 @@ pub async fn pump(views: Arc<Views>, hub: Hub, stop: CancellationToken) {
     }
 }
 
-/// One changed value with the division its device stands in.
+/// One changed value with the division its device stands in and the department that owns it.
 struct Change {
     division: Option<DivisionCode>,
+    department: String,
     json: String,
+}
+
+impl Change {
+    fn of(register: &Register, device: &DeviceId, json: String) -> Self {
+        Self {
+            division: register.divisions.get(device).cloned(),
+            department: register.department_of(device.as_str()).to_owned(),
+            json,
+        }
+    }
+    fn belongs(&self) -> Belongs<'_> {
+        Belongs::of(self.division.as_ref(), &self.department)
+    }
 }
 
 impl Pump {
@@ -185,13 +199,13 @@ impl Pump {
         self.mark_stale(&mut touched);
         let devices = self.devices(&touched);
         let moves = self.moves(&moved);
-        let mut counts: BTreeMap<Topic, Counts> = BTreeMap::new();
+        let mut counts: HashMap<Topic, Counts> = HashMap::new();
         for (topic, sender) in topics {
             let scope = Scope {
                 actor: "live".to_owned(),
                 role: Role::Viewer,
-                division: topic.clone(),
-                departments: Vec::new(),
+                division: topic.division.clone(),
+                departments: topic.departments.clone(),
             };
             // Nobody listening any more is not an error: the topic goes with the next round.
             let send = |name: &str, data: String| drop(sender.send(event(name, None, &data)));
@@ -205,7 +219,7 @@ impl Pump {
             ] {
                 let own: Vec<&str> = changes
                     .iter()
-                    .filter(|c| scope.covers(c.division.as_ref()))
+                    .filter(|c| scope.covers(c.belongs()))
                     .map(|c| &*c.json)
                     .collect();
                 if !own.is_empty() {
@@ -217,8 +231,14 @@ impl Pump {
                     send("alert", alert.to_string());
                 }
             }
-            for event in fence_events.iter().filter(|event| sees(&scope, event)) {
-                send("fence", event_json(&self.views, event, None).to_string());
+            for event in &fence_events {
+                let is_seen = {
+                    let register = self.views.register.read().expect("no holder of this lock panics");
+                    sees(&register, &scope, event)
+                };
+                if is_seen {
+                    send("fence", event_json(&self.views, event, None).to_string());
+                }
             }
             for id in &commands {
                 if let Some(command) = command_json(&self.views, &scope, *id) {
@@ -250,15 +270,13 @@ impl Pump {
             };
             let state = condition_code(self.views.condition(*id));
             let value = serde_json::to_string(&latest.value).expect("numbers and texts are JSON");
-            changes.push(Change {
-                division: register.divisions.get(&key.device).cloned(),
-                json: format!(
-                    "[{},{value},{},{state},{}]",
-                    id.0,
-                    latest.measured_at.ms(),
-                    latest.quality.0
-                ),
-            });
+            let json = format!(
+                "[{},{value},{},{state},{}]",
+                id.0,
+                latest.measured_at.ms(),
+                latest.quality.0
+            );
+            changes.push(Change::of(&register, &key.device, json));
             touched.insert(key.device.clone());
         }
         (changes, touched)
@@ -271,10 +289,8 @@ impl Pump {
         let places = moved.iter().filter_map(|id| {
             let newest = moving.newest(id.as_str())?;
             let (lon, lat) = (newest.at.lon_degrees(), newest.at.lat_degrees());
-            Some(Change {
-                division: register.divisions.get(id).cloned(),
-                json: json!([id, lon, lat, newest.measured_at.ms()]).to_string(),
-            })
+            let json = json!([id, lon, lat, newest.measured_at.ms()]).to_string();
+            Some(Change::of(&register, id, json))
         });
         places.collect()
     }
@@ -312,10 +328,7 @@ impl Pump {
                     .map_or("null".to_owned(), |s| s.received_at.ms().to_string());
                 let stale = u8::from(self.stale.contains(id));
                 let id_json = serde_json::to_string(id).expect("a name is JSON");
-                Change {
-                    division: register.divisions.get(id).cloned(),
-                    json: format!("[{id_json},{status},{stale},{heard}]"),
-                }
+                Change::of(&register, id, format!("[{id_json},{status},{stale},{heard}]"))
             })
             .collect()
     }

@@ -154,7 +154,8 @@ fn key_of(order: &Order) -> Option<(String, String)> {
 /// Who a key belongs to: callers of one name and different rights are different callers.
 fn caller(by: &Scope) -> String {
     let division = by.division.as_ref().map_or("", |division| division.as_str());
-    format!("{}\n{}\n{division}", by.actor, by.role.name())
+    let departments = by.departments.join("\t");
+    format!("{}\n{}\n{division}\n{departments}", by.actor, by.role.name())
 }
 
 impl Book {

@@ -7,7 +7,7 @@ use crate::query::distance::Origin;
 use crate::query::filter::Filter;
 use crate::query::found::Found;
 use crate::query::region::{RegionError, vertex};
-use crate::thing::{DivisionPrefix, PackedDivision, ThingKind};
+use crate::thing::ThingKind;
 
 /// How near a point or line must be to stand in a column that has no radius, metres.
 pub(crate) const TOLERANCE_M: f64 = 1.0;
@@ -73,12 +73,12 @@ impl CityView {
                     return;
                 };
                 let found = Found { view: self, thing };
-                if thing.kind == grid && distance_m == 0.0 {
-                    let scope = filter.scope.as_ref().map(DivisionPrefix::of);
-                    let seen = scope.is_none_or(|scope| scope.covers(self.division_of(thing)));
-                    if seen && filter.valid_at.is_none_or(|time| thing.valid_at(time)) {
-                        column.grids.push(found);
-                    }
+                if thing.kind == grid
+                    && distance_m == 0.0
+                    && sieve.sees(thing)
+                    && filter.valid_at.is_none_or(|time| thing.valid_at(time))
+                {
+                    column.grids.push(found);
                 }
                 let near = match thing.is_area() && radius_m.is_none() {
                     true => distance_m == 0.0,
@@ -103,9 +103,8 @@ impl CityView {
                 .then_with(|| by_height(top(a), top(b)))
                 .then_with(|| a.found.order(&b.found))
         });
-        let scope = filter.scope.as_ref().map(DivisionPrefix::of);
-        let seen = |code: &DivisionCode| scope.is_none_or(|scope| scope.covers(PackedDivision::of(code)));
-        column.divisions = self.covering(at).filter(|code| seen(code)).cloned().collect();
+        let seen = self.covering(at).filter(|code| sieve.sees_division(code));
+        column.divisions = seen.cloned().collect();
         Ok(column)
     }
 }

@@ -30,7 +30,7 @@ impl<'v> Found<'v> {
     }
     /// Above, on or below the ground.
     pub fn stratum(&self) -> Stratum {
-        self.thing.stratum
+        self.thing.stratum()
     }
     /// Lowest and highest height, metres, by the datum of its source.
     pub fn z_range_m(&self) -> Option<[f64; 2]> {

@@ -96,6 +96,7 @@ fn token(role: Role, division: Option<&str>) -> Register {
         sha256: TokenHash::of("t").to_string(),
         role,
         division: division.map(|d| DivisionCode::new(d).unwrap()),
+        departments: Vec::new(),
     }
 }
 
@@ -265,6 +266,41 @@ fn what_a_role_may_not_do_leaves_no_record() {
             );
         }
     }
+    let of_departments = |change: Register| {
+        let scope = Scope {
+            departments: vec!["水务局".to_owned(), "城管局".to_owned()],
+            ..scope(Role::Admin, None)
+        };
+        wait(desk.acts.record_register(&scope, at(0), vec![change])).unwrap_err()
+    };
+    let of = |mut change: Register, own: &[&str]| {
+        if let Register::AccessToken { departments, .. } = &mut change {
+            *departments = own.iter().map(|name| (*name).to_owned()).collect();
+        }
+        change
+    };
+    let component = |department: &str| {
+        let entity = serde_json::from_value(json!({
+            "code": "c", "kind": "component", "name": "", "department": department,
+        }));
+        Register::Entity {
+            entity: entity.unwrap(),
+        }
+    };
+    for foreign in [
+        device("d", None),
+        component("环保局"),
+        component(""),
+        of(token(Role::Viewer, None), &[]),
+        of(token(Role::Viewer, None), &["水务局", "环保局"]),
+    ] {
+        let error = of_departments(foreign);
+        assert!(matches!(error, ActError::Foreign { .. }), "{error:?}");
+    }
+    assert!(matches!(
+        of_departments(of(token(Role::Viewer, None), &[" "])),
+        ActError::Account { .. }
+    ));
     let entity = serde_json::from_value(json!({
         "code": "r", "kind": "road", "name": "", "geometry": {"type": "Point", "coordinates": [101.8, 36.6]},
     }));

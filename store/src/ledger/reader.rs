@@ -1,6 +1,6 @@
 //! Reading the ledger beside its writer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,6 +57,8 @@ pub struct AccessToken {
     pub role: Role,
     /// Its division; `None` is the whole city.
     pub division: Option<DivisionCode>,
+    /// Its departments, each once, in order; empty is all.
+    pub departments: Vec<String>,
     /// When it was made.
     pub created: Timestamp,
     /// When it ended, if it did.
@@ -384,14 +386,24 @@ impl LedgerReader {
     /// Every access token, revoked ones too, in the order in which they were made.
     pub fn access_tokens(&self) -> Result<Vec<AccessToken>, LedgerError> {
         self.read(|c| {
+            let mut departments: HashMap<TokenHash, Vec<String>> = HashMap::new();
+            let mut of_tokens = c.prepare_cached(
+                "SELECT sha256, department FROM access_token_departments ORDER BY sha256, department",
+            )?;
+            let mut rows = of_tokens.query([])?;
+            while let Some(row) = rows.next()? {
+                departments.entry(hash(row, 0)?).or_default().push(row.get(1)?);
+            }
             c.prepare_cached(
                 "SELECT name, sha256, role, division, created, revoked FROM access_tokens ORDER BY position, sha256",
             )?
             .query_map([], |row| {
                 let division: Option<String> = row.get(3)?;
+                let sha256 = hash(row, 1)?;
                 Ok(AccessToken {
                     name: row.get(0)?,
-                    sha256: hash(row, 1)?,
+                    sha256,
+                    departments: departments.remove(&sha256).unwrap_or_default(),
                     role: parsed(row, 2)?,
                     division: division.map(|_| parsed(row, 3)).transpose()?,
                     created: Timestamp::from_ms(row.get(4)?),

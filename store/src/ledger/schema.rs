@@ -44,6 +44,9 @@ CREATE TABLE IF NOT EXISTS device_revocations (
 CREATE TABLE IF NOT EXISTS provisioning (
     profile TEXT NOT NULL PRIMARY KEY, key TEXT NOT NULL, sha256 BLOB NOT NULL, strategy TEXT NOT NULL,
     created INTEGER NOT NULL, position INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS access_token_departments (
+    sha256 BLOB NOT NULL, department TEXT NOT NULL, position INTEGER NOT NULL,
+    PRIMARY KEY (sha256, department)) WITHOUT ROWID;
 ";
 
 /// Removes frames that arrived before ?1, except those behind an alert that has not ended before ?1 and

@@ -550,6 +550,14 @@ fn tokens_are_known_by_their_hash_only() {
         sha256: TokenHash::of(token).to_string(),
         role,
         division: Some(DivisionCode::new("630102").unwrap()),
+        departments: Vec::new(),
+    };
+    let of_departments = Change::AccessToken {
+        name: "pumps".into(),
+        sha256: TokenHash::of("access-secret-4").to_string(),
+        role: Role::Operator,
+        division: None,
+        departments: ["水务局", " 城管局 ", "水务局"].map(str::to_owned).to_vec(),
     };
     let changes = [
         device("a", "device-secret-1"),
@@ -567,6 +575,7 @@ fn tokens_are_known_by_their_hash_only() {
             grace_s: 0,
             expires: None,
         },
+        of_departments,
     ];
     let mut live = Tokens::default();
     let mut register = Vec::new();
@@ -575,7 +584,7 @@ fn tokens_are_known_by_their_hash_only() {
         register.push((position, at(position as i64), change));
     }
     let batch = LedgerBatch {
-        cursor: 8,
+        cursor: 9,
         register,
         ..LedgerBatch::default()
     };
@@ -591,6 +600,9 @@ fn tokens_are_known_by_their_hash_only() {
         let scope = tokens.scope("access-secret-1").unwrap();
         assert_eq!((scope.actor.as_str(), scope.role), ("desk", Role::Officer));
         assert_eq!(scope.division.unwrap().as_str(), "630102");
+        assert_eq!(scope.departments, [""; 0]);
+        let scope = tokens.scope("access-secret-4").unwrap();
+        assert_eq!(scope.departments, ["城管局", "水务局"]);
         assert_eq!(tokens.scope("access-secret-2").unwrap().role, Role::Viewer);
         assert_eq!(tokens.scope("access-secret-3"), None, "it was revoked");
         assert_eq!(tokens.scope("access-secret-9"), None);
@@ -602,7 +614,7 @@ fn tokens_are_known_by_their_hash_only() {
         .iter()
         .map(|t| t.revoked)
         .collect();
-    assert_eq!(ends, [None, None, Some(at(7))]);
+    assert_eq!(ends, [None, None, Some(at(7)), None]);
     drop(f.ledger);
     let bytes = std::fs::read(f.dir.path().join("ledger.sqlite")).unwrap();
     assert!(!bytes.windows(6).any(|w| w == b"secret"));

@@ -209,7 +209,11 @@ impl Tokens {
             }
             (
                 Change::AccessToken {
-                    name, role, division, ..
+                    name,
+                    role,
+                    division,
+                    departments,
+                    ..
                 },
                 Some(sha256),
             ) => {
@@ -218,6 +222,7 @@ impl Tokens {
                     sha256,
                     role: *role,
                     division: division.clone(),
+                    departments: departments_of(departments),
                     created: at,
                     revoked: None,
                 };
@@ -300,7 +305,7 @@ impl Tokens {
             actor: held.name.clone(),
             role: held.role,
             division: held.division.clone(),
-            departments: Vec::new(),
+            departments: held.departments.clone(),
         })
     }
 
@@ -374,6 +379,12 @@ fn hash_of(change: &Change) -> Option<TokenHash> {
     }
 }
 
+/// Departments as the ledger keeps them: without spaces around them, each once, in order.
+fn departments_of(stated: &[String]) -> Vec<String> {
+    let trimmed = stated.iter().map(|department| department.trim().to_owned());
+    trimmed.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// Writes a token's change; others are not the ledger's.
 pub(crate) fn put(tx: &Connection, position: u64, at: Timestamp, change: &Change) -> rusqlite::Result<()> {
     let run =
@@ -437,10 +448,25 @@ pub(crate) fn put(tx: &Connection, position: u64, at: Timestamp, change: &Change
         }
         (
             Change::AccessToken {
-                name, role, division, ..
+                name,
+                role,
+                division,
+                departments,
+                ..
             },
             Some(hash),
-        ) => run(
+        ) => {
+            run(
+                "DELETE FROM access_token_departments WHERE sha256 = ?1",
+                &[&hash.0],
+            )?;
+            for department in departments_of(departments) {
+                run(
+                    "INSERT INTO access_token_departments (sha256, department, position) VALUES (?1, ?2, ?3)",
+                    &[&hash.0, &department, &signed(position)],
+                )?;
+            }
+            run(
             "INSERT OR REPLACE INTO access_tokens (sha256, name, role, division, created, revoked, position)
                  VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6)",
             &[
@@ -451,7 +477,8 @@ pub(crate) fn put(tx: &Connection, position: u64, at: Timestamp, change: &Change
                 &at.ms(),
                 &signed(position),
             ],
-        ),
+            )
+        }
         // The first end counts; a token that was never made leaves nothing.
         (Change::AccessTokenRevoked { .. }, Some(hash)) => run(
             "UPDATE access_tokens SET revoked = ?2 WHERE sha256 = ?1 AND revoked IS NULL",

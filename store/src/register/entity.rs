@@ -85,6 +85,9 @@ pub enum EntityError {
     /// A name holds a control character.
     #[error("an entity's name has no control characters, this one has U+{0:04X}")]
     NameControl(u32),
+    /// A department is too long or holds a control character.
+    #[error("an entity's department has at most {MAX_TEXT} bytes and no control characters")]
+    Department,
     /// A division's code must be a division code.
     #[error("the code of a division is its division code")]
     DivisionCode(#[source] DivisionError),
@@ -220,6 +223,9 @@ pub(crate) fn checked(entity: &Entity) -> Result<Option<Geometry>, EntityError> 
     }
     if entity.name.len() > MAX_TEXT || entity.name_en.len() > MAX_TEXT {
         return Err(EntityError::Name);
+    }
+    if entity.department.len() > MAX_TEXT || entity.department.chars().any(char::is_control) {
+        return Err(EntityError::Department);
     }
     if entity.kind == EntityKind::Division {
         DivisionCode::new(&entity.code).map_err(EntityError::DivisionCode)?;

@@ -25,6 +25,7 @@ pub(crate) struct Fields<'a> {
     pub(crate) name: &'a str,
     pub(crate) name_en: &'a str,
     pub(crate) division: &'a str,
+    pub(crate) department: &'a str,
     pub(crate) class: &'a str,
     pub(crate) stratum: Stratum,
     pub(crate) z_range_m: Option<[f64; 2]>,
@@ -64,6 +65,7 @@ impl Packed {
             name: &entity.name,
             name_en: &entity.name_en,
             division: entity.division.as_ref().map_or("", |d| d.as_str()),
+            department: &entity.department,
             class: entity.class.as_ref().map_or("", |c| c.as_str()),
             stratum: entity.stratum,
             z_range_m: entity.z_range_m,
@@ -109,6 +111,7 @@ impl Packed {
             fields.name.as_bytes(),
             fields.name_en.as_bytes(),
             fields.division.as_bytes(),
+            fields.department.as_bytes(),
             fields.class.as_bytes(),
             fields.former.as_bytes(),
             fields.attributes.as_bytes(),
@@ -143,6 +146,7 @@ impl Packed {
             name: text(fields.name),
             name_en: text(fields.name_en),
             division: (!fields.division.is_empty()).then(|| fields.division.parse().expect(parsed)),
+            department: text(fields.department),
             geometry: match self.geometry() {
                 None => Value::Null,
                 Some(geometry) => geometry.to_json(),
@@ -229,6 +233,7 @@ fn read<'a>(rest: &mut &'a [u8]) -> Option<Fields<'a>> {
     fields.name = text(rest)?;
     fields.name_en = text(rest)?;
     fields.division = text(rest)?;
+    fields.department = text(rest)?;
     fields.class = text(rest)?;
     fields.former = text(rest)?;
     fields.attributes = text(rest)?;
@@ -263,6 +268,8 @@ pub struct Written<'a> {
     pub name_en: &'a str,
     /// Where it comes from; empty when nobody said.
     pub source: &'a str,
+    /// The department that owns it or answers for it; empty for none.
+    pub department: &'a str,
     /// Attributes as a JSON object; empty for none.
     pub attributes: &'a str,
 }
@@ -275,6 +282,7 @@ impl<'a> Written<'a> {
             name: fields.name,
             name_en: fields.name_en,
             source: fields.source,
+            department: fields.department,
             attributes: fields.attributes,
         })
     }
@@ -290,6 +298,8 @@ pub struct Stated<'a> {
     pub name_en: &'a str,
     /// Division as stated; empty for none.
     pub division: &'a str,
+    /// Department as stated; empty for none.
+    pub department: &'a str,
     /// Class by the catalogue; empty for none.
     pub class: &'a str,
     /// Above, on or below the ground.
@@ -321,6 +331,7 @@ impl Packed {
             name: fields.name,
             name_en: fields.name_en,
             division: fields.division,
+            department: fields.department,
             class: fields.class,
             stratum: fields.stratum,
             valid_from: fields.valid_from,
@@ -485,6 +496,7 @@ mod tests {
         let mut entity = entity(EntityKind::Component, "a", shapes()[shape].clone());
         entity.name_en = "Lamp".into();
         entity.division = Some("630102".parse().unwrap());
+        entity.department = "城市管理局".to_owned();
         entity.class = Some("01037".parse().unwrap());
         entity.stratum = Stratum::Below;
         entity.z_range_m = Some([-3.5, 1.0]);
@@ -517,6 +529,7 @@ mod tests {
                 assert_eq!(name_on(&packed.0), entity.name);
                 let written = Written::of(&packed.0).unwrap();
                 assert_eq!((written.name, written.source), (&*entity.name, &*entity.source));
+                assert_eq!(written.department, entity.department);
                 for end in 0..packed.0.len() {
                     assert!(Written::of(&packed.0[..end]).is_none());
                 }

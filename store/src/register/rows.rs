@@ -117,13 +117,13 @@ pub(crate) fn put_entity(
     };
     let mut insert = tx.prepare_cached(&format!(
         "INSERT INTO {} ({drawn}kind, code, name, name_en, division, stratum, z_min, z_max, valid_from,
-             valid_to, attributes, source, class, height_datum, former, changed_at, position)
+             valid_to, attributes, source, class, height_datum, former, department, changed_at, position)
          VALUES ({values}:kind, :code, :name, :name_en, :division, :stratum, :z_min, :z_max, :valid_from,
-             :valid_to, :attributes, :source, :class, :height_datum, :former, :changed_at, :position)
+             :valid_to, :attributes, :source, :class, :height_datum, :former, :department, :changed_at, :position)
          ON CONFLICT (kind, code) DO UPDATE SET {sets}name = :name, name_en = :name_en,
              division = :division, stratum = :stratum, z_min = :z_min, z_max = :z_max,
              valid_from = :valid_from, valid_to = :valid_to, attributes = :attributes, source = :source,
-             class = :class, height_datum = :height_datum, former = :former,
+             class = :class, height_datum = :height_datum, former = :former, department = :department,
              changed_at = :changed_at, position = :position",
         table.name
     ))?;
@@ -135,6 +135,7 @@ pub(crate) fn put_entity(
     };
     let (changed_at, position) = (utc_text(change.at), signed(change.position));
     let (division, class, former) = (some(fields.division), some(fields.class), some(fields.former));
+    let department = some(fields.department);
     let (valid_from, valid_to) = (fields.valid_from.map(utc_text), fields.valid_to.map(utc_text));
     let datum = fields.height_datum.as_ref().map(word);
     let (z_min, z_max) = (fields.z_range_m.map(|z| z[0]), fields.z_range_m.map(|z| z[1]));
@@ -155,6 +156,7 @@ pub(crate) fn put_entity(
         (":class", &class),
         (":height_datum", &datum),
         (":former", &former),
+        (":department", &department),
         (":changed_at", &changed_at),
         (":position", &position),
     ];
@@ -251,15 +253,15 @@ fn touch(tx: &Connection, table: &str, at: Timestamp, bounds: Option<[f64; 4]>) 
     Ok(())
 }
 
+fn has_column(connection: &Connection, table: &str, column: &str) -> rusqlite::Result<bool> {
+    let asked = "SELECT count(*) > 0 FROM pragma_table_info(?1) WHERE name = ?2";
+    connection.query_row(asked, [table, column], |row| row.get(0))
+}
+
 /// Adds the columns that came later and the file lacks.
 pub(crate) fn add_columns(connection: &Connection) -> rusqlite::Result<()> {
     for (table, column, definition) in later_columns() {
-        let known: i64 = connection.query_row(
-            "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2",
-            [table, column],
-            |row| row.get(0),
-        )?;
-        if known == 0 {
+        if !has_column(connection, table, column)? {
             connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} {definition}"))?;
         }
     }
@@ -333,9 +335,14 @@ pub(crate) fn entities(
         } else {
             "NULL, NULL"
         };
+        // Who only looks at a file of before adds no columns to it.
+        let department = match has_column(connection, table.name, "department")? {
+            true => "department",
+            false => "NULL",
+        };
         let mut statement = connection.prepare(&format!(
             "SELECT kind, code, name, name_en, division, stratum, z_min, z_max, valid_from, valid_to, attributes,
-                 source, class, height_datum, former, {drawn} FROM {}",
+                 source, class, height_datum, former, {drawn}, {department} FROM {}",
             table.name
         ))?;
         let mut rows = statement.query([])?;
@@ -374,6 +381,7 @@ fn entity(table: &'static str, row: &Row<'_>) -> rusqlite::Result<Read> {
     let (class, datum, former) = (text(12)?, text(13)?, text(14)?);
     let blob = row.get_ref(15)?.as_blob_or_null()?;
     let geometry_type = text(16)?.unwrap_or_default();
+    let department = text(17)?;
     let read = || {
         let kind = kind.and_then(kind_named).ok_or_else(|| bad("kind"))?;
         let stratum = stratum
@@ -403,6 +411,7 @@ fn entity(table: &'static str, row: &Row<'_>) -> rusqlite::Result<Read> {
             name: name.unwrap_or_default(),
             name_en: name_en.unwrap_or_default(),
             division: division.unwrap_or_default(),
+            department: department.unwrap_or_default(),
             class: class.unwrap_or_default(),
             stratum,
             z_range_m: heights.0.zip(heights.1).map(|(low, high)| [low, high]),

@@ -168,7 +168,8 @@ pub(crate) fn later_columns() -> impl Iterator<Item = (&'static str, &'static st
     let entities = ENTITY_TABLES
         .into_iter()
         .flat_map(|table| ["class", "height_datum", "former"].map(|column| (table.name, column, "TEXT")));
-    devices.into_iter().chain(entities)
+    let departments = tables().map(|table| (table.name, "department", "TEXT"));
+    devices.into_iter().chain(entities).chain(departments)
 }
 
 /// Tables that came after the first version and are made at every open: things without a place, which the package

@@ -101,6 +101,7 @@ fn everything() -> Vec<Change> {
             }
             entity.name_en = format!("{} {i}", kind.name());
             entity.division = Some(DivisionCode::new("630102").unwrap());
+            entity.department = "城市管理局".to_owned();
             entity.stratum = onemap_model::Stratum::Below;
             entity.z_range_m = Some([-3.5, 0.0]);
             entity.valid_from = Some(Timestamp::from_ms(-1));
@@ -267,6 +268,7 @@ fn secrets_and_persons_never_enter_the_file() {
         sha256: hash.clone(),
         role: onemap_model::Role::Admin,
         division: None,
+        departments: Vec::new(),
     };
     assert_eq!(register.apply(2, at(2), &access).unwrap(), Applied::Elsewhere);
     let person = put(entity(EntityKind::Person, "p-9d1f", shapes()[0].clone()));

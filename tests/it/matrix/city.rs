@@ -1,4 +1,4 @@
-//! Two districts with the same things in each; the second's come later.
+//! Two districts with the same things in each, and the same of a second department in the first; those come later.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -12,8 +12,32 @@ use crate::alarms::DUST;
 use crate::server::{Server, request, wait_for};
 
 pub const OWN: &str = "630102";
-pub const FOREIGN: &str = "630103";
+const ELSEWHERE: &str = "630103";
+pub const DEPARTMENT: &str = "甲局";
+const OTHERS: &str = "乙局";
 const SOON: Duration = Duration::from_secs(30);
+
+/// Where a set of things lies, and whose it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Lies {
+    /// In the own district, of the own department.
+    Own,
+    /// In the other district, of the own department.
+    ElsewhereInTheCity,
+    /// In the own district, of the other department.
+    WithAnotherDepartment,
+}
+
+impl Lies {
+    /// How its things are called, its division and department, and its longitude.
+    fn told(self) -> (&'static str, &'static str, &'static str, f64) {
+        match self {
+            Lies::Own => ("own", OWN, DEPARTMENT, 101.85),
+            Lies::ElsewhereInTheCity => ("for", ELSEWHERE, DEPARTMENT, 101.75),
+            Lies::WithAnotherDepartment => ("dep", OWN, OTHERS, 101.845),
+        }
+    }
+}
 
 /// Names of one thing of each kind.
 #[derive(Clone, Default)]
@@ -24,6 +48,10 @@ impl Things {
     pub fn get(&self, kind: &str) -> &str {
         let found = self.0.iter().find(|(other, _)| *other == kind);
         &found.unwrap_or_else(|| panic!("no {kind}")).1
+    }
+    /// Whether there is one of a kind.
+    pub fn has(&self, kind: &str) -> bool {
+        self.0.iter().any(|(other, _)| *other == kind)
     }
     /// Puts the names in the place of `{kind}`.
     pub fn fill(&self, text: &str) -> String {
@@ -44,6 +72,7 @@ impl Things {
             "command",
             "entry",
             "place",
+            "component",
             "fence",
         ];
         let found = kinds
@@ -57,13 +86,15 @@ pub struct City {
     pub server: Server,
     now: i64,
     own: Things,
-    foreign: Things,
+    elsewhere: Things,
+    others: Things,
 }
 
 /// What a stream has said so far.
 pub struct Stream {
     who: String,
-    is_own: bool,
+    /// What it must not tell of.
+    is_silent_of: Vec<Lies>,
     said: Arc<Mutex<String>>,
 }
 
@@ -77,30 +108,37 @@ impl City {
     pub fn new() -> Self {
         let server = Server::with_rules(&[("dust", DUST)]);
         let now = onemap_model::Timestamp::from_system(std::time::SystemTime::now()).ms() / 1000 * 1000;
-        for (code, west) in [(OWN, 101.8), (FOREIGN, 101.7)] {
+        for (code, west) in [(OWN, 101.8), (ELSEWHERE, 101.7)] {
             let district =
                 json!({"code": code, "kind": "division", "name": code, "geometry": square(west, 36.5, 0.1)});
             server.post("/api/v1/entities", &district);
         }
-        let second = json!({"division": OWN, "cadence_s": 3600});
+        let second = json!({"division": OWN, "department": DEPARTMENT, "cadence_s": 3600});
         server.add_device("air-2nd", &second);
         let mut city = Self {
             server,
             now,
             own: Things::default(),
-            foreign: Things::default(),
+            elsewhere: Things::default(),
+            others: Things::default(),
         };
-        city.own = city.things_of("own", OWN, 101.85);
+        city.own = city.things_of(Lies::Own);
         city
     }
 
-    /// The things of the second district.
-    pub fn fill_foreign(&mut self) {
-        self.foreign = self.things_of("for", FOREIGN, 101.75);
+    /// The things of the second district, or of the second department. A place is nobody's, so the second department has
+    /// none.
+    pub fn fill(&mut self, lies: Lies) {
+        let things = self.things_of(lies);
+        match lies {
+            Lies::Own => self.own = things,
+            Lies::ElsewhereInTheCity => self.elsewhere = things,
+            Lies::WithAnotherDepartment => self.others = things,
+        }
     }
 
-    /// Own ones, foreign ones, and names of none.
-    pub fn things(&self) -> [Things; 3] {
+    /// Own ones, those of the other district, those of the other department, and names of none.
+    pub fn things(&self) -> [Things; 4] {
         let absent = |(kind, name): &(&'static str, String)| {
             let none = match *kind {
                 "token" | "alert" => "0".repeat(name.len()),
@@ -109,8 +147,13 @@ impl City {
             };
             (*kind, none)
         };
-        let absent = self.foreign.0.iter().map(absent).collect();
-        [self.own.clone(), self.foreign.clone(), Things(absent)]
+        let absent = self.elsewhere.0.iter().map(absent).collect();
+        [
+            self.own.clone(),
+            self.elsewhere.clone(),
+            self.others.clone(),
+            Things(absent),
+        ]
     }
 
     /// Puts times in the place of `@from`, `@to` and `@now`: an hour and half an hour around what was measured.
@@ -130,18 +173,31 @@ impl City {
         fill(text, "@now", self.now)
     }
 
-    fn things_of(&self, which: &str, division: &str, lon: f64) -> Things {
+    fn things_of(&self, lies: Lies) -> Things {
+        let (which, division, department, lon) = lies.told();
+        let departments = [department];
         let server = &self.server;
         let device = format!("air-{which}");
         let position = json!({"lon": lon, "lat": 36.55});
-        let more = json!({"division": division, "position": position, "cadence_s": 3600});
+        let more =
+            json!({"division": division, "department": department, "position": position, "cadence_s": 3600});
         let token = server.add_device(&device, &more);
         let code = format!("place-{which}");
         let place = json!({"code": code, "kind": "place", "name": code, "division": division,
                            "geometry": {"type": "Point", "coordinates": [lon, 36.55]}});
-        server.post("/api/v1/entities", &place);
+        if lies != Lies::WithAnotherDepartment {
+            server.post("/api/v1/entities", &place);
+        }
+        let component = format!("component-{which}");
+        server.post(
+            "/api/v1/entities",
+            &json!({"code": component, "kind": "component", "name": component, "division": division,
+                    "department": department, "geometry": {"type": "Point", "coordinates": [lon, 36.55]}}),
+        );
         let fence = format!("fence-{which}");
-        let drawn = json!({"name": fence, "geometry": square(lon - 0.02, 36.53, 0.04)}).to_string();
+        let drawn =
+            json!({"name": fence, "department": department, "geometry": square(lon - 0.02, 36.53, 0.04)})
+                .to_string();
         let (status, said) = server.request("PUT", &format!("/api/v1/fences/{fence}"), Some(&drawn));
         assert_eq!(status, 200, "{said}");
 
@@ -177,9 +233,10 @@ impl City {
         let account = format!("user-{which}");
         server.post(
             "/api/v1/accounts",
-            &json!({"id": account, "name": account, "role": "viewer", "division": division}),
+            &json!({"id": account, "name": account, "role": "viewer", "division": division, "departments": departments}),
         );
-        let new = json!({"role": "viewer", "name": format!("token-{which}"), "division": division});
+        let new = json!({"role": "viewer", "name": format!("token-{which}"), "division": division,
+                         "departments": departments});
         let token = server.post("/api/v1/tokens", &new)["id"]
             .as_str()
             .unwrap()
@@ -187,7 +244,7 @@ impl City {
         server.caught_up();
         let series = first(&format!("/api/v1/series?device={device}"));
         let entry = first(&format!("/api/v1/quarantine?device={device}"));
-        Things(vec![
+        let mut things = vec![
             ("account", account),
             ("token", token),
             ("device", device),
@@ -197,16 +254,20 @@ impl City {
             ("alert", alert),
             ("command", command),
             ("entry", entry),
-            ("place", code),
+            ("component", component),
             ("fence", fence),
-        ])
+        ];
+        if lies != Lies::WithAnotherDepartment {
+            things.push(("place", code));
+        }
+        Things(things)
     }
 
-    /// Live push and feed of a viewer of the own district and of one of the whole city.
+    /// Live push and feed of viewers: of the own district, of the own department, of both and of the whole city.
     pub fn open_streams(&self, askers: &[Asker]) -> Vec<Stream> {
         let viewers = askers.iter().filter(|asker| asker.letter == 'V');
-        let both = viewers.flat_map(|asker| ["/api/v1/live", "/feeds/alerts"].map(|path| (asker, path)));
-        both.map(|(asker, path)| {
+        let all = viewers.flat_map(|asker| ["/api/v1/live", "/feeds/alerts"].map(|path| (asker, path)));
+        all.map(|(asker, path)| {
             let host = self.server.http.trim_start_matches("http://");
             let mut stream = TcpStream::connect(host).unwrap();
             let head = format!(
@@ -221,10 +282,10 @@ impl City {
                     hears.lock().unwrap().push_str(&(line + "\n"));
                 }
             });
-            let who = format!("{path} of {}", asker.division.unwrap_or("the city"));
+            let foreign = [Lies::ElsewhereInTheCity, Lies::WithAnotherDepartment];
             let stream = Stream {
-                who,
-                is_own: asker.division.is_some(),
+                who: format!("{path}, {}", asker.name()),
+                is_silent_of: foreign.into_iter().filter(|lies| !asker.sees(*lies)).collect(),
                 said,
             };
             wait_for("the stream's head", SOON, || {
@@ -259,13 +320,23 @@ impl City {
                     said.contains(&alert).then(|| said.clone())
                 },
             );
-            let foreign = ["alert", "device", "place", "fence"].map(|kind| self.foreign.get(kind));
-            let told: Vec<_> = foreign.iter().filter(|name| said.contains(**name)).collect();
-            if stream.is_own && !told.is_empty() {
-                faults.push(format!("{}: tells of {told:?}", stream.who));
-            }
-            if !stream.is_own && !said.contains(self.foreign.get("alert")) {
-                faults.push(format!("{}: does not tell of the city's alert", stream.who));
+            for (lies, things) in [
+                (Lies::ElsewhereInTheCity, &self.elsewhere),
+                (Lies::WithAnotherDepartment, &self.others),
+            ] {
+                let foreign = ["alert", "device", "component", "fence"].map(|kind| things.get(kind));
+                let told: Vec<_> = foreign.iter().filter(|name| said.contains(**name)).collect();
+                let is_silent = stream.is_silent_of.contains(&lies);
+                if is_silent && !told.is_empty() {
+                    faults.push(format!("{}: tells of {told:?}", stream.who));
+                }
+                if !is_silent && !said.contains(things.get("alert")) {
+                    faults.push(format!(
+                        "{}: does not tell of {}",
+                        stream.who,
+                        things.get("alert")
+                    ));
+                }
             }
         }
         faults

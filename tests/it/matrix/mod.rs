@@ -1,5 +1,5 @@
-//! Who may ask what: every route of the running server, by every role, of the own and of a foreign division, against a
-//! table written by hand (`matrix.txt`).
+//! Who may ask what: every route of the running server, by every role, of the own and of a foreign division, of the own
+//! and of a foreign department, against a table written by hand (`matrix.txt`).
 
 mod city;
 
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::server::Server;
-use city::{City, FOREIGN, OWN, Things};
+use city::{City, DEPARTMENT, Lies, OWN, Things};
 
 const ROLES: [(char, &str); 9] = [
     ('V', "viewer"),
@@ -73,10 +73,14 @@ impl Row {
     }
 }
 
+/// Roles that are also bound to a department of the whole city.
+const OF_A_DEPARTMENT: &str = "VOPI";
+
 /// Who asks.
 struct Asker {
     letter: char,
     division: Option<&'static str>,
+    department: Option<&'static str>,
     token: String,
 }
 
@@ -84,8 +88,19 @@ impl Asker {
     fn all(server: &Server) -> Vec<Self> {
         let mut all = Vec::new();
         for (letter, role) in ROLES {
-            for division in [Some(OWN), None] {
-                let new = json!({"role": role, "name": role, "division": division});
+            let bounds = [
+                (Some(OWN), Some(DEPARTMENT)),
+                (None, Some(DEPARTMENT)),
+                (Some(OWN), None),
+                (None, None),
+            ];
+            let is_asked = |(division, department): &(Option<_>, Option<_>)| {
+                division.is_some() || department.is_none() || OF_A_DEPARTMENT.contains(letter)
+            };
+            for (division, department) in bounds.into_iter().filter(is_asked) {
+                let departments: Vec<&str> = department.into_iter().collect();
+                let new =
+                    json!({"role": role, "name": role, "division": division, "departments": departments});
                 let token = server.post("/api/v1/tokens", &new)["token"]
                     .as_str()
                     .unwrap()
@@ -93,6 +108,7 @@ impl Asker {
                 all.push(Self {
                     letter,
                     division,
+                    department,
                     token,
                 });
             }
@@ -100,7 +116,23 @@ impl Asker {
         all
     }
     fn name(&self) -> String {
-        format!("{} of {}", self.letter, self.division.unwrap_or("the city"))
+        let division = self.division.unwrap_or("the city");
+        format!(
+            "{} of {division} {}",
+            self.letter,
+            self.department.unwrap_or_default()
+        )
+    }
+    fn is_whole(&self) -> bool {
+        self.division.is_none() && self.department.is_none()
+    }
+    /// Whether things that lie so are his to see.
+    fn sees(&self, lies: Lies) -> bool {
+        match lies {
+            Lies::Own => true,
+            Lies::ElsewhereInTheCity => self.division.is_none(),
+            Lies::WithAnotherDepartment => self.department.is_none(),
+        }
     }
 }
 
@@ -238,7 +270,7 @@ impl Matrix {
     fn shown(&mut self) -> BTreeMap<(usize, usize), Answer> {
         let mut shown = BTreeMap::new();
         for row in 0..self.rows.len() {
-            if !matches!(&*self.rows[row].how, "see" | "grows") {
+            if !matches!(&*self.rows[row].how, "see" | "grows" | "there" | "whole") {
                 continue;
             }
             for asker in 0..self.askers.len() {
@@ -251,19 +283,27 @@ impl Matrix {
         shown
     }
 
-    /// What came to be in another division has changed nothing for who is of this one.
+    /// What came to be in another division, or with another department, has changed nothing for who does not see it.
     fn compare(
         &mut self,
         before: &BTreeMap<(usize, usize), Answer>,
         after: &BTreeMap<(usize, usize), Answer>,
+        lies: Lies,
     ) {
         for ((row, asker), was) in before {
             let (row, is) = (*row, &after[&(*row, *asker)]);
-            let (name, is_district) = (self.askers[*asker].name(), self.askers[*asker].division.is_some());
+            let asker = &self.askers[*asker];
+            let (name, sees, is_whole) = (asker.name(), asker.sees(lies), asker.is_whole());
+            let grows = match (&*self.rows[row].how, lies) {
+                ("grows", _) => true,
+                ("there", Lies::ElsewhereInTheCity) => true,
+                ("whole", _) => is_whole,
+                _ => false,
+            };
             let told = || format!("{was:?}\nbecame {is:?}").chars().take(4000).collect();
-            if is_district {
+            if !sees {
                 self.claim(was == is, row, &name, told);
-            } else if self.rows[row].how == "grows" {
+            } else if grows && (is_whole || was.status == 200) {
                 self.claim(was != is, row, &name, || {
                     "nothing shows what came to be".to_owned()
                 });
@@ -273,7 +313,7 @@ impl Matrix {
 
     /// Roles, and that a thing of another division is as one that is not.
     fn roles(&mut self) {
-        let [own, foreign, absent] = self.city.things();
+        let [own, elsewhere, others, absent] = self.city.things();
         for row in 0..self.rows.len() {
             let has_thing = matches!(&*self.rows[row].how, "thing" | "last");
             let nobody = self.ask(row, None, Some(&absent));
@@ -288,30 +328,32 @@ impl Matrix {
                 continue;
             }
             for asker in 0..self.askers.len() {
-                let Asker {
-                    letter,
-                    division,
-                    token,
-                } = &self.askers[asker];
-                let (may, division, token) = (self.rows[row].allows(*letter), *division, token.clone());
-                let name = self.askers[asker].name();
+                let asker = &self.askers[asker];
+                let (may, token) = (self.rows[row].allows(asker.letter), asker.token.clone());
+                let (name, is_whole) = (asker.name(), asker.is_whole());
+                let is_foreign = |lies: Lies| !may || !asker.sees(lies);
+                let foreign: Vec<&Things> = [
+                    (Lies::ElsewhereInTheCity, &elsewhere),
+                    (Lies::WithAnotherDepartment, &others),
+                ]
+                .into_iter()
+                .filter(|(lies, _)| is_foreign(*lies))
+                .map(|(_, things)| things)
+                .chain((!may).then_some(&own))
+                .collect();
                 let missing = self.ask(row, Some(&token), Some(&absent));
                 let told = || format!("{} {}", missing.status, missing.text());
                 self.claim(may != missing.is_denied(), row, &name, told);
                 self.claim(![401, 405].contains(&missing.status), row, &name, told);
-                if self.rows[row].how == "city" && may && division.is_some() {
+                if self.rows[row].how == "city" && may && !is_whole {
                     self.claim(missing.status == 403, row, &name, told);
                 }
-                if !has_thing || (may && division.is_none()) {
+                if !has_thing || foreign.is_empty() {
                     continue;
                 }
-                let others = match may {
-                    true => vec![&foreign],
-                    false => vec![&foreign, &own],
-                };
                 let kind = Things::named_in(&format!("{} {}", self.rows[row].path, self.rows[row].body));
                 let missing = missing.masked(absent.get(kind));
-                for thing in others {
+                for thing in foreign.into_iter().filter(|things| things.has(kind)) {
                     let is = self.ask(row, Some(&token), Some(thing)).masked(thing.get(kind));
                     self.claim(is == missing, row, &name, || {
                         let (is, missing) = (format!("{is:?}"), format!("{missing:?}"));
@@ -325,13 +367,13 @@ impl Matrix {
 
     /// An own thing is there for those who may.
     fn own_things(&mut self) {
-        let [own, _, absent] = self.city.things();
+        let [own, _, _, absent] = self.city.things();
         for how in ["thing", "last"] {
             for row in 0..self.rows.len() {
                 if self.rows[row].how != how {
                     continue;
                 }
-                let of_own = |asker: &&Asker| asker.division.is_some() && self.rows[row].allows(asker.letter);
+                let of_own = |asker: &&Asker| !asker.is_whole() && self.rows[row].allows(asker.letter);
                 let all: Vec<_> = self
                     .askers
                     .iter()
@@ -361,7 +403,7 @@ impl Matrix {
 }
 
 #[test]
-fn every_route_by_every_role_shows_nothing_of_another_division() {
+fn every_route_by_every_role_shows_nothing_of_another_division_or_department() {
     let city = City::new();
     let rows: Vec<Row> = include_str!("matrix.txt")
         .lines()
@@ -393,16 +435,19 @@ fn every_route_by_every_role_shows_nothing_of_another_division() {
         faults: Vec::new(),
     };
     let streams = matrix.city.open_streams(&matrix.askers);
-    let before = matrix.shown();
-    matrix.city.fill_foreign();
-    let after = matrix.shown();
-    matrix.compare(&before, &after);
+    let mut before = matrix.shown();
+    for lies in [Lies::WithAnotherDepartment, Lies::ElsewhereInTheCity] {
+        matrix.city.fill(lies);
+        let after = matrix.shown();
+        matrix.compare(&before, &after, lies);
+        before = after;
+    }
     let told = matrix.city.hear(streams);
     matrix.faults.extend(told);
     matrix.roles();
     matrix.own_things();
     println!(
-        "{} routes x {n_askers} askers in {} rows: {} requests, {} of things of {FOREIGN} as of none",
+        "{} routes x {n_askers} askers in {} rows: {} requests, {} of things of others as of none",
         listed.len(),
         matrix.rows.len(),
         matrix.n_asked,

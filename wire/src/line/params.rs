@@ -74,6 +74,8 @@ pub struct Params<'a> {
     pub precision: Precision,
     /// The writer may write for devices of this division only.
     pub division: Option<&'a str>,
+    /// The writer may write for devices of these departments only; empty is all.
+    pub departments: Vec<String>,
     /// The tags that may name a line's device, the first one present counts.
     pub tags: Vec<&'a str>,
 }
@@ -93,6 +95,7 @@ impl<'a> Params<'a> {
             match pair.split_once('=') {
                 Some(("precision", name)) => params.precision = Precision::named(name)?,
                 Some(("division", code)) => params.division = Some(code),
+                Some(("departments", names)) => params.departments = names.split(',').map(plain).collect(),
                 Some(("tags", names)) => params.tags = names.split(',').collect(),
                 _ => {}
             }
@@ -107,12 +110,35 @@ impl<'a> Params<'a> {
             topic.push_str("&division=");
             topic.push_str(division);
         }
+        if !self.departments.is_empty() {
+            let names: Vec<String> = self.departments.iter().map(|name| escaped(name)).collect();
+            topic.push_str("&departments=");
+            topic.push_str(&names.join(","));
+        }
         if !self.tags.is_empty() {
             topic.push_str("&tags=");
             topic.push_str(&self.tags.join(","));
         }
         topic
     }
+}
+
+/// What stands for letters that part a topic, the first one for itself.
+const APART: [(&str, &str); 4] = [("%", "%25"), ("&", "%26"), (",", "%2C"), ("=", "%3D")];
+
+/// A text without the letters that part a topic.
+fn escaped(text: &str) -> String {
+    APART
+        .iter()
+        .fold(text.to_owned(), |text, (letter, code)| text.replace(letter, code))
+}
+
+/// The text that was [`escaped`].
+fn plain(text: &str) -> String {
+    APART
+        .iter()
+        .rev()
+        .fold(text.to_owned(), |text, (letter, code)| text.replace(code, letter))
 }
 
 #[cfg(test)]
@@ -126,6 +152,7 @@ mod tests {
             Params {
                 precision: Precision::Seconds,
                 division: Some("630102"),
+                departments: vec!["水务局".to_owned(), "a,b&c=d%2C %25%".to_owned()],
                 tags: vec!["device", "host"],
             },
         ] {

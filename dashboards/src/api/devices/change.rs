@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use onemap_model::record::Register;
-use onemap_model::{Device, DeviceState, Maintenance, Scope, Source, Timestamp};
+use onemap_model::{Belongs, Device, DeviceState, Maintenance, Scope, Source, Timestamp};
 use onemap_store::ledger::TokenHash;
 use onemap_wire::profile::Protocol;
 use serde::Deserialize;
@@ -47,7 +47,8 @@ impl From<Unsound> for Problem {
 }
 
 /// Whether the scope may put this device and the register can hold it. Of a scope with a division, a device
-/// that states none gets the one it stands in, so that the record itself says that it was inside. `also` knows
+/// that states none gets the one it stands in, so that the record itself says that it was inside; of one with departments
+/// it states one of these. `also` knows
 /// gateways that are not in the register yet.
 pub(super) fn sound(
     register: &views::Register,
@@ -92,11 +93,11 @@ pub(super) fn sound(
         // Who speaks for a device may say anything in its name and hears its commands.
         let before = register.view.devices.get(&device.id);
         let is_new = before.is_none_or(|before| before.gateway.as_ref() != Some(gateway));
-        if is_new && known.is_some() && !scope.covers(register.divisions.get(gateway)) {
+        if is_new && known.is_some() && !register.sees(scope, gateway.as_str()) {
             return Err(Unsound {
                 field: "gateway",
                 code: "foreign_gateway",
-                message: format!("gateway `{gateway}` does not stand in your division"),
+                message: format!("gateway `{gateway}` is not in your division or departments"),
                 is_forbidden: true,
             });
         }
@@ -125,14 +126,28 @@ pub(super) fn sound(
         .clone()
         .or_else(|| device.position.and_then(|p| register.city.locate(&p)));
     let is_known = register.view.devices.contains_key(&device.id);
-    let was_outside = is_known && !scope.covers(register.divisions.get(&device.id));
-    if !scope.covers(located.as_ref()) || was_outside {
-        return Err(Unsound {
-            field: "division",
+    let forbidden = |field, message: String| {
+        Err(Unsound {
+            field,
             code: "forbidden",
-            message: "the device does not stand in your division".to_owned(),
+            message,
             is_forbidden: true,
-        });
+        })
+    };
+    let was_outside = is_known && !register.sees(scope, device.id.as_str());
+    if was_outside || !scope.covers(Belongs::ground(located.as_ref())) {
+        let message = match scope.departments.is_empty() {
+            true => "the device does not stand in your division",
+            false => "the device is not in your division and departments",
+        };
+        return forbidden("division", message.to_owned());
+    }
+    if !scope.covers(device.belongs(located.as_ref())) {
+        let own = scope.departments.join(", ");
+        return forbidden(
+            "department",
+            format!("the device states none of your departments ({own})"),
+        );
     }
     if scope.division.is_some() {
         device.division = located;
@@ -170,13 +185,9 @@ fn stands_on_sound(register: &views::Register, scope: &Scope, device: &Device) -
         };
         return unsound("unknown_entity", false, message);
     }
-    if scope.division.is_some() {
-        let kind = onemap_spatial::ThingKind::Entity(entity.kind.clone());
-        let own = register.city.division_of(&kind, &entity.code);
-        if !scope.covers(own.as_ref()) {
-            let message = format!("`{entity:.80}` does not lie in your division");
-            return unsound("foreign_entity", true, message);
-        }
+    if !register.sees_entity(scope, &entity.kind, &entity.code) {
+        let message = format!("`{entity:.80}` is not in your division or departments");
+        return unsound("foreign_entity", true, message);
     }
     Ok(())
 }
@@ -208,8 +219,8 @@ pub(crate) async fn add(
     let known = {
         let register = views.register.read().expect(POISON);
         let before = register.view.devices.get(&device.id);
-        // Of a device of another division not even this is said: `sound` refuses it.
-        if before.is_some() && !adding.replace && scope.covers(register.divisions.get(&device.id)) {
+        // Of a device that the caller does not see not even this is said: `sound` refuses it.
+        if before.is_some() && !adding.replace && register.sees(scope, device.id.as_str()) {
             let message = format!(
                 "device `{}` is known already; PATCH changes what it states, `?replace=true` all of it",
                 device.id

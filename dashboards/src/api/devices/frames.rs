@@ -43,8 +43,7 @@ pub(crate) async fn show(
     let device = DeviceId::new(&id).map_err(|_| unknown())?;
     {
         let register = views.register.read().expect("no holder of this lock panics");
-        let known =
-            register.view.devices.contains_key(&device) && scope.covers(register.divisions.get(&device));
+        let known = register.view.devices.contains_key(&device) && register.sees(scope, device.as_str());
         known.then_some(()).ok_or_else(unknown)?;
     }
     let sees_passwords = scope.may(Permission::Register);

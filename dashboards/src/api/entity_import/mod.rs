@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::api::entities::is_anothers;
+use crate::api::entities::{is_anothers, not_stated_own};
 use crate::api::numbers::{self, Numbers};
 use crate::api::persons::{self, holds_number};
 use crate::api::{act_problem, behind};
@@ -372,22 +372,17 @@ impl Import {
             };
             let at = self.done.at(place);
             let named = division_name.as_deref().and_then(|name| self.places.find(name));
-            let outside = |division: Option<&DivisionCode>| {
-                self.scope.division.is_some() && !self.scope.covers(division)
-            };
             match thing {
                 Thing::Entity(mut entity) => {
                     entity.division = entity.division.take().or(named.clone());
-                    if outside(entity.division.as_ref()) {
-                        let message =
-                            format!("entity `{}` is not stated to lie in your division", entity.code);
-                        self.done.refuse(&at, &message);
+                    if !self.scope.covers(entity.belongs(entity.division.as_ref())) {
+                        self.done.refuse(&at, &not_stated_own(&self.scope, &entity));
                         continue;
                     }
                     let is_anothers =
                         is_anothers(&self.views.register.read().expect(POISON), &self.scope, &entity);
                     if is_anothers {
-                        let message = format!("entity `{}` is known, and not in your division", entity.code);
+                        let message = format!("entity `{}` is known, and not yours to change", entity.code);
                         self.done.refuse(&at, &message);
                         continue;
                     }
@@ -411,12 +406,11 @@ impl Import {
                 }
                 Thing::Person(mut row) => {
                     row.division = row.division.take().or(named.clone());
-                    if outside(row.division.as_ref()) {
-                        self.done
-                            .refuse(&at, "the person is not stated to be in your division");
+                    let person = person(&self.views, &row).map_err(|e| Problem::internal(&e))?;
+                    if !self.scope.covers(persons::belongs(&person)) {
+                        self.done.refuse(&at, persons::NOT_OWN);
                         continue;
                     }
-                    let person = person(&self.views, &row).map_err(|e| Problem::internal(&e))?;
                     if persons::is_anothers(&self.views, &self.scope, &person)? {
                         self.done
                             .refuse(&at, "the person is known, and not in your division");

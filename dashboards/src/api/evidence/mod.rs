@@ -132,7 +132,8 @@ fn make(
     rows::put(views, notary, &rows, now, &mut pack, &mut left_out)?;
     let contents = json!({
         "format": "onemap evidence 1", "alert": alert.id, "made_at": now, "server": env!("CARGO_PKG_VERSION"),
-        "made_for": {"actor": scope.actor, "role": scope.role.name(), "division": scope.division},
+        "made_for": {"actor": scope.actor, "role": scope.role.name(), "division": scope.division,
+                     "departments": scope.departments},
         "left_out": left_out.0,
     });
     pack.put("contents.json", pretty(&contents));
@@ -198,7 +199,7 @@ fn put_frames(
 ) -> Result<(), String> {
     let segments = rows::segments(views, positions).map_err(|e| e.to_string())?;
     let sees_passwords = scope.may(Permission::Register);
-    let sees_all = scope.division.is_none() && scope.departments.is_empty();
+    let sees_all = scope.is_whole();
     let mut lines = String::new();
     for &position in positions {
         let Some(body) = body_of(views, position)? else {

@@ -176,10 +176,10 @@ pub(crate) async fn export(
     let writer = Writer::of(query.format).map_err(|error| Problem::internal(&error))?;
     leaves(&views, scope, "readings", asked.as_deref().unwrap_or_default()).await?;
     let end = {
-        let views = views.clone();
+        let (views, scope) = (views.clone(), scope.clone());
         async move {
             tokio::select! {
-                () = auth::ended(&views, pass) => {}
+                () = auth::ended(&views, pass, &scope) => {}
                 () = stop.cancelled() => {}
             }
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use onemap_model::{EntityKind, FenceEdge, FenceEvent, Scope};
-use onemap_store::ledger::FenceEventFilter;
+use onemap_model::{Belongs, EntityKind, FenceEdge, FenceEvent, Scope};
+use onemap_store::ledger::{FenceEventFilter, LedgerError, LedgerFenceEvent};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,10 +15,12 @@ use crate::api::{limit_up_to, list, time};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::Params;
-use crate::views::Views;
+use crate::views::{Register, Views};
 
 /// Most events of one page.
 const N_MOST: usize = 10_000;
+/// Events that are read at once for who is told of some of them.
+const READ_ROWS: usize = 1000;
 
 /// Which events a list holds.
 #[derive(Deserialize)]
@@ -53,9 +55,40 @@ pub(crate) fn event_json(views: &Views, event: &FenceEvent, seq: Option<u64>) ->
     shown
 }
 
-/// Whether a scope is told of an event: of what lies in it, both fence and device.
-pub(crate) fn sees(scope: &Scope, event: &FenceEvent) -> bool {
-    scope.covers(event.division.as_ref()) && scope.covers(event.device_division.as_ref())
+/// Whether a scope is told of an event: of what it sees, both fence and device. Divisions are those of then, departments
+/// those of now; the event of a fence that is gone is that of no department.
+pub(crate) fn sees(register: &Register, scope: &Scope, event: &FenceEvent) -> bool {
+    let fence = register.view.entities.stated(&EntityKind::Fence, &event.fence);
+    let department = fence.map_or("", |fence| fence.department);
+    let device = register.recorded(event.device.as_str(), event.device_division.as_ref());
+    scope.covers(Belongs::of(event.division.as_ref(), department)) && scope.covers(device)
+}
+
+/// At most so many events that a scope is told of. The ledger knows divisions; who is of departments is told of those
+/// among them that are theirs.
+fn seen(
+    views: &Views,
+    scope: &Scope,
+    filter: &FenceEventFilter,
+    mut after: Option<u64>,
+    n: usize,
+) -> Result<Vec<LedgerFenceEvent>, LedgerError> {
+    if scope.departments.is_empty() {
+        return views.ledger.fence_events(filter, after, n);
+    }
+    let mut found = Vec::new();
+    loop {
+        let rows = views.ledger.fence_events(filter, after, READ_ROWS)?;
+        let is_end = rows.len() < READ_ROWS;
+        after = rows.last().map(|row| row.seq);
+        let register = views.register.read().expect(POISON);
+        found.extend(rows.into_iter().filter(|row| sees(&register, scope, &row.event)));
+        drop(register);
+        if is_end || found.len() >= n {
+            found.truncate(n);
+            return Ok(found);
+        }
+    }
 }
 
 pub(crate) async fn list_events(
@@ -63,7 +96,7 @@ pub(crate) async fn list_events(
     caller: Caller,
     Params(query): Params<Query>,
 ) -> Result<Json<Value>, Problem> {
-    let scope = caller.scope();
+    let scope = caller.scope().clone();
     let limit = limit_up_to(N_MOST, query.limit, 100)?;
     let kind = query.kind.as_deref().map(str::parse::<FenceEdge>).transpose();
     let filter = FenceEventFilter {
@@ -79,7 +112,7 @@ pub(crate) async fn list_events(
     }
     let after = query.after;
     let mut page = read(&views, move |views| {
-        views.ledger.fence_events(&filter, after, limit + 1)
+        seen(views, &scope, &filter, after, limit + 1)
     })
     .await?;
     let is_more = page.len() > limit;

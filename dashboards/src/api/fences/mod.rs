@@ -43,6 +43,11 @@ pub(crate) struct Query {
     after: Option<String>,
 }
 
+/// Whether a scope sees a fence.
+fn sees(register: &Register, scope: &Scope, code: &str) -> bool {
+    register.sees_entity(scope, &EntityKind::Fence, &EntityCode::from(code))
+}
+
 /// The division of a fence: as stated, else as found from its geometry.
 pub(super) fn division_of(register: &Register, code: &str) -> Option<DivisionCode> {
     let kind = ThingKind::Entity(EntityKind::Fence);
@@ -80,7 +85,7 @@ pub(crate) fn of_device(views: &Views, scope: &Scope, device: &str) -> Vec<Value
     let known = register.view.devices.get(device);
     let mut fences = Vec::new();
     for (code, since) in moving.fences_of(device) {
-        let Some(known) = known.filter(|_| scope.covers(division_of(&register, code).as_ref())) else {
+        let Some(known) = known.filter(|_| sees(&register, scope, code)) else {
             continue;
         };
         let inside = Inside {
@@ -112,8 +117,8 @@ fn fence_json(
     n: usize,
 ) -> Value {
     let (mut inside, mut n_inside) = (Vec::new(), 0);
-    let sees = |device: &str| scope.covers(register.divisions.get(device));
-    if scope.division.is_none() && n == 0 {
+    let sees = |device: &str| register.sees(scope, device);
+    if scope.is_whole() && n == 0 {
         n_inside = fence.n_inside;
     } else {
         for one in moving.inside(fence.code).filter(|one| sees(one.device.as_str())) {
@@ -182,7 +187,7 @@ fn page(views: &Views, scope: &Scope, query: &Query, bbox: Option<Bbox>, limit: 
                 .extent
                 .is_some_and(|[w, s, e, n]| w <= east && e >= west && s <= north && n >= south)
         };
-        scope.covers(own.as_ref())
+        sees(&register, scope, fence.code)
             && query
                 .division
                 .as_ref()
@@ -207,9 +212,7 @@ fn page(views: &Views, scope: &Scope, query: &Query, bbox: Option<Bbox>, limit: 
 fn shown(views: &Views, scope: &Scope, code: &str) -> Result<Value, Problem> {
     let register = views.register.read().expect(POISON);
     let moving = views.moving.read().expect(POISON);
-    let fence = moving
-        .fence(code)
-        .filter(|_| scope.covers(division_of(&register, code).as_ref()));
+    let fence = moving.fence(code).filter(|_| sees(&register, scope, code));
     let unknown = || Problem::not_found("unknown_fence", format!("no fence has the code `{code}`"));
     let fence = fence.ok_or_else(unknown)?;
     let entity = register

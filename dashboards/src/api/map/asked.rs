@@ -201,7 +201,7 @@ impl Asked {
             stratum,
             z_range_m,
             valid_at: Some(at.map_or(Ok(now), |at| time("at", &at))?),
-            scope: scope.division.clone(),
+            scope: scope.reach(),
         })
     }
 

@@ -205,6 +205,7 @@ fn properties(out: &mut Vec<u8>, found: &Found<'_>, known: &Known<'_>) {
         Known::Entity(written) => {
             text(out, "name", written.name);
             text(out, "name_en", written.name_en);
+            text(out, "department", written.department);
             text(out, "source", written.source);
             if !written.attributes.is_empty() {
                 out.extend_from_slice(b"\"attributes\":");

@@ -37,9 +37,10 @@ pub(crate) async fn get(
     let filter = asked.filter(scope, views.now())?;
     asked.done()?;
     // What is rare is looked for far away, among many others.
-    let divisions = [&filter.division, &filter.scope];
-    let is_plain =
-        filter.class.is_none() && filter.z_range_m.is_none() && divisions.iter().all(|d| d.is_none());
+    let is_plain = filter.class.is_none()
+        && filter.z_range_m.is_none()
+        && filter.division.is_none()
+        && filter.scope.is_whole();
     let is_light = move |_: &_| k <= N_FEW && is_plain;
     answered(is_light, views, move |views, city| {
         let near = city

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use onemap_model::{DivisionCode, Timestamp};
+use onemap_model::{Reach, Scope, Timestamp};
 use onemap_spatial::{CityView, Layer, LiveState, Look, States, Tile, TileError};
 use serde_json::Value;
 
@@ -91,17 +91,23 @@ pub(crate) fn live_state(views: &Views, id: &str) -> (LiveState, bool) {
     (state, is_stale)
 }
 
+/// The same of a device that a scope sees.
+fn seen_state(views: &Views, scope: &Scope, id: &str) -> Option<(LiveState, bool)> {
+    let is_seen = scope.is_whole() || views.register.read().expect(POISON).sees(scope, id);
+    is_seen.then(|| live_state(views, id))
+}
+
 /// What is drawn for whom.
 fn draw(
     views: &Views,
     city: &CityView,
     layer: Layer,
     at: [u32; 3],
-    (division, states): (Option<&DivisionCode>, &States),
+    (reach, states): (&Reach, &States),
 ) -> Result<Option<Tile>, TileError> {
     let state = |id: &str| live_state(views, id);
     let look = Look {
-        division,
+        reach,
         at: Some(views.now()),
         state: &state,
         standing: states,
@@ -115,14 +121,14 @@ struct Drawing {
     city: Arc<CityView>,
     layers: Vec<Layer>,
     at: [u32; 3],
-    division: Option<DivisionCode>,
+    scope: Scope,
     now: Timestamp,
 }
 
 impl Drawing {
     /// Whether a tile of a layer is the same for all callers.
     fn is_shared(&self, layer: Layer) -> bool {
-        self.division.is_none() && layer != Layer::Live
+        self.scope.is_whole() && layer != Layer::Live
     }
 
     fn find(&self, views: &Views, layer: Layer, states: &States) -> Option<Kept> {
@@ -145,8 +151,11 @@ impl Drawing {
     }
 
     fn all(&self, views: &Views) -> Result<Vec<Kept>, TileError> {
+        let reach = self.scope.reach();
         let one = |layer: &Layer| {
-            let states = self.city.states(*layer, self.at, &|id| live_state(views, id))?;
+            let states = self
+                .city
+                .states(*layer, self.at, &|id| seen_state(views, &self.scope, id))?;
             if let Some(kept) = self.find(views, *layer, &states) {
                 return Ok(kept);
             }
@@ -154,7 +163,7 @@ impl Drawing {
                 Layer::Live => &self.city.moved(),
                 _ => &self.city,
             };
-            let tile = draw(views, city, *layer, self.at, (self.division.as_ref(), &states))?;
+            let tile = draw(views, city, *layer, self.at, (&reach, &states))?;
             let kept = Kept {
                 version: self.city.tile_version(*layer, self.at),
                 states: Arc::new(states),
@@ -198,8 +207,7 @@ pub(crate) async fn tile(
 ) -> Result<Response, Problem> {
     let scope = caller.scope();
     let layers = find_layers(&layers)?;
-    let division = scope.division.clone();
-    if division.is_some() && layers.contains(&Layer::Devices) {
+    if !scope.is_whole() && layers.contains(&Layer::Devices) {
         return Err(Problem::forbidden(
             "the device layer is for the whole city; use the layer `live` or /api/v1/devices",
         ));
@@ -214,7 +222,7 @@ pub(crate) async fn tile(
         city: city(&views),
         layers,
         at: [u32::from(z), x, y],
-        division,
+        scope: scope.clone(),
         now: views.now(),
     };
     let made = match drawing.is_light(&views) {
@@ -287,6 +295,6 @@ pub(crate) async fn tilejson(
         .unwrap_or("localhost");
     let base = format!("http://{host}");
     let city = city(&views);
-    let made = tokio::task::spawn_blocking(move || city.tilejson(&layers, &base, scope.division.as_ref()));
+    let made = tokio::task::spawn_blocking(move || city.tilejson(&layers, &base, &scope.reach()));
     Ok(Json(made.await.map_err(|error| Problem::internal(&error))?))
 }

@@ -40,9 +40,9 @@ pub(crate) async fn post(
     body: Unread,
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.scope();
-    if scope.division.is_some() {
+    if !scope.is_whole() {
         return Err(Problem::forbidden(
-            "codes are given for the whole city: a token of a division changes none",
+            "codes are given for the whole city: who is of a division or of departments changes none",
         ));
     }
     let now = views.now();

@@ -32,12 +32,13 @@ pub(super) enum Cell<'a> {
 }
 
 /// The columns of an entity's own fields, and what they hold.
-pub(super) const OWN: [(&str, Plain); 14] = [
+pub(super) const OWN: [(&str, Plain); 15] = [
     ("kind", Plain::Text),
     ("code", Plain::Text),
     ("name", Plain::Text),
     ("name_en", Plain::Text),
     ("division", Plain::Text),
+    ("department", Plain::Text),
     ("class", Plain::Text),
     ("stratum", Plain::Text),
     ("z_min", Plain::Real),
@@ -74,6 +75,7 @@ pub(super) fn own(entity: &Entity) -> [Cell<'_>; OWN.len()] {
         text(&entity.name),
         text(&entity.name_en),
         entity.division.as_ref().map_or(Cell::Null, |d| text(d.as_str())),
+        text(&entity.department),
         entity.class.as_ref().map_or(Cell::Null, |c| text(c.as_str())),
         Cell::Text(word(&entity.stratum).into()),
         height(0),

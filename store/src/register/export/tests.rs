@@ -161,6 +161,7 @@ fn entities() -> impl Strategy<Value = Vec<Entity>> {
             entity.valid_from = from.map(Timestamp::from_ms);
             entity.valid_to = to.map(Timestamp::from_ms);
             entity.z_range_m = heights.map(|(low, high)| [low, high]);
+            entity.department = ["", "水务局", "城管局,\"一\"处"][usize::from(code) % 3].to_owned();
             if moved {
                 let former = |code: &str, from: Option<i64>, to: i64| onemap_model::FormerCode {
                     code: code.into(),

@@ -156,6 +156,7 @@ impl Draft {
             name: self.text(Field::Name),
             name_en: self.text(Field::NameEn),
             division: division.or_else(|| mapping.division.clone()),
+            department: self.text(Field::Department).trim().to_owned(),
             geometry: geometry.as_ref().map_or(Value::Null, Geometry::to_json),
             class,
             stratum,

@@ -339,6 +339,50 @@ mod tests {
     }
 
     #[test]
+    fn the_authority_of_the_standards_is_the_department() {
+        let components = Mapping {
+            kind: Some(EntityKind::Component),
+            ..Mapping::default()
+        };
+        for (columns, cells, department, others) in [
+            // GB/T 47678.5, CJ/T 214, and onemap's own export.
+            (
+                "GLBJBSM,GLBJMC,ZGBMDM,ZGBMMC",
+                "m1,井盖,1163,城市管理局 ",
+                "城市管理局",
+                1,
+            ),
+            (
+                "ObjID,ObjName,DeptName1,DeptName2",
+                "m1,井盖,水务局,水司",
+                "水务局",
+                1,
+            ),
+            (
+                "code,name,department,zgbmmc",
+                "m1,井盖,水务局,城管局",
+                "水务局",
+                1,
+            ),
+            ("code,name,department", "m1,井盖,", "", 0),
+        ] {
+            let rows = read(&format!("{columns},lon,lat\n{cells},101.8,36.6\n"), &components);
+            let entity = rows[0].as_ref().unwrap();
+            assert_eq!(entity.department, department, "{columns}");
+            assert_eq!(entity.attributes.len(), others, "{columns}");
+        }
+        let long = "局".repeat(400);
+        let rows = read(
+            &format!("code,department,lon,lat\na,{long},101.8,36.6\n"),
+            &components,
+        );
+        assert_eq!(
+            rows[0].clone().unwrap_err(),
+            "line 2: an entity's department has at most 1024 bytes and no control characters"
+        );
+    }
+
+    #[test]
     fn each_bad_line_is_named_and_the_others_are_read() {
         let text = "code,kind,name,lon,lat,division,valid_from\n\
             a,place,A,101.8,36.6,630102,2026-01-01T00:00:00+08:00\n\

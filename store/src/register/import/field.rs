@@ -20,6 +20,8 @@ pub enum Field {
     Division,
     /// The division's name; it is looked up, and kept among the attributes as well.
     DivisionName,
+    /// The department that owns it or answers for it.
+    Department,
     Class,
     Stratum,
     ZMin,
@@ -43,13 +45,13 @@ pub enum Field {
 /// A text names no field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a field; fields are code, kind, name, name_en, lon, lat, height, wkt, division, division_name, class, stratum, z_min, z_max, height_datum, valid_from, valid_to, former_code, recoded_at, unit_grid, source, attribute, skip"
+    "`{0}` is not a field; fields are code, kind, name, name_en, lon, lat, height, wkt, division, division_name, department, class, stratum, z_min, z_max, height_datum, valid_from, valid_to, former_code, recoded_at, unit_grid, source, attribute, skip"
 )]
 pub struct FieldError(String);
 
 /// Field, its name, and further names it goes by in files, the likelier first. Names are compared in lower
-/// case. `GLBJBSM` and `GLBJMC` are those of GB/T 47678.5, `ObjID` and `ObjName` of CJ/T 214.
-const NAMES: [(Field, &str, &[&str]); 23] = [
+/// case. `GLBJBSM`, `GLBJMC` and `ZGBMMC` are those of GB/T 47678.5, `ObjID`, `ObjName` and `DeptName1` of CJ/T 214.
+const NAMES: [(Field, &str, &[&str]); 24] = [
     (
         Field::Code,
         "code",
@@ -101,6 +103,11 @@ const NAMES: [(Field, &str, &[&str]); 23] = [
             "district",
             "area",
         ],
+    ),
+    (
+        Field::Department,
+        "department",
+        &["主管部门名称", "主管部门", "zgbmmc", "deptname1", "deptname"],
     ),
     (
         Field::Class,
