@@ -564,3 +564,85 @@ fn nobody_writes_or_hands_out_beyond_his_departments() {
         json!([CITY, WATER])
     );
 }
+
+#[test]
+fn fences_and_their_events_are_told_to_who_sees_fence_and_device() {
+    let server = Server::new();
+    let square = |west: f64, east: f64| json!({"type": "Polygon", "coordinates": [[[west, 36.5], [east, 36.5], [east, 36.6], [west, 36.6], [west, 36.5]]]});
+    let district =
+        json!({"code": DIVISION, "kind": "division", "name": "城东区", "geometry": square(101.7, 101.9)});
+    server.post("/api/v1/entities", &district);
+    for (code, department) in [("f-water", WATER), ("f-city", CITY), ("f-bare", "")] {
+        let fence =
+            json!({"name": code, "department": department, "geometry": square(101.81, 101.84)}).to_string();
+        let (status, said) = server.request("PUT", &format!("/api/v1/fences/{code}"), Some(&fence));
+        assert_eq!(status, 200, "{said}");
+    }
+    let trucks = [("truck-c", CITY), ("truck-w", WATER)];
+    for (id, department) in trucks {
+        let more = json!({"kind": "truck", "division": DIVISION, "department": department});
+        server.add_device(id, &more);
+    }
+    let [water, all] = [&[WATER][..], &[]].map(|own| token(&server, "viewer", own));
+    let streams = [&water, &all].map(|who| open(&server, who, "/api/v1/live"));
+    let start = now_ms() - 600_000;
+    for (seconds, lon) in [(0, 101.805), (100, 101.82)] {
+        for (id, _) in trucks {
+            let t = start + seconds * 1000;
+            let readings =
+                json!([{"q": "longitude", "t": t, "v": lon}, {"q": "latitude", "t": t, "v": 36.55}]);
+            server.post("/api/v1/readings", &json!({"device": id, "readings": readings}));
+        }
+    }
+    server.caught_up();
+    let told = |who: &str| {
+        let page = get(&server, who, "/api/v1/fences/events?limit=1000");
+        let text = |item: &Value| {
+            [&item["fence"], &item["device"]]
+                .map(|name| name.as_str().unwrap().to_owned())
+                .join(" ")
+        };
+        let mut told: Vec<String> = page["items"].as_array().unwrap().iter().map(text).collect();
+        told.sort_unstable();
+        told
+    };
+    assert_eq!(told(&all).len(), 6);
+    assert_eq!(told(&water), ["f-water truck-w"]);
+    // The newest event is another's: the page has the own one, and says that there is no next.
+    let page = get(&server, &water, "/api/v1/fences/events?limit=1");
+    assert_eq!(
+        (page["items"].as_array().unwrap().len(), &page["next"]),
+        (1, &Value::Null)
+    );
+    let fences = get(&server, &water, "/api/v1/fences");
+    assert_eq!(names(&fences, "code"), ["f-water"]);
+    assert_eq!(fences["items"][0]["n_inside"], 1);
+    assert_eq!(fences["items"][0]["inside"][0]["device"], "truck-w");
+    assert_eq!(get(&server, &all, "/api/v1/fences/f-city")["n_inside"], 2);
+    for code in ["f-city", "f-bare"] {
+        let (status, _) = request(
+            &server.http,
+            &water,
+            "GET",
+            &format!("/api/v1/fences/{code}"),
+            None,
+        );
+        assert_eq!(status, 404, "{code}");
+    }
+    wait_for("the live push of all", SOON, || {
+        let said = streams[1].lock().unwrap();
+        (said.matches("event: fence").count() == 6).then_some(())
+    });
+    // Beats come behind the events of their round.
+    wait_for("the live push of one", SOON, || {
+        let said = streams[0].lock().unwrap();
+        let told = said.find("event: fence")?;
+        said[told..].contains("event: beat").then_some(())
+    });
+    let said = streams[0].lock().unwrap();
+    assert_eq!(said.matches("event: fence").count(), 1, "{said}");
+    assert!(
+        !said.contains("truck-c") && !said.contains("f-city") && !said.contains("f-bare"),
+        "{said}"
+    );
+}
