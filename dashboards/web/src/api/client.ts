@@ -150,7 +150,7 @@ export const api = {
     pages<SeriesPoint>(`/api/v1/series/${series}/values`, { from, limit: 5_000 }, most),
   steps: (series: number, from: string, step: string, agg: "mean" | "min" | "max") =>
     pages<SeriesPoint>(`/api/v1/series/${series}/values`, { from, step, agg }, 5_000),
-  entity: (code: string) => request<Entity>(`/api/v1/entities/${enc(code)}`),
+  division: (code: string) => request<Entity>(query(`/api/v1/entities/${enc(code)}`, { kind: "division" })),
   baseMaps: () => request<{ items: BaseMap[] }>("/api/v1/basemaps"),
   tileInfo: (layer: string) => request<TileInfo>(`/tiles/${enc(layer)}.json`),
 };

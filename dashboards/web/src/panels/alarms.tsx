@@ -74,7 +74,7 @@ export function Alarms() {
 export function placeName(code: string | null): string {
   if (!code) return t("overview.outside");
   const district = districtOf(code);
-  learnDivisions([district]);
+  void learnDivisions([district]);
   const division = divisions.value.get(district);
   return division ? nameOf(division) : district;
 }

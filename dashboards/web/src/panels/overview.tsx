@@ -30,7 +30,7 @@ const byDistrict = computed(() => {
   void registerVersion.value;
   void statusVersion.value;
   const groups = tally((device) => (device.division ? districtOf(device.division) : OUTSIDE));
-  learnDivisions([...groups.keys()].filter((code) => code !== OUTSIDE));
+  void learnDivisions([...groups.keys()].filter((code) => code !== OUTSIDE));
   return [...groups].sort(([a], [b]) => (a === OUTSIDE ? 1 : b === OUTSIDE ? -1 : a < b ? -1 : 1));
 });
 

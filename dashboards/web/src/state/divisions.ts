@@ -1,6 +1,6 @@
 // Names and extents of the districts that devices lie in, asked once per code from the register.
 import { signal } from "@preact/signals";
-import { api } from "../api/client";
+import { ApiError, api } from "../api/client";
 
 export type Division = {
   code: string;
@@ -12,7 +12,13 @@ export type Division = {
 };
 
 export const divisions = signal<ReadonlyMap<string, Division>>(new Map());
-const asked = new Set<string>();
+
+/** What could not be answered is asked again after this long. */
+export const AGAIN_AFTER_FAILURE_MS = 5_000;
+/** What the server refused (no such district, not for this session) may be imported or allowed later. */
+export const AGAIN_AFTER_REFUSAL_MS = 600_000;
+/** When each district may be asked for next, on the page's own clock. */
+const askNext = new Map<string, number>();
 
 /** The district (county level, six digits) of a division code. */
 export const districtOf = (code: string) => code.slice(0, 6);
@@ -62,23 +68,35 @@ export function centroidOf(geometry: unknown): [number, number] | null {
   return best?.at ?? null;
 }
 
-/** Asks for what is not known yet. A failed question is asked again with the next snapshot. */
-export function learnDivisions(codes: Iterable<string>): void {
-  for (const code of codes) {
-    if (asked.has(code)) continue;
-    asked.add(code);
-    api.entity(code).then(
-      (entity) => {
-        const division = {
-          code,
-          name: entity.name,
-          name_en: entity.name_en ?? "",
-          bounds: boundsOf(entity.geometry),
-          label: centroidOf(entity.geometry),
-        };
-        divisions.value = new Map([...divisions.value, [code, division]]);
-      },
-      () => asked.delete(code),
-    );
+/** Whether the same question would be answered alike: not when nobody is logged in, or the server is busy or away. */
+const isRefusal = (error: unknown) =>
+  error instanceof ApiError &&
+  error.status >= 400 &&
+  error.status < 500 &&
+  ![401, 408, 429].includes(error.status);
+
+/**
+ * Asks for what is not known yet; `now` in milliseconds that never run backwards. Settles when the server has answered.
+ * Other things of the register may have the same code.
+ */
+export async function learnDivisions(codes: Iterable<string>, now = performance.now()): Promise<void> {
+  const due = [...codes].filter((code) => now >= (askNext.get(code) ?? -Infinity));
+  for (const code of due) askNext.set(code, Infinity);
+  await Promise.all(due.map((code) => learn(code, now)));
+}
+
+async function learn(code: string, now: number): Promise<void> {
+  try {
+    const entity = await api.division(code);
+    const division = {
+      code,
+      name: entity.name,
+      name_en: entity.name_en ?? "",
+      bounds: boundsOf(entity.geometry),
+      label: centroidOf(entity.geometry),
+    };
+    divisions.value = new Map([...divisions.value, [code, division]]);
+  } catch (error) {
+    askNext.set(code, now + (isRefusal(error) ? AGAIN_AFTER_REFUSAL_MS : AGAIN_AFTER_FAILURE_MS));
   }
 }
