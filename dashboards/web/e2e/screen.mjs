@@ -185,6 +185,19 @@ const steps = {
     return { device };
   },
 
+  /** The footer names what the layers say of themselves; that lines are schematic is said of the demo's alone. */
+  async credits() {
+    const { demo } = await fetchJson("/api/v1/system");
+    const layers = ["divisions", "water", "roads", "fences", "places", "components", "hazards"];
+    const told = await Promise.all(layers.map((layer) => fetchJson(`/tiles/${layer}.json`)));
+    const named = new Set(told.flatMap(({ attribution }) => attribution?.split(" · ") ?? []));
+    const shown = (await at("sources").textContent()) ?? "";
+    const n = named.size === 0 ? 0 : await at("credits").locator("span").count();
+    claim(n === named.size, `the layers name ${[...named].join("; ")}, the screen shows ${shown}`);
+    claim(shown.includes("示意，不作为划界依据") === demo, `demo: ${demo}, yet: ${shown}`);
+    return { shown };
+  },
+
   async acknowledge() {
     const card = at("alarm-list").locator('[data-acknowledged="false"]').first();
     await until("an alarm that nobody has acknowledged", async () => (await card.count()) > 0, alarmWait);

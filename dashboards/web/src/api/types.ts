@@ -243,7 +243,13 @@ export type SetupLook = {
 export type Entity = { code: string; name: string; name_en?: string; geometry?: unknown };
 
 /** What a vector tile layer says about itself (TileJSON 3). */
-export type TileInfo = { minzoom?: number; maxzoom?: number; vector_layers?: { id: string }[] };
+export type TileInfo = {
+  minzoom?: number;
+  maxzoom?: number;
+  vector_layers?: { id: string }[];
+  /** Sources of what the layer holds, between ` · `, escaped for HTML. */
+  attribution?: string;
+};
 
 /** A base map of the configuration; `tiles` are paths on this server, the lowest picture first. */
 export type BaseMap = {

@@ -8,13 +8,13 @@ import {
   type VectorTileSource,
 } from "maplibre-gl";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url";
-import { api } from "../api/client";
 import type { Alert, BaseMap, Device } from "../api/types";
 import { placeOf } from "../state/city";
+import { learnLayers, TILE_LAYERS, type TileInfos } from "../state/layers";
 import { addBase, isBase, removeBase } from "./base-map";
 import { imageOf } from "./glyphs";
 import { addImages } from "./images";
-import { HIT_LAYER, makeStyle, TILE_LAYERS, type TileInfos, tileUrl } from "./style";
+import { HIT_LAYER, makeStyle, tileUrl } from "./style";
 
 setWorkerUrl(workerUrl);
 
@@ -104,16 +104,8 @@ export class MapController {
 
   /** Asks the server about its tile layers and starts the map. Throws when the browser has no WebGL 2. */
   static async start(container: HTMLElement, title: string, on: MapEvents): Promise<MapController> {
-    const infos: TileInfos = {};
-    await Promise.all(
-      TILE_LAYERS.map(async (layer) => {
-        try {
-          infos[layer] = await api.tileInfo(layer);
-        } catch {
-          // Without a description the usual zoom range is assumed.
-        }
-      }),
-    );
+    // Without a layer's description the usual zoom range is assumed.
+    const infos = await learnLayers();
     const controller = new MapController(container, infos, title, on);
     await controller.ready;
     return controller;

@@ -12,20 +12,10 @@ import type {
   StyleSpecification,
 } from "maplibre-gl";
 import type { TileInfo } from "../api/types";
+import { TILE_LAYERS, type TileInfos, type TileLayer } from "../state/layers";
 import { NIGHT, SEVERITY, STATE } from "./palette";
 
 export const FONT = "Noto Sans SC";
-export const TILE_LAYERS = [
-  "divisions",
-  "water",
-  "roads",
-  "fences",
-  "places",
-  "components",
-  "hazards",
-] as const;
-export type TileLayer = (typeof TILE_LAYERS)[number];
-export type TileInfos = Partial<Record<TileLayer, TileInfo>>;
 
 /** The layer that takes clicks and hover: every device, whatever its state. */
 export const HIT_LAYER = "device-hit";

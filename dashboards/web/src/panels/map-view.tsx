@@ -20,6 +20,7 @@ import {
   system,
 } from "../state/city";
 import { divisions } from "../state/divisions";
+import { credits, learnLayersSoon, stopLearning, wordsOf } from "../state/layers";
 import { inOrder, quantityName, valueWithUnit } from "../state/quantities";
 import { scale, selectDevice, selectedDevice, selectedDistrict, selectedKind, wall } from "../state/view";
 import { Icon, SeverityMark, StateBadge, StateMark } from "./marks";
@@ -71,6 +72,10 @@ function join(map: MapController, cell: HTMLElement): () => void {
     effect(() => map.setGlobal({ lang: lang.value })),
     effect(() => map.setGlobal({ k: scale.value })),
     effect(() => map.setBase(shownBase.value)),
+    effect(() => {
+      // What was imported may be of another source.
+      if (registerVersion.value > 0) learnLayersSoon();
+    }),
     effect(() => {
       const lost = contact.value === "lost";
       if (contact.value === "live") map.retryTiles();
@@ -130,6 +135,7 @@ function join(map: MapController, cell: HTMLElement): () => void {
   return () => {
     onDeviceStates(null);
     onMoves(null);
+    stopLearning();
     for (const end of ends) end();
   };
 }
@@ -325,14 +331,48 @@ function Legend() {
   );
 }
 
+/** Sources that are shown before somebody asks for all; a wall shows all. */
+const N_SOURCES = 8;
+
 /** Where the map's data come from and how far they can be trusted: required by their licences, always visible. */
 function Sources() {
+  const [isOpen, setOpen] = useState(wall);
+  const demo = system.value?.demo ?? false;
+  const shown = isOpen ? credits.value : credits.value.slice(0, N_SOURCES);
+  const rest = credits.value.length - shown.length;
   return (
     <footer class="sources" data-testid="sources">
-      <span class="sources-note">{t("map.note")}</span>
-      <span>{t("map.attribution")}</span>
-      {shownBase.value ? <span data-testid="base-attribution">{shownBase.value.attribution}</span> : null}
-      {system.value?.demo ? <span>{t("map.attribution_demo")}</span> : null}
+      {demo ? <span class="sources-note">{t("map.note")}</span> : null}
+      {shown.length > 0 ? <Credits sources={shown} /> : null}
+      {rest > 0 ? (
+        <button type="button" class="sources-more" data-testid="sources-more" onClick={() => setOpen(true)}>
+          {t("map.sources_more", { n: rest })}
+        </button>
+      ) : null}
+      {shownBase.value ? (
+        <span data-testid="base-attribution" lang={langOf(shownBase.value.attribution)}>
+          {shownBase.value.attribution}
+        </span>
+      ) : null}
+      {demo ? <span>{t("map.attribution_demo")}</span> : null}
     </footer>
+  );
+}
+
+function Credits({ sources }: { sources: readonly string[] }) {
+  return (
+    <span data-testid="credits">
+      {t("map.sources")}{" "}
+      {sources.map((source, i) => {
+        const known = wordsOf(source);
+        const words = known ? t(known) : source;
+        return (
+          <span key={source} class="credit" lang={langOf(words)}>
+            {words}
+            {i + 1 < sources.length ? "\u00a0·\u00a0" : ""}
+          </span>
+        );
+      })}
+    </span>
   );
 }
