@@ -25,6 +25,20 @@ const fetchJson = (path) =>
     if (!response.ok) throw new Error(`${p}: ${response.status}`);
     return response.json();
   }, path);
+/** A request that changes something, made by the page's own session; its answer. */
+const send = (method, path, body) =>
+  page.evaluate(
+    async ([how, where, what]) => {
+      const response = await fetch(where, {
+        method: how,
+        headers: { "content-type": "application/json" },
+        body: what === undefined ? undefined : JSON.stringify(what),
+      });
+      if (!response.ok) throw new Error(`${how} ${where}: ${response.status}`);
+      return response.status === 204 ? null : response.json();
+    },
+    [method, path, body],
+  );
 const number = async (id) => Number((await at(id).textContent()).replace(/[^\d.-]/g, ""));
 function claim(held, why) {
   if (!held) throw new Error(why);
@@ -196,6 +210,34 @@ const steps = {
     claim(n === named.size, `the layers name ${[...named].join("; ")}, the screen shows ${shown}`);
     claim(shown.includes("示意，不作为划界依据") === demo, `demo: ${demo}, yet: ${shown}`);
     return { shown };
+  },
+
+  /** The pack of an alarm is a file for who may take it, and no button for who may not. */
+  async evidence() {
+    const button = at("device-drawer").getByTestId("evidence-take").first();
+    await button.waitFor();
+    const [download] = await Promise.all([
+      page.waitForEvent("download", { timeout: 60_000 }),
+      button.click(),
+    ]);
+    const name = download.suggestedFilename();
+    claim(/^evidence-[0-9a-f]+\.tar$/.test(name), `the file is called ${name}`);
+    const tar = readFileSync(await download.path());
+    claim(tar.subarray(257, 262).toString() === "ustar", "the file is no tar file");
+    claim(tar.includes("SHA256SUMS"), "the list of files is not in it");
+    claim((await at("evidence-trouble").count()) === 0, "the screen says that it failed");
+    const viewer = await send("POST", "/api/v1/tokens", { role: "viewer", name: "who only looks" });
+    const other = await openPage(browser, { url });
+    await other.page.goto(`${url}/#token=${encodeURIComponent(viewer.token)}`);
+    await ready(other.page);
+    await other.page.evaluate((id) => {
+      location.hash = `device=${id}`;
+    }, device);
+    await other.page.locator(".evidence").first().waitFor();
+    claim((await other.page.getByTestId("evidence-take").count()) === 0, "a viewer is offered evidence");
+    await other.context.close();
+    await send("DELETE", `/api/v1/tokens/${viewer.id}`);
+    return { name, bytes: tar.length };
   },
 
   async acknowledge() {

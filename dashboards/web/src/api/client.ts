@@ -1,6 +1,7 @@
 // Requests to the server this page came from. Every failure is an ApiError with the server's own words.
 import type {
   Account,
+  AccountFacts,
   Alert,
   BaseMap,
   CommandItem,
@@ -38,8 +39,10 @@ export class ApiError extends Error {
 
 /** A request that takes longer than this has failed: a screen must not wait in silence. */
 const TIMEOUT_MS = 15_000;
+/** A file is made first: the frames and values of a day are read for it. */
+const FILE_TIMEOUT_MS = 120_000;
 
-async function request<T>(path: string, init?: RequestInit): Promise<T> {
+async function ask(path: string, init?: RequestInit): Promise<Response> {
   let response: Response;
   try {
     response = await fetch(path, {
@@ -52,8 +55,26 @@ async function request<T>(path: string, init?: RequestInit): Promise<T> {
     throw new ApiError(0, cause instanceof Error ? cause.message : String(cause));
   }
   if (!response.ok) throw await problem(response);
+  return response;
+}
+
+async function request<T>(path: string, init?: RequestInit): Promise<T> {
+  const response = await ask(path, init);
   if (response.status === 204) return undefined as T;
   return (await response.json()) as T;
+}
+
+/** A file as the server made it; its name is the caller's. A broken transfer is an ApiError, too. */
+async function file(path: string): Promise<Blob> {
+  const response = await ask(path, {
+    headers: { accept: "*/*" },
+    signal: AbortSignal.timeout(FILE_TIMEOUT_MS),
+  });
+  try {
+    return await response.blob();
+  } catch (cause) {
+    throw new ApiError(0, cause instanceof Error ? cause.message : String(cause));
+  }
 }
 
 /** An RFC 9457 problem, or the status line when the body is something else. */
@@ -112,9 +133,8 @@ export const api = {
   setup: (setup: { key: string; password: string; code?: string; id?: string; name?: string }) =>
     post<void>("/api/v1/setup", setup),
   accounts: () => pages<Account>("/api/v1/accounts", {}, 10_000),
-  addAccount: (account: Pick<Account, "id" | "name" | "role" | "division" | "departments">) =>
-    post<{ account: Account; link: Link }>("/api/v1/accounts", account),
-  patchAccount: (id: string, patch: Partial<Pick<Account, "name" | "role" | "division" | "disabled">>) =>
+  addAccount: (account: AccountFacts) => post<{ account: Account; link: Link }>("/api/v1/accounts", account),
+  patchAccount: (id: string, patch: Partial<Omit<AccountFacts, "id">> & { disabled?: boolean }) =>
     request<Account>(`/api/v1/accounts/${enc(id)}`, {
       method: "PATCH",
       headers: { "content-type": "application/json" },
@@ -139,6 +159,8 @@ export const api = {
     post<Alert>(`/api/v1/alerts/${enc(id)}/ack`, act),
   close: (id: string, act: { name: string; note: string }) =>
     post<Alert>(`/api/v1/alerts/${enc(id)}/close`, act),
+  /** Makes the pack of what an alert rests on; each time is an act in the audit. */
+  evidence: (id: string) => file(`/api/v1/alerts/${enc(id)}/evidence`),
   ledger: (device: string, day: string) => pages<LedgerDay>("/api/v1/ledger", { device, day }, 10),
   readmit: (id: number | string, note: string) => post<unknown>(`/api/v1/quarantine/${id}/readmit`, { note }),
   discard: (id: number | string, note: string) => post<unknown>(`/api/v1/quarantine/${id}/discard`, { note }),

@@ -214,13 +214,16 @@ export type Session = {
   account: { id: string; name: string; has_second: boolean } | null;
 };
 
-/** Somebody who logs in with a password. */
-export type Account = {
+/** Who an account is for, what it may do and see; no division is the whole city, no department all of them. */
+export type AccountFacts = {
   id: string;
   name: string;
   role: string;
   division: string | null;
   departments: string[];
+};
+/** Somebody who logs in with a password. */
+export type Account = AccountFacts & {
   disabled: boolean;
   has_password: boolean;
   has_second: boolean;

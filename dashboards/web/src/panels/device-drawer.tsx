@@ -2,7 +2,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { api } from "../api/client";
 import type {
-  Alert,
   CommandItem,
   Device,
   DeviceDetail,
@@ -24,12 +23,13 @@ import {
   statusVersion,
   valuesVersion,
 } from "../state/city";
-import { channelText, inOrder, quantityName, unitOf, valueText, valueWithUnit } from "../state/quantities";
-import { act, now, selectDevice, selectedDevice, selectedSeries, wall } from "../state/view";
+import { channelText, inOrder, quantityName, unitOf, valueText } from "../state/quantities";
+import { now, selectDevice, selectedDevice, selectedSeries, wall } from "../state/view";
 import { placeName } from "./alarms";
 import { Course } from "./course";
+import { Evidence } from "./evidence";
 import { Frames } from "./frames";
-import { Icon, KindGlyph, SeverityBadge, StateBadge, StateMark } from "./marks";
+import { Icon, KindGlyph, StateBadge, StateMark } from "./marks";
 
 const LEDGER_EVERY_MS = 30_000;
 const DETAIL_EVERY_MS = 10_000;
@@ -265,77 +265,6 @@ function Facts({ device, detail }: { device: Device; detail: DeviceDetail | null
         ) : null,
       )}
     </dl>
-  );
-}
-
-/** What an alarm rests on and what to do about it. */
-function Evidence({ alert }: { alert: Alert }) {
-  const rule = pick(alert.rule_name);
-  const advice = pick(alert.advice);
-  const quantity = alert.series.quantity;
-  return (
-    <article class={`evidence sev-${alert.severity}`}>
-      <header>
-        <SeverityBadge severity={alert.severity} />
-        <b lang={langOf(rule)}>{rule}</b>
-        <time>{stamp(Date.parse(alert.raised_at), now.value)}</time>
-      </header>
-      <p lang={langOf(pick(alert.message))}>{pick(alert.message)}</p>
-      <p class="evidence-line">
-        {alert.value === null ? null : (
-          <span>
-            {t("alarms.value")} <b>{valueWithUnit(quantity, alert.value)}</b>
-          </span>
-        )}
-        {alert.threshold === null ? null : (
-          <span>
-            {t("alarms.threshold")} <b>{valueWithUnit(quantity, alert.threshold)}</b>
-          </span>
-        )}
-        <span>
-          {t("alarms.rule")} <code>{`${alert.rule} @ ${alert.rule_version}`}</code>
-        </span>
-      </p>
-      {advice ? (
-        <p class="evidence-advice">
-          <span>{t("alarms.advice")}</span>
-          <span lang={langOf(advice)}>{advice}</span>
-        </p>
-      ) : null}
-      {alert.acknowledged ? (
-        <p class="alarm-ack" lang={langOf(alert.acknowledged.name + alert.acknowledged.note)}>
-          {t("alarms.acknowledged", {
-            name: alert.acknowledged.name,
-            until: stamp(Date.parse(alert.acknowledged.until), now.value),
-          })}
-          {alert.acknowledged.note ? ` · ${alert.acknowledged.note}` : ""}
-        </p>
-      ) : null}
-      {wall ? null : (
-        <div class="evidence-acts">
-          {alert.acknowledged ? null : (
-            <button
-              type="button"
-              class="primary"
-              onClick={() => {
-                act.value = { verb: "acknowledge", alert };
-              }}
-            >
-              {t("alarms.acknowledge")}
-            </button>
-          )}
-          <button
-            type="button"
-            class="quiet"
-            onClick={() => {
-              act.value = { verb: "close", alert };
-            }}
-          >
-            {t("alarms.close")}
-          </button>
-        </div>
-      )}
-    </article>
   );
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Alert } from "../api/types";
-import { byNeed, edgesBetween } from "./triage";
+import { actsOn, byNeed, edgesBetween } from "./triage";
 
 const alert = (id: string, more: Partial<Alert> = {}): Alert => ({
   id,
@@ -31,6 +31,20 @@ const taken = {
   at: "2026-11-23T08:05:00+08:00",
   until: "2026-11-23T09:05:00+08:00",
 };
+
+describe("what may be done with an alarm", () => {
+  const officer = (permission: string) => ["view", "handle_alerts", "evidence"].includes(permission);
+  const viewer = (permission: string) => permission === "view";
+
+  it("has evidence for who holds that permission only", () => {
+    expect(actsOn(alert("a"), officer)).toEqual(["acknowledge", "close", "evidence"]);
+    expect(actsOn(alert("a"), viewer)).not.toContain("evidence");
+  });
+
+  it("is acknowledged once", () => {
+    expect(actsOn(alert("a", { acknowledged: taken }), officer)).toEqual(["close", "evidence"]);
+  });
+});
 
 describe("what needs a person first", () => {
   it("puts every unacknowledged alarm before every acknowledged one, then the worst, then the newest", () => {

@@ -29,6 +29,14 @@ export function byNeed(a: Alert, b: Alert): number {
   );
 }
 
+export type AlertAct = "acknowledge" | "close" | "evidence";
+
+/** What a person may do with an open alarm, in the order of its buttons; `may` says which permissions are held. */
+export function actsOn(alert: Pick<Alert, "acknowledged">, may: (permission: string) => boolean): AlertAct[] {
+  const acts: AlertAct[] = alert.acknowledged ? ["close"] : ["acknowledge", "close"];
+  return may("evidence") ? [...acts, "evidence"] : acts;
+}
+
 export type EdgeName =
   | "raised"
   | "cleared"

@@ -1,0 +1,139 @@
+// One open alarm in the drawer of its device: what it rests on, and what a person may do with it.
+import { useState } from "preact/hooks";
+import { api } from "../api/client";
+import type { Alert } from "../api/types";
+import { langOf, pick, t } from "../i18n";
+import { stamp } from "../i18n/format";
+import { valueWithUnit } from "../state/quantities";
+import { may } from "../state/session";
+import { actsOn } from "../state/triage";
+import { act, now, wall } from "../state/view";
+import { SeverityBadge } from "./marks";
+
+/** What an alarm rests on and what to do about it. */
+export function Evidence({ alert }: { alert: Alert }) {
+  const rule = pick(alert.rule_name);
+  const advice = pick(alert.advice);
+  const quantity = alert.series.quantity;
+  return (
+    <article class={`evidence sev-${alert.severity}`}>
+      <header>
+        <SeverityBadge severity={alert.severity} />
+        <b lang={langOf(rule)}>{rule}</b>
+        <time>{stamp(Date.parse(alert.raised_at), now.value)}</time>
+      </header>
+      <p lang={langOf(pick(alert.message))}>{pick(alert.message)}</p>
+      <p class="evidence-line">
+        {alert.value === null ? null : (
+          <span>
+            {t("alarms.value")} <b>{valueWithUnit(quantity, alert.value)}</b>
+          </span>
+        )}
+        {alert.threshold === null ? null : (
+          <span>
+            {t("alarms.threshold")} <b>{valueWithUnit(quantity, alert.threshold)}</b>
+          </span>
+        )}
+        <span>
+          {t("alarms.rule")} <code>{`${alert.rule} @ ${alert.rule_version}`}</code>
+        </span>
+      </p>
+      {advice ? (
+        <p class="evidence-advice">
+          <span>{t("alarms.advice")}</span>
+          <span lang={langOf(advice)}>{advice}</span>
+        </p>
+      ) : null}
+      {alert.acknowledged ? (
+        <p class="alarm-ack" lang={langOf(alert.acknowledged.name + alert.acknowledged.note)}>
+          {t("alarms.acknowledged", {
+            name: alert.acknowledged.name,
+            until: stamp(Date.parse(alert.acknowledged.until), now.value),
+          })}
+          {alert.acknowledged.note ? ` · ${alert.acknowledged.note}` : ""}
+        </p>
+      ) : null}
+      {wall ? null : <Acts alert={alert} />}
+    </article>
+  );
+}
+
+function Acts({ alert }: { alert: Alert }) {
+  const acts = actsOn(alert, may);
+  const pack = usePack(alert.id);
+  return (
+    <>
+      <div class="evidence-acts">
+        {acts.includes("acknowledge") ? (
+          <button
+            type="button"
+            class="primary"
+            onClick={() => {
+              act.value = { verb: "acknowledge", alert };
+            }}
+          >
+            {t("alarms.acknowledge")}
+          </button>
+        ) : null}
+        {acts.includes("close") ? (
+          <button
+            type="button"
+            class="quiet"
+            onClick={() => {
+              act.value = { verb: "close", alert };
+            }}
+          >
+            {t("alarms.close")}
+          </button>
+        ) : null}
+        {acts.includes("evidence") ? (
+          <button
+            type="button"
+            class="quiet"
+            title={t("alarms.evidence_hint")}
+            aria-busy={pack.making}
+            aria-disabled={pack.making}
+            data-testid="evidence-take"
+            onClick={pack.take}
+          >
+            {pack.making ? t("alarms.evidence_making") : t("alarms.evidence")}
+          </button>
+        ) : null}
+      </div>
+      {pack.trouble ? (
+        <p class="trouble" role="alert" data-testid="evidence-trouble">
+          {pack.trouble}
+        </p>
+      ) : null}
+    </>
+  );
+}
+
+/** The pack of an alarm: made by the server while one waits, then a file of the browser's downloads. */
+function usePack(alert: string) {
+  const [making, setMaking] = useState(false);
+  const [trouble, setTrouble] = useState<string | null>(null);
+  const take = async () => {
+    if (making) return;
+    setMaking(true);
+    setTrouble(null);
+    try {
+      saveAs(`evidence-${alert}.tar`, await api.evidence(alert));
+    } catch (error) {
+      setTrouble(t("act.failed", { why: error instanceof Error ? error.message : String(error) }));
+    }
+    setMaking(false);
+  };
+  return { making, trouble, take };
+}
+
+/** The browser reads the file after the click has returned, so its address is kept a while. */
+const KEPT_MS = 60_000;
+
+function saveAs(name: string, file: Blob): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(file);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), KEPT_MS);
+}
