@@ -240,6 +240,36 @@ const steps = {
     return { name, bytes: tar.length };
   },
 
+  /** An account gets departments when it is made, and others afterwards. */
+  async departments() {
+    const id = `zhou${Date.now()}`;
+    const held = async () => (await fetchJson(`/api/v1/accounts/${id}`)).departments.join(" ");
+    await at("accounts-open").click();
+    await at("new-id").fill(id);
+    await at("new-departments").fill("水务局、城管局");
+    await at("new-departments").press("Enter");
+    await at("new-departments").fill("应急管理局");
+    await at("new-submit").click();
+    await at(`account-${id}`).waitFor();
+    claim((await held()) === "水务局 城管局 应急管理局", `the server holds ${await held()}`);
+    await shot("accounts");
+    await at(`departments-${id}`).click();
+    const row = at(`account-${id}`);
+    await row.locator(".department").filter({ hasText: "城管局" }).getByRole("button").click();
+    await at("edit-departments").fill("生态环境局");
+    await shot("accounts-departments");
+    const faults = await axe();
+    claim(faults.length === 0, faults.join("\n"));
+    await at("edit-departments-save").click();
+    await at("edit-departments").waitFor({ state: "detached" });
+    claim((await held()) === "水务局 应急管理局 生态环境局", `the server holds ${await held()}`);
+    const shown = await row.locator(".department").allTextContents();
+    claim(shown.join(" ") === (await held()), `the row shows ${shown}`);
+    await send("DELETE", `/api/v1/accounts/${id}`);
+    await at("accounts-close").click();
+    return { shown };
+  },
+
   async acknowledge() {
     const card = at("alarm-list").locator('[data-acknowledged="false"]').first();
     await until("an alarm that nobody has acknowledged", async () => (await card.count()) > 0, alarmWait);

@@ -1,11 +1,14 @@
 // Accounts of people: who may come in, as what, for which division and departments.
 import { useEffect, useState } from "preact/hooks";
 import { api } from "../api/client";
-import type { Account, Link } from "../api/types";
-import { lang, named, setLang, t } from "../i18n";
+import type { Account, AccountFacts, Link } from "../api/types";
+import { lang, langOf, named, setLang, t } from "../i18n";
 import { stamp } from "../i18n/format";
+import { devices } from "../state/city";
+import { departmentsOf, draftOf, knownDepartments } from "../state/departments";
 import { access, logOut, may } from "../state/session";
 import { accountsOpen, now } from "../state/view";
+import { DepartmentsField } from "./departments";
 import { Field } from "./field";
 
 const ROLES = [
@@ -24,6 +27,8 @@ export function Accounts({ alone }: { alone: boolean }) {
   const [all, setAll] = useState<Account[] | null>(null);
   const [trouble, setTrouble] = useState<string | null>(null);
   const [link, setLink] = useState<{ of: string; link: Link } | null>(null);
+  /** Whose departments are being set. */
+  const [editing, setEditing] = useState<string | null>(null);
   const own = access.value.state === "in" ? access.value.session.account?.id : undefined;
 
   const load = () =>
@@ -34,15 +39,19 @@ export function Accounts({ alone }: { alone: boolean }) {
     void load();
   }, []);
 
-  const run = async (work: () => Promise<unknown>) => {
+  /** Whether it is done. */
+  const run = async (work: () => Promise<unknown>): Promise<boolean> => {
     setTrouble(null);
     try {
       await work();
       await load();
+      return true;
     } catch (error) {
       setTrouble(error instanceof Error ? error.message : String(error));
+      return false;
     }
   };
+  const known = knownDepartments(all ?? [], devices.values());
   const toLink = (of: string) => async () => setLink({ of, link: (await api.linkAccount(of)).link });
 
   return (
@@ -93,6 +102,7 @@ export function Accounts({ alone }: { alone: boolean }) {
       {link ? <LinkBox of={link.of} link={link.link} leave={() => setLink(null)} /> : null}
       {may("tokens") ? (
         <NewAccount
+          known={known}
           add={(account) =>
             run(async () => setLink({ of: account.id, link: (await api.addAccount(account)).link }))
           }
@@ -106,6 +116,7 @@ export function Accounts({ alone }: { alone: boolean }) {
               <th scope="col">{t("setup.name")}</th>
               <th scope="col">{t("accounts.role")}</th>
               <th scope="col">{t("accounts.division")}</th>
+              <th scope="col">{t("accounts.departments")}</th>
               <th scope="col">{t("accounts.state")}</th>
               <th scope="col">{t("accounts.second")}</th>
               <th scope="col">{t("accounts.sessions")}</th>
@@ -122,7 +133,21 @@ export function Accounts({ alone }: { alone: boolean }) {
                 <td>{account.id}</td>
                 <td>{account.name || "–"}</td>
                 <td>{named("role", account.role)}</td>
-                <td>{bounds(account)}</td>
+                <td>{account.division ?? t("accounts.whole_city")}</td>
+                <td>
+                  {editing === account.id ? (
+                    <EditDepartments
+                      account={account}
+                      known={known}
+                      leave={() => setEditing(null)}
+                      save={async (departments) => {
+                        if (await run(() => api.patchAccount(account.id, { departments }))) setEditing(null);
+                      }}
+                    />
+                  ) : (
+                    <Departments names={account.departments} />
+                  )}
+                </td>
                 <td>{state(account)}</td>
                 <td>
                   {account.has_second
@@ -136,6 +161,17 @@ export function Accounts({ alone }: { alone: boolean }) {
                   {may("tokens") ? (
                     <button type="button" class="quiet" onClick={() => run(toLink(account.id))}>
                       {t("accounts.link")}
+                    </button>
+                  ) : null}
+                  {may("tokens") && account.id !== own ? (
+                    <button
+                      type="button"
+                      class="quiet"
+                      aria-label={`${t("accounts.departments")}: ${account.id}`}
+                      data-testid={`departments-${account.id}`}
+                      onClick={() => setEditing(account.id)}
+                    >
+                      {t("accounts.departments")}
                     </button>
                   ) : null}
                   {account.sessions > 0 ? (
@@ -177,32 +213,71 @@ function state(account: Account): string {
   return t("accounts.active");
 }
 
-/** Division and departments. */
-function bounds(account: Account): string {
-  return [account.division ?? t("accounts.whole_city"), ...account.departments].join(" · ");
+/** The departments that an account sees; none stands for all. */
+function Departments({ names }: { names: readonly string[] }) {
+  if (names.length === 0) return <>{t("accounts.all_departments")}</>;
+  return (
+    <span class="departments-line">
+      {names.map((name) => (
+        <span key={name} class="department" lang={langOf(name)}>
+          {name}
+        </span>
+      ))}
+    </span>
+  );
 }
 
-function NewAccount({ add }: { add: (account: Parameters<typeof api.addAccount>[0]) => Promise<void> }) {
+type EditProps = {
+  account: Account;
+  known: ReadonlySet<string>;
+  save: (departments: string[]) => Promise<void>;
+  leave: () => void;
+};
+
+function EditDepartments({ account, known, save, leave }: EditProps) {
+  const [draft, setDraft] = useState(draftOf(account.departments));
+  return (
+    <form
+      class="departments-edit"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void save(departmentsOf(draft, known));
+      }}
+    >
+      <DepartmentsField draft={draft} set={setDraft} known={known} test="edit-departments" />
+      <button type="submit" class="primary" data-testid="edit-departments-save">
+        {t("accounts.save")}
+      </button>
+      <button type="button" class="quiet" onClick={leave}>
+        {t("act.cancel")}
+      </button>
+    </form>
+  );
+}
+
+type NewProps = { add: (account: AccountFacts) => Promise<boolean>; known: ReadonlySet<string> };
+
+function NewAccount({ add, known }: NewProps) {
   const [id, setId] = useState("");
   const [name, setName] = useState("");
   const [role, setRole] = useState<string>("viewer");
   const [division, setDivision] = useState("");
-  const [departments, setDepartments] = useState("");
+  const [draft, setDraft] = useState(draftOf([]));
   const send = async (event: Event) => {
     event.preventDefault();
     if (!id.trim()) return;
-    await add({
+    const added = await add({
       id: id.trim(),
       name: name.trim(),
       role,
       division: division.trim() || null,
-      departments: departments
-        .split(/[,，、;；]/)
-        .map((name) => name.trim())
-        .filter(Boolean),
+      departments: departmentsOf(draft, known),
     });
+    // What was refused stays to be corrected.
+    if (!added) return;
     setId("");
     setName("");
+    setDraft(draftOf([]));
   };
   return (
     <form class="accounts-new" onSubmit={send}>
@@ -226,12 +301,7 @@ function NewAccount({ add }: { add: (account: Parameters<typeof api.addAccount>[
         placeholder="630104"
         numeric
       />
-      <Field
-        label={t("accounts.departments_hint")}
-        value={departments}
-        set={setDepartments}
-        test="new-departments"
-      />
+      <DepartmentsField draft={draft} set={setDraft} known={known} test="new-departments" />
       <button type="submit" class="primary" data-testid="new-submit">
         {t("accounts.add")}
       </button>
