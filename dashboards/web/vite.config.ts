@@ -3,12 +3,15 @@
 import { defineConfig } from "vitest/config";
 
 const server = process.env.ONEMAP_URL;
+// The server takes acts of a session from its own page only: the host that the browser asked stays in the request.
+const toServer = { target: server, changeOrigin: false };
+const proxy = { "/api": toServer, "/tiles": toServer, "/basemaps": toServer };
 
 export default defineConfig({
   base: "/",
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   worker: { format: "es" },
-  server: { proxy: server ? { "/api": server, "/tiles": server } : {} },
+  server: { proxy: server ? proxy : {} },
   build: {
     target: "es2022",
     assetsInlineLimit: 0,
