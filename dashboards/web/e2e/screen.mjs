@@ -100,6 +100,19 @@ const overflow = (of) =>
     return wide;
   });
 
+/** Opens the drawer of an alarm that is open now: one that was a moment ago may have cleared. */
+const openAlarm = (of) =>
+  until(
+    "an open alarm in a drawer",
+    async () => {
+      if ((await of.locator(".evidence-acts").count()) > 0) return true;
+      await of.getByTestId("alarm-open").first().click({ timeout: 5_000 });
+      await of.locator(".evidence-acts").first().waitFor({ timeout: 5_000 });
+      return true;
+    },
+    alarmWait,
+  );
+
 let device = null;
 
 const steps = {
@@ -214,8 +227,8 @@ const steps = {
 
   /** The pack of an alarm is a file for who may take it, and no button for who may not. */
   async evidence() {
+    await openAlarm(page);
     const button = at("device-drawer").getByTestId("evidence-take").first();
-    await button.waitFor();
     const [download] = await Promise.all([
       page.waitForEvent("download", { timeout: 60_000 }),
       button.click(),
@@ -230,10 +243,7 @@ const steps = {
     const other = await openPage(browser, { url });
     await other.page.goto(`${url}/#token=${encodeURIComponent(viewer.token)}`);
     await ready(other.page);
-    await other.page.evaluate((id) => {
-      location.hash = `device=${id}`;
-    }, device);
-    await other.page.locator(".evidence").first().waitFor();
+    await openAlarm(other.page);
     claim((await other.page.getByTestId("evidence-take").count()) === 0, "a viewer is offered evidence");
     await other.context.close();
     await send("DELETE", `/api/v1/tokens/${viewer.id}`);
