@@ -256,7 +256,9 @@ impl IntoResponse for Problem {
         });
         let wait = match &self.extra {
             Some((RETRY_AFTER_S, seconds)) => HeaderValue::from_str(&seconds.to_string()).ok(),
-            _ if self.status == StatusCode::SERVICE_UNAVAILABLE => Some(HeaderValue::from_static("2")),
+            _ if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&self.status) => {
+                Some(HeaderValue::from_static("2"))
+            }
             _ => None,
         };
         if let Some((name, value)) = self.extra {

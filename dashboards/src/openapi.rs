@@ -1,15 +1,24 @@
-//! `/api/openapi.json`: made from one table, which a test holds against that of who may ask what, and that one against the router.
+//! `/api/openapi.json`: made from one table, which a test holds against that of who may ask what, and that one against
+//! the router; what parameters, bodies and answers look like stands in `openapi/shapes`.
 
 mod accounts;
 mod dialects;
 mod map;
+mod notation;
 mod ogc;
 mod prometheus;
 
-use axum::Json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-/// One operation: method, path, what it does, query parameters, statuses besides 401.
+use notation::{Described, Shapes};
+
+/// One operation: method, path, what it does, query parameters, statuses besides those that all of its kind may come to.
 struct Operation(
     &'static str,
     &'static str,
@@ -498,7 +507,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "post",
         "/api/rpc/oneway/{device}",
-        "ThingsBoard's one-way RPC: answered when the device has it.",
+        "ThingsBoard's one-way RPC: answered when the device has it, without a body; with persistent at once, with the command's number.",
         &[],
         &[200, 400, 403, 404, 408, 409, 429],
     ),
@@ -734,8 +743,9 @@ const OPEN: &[(&str, &str)] = &[
     ("get", "/metrics"),
 ];
 
-pub(crate) async fn document() -> Json<Value> {
-    Json(build())
+pub(crate) async fn document() -> Response {
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(build().to_string()));
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone()).into_response()
 }
 
 /// Every operation.
@@ -749,34 +759,64 @@ fn operations() -> impl Iterator<Item = &'static Operation> {
         .chain(prometheus::OPERATIONS)
 }
 
-fn build() -> Value {
-    let mut paths = Map::new();
-    for Operation(method, path, summary, query, statuses) in operations() {
-        let mut parameters: Vec<Value> = path
-            .split('/')
-            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
-            .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
-            .collect();
-        parameters.extend(
-            query
-                .iter()
-                .map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}})),
-        );
-        let open = dialects::is_open(path) || OPEN.contains(&(*method, *path));
-        let mut responses: Map<String, Value> = statuses
-            .iter()
-            .map(|status| (status.to_string(), response(path, *status)))
-            .collect();
-        if !open || *path == "/api/v1/session" {
-            responses.insert("401".to_owned(), response("", 401));
-        }
-        let mut operation = json!({"summary": summary, "parameters": parameters, "responses": responses});
-        if open {
-            operation["security"] = json!([]);
-        }
-        let entry = paths.entry((*path).to_owned()).or_insert_with(|| json!({}));
-        entry[*method] = operation;
+/// What parameters, bodies and answers look like.
+fn shapes() -> Shapes {
+    let mut shapes = Shapes::default();
+    for text in [
+        include_str!("openapi/shapes/common.txt"),
+        include_str!("openapi/shapes/people.txt"),
+        include_str!("openapi/shapes/server.txt"),
+        include_str!("openapi/shapes/devices.txt"),
+        include_str!("openapi/shapes/readings.txt"),
+        include_str!("openapi/shapes/alerts.txt"),
+        include_str!("openapi/shapes/map.txt"),
+        include_str!("openapi/shapes/ogc.txt"),
+        include_str!("openapi/shapes/prometheus.txt"),
+        include_str!("openapi/shapes/dialects.txt"),
+    ] {
+        shapes.read(text).expect("a test reads these files");
     }
+    shapes
+}
+
+fn build() -> Value {
+    let shapes = shapes();
+    let mut paths = Map::new();
+    for operation in operations() {
+        let Operation(method, path, ..) = operation;
+        let key = ((*method).to_owned(), (*path).to_owned());
+        let described = shapes
+            .operations
+            .get(&key)
+            .expect("a test holds the tables together");
+        let entry = paths.entry((*path).to_owned()).or_insert_with(|| json!({}));
+        entry[*method] = operation.describe(described, &shapes.parameters);
+    }
+    let mut schemas = shapes.schemas;
+    schemas.insert(
+        "Problem".to_owned(),
+        json!({
+            "type": "object",
+            "required": ["type", "title", "status", "code", "detail"],
+            "properties": {
+                "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
+                "code": {"type": "string"}, "detail": {"type": "string"}, "errors": {"type": "array"},
+                "retry_after_s": {"type": "integer", "minimum": 1},
+            },
+            "additionalProperties": false,
+        }),
+    );
+    schemas.insert(
+        "PrometheusError".to_owned(),
+        json!({
+            "type": "object",
+            "required": ["status", "errorType", "error"],
+            "properties": {
+                "status": {"const": "error"}, "errorType": {"type": "string"}, "error": {"type": "string"},
+            },
+            "additionalProperties": false,
+        }),
+    );
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -792,55 +832,201 @@ fn build() -> Value {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "session": {"type": "apiKey", "in": "cookie", "name": "onemap_session"},
             },
-            "schemas": {
-                "Problem": {
-                    "type": "object",
-                    "required": ["type", "title", "status", "code", "detail"],
-                    "properties": {
-                        "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
-                        "code": {"type": "string"}, "detail": {"type": "string"}, "errors": {"type": "array"},
-                    },
-                },
-                "PrometheusError": {
-                    "type": "object",
-                    "required": ["status", "errorType", "error"],
-                    "properties": {
-                        "status": {"const": "error"}, "errorType": {"type": "string"}, "error": {"type": "string"},
-                    },
-                },
-            },
+            "schemas": schemas,
         },
     })
 }
 
-fn response(path: &str, status: u16) -> Value {
-    let text = axum::http::StatusCode::from_u16(status)
-        .ok()
-        .and_then(|s| s.canonical_reason())
-        .unwrap_or("");
-    if status < 400 {
-        return json!({"description": text});
+impl Operation {
+    /// Whether neither token nor session is needed.
+    fn is_open(&self) -> bool {
+        dialects::is_open(self.1) || OPEN.contains(&(self.0, self.1))
     }
-    // A form over its size is refused before anybody looks what it asks.
+
+    /// Names of the parameters in the path.
+    fn in_path(&self) -> impl Iterator<Item = &'static str> {
+        self.1
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    }
+
+    /// Statuses of refusals: those of the table, and those that every operation of its kind may come to.
+    fn refusals(&self, described: &Described) -> BTreeSet<u16> {
+        let own = described.gives.iter().map(|(status, _)| *status);
+        let mut all: BTreeSet<u16> = self
+            .4
+            .iter()
+            .copied()
+            .chain(own)
+            .filter(|status| *status >= 400)
+            .collect();
+        // More connections than there are places, bodies that are more than the server holds.
+        all.insert(503);
+        if !self.3.is_empty() || self.in_path().next().is_some() || !described.takes.is_empty() {
+            all.insert(400);
+        }
+        if !self.is_open() || self.1 == "/api/v1/session" {
+            all.extend([401, 403]);
+        }
+        if !described.takes.is_empty() {
+            all.extend([408, 413]);
+        }
+        all
+    }
+
+    fn describe(&self, described: &Described, by_name: &BTreeMap<String, Value>) -> Value {
+        let Operation(_, path, summary, query, _) = self;
+        let own = |name: &str| described.parameters.iter().find(|(own, ..)| own == name);
+        let mut parameters: Vec<Value> = Vec::new();
+        for name in self.in_path() {
+            let schema = own(name).map(|(.., schema)| schema.clone());
+            let schema = schema.unwrap_or_else(|| json!({"type": "string", "minLength": 1}));
+            parameters.push(json!({"name": name, "in": "path", "required": true, "schema": schema}));
+        }
+        for name in *query {
+            let own = own(name);
+            let schema = own.map(|(.., schema)| schema).or_else(|| by_name.get(*name));
+            let schema = schema.expect("a test holds the tables together");
+            let mut parameter = json!({"name": name, "in": "query", "schema": schema});
+            if own.is_some_and(|(_, is_needed, _)| *is_needed) {
+                parameter["required"] = true.into();
+            }
+            parameters.push(parameter);
+        }
+        let mut responses = Map::new();
+        for (status, content) in described.gives.iter().filter(|(status, _)| *status < 400) {
+            let entry = responses.entry(status.to_string());
+            let response = entry.or_insert_with(|| json!({"description": reason(*status)}));
+            if let Some((media, schema)) = content {
+                response["content"][media] = json!({ "schema": schema });
+            }
+        }
+        for status in self.refusals(described) {
+            let mut response = refusal(path, status);
+            for (own, content) in &described.gives {
+                if let Some((media, schema)) = content.as_ref().filter(|_| *own == status) {
+                    response["content"][media] = json!({ "schema": schema });
+                }
+            }
+            responses.insert(status.to_string(), response);
+        }
+        let mut operation = json!({"summary": summary, "parameters": parameters, "responses": responses});
+        if !described.takes.is_empty() {
+            let content: Map<_, _> = described
+                .takes
+                .iter()
+                .map(|(media, schema)| (media.clone(), json!({ "schema": schema })))
+                .collect();
+            operation["requestBody"] = json!({"required": !described.is_optional, "content": content});
+        }
+        if self.is_open() {
+            operation["security"] = json!([]);
+        }
+        operation
+    }
+}
+
+fn reason(status: u16) -> &'static str {
+    let status = axum::http::StatusCode::from_u16(status).ok();
+    status.and_then(|status| status.canonical_reason()).unwrap_or("")
+}
+
+/// A refusal: a problem document; of Prometheus's API in its clients' shape, but for what is refused before anybody
+/// looks what is asked.
+fn refusal(path: &str, status: u16) -> Value {
+    let problem = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
+    let mut response =
+        json!({"description": reason(status), "content": {"application/problem+json": problem}});
     if prometheus::is_own(path) && status != 413 {
-        let schema = json!({"schema": {"$ref": "#/components/schemas/PrometheusError"}});
-        return json!({"description": text, "content": {"application/json": schema}});
+        response["content"]["application/json"] =
+            json!({"schema": {"$ref": "#/components/schemas/PrometheusError"}});
     }
-    let schema = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
-    json!({"description": text, "content": {"application/problem+json": schema}})
+    let wait = json!({"type": "integer", "minimum": 1});
+    match status {
+        401 => {
+            let header = json!({"required": true, "schema": {"type": "string"}});
+            response["headers"] = json!({ "WWW-Authenticate": header });
+        }
+        429 => response["headers"] = json!({"Retry-After": {"required": true, "schema": wait}}),
+        503 => response["headers"] = json!({"Retry-After": {"schema": wait}}),
+        _ => {}
+    }
+    response
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn every_route_of_the_router_is_described_and_no_other() {
-        let routed: std::collections::BTreeSet<_> = crate::access::routes().collect();
-        let described: std::collections::BTreeSet<_> =
-            operations().map(|o| (o.0.to_uppercase(), o.1)).collect();
+        let routed: BTreeSet<_> = crate::access::routes().collect();
+        let described: BTreeSet<_> = operations().map(|o| (o.0.to_uppercase(), o.1)).collect();
         assert_eq!(routed, described);
         assert!(routed.iter().any(|(_, path)| *path == crate::limits::SPOOLED));
         assert_eq!(build()["openapi"], "3.1.0");
+    }
+
+    #[test]
+    fn every_operation_has_its_shapes_and_they_name_what_is_there() {
+        let shapes = shapes();
+        let operations: BTreeMap<_, _> = operations()
+            .map(|o| ((o.0.to_owned(), o.1.to_owned()), o))
+            .collect();
+        let shaped: BTreeSet<_> = shapes.operations.keys().collect();
+        assert_eq!(operations.keys().collect::<BTreeSet<_>>(), shaped);
+        for (key, described) in &shapes.operations {
+            let operation = operations[key];
+            let is_known =
+                |name: &str| operation.3.contains(&name) || operation.in_path().any(|own| own == name);
+            for (name, ..) in &described.parameters {
+                assert!(is_known(name), "{key:?} has no parameter {name}");
+            }
+            for name in operation.3 {
+                let has_shape = described.parameters.iter().any(|(own, ..)| own == name);
+                assert!(
+                    has_shape || shapes.parameters.contains_key(*name),
+                    "{key:?}: what is {name}?"
+                );
+            }
+            let given: BTreeSet<u16> = described.gives.iter().map(|(status, _)| *status).collect();
+            let listed: BTreeSet<u16> = operation.4.iter().copied().collect();
+            let fine =
+                |all: &BTreeSet<u16>| all.iter().copied().filter(|s| *s < 400).collect::<BTreeSet<_>>();
+            assert_eq!(fine(&given), fine(&listed), "{key:?}");
+            for (status, content) in &described.gives {
+                let has_body = !matches!(status, 204 | 304);
+                let is_bare = [
+                    "/rpc/{id}",
+                    "/telemetry",
+                    "/attributes",
+                    "/claim",
+                    "/oneway/{device}",
+                ];
+                let is_bare = is_bare.iter().any(|end| key.1.ends_with(end)) && key.0 == "post";
+                assert!(content.is_some() == has_body || is_bare, "{key:?} {status}");
+            }
+            let is_body_sent = matches!(&*key.0, "put" | "patch");
+            assert!(
+                !is_body_sent || !described.takes.is_empty(),
+                "{key:?} takes no body"
+            );
+        }
+        let document = build();
+        let text = document.to_string();
+        for name in text.split("#/components/schemas/").skip(1) {
+            let name = name.split('"').next().unwrap();
+            assert!(
+                document["components"]["schemas"][name].is_object(),
+                "{name} is nowhere"
+            );
+        }
+        let unused: Vec<_> = shapes
+            .schemas
+            .keys()
+            .filter(|n| !text.contains(&format!("schemas/{n}\"")))
+            .collect();
+        assert!(unused.is_empty(), "{unused:?}");
     }
 }

@@ -2,8 +2,8 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use crate::error::Problem;
@@ -47,6 +47,11 @@ impl<S: Sync> FromRequest<S> for Unread {
 }
 
 impl Unread {
+    /// Whether the body is said to be JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        let kind = self.0.headers().get(header::CONTENT_TYPE);
+        kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+    }
     /// Reads it, within the route's limit.
     pub(crate) async fn read(self) -> Result<Bytes, Problem> {
         Bytes::from_request(self.0, &()).await.map_err(|error| {

@@ -18,6 +18,7 @@ mod care;
 mod chaos;
 mod cli;
 mod commands;
+mod contract;
 mod corridor;
 mod crash;
 mod damaged;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the clients we did not write into target/peers (git-ignored): nine Python environments and one
+# Installs the clients we did not write into target/peers (git-ignored): ten Python environments and one
 # node_modules, exactly as pinned beside this file. What is there already and still matches its pins is left
 # alone, so a second run needs no network.
 set -euo pipefail
@@ -33,6 +33,7 @@ environment() { # name, requirements file, perhaps --no-deps: what is pinned nee
 }
 environment clients requirements.txt
 environment codes requirements-codes.txt
+environment contract requirements-contract.txt
 environment columns requirements-columns.txt
 environment geopackage requirements-geopackage.txt --no-deps
 environment ogc requirements-ogc.txt

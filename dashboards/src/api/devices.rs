@@ -39,8 +39,7 @@ pub(crate) struct Query {
     bbox: Option<String>,
     /// Lifecycle as shown.
     state: Option<Lifecycle>,
-    /// normal, abnormal or unknown.
-    status: Option<String>,
+    status: Option<Status>,
     gateway: Option<String>,
     profile: Option<String>,
     /// A part of the id or a name, whatever its case.
@@ -71,6 +70,27 @@ impl Query {
                 let texts = [device.id.as_str(), &device.name, &device.name_en];
                 texts.iter().any(|text| text.to_lowercase().contains(&q))
             })
+    }
+}
+
+/// A device's state as judged and as shown, by which lists choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Normal,
+    Abnormal,
+    Unknown,
+}
+
+impl Status {
+    const ALL: [Self; 3] = [Self::Normal, Self::Abnormal, Self::Unknown];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Abnormal => "abnormal",
+            Self::Unknown => "unknown",
+        }
     }
 }
 
@@ -156,8 +176,7 @@ pub(crate) async fn list_devices(
                     .is_none_or(|state| Lifecycle::of(device, pace, heard, now) == state)
                 && query
                     .status
-                    .as_deref()
-                    .is_none_or(|wanted| status(views, device, pace, heard) == wanted);
+                    .is_none_or(|wanted| status(views, device, pace, heard) == wanted.name());
             if !wanted {
                 continue;
             }
@@ -186,7 +205,7 @@ pub(crate) async fn summary(
     let seen = views.seen.read().expect(POISON);
     let (mut total, mut connected) = (0_usize, 0_usize);
     let mut lifecycles = Lifecycle::ALL.map(|(state, name)| (state, name, 0_usize));
-    let mut statuses = ["normal", "abnormal", "unknown"].map(|name| (name, 0_usize));
+    let mut statuses = Status::ALL.map(|status| (status.name(), 0_usize));
     for (id, device) in &register.view.devices {
         let division = register.divisions.get(id);
         let heard = seen.get(id).copied();
@@ -196,7 +215,7 @@ pub(crate) async fn summary(
         let wanted = scope.covers(device.belongs(division))
             && query.wants(device, division, (bbox, bbox.and_then(|_| views.place(device))))
             && query.state.is_none_or(|wanted| wanted == state)
-            && query.status.as_deref().is_none_or(|wanted| wanted == status);
+            && query.status.is_none_or(|wanted| wanted.name() == status);
         if !wanted {
             continue;
         }

@@ -115,8 +115,10 @@ pub(crate) async fn many(
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.scope();
     let (asker, limit) = asked.asker(scope, N_ALTERNATIVES, MOST_ALTERNATIVES)?;
+    let is_json = body.is_json();
     let bytes = body.read().await?;
-    let texts: Vec<String> = if bytes.trim_ascii_start().starts_with(b"[") {
+    let is_list = bytes.trim_ascii_start().starts_with(b"[");
+    let texts: Vec<String> = if is_list || (is_json && !bytes.trim_ascii().is_empty()) {
         let read = serde_json::from_slice(&bytes);
         read.map_err(|e| Problem::bad_request("bad_body", format!("a list of texts is needed: {e}")))?
     } else {

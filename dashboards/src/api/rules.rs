@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use onemap_model::RuleId;
 use onemap_model::record::RuleFile;
+use onemap_model::{RuleId, Scope};
 use onemap_rules::RuleSet;
 use onemap_store::acts::check_rule;
 use serde_json::{Value, json};
@@ -52,6 +52,16 @@ pub(crate) async fn put(
             "a file's name may not begin with a dot",
         ));
     }
+    if text.trim().is_empty() {
+        let message = "the file is empty; DELETE takes a file away";
+        let errors = json!([{"line": 1, "column": 1, "message": message}]);
+        return Err(Problem::unprocessable("bad_rules", message, errors));
+    }
+    keep(&views, scope, name, text).await
+}
+
+/// Takes up a file whose name is sound; an empty one takes that of before away.
+async fn keep(views: &Arc<Views>, scope: &Scope, name: String, text: String) -> Result<Json<Value>, Problem> {
     let file = RuleFile {
         name: name.clone(),
         text,
@@ -61,7 +71,7 @@ pub(crate) async fn put(
     // One after the other: two files that hold the same rule would each be right by itself.
     let _one = views.folders.changing.lock().await;
     if !file.text.trim().is_empty() {
-        check(&views, &name, &file.text)?;
+        check(views, &name, &file.text)?;
     }
     // The folder first: were the record first, a stop between the two would undo it at the next start.
     Folders::write(&views.folders.rules, &name, &file.text).map_err(|e| Problem::internal(&e))?;
@@ -76,17 +86,17 @@ pub(crate) async fn put(
 
 /// Takes a rule file away; its open alerts are withdrawn, not called normal.
 pub(crate) async fn delete(
-    state: State<Arc<Views>>,
+    State(views): State<Arc<Views>>,
     caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    if !state.rules.read().expect(POISON).contains_key(&name) {
+    if !views.rules.read().expect(POISON).contains_key(&name) {
         return Err(Problem::not_found(
             "unknown_rules",
             format!("no rule file is called `{name}`"),
         ));
     }
-    put(state, caller, Path(name), String::new()).await
+    keep(&views, caller.scope(), name, String::new()).await
 }
 
 fn check(views: &Views, name: &str, text: &str) -> Result<(), Problem> {

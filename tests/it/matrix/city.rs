@@ -12,7 +12,7 @@ use crate::alarms::DUST;
 use crate::server::{Server, request, wait_for};
 
 pub const OWN: &str = "630102";
-const ELSEWHERE: &str = "630103";
+pub const ELSEWHERE: &str = "630103";
 pub const DEPARTMENT: &str = "甲局";
 const OTHERS: &str = "乙局";
 const SOON: Duration = Duration::from_secs(30);

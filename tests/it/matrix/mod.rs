@@ -1,7 +1,7 @@
 //! Who may ask what: every route of the running server, by every role, of the own and of a foreign division, of the own
 //! and of a foreign department, against a table written by hand (`matrix.txt`).
 
-mod city;
+pub mod city;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,7 +77,7 @@ impl Row {
 const OF_A_DEPARTMENT: &str = "VOPI";
 
 /// Who asks.
-struct Asker {
+pub struct Asker {
     letter: char,
     division: Option<&'static str>,
     department: Option<&'static str>,
