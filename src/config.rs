@@ -13,6 +13,7 @@ use onemap_ingest::mqtt::{ClientAuth, TlsConfig};
 use serde::Deserialize;
 
 mod history;
+mod http;
 mod map;
 mod mqtt;
 mod retention;
@@ -31,6 +32,7 @@ use superior::Superior;
 #[serde(deny_unknown_fields, default)]
 struct File {
     http: Http,
+    metrics: http::Metrics,
     mqtt: Mqtt,
     journal: Journal,
     history: History,
@@ -88,6 +90,8 @@ struct Http {
     max_bodies_bytes: usize,
     /// HTTPS beside it. Default none.
     tls: Option<HttpTls>,
+    /// What one caller may take.
+    limits: http::Limits,
 }
 
 /// `[http.tls]`
@@ -113,6 +117,7 @@ impl Default for Http {
             answer_timeout: 30,
             max_bodies_bytes: 256 << 20,
             tls: None,
+            limits: http::Limits::default(),
         }
     }
 }
@@ -169,6 +174,7 @@ impl Http {
             answer_timeout: Duration::from_secs(answer_timeout),
             body_bytes: max_body_bytes,
             all_bodies_bytes: max_bodies_bytes,
+            shares: self.limits.checked()?,
         })
     }
 }
@@ -271,6 +277,8 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) http_listen: SocketAddr,
     pub(crate) http_limits: Limits,
+    /// The token that opens the counters alone.
+    pub(crate) metrics_token: Option<onemap_store::ledger::TokenHash>,
     /// Where HTTPS is spoken, and by which certificate.
     pub(crate) http_tls: Option<(SocketAddr, TlsConfig)>,
     pub(crate) mqtt: MqttConfig,
@@ -479,6 +487,7 @@ impl File {
             },
             http_listen: self.http.listen,
             http_limits: self.http.limits()?,
+            metrics_token: self.metrics.token(folder)?,
             http_tls: self.http.tls.as_ref().map(|tls| tls.checked(folder)),
             acl_devices: self.mqtt.acl_devices(),
             written: None,

@@ -216,7 +216,13 @@ impl Server {
                 Ok(())
             }),
         ));
-        let app = router(views.clone(), hub.clone(), http_limits, stop.clone());
+        let app = router(
+            views.clone(),
+            hub.clone(),
+            http_limits,
+            config.metrics_token,
+            stop.clone(),
+        );
         let (http_stop, gauges) = (stop.clone(), views.http.clone());
         if let Some((_, of_web)) = &secured {
             certificates.push(of_web.clone());

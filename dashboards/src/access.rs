@@ -4,17 +4,20 @@
 //! which things they see by this is for the handlers, which filter by the [`Scope`](onemap_model::Scope)'s division.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use onemap_model::scope::{Permission as P, Role};
+use onemap_store::ledger::TokenHash;
 
 use crate::auth;
 use crate::error::Problem;
 use crate::prometheus::{Fault, FaultKind};
+use crate::shares::{Shared, Weight};
 use crate::views::Views;
 
 /// What a route needs of who asks.
@@ -29,6 +32,9 @@ enum Need {
     /// A token or session whose role holds one of these.
     Any(&'static [P]),
 }
+
+/// Where the counters stand; who asks by the token that is for them alone is let in.
+const METRICS: &str = "/metrics";
 
 /// Who makes accounts, and who keeps the security of those that are there.
 const KEEPER: Need = Need::Any(&[P::Tokens, P::Security]);
@@ -64,7 +70,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/health", Need::Open),
     ("GET", "/health/live", Need::Open),
     ("GET", "/health/ready", Need::Open),
-    ("GET", "/metrics", Need::Open),
+    ("GET", METRICS, Need::Any(&[P::View])),
     ("GET", "/ping", Need::Open),
     ("POST", "/ping", Need::Open),
     // Devices, profiles, rules.
@@ -213,21 +219,25 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("POST", "/query", Need::Own),
 ];
 
+/// Method, what it needs, and how heavy it is.
+type Row = (&'static str, Need, Weight);
+
 /// What the table says of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
-    /// The route needs this.
-    Needs(Need),
+    /// The route needs this, and weighs so much.
+    Needs(Need, Weight),
     /// The route stands in the table, but not with this method.
-    OtherMethods(&'static [(&'static str, Need)]),
+    OtherMethods(&'static [Row]),
     /// The route does not stand in the table.
     Nothing,
 }
 
-static BY_ROUTE: LazyLock<HashMap<&'static str, &'static [(&'static str, Need)]>> = LazyLock::new(|| {
-    let mut by_route: HashMap<&str, Vec<(&str, Need)>> = HashMap::new();
+static BY_ROUTE: LazyLock<HashMap<&'static str, &'static [Row]>> = LazyLock::new(|| {
+    let mut by_route: HashMap<&str, Vec<Row>> = HashMap::new();
     for (method, route, need) in TABLE {
-        by_route.entry(route).or_default().push((method, *need));
+        let row = (*method, *need, Weight::of(method, route));
+        by_route.entry(route).or_default().push(row);
     }
     let fixed = |(route, methods): (_, Vec<_>)| (route, &*methods.leak());
     by_route.into_iter().map(fixed).collect()
@@ -249,8 +259,8 @@ fn said_of(method: &Method, route: &str) -> Said {
         Method::HEAD => "GET",
         _ => method.as_str(),
     };
-    match methods.iter().find(|(method, _)| *method == asked) {
-        Some((_, need)) => Said::Needs(*need),
+    match methods.iter().find(|(method, ..)| *method == asked) {
+        Some((_, need, weight)) => Said::Needs(*need, *weight),
         None => Said::OtherMethods(methods),
     }
 }
@@ -271,35 +281,90 @@ fn may(role: Role, need: Need) -> Result<(), String> {
     ))
 }
 
-/// Lets through what the table allows, with the caller's scope in the request.
-pub(crate) async fn gate(State(views): State<Arc<Views>>, mut request: Request, next: Next) -> Response {
+/// What the gate asks.
+pub(crate) struct Gate {
+    pub(crate) views: Arc<Views>,
+    pub(crate) shared: Shared,
+    /// The token that opens the counters alone.
+    pub(crate) scraper: Option<TokenHash>,
+}
+
+impl Gate {
+    /// Takes one of what the address may ask that a request came from.
+    fn of_address(&self, request: &Request) -> Result<(), Problem> {
+        match request.extensions().get::<ConnectInfo<SocketAddr>>() {
+            Some(ConnectInfo(peer)) => self.shared.of_address(peer.ip()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a request for the counters shows the token that is for them alone.
+    fn is_scraper(&self, route: Option<&MatchedPath>, request: &Request) -> bool {
+        let Some(scraper) = self
+            .scraper
+            .as_ref()
+            .filter(|_| route.is_some_and(|r| r.as_str() == METRICS))
+        else {
+            return false;
+        };
+        let shown = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let token = shown.and_then(|value| value.strip_prefix("Bearer "));
+        token.is_some_and(|token| TokenHash::of(token.trim()) == *scraper)
+    }
+}
+
+/// Lets through what the table allows, with the caller's scope in the request, and as much of it as the caller's share
+/// has left.
+pub(crate) async fn gate(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>();
     let said = matched.map_or(Said::Nothing, |route| said_of(request.method(), route.as_str()));
-    let need = match said {
-        Said::Needs(need) => need,
-        Said::OtherMethods(methods) if methods.iter().all(|(_, need)| is_without_scope(*need)) => {
+    let (need, weight) = match said {
+        Said::Needs(need, weight) => (need, weight),
+        Said::OtherMethods(methods) if methods.iter().all(|(_, need, _)| is_without_scope(*need)) => {
             return other_methods(methods);
         }
-        Said::OtherMethods(_) | Said::Nothing => Need::Known,
+        Said::OtherMethods(_) | Said::Nothing => (Need::Known, Weight::Light),
     };
-    if is_without_scope(need) {
-        return next.run(request).await;
+    if is_without_scope(need) || gate.is_scraper(matched, &request) {
+        return match gate.of_address(&request) {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        };
     }
-    let (scope, pass) = match auth::caller_of(&views, &request) {
+    let (scope, pass) = match auth::caller_of(&gate.views, &request) {
         Ok(found) => found,
-        Err(problem) => return problem.into_response(),
+        // Who guesses has the share of his address.
+        Err(problem) => return gate.of_address(&request).err().unwrap_or(problem).into_response(),
     };
+    if let Err(problem) = gate.shared.of_pass(pass) {
+        return problem.into_response();
+    }
     match said {
-        Said::Needs(_) => {}
+        Said::Needs(..) => {}
         Said::OtherMethods(methods) => return other_methods(methods),
         Said::Nothing => return Problem::forbidden("nobody may ask this").into_response(),
     }
     if let Err(text) = may(scope.role, need) {
         return denied(request.uri().path(), text);
     }
+    let place = match weight
+        .heavy(request.uri())
+        .map(|heavy| gate.shared.heavy(pass, heavy))
+    {
+        None => None,
+        Some(Ok(place)) => Some(place),
+        Some(Err(problem)) => return problem.into_response(),
+    };
     request.extensions_mut().insert(scope);
     request.extensions_mut().insert(pass);
-    next.run(request).await
+    let response = next.run(request).await;
+    match place {
+        None => response,
+        Some(place) => place.until_taken(response),
+    }
 }
 
 fn is_without_scope(need: Need) -> bool {
@@ -307,8 +372,8 @@ fn is_without_scope(need: Need) -> bool {
 }
 
 /// 405 with the methods that the table knows; the body is the router's.
-fn other_methods(methods: &[(&str, Need)]) -> Response {
-    let mut names: Vec<_> = methods.iter().map(|(method, _)| *method).collect();
+fn other_methods(methods: &[Row]) -> Response {
+    let mut names: Vec<_> = methods.iter().map(|(method, ..)| *method).collect();
     if names.contains(&"GET") {
         names.push("HEAD");
     }

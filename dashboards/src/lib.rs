@@ -21,6 +21,7 @@ mod push;
 mod request;
 pub mod rpc;
 pub mod screen;
+pub mod shares;
 pub mod views;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Router};
 use onemap_ingest::mqtt::Certificates;
+use onemap_store::ledger::TokenHash;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -47,8 +49,14 @@ use views::Views;
 /// Largest body of what anybody may ask.
 const SMALL_BODY: usize = 64 << 10;
 
-/// The whole HTTP surface.
-pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationToken) -> Router {
+/// The whole HTTP surface. `scraper` is the hash of the token that opens `/metrics` alone, if there is one.
+pub fn router(
+    views: Arc<Views>,
+    hub: Hub,
+    limits: Limits,
+    scraper: Option<TokenHash>,
+    stop: CancellationToken,
+) -> Router {
     use api::devices::{change, provisioning};
     use api::{
         accounts, aggregate, alerts, attributes, commands, corrections, device_http, devices, dust, entities,
@@ -243,9 +251,14 @@ pub fn router(views: Arc<Views>, hub: Hub, limits: Limits, stop: CancellationTok
         .route("/health/ready", get(system::ready))
         .route("/metrics", get(system::metrics));
     let bounds = Bounds::new(limits, views.http.clone());
+    let gate = Arc::new(access::Gate {
+        views: views.clone(),
+        shared: shares::Shared::new(limits.shares, views.http.clone()),
+        scraper,
+    });
     scoped
         .merge(open)
-        .route_layer(middleware::from_fn_with_state(views.clone(), access::gate))
+        .route_layer(middleware::from_fn_with_state(gate, access::gate))
         .fallback(fallback)
         .layer(DefaultBodyLimit::max(limits.body_bytes))
         .layer(middleware::from_fn(error::of_router))

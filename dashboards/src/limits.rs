@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Over;
 use crate::error::Problem;
+use crate::shares::{Refused, Shares};
 
 /// Bytes of an answer that buy one second more to a peer that takes them slowly: less than of a body, because a
 /// desk behind a poor line still reads.
@@ -71,6 +72,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Bytes of all bodies that are being received or worked on.
     pub all_bodies_bytes: usize,
+    /// What one caller may take.
+    pub shares: Shares,
 }
 
 /// What `/metrics` says of connections and bodies.
@@ -82,6 +85,7 @@ pub struct Gauges {
     pub(crate) untaken_answers: AtomicU64,
     pub(crate) bodies_over_budget: AtomicU64,
     pub(crate) body_bytes: AtomicUsize,
+    pub(crate) shares: Refused,
 }
 
 /// Limits and what is used of them.
@@ -602,6 +606,7 @@ mod tests {
             answer_timeout: TIMEOUT,
             body_bytes: 1 << 20,
             all_bodies_bytes: 1 << 20,
+            shares: Shares::default(),
         };
         let (gauges, stop) = (Arc::<Gauges>::default(), CancellationToken::new());
         let bounds = Bounds::new(limits, gauges.clone());

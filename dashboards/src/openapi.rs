@@ -740,7 +740,6 @@ const OPEN: &[(&str, &str)] = &[
     ("post", "/api/v1/provision"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
-    ("get", "/metrics"),
 ];
 
 pub(crate) async fn document() -> Response {
@@ -860,8 +859,9 @@ impl Operation {
             .chain(own)
             .filter(|status| *status >= 400)
             .collect();
-        // More connections than there are places, bodies that are more than the server holds.
-        all.insert(503);
+        // More requests than a share has, more connections than there are places, bodies that are more than the
+        // server holds.
+        all.extend([429, 503]);
         if !self.3.is_empty() || self.in_path().next().is_some() || !described.takes.is_empty() {
             all.insert(400);
         }

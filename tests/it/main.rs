@@ -64,6 +64,7 @@ mod screen;
 mod scrub;
 mod server;
 mod sessions;
+mod shares;
 mod sl651;
 mod standards;
 mod standing;

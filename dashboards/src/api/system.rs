@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use onemap_model::{Refusal, Scope};
 use serde_json::{Map, Value, json};
 
@@ -101,7 +101,14 @@ pub(crate) async fn digest(State(views): State<Arc<Views>>, caller: Caller) -> R
         .map_err(|_| Problem::unavailable("the pipeline could not make digests; the log says why"))
 }
 
-pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
+/// Counters of the whole city, for who sees the whole of it, and for the token that is for them alone.
+pub(crate) async fn metrics(
+    State(views): State<Arc<Views>>,
+    scope: Option<Extension<Scope>>,
+) -> Result<Response, Problem> {
+    if scope.is_some_and(|Extension(scope)| !scope.is_whole()) {
+        return Err(Problem::forbidden("counters are of the whole city"));
+    }
     let mut out = String::with_capacity(4096);
     let mut metric = |name: &str, kind: &str, help: &str, rows: &[(String, u64)]| {
         // Writing to a String cannot fail.
@@ -290,6 +297,13 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         "Connections cut because their peer did not take its answer within [http] answer_timeout.",
         &read(&http.untaken_answers),
     );
+    let limited = http.shares.counts();
+    metric(
+        "onemap_http_limited_total",
+        "counter",
+        "Requests answered with 429 because of [http.limits], by the limit.",
+        &limited.map(|(limit, n)| (format!("{{limit=\"{limit}\"}}"), n)),
+    );
     metric(
         "onemap_http_body_bytes",
         "gauge",
@@ -456,9 +470,6 @@ pub(crate) async fn metrics(State(views): State<Arc<Views>>) -> Response {
         &one(u64::from(views.not_ready().is_empty())),
     );
     disk::metrics(views.keeping.disk().as_ref(), &history, &mut out);
-    (
-        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        out,
-    )
-        .into_response()
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    Ok((kind, out).into_response())
 }
