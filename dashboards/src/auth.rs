@@ -398,11 +398,13 @@ pub(crate) async fn ended(views: &Views, pass: Pass, begun: &Scope) {
 /// The token of an `Authorization` head. GIS programs know user names and passwords only: there the token is the
 /// password, or the name when there is no password. Browsers send such a pair again on their own, so it only reads.
 fn token_of(method: &Method, value: &str) -> Option<String> {
-    if let Some(token) = value.strip_prefix("Bearer ") {
-        return Some(token.trim().to_owned());
+    // A scheme is in any case (RFC 9110, 11.1).
+    let (scheme, shown) = value.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(shown.trim().to_owned());
     }
     let is_read = method == Method::GET || method == Method::HEAD;
-    let pair = value.strip_prefix("Basic ").filter(|_| is_read)?;
+    let pair = Some(shown).filter(|_| is_read && scheme.eq_ignore_ascii_case("basic"))?;
     let pair = String::from_utf8(BASE64_STANDARD.decode(pair.trim()).ok()?).ok()?;
     match pair.split_once(':')? {
         (name, "") => Some(name.to_owned()),

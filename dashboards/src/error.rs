@@ -140,6 +140,10 @@ impl Problem {
             ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
         }
     }
+    /// 507: the disk has no room for it.
+    pub(crate) fn no_room(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "no_room", detail)
+    }
     /// 503: the journal cannot take it now; nothing was kept, try again.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)

@@ -636,7 +636,7 @@ const OPERATIONS: &[Operation] = &[
         &[
             "name", "format", "kind", "crs", "encoding", "source", "division", "layer", "map", "progress",
         ],
-        &[200, 201, 400, 403, 413, 422, 503],
+        &[200, 201, 400, 403, 413, 422, 503, 507],
     ),
     Operation(
         "post",

@@ -453,9 +453,13 @@ fn thing_item(layer: Layer, entity: &Entity, shape: Arc<Shape>, owner: PackedOwn
     /// Rank of things whose source gives none.
     const PLAIN: u64 = 5;
     let attribute = |key: &str| entity.attributes.get(key);
-    let rank = attribute("rank")
-        .and_then(serde_json::Value::as_u64)
-        .unwrap_or(PLAIN);
+    // A sheet's numbers come as texts.
+    let number = |value: &serde_json::Value| {
+        value
+            .as_u64()
+            .or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()))
+    };
+    let rank = attribute("rank").and_then(number).unwrap_or(PLAIN);
     let mut properties = Vec::new();
     if !matches!(layer, Layer::Water | Layer::Roads) {
         push_text(&mut properties, "code", &entity.code);

@@ -502,3 +502,73 @@ fn a_disk_cannot_be_made_read_only_under_the_server() {
     assert!(remount("remount,rw"));
     drop(Server::start_in(&dir));
 }
+
+#[test]
+fn an_import_that_has_no_room_is_refused_and_holds_up_nobody() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let dir = disk.path().join("data");
+    std::fs::create_dir(&dir).unwrap();
+    let config = format!("{CONFIG}[journal]\nreserve_bytes = {N_RESERVE}\nsegment_bytes = 8388608\n");
+    std::fs::write(dir.join("onemap.toml"), config).unwrap();
+    let mut server = Server::start_in(&dir);
+    server.add_device("air-1", &json!({}));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("big.geojsonl");
+    let name = "n".repeat(400);
+    let rows: String = (0..120_000)
+        .map(|i| {
+            let at = [
+                101.0 + f64::from(i % 1000) / 1000.0,
+                36.0 + f64::from(i / 1000) / 1000.0,
+            ];
+            let place = json!({"type": "Point", "coordinates": at});
+            let properties = json!({"kind": "place", "code": format!("p{i}"), "name": name});
+            format!(
+                "{}\n",
+                json!({"type": "Feature", "geometry": place, "properties": properties})
+            )
+        })
+        .collect();
+    std::fs::write(&file, &rows).unwrap();
+    let post = |more: &[&str]| {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "-s",
+            "-m",
+            "60",
+            "-H",
+            &format!("Authorization: Bearer {}", server.token),
+        ]);
+        curl.args(more).args(["-T", file.to_str().unwrap(), "-X", "POST"]);
+        curl.arg(format!(
+            "{}/api/v1/entities/import?name=big.geojsonl",
+            server.http
+        ));
+        String::from_utf8_lossy(&curl.output().unwrap().stdout).into_owned()
+    };
+    // Its size is announced, or comes to light on the way.
+    for more in [&[] as &[&str], &["-H", "Transfer-Encoding: chunked"]] {
+        let said = post(more);
+        assert!(said.contains("\"no_room\""), "{more:?}: {said}");
+    }
+    // What lies in the folder of imports is gone, and everybody else is heard.
+    let now = onemap_model::Timestamp::from_system(std::time::SystemTime::now()).ms();
+    let reading = json!({"device": "air-1", "readings": [{"q": "pm10", "t": now, "v": 10.0}]});
+    server.post("/api/v1/readings", &reading);
+    let free = rustix::fs::statvfs(disk.path()).unwrap();
+    assert!(free.f_bavail * free.f_frsize > N_RESERVE);
+
+    // A small one ends before the reserve does, too: the register's own log takes room.
+    let piece: String = rows.lines().take(2000).map(|line| format!("{line}\n")).collect();
+    std::fs::write(&file, piece).unwrap();
+    let room = free.f_bavail * free.f_frsize - N_RESERVE;
+    let filled = std::fs::File::create(disk.path().join("fill")).unwrap();
+    rustix::fs::fallocate(&filled, rustix::fs::FallocateFlags::empty(), 0, room - (20 << 20)).unwrap();
+    let said = post(&[]);
+    assert!(
+        said.contains("\"no_room\"") && said.contains("after 0 imported rows"),
+        "{said}"
+    );
+    server.post("/api/v1/readings", &reading);
+    server.stop();
+}

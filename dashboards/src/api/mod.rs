@@ -74,7 +74,7 @@ pub(crate) fn limit_up_to(most: usize, asked: Option<usize>, default: usize) -> 
         Some(n) if (1..=most).contains(&n) => Ok(n),
         Some(n) => Err(Problem::bad_request(
             "bad_limit",
-            format!("limit={n}: between 1 and {most}"),
+            format!("{n} of them are asked for: between 1 and {most} are given"),
         )),
     }
 }

@@ -11,7 +11,7 @@ use crate::ground;
 use crate::query::distance::Origin;
 use crate::query::filter::Filter;
 use crate::query::found::Found;
-use crate::query::predicates::{around, edges, shape_meets_box, shape_meets_region, side};
+use crate::query::predicates::{around, covers, edges, shape_meets_box, shape_meets_region, side};
 use crate::thing::{Footprint, Thing};
 
 /// Most vertices of a polygon that is asked with.
@@ -66,6 +66,14 @@ pub enum RegionError {
         /// Longitude near the place.
         lon: f64,
         /// Latitude near the place.
+        lat: f64,
+    },
+    /// A hole is not cut from its own part, or from another hole.
+    #[error("a hole of the polygon lies outside of it or in another hole, near {lon}, {lat}")]
+    Hole {
+        /// Longitude of a position of the hole.
+        lon: f64,
+        /// Latitude of it.
         lat: f64,
     },
     /// The line has too many positions.
@@ -250,6 +258,10 @@ impl Region {
         if let Some(at) = self_crossing(&polygons) {
             return Err(crossing(at));
         }
+        if let Some(at) = polygons.iter().find_map(stray_hole) {
+            let (lon, lat) = (at.lon_degrees(), at.lat_degrees());
+            return Err(RegionError::Hole { lon, lat });
+        }
         let region = ground::Region::of(&polygons).ok_or(GeometryError::Empty)?;
         Ok(Self(Kind::Polygons(Arc::new(region))))
     }
@@ -328,6 +340,28 @@ fn crossing_of(all: &[Vec<Vec<(f64, f64)>>]) -> Option<RegionError> {
     self_crossing(&[polygon])
         .filter(|_| !has_lines_only)
         .map(crossing)
+}
+
+/// A vertex of a hole that lies outside its shell, or within another hole; rings that touch are none. Nothing crosses here.
+fn stray_hole(polygon: &Polygon) -> Option<Vertex> {
+    let alone = |ring: &[Vertex]| Polygon {
+        rings: vec![ring.to_vec()],
+    };
+    let (shell, holes) = polygon.rings.split_first()?;
+    let shell = alone(shell);
+    let areas: Vec<Polygon> = holes.iter().map(|hole| alone(hole)).collect();
+    let strictly_in = |area: &Polygon, v: Vertex| {
+        let on_border =
+            edges(std::slice::from_ref(area)).any(|[a, b]| side(a, b, v) == 0 && around(a, b).holds(v));
+        !on_border && covers(std::slice::from_ref(area), v)
+    };
+    holes.iter().enumerate().find_map(|(i, hole)| {
+        let others = areas.iter().enumerate().filter(|(j, _)| *j != i);
+        let others: Vec<&Polygon> = others.map(|(_, area)| area).collect();
+        hole.iter().copied().find(|v| {
+            !covers(std::slice::from_ref(&shell), *v) || others.iter().any(|area| strictly_in(area, *v))
+        })
+    })
 }
 
 /// A vertex near where two edges cross or run over one another; rings may touch in points.
@@ -411,6 +445,14 @@ mod tests {
             (
                 "POLYGON ((0 0, 2 0, 2 2, 4 2, 2 2, 0 2, 0 0))",
                 "the polygon crosses itself near 2, 2",
+            ),
+            (
+                "POLYGON ((0 0, 4 0, 4 4, 0 4, 0 0), (9 1, 10 1, 10 2, 9 1))",
+                "a hole of the polygon lies outside of it or in another hole, near 10, 2",
+            ),
+            (
+                "POLYGON ((0 0, 9 0, 9 9, 0 9, 0 0), (1 1, 8 1, 8 8, 1 8, 1 1), (2 2, 3 2, 3 3, 2 2))",
+                "a hole of the polygon lies outside of it or in another hole, near 3, 3",
             ),
             (
                 "POLYGON ((0 0, 2 0, 2 2))",

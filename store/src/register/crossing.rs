@@ -31,6 +31,30 @@ pub enum Crossing {
         /// Latitude of an end of it.
         lat: f64,
     },
+    /// A hole is no part of what it is cut from.
+    #[error("a hole lies outside the area that it is cut from, near {lon:.6}, {lat:.6}")]
+    HoleOutside {
+        /// Longitude of a position of the hole.
+        lon: f64,
+        /// Latitude of it.
+        lat: f64,
+    },
+    /// A hole is cut from another hole.
+    #[error("a hole lies in another hole, near {lon:.6}, {lat:.6}")]
+    HoleInHole {
+        /// Longitude of a position of the inner one.
+        lon: f64,
+        /// Latitude of it.
+        lat: f64,
+    },
+    /// Two parts have ground in common.
+    #[error("a part lies in another part, near {lon:.6}, {lat:.6}")]
+    PartInPart {
+        /// Longitude of a position of the inner one.
+        lon: f64,
+        /// Latitude of it.
+        lat: f64,
+    },
     /// Nobody can say in time.
     #[error("its lines lie so close and long beside one another that they cannot be judged")]
     Entangled,

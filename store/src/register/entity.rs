@@ -11,6 +11,7 @@ use onemap_model::{DivisionCode, Entity, EntityKind, Timestamp};
 
 use super::crossing::{Crossing, find_crossing};
 use super::geometry::{Geometry, GeometryError, MAX_POSITIONS};
+use super::nesting::find_misplaced;
 
 /// Longest code and name of an entity, bytes.
 const MAX_TEXT: usize = 1024;
@@ -146,13 +147,19 @@ pub fn check_entity(entity: &Entity) -> Result<(), EntityError> {
             source: GeometryError::Positions(n),
         });
     }
-    if let Some(Err(source)) = geometry.as_ref().map(Geometry::is_narrow) {
+    if let Some(Err(source)) = geometry
+        .as_ref()
+        .map(|own| own.is_narrow().and_then(|()| own.has_extent()))
+    {
         return Err(EntityError::Geometry {
             code: entity.code.chars().take(64).collect(),
             source,
         });
     }
-    match geometry.as_ref().map(find_crossing) {
+    match geometry
+        .as_ref()
+        .map(|area| find_crossing(area).or_else(|| find_misplaced(area)))
+    {
         Some(Some(source)) => Err(EntityError::Crossing {
             code: entity.code.chars().take(64).collect(),
             source,

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 /// Most positions of one geometry.
 pub const MAX_POSITIONS: usize = 200_000;
 
+/// Most metres above or below; what is farther is no height of the earth's.
+const MAX_HEIGHT_M: f64 = 100_000.0;
+
 /// One position, WGS 84 degrees, optionally with its height in metres.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Coord {
@@ -71,8 +74,8 @@ pub enum GeometryError {
     /// Well-known text or binary that is none.
     #[error("{0}")]
     WellKnown(&'static str),
-    /// Height not finite.
-    #[error("height {0} is not a finite number")]
+    /// A height that nothing has.
+    #[error("height {0} m is not in [-100000, 100000]")]
     Height(f64),
     /// Some positions have a height, others have none.
     #[error("some positions have a height and others have none")]
@@ -83,6 +86,9 @@ pub enum GeometryError {
     /// A line of one position.
     #[error("a line has at least two positions")]
     ShortLine,
+    /// A line whose positions are all the same.
+    #[error("a line without length: all of its positions are the same")]
+    NoLength,
     /// A ring of fewer than four positions.
     #[error("a ring has at least four positions, this one has {0}")]
     ShortRing(usize),
@@ -149,7 +155,8 @@ impl Geometry {
         if n_heights != 0 && n_heights != n {
             return Err(GeometryError::MixedHeights);
         }
-        let bad_height = self.coords().find_map(|c| c.height.filter(|h| !h.is_finite()));
+        let is_height = |h: &f64| (-MAX_HEIGHT_M..=MAX_HEIGHT_M).contains(h);
+        let bad_height = self.coords().find_map(|c| c.height.filter(|h| !is_height(h)));
         match bad_height {
             Some(height) => Err(GeometryError::Height(height)),
             None => Ok(self),
@@ -233,6 +240,18 @@ impl Geometry {
         let mut heights = self.coords().filter_map(|c| c.height);
         let first = heights.next()?;
         Some(heights.fold([first, first], |[low, high], z| [low.min(z), high.max(z)]))
+    }
+
+    /// Whether a line goes anywhere, on the map's grid of a ten millionth of a degree.
+    pub(super) fn has_extent(&self) -> Result<(), GeometryError> {
+        let at = |c: &Coord| ((c.lon * 1e7).round() as i64, (c.lat * 1e7).round() as i64);
+        let goes = |line: &Line| line.iter().any(|c| at(c) != at(&line[0]));
+        let is_good = match self {
+            Self::LineString(line) => goes(line),
+            Self::MultiLineString(lines) => lines.iter().any(goes),
+            _ => true,
+        };
+        is_good.then_some(()).ok_or(GeometryError::NoLength)
     }
 
     /// No line or ring of it reaches over more than 180 degrees of longitude.

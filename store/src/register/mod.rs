@@ -10,6 +10,7 @@ mod entity;
 pub mod export;
 mod geometry;
 pub mod import;
+mod nesting;
 mod packed;
 mod rows;
 mod spatial_index;

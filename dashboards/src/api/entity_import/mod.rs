@@ -37,11 +37,16 @@ pub use upload::sweep;
 
 use places::Places;
 use shift::Shift;
+use upload::Room;
 
 /// Rows of one journal append.
 const N_PIECE: usize = 1000;
 /// Records that the pipeline may be behind before an import waits for it.
 const N_LAG: u64 = 8_000;
+/// Bytes that must be free for a piece: its rows in the journal and in the register.
+const PIECE_ROOM: u64 = 16 << 20;
+/// How long the journal may take nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Faults and warnings that are told one by one.
 const N_TOLD: usize = 1000;
 
@@ -65,7 +70,10 @@ pub(crate) async fn post(
 ) -> Result<Response, Problem> {
     let scope = caller.scope().clone();
     let asked = asked(query.as_deref().unwrap_or_default())?;
-    let upload = upload::take(&views.dir, request.into_body()).await?;
+    let room = Room::of(&views);
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|n| n.to_str().ok()?.parse().ok());
+    let upload = upload::take(&room, announced, request.into_body()).await?;
     let progress = asked.progress;
     let (rows, inbox) = mpsc::channel(2);
     let reading = tokio::task::spawn_blocking(move || {
@@ -88,11 +96,12 @@ pub(crate) async fn post(
         // Nobody waits for the rest when the other side has failed.
         let _ = rows.blocking_send(piece);
     });
-    let import = Import::new(views, scope);
+    let import = Import::new(views, scope, room);
     if !progress {
-        let done = import.run(inbox, None).await?;
+        let done = import.run(inbox, None).await;
+        // The file is gone before anybody hears of it.
         reading.await.map_err(|e| Problem::internal(&e))?;
-        return done.answer().map(IntoResponse::into_response);
+        return done?.answer().map(IntoResponse::into_response);
     }
     let (lines, told) = mpsc::channel::<Result<Bytes, std::convert::Infallible>>(16);
     tokio::spawn(async move {
@@ -100,6 +109,8 @@ pub(crate) async fn post(
             Ok(done) => done.json(),
             Err(problem) => json!({"error": problem.detail()}),
         };
+        // The file is gone before anybody hears of it; a fault of the reading ended the rows.
+        let _ = reading.await;
         // Whoever asked may have gone; what was taken stays.
         let _ = lines.send(Ok(line(&last))).await;
     });
@@ -165,6 +176,7 @@ fn asked(query: &str) -> Result<Asked, Problem> {
 struct Import {
     views: Arc<Views>,
     scope: Scope,
+    room: Room,
     places: Places,
     shift: Shift,
     numbers: Numbers,
@@ -254,7 +266,7 @@ impl Done {
 type Lines = mpsc::Sender<Result<Bytes, std::convert::Infallible>>;
 
 impl Import {
-    fn new(views: Arc<Views>, scope: Scope) -> Self {
+    fn new(views: Arc<Views>, scope: Scope, room: Room) -> Self {
         let (places, shift) = {
             let register = views.register.read().expect(POISON);
             (Places::of(&register.view), Shift::default())
@@ -262,6 +274,7 @@ impl Import {
         Self {
             views,
             scope,
+            room,
             places,
             shift,
             numbers: Numbers::default(),
@@ -284,11 +297,19 @@ impl Import {
                 let n_replaced = self.n_known(&changes);
                 self.caught_up().await;
                 let n = changes.len() as u64;
-                let recorded = self
-                    .views
-                    .acts
-                    .record_register(&self.scope, self.views.now(), changes)
-                    .await;
+                self.room
+                    .check(PIECE_ROOM)
+                    .map_err(|problem| self.cut(&problem))?;
+                let now = self.views.now();
+                let recorded = self.views.acts.record_register(&self.scope, now, changes);
+                // The file is let go when this ends, and may be what the journal waits for.
+                let Ok(recorded) = tokio::time::timeout(PATIENCE, recorded).await else {
+                    let slow = Problem::unavailable(format!(
+                        "the journal took nothing for {} s; of the next {n} rows some may be in",
+                        PATIENCE.as_secs()
+                    ));
+                    return Err(self.cut(&slow));
+                };
                 self.done.position = recorded.map_err(act_problem)?;
                 self.done.n_imported += n;
                 self.done.n_replaced += n_replaced;
@@ -323,6 +344,19 @@ impl Import {
             self.views.applied_whenever(self.done.position).await;
         }
         Ok(self.done)
+    }
+
+    /// Why the import ends here, and how far it came.
+    fn cut(&self, problem: &Problem) -> Problem {
+        let detail = format!(
+            "after {} imported rows: {}",
+            self.done.n_imported,
+            problem.detail()
+        );
+        match problem.status() {
+            StatusCode::INSUFFICIENT_STORAGE => Problem::no_room(detail),
+            _ => Problem::unavailable(detail),
+        }
     }
 
     /// How many of these entities take the place of one that is known. A code of another source that happens to be the

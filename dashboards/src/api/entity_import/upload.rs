@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 
 use crate::error::Problem;
+use crate::views::Views;
 
 /// Largest file that is taken, bytes.
 pub(crate) const MAX_FILE: u64 = 4 << 30;
@@ -25,9 +26,54 @@ pub(super) struct Upload {
     pub(super) folder: PathBuf,
 }
 
+/// How much of the disk a file may take.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    dir: PathBuf,
+    reserve: u64,
+}
+
+/// Bytes beside a file's own that its import takes for each: in the journal and in the register.
+const N_COPIES: u64 = 3;
+/// Bytes that are written between two looks at the disk.
+const LOOK: u64 = 8 << 20;
+
+impl Room {
+    pub(super) fn of(views: &Views) -> Self {
+        Self {
+            dir: views.dir.clone(),
+            reserve: views.keeping.reserve.get().copied().unwrap_or(0),
+        }
+    }
+
+    /// Bytes that are free beyond what is left to others.
+    fn free(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(&self.dir)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        Ok(free.saturating_sub(self.reserve))
+    }
+
+    /// Says so when `n` more bytes and what comes of them have no room.
+    pub(super) fn check(&self, n: u64) -> Result<(), Problem> {
+        let free = self.free().map_err(|error| Problem::internal(&error))?;
+        match free / N_COPIES >= n {
+            true => Ok(()),
+            false => Err(Problem::no_room(format!(
+                "the disk of the data folder has {free} bytes free beyond its reserve: a file takes {N_COPIES} times its size until it is in"
+            ))),
+        }
+    }
+}
+
 /// Writes a body to a file.
-pub(super) async fn take(dir: &Path, body: Body) -> Result<Upload, Problem> {
-    let folder = dir.join(FOLDER);
+pub(super) async fn take(room: &Room, announced: Option<u64>, body: Body) -> Result<Upload, Problem> {
+    if let Some(n) = announced {
+        if n > MAX_FILE {
+            return Err(Problem::too_large(format!("a file has at most {MAX_FILE} bytes")));
+        }
+        room.check(n)?;
+    }
+    let folder = room.dir.join(FOLDER);
     let (chunks, mut inbox) = mpsc::channel::<Bytes>(8);
     let writing = tokio::task::spawn_blocking(move || -> io::Result<Upload> {
         std::fs::DirBuilder::new()
@@ -51,7 +97,14 @@ pub(super) async fn take(dir: &Path, body: Body) -> Result<Upload, Problem> {
                 break;
             }
         };
+        let before = n;
         n += chunk.len() as u64;
+        if n / LOOK != before / LOOK
+            && let Err(problem) = room.check(LOOK)
+        {
+            failed = Some(problem);
+            break;
+        }
         if n > MAX_FILE {
             failed = Some(Problem::too_large(format!("a file has at most {MAX_FILE} bytes")));
             break;

@@ -46,6 +46,22 @@ fn each_bad_geometry_of_a_collection_is_named_and_the_others_are_read() {
             "[[[101,36],[101.1,36],[101,36]]]".into(),
             "a ring has at least four positions",
         ),
+        (
+            "Polygon",
+            "[[[101,36],[101.1,36],[101.1,36.1],[101,36]],[[102,36],[102.1,36],[102.1,36.1],[102,36]]]".into(),
+            "a hole lies outside the area",
+        ),
+        (
+            "MultiPolygon",
+            "[[[[101,36],[102,36],[102,37],[101,37],[101,36]]],[[[101.2,36.2],[101.4,36.2],[101.4,36.4],[101.2,36.2]]]]".into(),
+            "a part lies in another part",
+        ),
+        (
+            "LineString",
+            "[[101,36],[101,36]]".into(),
+            "a line without length",
+        ),
+        ("Point", "[101,36,1e308]".into(), "m is not in [-100000"),
         ("Polygon", "[]".into(), "a Polygon without positions"),
         ("Polygon", "[[]]".into(), "a ring without positions"),
         (

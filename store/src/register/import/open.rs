@@ -1,7 +1,7 @@
 //! Files of entities by their format, plain or compressed by gzip.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -16,6 +16,9 @@ use super::flatgeobuf::Features;
 use super::geojson::Collection;
 use super::geopackage::Layers;
 use super::{ImportError, ImportPlace, Mapping, Row};
+
+/// Most bytes of a compressed file's content.
+const MAX_UNPACKED: u64 = 4 << 30;
 
 /// What a file of entities is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,12 +122,37 @@ fn text(file: &File, encoding: Encoding) -> io::Result<Box<dyn BufRead + Send>> 
 fn bytes(file: &File) -> io::Result<Box<dyn BufRead + Send>> {
     let plain = again(file)?;
     Ok(match is_gzip(file)? {
-        true => Box::new(BufReader::with_capacity(
-            1 << 16,
-            MultiGzDecoder::new(BufReader::new(plain)),
-        )),
+        true => Box::new(BufReader::with_capacity(1 << 16, inflating(plain))),
         false => Box::new(BufReader::with_capacity(1 << 16, plain)),
     })
+}
+
+/// A compressed file's content, of which there may be [`MAX_UNPACKED`] bytes.
+fn inflating(file: File) -> impl Read + Send {
+    Bounded {
+        inner: MultiGzDecoder::new(BufReader::new(file)),
+        left: MAX_UNPACKED,
+    }
+}
+
+/// Reads so many bytes, and says so when there are more.
+struct Bounded<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(out)?;
+        let left = self.left.checked_sub(n as u64);
+        self.left = left.ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("unpacked it has more than {MAX_UNPACKED} bytes"),
+            )
+        })?;
+        Ok(n)
+    }
 }
 
 /// A file of a folder without a name: it is gone when nobody has it open, however that ends.
@@ -190,7 +218,7 @@ fn unpacked(file: &File, dir: &Path) -> io::Result<Option<File>> {
         return Ok(None);
     }
     let mut plain = nameless(dir)?;
-    io::copy(&mut MultiGzDecoder::new(BufReader::new(again(file)?)), &mut plain)?;
+    io::copy(&mut inflating(again(file)?), &mut plain)?;
     plain.flush()?;
     Ok(Some(plain))
 }
@@ -253,5 +281,31 @@ mod tests {
             panic!("an entity")
         };
         assert_eq!(entity.name, "西宁站");
+    }
+
+    #[test]
+    fn what_follows_a_collection_and_a_damaged_check_value_are_told() {
+        use std::io::Write as _;
+        let dir = tempfile::tempdir().unwrap();
+        let text = r#"{"type":"FeatureCollection","features":[{"type":"Feature","geometry":{"type":"Point",
+            "coordinates":[101.8,36.6]},"properties":{"kind":"place","code":"z1","name":"n1500"}}]}"#;
+        let read = |bytes: &[u8]| {
+            let mut file = nameless(dir.path()).unwrap();
+            file.write_all(bytes).unwrap();
+            let rows = open(&file, dir.path(), Format::GeoJson, &Mapping::default());
+            rows.map(Iterator::count).map_err(|error| error.message)
+        };
+        assert_eq!(read(text.as_bytes()), Ok(1));
+        assert_eq!(read(format!("{text}\n \n").as_bytes()), Ok(1));
+        let behind = read(format!("{text} x").as_bytes()).unwrap_err();
+        assert!(behind.contains("stands behind"), "{behind}");
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        packed.write_all(text.as_bytes()).unwrap();
+        let mut packed = packed.finish().unwrap();
+        assert_eq!(read(&packed), Ok(1));
+        let at = packed.windows(5).position(|w| w == b"n1500").unwrap();
+        packed[at + 1] = b'9';
+        let damaged = read(&packed).unwrap_err();
+        assert!(damaged.contains("cannot be read"), "{damaged}");
     }
 }

@@ -114,7 +114,18 @@ pub(super) fn outline(file: &mut impl BufRead) -> io::Result<Option<Outline>> {
         }
         Ok(true)
     })?;
-    Ok(whole.then_some(outline))
+    if !whole {
+        return Ok(None);
+    }
+    // To its end, so that what a compressed file says of itself is held, too.
+    file.consume(1);
+    match significant(file)? {
+        None => Ok(Some(outline)),
+        Some(_) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "something stands behind the closing brace of its object",
+        )),
+    }
 }
 
 /// Puts the file at the first of its features; `false` when it has none.
