@@ -2,16 +2,14 @@
 //! wherever he looks, and changes no others. (`matrix` asks every route; here are the numbers.)
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::sync::{Arc, Mutex};
+use std::io::Read as _;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
 use crate::alarms::DUST;
 use crate::map::tile_at;
-use crate::server::{Server, request, text, wait_for};
+use crate::server::{Server, request, stream, text, wait_for};
 use crate::standing::features;
 
 const WATER: &str = "水务局";
@@ -320,31 +318,12 @@ fn things_on_the_map_belong_to_departments_and_the_ground_to_none() {
     );
 }
 
-/// What a stream says, as it comes.
-fn open(server: &Server, token: &str, path: &str) -> Arc<Mutex<String>> {
-    let host = server.http.trim_start_matches("http://");
-    let mut stream = TcpStream::connect(host).unwrap();
-    let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
-    let said = Arc::new(Mutex::new(String::new()));
-    let hears = said.clone();
-    std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            hears.lock().unwrap().push_str(&(line + "\n"));
-        }
-    });
-    wait_for("the stream's head", SOON, || {
-        said.lock().unwrap().contains("200 OK").then_some(())
-    });
-    said
-}
-
 #[test]
 fn alerts_and_streams_follow_the_device_and_its_department_of_now() {
     let server = city();
     let [water, city] = [WATER, CITY].map(|own| token(&server, "officer", &[own]));
-    let streams =
-        [&water, &city].map(|who| ["/api/v1/live", "/feeds/alerts"].map(|path| open(&server, who, path)));
+    let streams = [&water, &city]
+        .map(|who| ["/api/v1/live", "/feeds/alerts"].map(|path| stream(&server.http, who, path)));
     let raise = |device: &str| {
         let body = json!({"device": device, "readings": [{"q": "pm10", "t": now_ms(), "v": 900.0}]});
         server.post("/api/v1/readings", &body);
@@ -584,7 +563,7 @@ fn fences_and_their_events_are_told_to_who_sees_fence_and_device() {
         server.add_device(id, &more);
     }
     let [water, all] = [&[WATER][..], &[]].map(|own| token(&server, "viewer", own));
-    let streams = [&water, &all].map(|who| open(&server, who, "/api/v1/live"));
+    let streams = [&water, &all].map(|who| stream(&server.http, who, "/api/v1/live"));
     let start = now_ms() - 600_000;
     for (seconds, lon) in [(0, 101.805), (100, 101.82)] {
         for (id, _) in trucks {

@@ -1,9 +1,10 @@
 //! A real server in its own folder, and ways to talk to it.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -289,4 +290,23 @@ pub fn text(base: &str, token: &str, path: &str) -> String {
         .call()
         .unwrap();
     response.body_mut().read_to_string().unwrap()
+}
+
+/// What a stream says, line by line as it comes; its head is there.
+pub fn stream(base: &str, token: &str, path: &str) -> Arc<Mutex<String>> {
+    let host = base.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let said = Arc::new(Mutex::new(String::new()));
+    let hears = said.clone();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            hears.lock().unwrap().push_str(&(line + "\n"));
+        }
+    });
+    wait_for("the stream's head", Duration::from_secs(20), || {
+        said.lock().unwrap().contains("200 OK").then_some(())
+    });
+    said
 }

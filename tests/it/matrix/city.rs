@@ -1,7 +1,5 @@
 //! Two districts with the same things in each, and the same of a second department in the first; those come later.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Asker;
 use crate::alarms::DUST;
-use crate::server::{Server, request, wait_for};
+use crate::server::{Server, request, stream, wait_for};
 
 pub const OWN: &str = "630102";
 pub const ELSEWHERE: &str = "630103";
@@ -268,30 +266,13 @@ impl City {
         let viewers = askers.iter().filter(|asker| asker.letter == 'V');
         let all = viewers.flat_map(|asker| ["/api/v1/live", "/feeds/alerts"].map(|path| (asker, path)));
         all.map(|(asker, path)| {
-            let host = self.server.http.trim_start_matches("http://");
-            let mut stream = TcpStream::connect(host).unwrap();
-            let head = format!(
-                "GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\n\r\n",
-                asker.token
-            );
-            stream.write_all(head.as_bytes()).unwrap();
-            let said = Arc::new(Mutex::new(String::new()));
-            let hears = said.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    hears.lock().unwrap().push_str(&(line + "\n"));
-                }
-            });
+            let said = stream(&self.server.http, &asker.token, path);
             let foreign = [Lies::ElsewhereInTheCity, Lies::WithAnotherDepartment];
-            let stream = Stream {
+            Stream {
                 who: format!("{path}, {}", asker.name()),
                 is_silent_of: foreign.into_iter().filter(|lies| !asker.sees(*lies)).collect(),
                 said,
-            };
-            wait_for("the stream's head", SOON, || {
-                stream.said.lock().unwrap().contains("200 OK").then_some(())
-            });
-            stream
+            }
         })
         .collect()
     }
