@@ -105,12 +105,13 @@ pub(crate) async fn post(
     }
     let (lines, told) = mpsc::channel::<Result<Bytes, std::convert::Infallible>>(16);
     tokio::spawn(async move {
-        let last = match import.run(inbox, Some(&lines)).await {
+        let done = import.run(inbox, Some(&lines)).await;
+        // The file is gone before anybody hears of it, and rows that ended by a fault are not all.
+        let read = reading.await.map_err(|e| Problem::internal(&e));
+        let last = match done.and_then(|done| read.map(|()| done)) {
             Ok(done) => done.json(),
             Err(problem) => json!({"error": problem.detail()}),
         };
-        // The file is gone before anybody hears of it; a fault of the reading ended the rows.
-        let _ = reading.await;
         // Whoever asked may have gone; what was taken stays.
         let _ = lines.send(Ok(line(&last))).await;
     });
