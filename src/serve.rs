@@ -279,7 +279,6 @@ impl Server {
             data_dir: config.data_dir.clone(),
         };
         let _ = views.keeping.notary.set(Arc::new(notary));
-        let _ = views.keeping.reserve.set(config.journal_reserve_bytes);
         let kept = audit::keep(config.data_dir.clone(), views.clone(), stop.clone());
         tasks.push(("audit", tokio::spawn(kept)));
         let disk = disk::run(views.clone(), config.clone(), stop.clone());

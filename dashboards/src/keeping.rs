@@ -66,8 +66,6 @@ pub struct Keeping {
     pub segments: Mutex<()>,
     /// Makes backups; set when the listeners come up.
     pub backups: OnceLock<Arc<dyn Backups>>,
-    /// Bytes of the disk that are left to others: with fewer nothing is acknowledged; set when the listeners come up.
-    pub reserve: OnceLock<u64>,
     /// Signs; set when the listeners come up.
     pub notary: OnceLock<Arc<dyn Notary>>,
     /// The disk as it was looked at last; set again every minute.

@@ -12,7 +12,7 @@ use onemap_ingest::downlink::{Desk, Sealer};
 use onemap_ingest::forward::ForwardState;
 use onemap_ingest::station::StationKeys;
 use onemap_ingest::{Counters, Links, Provision};
-use onemap_log::Log;
+use onemap_log::{Entry, Log, LogError};
 use onemap_model::{
     AlertId, Belongs, Device, DeviceId, DivisionCode, EntityCode, EntityKind, FenceEvent, ProfileId, Quality,
     Scope, SeriesKey, Timestamp,
@@ -457,6 +457,23 @@ impl Views {
             .subscribe()
             .wait_for(|p| p.applied >= position)
             .await;
+    }
+
+    /// A record of the journal; `None` when it was let go, or is not there yet.
+    ///
+    /// # Errors
+    /// When the journal cannot be read there.
+    pub(crate) fn record_at<T>(
+        &self,
+        position: u64,
+        read: impl FnOnce(Entry<'_>) -> T,
+    ) -> Result<Option<T>, LogError> {
+        let Some(before) = position.checked_sub(1) else {
+            return Ok(None);
+        };
+        let mut reader = self.log.reader(before)?;
+        let entry = reader.next()?.filter(|entry| entry.position == position);
+        Ok(entry.map(read))
     }
 
     /// The device, if the scope may see it.

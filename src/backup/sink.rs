@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use onemap_store::hex;
 use sha2::{Digest as _, Sha256};
 
 /// Bytes after which what was written is synced and the disk is looked at: so a backup never has so much
@@ -82,7 +83,7 @@ impl Sink {
         self.file
             .sync_all()
             .with_context(|| format!("cannot write {}", self.path.display()))?;
-        Ok((hex(self.hash), self.bytes))
+        Ok((hex(&self.hash.finalize()), self.bytes))
     }
 }
 
@@ -116,16 +117,12 @@ pub(crate) fn digest_of(path: &Path, is_over: &dyn Fn() -> bool) -> Result<(Stri
             .read(&mut buffer)
             .with_context(|| format!("cannot read {}", path.display()))?;
         if n == 0 {
-            return Ok((hex(hash), bytes));
+            return Ok((hex(&hash.finalize()), bytes));
         }
         hash.update(&buffer[..n]);
         bytes += n as u64;
         ensure!(!is_over(), "the server stops; the backup was broken off");
     }
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Makes the names in a folder durable.

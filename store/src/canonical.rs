@@ -16,8 +16,8 @@ pub(crate) fn update(hash: &mut Sha256, tag: &str, value: &impl Serialize) {
     }
 }
 
-/// Lowercase hexadecimal of a digest.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+/// Lowercase hexadecimal digits, two a byte.
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes
         .iter()

@@ -18,4 +18,5 @@ pub mod reviewed;
 pub mod segments;
 mod sqlite;
 
+pub use canonical::hex;
 pub use sqlite::{FileError, copy as copy_file};

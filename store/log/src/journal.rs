@@ -278,6 +278,18 @@ impl Log {
         }
     }
 
+    /// Bytes of the log's disk that are free beyond [`Config::reserve_bytes`].
+    ///
+    /// # Errors
+    /// [`LogError::Io`] when the disk does not tell.
+    pub fn room_bytes(&self) -> Result<u64, LogError> {
+        let config = &self.shared().config;
+        let disk = rustix::fs::statvfs(&config.dir)
+            .map_err(|errno| LogError::io("see the room for", &config.dir)(errno.into()))?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        Ok(free.saturating_sub(config.reserve_bytes))
+    }
+
     /// First and last positions of the closed segments that begin behind `after`, oldest first. Nothing in them changes any more.
     pub fn closed_after(&self, after: u64) -> Vec<RangeInclusive<u64>> {
         lock(&self.shared().catalog).closed_after(after)

@@ -15,6 +15,7 @@ use super::disk::Disk;
 use super::memory::unpoisoned;
 use super::verify::{Fault, Verified, check, partition_named};
 use super::{History, HistoryError, SeriesId, chunk};
+use crate::canonical::hex;
 
 /// Where it is kept how far the pass is.
 const SCRUB: &[u8] = b"scrub";
@@ -311,10 +312,6 @@ pub(super) fn read(disk: &Disk) -> Result<Scrubbed, HistoryError> {
         disk.report_damage("row of the scrub", SCRUB);
     }
     Ok(state.unwrap_or_default())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Vec<u8> {

@@ -619,4 +619,32 @@ mod tests {
             "what was taken away does not come again"
         );
     }
+
+    #[test]
+    fn rows_of_before_the_digests_are_held_as_they_were_made() {
+        let connection = chain(3);
+        let mut before = [0; 32];
+        for row in rows(&connection, 1, 9).unwrap() {
+            before = hash_of_text(&before, &row.text());
+            let set = "UPDATE audit SET hash = ?1 WHERE n = ?2";
+            connection.execute(set, params![before, signed(row.n)]).unwrap();
+        }
+        let body = r#"{"verb":"close","note":"new"}"#;
+        connection
+            .execute("INSERT INTO acts VALUES (40, 0, 'a', ?1)", [body])
+            .unwrap();
+        let new = Audited {
+            position: 40,
+            at: AT,
+            kind: AuditKind::Act,
+            body: body.to_owned(),
+        };
+        put(&connection, &[new]).unwrap();
+        let found = verify(&connection, &[]).unwrap();
+        assert_eq!((found.rows, found.fault), (4, None));
+        let change = "UPDATE audit SET at = at + 1 WHERE n = 2";
+        connection.execute_batch(change).unwrap();
+        let fault = verify(&connection, &[]).unwrap().fault;
+        assert_eq!(fault.map(|fault| fault.row), Some(2));
+    }
 }

@@ -60,6 +60,11 @@ pub enum Crossing {
     Entangled,
 }
 
+/// A position as it is judged.
+pub(super) fn unit(c: &Coord) -> (i64, i64) {
+    ((c.lon * SCALE).round() as i64, (c.lat * SCALE).round() as i64)
+}
+
 #[derive(Clone, Copy)]
 struct Segment {
     a: (i64, i64),
@@ -90,7 +95,6 @@ impl Frame {
 pub(crate) fn find_crossing(geometry: &Geometry) -> Option<Crossing> {
     let mut segments = Vec::new();
     let mut ring = |ring: &Vec<Coord>| {
-        let unit = |c: &Coord| ((c.lon * SCALE).round() as i64, (c.lat * SCALE).round() as i64);
         let sides = ring.windows(2).map(|w| Segment {
             a: unit(&w[0]),
             b: unit(&w[1]),

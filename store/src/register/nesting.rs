@@ -6,11 +6,9 @@
 
 use std::collections::HashMap;
 
-use super::crossing::Crossing;
+use super::crossing::{Crossing, unit};
 use super::geometry::{Coord, Geometry};
 
-/// Units of a degree, doubled: the middle between two positions of a billionth of a degree is one, too.
-const SCALE: f64 = 1e9;
 /// Places of a ring that are looked up; one that lies on another ring says nothing.
 const N_PLACES: usize = 8;
 
@@ -65,17 +63,16 @@ pub(crate) fn find_misplaced(geometry: &Geometry) -> Option<Crossing> {
 
 /// Of each ring those that it lies in, itself apart; a ring of which every place lies on others is left out.
 fn around(rings: &[(usize, &Vec<Coord>)]) -> HashMap<usize, Vec<usize>> {
-    let unit = |c: &Coord| {
-        (
-            2 * (c.lon * SCALE).round() as i64,
-            2 * (c.lat * SCALE).round() as i64,
-        )
+    // Doubled, so that the middle between two positions is one, too.
+    let doubled = |c: &Coord| {
+        let (x, y) = unit(c);
+        (2 * x, 2 * y)
     };
     let (mut sides, mut asked) = (Vec::new(), Vec::new());
     for (ring, (_, positions)) in rings.iter().enumerate() {
         let mut n = 0;
         for pair in positions.windows(2) {
-            let (a, b) = (unit(&pair[0]), unit(&pair[1]));
+            let (a, b) = (doubled(&pair[0]), doubled(&pair[1]));
             if a == b {
                 continue;
             }

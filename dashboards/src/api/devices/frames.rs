@@ -65,13 +65,11 @@ fn frames(
     let mut spelling = Spelling::default();
     let mut items = Vec::with_capacity(limit);
     for position in views.frames.of(device).into_iter().rev().take(limit) {
-        let mut reader = views.log.reader(position - 1)?;
-        let Some(entry) = reader.next()?.filter(|entry| entry.position == position) else {
-            continue;
-        };
-        if let Ok(Record::Frame(frame)) = Record::decode(entry.kind, entry.body) {
-            items.extend(item(views, &mut spelling, position, &frame, sees_passwords));
-        }
+        let shown = views.record_at(position, |entry| match Record::decode(entry.kind, entry.body) {
+            Ok(Record::Frame(frame)) => item(views, &mut spelling, position, &frame, sees_passwords),
+            _ => None,
+        })?;
+        items.extend(shown.flatten());
     }
     Ok(items)
 }

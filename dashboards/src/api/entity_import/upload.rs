@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use axum::body::Body;
 use bytes::Bytes;
+use onemap_log::Log;
 use onemap_store::register::import::nameless;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
@@ -26,11 +27,11 @@ pub(super) struct Upload {
     pub(super) folder: PathBuf,
 }
 
-/// How much of the disk a file may take.
+/// How much of the disk a file may take: that of the data folder, which the journal lies in.
 #[derive(Clone, Debug)]
 pub(super) struct Room {
     dir: PathBuf,
-    reserve: u64,
+    log: Log,
 }
 
 /// Bytes beside a file's own that its import takes for each: in the journal and in the register.
@@ -42,20 +43,13 @@ impl Room {
     pub(super) fn of(views: &Views) -> Self {
         Self {
             dir: views.dir.clone(),
-            reserve: views.keeping.reserve.get().copied().unwrap_or(0),
+            log: views.log.clone(),
         }
-    }
-
-    /// Bytes that are free beyond what is left to others.
-    fn free(&self) -> io::Result<u64> {
-        let disk = rustix::fs::statvfs(&self.dir)?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        Ok(free.saturating_sub(self.reserve))
     }
 
     /// Says so when `n` more bytes and what comes of them have no room.
     pub(super) fn check(&self, n: u64) -> Result<(), Problem> {
-        let free = self.free().map_err(|error| Problem::internal(&error))?;
+        let free = self.log.room_bytes().map_err(|error| Problem::internal(&error))?;
         match free / N_COPIES >= n {
             true => Ok(()),
             false => Err(Problem::no_room(format!(

@@ -16,14 +16,15 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use onemap_alerts::Alert;
-use onemap_model::record::Record;
+use onemap_log::Entry;
+use onemap_model::record::{KIND_FRAME, Record};
 use onemap_model::scope::Permission;
 use onemap_model::{AlertId, Scope, Timestamp, Transition, Verb};
 use onemap_wire::spelt::Protocol;
 use onemap_wire::veil;
 use serde_json::{Value, json};
 
-use self::pack::{Pack, hex};
+use self::pack::{Pack, digest};
 use crate::api::alerts::alert_json;
 use crate::api::{act_problem, behind, export};
 use crate::auth::Caller;
@@ -141,7 +142,7 @@ fn make(
     let signature = notary.sign(sums.as_bytes())?;
     let folder = format!("evidence-{}", alert.id);
     let tar = pack.tar(&folder, now, &sums, &signature).map_err(|e| said(&e))?;
-    Ok((hex(sums.as_bytes()), tar))
+    Ok((digest(sums.as_bytes()), tar))
 }
 
 fn pretty(value: &Value) -> String {
@@ -206,13 +207,13 @@ fn put_frames(
             // Ticks and what else is no frame change alerts, too.
             continue;
         };
-        let Ok(Record::Frame(frame)) = Record::decode(onemap_model::record::KIND_FRAME, &body) else {
+        let Ok(Record::Frame(frame)) = Record::decode(KIND_FRAME, &body) else {
             continue;
         };
         let is_own = frame.device == alert.series.device.as_str();
         let mut line = json!({
             "position": position, "received_at": frame.received_at, "source": frame.source,
-            "size": frame.payload.len(), "sha256": hex(frame.payload),
+            "size": frame.payload.len(), "sha256": digest(frame.payload),
         });
         if let Some((n, segment)) = segments
             .iter()
@@ -251,15 +252,9 @@ fn body_of(views: &Views, position: u64) -> Result<Option<Vec<u8>>, String> {
     if let Some(body) = views.ledger.evidence(position).map_err(|e| e.to_string())? {
         return Ok(Some(body));
     }
-    let Some(before) = position.checked_sub(1) else {
-        return Ok(None);
-    };
-    let mut reader = views.log.reader(before).map_err(|e| e.to_string())?;
-    let entry = reader.next().map_err(|e| e.to_string())?;
-    let of = |entry: &onemap_log::Entry<'_>| {
-        entry.position == position && entry.kind == onemap_model::record::KIND_FRAME
-    };
-    Ok(entry.filter(of).map(|entry| entry.body.to_vec()))
+    let frame = |entry: Entry<'_>| (entry.kind == KIND_FRAME).then(|| entry.body.to_vec());
+    let body = views.record_at(position, frame).map_err(|e| e.to_string())?;
+    Ok(body.flatten())
 }
 
 /// The values of the series from a day before the first that the alert rests on.

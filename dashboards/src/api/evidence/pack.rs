@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use onemap_model::Timestamp;
+use onemap_store::hex;
 use sha2::{Digest, Sha256};
 
 use crate::keeping::Signature;
@@ -28,7 +29,7 @@ impl Pack {
     pub(super) fn sums(&self) -> String {
         let mut text = String::new();
         for (name, bytes) in &self.files {
-            writeln!(text, "{}  {name}", hex(bytes)).expect("a String takes everything");
+            writeln!(text, "{}  {name}", digest(bytes)).expect("a String takes everything");
         }
         text
     }
@@ -63,7 +64,6 @@ impl Pack {
 }
 
 /// SHA-256, hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+pub(super) fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
