@@ -11,8 +11,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use onemap_dashboards::Trust;
 use onemap_model::{Act, Role, Timestamp, Verb};
-use onemap_store::ledger::{AuditKind, Held, LedgerReader};
+use onemap_store::ledger::{AccessToken, AuditKind, Held, LedgerReader};
 use serde_json::{Value, json};
 
 use crate::config::Config;
@@ -71,6 +72,10 @@ struct Known {
     accounts: Vec<Held>,
     /// Role and name of each token that lives, without the local owner's.
     tokens: Vec<(Role, String)>,
+    /// Names of those that do not end by themselves.
+    endless: Vec<String>,
+    /// Persons that are known, and how many of them stand in clear.
+    persons: (u64, u64),
     chain: Result<u64, String>,
     newest_head: Option<Timestamp>,
     last_backup: Option<Timestamp>,
@@ -81,7 +86,7 @@ pub(crate) fn check(config: &Config, json: bool) -> Result<ExitCode> {
     let now = Timestamp::from_system(std::time::SystemTime::now());
     let path = config.data_dir.join("ledger.sqlite");
     let known = match path.exists() {
-        true => Some(known(config).context("the data folder cannot be looked at")?),
+        true => Some(known(config, now).context("the data folder cannot be looked at")?),
         false => None,
     };
     let items = items(config, known.as_ref(), now);
@@ -131,11 +136,15 @@ impl Item {
     }
 }
 
-fn known(config: &Config) -> Result<Known> {
+fn known(config: &Config, now: Timestamp) -> Result<Known> {
     let ledger = LedgerReader::open(&config.data_dir.join("ledger.sqlite"))?;
     let tokens = ledger.access_tokens()?;
-    let live = tokens.into_iter().filter(|token| token.revoked.is_none());
-    let others = live.filter(|token| token.name != "local owner");
+    let is_live = |token: &AccessToken| token.revoked.is_none() && token.expires.is_none_or(|end| end > now);
+    let others: Vec<AccessToken> = tokens
+        .into_iter()
+        .filter(|token| is_live(token) && token.name != "local owner")
+        .collect();
+    let endless = others.iter().filter(|token| token.expires.is_none());
     let backup = ledger.find_in_audit(AuditKind::Act, |row| {
         match serde_json::from_str::<Act>(&row.body) {
             Ok(act) if matches!(act.verb, Verb::Backup { .. }) => ControlFlow::Break(act.at),
@@ -144,7 +153,9 @@ fn known(config: &Config) -> Result<Known> {
     });
     Ok(Known {
         accounts: ledger.accounts()?,
-        tokens: others.map(|token| (token.role, token.name)).collect(),
+        endless: endless.map(|token| token.name.clone()).collect(),
+        persons: ledger.person_counts(1)?,
+        tokens: others.into_iter().map(|token| (token.role, token.name)).collect(),
         chain: audit::is_whole(&ledger),
         newest_head: audit::newest_head(&config.data_dir),
         last_backup: backup.ok().flatten(),
@@ -168,16 +179,17 @@ fn items(config: &Config, known: Option<&Known>, now: Timestamp) -> Vec<Item> {
         Some(known) => {
             items.extend([
                 people(&known.accounts),
-                second(&known.accounts),
+                second(&known.accounts, config.trust),
                 apart(&known.accounts),
                 machines(&known.tokens),
+                ends(known),
                 chain(known),
                 head(known, now),
                 backup(known, now),
             ]);
         }
     }
-    items.extend([guesses(), files_of(config), kept(config), persons(config)]);
+    items.extend([guesses(), files_of(config), kept(config), persons(config, known)]);
     items.extend(by_people());
     items
 }
@@ -385,22 +397,32 @@ fn people(accounts: &[Held]) -> Item {
     }
 }
 
-fn second(accounts: &[Held]) -> Item {
+fn second(accounts: &[Held], trust: Trust) -> Item {
     let needed: Vec<&Held> = enabled(accounts)
-        .filter(|held| held.hash.is_some() && held.account.role.needs_second())
+        .filter(|held| held.hash.is_some() && trust.needs_second(held.account.role))
         .collect();
     let without: Vec<&str> = needed
         .iter()
         .filter(|held| held.second.is_none())
         .map(|held| held.account.id.as_str())
         .collect();
+    let (of_zh, of) = match trust.second_for_all {
+        true => ("全部账户均须设置", "every account does"),
+        false => (
+            "可指挥、可管理的账户须设置（[accounts] second_for_all 可要求全部）",
+            "those that command or administer do ([accounts] second_for_all asks for all)",
+        ),
+    };
     let (state, said) = match without.is_empty() {
         true => (
             State::Held,
             (
-                format!("可指挥、可管理的 {} 个账户均有动态口令（RFC 6238）", needed.len()),
                 format!(
-                    "all {} accounts that command or administer have a second factor (RFC 6238)",
+                    "须有动态口令的 {} 个账户均已设置（RFC 6238）；{of_zh}",
+                    needed.len()
+                ),
+                format!(
+                    "all {} accounts that need a second factor (RFC 6238) have one; {of}",
                     needed.len()
                 ),
             ),
@@ -499,6 +521,33 @@ fn machines(tokens: &[(Role, String)]) -> Item {
         clause: "8.1.4.2 d",
         zh: "访问控制：最小权限",
         en: "least privilege of programs",
+        state,
+        said,
+    }
+}
+
+fn ends(known: &Known) -> Item {
+    let (state, said) = match known.endless.is_empty() {
+        true => (
+            State::Held,
+            (
+                "接口令牌均有到期时间".to_owned(),
+                "every token of another program ends by itself".to_owned(),
+            ),
+        ),
+        false => (
+            State::Ask,
+            (
+                format!("没有到期时间的令牌：{}", known.endless.join("、")),
+                format!("tokens without an end: {}", known.endless.join(", ")),
+            ),
+        ),
+    };
+    Item {
+        id: "token_ends",
+        clause: "8.1.4.1 b",
+        zh: "身份鉴别：令牌到期",
+        en: "tokens end",
         state,
         said,
     }
@@ -668,22 +717,50 @@ fn kept(config: &Config) -> Item {
     }
 }
 
-fn persons(config: &Config) -> Item {
+fn persons(config: &Config, known: Option<&Known>) -> Item {
+    let (n, n_clear) = known.map_or((0, 0), |known| known.persons);
     let has_key = config.data_dir.join(onemap_store::persons::KEY_FILE).exists();
-    let said = match has_key {
-        true => (
-            "公民身份号码只存带密钥的化名，查询须写明用途并留痕".to_owned(),
-            "citizen numbers are kept as keyed pseudonyms only; who asks says why, and that is an act"
-                .to_owned(),
+    let (state, said) = match (n, n_clear, has_key) {
+        (0, ..) => (
+            State::Held,
+            ("没有登记过个人".to_owned(), "no person was registered".to_owned()),
         ),
-        false => ("没有登记过个人".to_owned(), "no person was registered".to_owned()),
+        (n, _, false) => (
+            State::Open,
+            (
+                format!("登记了 {n} 人，但 persons.key 不在数据目录，无法查询：放回另存的副本"),
+                format!(
+                    "{n} persons are known, and persons.key is not there: put back the copy that was kept apart"
+                ),
+            ),
+        ),
+        (n, 0, true) => (
+            State::Held,
+            (
+                format!(
+                    "{n} 人均以带密钥的化名登记，内容 AES-256-GCM 加密；查询须写明用途并留痕；备份不含密钥"
+                ),
+                format!(
+                    "{n} persons are kept as keyed pseudonyms, what is known of them sealed (AES-256-GCM); who asks says why, and that is an act; no backup has the key"
+                ),
+            ),
+        ),
+        (n, n_clear, true) => (
+            State::Open,
+            (
+                format!("{n} 人中有 {n_clear} 人为旧版明文，服务启动后自动加密"),
+                format!(
+                    "{n_clear} of {n} persons stand in clear, as versions of before wrote them; a running server seals them"
+                ),
+            ),
+        ),
     };
     Item {
         id: "persons",
         clause: "8.1.4.11",
         zh: "个人信息保护",
         en: "persons",
-        state: State::Held,
+        state,
         said,
     }
 }

@@ -258,15 +258,16 @@ fn make(
             "ready.json: where the server listens".to_owned(),
         ],
     };
+    if config.data_dir.join(persons::KEY_FILE).exists() {
+        making.left_out.push(
+            "persons.key: opens what is known of persons; keep a copy of it apart, without it nobody is found again after a restore"
+                .to_owned(),
+        );
+    }
     making.configuration()?;
     let sessions = config.data_dir.join("mqtt-sessions");
     if sessions.exists() {
         making.copy("mqtt-sessions", &sessions)?;
-    }
-    // Without it nobody who is known is found again.
-    let key = config.data_dir.join(persons::KEY_FILE);
-    if key.exists() {
-        making.copy(persons::KEY_FILE, &key)?;
     }
     // In this order; see the head of this file.
     let register = views.progress.borrow().register;

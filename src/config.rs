@@ -16,6 +16,7 @@ mod history;
 mod http;
 mod map;
 mod mqtt;
+mod people;
 mod retention;
 mod stations;
 mod superior;
@@ -47,6 +48,8 @@ struct File {
     gbt26875: Option<Station>,
     superior: Vec<Superior>,
     map: map::Map,
+    accounts: people::Accounts,
+    persons: people::Persons,
 }
 
 /// `[ingest]`
@@ -279,6 +282,10 @@ pub(crate) struct Config {
     pub(crate) http_limits: Limits,
     /// The token that opens the counters alone.
     pub(crate) metrics_token: Option<onemap_store::ledger::TokenHash>,
+    /// What accounts and tokens have to show.
+    pub(crate) trust: onemap_dashboards::Trust,
+    /// Persons that a place has at least before their number is shown.
+    pub(crate) persons_k: u32,
     /// Where HTTPS is spoken, and by which certificate.
     pub(crate) http_tls: Option<(SocketAddr, TlsConfig)>,
     pub(crate) mqtt: MqttConfig,
@@ -487,6 +494,8 @@ impl File {
             },
             http_listen: self.http.listen,
             http_limits: self.http.limits()?,
+            trust: self.accounts.checked()?,
+            persons_k: self.persons.checked()?,
             metrics_token: self.metrics.token(folder)?,
             http_tls: self.http.tls.as_ref().map(|tls| tls.checked(folder)),
             acl_devices: self.mqtt.acl_devices(),

@@ -7,6 +7,7 @@ mod devices;
 mod entities;
 mod export;
 mod hydrology;
+mod persons;
 mod recode;
 
 use std::io::IsTerminal as _;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use onemap_model::{DivisionCode, EntityRef, Role};
+use onemap_model::{DivisionCode, EntityRef};
 use onemap_store::register::import::{Encoding, ImportPlace, import_readings_csv};
 use serde_json::{Value, json};
 
@@ -29,6 +30,7 @@ pub(crate) use devices::{ImportArgs, MaintainArgs};
 pub(crate) use entities::EntitiesArgs;
 pub(crate) use export::ExportArgs;
 pub(crate) use hydrology::HydrologyArgs;
+pub(crate) use persons::PersonsCommand;
 pub(crate) use recode::RecodeArgs;
 
 /// Readings of one request.
@@ -238,16 +240,9 @@ impl Door {
         answer(path, response)
     }
 
-    /// Makes a bearer token.
-    pub(crate) fn new_token(
-        &self,
-        role: Role,
-        division: Option<&DivisionCode>,
-        departments: &[String],
-        name: Option<&str>,
-    ) -> Result<String> {
-        let body = json!({"role": role, "division": division, "departments": departments, "name": name});
-        let answer = self.post("/api/v1/tokens", &body)?;
+    /// The text of a token that is made as stated.
+    pub(crate) fn new_token(&self, stated: &Value) -> Result<String> {
+        let answer = self.post("/api/v1/tokens", stated)?;
         answer["token"]
             .as_str()
             .map(str::to_owned)
@@ -263,11 +258,12 @@ impl Door {
         for token in answer["items"].as_array().into_iter().flatten() {
             let text = |key: &str| token[key].as_str().unwrap_or("-");
             crate::say!(
-                "{} {:<14} {:<12} {} {}{}",
+                "{} {:<14} {:<12} {} {:<24} {}{}",
                 text("id"),
                 text("role"),
                 text("division"),
                 text("created"),
+                text("expires"),
                 text("name"),
                 of_departments(&token["departments"])
             );

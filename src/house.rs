@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use onemap_dashboards::auth::Keys;
 use onemap_dashboards::views::{Folders, Imports, LoadedRules, Progress, Register, Seen, Views};
-use onemap_dashboards::{Changes, NewestFrames};
+use onemap_dashboards::{Changes, NewestFrames, PersonCounts};
 use onemap_ingest::admit::{Watch, cadence_s, silent_after_s};
 use onemap_ingest::downlink::{Book, Desk, KEY_FILE, Sealer};
 use onemap_ingest::fanout::Fanout;
@@ -23,7 +23,7 @@ use onemap_store::engine::Archive;
 use onemap_store::gaps::GapLedger;
 use onemap_store::latest::Latest;
 use onemap_store::ledger::{Accounts, Ledger, LedgerReader, Tokens};
-use onemap_store::persons::{self, PersonKey};
+use onemap_store::persons::{self, PersonKeys};
 use onemap_store::register::{Register as RegisterFile, RegisterError};
 use onemap_store::remote::Spool;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -307,6 +307,7 @@ fn assemble(
         });
 
     history.note_time(now);
+    let newest_person = ledger_reader.newest_person().context("persons cannot be read")?;
     let keys = Keys::new(
         Tokens::load(&ledger_reader).context("tokens cannot be read")?,
         Accounts::load(&ledger_reader).context("accounts cannot be read")?,
@@ -395,7 +396,10 @@ fn assemble(
         superiors: OnceLock::new(),
         station_keys,
         sealer,
-        persons: PersonKey::of(dir),
+        trust: config.trust,
+        persons: PersonKeys::of(dir, newest_person),
+        person_counts: PersonCounts::new(config.persons_k),
+        carrying_persons: tokio::sync::Mutex::default(),
         dir: dir.to_owned(),
         history,
         latest,

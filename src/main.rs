@@ -95,6 +95,9 @@ enum Command {
     /// Accounts of people.
     #[command(subcommand)]
     User(door::UserCommand),
+    /// Persons: the keys of what stands for their numbers.
+    #[command(subcommand)]
+    Persons(door::PersonsCommand),
     /// Devices.
     #[command(subcommand)]
     Device(DeviceCommand),
@@ -163,6 +166,9 @@ enum TokenCommand {
         /// What it is called in the audit.
         #[arg(long)]
         name: Option<String>,
+        /// Days that it opens, 0 for no end; as `[accounts] token_days` has it (365) when absent.
+        #[arg(long)]
+        days: Option<u32>,
     },
     /// List the tokens that open, by id; their texts are nowhere.
     List,
@@ -331,9 +337,13 @@ fn run(cli: Cli) -> Result<ExitCode> {
                         division,
                         departments,
                         name,
+                        days,
                     } => {
-                        let made = door.new_token(role, division.as_ref(), &departments, name.as_deref());
-                        crate::say!("{}", made?);
+                        let token = serde_json::json!({
+                            "role": role, "division": division, "departments": departments, "name": name,
+                            "days": days,
+                        });
+                        crate::say!("{}", door.new_token(&token)?);
                         Ok(ExitCode::SUCCESS)
                     }
                     TokenCommand::List => door.list_tokens(json),
@@ -343,6 +353,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
             })
         }
         Command::User(command) => {
+            let config = load()?;
+            on_runtime(async move { door::with(&config, move |door| command.run(door, json)).await })
+        }
+        Command::Persons(command) => {
             let config = load()?;
             on_runtime(async move { door::with(&config, move |door| command.run(door, json)).await })
         }
@@ -408,6 +422,7 @@ impl Command {
             Self::User(command) => command.only_looks(),
             Self::Device(command) => matches!(command, DeviceCommand::List | DeviceCommand::Show { .. }),
             Self::Command(command) => command.only_looks(),
+            Self::Persons(command) => command.only_looks(),
             Self::Quarantine(command) => command.only_looks(),
             Self::Serve
             | Self::Demo(_)

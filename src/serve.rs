@@ -250,6 +250,16 @@ impl Server {
                 Ok(())
             }),
         ));
+        let (carried, carry_stop) = (views.clone(), stop.clone());
+        tasks.push((
+            "persons",
+            tokio::spawn(async move {
+                // What a stop cuts short goes on after the next start.
+                let carry = onemap_dashboards::carry_over_persons(&carried);
+                carry_stop.run_until_cancelled(carry).await;
+                Ok(())
+            }),
+        ));
         tasks.push(("ticks", tokio::spawn(ticks(views.clone(), stop.clone()))));
         tasks.push((
             "registrar",
@@ -604,6 +614,7 @@ async fn owner_token(data_dir: &Path, views: &Arc<Views>) -> Result<String> {
         role: Role::Admin,
         division: None,
         departments: Vec::new(),
+        expires: None,
     };
     let scope = Scope::local("local");
     let position = views

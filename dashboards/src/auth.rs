@@ -168,10 +168,14 @@ impl Keys {
     /// Ends tokens whose time has come; gives the devices that held them.
     pub fn expire(&self, now: Timestamp) -> Vec<DeviceId> {
         let ended = self.tokens.write().expect(POISON).expire(now);
-        if !ended.is_empty() {
+        if !ended.devices.is_empty() || ended.n_access > 0 {
             self.ends.send_replace(());
         }
-        ended
+        ended.devices
+    }
+    /// When a bearer token ended by itself, if it did.
+    pub(crate) fn expired(&self, token: &str) -> Option<Timestamp> {
+        self.tokens.read().expect(POISON).expired(token)
     }
     /// With what the devices of a profile may register themselves.
     pub fn provisioning(&self, profile: &ProfileId) -> Option<Provisioning> {
@@ -417,7 +421,13 @@ fn scope_of(views: &Views, request: &Request) -> Result<(Scope, Pass), Problem> 
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let token = value.to_str().ok().and_then(|value| token_of(method, value));
         let token = token.ok_or_else(Problem::unauthorized)?;
-        let scope = views.keys.access(&token).ok_or_else(Problem::unauthorized)?;
+        let refused = || {
+            views
+                .keys
+                .expired(&token)
+                .map_or_else(Problem::unauthorized, Problem::expired)
+        };
+        let scope = views.keys.access(&token).ok_or_else(refused)?;
         return Ok((scope, Pass::Token(TokenHash::of(&token))));
     }
     let id = session_cookie(Over::of(request.extensions()), headers).ok_or_else(Problem::unauthorized)?;
@@ -531,6 +541,7 @@ mod tests {
             role: onemap_model::Role::Viewer,
             division: None,
             departments: Vec::new(),
+            expires: None,
         };
         assert!(keys.apply(Timestamp::from_ms(0), &change));
         keys

@@ -9,6 +9,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use onemap_model::Timestamp;
 use onemap_store::engine::StoreError;
 use onemap_store::history::HistoryError;
 use serde_json::{Value, json};
@@ -84,6 +85,14 @@ impl Problem {
             "a valid bearer token or session is needed (onemap token create --role viewer)",
         )
     }
+    /// 401: a bearer token that has ended by itself.
+    pub(crate) fn expired(at: Timestamp) -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "token_expired",
+            format!("this token has ended at {at}: whoever made it makes another (onemap token create)"),
+        )
+    }
     /// 401 at a door that takes another credential than the API's: `detail` says which and where, `scheme` names it
     /// in the head.
     pub(crate) fn wrong_credential(scheme: &'static str, detail: impl Into<String>) -> Self {
@@ -147,6 +156,10 @@ impl Problem {
     /// 503: the journal cannot take it now; nothing was kept, try again.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+    }
+    /// 503 with a reason of its own.
+    pub(crate) fn unavailable_by(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
     }
     /// 502: another server that this one asked did not answer as it should.
     pub(crate) fn bad_gateway(detail: impl Into<String>) -> Self {

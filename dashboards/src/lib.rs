@@ -37,8 +37,11 @@ use onemap_store::ledger::TokenHash;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use accounts::Trust;
 pub use api::entity_import::sweep;
 pub use api::map::tiles::Tiles;
+pub use api::persons::counts::PersonCounts;
+pub use api::persons::keys::carry_over as carry_over_persons;
 pub use api::standards::hours_of;
 pub use changes::Changes;
 pub use frames::NewestFrames;
@@ -185,6 +188,11 @@ pub fn router(
             sized(post(persons::resolve), SMALL_BODY),
         )
         .route("/api/v1/persons/resolutions", get(persons::resolutions))
+        .route("/api/v1/persons/counts", get(persons::counts::show))
+        .route(
+            "/api/v1/persons/key",
+            get(persons::keys::show).post(persons::keys::rotate),
+        )
         .route("/api/v1/entities/{code}", get(entities::show))
         .route("/api/v1/fences", get(fences::list_fences))
         .route("/api/v1/fences/events", get(fences::events::list_events))

@@ -26,7 +26,7 @@ use onemap_store::gaps::GapLedger;
 use onemap_store::history::{History, SeriesId};
 use onemap_store::latest::Latest;
 use onemap_store::ledger::LedgerReader;
-use onemap_store::persons::PersonKey;
+use onemap_store::persons::PersonKeys;
 use onemap_store::register::{RegisterView, Stated};
 use onemap_store::remote::RemoteStore;
 use onemap_wire::profile::{Profile, Protocol};
@@ -277,8 +277,14 @@ pub struct Views {
     pub superiors: OnceLock<Superiors>,
     /// Seals passwords of commands before they are recorded.
     pub sealer: Sealer,
-    /// Makes pseudonyms of persons.
-    pub persons: PersonKey,
+    /// What accounts and tokens have to show.
+    pub trust: crate::Trust,
+    /// Makes pseudonyms of persons, and seals what is known of them.
+    pub persons: PersonKeys,
+    /// How many persons are where.
+    pub person_counts: crate::PersonCounts,
+    /// Held while persons are carried over to their newest key.
+    pub carrying_persons: tokio::sync::Mutex<()>,
     /// The data folder, where files that are imported lie while they are read.
     pub dir: PathBuf,
     /// Keys of stations that encrypt.

@@ -87,6 +87,12 @@ pub enum Verb {
         /// Whether the person was known.
         found: bool,
     },
+    /// Persons get a new key: what stands for their numbers is made by it, too, and what is known of them is sealed by
+    /// it, from here on.
+    RotatePersonKey {
+        /// The key's number.
+        key: u16,
+    },
     /// Data leave as a file.
     Export {
         /// What is asked for: `readings`, `entities`.

@@ -38,7 +38,7 @@ pub use entity::{Entity, EntityCode, EntityKind, EntityRef, EntityRefError, Form
 pub use fence::{FenceEdge, FenceEvent, FenceEventId, FenceRules};
 pub use hydrology::Hydrology;
 pub use id::{AccountId, DeviceId, IdError, ProfileId, RuleId};
-pub use person::{Person, PersonPlace, Pseudonym};
+pub use person::{Person, PersonPlace, Pseudonym, SealedPerson};
 pub use place::{DivisionCode, Position};
 pub use quantity::{Calendar, Family, Quantity};
 pub use reading::{Observation, Quality, Reading, SeriesKey, Value};

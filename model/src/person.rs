@@ -33,6 +33,10 @@ impl Pseudonym {
     pub fn new(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
 }
 
 impl fmt::Display for Pseudonym {
@@ -130,6 +134,26 @@ pub struct Person {
     /// Where it comes from.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
+}
+
+/// A person as journal and ledger hold it: what is known is sealed by a key that lies beside them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealedPerson {
+    /// Stands for the number, under all keys up to `key`.
+    pub pseudonym: Pseudonym,
+    /// The key's number, from 1.
+    pub key: u16,
+    /// What stood for the same number under former keys, newest first; what is kept under these goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Pseudonym>,
+    /// Whether what is known is carried over from a former pseudonym: it counts only where that is still there,
+    /// since something newer may have come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moved: bool,
+    /// Nonce (12 bytes), then AES-256-GCM of the [`Person`] as JSON with its tag (16 bytes), hexadecimal. Bound to
+    /// `pseudonym` and `key`.
+    pub sealed: String,
 }
 
 #[cfg(test)]

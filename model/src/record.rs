@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Account, AccountId, Act, AttributeScope, CommandRecord, Device, DeviceId, DivisionCode, Entity,
-    EntityKind, Hydrology, Person, ProfileId, Refusal, Role, Timestamp,
+    EntityKind, Hydrology, Person, ProfileId, Refusal, Role, SealedPerson, Timestamp,
 };
 
 /// Kind byte of a [`Frame`].
@@ -299,10 +299,15 @@ pub enum Register {
         /// Its code.
         code: String,
     },
-    /// A person is known by pseudonym, or known to be elsewhere.
+    /// A person is known by pseudonym, or known to be elsewhere; in clear, as journals of before have it.
     Person {
         /// Pseudonym, last four and grid cell.
         person: Box<Person>,
+    },
+    /// As [`Register::Person`], sealed: the only form in which one is written.
+    PersonSealed {
+        /// The person.
+        person: Box<SealedPerson>,
     },
     /// A profile file is new or changed.
     Profile {
@@ -353,6 +358,9 @@ pub enum Register {
         /// Its departments; empty is all.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         departments: Vec<String>,
+        /// When it ends by itself; `None` is never.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires: Option<Timestamp>,
     },
     /// A bearer token ends, and the sessions that it opened.
     AccessTokenRevoked {

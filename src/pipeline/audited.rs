@@ -16,6 +16,7 @@ pub(super) fn audited(position: u64, record: &Record<'_>) -> Option<Audited> {
             Register::Entity { .. }
             | Register::EntityRemoved { .. }
             | Register::Person { .. }
+            | Register::PersonSealed { .. }
             | Register::Adopted { .. }
             | Register::Attributes { .. } => return None,
             _ => (AuditKind::Register, change.at),

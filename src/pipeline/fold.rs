@@ -568,7 +568,7 @@ impl Fold<'_> {
                 return Ok(());
             }
             // Persons stand in the ledger alone.
-            Register::Person { .. } => {
+            Register::Person { .. } | Register::PersonSealed { .. } => {
                 let entry = (position, change.at, change.what.clone());
                 self.pending.ledger.register.push(entry);
                 return Ok(());

@@ -280,6 +280,7 @@ fn permission_for(verb: &Verb) -> Option<Permission> {
         Verb::Review(_) | Verb::Dust(_) | Verb::WithdrawDust { .. } => Some(Permission::Review),
         Verb::Correct(_) | Verb::WithdrawCorrection { .. } => Some(Permission::Register),
         Verb::ResolvePerson { .. } => Some(Permission::Persons),
+        Verb::RotatePersonKey { .. } => Some(Permission::Security),
         Verb::Export { .. } => Some(Permission::View),
         Verb::Evidence { .. } => Some(Permission::Evidence),
         Verb::Backup { .. } => Some(Permission::Backup),
@@ -424,6 +425,8 @@ fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), Ac
             cover(scope, entity.belongs(entity.division.as_ref()))
         }
         Register::Person { person } => cover(scope, Belongs::of(person.division.as_ref(), "")),
+        // Who sealed it has seen its division.
+        Register::PersonSealed { .. } => Ok(()),
         Register::DeviceToken { sha256, .. } | Register::AccessTokenRevoked { sha256 } => hash(index, sha256),
         Register::EntityRemoved { .. }
         | Register::Attributes { .. }

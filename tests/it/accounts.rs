@@ -401,3 +401,114 @@ fn guesses_run_out_for_one_name_and_hold_up_nobody_else() {
         "the right one waits, too"
     );
 }
+
+#[test]
+fn a_token_ends_by_itself_and_says_so() {
+    let server = Server::new();
+    let make = |token: &str, more: Value| {
+        let mut stated = json!({"role": "viewer", "name": "feed"});
+        stated
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        crate::server::request(
+            &server.http,
+            token,
+            "POST",
+            "/api/v1/tokens",
+            Some(&stated.to_string()),
+        )
+    };
+    for (more, code) in [
+        (json!({"expires": "2020-01-01T00:00:00Z"}), "bad_expires"),
+        (json!({"expires": "2126-01-01T00:00:00Z"}), "bad_expires"),
+        (
+            json!({"expires": "2026-12-01T00:00:00Z", "days": 1}),
+            "bad_expires",
+        ),
+        (json!({"days": 3654}), "bad_expires"),
+    ] {
+        let (status, said) = make(&server.token, more.clone());
+        assert_eq!((status, &said["code"]), (400, &json!(code)), "{more}: {said}");
+    }
+    assert_eq!(make(&server.token, json!({"days": 0})).1["expires"], Value::Null);
+    let year = make(&server.token, json!({})).1["expires"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let tokens = Command::new(binary("onemap"))
+        .args(["--data-dir"])
+        .arg(&server.dir)
+        .args(["token", "list"])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8(tokens.stdout).unwrap().contains(&year));
+
+    let (status, made) = make(&server.token, json!({"expires": (now_s() + 3) * 1000}));
+    assert_eq!(status, 201, "{made}");
+    let token = made["token"].as_str().unwrap();
+    let mut holder = Person::default();
+    let (status, said) = holder.ask(
+        &server.http,
+        "POST",
+        "/api/v1/session",
+        Some(&json!({"token": token})),
+    );
+    assert_eq!(status, 204, "{said}");
+    assert_eq!(holder.ask(&server.http, "GET", "/api/v1/latest", None).0, 200);
+    let ended = wait_for("the token's end", Duration::from_secs(20), || {
+        let (status, said) = crate::server::request(&server.http, token, "GET", "/api/v1/latest", None);
+        (status == 401).then_some(said)
+    });
+    assert_eq!(ended["code"], "token_expired", "{ended}");
+    assert_eq!(
+        holder.ask(&server.http, "GET", "/api/v1/latest", None).0,
+        401,
+        "its session ends with it"
+    );
+    let listed = server.get("/api/v1/tokens").to_string();
+    assert!(!listed.contains(made["id"].as_str().unwrap()), "{listed}");
+    let server = server.kill_and_restart();
+    let (status, said) = crate::server::request(&server.http, token, "GET", "/api/v1/latest", None);
+    assert_eq!((status, &said["code"]), (401, &json!("token_expired")));
+}
+
+#[test]
+fn everybody_shows_a_second_factor_where_all_have_to() {
+    let mut first = Server::new();
+    add(&first, "li.na", "viewer", &[]);
+    assert_eq!(
+        Person::default().log_in(&first.http, "li.na", PASSWORD, None).0,
+        204
+    );
+    first.stop();
+    let path = first.dir.join("onemap.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config + "\n[accounts]\nsecond_for_all = true\n").unwrap();
+    let server = Server::start_in(&first.dir);
+    let (status, said) = Person::default().log_in(&server.http, "li.na", PASSWORD, None);
+    assert_eq!(
+        (status, &said["code"]),
+        (403, &json!("second_factor_needed")),
+        "{said}"
+    );
+    let made = user(&server, &["passwd", "li.na"]);
+    let link = String::from_utf8(made.stdout).unwrap();
+    let key = link.trim().rsplit_once("#setup=").unwrap().1;
+    let mut holder = Person::default();
+    let (_, look) = holder.ask(
+        &server.http,
+        "POST",
+        "/api/v1/setup/look",
+        Some(&json!({"key": key})),
+    );
+    assert_eq!(look["second"], "needed");
+    let mut setup = json!({"key": key, "password": PASSWORD});
+    let (status, said) = holder.ask(&server.http, "POST", "/api/v1/setup", Some(&setup));
+    assert_eq!((status, &said["code"]), (400, &json!("code_needed")));
+    let mut used = 0;
+    setup["code"] = next_code(look["secret"].as_str().unwrap(), &mut used).into();
+    let (status, said) = holder.ask(&server.http, "POST", "/api/v1/setup", Some(&setup));
+    assert_eq!(status, 204, "{said}");
+    assert_eq!(holder.ask(&server.http, "GET", "/api/v1/latest", None).0, 200);
+}

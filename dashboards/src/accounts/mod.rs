@@ -8,12 +8,38 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use onemap_model::AccountId;
+use onemap_model::{AccountId, Role};
 use onemap_store::ledger::TokenHash;
 
 pub(crate) use attempts::{Attempts, Sayer};
 pub(crate) use passwords::{Busy, Hasher, check_password};
+
 pub(crate) use second::{Secret, Step};
+
+/// What accounts and tokens have to show, as the configuration has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// Whether every account needs a second factor, and not only those that may command or administer.
+    pub second_for_all: bool,
+    /// Days that an access token opens when its maker states no end; 0 is without an end.
+    pub token_days: u32,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self {
+            second_for_all: false,
+            token_days: 365,
+        }
+    }
+}
+
+impl Trust {
+    /// Whether an account of a role must show a second factor.
+    pub fn needs_second(self, role: Role) -> bool {
+        self.second_for_all || role.needs_second()
+    }
+}
 
 /// How long a link opens.
 pub(crate) const LINK_LIFE: Duration = Duration::from_secs(24 * 3600);

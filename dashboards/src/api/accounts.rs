@@ -39,7 +39,7 @@ fn shown(views: &Views, held: &Held) -> Value {
     shown["created"] = json!(held.created);
     shown["has_password"] = held.hash.is_some().into();
     shown["has_second"] = held.second.is_some().into();
-    shown["needs_second"] = held.account.role.needs_second().into();
+    shown["needs_second"] = views.trust.needs_second(held.account.role).into();
     shown["link_ends"] = json!(held.link.map(|link| link.ends).filter(|ends| *ends > views.now()));
     shown["sessions"] = views.keys.n_sessions(&held.account.id).into();
     shown

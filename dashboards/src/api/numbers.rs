@@ -121,7 +121,7 @@ fn find(text: &str) -> Option<(std::ops::Range<usize>, CitizenNumber)> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use onemap_store::persons::PersonKey;
+    use onemap_store::persons::PersonKeys;
     use serde_json::json;
 
     #[test]
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn values_are_replaced_by_the_pseudonym_and_fields_refuse() {
         let dir = tempfile::tempdir().unwrap();
-        let key = PersonKey::of(dir.path());
+        let key = PersonKeys::of(dir.path(), None);
         let entity = |code: &str, name: &str, attributes: Value| -> Entity {
             serde_json::from_value(
                 json!({"code": code, "kind": "hazard", "name": name, "attributes": attributes}),

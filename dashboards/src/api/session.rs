@@ -10,7 +10,7 @@ use axum::{Extension, Json};
 use onemap_model::account::check_departments;
 use onemap_model::record::Register;
 use onemap_model::scope::{Permission, Role};
-use onemap_model::{AccountId, DivisionCode, Scope};
+use onemap_model::{AccountId, DivisionCode, Scope, Timestamp};
 use onemap_store::ledger::TokenHash;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -124,8 +124,8 @@ async fn by_password(
         if !door.takes(&id, &secret, code, at_s) {
             return Err(wrong());
         }
-    } else if held.account.role.needs_second() {
-        let message = "this role needs a second factor and the account has none: ask for a new link";
+    } else if views.trust.needs_second(held.account.role) {
+        let message = "this account needs a second factor and has none: ask for a new link";
         return Err(Problem::forbidden_by("second_factor_needed", message));
     }
     attempts().right(who, Instant::now());
@@ -245,6 +245,36 @@ pub(crate) struct NewToken {
     division: Option<DivisionCode>,
     #[serde(default)]
     departments: Vec<String>,
+    /// When it ends; before that is `days`.
+    expires: Option<Timestamp>,
+    /// Days that it opens, 0 for no end; what the configuration says when neither is there.
+    days: Option<u32>,
+}
+
+/// Most days that a token may be made for; one without an end has to be asked for as such.
+const MOST_TOKEN_DAYS: u32 = 3_653;
+
+impl NewToken {
+    /// When the token ends.
+    fn end(&self, now: Timestamp, default_days: u32) -> Result<Option<Timestamp>, Problem> {
+        let bad = |detail: String| Problem::bad_request("bad_expires", detail);
+        let day = std::time::Duration::from_secs(86_400);
+        match (self.expires, self.days) {
+            (Some(_), Some(_)) => Err(bad("either expires or days, not both".to_owned())),
+            (Some(end), None) if end <= now => Err(bad(format!("expires = {end} is over already"))),
+            (Some(end), None) if end > now + day * MOST_TOKEN_DAYS => Err(bad(format!(
+                "expires = {end}: at most {MOST_TOKEN_DAYS} days from now"
+            ))),
+            (Some(end), None) => Ok(Some(end)),
+            (None, days) => match days.unwrap_or(default_days) {
+                0 => Ok(None),
+                days if days <= MOST_TOKEN_DAYS => Ok(Some(now + day * days)),
+                days => Err(bad(format!(
+                    "days = {days}: at most {MOST_TOKEN_DAYS}, or 0 for no end"
+                ))),
+            },
+        }
+    }
 }
 
 /// Makes a bearer token; its text is in this answer only.
@@ -266,6 +296,7 @@ pub(crate) async fn token(
             "a token cannot see more than its maker: its division and departments lie within these of its maker",
         ));
     }
+    let expires = new.end(views.now(), views.trust.token_days)?;
     let text = new_token().map_err(|e| Problem::internal(&e))?;
     let sha256 = TokenHash::of(&text);
     let change = Register::AccessToken {
@@ -274,6 +305,7 @@ pub(crate) async fn token(
         role: new.role,
         division: new.division,
         departments: new.departments,
+        expires,
     };
     let position = views
         .acts
@@ -283,7 +315,7 @@ pub(crate) async fn token(
     views.applied(position).await.map_err(behind)?;
     Ok((
         StatusCode::CREATED,
-        Json(json!({"token": text, "id": id_of(&sha256)})),
+        Json(json!({"token": text, "id": id_of(&sha256), "expires": expires})),
     ))
 }
 
@@ -307,7 +339,7 @@ pub(crate) async fn tokens(State(views): State<Arc<Views>>, caller: Caller) -> R
         .map(|token| {
             json!({
                 "id": id_of(&token.sha256), "name": token.name, "role": token.role,
-                "division": token.division, "departments": token.departments, "created": token.created,
+                "division": token.division, "departments": token.departments, "created": token.created, "expires": token.expires,
             })
         })
         .collect();

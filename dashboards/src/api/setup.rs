@@ -74,7 +74,7 @@ pub(crate) async fn look(
     };
     Ok(Json(json!({
         "account": account, "role": role,
-        "second": if role.needs_second() { "needed" } else { "optional" },
+        "second": if views.trust.needs_second(role) { "needed" } else { "optional" },
         "secret": secret.text(), "uri": id.map(|id| secret.uri(&id)),
     })))
 }
@@ -127,9 +127,8 @@ pub(crate) async fn finish(
         .map(str::trim)
         .filter(|code| !code.is_empty())
     {
-        None if account.role.needs_second() => {
-            let message =
-                "this role needs a second factor: enter the secret into an authenticator and give its code";
+        None if views.trust.needs_second(account.role) => {
+            let message = "this account needs a second factor: enter the secret into an authenticator and give its code";
             return Err(Problem::bad_request("code_needed", message));
         }
         None => None,

@@ -97,6 +97,7 @@ fn token(role: Role, division: Option<&str>) -> Register {
         role,
         division: division.map(|d| DivisionCode::new(d).unwrap()),
         departments: Vec::new(),
+        expires: None,
     }
 }
 

@@ -27,13 +27,14 @@ pub use accounts::{Accounts, Held, Link};
 pub use audit::{AuditFault, AuditFound, AuditHead, AuditHeadError, AuditKind, AuditRow, Audited};
 pub use commands::CommandFilter;
 pub use fence_events::{FenceEventFilter, LedgerFenceEvent};
+pub use persons::{KeptPerson, PersonSince};
 pub use quarantine::{
     Became, QuarantineCount, QuarantineFilter, QuarantineState, QuarantineTotals, Quarantined, Settled,
     Settlement, Which,
 };
 pub use reader::{AccessToken, LedgerAct, LedgerReader, LedgerTransition};
 pub use series_acts::{SeriesAct, SeriesActFilter, SeriesActKind};
-pub use tokens::{Provisioning, TokenHash, TokenHashError, Tokens};
+pub use tokens::{Ended, Provisioning, TokenHash, TokenHashError, Tokens};
 
 use crate::attributes::AttributeChange;
 use crate::sqlite::{self, FileError, signed, unsigned};

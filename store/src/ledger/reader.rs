@@ -5,16 +5,17 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use onemap_model::Pseudonym;
 use onemap_model::record::ProvisioningStrategy;
 use onemap_model::{
     Act, AlertId, Command, DeviceId, DivisionCode, Fact, Role, SeriesKey, Timestamp, Transition,
 };
-use onemap_model::{Person, Pseudonym};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
 use super::commands::{self, CommandFilter};
 use super::fence_events::{self, FenceEventFilter, LedgerFenceEvent};
+use super::persons::{KeptPerson, PersonSince};
 use super::quarantine::{self, QuarantineCount, QuarantineFilter, QuarantineTotals, Quarantined};
 use super::schema;
 use super::series_acts::{self, SeriesAct, SeriesActFilter};
@@ -61,7 +62,9 @@ pub struct AccessToken {
     pub departments: Vec<String>,
     /// When it was made.
     pub created: Timestamp,
-    /// When it ended, if it did.
+    /// When it ends by itself; `None` is never.
+    pub expires: Option<Timestamp>,
+    /// When it was ended, if it was.
     pub revoked: Option<Timestamp>,
 }
 
@@ -395,7 +398,8 @@ impl LedgerReader {
                 departments.entry(hash(row, 0)?).or_default().push(row.get(1)?);
             }
             c.prepare_cached(
-                "SELECT name, sha256, role, division, created, revoked FROM access_tokens ORDER BY position, sha256",
+                "SELECT t.name, t.sha256, t.role, t.division, t.created, t.revoked, e.ends
+                 FROM access_tokens t LEFT JOIN access_token_ends e USING (sha256) ORDER BY t.position, t.sha256",
             )?
             .query_map([], |row| {
                 let division: Option<String> = row.get(3)?;
@@ -408,6 +412,7 @@ impl LedgerReader {
                     division: division.map(|_| parsed(row, 3)).transpose()?,
                     created: Timestamp::from_ms(row.get(4)?),
                     revoked: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_ms),
+                    expires: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_ms),
                 })
             })?
             .collect()
@@ -420,8 +425,23 @@ impl LedgerReader {
     }
 
     /// What is known of a person, and since when.
-    pub fn person(&self, pseudonym: &Pseudonym) -> Result<Option<(Person, Timestamp)>, LedgerError> {
+    pub fn person(&self, pseudonym: &Pseudonym) -> Result<Option<PersonSince>, LedgerError> {
         self.read(|c| super::persons::find(c, pseudonym))
+    }
+
+    /// Persons behind a pseudonym, in the order of pseudonyms, at most `limit`.
+    pub fn persons(&self, after: Option<&Pseudonym>, limit: usize) -> Result<Vec<KeptPerson>, LedgerError> {
+        self.read(|c| super::persons::page(c, after, limit))
+    }
+
+    /// How many persons are known, and how many of them are in clear or under keys before this one.
+    pub fn person_counts(&self, key: u16) -> Result<(u64, u64), LedgerError> {
+        self.read(|c| super::persons::counts(c, key))
+    }
+
+    /// The person who was sealed last, or where none is sealed, who came last.
+    pub fn newest_person(&self) -> Result<Option<KeptPerson>, LedgerError> {
+        self.read(super::persons::newest)
     }
 
     /// Acts by which persons were resolved, behind a journal position, in order, at most `limit`.

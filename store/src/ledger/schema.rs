@@ -47,6 +47,8 @@ CREATE TABLE IF NOT EXISTS provisioning (
 CREATE TABLE IF NOT EXISTS access_token_departments (
     sha256 BLOB NOT NULL, department TEXT NOT NULL, position INTEGER NOT NULL,
     PRIMARY KEY (sha256, department)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS access_token_ends (
+    sha256 BLOB NOT NULL PRIMARY KEY, ends INTEGER NOT NULL, position INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
 /// Removes frames that arrived before ?1, except those behind an alert that has not ended before ?1 and

@@ -3,8 +3,8 @@
 
 use onemap_model::alert::Input;
 use onemap_model::{
-    Correction, DeviceId, DivisionCode, Edge, Quantity, Review, Role, RuleId, Scope, SeriesKey, Severity,
-    Verb, Verdict,
+    Correction, DeviceId, DivisionCode, Edge, Person, Pseudonym, Quantity, Review, Role, RuleId, Scope,
+    SealedPerson, SeriesKey, Severity, Verb, Verdict,
 };
 use tempfile::TempDir;
 
@@ -551,6 +551,7 @@ fn tokens_are_known_by_their_hash_only() {
         role,
         division: Some(DivisionCode::new("630102").unwrap()),
         departments: Vec::new(),
+        expires: None,
     };
     let of_departments = Change::AccessToken {
         name: "pumps".into(),
@@ -558,6 +559,7 @@ fn tokens_are_known_by_their_hash_only() {
         role: Role::Operator,
         division: None,
         departments: ["水务局", " 城管局 ", "水务局"].map(str::to_owned).to_vec(),
+        expires: None,
     };
     let changes = [
         device("a", "device-secret-1"),
@@ -618,6 +620,120 @@ fn tokens_are_known_by_their_hash_only() {
     drop(f.ledger);
     let bytes = std::fs::read(f.dir.path().join("ledger.sqlite")).unwrap();
     assert!(!bytes.windows(6).any(|w| w == b"secret"));
+}
+
+#[test]
+fn an_access_token_ends_at_its_end() {
+    let mut f = Fixture::new(LedgerConfig::default());
+    let access = |token: &str, expires: Option<i64>| Change::AccessToken {
+        name: "desk".into(),
+        sha256: TokenHash::of(token).to_string(),
+        role: Role::Viewer,
+        division: None,
+        departments: Vec::new(),
+        expires: expires.map(at),
+    };
+    let changes = [
+        access("long", Some(100)),
+        access("short", Some(10)),
+        access("endless", None),
+        access("made-again", Some(10)),
+        access("made-again", None),
+        access("ended-before", Some(10)),
+        Change::AccessTokenRevoked {
+            sha256: TokenHash::of("ended-before").to_string(),
+        },
+    ];
+    let mut live = Tokens::default();
+    let mut register = Vec::new();
+    for (change, position) in changes.into_iter().zip(1..) {
+        live.apply(at(position as i64), &change);
+        register.push((position, at(position as i64), change));
+    }
+    let batch = LedgerBatch {
+        cursor: 7,
+        register,
+        ..LedgerBatch::default()
+    };
+    f.ledger.write(&batch).unwrap();
+    let mut loaded = Tokens::load(&f.reader()).unwrap();
+    for tokens in [&mut live, &mut loaded] {
+        assert_eq!(tokens.expire(at(9)).n_access, 0);
+        assert!(tokens.scope("short").is_some());
+        assert_eq!(tokens.expire(at(10)).n_access, 1, "the end itself is counted in");
+        assert_eq!(tokens.scope("short"), None);
+        assert_eq!(tokens.expired("short"), Some(at(10)));
+        assert_eq!(tokens.expired("ended-before"), None);
+        assert!(tokens.scope("long").is_some() && tokens.scope("made-again").is_some());
+        assert_eq!(tokens.expire(at(1_000_000)).n_access, 1);
+        assert!(tokens.scope("long").is_none() && tokens.scope("endless").is_some());
+    }
+}
+
+#[test]
+fn a_person_is_kept_once_whatever_key_it_came_under() {
+    let mut f = Fixture::new(LedgerConfig::default());
+    let pseudonym = |n: u8| Pseudonym::new([n; 16]);
+    let sealed = |n: u8, key: u16, former: &[u8], moved: bool, text: &str| Change::PersonSealed {
+        person: Box::new(SealedPerson {
+            pseudonym: pseudonym(n),
+            key,
+            former: former.iter().map(|n| pseudonym(*n)).collect(),
+            moved,
+            sealed: text.into(),
+        }),
+    };
+    let clear = Change::Person {
+        person: Box::new(Person {
+            pseudonym: pseudonym(1),
+            last_four: "002X".into(),
+            division: None,
+            place: None,
+            source: String::new(),
+        }),
+    };
+    let mut position = 0;
+    let mut put = |change: Change| {
+        position += 1;
+        let batch = LedgerBatch {
+            cursor: position,
+            register: vec![(position, at(position as i64), change)],
+            ..LedgerBatch::default()
+        };
+        f.ledger.write(&batch).unwrap();
+    };
+    let reader = LedgerReader::open(&f.dir.path().join("ledger.sqlite")).unwrap();
+    let all = || -> Vec<(u16, Pseudonym)> {
+        let page = reader.persons(None, 10).unwrap();
+        page.iter().map(|kept| (kept.key(), kept.pseudonym())).collect()
+    };
+    put(clear);
+    assert_eq!(all(), [(0, pseudonym(1))]);
+    assert!(matches!(
+        reader.newest_person().unwrap(),
+        Some(KeptPerson::Clear(_))
+    ));
+    assert_eq!(reader.person_counts(1).unwrap(), (1, 1));
+    // Sealed under the first key, it stands for the same.
+    put(sealed(1, 1, &[1], true, "aa"));
+    assert_eq!(all(), [(1, pseudonym(1))]);
+    let since = |n: u8| reader.person(&pseudonym(n)).unwrap().map(|(_, since)| since);
+    assert_eq!(since(1), Some(at(1)), "what is known is as old as before");
+    assert_eq!(reader.person_counts(2).unwrap(), (1, 1));
+    put(sealed(2, 2, &[1], true, "bb"));
+    assert_eq!(all(), [(2, pseudonym(2))]);
+    assert_eq!((since(1), since(2)), (None, Some(at(1))));
+    assert_eq!(reader.person_counts(2).unwrap(), (1, 0));
+    // Something newer came before what is carried over: it stays.
+    put(sealed(4, 3, &[2, 1], false, "new"));
+    put(sealed(4, 3, &[2], true, "old"));
+    let (kept, since) = reader.person(&pseudonym(4)).unwrap().unwrap();
+    assert!(matches!(kept, KeptPerson::Sealed(person) if person.sealed == "new"));
+    assert_eq!((since, all().len()), (at(4), 1));
+    assert!(
+        matches!(reader.newest_person().unwrap(), Some(KeptPerson::Sealed(person)) if person.sealed == "new")
+    );
+    assert_eq!(reader.persons(Some(&pseudonym(4)), 10).unwrap(), []);
 }
 
 #[test]

@@ -87,6 +87,8 @@ pub struct Tokens {
     /// Of tokens that end by themselves, soonest first.
     ends: BTreeSet<(Timestamp, TokenHash)>,
     access: HashMap<TokenHash, AccessToken>,
+    /// Access tokens whose end has come, so that who comes with one is told.
+    expired: HashMap<TokenHash, Timestamp>,
     /// Devices that nothing lets in until they are admitted or given a token, by the record that said so; 0 is one
     /// that was applied since these were read.
     revoked: HashMap<DeviceId, u64>,
@@ -107,6 +109,15 @@ pub struct Provisioning {
     pub strategy: ProvisioningStrategy,
     /// Since when.
     pub created: Timestamp,
+}
+
+/// Tokens whose end has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// The devices that held some.
+    pub devices: Vec<DeviceId>,
+    /// How many were access tokens.
+    pub n_access: usize,
 }
 
 impl Tokens {
@@ -132,6 +143,8 @@ impl Tokens {
             tokens.access.insert(token.sha256, token);
         }
         tokens.access.retain(|_, token| token.revoked.is_none());
+        let ends = |(hash, token): (&TokenHash, &AccessToken)| Some((token.expires?, *hash));
+        tokens.ends.extend(tokens.access.iter().filter_map(ends));
         for provisioning in ledger.provisioning()? {
             tokens
                 .provisioning
@@ -213,6 +226,7 @@ impl Tokens {
                     role,
                     division,
                     departments,
+                    expires,
                     ..
                 },
                 Some(sha256),
@@ -224,26 +238,36 @@ impl Tokens {
                     division: division.clone(),
                     departments: departments_of(departments),
                     created: at,
+                    expires: *expires,
                     revoked: None,
                 };
+                self.expired.remove(&sha256);
+                self.ends.retain(|(_, ended)| *ended != sha256);
+                self.ends.extend(expires.map(|end| (end, sha256)));
                 self.access.insert(sha256, token);
                 true
             }
             (Change::AccessTokenRevoked { .. }, Some(sha256)) => {
                 self.access.remove(&sha256);
+                self.expired.remove(&sha256);
+                self.ends.retain(|(_, ended)| *ended != sha256);
                 true
             }
             _ => false,
         }
     }
 
-    /// Lets tokens go whose end has come, the end itself included; gives the devices that held them.
-    pub fn expire(&mut self, now: Timestamp) -> Vec<DeviceId> {
-        let mut devices = Vec::new();
+    /// Lets tokens go whose end has come, the end itself included.
+    pub fn expire(&mut self, now: Timestamp) -> Ended {
+        let mut ended = Ended::default();
         while let Some((end, hash)) = self.ends.first().copied()
             && end <= now
         {
             self.ends.pop_first();
+            if self.access.remove(&hash).is_some() {
+                self.expired.insert(hash, end);
+                ended.n_access += 1;
+            }
             let Some(device) = self.by_hash.remove(&hash) else {
                 continue;
             };
@@ -253,9 +277,14 @@ impl Tokens {
             if self.former.get(&device) == Some(&hash) {
                 self.former.remove(&device);
             }
-            devices.push(device);
+            ended.devices.push(device);
         }
-        devices
+        ended
+    }
+
+    /// When an access token ended by itself, if it did.
+    pub fn expired(&self, token: &str) -> Option<Timestamp> {
+        self.expired.get(&TokenHash::of(token)).copied()
     }
 
     /// The device that holds a token.
@@ -452,6 +481,7 @@ pub(crate) fn put(tx: &Connection, position: u64, at: Timestamp, change: &Change
                 role,
                 division,
                 departments,
+                expires,
                 ..
             },
             Some(hash),
@@ -464,6 +494,13 @@ pub(crate) fn put(tx: &Connection, position: u64, at: Timestamp, change: &Change
                 run(
                     "INSERT INTO access_token_departments (sha256, department, position) VALUES (?1, ?2, ?3)",
                     &[&hash.0, &department, &signed(position)],
+                )?;
+            }
+            run("DELETE FROM access_token_ends WHERE sha256 = ?1", &[&hash.0])?;
+            if let Some(expires) = expires {
+                run(
+                    "INSERT INTO access_token_ends (sha256, ends, position) VALUES (?1, ?2, ?3)",
+                    &[&hash.0, &expires.ms(), &signed(position)],
                 )?;
             }
             run(
@@ -588,15 +625,15 @@ mod tests {
             assert!(tokens.opens(&a, fingerprint(token)));
         }
         assert!(!tokens.opens(&a, fingerprint("three")));
-        assert_eq!(tokens.expire(at(9_999)), []);
-        assert_eq!(tokens.expire(at(10_000)), std::slice::from_ref(&a));
+        assert_eq!(tokens.expire(at(9_999)).devices, []);
+        assert_eq!(tokens.expire(at(10_000)).devices, std::slice::from_ref(&a));
         assert_eq!((tokens.device("one"), tokens.device("two")), (None, Some(&a)));
         assert!(!tokens.opens(&a, fingerprint("one")));
         // A rotation without grace ends the one in grace too.
         tokens.apply(at(20_000), &rotate("three", 10, None));
         tokens.apply(at(20_000), &rotate("four", 0, None));
         assert_eq!((tokens.device("two"), tokens.device("three")), (None, None));
-        assert_eq!(tokens.expire(at(99_000)), []);
+        assert_eq!(tokens.expire(at(99_000)).devices, []);
     }
 
     #[test]
@@ -604,7 +641,7 @@ mod tests {
         let (a, at) = (DeviceId::new("a").unwrap(), Timestamp::from_ms);
         let mut tokens = Tokens::default();
         tokens.apply(at(0), &rotate("one", 0, Some(5)));
-        assert_eq!(tokens.expire(at(5)), std::slice::from_ref(&a));
+        assert_eq!(tokens.expire(at(5)).devices, std::slice::from_ref(&a));
         assert!(!tokens.has_token(&a) && tokens.device("one").is_none());
         tokens.apply(at(6), &rotate("two", 0, None));
         tokens.apply(at(6), &rotate("three", 60, None));

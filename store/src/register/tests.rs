@@ -269,6 +269,7 @@ fn secrets_and_persons_never_enter_the_file() {
         role: onemap_model::Role::Admin,
         division: None,
         departments: Vec::new(),
+        expires: None,
     };
     assert_eq!(register.apply(2, at(2), &access).unwrap(), Applied::Elsewhere);
     let person = put(entity(EntityKind::Person, "p-9d1f", shapes()[0].clone()));

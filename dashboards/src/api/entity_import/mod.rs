@@ -16,7 +16,7 @@ use axum::{Json, body::Body};
 use bytes::Bytes;
 use onemap_model::code::is_division;
 use onemap_model::record::Register;
-use onemap_model::{DivisionCode, Entity, EntityKind, Person, PersonPlace, Scope};
+use onemap_model::{DivisionCode, Entity, EntityKind, Person, PersonPlace, Pseudonym, Scope};
 use onemap_spatial::geocode::base_entries;
 use onemap_store::register::import::{
     Field, Format, ImportError, ImportPlace, Mapping, PersonRow, Row, Thing, open,
@@ -424,7 +424,7 @@ impl Import {
                     let kept = self
                         .numbers
                         .take(&mut entity, |number| self.views.persons.pseudonym(number));
-                    if let Err(field) = kept.map_err(|e| Problem::internal(&e))? {
+                    if let Err(field) = kept.map_err(|e| persons::key_problem(&e))? {
                         self.done.refuse(&at, &numbers::refusal(field));
                         continue;
                     }
@@ -441,20 +441,13 @@ impl Import {
                 }
                 Thing::Person(mut row) => {
                     row.division = row.division.take().or(named.clone());
-                    let person = person(&self.views, &row).map_err(|e| Problem::internal(&e))?;
-                    if !self.scope.covers(persons::belongs(&person)) {
-                        self.done.refuse(&at, persons::NOT_OWN);
-                        continue;
+                    match persons::change(&self.views, &self.scope, &row)? {
+                        Ok((_, change)) => {
+                            self.done.take_one();
+                            changes.push(change);
+                        }
+                        Err(why) => self.done.refuse(&at, why),
                     }
-                    if persons::is_anothers(&self.views, &self.scope, &person)? {
-                        self.done
-                            .refuse(&at, "the person is known, and not in your division");
-                        continue;
-                    }
-                    self.done.take_one();
-                    changes.push(Register::Person {
-                        person: Box::new(person),
-                    });
                 }
             }
         }
@@ -580,10 +573,7 @@ fn has_place(kind: &EntityKind) -> bool {
 }
 
 /// What is kept of a person.
-pub(crate) fn person(
-    views: &Views,
-    row: &PersonRow,
-) -> Result<Person, onemap_store::persons::PersonKeyError> {
+pub(crate) fn person(views: &Views, pseudonym: Pseudonym, row: &PersonRow) -> Person {
     let place = match (&row.unit_grid, &row.position) {
         (Some(grid), _) => Some(PersonPlace::unit_grid(grid)),
         (None, Some(position)) => Some(PersonPlace::cell_of(position)),
@@ -603,13 +593,13 @@ pub(crate) fn person(
     });
     // No finer than a community.
     let division = division.filter(|code| code.as_str().len() <= 12);
-    Ok(Person {
-        pseudonym: views.persons.pseudonym(&row.number)?,
+    Person {
+        pseudonym,
         last_four: row.number.last_four().to_owned(),
         division,
         place,
         source: row.source.clone(),
-    })
+    }
 }
 
 /// Waits until what a change says is known.

@@ -1,5 +1,8 @@
 //! Persons: who stands behind a citizen number, asked with a purpose that is kept. The number comes in, is turned into
-//! its pseudonym and goes no further; no other query shows persons.
+//! its pseudonym and goes no further; no other query shows one person ([`counts`] shows how many there are).
+
+pub(crate) mod counts;
+pub(crate) mod keys;
 
 use std::sync::Arc;
 
@@ -8,7 +11,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use onemap_model::code::{CitizenNumber, UnitGrid};
 use onemap_model::record::Register;
-use onemap_model::{Belongs, DivisionCode, Person, Position, Scope, Verb};
+use onemap_model::{Belongs, DivisionCode, Person, Position, Scope, Timestamp, Verb};
+use onemap_store::persons::PersonKeyError;
 use onemap_store::register::import::PersonRow;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -72,16 +76,64 @@ pub(crate) fn belongs(person: &Person) -> Belongs<'_> {
     Belongs::of(person.division.as_ref(), "")
 }
 
-/// Whether what is known of a person is not the caller's to see: it is not his to replace.
-pub(crate) fn is_anothers(views: &Views, scope: &Scope, person: &Person) -> Result<bool, Problem> {
-    if scope.is_whole() {
-        return Ok(false);
+/// A fault of the keys: what an operator can mend is told, to everybody who may ask for persons.
+pub(crate) fn key_problem(error: &PersonKeyError) -> Problem {
+    match error {
+        PersonKeyError::Missing { .. } | PersonKeyError::Foreign { .. } => {
+            tracing::error!(%error, "persons cannot be looked up");
+            Problem::unavailable_by(
+                "no_person_key",
+                "the keys of persons are not there, or are those of another data folder: who keeps the server puts back the copy of persons.key",
+            )
+        }
+        error => Problem::internal(error),
     }
-    let known = views
-        .ledger
-        .person(&person.pseudonym)
-        .map_err(|e| Problem::internal(&e))?;
-    Ok(known.is_some_and(|(known, _)| !scope.covers(belongs(&known))))
+}
+
+/// What is known of a number under any key.
+fn known(views: &Views, number: &CitizenNumber) -> Result<Option<(Person, Timestamp)>, Problem> {
+    for pseudonym in views.persons.pseudonyms(number).map_err(|e| key_problem(&e))? {
+        let found = views
+            .ledger
+            .person(&pseudonym)
+            .map_err(|e| Problem::internal(&e))?;
+        if let Some((kept, since)) = found {
+            let person = views.persons.open(kept).map_err(|e| key_problem(&e))?;
+            return Ok(Some((person, since)));
+        }
+    }
+    Ok(None)
+}
+
+/// A person that the caller may make known, as it is journaled. The inner error says why he may not.
+pub(crate) fn change(
+    views: &Views,
+    scope: &Scope,
+    row: &PersonRow,
+) -> Result<Result<(Person, Register), &'static str>, Problem> {
+    let mut pseudonyms = views
+        .persons
+        .pseudonyms(&row.number)
+        .map_err(|e| key_problem(&e))?;
+    let person = person(views, pseudonyms.remove(0), row);
+    if !scope.covers(belongs(&person)) {
+        return Ok(Err(NOT_OWN));
+    }
+    // What is another's to see is not the caller's to replace.
+    if !scope.is_whole()
+        && let Some((known, _)) = known(views, &row.number)?
+        && !scope.covers(belongs(&known))
+    {
+        return Ok(Err("the person is known, and not in your division"));
+    }
+    let sealed = views
+        .persons
+        .seal(&person, pseudonyms)
+        .map_err(|e| key_problem(&e))?;
+    let change = Register::PersonSealed {
+        person: Box::new(sealed),
+    };
+    Ok(Ok((person, change)))
 }
 
 /// Makes a person known.
@@ -100,19 +152,8 @@ pub(crate) async fn post(
         division: posted.division,
         source: posted.source,
     };
-    let person = person(&views, &row).map_err(|e| Problem::internal(&e))?;
-    if !scope.covers(belongs(&person)) {
-        return Err(Problem::forbidden(NOT_OWN));
-    }
-    if is_anothers(&views, scope, &person)? {
-        return Err(Problem::forbidden(
-            "the person is known, and not in your division",
-        ));
-    }
+    let (person, change) = change(&views, scope, &row)?.map_err(Problem::forbidden)?;
     let answer = json!({"pseudonym": person.pseudonym, "last_four": person.last_four});
-    let change = Register::Person {
-        person: Box::new(person),
-    };
     let recorded = views.acts.record_register(scope, views.now(), vec![change]).await;
     applied(&views, recorded.map_err(act_problem)?).await?;
     Ok((StatusCode::CREATED, Json(answer)))
@@ -139,15 +180,15 @@ pub(crate) async fn resolve(
         ));
     }
     let number = number(&question.number)?;
-    let pseudonym = views
-        .persons
-        .pseudonym(&number)
-        .map_err(|e| Problem::internal(&e))?;
-    let reader = views.ledger.clone();
-    let found = tokio::task::spawn_blocking(move || reader.person(&pseudonym))
-        .await
-        .map_err(|e| Problem::internal(&e))?
-        .map_err(|e| Problem::internal(&e))?;
+    let asked = (views.clone(), number.clone());
+    let looked = tokio::task::spawn_blocking(move || {
+        let (views, number) = asked;
+        let pseudonym = views.persons.pseudonym(&number).map_err(|e| key_problem(&e))?;
+        Ok::<_, Problem>((pseudonym, known(&views, &number)?))
+    })
+    .await
+    .map_err(|e| Problem::internal(&e))?;
+    let (pseudonym, found) = looked?;
     let found = found.filter(|(person, _)| scope.covers(belongs(person)));
     let act = Verb::ResolvePerson {
         pseudonym,
