@@ -189,7 +189,13 @@ fn items(config: &Config, known: Option<&Known>, now: Timestamp) -> Vec<Item> {
             ]);
         }
     }
-    items.extend([guesses(), files_of(config), kept(config), persons(config, known)]);
+    items.extend([
+        guesses(),
+        events(config),
+        files_of(config),
+        kept(config),
+        persons(config, known),
+    ]);
     items.extend(by_people());
     items
 }
@@ -659,6 +665,39 @@ fn guesses() -> Item {
             "按账户与来源限制口令尝试，会话闲置 30 分钟后结束".to_owned(),
             "by name and network; sessions end after 30 idle minutes".to_owned(),
         ),
+    }
+}
+
+fn events(config: &Config) -> Item {
+    let (state, said) = match &config.syslog {
+        Some(syslog) => (
+            State::Held,
+            (
+                format!(
+                    "登录、越权、令牌与接入事件经 syslog（RFC 5424）送 {}，明文，须走专网；请在收集端核对留存 180 天",
+                    syslog.address
+                ),
+                format!(
+                    "log-ins, denials, changes of trust and devices turned away go by syslog (RFC 5424) to {}, in the clear: by a private network; look there that they are kept for 180 days",
+                    syslog.address
+                ),
+            ),
+        ),
+        None => (
+            State::Open,
+            (
+                "安全事件只存本机（security/*.ndjson，满则丢最旧），未汇集：请配置 [security.syslog]".to_owned(),
+                "security events are kept here only, and the oldest go when their files are full (security/*.ndjson): name a collector in [security.syslog]".to_owned(),
+            ),
+        ),
+    };
+    Item {
+        id: "security_events",
+        clause: "8.1.5.4",
+        zh: "集中管控：安全事件收集",
+        en: "security events are collected",
+        state,
+        said,
     }
 }
 

@@ -18,12 +18,14 @@ mod map;
 mod mqtt;
 mod people;
 mod retention;
+mod security;
 mod stations;
 mod superior;
 
 use history::History;
 pub(crate) use history::HistoryPart;
 use mqtt::Mqtt;
+pub(crate) use security::{Syslog, Transport};
 use stations::Station;
 pub(crate) use stations::{CalledPart, StationPart};
 use superior::Superior;
@@ -34,6 +36,7 @@ use superior::Superior;
 struct File {
     http: Http,
     metrics: http::Metrics,
+    security: security::Security,
     mqtt: Mqtt,
     journal: Journal,
     history: History,
@@ -286,6 +289,8 @@ pub(crate) struct Config {
     pub(crate) trust: onemap_dashboards::Trust,
     /// Persons that a place has at least before their number is shown.
     pub(crate) persons_k: u32,
+    /// Where security events are sent.
+    pub(crate) syslog: Option<Syslog>,
     /// Where HTTPS is spoken, and by which certificate.
     pub(crate) http_tls: Option<(SocketAddr, TlsConfig)>,
     pub(crate) mqtt: MqttConfig,
@@ -497,6 +502,7 @@ impl File {
             trust: self.accounts.checked()?,
             persons_k: self.persons.checked()?,
             metrics_token: self.metrics.token(folder)?,
+            syslog: self.security.checked()?,
             http_tls: self.http.tls.as_ref().map(|tls| tls.checked(folder)),
             acl_devices: self.mqtt.acl_devices(),
             written: None,

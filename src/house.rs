@@ -427,6 +427,7 @@ fn assemble(
         notices: broadcast::channel(N_NOTICES).0,
         counters: counters.clone(),
         http: Arc::default(),
+        security: Arc::default(),
         links: Links::default(),
         provision: OnceLock::new(),
         keeping: Default::default(),

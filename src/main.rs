@@ -27,6 +27,7 @@ mod rebuild;
 mod registrar;
 mod resend;
 mod restore;
+mod security;
 mod serve;
 mod shipped;
 mod standards;

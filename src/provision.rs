@@ -10,16 +10,17 @@ use std::time::{Duration, Instant};
 
 use onemap_dashboards::auth::new_token;
 use onemap_dashboards::views::Views;
-use onemap_ingest::Provision;
+use onemap_ingest::{Denial, Provision};
 use onemap_log::Batch;
 use onemap_model::record::{KIND_REFUSED, ProvisioningStrategy, RefusedFrame, Register};
-use onemap_model::{Device, DeviceState, Frame, Refusal, Scope, Source};
+use onemap_model::{Device, DeviceId, DeviceState, Frame, Refusal, Scope, Source};
 use onemap_store::ledger::TokenHash;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use crate::house::clock;
 use crate::pipeline::id_for;
+use crate::security;
 
 /// Failed requests of one address in [`WINDOW`]; beyond them it is refused unheard.
 const N_FAILURES: u32 = 10;
@@ -102,13 +103,24 @@ impl Provisioner {
             ))
         };
         match done {
-            Ok(token) => json!({
-                "status": "SUCCESS", "provisionDeviceStatus": "SUCCESS",
-                "credentialsType": "ACCESS_TOKEN", "credentialsValue": token,
-            }),
+            Ok((device, token)) => {
+                security::registered(&self.views, device.as_str(), peer);
+                json!({
+                    "status": "SUCCESS", "provisionDeviceStatus": "SUCCESS",
+                    "credentialsType": "ACCESS_TOKEN", "credentialsValue": token,
+                })
+            }
             Err(No(refusal, detail)) => {
                 self.failed(ip);
                 self.views.counters.refuse(refusal);
+                let denial = Denial {
+                    source,
+                    peer,
+                    device: "",
+                    refusal,
+                    detail: &detail,
+                };
+                security::note(&self.views, &denial);
                 warn!(
                     peer,
                     reason = refusal.label(),
@@ -126,7 +138,7 @@ impl Provisioner {
         }
     }
 
-    async fn register(&self, request: &[u8]) -> Result<String, No> {
+    async fn register(&self, request: &[u8]) -> Result<(DeviceId, String), No> {
         let request: Value = serde_json::from_slice(request).map_err(|_| bad("the request is not JSON"))?;
         let text = |key: &str| request[key].as_str().map(str::trim).unwrap_or_default();
         let name = text("deviceName");
@@ -204,7 +216,7 @@ impl Provisioner {
         let position = recorded.map_err(|e| unavailable(&e))?;
         self.views.applied(position).await.map_err(|e| unavailable(&e))?;
         info!(device.id = %id, profile = %profile, "`{id}` has registered itself");
-        Ok(token)
+        Ok((id, token))
     }
 
     /// Keeps a refused request without its secret.

@@ -38,7 +38,7 @@ use crate::house::{self, House, Purpose, Running, clock};
 use crate::pipeline::Room;
 use crate::provision::Provisioner;
 use crate::stations::Servers;
-use crate::{calling, clocks, keys, registrar, resend, shipped};
+use crate::{calling, clocks, keys, registrar, resend, security, shipped};
 
 /// How long a start waits for the fold of what the last run left before it opens the listeners.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -94,6 +94,7 @@ pub(crate) struct Server {
     pub(crate) token: String,
     stop: CancellationToken,
     tasks: Vec<(&'static str, tokio::task::JoinHandle<Result<()>>)>,
+    watch: security::Watch,
     running: Running,
     remote: Option<Arc<RemoteStore>>,
     data_dir: std::path::PathBuf,
@@ -172,6 +173,7 @@ impl Server {
         let stop = CancellationToken::new();
         let hub = Hub::default();
         let mut tasks: Vec<(&'static str, tokio::task::JoinHandle<Result<()>>)> = Vec::new();
+        let watch = security::Watch::start(config.syslog.clone(), &views, &counters)?;
         let own_counters = counters.clone();
         let peers = Peers::default();
         for forward in forwarding::open(&config.superiors, &views).await? {
@@ -327,6 +329,7 @@ impl Server {
             token,
             stop,
             tasks,
+            watch,
             running,
             remote,
             data_dir,
@@ -410,6 +413,7 @@ impl Server {
                 Err(_) => warn!(task = name, "a task did not end in time; its clients are cut off"),
             }
         }
+        self.watch.end(&self.views).await;
         let (running, remote) = (self.running, self.remote);
         let stop = move || {
             let stopped = running.stop();

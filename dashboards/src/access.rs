@@ -4,19 +4,20 @@
 //! which things they see by this is for the handlers, which filter by the [`Scope`](onemap_model::Scope)'s division.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use onemap_model::scope::{Permission as P, Role};
 use onemap_store::ledger::TokenHash;
 
-use crate::auth;
+use crate::auth::{self, Entered, Shown};
 use crate::error::Problem;
 use crate::prometheus::{Fault, FaultKind};
+use crate::security::{Kind, What};
 use crate::shares::{Shared, Weight};
 use crate::views::Views;
 
@@ -36,6 +37,9 @@ enum Need {
 /// Where the counters stand; who asks by the token that is for them alone is let in.
 const METRICS: &str = "/metrics";
 
+/// Where a link is looked at, and at the address itself used.
+const SETUP: &str = "/api/v1/setup";
+
 /// Who makes accounts, and who keeps the security of those that are there.
 const KEEPER: Need = Need::Any(&[P::Tokens, P::Security]);
 
@@ -47,7 +51,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/session", Need::Open),
     ("DELETE", "/api/v1/session", Need::Known),
     ("POST", "/api/v1/session/password", Need::Known),
-    ("POST", "/api/v1/setup", Need::Open),
+    ("POST", SETUP, Need::Open),
     ("POST", "/api/v1/setup/look", Need::Open),
     ("GET", "/api/v1/accounts", KEEPER),
     ("POST", "/api/v1/accounts", Need::Any(&[P::Tokens])),
@@ -61,6 +65,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("DELETE", "/api/v1/tokens/{id}", Need::Any(&[P::Tokens])),
     // The server itself.
     ("GET", "/api/v1/system", Need::Any(&[P::View])),
+    ("GET", "/api/v1/security/events", Need::Any(&[P::Security, P::Audit])),
     ("GET", "/api/v1/digest", Need::Any(&[P::Audit])),
     ("GET", "/api/v1/history/stat", Need::Any(&[P::Audit])),
     ("GET", "/api/v1/history/verify", Need::Any(&[P::Audit])),
@@ -222,14 +227,43 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("POST", "/query", Need::Own),
 ];
 
-/// Method, what it needs, and how heavy it is.
-type Row = (&'static str, Need, Weight);
+/// Requests that change who may come in: what succeeds is a security event.
+const OF_TRUST: &[(&str, &str)] = &[
+    ("POST", "/api/v1/session/password"),
+    ("POST", SETUP),
+    ("POST", "/api/v1/accounts"),
+    ("PATCH", "/api/v1/accounts/{id}"),
+    ("DELETE", "/api/v1/accounts/{id}"),
+    ("POST", "/api/v1/accounts/{id}/link"),
+    ("POST", "/api/v1/accounts/{id}/logout"),
+    ("POST", "/api/v1/tokens"),
+    ("DELETE", "/api/v1/tokens/{id}"),
+    ("POST", "/api/v1/devices"),
+    ("POST", "/api/v1/devices/import"),
+    ("POST", "/api/v1/devices/{id}/token"),
+    ("DELETE", "/api/v1/devices/{id}/token"),
+    ("POST", "/api/v1/devices/{id}/retire"),
+    ("POST", "/api/v1/devices/{id}/activate"),
+    ("POST", "/api/v1/profiles/{id}/provisioning"),
+    ("DELETE", "/api/v1/profiles/{id}/provisioning"),
+    ("POST", "/api/v1/persons/key"),
+];
+
+/// What the table says of a method of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Row {
+    method: &'static str,
+    need: Need,
+    weight: Weight,
+    /// It changes who may come in.
+    is_of_trust: bool,
+}
 
 /// What the table says of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
-    /// The route needs this, and weighs so much.
-    Needs(Need, Weight),
+    /// The route takes this.
+    Row(Row),
     /// The route stands in the table, but not with this method.
     OtherMethods(&'static [Row]),
     /// The route does not stand in the table.
@@ -239,7 +273,12 @@ enum Said {
 static BY_ROUTE: LazyLock<HashMap<&'static str, &'static [Row]>> = LazyLock::new(|| {
     let mut by_route: HashMap<&str, Vec<Row>> = HashMap::new();
     for (method, route, need) in TABLE {
-        let row = (*method, *need, Weight::of(method, route));
+        let row = Row {
+            method,
+            need: *need,
+            weight: Weight::of(method, route),
+            is_of_trust: OF_TRUST.contains(&(*method, *route)),
+        };
         by_route.entry(route).or_default().push(row);
     }
     let fixed = |(route, methods): (_, Vec<_>)| (route, &*methods.leak());
@@ -262,8 +301,8 @@ fn said_of(method: &Method, route: &str) -> Said {
         Method::HEAD => "GET",
         _ => method.as_str(),
     };
-    match methods.iter().find(|(method, ..)| *method == asked) {
-        Some((_, need, weight)) => Said::Needs(*need, *weight),
+    match methods.iter().find(|row| row.method == asked) {
+        Some(row) => Said::Row(*row),
         None => Said::OtherMethods(methods),
     }
 }
@@ -301,13 +340,49 @@ impl Gate {
         }
     }
 
+    /// Notes what came of a request.
+    fn note(&self, kind: Kind, actor: Option<&str>, asked: &Asked, detail: &str) {
+        let what = What {
+            kind,
+            actor: actor.map(str::to_owned),
+            peer: asked.peer.map(|peer| peer.to_canonical().to_string()),
+            subject: asked.subject(),
+            detail: detail.to_owned(),
+        };
+        self.views.security.note(self.views.now(), what);
+    }
+
+    /// What asks nobody who he is, or shows a credential that its handler reads.
+    async fn without_scope(&self, need: Need, asked: &Asked, request: Request, next: Next) -> Response {
+        if let Err(problem) = self.of_address(&request) {
+            self.note(Kind::Limited, None, asked, problem.detail());
+            return problem.into_response();
+        }
+        let response = next.run(request).await;
+        if let Some(Entered { actor, by }) = response.extensions().get() {
+            self.note(Kind::Login, Some(actor), asked, by);
+        }
+        let told = match (need, response.status()) {
+            (Need::Own, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                Some((Kind::WrongToken, "what it showed lets nobody in"))
+            }
+            (Need::Open, StatusCode::NOT_FOUND) if asked.route().starts_with(SETUP) => {
+                Some((Kind::WrongToken, "a link that opens nothing"))
+            }
+            (Need::Open, status) if asked.route() == SETUP && status.is_success() => {
+                Some((Kind::Changed, "by a link"))
+            }
+            _ => None,
+        };
+        if let Some((kind, detail)) = told {
+            self.note(kind, None, asked, detail);
+        }
+        response
+    }
+
     /// Whether a request for the counters shows the token that is for them alone.
-    fn is_scraper(&self, route: Option<&MatchedPath>, request: &Request) -> bool {
-        let Some(scraper) = self
-            .scraper
-            .as_ref()
-            .filter(|_| route.is_some_and(|r| r.as_str() == METRICS))
-        else {
+    fn is_scraper(&self, route: &str, request: &Request) -> bool {
+        let Some(scraper) = self.scraper.as_ref().filter(|_| route == METRICS) else {
             return false;
         };
         let shown = request
@@ -319,51 +394,111 @@ impl Gate {
     }
 }
 
+/// What an event says of a request: never what stands behind a `?`.
+struct Asked {
+    method: Method,
+    uri: Uri,
+    route: Option<MatchedPath>,
+    peer: Option<IpAddr>,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            peer: peer.map(|ConnectInfo(peer)| peer.ip()),
+        }
+    }
+
+    /// As the table has it; empty where no handler is.
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or("", MatchedPath::as_str)
+    }
+
+    /// Method and path; a token in the path stays out.
+    fn subject(&self) -> String {
+        let route = self.route();
+        let path = if route.contains("{token}") {
+            route
+        } else {
+            self.uri.path()
+        };
+        format!("{} {path}", self.method)
+    }
+}
+
 /// Lets through what the table allows, with the caller's scope in the request, and as much of it as the caller's share
 /// has left.
 pub(crate) async fn gate(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
-    let matched = request.extensions().get::<MatchedPath>();
-    let said = matched.map_or(Said::Nothing, |route| said_of(request.method(), route.as_str()));
-    let (need, weight) = match said {
-        Said::Needs(need, weight) => (need, weight),
-        Said::OtherMethods(methods) if methods.iter().all(|(_, need, _)| is_without_scope(*need)) => {
+    let asked = Asked::of(&request);
+    let said = said_of(request.method(), asked.route());
+    let row = match said {
+        Said::Row(row) => Some(row),
+        Said::OtherMethods(methods) if methods.iter().all(|row| is_without_scope(row.need)) => {
             return other_methods(methods);
         }
-        Said::OtherMethods(_) | Said::Nothing => (Need::Known, Weight::Light),
+        Said::OtherMethods(_) | Said::Nothing => None,
     };
-    if is_without_scope(need) || gate.is_scraper(matched, &request) {
-        return match gate.of_address(&request) {
-            Ok(()) => next.run(request).await,
-            Err(problem) => problem.into_response(),
-        };
+    let need = row.map_or(Need::Known, |row| row.need);
+    if is_without_scope(need) || gate.is_scraper(asked.route(), &request) {
+        return gate.without_scope(need, &asked, request, next).await;
     }
     let (scope, pass) = match auth::caller_of(&gate.views, &request) {
         Ok(found) => found,
-        // Who guesses has the share of his address.
-        Err(problem) => return gate.of_address(&request).err().unwrap_or(problem).into_response(),
+        Err(problem) => {
+            match auth::shown(&gate.views, &request) {
+                _ if problem.status() == StatusCode::FORBIDDEN => {
+                    gate.note(Kind::Denied, None, &asked, problem.detail());
+                }
+                Shown::Nothing => {}
+                Shown::Gone(gone) => {
+                    let why = auth::why_gone(&gone);
+                    gate.note(Kind::WrongToken, Some(&gone.name), &asked, why);
+                }
+                Shown::Unknown(what) => gate.note(Kind::WrongToken, None, &asked, what),
+            }
+            // Who guesses has the share of his address.
+            return gate.of_address(&request).err().unwrap_or(problem).into_response();
+        }
     };
     if let Err(problem) = gate.shared.of_pass(pass) {
+        gate.note(Kind::Limited, Some(&scope.actor), &asked, problem.detail());
         return problem.into_response();
     }
-    match said {
-        Said::Needs(..) => {}
+    let row = match said {
+        Said::Row(row) => row,
         Said::OtherMethods(methods) => return other_methods(methods),
-        Said::Nothing => return Problem::forbidden("nobody may ask this").into_response(),
-    }
+        Said::Nothing => {
+            gate.note(Kind::Denied, Some(&scope.actor), &asked, "nobody may ask this");
+            return Problem::forbidden("nobody may ask this").into_response();
+        }
+    };
     if let Err(text) = may(scope.role, need) {
+        gate.note(Kind::Denied, Some(&scope.actor), &asked, &text);
         return denied(request.uri().path(), text);
     }
-    let place = match weight
-        .heavy(request.uri())
-        .map(|heavy| gate.shared.heavy(pass, heavy))
-    {
-        None => None,
-        Some(Ok(place)) => Some(place),
-        Some(Err(problem)) => return problem.into_response(),
+    let heavy = row.weight.heavy(request.uri());
+    let place = match heavy.map(|heavy| gate.shared.heavy(pass, heavy)).transpose() {
+        Ok(place) => place,
+        Err(problem) => {
+            gate.note(Kind::Limited, Some(&scope.actor), &asked, problem.detail());
+            return problem.into_response();
+        }
     };
+    let actor = scope.actor.clone();
     request.extensions_mut().insert(scope);
     request.extensions_mut().insert(pass);
     let response = next.run(request).await;
+    let status = response.status();
+    if status == StatusCode::FORBIDDEN {
+        let why = "it is not the caller's to see or do";
+        gate.note(Kind::Denied, Some(&actor), &asked, why);
+    } else if row.is_of_trust && status.is_success() {
+        gate.note(Kind::Changed, Some(&actor), &asked, status.as_str());
+    }
     match place {
         None => response,
         Some(place) => place.until_taken(response),
@@ -376,7 +511,7 @@ fn is_without_scope(need: Need) -> bool {
 
 /// 405 with the methods that the table knows; the body is the router's.
 fn other_methods(methods: &[Row]) -> Response {
-    let mut names: Vec<_> = methods.iter().map(|(method, ..)| *method).collect();
+    let mut names: Vec<_> = methods.iter().map(|row| row.method).collect();
     if names.contains(&"GET") {
         names.push("HEAD");
     }
@@ -447,6 +582,22 @@ mod tests {
         assert_eq!(table.len(), TABLE.len(), "a row stands twice");
         assert_eq!(routed(), table);
         assert!(table.len() > 150, "the sources are read: {}", table.len());
+    }
+
+    #[test]
+    fn what_changes_trust_stands_in_the_table() {
+        for (method, route) in OF_TRUST {
+            let method = method.parse().unwrap();
+            let said = said_of(&method, route);
+            assert!(
+                matches!(said, Said::Row(row) if row.is_of_trust),
+                "{method} {route}: {said:?}"
+            );
+        }
+        assert!(matches!(
+            said_of(&Method::GET, "/api/v1/tokens"),
+            Said::Row(row) if !row.is_of_trust
+        ));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use onemap_model::record::Register as Change;
 use onemap_model::{AccountId, DeviceId, ProfileId, Scope, Timestamp};
-use onemap_store::ledger::{AccessToken, Accounts, Held, Provisioning, TokenHash, Tokens};
+use onemap_store::ledger::{AccessToken, Accounts, Gone, Held, Provisioning, TokenHash, Tokens};
 use tokio::sync::watch;
 
 use crate::error::Problem;
@@ -192,6 +192,10 @@ impl Keys {
     /// The scope of a bearer token.
     pub fn access(&self, token: &str) -> Option<Scope> {
         self.tokens.read().expect(POISON).scope(token)
+    }
+    /// An access token that no longer opens.
+    pub(crate) fn gone(&self, token: &str) -> Option<Gone> {
+        self.tokens.read().expect(POISON).gone(token).cloned()
     }
     /// Every access token that opens, oldest first.
     pub fn access_tokens(&self) -> Vec<AccessToken> {
@@ -472,6 +476,49 @@ pub(crate) fn caller_of(views: &Views, request: &Request) -> Result<(Scope, Pass
             false => problem,
         }
     })
+}
+
+/// What a request showed that lets nobody in.
+#[derive(Debug)]
+pub(crate) enum Shown {
+    /// It showed nothing.
+    Nothing,
+    /// An access token that no longer opens.
+    Gone(Gone),
+    /// Something else, in words.
+    Unknown(&'static str),
+}
+
+/// What a request showed that [`caller_of`] found nobody by.
+pub(crate) fn shown(views: &Views, request: &Request) -> Shown {
+    let (method, headers) = (request.method(), request.headers());
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let token = value.to_str().ok().and_then(|value| token_of(method, value));
+        return match token.and_then(|token| views.keys.gone(&token)) {
+            Some(gone) => Shown::Gone(gone),
+            None => Shown::Unknown("nobody holds this token"),
+        };
+    }
+    match session_cookie(Over::of(request.extensions()), headers) {
+        Some(_) => Shown::Unknown("its session has ended, or is none of this server's"),
+        None => Shown::Nothing,
+    }
+}
+
+/// Why a token that no longer opens does not, in words.
+pub(crate) fn why_gone(gone: &Gone) -> &'static str {
+    match gone.ended {
+        Some(_) => "this token has ended",
+        None => "this token was revoked",
+    }
+}
+
+/// In the extensions of an answer that begins a session: whose, and by what.
+#[derive(Clone, Debug)]
+pub(crate) struct Entered {
+    /// The account, or the name of the token.
+    pub(crate) actor: String,
+    pub(crate) by: &'static str,
 }
 
 /// The scope of a request that passed the gate ([`access`](crate::access)), which holds what the route needs.

@@ -21,6 +21,7 @@ mod push;
 mod request;
 pub mod rpc;
 pub mod screen;
+pub mod security;
 pub mod shares;
 pub mod views;
 
@@ -87,6 +88,7 @@ pub fn router(
         .route("/api/v1/accounts/{id}/logout", post(accounts::log_out))
         .route("/api/v1/tokens", get(session::tokens).post(session::token))
         .route("/api/v1/tokens/{id}", delete(session::revoke))
+        .route("/api/v1/security/events", get(api::security::list_events))
         .route("/api/v1/system", get(system::show))
         .route(
             "/api/v1/devices/{id}/attributes",

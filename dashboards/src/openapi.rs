@@ -58,6 +58,13 @@ const OPERATIONS: &[Operation] = &[
     ),
     Operation(
         "get",
+        "/api/v1/security/events",
+        "Security events, of the newest 10,000, newest first: log-ins and those that failed, wrong tokens, what was denied, changes of tokens and accounts, limits, devices that were not let in. As ndjson oldest first: after the number of the last line more follow.",
+        &["kind", "actor", "from", "to", "limit", "after", "format"],
+        &[200, 400, 403],
+    ),
+    Operation(
+        "get",
         "/api/v1/digest",
         "Digests of latest, history and transitions with their journal position.",
         &[],

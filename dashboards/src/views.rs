@@ -339,6 +339,8 @@ pub struct Views {
     pub counters: Counters,
     /// Connections and bodies of HTTP.
     pub http: Arc<crate::limits::Gauges>,
+    /// What happened that concerns the server's security.
+    pub security: Arc<crate::security::Watchman>,
     /// Devices that are connected now.
     pub links: Links,
     /// Answers devices that register themselves; set when the listeners come up.

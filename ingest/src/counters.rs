@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use onemap_model::Refusal;
 
+use crate::denial::{Denial, Ear};
+
 /// Counters of all listeners; clones share them. Relaxed throughout: they are read for display.
 #[derive(Clone, Debug, Default)]
 pub struct Counters(Arc<Inner>);
@@ -26,6 +28,7 @@ struct Inner {
     tls_resumed: AtomicU64,
     websockets: AtomicU64,
     certificate_errors: AtomicU64,
+    denials: Ear,
 }
 
 impl Default for Inner {
@@ -46,6 +49,7 @@ impl Default for Inner {
             tls_resumed: AtomicU64::new(0),
             websockets: AtomicU64::new(0),
             certificate_errors: AtomicU64::new(0),
+            denials: Ear::default(),
         }
     }
 }
@@ -93,6 +97,20 @@ impl Counters {
         if let Some(index) = Refusal::ALL.iter().position(|r| *r == refusal) {
             self.0.refused[index].fetch_add(1, Ordering::Relaxed);
         }
+    }
+    /// From now on who is not let in is told to `hears`, which does not wait for anything; says whether nobody heard
+    /// before.
+    pub fn tell_denials(&self, hears: impl Fn(&Denial<'_>) + Send + Sync + 'static) -> bool {
+        self.0.denials.set(Box::new(hears))
+    }
+    /// Tells that somebody was not let in.
+    pub(crate) fn denied(&self, denial: &Denial<'_>) {
+        self.0.denials.tell(denial);
+    }
+    /// Counts and tells that somebody was not let in.
+    pub(crate) fn turn_away(&self, denial: &Denial<'_>) {
+        self.refuse(denial.refusal);
+        self.denied(denial);
     }
     /// How often this was refused by a listener.
     pub fn refused(&self, refusal: Refusal) -> u64 {

@@ -6,6 +6,7 @@
 
 pub mod admit;
 pub mod counters;
+pub mod denial;
 pub mod downlink;
 pub mod fanout;
 pub mod forward;
@@ -16,6 +17,7 @@ mod trie;
 
 pub use admit::{Admitted, Arrival, Lane, Watch, admit};
 pub use counters::{Counted, Counters};
+pub use denial::Denial;
 pub use fanout::Fanout;
 pub use links::Links;
 pub use mqtt::{Auth, MqttConfig, MqttServer, Provision};

@@ -13,16 +13,16 @@ use sha1::Sha1;
 
 use crate::server::{Server, binary, wait_for};
 
-const PASSWORD: &str = "河湟谷地的春天来得晚一些";
+pub const PASSWORD: &str = "河湟谷地的春天来得晚一些";
 
 /// A browser: it keeps the cookie that it was given and says where its page came from.
 #[derive(Clone, Default)]
-struct Person {
-    cookie: Option<String>,
+pub struct Person {
+    pub cookie: Option<String>,
 }
 
 impl Person {
-    fn ask(&mut self, http: &str, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+    pub fn ask(&mut self, http: &str, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .build()
@@ -52,7 +52,7 @@ impl Person {
         )
     }
 
-    fn log_in(&mut self, http: &str, account: &str, password: &str, code: Option<&str>) -> (u16, Value) {
+    pub fn log_in(&mut self, http: &str, account: &str, password: &str, code: Option<&str>) -> (u16, Value) {
         let mut login = json!({"account": account, "password": password});
         if let Some(code) = code {
             login["code"] = code.into();
@@ -66,7 +66,7 @@ fn now_s() -> u64 {
 }
 
 /// RFC 6238, of the text that an authenticator is given.
-fn code(secret: &str, step: u64) -> String {
+pub fn code(secret: &str, step: u64) -> String {
     let mut bits = String::new();
     for c in secret.bytes() {
         let digit = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
@@ -87,7 +87,7 @@ fn code(secret: &str, step: u64) -> String {
 }
 
 /// A code that was not used yet: of this step or a later one.
-fn next_code(secret: &str, used: &mut u64) -> String {
+pub fn next_code(secret: &str, used: &mut u64) -> String {
     let step = wait_for("a new step of the authenticator", Duration::from_secs(70), || {
         // The server takes the step behind its own, too.
         let step = now_s() / 30 + 1;
@@ -97,7 +97,7 @@ fn next_code(secret: &str, used: &mut u64) -> String {
     code(secret, step)
 }
 
-fn user(server: &Server, arguments: &[&str]) -> Output {
+pub fn user(server: &Server, arguments: &[&str]) -> Output {
     Command::new(binary("onemap"))
         .args(["--data-dir"])
         .arg(&server.dir)
@@ -108,7 +108,7 @@ fn user(server: &Server, arguments: &[&str]) -> Output {
 }
 
 /// An account that has set its password by the link that the command line gave.
-fn add(server: &Server, id: &str, role: &str, more: &[&str]) -> Person {
+pub fn add(server: &Server, id: &str, role: &str, more: &[&str]) -> Person {
     let made = user(server, &[&["add", id, "--role", role], more].concat());
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let link = String::from_utf8(made.stdout).unwrap();

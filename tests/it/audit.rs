@@ -331,6 +331,7 @@ fn what_an_assessor_asks_is_listed_with_how_it_stands() {
         ("backup", "open"),
         ("tokens", "held"),
         ("files", "held"),
+        ("security_events", "open"),
         ("host", "ask"),
     ] {
         assert_eq!(state(&bare, id), is, "{id}");
@@ -360,7 +361,8 @@ fn what_an_assessor_asks_is_listed_with_how_it_stands() {
     server.stop();
     sql(&server.dir, "UPDATE audit SET body = body || ' ' WHERE n = 2");
     let config = std::fs::read_to_string(server.dir.join("onemap.toml")).unwrap();
-    let open = config.replacen("127.0.0.1:0", "0.0.0.0:0", 2) + "allow_anonymous = true\n";
+    let more = "allow_anonymous = true\n[security.syslog]\naddress = \"siem.example:514\"\n";
+    let open = config.replacen("127.0.0.1:0", "0.0.0.0:0", 2) + more;
     std::fs::write(
         server.dir.join("onemap.toml"),
         open.replace(
@@ -373,6 +375,7 @@ fn what_an_assessor_asks_is_listed_with_how_it_stands() {
     for id in ["audit", "http", "mqtt", "devices"] {
         assert_eq!(state(&now, id), "open", "{id}");
     }
+    assert_eq!(state(&now, "security_events"), "held");
     // Without --security the exit code is that of the configuration alone.
     let config = server.dir.join("onemap.toml");
     let plain = onemap(&server.dir, &["--config", config.to_str().unwrap(), "check"]);

@@ -63,6 +63,7 @@ mod reviews;
 mod schemas;
 mod screen;
 mod scrub;
+mod security;
 mod server;
 mod sessions;
 mod shares;

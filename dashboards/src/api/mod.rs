@@ -37,6 +37,7 @@ pub(crate) mod recode;
 pub(crate) mod reviews;
 pub(crate) mod rows;
 pub(crate) mod rules;
+pub(crate) mod security;
 pub(crate) mod series;
 mod series_acts;
 pub(crate) mod session;

@@ -1,5 +1,6 @@
 //! The screen's session: a token, or an account's password and second factor, once; then a cookie.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,9 +18,10 @@ use serde_json::{Value, json};
 
 use crate::accounts::{Busy, Door, Sayer, Secret, check_password};
 use crate::api::{act_problem, behind, list};
-use crate::auth::{Caller, Over, Pass, new_token, session_cookie};
+use crate::auth::{Caller, Entered, Over, Pass, new_token, session_cookie, why_gone};
 use crate::error::Problem;
 use crate::request::Body;
+use crate::security::{Kind, What};
 use crate::views::Views;
 
 #[derive(Deserialize)]
@@ -49,12 +51,14 @@ pub(crate) async fn begin(
             password: None,
             code: None,
         } => {
-            let id = views.keys.begin(token.trim(), views.now());
-            cookie(
-                over,
-                &id.map_err(|e| Problem::internal(&e))?
-                    .ok_or_else(Problem::unauthorized)?,
-            )
+            let token = token.trim();
+            let id = views.keys.begin(token, views.now());
+            let id = id.map_err(|e| Problem::internal(&e))?.ok_or_else(|| {
+                wrong_token(&views, peer.ip(), token);
+                Problem::unauthorized()
+            })?;
+            let actor = views.keys.access(token).map(|scope| scope.actor);
+            begun(over, &id, actor.unwrap_or_default(), "by a token")
         }
         Login {
             token: None,
@@ -81,6 +85,35 @@ pub(crate) async fn begin(
     Ok(answer)
 }
 
+/// Notes that a token opens no session.
+fn wrong_token(views: &Views, peer: IpAddr, token: &str) {
+    let gone = views.keys.gone(token);
+    let detail = gone.as_ref().map_or("nobody holds this token", why_gone);
+    let what = What {
+        kind: Kind::WrongToken,
+        actor: gone.map(|gone| gone.name),
+        peer: Some(peer.to_canonical().to_string()),
+        subject: "a session by a token".to_owned(),
+        detail: detail.to_owned(),
+    };
+    views.security.note(views.now(), what);
+}
+
+/// Notes that somebody is not let in, and why, which the answer does not tell.
+fn turned_away(views: &Views, who: Sayer<'_>, kind: Kind, why: &str) {
+    // What is no account's name may be a password in the wrong field.
+    let id = AccountId::new(who.name).ok();
+    let known = id.filter(|id| views.keys.account(id).is_some());
+    let what = What {
+        kind,
+        actor: None,
+        peer: Some(who.ip.to_canonical().to_string()),
+        subject: known.map_or("no account".to_owned(), |id| format!("account {id}")),
+        detail: why.to_owned(),
+    };
+    views.security.note(views.now(), what);
+}
+
 /// Whose password and code these are.
 async fn by_password(
     views: &Views,
@@ -90,22 +123,33 @@ async fn by_password(
     code: Option<&str>,
 ) -> Result<AccountId, Problem> {
     let attempts = || door.attempts.lock().expect("no holder of this lock panics");
+    let no = |kind, why| turned_away(views, who, kind, why);
     attempts().take(who, Instant::now()).map_err(|wait| {
+        no(
+            Kind::LoginLocked,
+            "too many guesses for this account from this network",
+        );
         let message = "too many wrong passwords or codes for this account from this network";
         Problem::too_soon("too_many_guesses", message, wait)
     })?;
-    let wrong = || Problem::unauthorized_by("wrong_login", "account, password or code is wrong");
+    let wrong = |kind, why| {
+        no(kind, why);
+        Problem::unauthorized_by("wrong_login", "account, password or code is wrong")
+    };
     let held = AccountId::new(who.name)
         .ok()
         .and_then(|id| views.keys.account(&id))
         .filter(|held| !held.account.disabled);
     let Some((held, hash)) = held.and_then(|held| held.hash.clone().map(|hash| (held, hash))) else {
         door.hasher.pretend().await;
-        return Err(wrong());
+        return Err(wrong(
+            Kind::LoginFailed,
+            "no account that has a password and is not disabled",
+        ));
     };
     match door.hasher.verify(password, hash).await {
         Ok(true) => {}
-        Ok(false) => return Err(wrong()),
+        Ok(false) => return Err(wrong(Kind::LoginFailed, "the password is wrong")),
         Err(error) => {
             attempts().not_made(who, Instant::now());
             return Err(busy(error));
@@ -119,12 +163,19 @@ async fn by_password(
             let message = "this account has a second factor: give the code of its authenticator, too";
             return Err(Problem::unauthorized_by("code_needed", message));
         };
-        let secret = opened(views, &id, sealed)?;
+        let secret = opened(views, &id, sealed).inspect_err(|_| {
+            no(Kind::LoginFailed, "the second factor cannot be opened");
+        })?;
         let at_s = views.now().ms().max(0) as u64 / 1000;
         if !door.takes(&id, &secret, code, at_s) {
-            return Err(wrong());
+            let why = "the password is right and the code is wrong or was used";
+            return Err(wrong(Kind::SecondFactorFailed, why));
         }
     } else if views.trust.needs_second(held.account.role) {
+        no(
+            Kind::LoginFailed,
+            "the password is right, and the second factor that the account needs is missing",
+        );
         let message = "this account needs a second factor and has none: ask for a new link";
         return Err(Problem::forbidden_by("second_factor_needed", message));
     }
@@ -136,7 +187,15 @@ async fn by_password(
 pub(super) fn entered(views: &Views, over: Over, id: &AccountId) -> Result<Response, Problem> {
     let session = views.keys.begin_as(id, views.now());
     let session = session.map_err(|e| Problem::internal(&e))?;
-    Ok(cookie(over, &session.ok_or_else(Problem::unauthorized)?))
+    let session = session.ok_or_else(Problem::unauthorized)?;
+    Ok(begun(over, &session, id.to_string(), "as an account"))
+}
+
+/// The answer that begins a session, with whose it is for who notes that.
+fn begun(over: Over, session: &str, actor: String, by: &'static str) -> Response {
+    let mut answer = cookie(over, session);
+    answer.extensions_mut().insert(Entered { actor, by });
+    answer
 }
 
 fn cookie(over: Over, id: &str) -> Response {
@@ -229,9 +288,23 @@ pub(crate) async fn change_password(
     entered(&views, over, &id)
 }
 
-pub(crate) async fn end(State(views): State<Arc<Views>>, over: Over, headers: HeaderMap) -> Response {
+pub(crate) async fn end(
+    State(views): State<Arc<Views>>,
+    ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
+    Caller(scope): Caller,
+    over: Over,
+    headers: HeaderMap,
+) -> Response {
     if let Some(id) = session_cookie(over, &headers) {
         views.keys.end(id);
+        let what = What {
+            kind: Kind::Logout,
+            actor: Some(scope.actor),
+            peer: Some(peer.ip().to_canonical().to_string()),
+            subject: "a session".to_owned(),
+            detail: "ended by its holder".to_owned(),
+        };
+        views.security.note(views.now(), what);
     }
     cookie(over, "")
 }

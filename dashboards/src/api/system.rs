@@ -297,6 +297,22 @@ pub(crate) async fn metrics(
         "Connections cut because their peer did not take its answer within [http] answer_timeout.",
         &read(&http.untaken_answers),
     );
+    let events = views.security.counts();
+    metric(
+        "onemap_security_events_total",
+        "counter",
+        "Security events since the start, by kind.",
+        &events.map(|(kind, n)| (format!("{{kind=\"{kind}\"}}"), n)),
+    );
+    metric(
+        "onemap_security_events_untold_total",
+        "counter",
+        "Security events that were told by their number only (flood), or that files or collector had no room for (slow).",
+        &views
+            .security
+            .untold()
+            .map(|(why, n)| (format!("{{why=\"{why}\"}}"), n)),
+    );
     let limited = http.shares.counts();
     metric(
         "onemap_http_limited_total",

@@ -34,6 +34,7 @@ use super::session::{Entered, Place, join};
 use super::topics::{self, LastTopic};
 use super::transport::{Transport, Violation};
 use crate::counters::Connected;
+use crate::denial::Denial;
 use crate::fanout::{Incoming, Naming, Resend};
 use crate::links::Link;
 
@@ -651,7 +652,22 @@ impl Connection {
             End::Replaced => info!(device.id = %device, peer, "`{device}` connected again"),
             End::Cut => info!(device.id = %device, peer, "`{device}` is cut off: it may no longer be here"),
             End::Refused(refusal, detail) => {
-                self.shared.counters.refuse(*refusal);
+                let denial = |detail| Denial {
+                    source: Source::Mqtt,
+                    peer,
+                    device,
+                    refusal: *refusal,
+                    detail,
+                };
+                let counters = &self.shared.counters;
+                match refusal {
+                    // A topic may be anything, a secret too.
+                    Refusal::ForeignTopic => {
+                        counters.turn_away(&denial("it published to a topic that is not its own"));
+                    }
+                    Refusal::DeniedCertificate => counters.turn_away(&denial(detail)),
+                    refusal => counters.refuse(*refusal),
+                }
                 warn!(device.id = %device, peer, reason = refusal.label(), "`{device}` is cut off: {detail}");
             }
             End::SlowReader => {

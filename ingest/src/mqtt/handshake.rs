@@ -19,6 +19,7 @@ use super::server::Shared;
 use super::tls::{Admission, Credential};
 use super::topics::{self, Own, Rights, Speaker};
 use super::transport::{Transport, Violation};
+use crate::denial::Denial;
 use crate::links::{self, Link};
 use crate::trie::is_topic;
 
@@ -384,7 +385,25 @@ fn own_will(shared: &Shared, device: &Arc<str>, is_gateway: bool, will: SentWill
 }
 
 async fn refuse(stream: &mut impl Transport, shared: &Shared, peer: &str, no: No) {
-    shared.counters.refuse(no.refusal);
+    let device = no.kept.as_ref().and_then(|kept| kept.device.as_deref());
+    let denial = Denial {
+        source: Source::Mqtt,
+        peer,
+        device: device.unwrap_or_default(),
+        refusal: no.refusal,
+        detail: &no.detail,
+    };
+    match no.refusal {
+        Refusal::WrongToken | Refusal::DeniedCertificate | Refusal::TooManyConnections => {
+            shared.counters.turn_away(&denial);
+        }
+        // A topic may be anything, a secret too.
+        Refusal::ForeignTopic => shared.counters.turn_away(&Denial {
+            detail: "the will is for a topic that is not the device's own",
+            ..denial
+        }),
+        refusal => shared.counters.refuse(refusal),
+    }
     if let Some(code) = no.code {
         let mut out = BytesMut::new();
         let connack = ConnAck {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use onemap_log::Log;
-use onemap_model::{Refusal, Timestamp};
+use onemap_model::{Refusal, Source, Timestamp};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinError, JoinSet};
@@ -30,7 +30,7 @@ use super::tls::{Admission, Certificates, Credential, TlsError};
 use super::transport::{Line, Transport};
 use super::websocket::{self, NotUpgraded};
 use super::{Auth, MqttConfig, Provision, handshake, provision, sys};
-use crate::{Counters, Fanout, Links};
+use crate::{Counters, Denial, Fanout, Links};
 
 /// Connections that wait in the system for `accept`; its own limit may be lower.
 const BACKLOG: u32 = 4096;
@@ -312,7 +312,7 @@ async fn accept_all(listener: &Listener, shared: &Arc<Shared>, connections: &mut
                 Ok((stream, peer)) => {
                     pause = FIRST_PAUSE;
                     let Ok(entrance) = shared.gate.enter(peer.ip(), Instant::now()) else {
-                        shared.counters.refuse(Refusal::RateLimited);
+                        turn_away(shared, &peer.to_string(), Refusal::RateLimited, "its address connects too fast");
                         debug!(%peer, "connection closed, its address connects too fast");
                         continue; // dropping the stream closes it
                     };
@@ -373,6 +373,7 @@ async fn unwrap(
     shared: Arc<Shared>,
 ) {
     let must_go = chair.must_go.clone();
+    let peer = arrival.peer.clone();
     let carried = async {
         let mut stream: Box<dyn Transport> = Box::new(stream);
         if let (true, Some(certificates)) = (carrier.is_tls(), &shared.certificates) {
@@ -410,7 +411,7 @@ async fn unwrap(
         carried = carried => carried,
         () = must_go.cancelled() => {
             let refusal = if carrier.is_tls() { Refusal::TlsHandshake } else { Refusal::TooManyConnections };
-            shared.counters.refuse(refusal);
+            turn_away(&shared, &peer, refusal, "it said nothing and others wait");
             None
         }
         () = shared.stop.cancelled() => None,
@@ -503,7 +504,10 @@ fn judge(error: &io::Error) -> (Option<Refusal>, String) {
 /// Counts and says what a stranger did wrong before it could say CONNECT. Nothing of it is kept: it is no
 /// reading, and may hold secrets.
 fn refuse(shared: &Shared, peer: &str, refusal: Refusal, why: &str) {
-    shared.counters.refuse(refusal);
+    match refusal {
+        Refusal::TlsHandshake | Refusal::DeniedCertificate => turn_away(shared, peer, refusal, why),
+        refusal => shared.counters.refuse(refusal),
+    }
     if shared.strangers.may_keep(Instant::now()) {
         warn!(peer, reason = refusal.label(), "connection refused: {why}");
     } else {
@@ -511,13 +515,25 @@ fn refuse(shared: &Shared, peer: &str, refusal: Refusal, why: &str) {
     }
 }
 
+/// Counts that a stranger is not let in, and tells it.
+fn turn_away(shared: &Shared, peer: &str, refusal: Refusal, why: &str) {
+    shared.counters.turn_away(&Denial {
+        source: Source::Mqtt,
+        peer,
+        device: "",
+        refusal,
+        detail: why,
+    });
+}
+
 /// CONNECT, and then the connection.
 async fn talk(mut stream: impl Transport, arrival: Arrival, chair: Chair, shared: Arc<Shared>) {
     let hello = tokio::select! {
         hello = Box::pin(handshake::greet(&mut stream, &shared, &arrival)) => hello,
         () = chair.must_go.cancelled() => {
-            shared.counters.refuse(Refusal::TooManyConnections);
-            debug!(peer = arrival.peer, "connection closed, it said nothing and others wait");
+            let why = "it said nothing and others wait";
+            turn_away(&shared, &arrival.peer, Refusal::TooManyConnections, why);
+            debug!(peer = arrival.peer, "connection closed, {why}");
             None
         }
         () = shared.stop.cancelled() => None,

@@ -17,7 +17,7 @@ use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::outbox::{self, Inbox};
-use super::server::Shared;
+use super::server::{Shared, turn_away};
 use super::stream::Stream;
 use super::{Dialect, Intake};
 use crate::mqtt::gate::Seat;
@@ -365,15 +365,21 @@ impl<D: Dialect> Connection<D> {
             End::Stopped => debug!(%peer, "a station is let go, the server stops"),
             End::Silent => info!(%peer, "a station was silent for too long"),
             End::MustGo => {
-                self.shared.counters.refuse(Refusal::TooManyConnections);
-                debug!(%peer, "connection closed, it showed no station and others wait");
+                let why = "it showed no station and others wait";
+                turn_away(&self.shared, peer, Refusal::TooManyConnections, why);
+                debug!(%peer, "connection closed, {why}");
             }
             End::Cut if self.intake.is_cut() => {
                 info!(%peer, "a station is cut off: it may no longer be here");
             }
             End::Cut => info!(%peer, "a station's connection is given up: it does not answer"),
             End::Refused(refusal, why) => {
-                self.shared.counters.refuse(*refusal);
+                match refusal {
+                    Refusal::RateLimited | Refusal::TooManyConnections => {
+                        turn_away(&self.shared, peer, *refusal, why);
+                    }
+                    refusal => self.shared.counters.refuse(*refusal),
+                }
                 warn!(%peer, reason = refusal.label(), "a connection is closed: {why}");
             }
             End::WriteTimeout => {

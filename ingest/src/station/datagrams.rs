@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::Dialect;
 use super::connection::Connection;
-use super::server::{Shared, enter, report};
+use super::server::{Shared, enter, report, turn_away};
 use super::stream::{Datagrams, Stream};
 use crate::mqtt::room::Room;
 
@@ -63,7 +63,7 @@ pub(super) async fn serve<D: Dialect>(socket: UdpSocket, shared: Arc<Shared>) {
         let datagram = match known.map(|sender| sender.try_send(datagram.clone())) {
             Some(Ok(())) => continue,
             Some(Err(mpsc::error::TrySendError::Full(_))) => {
-                shared.counters.refuse(Refusal::RateLimited);
+                turn_away(&shared, peer, Refusal::RateLimited, "its datagrams come too fast");
                 continue;
             }
             // New, or its connection is ending.
@@ -71,7 +71,7 @@ pub(super) async fn serve<D: Dialect>(socket: UdpSocket, shared: Arc<Shared>) {
         };
         let n_senders = locked(&senders).len();
         if n_senders >= limits.connections.saturating_add(2 * limits.strangers) {
-            shared.counters.refuse(Refusal::TooManyConnections);
+            turn_away(&shared, peer, Refusal::TooManyConnections, "as many send as may");
             continue;
         }
         let Some(entrance) = enter(&shared, peer) else {

@@ -18,6 +18,7 @@ use super::outbox::{self, Outbox};
 use super::peers::{Presence, Speaks};
 use super::server::Shared;
 use super::{Admitted, Denied, KEPT_BYTES, KEPT_WHOLE, PACKETS};
+use crate::denial::Denial;
 use crate::links::{self, Link};
 
 /// A protocol on one connection.
@@ -139,7 +140,16 @@ impl Intake {
             }
             return Ok(known.device.clone());
         }
-        let admitted = self.look_up(number, password)?;
+        let admitted = self.look_up(number, password).inspect_err(|denied| {
+            self.shared.counters.denied(&Denial {
+                source: self.source,
+                peer: &self.peer,
+                device: number,
+                refusal: denied.refusal(),
+                detail: &denied.to_string(),
+            });
+        });
+        let admitted = admitted?;
         let device = admitted.device;
         if self.known.len() >= self.shared.config.limits.stations && !self.known.contains_key(number) {
             return Err(Denied::TooMany);

@@ -26,7 +26,7 @@ use crate::mqtt::gate::{Entrance, Gate};
 use crate::mqtt::room::{Chair, Room};
 use crate::mqtt::strangers::Strangers;
 use crate::mqtt::{self};
-use crate::{Counters, Links};
+use crate::{Counters, Denial, Links};
 
 /// Connections that wait in the system for `accept`; its own limit may be lower.
 const BACKLOG: u32 = 4096;
@@ -54,6 +54,7 @@ pub struct StationServer {
 
 /// What every connection uses.
 pub(super) struct Shared {
+    pub(super) protocol: Source,
     pub(super) config: StationConfig,
     pub(super) log: Log,
     pub(super) stations: Arc<dyn Stations>,
@@ -162,6 +163,7 @@ impl StationServer {
             clock,
         } = with;
         let shared = Arc::new(Shared {
+            protocol: self.protocol,
             gate: Gate::new(gate, Instant::now()),
             strangers: Strangers::new(Instant::now()),
             guesses: Guesses::new(Instant::now()),
@@ -271,16 +273,29 @@ async fn accept_all<D: Dialect>(socket: &TcpListener, shared: &Arc<Shared>, conn
     }
 }
 
+/// Counts that a peer is not let in, and tells it.
+pub(super) fn turn_away(shared: &Shared, peer: SocketAddr, refusal: Refusal, why: &str) {
+    shared.counters.turn_away(&Denial {
+        source: shared.protocol,
+        peer: &peer.to_string(),
+        device: "",
+        refusal,
+        detail: why,
+    });
+}
+
 pub(super) fn enter(shared: &Shared, peer: SocketAddr) -> Option<Entrance> {
     match shared.gate.enter(peer.ip(), Instant::now()) {
         Err(_) => {
-            shared.counters.refuse(Refusal::RateLimited);
-            debug!(%peer, "connection closed, its address connects too fast");
+            let why = "its address connects too fast";
+            turn_away(shared, peer, Refusal::RateLimited, why);
+            debug!(%peer, "connection closed, {why}");
             None
         }
         Ok(entrance) if entrance.is_over => {
-            shared.counters.refuse(Refusal::TooManyConnections);
-            info!(%peer, "connection closed, its address has as many as it may");
+            let why = "its address has as many as it may";
+            turn_away(shared, peer, Refusal::TooManyConnections, why);
+            info!(%peer, "connection closed, {why}");
             None
         }
         Ok(entrance) => Some(entrance),

@@ -34,7 +34,7 @@ pub use quarantine::{
 };
 pub use reader::{AccessToken, LedgerAct, LedgerReader, LedgerTransition};
 pub use series_acts::{SeriesAct, SeriesActFilter, SeriesActKind};
-pub use tokens::{Ended, Provisioning, TokenHash, TokenHashError, Tokens};
+pub use tokens::{Ended, Gone, Provisioning, TokenHash, TokenHashError, Tokens};
 
 use crate::attributes::AttributeChange;
 use crate::sqlite::{self, FileError, signed, unsigned};

@@ -87,8 +87,8 @@ pub struct Tokens {
     /// Of tokens that end by themselves, soonest first.
     ends: BTreeSet<(Timestamp, TokenHash)>,
     access: HashMap<TokenHash, AccessToken>,
-    /// Access tokens whose end has come, so that who comes with one is told.
-    expired: HashMap<TokenHash, Timestamp>,
+    /// Access tokens that no longer open, so that who comes with one is told, and who watches knows whose it was.
+    gone: HashMap<TokenHash, Gone>,
     /// Devices that nothing lets in until they are admitted or given a token, by the record that said so; 0 is one
     /// that was applied since these were read.
     revoked: HashMap<DeviceId, u64>,
@@ -120,6 +120,21 @@ pub struct Ended {
     pub n_access: usize,
 }
 
+/// An access token that no longer opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// What it was called.
+    pub name: String,
+    /// When it ended by itself; `None` of one that was revoked.
+    pub ended: Option<Timestamp>,
+}
+
+impl Gone {
+    fn revoked(name: String) -> Self {
+        Self { name, ended: None }
+    }
+}
+
 impl Tokens {
     /// Reads every valid token from the ledger. Those whose end has come are in it until the next
     /// [`expire`](Self::expire).
@@ -140,9 +155,11 @@ impl Tokens {
         }
         tokens.revoked.extend(ledger.revoked_devices()?);
         for token in ledger.access_tokens()? {
-            tokens.access.insert(token.sha256, token);
+            match token.revoked {
+                None => drop(tokens.access.insert(token.sha256, token)),
+                Some(_) => drop(tokens.gone.insert(token.sha256, Gone::revoked(token.name))),
+            }
         }
-        tokens.access.retain(|_, token| token.revoked.is_none());
         let ends = |(hash, token): (&TokenHash, &AccessToken)| Some((token.expires?, *hash));
         tokens.ends.extend(tokens.access.iter().filter_map(ends));
         for provisioning in ledger.provisioning()? {
@@ -241,15 +258,18 @@ impl Tokens {
                     expires: *expires,
                     revoked: None,
                 };
-                self.expired.remove(&sha256);
+                self.gone.remove(&sha256);
                 self.ends.retain(|(_, ended)| *ended != sha256);
                 self.ends.extend(expires.map(|end| (end, sha256)));
                 self.access.insert(sha256, token);
                 true
             }
             (Change::AccessTokenRevoked { .. }, Some(sha256)) => {
-                self.access.remove(&sha256);
-                self.expired.remove(&sha256);
+                if let Some(token) = self.access.remove(&sha256) {
+                    self.gone.insert(sha256, Gone::revoked(token.name));
+                } else if let Some(gone) = self.gone.get_mut(&sha256) {
+                    gone.ended = None;
+                }
                 self.ends.retain(|(_, ended)| *ended != sha256);
                 true
             }
@@ -264,8 +284,12 @@ impl Tokens {
             && end <= now
         {
             self.ends.pop_first();
-            if self.access.remove(&hash).is_some() {
-                self.expired.insert(hash, end);
+            if let Some(AccessToken { name, .. }) = self.access.remove(&hash) {
+                let gone = Gone {
+                    name,
+                    ended: Some(end),
+                };
+                self.gone.insert(hash, gone);
                 ended.n_access += 1;
             }
             let Some(device) = self.by_hash.remove(&hash) else {
@@ -284,7 +308,12 @@ impl Tokens {
 
     /// When an access token ended by itself, if it did.
     pub fn expired(&self, token: &str) -> Option<Timestamp> {
-        self.expired.get(&TokenHash::of(token)).copied()
+        self.gone(token)?.ended
+    }
+
+    /// An access token that no longer opens: who shows it once held it, or found it.
+    pub fn gone(&self, token: &str) -> Option<&Gone> {
+        self.gone.get(&TokenHash::of(token))
     }
 
     /// The device that holds a token.

@@ -54,6 +54,21 @@ fn a_stranger_has_few_guesses_over_all_its_connections_and_harms_no_station() {
     // One a minute comes back.
     let most = 16 + start.elapsed().as_secs() / 60;
     assert!((16..=most).contains(&n_told), "{n_told} of {most}");
+    // Who watches over the server is told: of wrong ones, and of those that were not looked at.
+    let told = server.get("/api/v1/security/events?kind=device_denied");
+    let of = |refusal: &str| {
+        let is_of = |event: &&serde_json::Value| {
+            let detail = event["detail"].as_str().unwrap_or_default();
+            event["subject"] == "hj212 M1" && event["peer"] == "127.0.0.3" && detail.starts_with(refusal)
+        };
+        told["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|event| is_of(&event))
+    };
+    assert!(of("wrong_password: ") && of("too_many_guesses: "), "{told}");
+    assert!(!told.to_string().contains("654"), "{told}");
     // The station has the same password still, where it is and from where it was never.
     open.send(&says("M1", "2", "2011", "5", ""));
     assert!(open.within(LIMIT).is_some());
