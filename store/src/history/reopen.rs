@@ -65,10 +65,13 @@ impl Slot {
 
     /// Closes the database when its last reader has gone; whether it did.
     fn close(&self) -> bool {
-        let Some(mut disk) = unpoisoned(self.disk.write()).take() else {
-            return true;
+        let mut disk = {
+            let mut slot = unpoisoned(self.disk.write());
+            let Some(disk) = slot.take() else { return true };
+            // Who sees that it is gone finds it closing.
+            disk.set_closing(true);
+            disk
         };
-        disk.set_closing(true);
         let started = Instant::now();
         loop {
             disk = match Arc::try_unwrap(disk) {
