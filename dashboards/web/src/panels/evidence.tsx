@@ -24,7 +24,8 @@ export function Evidence({ alert }: { alert: Alert }) {
       </header>
       <p lang={langOf(pick(alert.message))}>{pick(alert.message)}</p>
       <p class="evidence-line">
-        {alert.value === null ? null : (
+        {/* Of a rule about a fence it is a longitude, which says nothing here. */}
+        {alert.value === null || quantity === "longitude" ? null : (
           <span>
             {t("alarms.value")} <b>{valueWithUnit(quantity, alert.value)}</b>
           </span>

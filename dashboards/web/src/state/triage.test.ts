@@ -35,10 +35,12 @@ const taken = {
 describe("what may be done with an alarm", () => {
   const officer = (permission: string) => ["view", "handle_alerts", "evidence"].includes(permission);
   const viewer = (permission: string) => permission === "view";
+  const auditor = (permission: string) => ["audit", "evidence"].includes(permission);
 
-  it("has evidence for who holds that permission only", () => {
+  it("is for who holds the permission only", () => {
     expect(actsOn(alert("a"), officer)).toEqual(["acknowledge", "close", "evidence"]);
-    expect(actsOn(alert("a"), viewer)).not.toContain("evidence");
+    expect(actsOn(alert("a"), viewer)).toEqual([]);
+    expect(actsOn(alert("a"), auditor)).toEqual(["evidence"]);
   });
 
   it("is acknowledged once", () => {

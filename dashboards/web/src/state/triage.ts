@@ -33,8 +33,14 @@ export type AlertAct = "acknowledge" | "close" | "evidence";
 
 /** What a person may do with an open alarm, in the order of its buttons; `may` says which permissions are held. */
 export function actsOn(alert: Pick<Alert, "acknowledged">, may: (permission: string) => boolean): AlertAct[] {
-  const acts: AlertAct[] = alert.acknowledged ? ["close"] : ["acknowledge", "close"];
-  return may("evidence") ? [...acts, "evidence"] : acts;
+  const acts: AlertAct[] = [];
+  if (may("handle_alerts")) {
+    acts.push(...(alert.acknowledged ? (["close"] as const) : (["acknowledge", "close"] as const)));
+  }
+  if (may("evidence")) {
+    acts.push("evidence");
+  }
+  return acts;
 }
 
 export type EdgeName =
