@@ -485,7 +485,7 @@ impl Fold<'_> {
     fn tick(&mut self, position: u64) -> Result<()> {
         self.expire(position);
         self.life(position);
-        self.turn_fences();
+        self.turn_fences(position);
         self.derive(position)?;
         self.flows_again(position)?;
         let transitions = self.engine.tick(*self.now, position);
@@ -552,6 +552,17 @@ impl Fold<'_> {
                     files.remove(name);
                 }
             }
+        }
+        if let Some(set) = &set
+            && set.fences().next().is_some()
+        {
+            for code in set.fences() {
+                if self.views.moving.read().expect(POISON).fence(code).is_none() {
+                    warn!(file = %name, fence = %code, "a rule asks for fence `{code}`, which is not there; it waits for it");
+                }
+            }
+            // Before its rules look for the first time.
+            self.all_stand(position, true);
         }
         let transitions = self.engine.set_file(*self.now, position, name, set);
         self.judged(transitions);
@@ -661,7 +672,7 @@ impl Fold<'_> {
             }
             _ => self.tokens(position, change),
         }
-        self.moves(&change.what);
+        self.moves(position, &change.what);
         let mut moved: Vec<_> = moved.into_iter().collect();
         moved.sort();
         for id in moved {
@@ -712,6 +723,9 @@ impl Fold<'_> {
             .set_device(*self.now, position, &device, division.as_ref());
         self.engine.set_silent_after(&device.id, silent_after_s);
         self.judged(transitions);
+        if self.engine.asks_for_fences() {
+            self.stand(position, id);
+        }
     }
 
     /// Counts each refusal; the bytes are kept once for each reason, however many keys it hit. `first` is the

@@ -3,8 +3,8 @@
 //! What is sent again or imported stays in the history and shows nothing: an event is told once, when it is news. All
 //! of it is made of the journal alone and kept in the checkpoint, so that a replay tells the same events.
 
-use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context, Result};
 use onemap_dashboards::views::{Register as Known, Sighted, Views};
@@ -112,10 +112,10 @@ impl Fold<'_> {
         let crs = profile.map_or(Crs::Wgs84, |profile| profile.crs);
         let mut told = Vec::new();
         let mut moved = None;
+        // Fences whose time came with this very record.
+        self.turn_fences(last.position);
         {
             let mut moving = views.moving.write().expect(POISON);
-            // Fences whose time came with this very record.
-            moving.tick(*self.now);
             for pair in moving.join(&device.id, &halves) {
                 if (pair.lon, pair.lat) == (0.0, 0.0) {
                     count(views, Sighted::NoFix);
@@ -151,6 +151,65 @@ impl Fold<'_> {
         for told in told {
             self.crossed(device, division, last, &told);
         }
+        if moved.is_some() && self.engine.asks_for_fences() {
+            self.stand(last.position, &device.id);
+        }
+    }
+
+    /// States to the rules which fences a device is in: one that moves by its sightings, another by its place.
+    pub(super) fn stand(&mut self, position: u64, id: &DeviceId) {
+        let place = {
+            let register = self.views.register.read().expect(POISON);
+            let device = register.view.devices.get(id);
+            device.map(|device| (device.kind.clone(), device.position.as_ref().map(Vertex::of)))
+        };
+        let mut moving = self.views.moving.write().expect(POISON);
+        let fences: Vec<Arc<str>> = match (moving.newest(id.as_str()), place) {
+            (Some(_), _) => {
+                let stays = moving.fences_of(id.as_str());
+                stays.into_iter().map(|(code, _)| (**code).into()).collect()
+            }
+            (None, Some((kind, Some(at)))) => {
+                let covering = moving.fences_over(at, &kind);
+                covering.into_iter().map(|code| (**code).into()).collect()
+            }
+            (None, _) => Vec::new(),
+        };
+        drop(moving);
+        let transitions = self.engine.set_fences(*self.now, position, id, fences);
+        self.judged(transitions);
+    }
+
+    /// As [`stand`](Self::stand) for every device, or for those that do not move.
+    pub(super) fn all_stand(&mut self, position: u64, movers_too: bool) {
+        let mut ids: Vec<DeviceId> = {
+            let register = self.views.register.read().expect(POISON);
+            let moving = self.views.moving.read().expect(POISON);
+            let all = register.view.devices.keys();
+            all.filter(|id| movers_too || moving.newest(id.as_str()).is_none())
+                .cloned()
+                .collect()
+        };
+        ids.sort();
+        for id in ids {
+            self.stand(position, &id);
+        }
+    }
+
+    /// Tells the rules of a fence that came, changed, began or ended. Devices that move are in it, or are not, from the
+    /// next place that they say.
+    fn fence_changed(&mut self, position: u64, code: &str) {
+        if !self.engine.asks_for_fence(code) {
+            return;
+        }
+        let fence = self.views.moving.read().expect(POISON);
+        if fence.fence(code).is_some_and(|fence| fence.in_force) {
+            drop(fence);
+            return self.all_stand(position, false);
+        }
+        drop(fence);
+        let transitions = self.engine.fence_gone(*self.now, position, code);
+        self.judged(transitions);
     }
 
     fn crossed(&mut self, device: &Device, division: Option<&DivisionCode>, last: &Reading, told: &Told) {
@@ -175,20 +234,24 @@ impl Fold<'_> {
     }
 
     /// Follows a change of the register: fences that came or went, devices that are out of use.
-    pub(super) fn moves(&mut self, change: &Register) {
+    pub(super) fn moves(&mut self, position: u64, change: &Register) {
         let views = self.views;
+        let mut changed: Vec<&str> = Vec::new();
         match change {
             Register::Entity { entity } if entity.kind == EntityKind::Fence => {
                 let mut moving = views.moving.write().expect(POISON);
                 for former in &entity.former {
                     moving.remove_fence(&former.code);
+                    changed.push(&former.code);
                 }
+                changed.push(&entity.code);
                 if let Err(reason) = moving.put_fence(entity, *self.now) {
                     warn!(code = %entity.code, %reason, "an entity is no fence");
                 }
             }
             Register::EntityRemoved { kind, code } if *kind == EntityKind::Fence => {
                 views.moving.write().expect(POISON).remove_fence(code);
+                changed.push(code);
             }
             Register::Device { device } if device.state == DeviceState::Retired => {
                 let was_moving = views.moving.write().expect(POISON).retire(&device.id);
@@ -198,11 +261,17 @@ impl Fold<'_> {
             }
             _ => {}
         }
+        for code in changed {
+            self.fence_changed(position, code);
+        }
     }
 
     /// Begins and ends fences whose time has come.
-    pub(super) fn turn_fences(&mut self) {
-        self.views.moving.write().expect(POISON).tick(*self.now);
+    pub(super) fn turn_fences(&mut self, position: u64) {
+        let turned = self.views.moving.write().expect(POISON).tick(*self.now);
+        for code in turned {
+            self.fence_changed(position, &code);
+        }
     }
 }
 

@@ -684,3 +684,114 @@ fn what_is_no_fence_is_refused_by_name() {
         assert_eq!(said["code"], code, "{path}: {said}");
     }
 }
+
+const RULES: &str = "
+version: 1
+rules:
+  - id: no-trucks
+    name: {zh: 禁行区, en: No trucks here}
+    severity: major
+    applies_to: {kind: water_truck}
+    when: {inside: {fence: wide}}
+    advice: {zh: 联系司机, en: Call the driver}
+  - id: depot-dust
+    name: {zh: 油库扬尘, en: Dust at the depot}
+    severity: minor
+    applies_to: {fence: narrow-air}
+    when: {above: {quantity: pm10, raise: 250 ug/m3}}
+    advice: {zh: 洒水, en: Water it}
+";
+
+/// Every edge that alerts had, oldest first: `rule edge device`.
+fn edges(server: &Server) -> Vec<String> {
+    let alerts = server.get("/api/v1/alerts?limit=1000");
+    let mut all = Vec::new();
+    for alert in alerts["items"].as_array().unwrap() {
+        let story = server.get(&format!("/api/v1/alerts/{}", alert["id"].as_str().unwrap()));
+        for edge in story["history"].as_array().unwrap() {
+            let text = |key: &str| edge[key].as_str().unwrap().to_owned();
+            let device = alert["series"]["device"].as_str().unwrap();
+            all.push((
+                edge["seq"].as_u64(),
+                format!("{} {} {device}", alert["rule"].as_str().unwrap(), text("edge")),
+            ));
+        }
+    }
+    all.sort();
+    all.into_iter().map(|(_, text)| text).collect()
+}
+
+fn until(server: &Server, what: &[&str]) {
+    wait_for(&what.join(", "), Duration::from_secs(20), || {
+        (edges(server) == what).then_some(())
+    });
+}
+
+#[test]
+fn rules_look_at_fences_over_a_kill_and_a_removal() {
+    let server = Server::with_rules(&[("fences", RULES)]);
+    city(&server);
+    truck(&server, "truck-1", json!({}));
+    server.add_device("van-1", &json!({"kind": "van", "cadence_s": 5}));
+    let station = |id: &str, lon: f64| {
+        server.add_device(
+            id,
+            &json!({"kind": "air_station", "position": {"lon": lon, "lat": 36.55}}),
+        );
+    };
+    station("air-in", 101.84);
+    station("air-out", 101.89);
+    let dust = |server: &Server, device: &str, t: i64, value: f64| say(server, device, &[(t, "pm10", value)]);
+    let t = now_ms() - 60_000;
+    at(&server, "truck-1", t, 101.809, 36.55);
+    at(&server, "van-1", t, 101.84, 36.55);
+    dust(&server, "air-in", t, 300.0);
+    dust(&server, "air-out", t, 300.0);
+    at(&server, "truck-1", t + 10_000, 101.811, 36.55);
+    until(&server, &["no-trucks raised truck-1"]);
+    let alert = server.get("/api/v1/alerts?state=open")["items"][0].clone();
+    assert!(alert.to_string().contains("设备在围栏 wide 内"), "{alert}");
+
+    // A fence that is set later: the station that stands in it is looked at with what it said last.
+    fence(
+        &server,
+        "narrow-air",
+        json!({"name": "油库空气", "geometry": square(101.83, 36.54, 0.02)}),
+    );
+    until(&server, &["no-trucks raised truck-1", "depot-dust raised air-in"]);
+    let server = server.kill_and_restart();
+    at(&server, "truck-1", t + 20_000, 101.8112, 36.55);
+    dust(&server, "air-in", t + 20_000, 310.0);
+    dust(&server, "air-out", t + 20_000, 310.0);
+    at(&server, "truck-1", t + 40_000, 101.809, 36.55);
+    until(
+        &server,
+        &[
+            "no-trucks raised truck-1",
+            "depot-dust raised air-in",
+            "no-trucks cleared truck-1",
+        ],
+    );
+    at(&server, "truck-1", t + 59_000, 101.811, 36.55);
+    let before = [
+        "no-trucks raised truck-1",
+        "depot-dust raised air-in",
+        "no-trucks cleared truck-1",
+        "no-trucks raised truck-1",
+    ];
+    until(&server, &before);
+    for (code, told) in [
+        ("narrow-air", "depot-dust withdrawn air-in"),
+        ("wide", "no-trucks withdrawn truck-1"),
+    ] {
+        assert_eq!(
+            server
+                .request("DELETE", &format!("/api/v1/fences/{code}"), None)
+                .0,
+            204
+        );
+        wait_for(told, Duration::from_secs(20), || {
+            edges(&server).contains(&told.to_owned()).then_some(())
+        });
+    }
+}

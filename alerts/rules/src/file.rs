@@ -19,6 +19,9 @@ use crate::written::{FileText, RuleText, SelectorText, StateText, WhenText};
 /// The largest file that is read, in bytes.
 const LARGEST: usize = 256 * 1024;
 
+/// The longest code of a fence, in bytes.
+const LONGEST_CODE: usize = 128;
+
 /// What is wrong with a file, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize)]
 #[error("{line}:{column}: {message}")]
@@ -85,6 +88,10 @@ impl RuleSet {
     /// The rules, in the file's order.
     pub fn rules(&self) -> &[Arc<Rule>] {
         &self.rules
+    }
+    /// The codes of the fences that its rules ask for.
+    pub fn fences(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.rules.iter().flat_map(|rule| rule.fences())
     }
     /// A file of one rule, for its tests.
     pub(crate) fn of(rule: &Arc<Rule>) -> Self {
@@ -245,6 +252,7 @@ impl SelectorText {
             .device
             .as_ref()
             .map(|text| keep(errors, text, |id| DeviceId::new(id).map_err(|e| e.to_string())));
+        let fence = self.fence.as_ref().map(|text| keep(errors, text, fence_code));
         Some(Selector {
             kinds: self.kind.0,
             not_kinds: self.not_kind.0,
@@ -253,6 +261,10 @@ impl SelectorText {
                 None => None,
             },
             device: match device {
+                Some(checked) => Some(checked?),
+                None => None,
+            },
+            fence: match fence {
                 Some(checked) => Some(checked?),
                 None => None,
             },
@@ -266,6 +278,14 @@ impl WhenText {
             WhenText::Above(written) => (written, true),
             WhenText::Below(written) => (written, false),
             WhenText::State(written) => return written.check(errors),
+            WhenText::Inside(written) => {
+                let fence = keep(errors, &written.fence, fence_code)?;
+                return Some(When::Inside { fence });
+            }
+            WhenText::Outside(written) => {
+                let fence = keep(errors, &written.fence, fence_code)?;
+                return Some(When::Outside { fence });
+            }
             WhenText::NoData(written) => {
                 if let (Some(ch), None) = (&written.ch, written.quantity) {
                     errors.push(RuleError::at(ch.referenced, "`ch` needs a `quantity` beside it"));
@@ -349,6 +369,15 @@ impl StateText {
             is,
         })
     }
+}
+
+/// The code of a fence. Whether there is one is not known here: it may come later.
+fn fence_code(text: &str) -> Result<Arc<str>, String> {
+    let is_code =
+        !text.trim().is_empty() && text.len() <= LONGEST_CODE && !text.chars().any(char::is_control);
+    is_code
+        .then(|| text.into())
+        .ok_or_else(|| format!("`fence` is the code of a fence, 1 to {LONGEST_CODE} bytes"))
 }
 
 /// The meaning of a written text, or `None` and an error at its place.

@@ -31,6 +31,19 @@ pub(crate) fn rule_changed() -> Texts {
     )
 }
 
+/// Why an alert is withdrawn: its device is not in the fence any more that the rule is for.
+pub(crate) fn fence_left() -> Texts {
+    texts(
+        "设备已不在规则所限的围栏内",
+        "the device is not in the fence any more that its rule is for",
+    )
+}
+
+/// Why an alert is withdrawn: its fence is gone.
+pub(crate) fn fence_gone() -> Texts {
+    texts("围栏已撤销或已到期", "the fence was taken off or has ended")
+}
+
 /// Why an alert is withdrawn: its device is retired.
 pub(crate) fn device_retired() -> Texts {
     texts("设备已退役", "the device was retired")
@@ -39,7 +52,9 @@ pub(crate) fn device_retired() -> Texts {
 /// The sentence of one edge.
 pub(crate) fn edge(rule: &Rule, occasion: &Occasion<'_>) -> Texts {
     let of = subject(rule, occasion);
-    let value = occasion.value.map(|v| shown(rule, occasion.quantity, v));
+    // A longitude says nothing of a fence.
+    let value = occasion.value.filter(|_| rule.fence().is_none());
+    let value = value.map(|v| shown(rule, occasion.quantity, v));
     let Texts { zh, en } = match occasion.edge {
         Edge::Raised => raised(rule, occasion, &of, value),
         Edge::Cleared => cleared(rule, &of, value),
@@ -84,6 +99,15 @@ pub(crate) fn sentence(rule: &Rule) -> Texts {
             };
             (raise, texts("恢复上报", "data is back"), of)
         }
+        When::Inside { .. } | When::Outside { .. } => {
+            let of = texts("设备", "The device");
+            let Texts { zh, en } = presence(rule, Limit::Clear);
+            let over = Texts {
+                zh,
+                en: format!("it {en}"),
+            };
+            (presence(rule, Limit::Raise), over, of)
+        }
         When::Above(_) | When::Below(_) | When::State { .. } => {
             let quantity = rule.quantity().expect("only a silence may be without quantity");
             let of = named(quantity, rule.channel().unwrap_or(0));
@@ -106,6 +130,13 @@ pub(crate) fn sentence(rule: &Rule) -> Texts {
 fn raised(rule: &Rule, occasion: &Occasion<'_>, of: &Texts, value: Option<Texts>) -> Texts {
     if rule.silence().is_some() {
         return silent(occasion.silent_for.unwrap_or_default(), of, value);
+    }
+    if rule.fence().is_some() {
+        let (there, hold) = (presence(rule, Limit::Raise), held(rule.hold, "，已持续"));
+        return Texts {
+            zh: format!("{}{}{}", of.zh, there.zh, hold.zh),
+            en: format!("{} {}{}", of.en, there.en, hold.en),
+        };
     }
     let value = value.unwrap_or_default();
     let hold = held(rule.hold, "已持续");
@@ -135,6 +166,13 @@ fn cleared(rule: &Rule, of: &Texts, value: Option<Texts>) -> Texts {
             en: format!("{} sends data again{}", of.en, hold.en),
         };
     }
+    if rule.fence().is_some() {
+        let back = presence(rule, Limit::Clear);
+        return Texts {
+            zh: format!("{}{}{}，告警解除", of.zh, back.zh, hold.zh),
+            en: format!("{} {}{}: over", of.en, back.en, hold.en),
+        };
+    }
     let back = limit(rule, Limit::Clear);
     let value = value.unwrap_or_default();
     Texts {
@@ -144,6 +182,13 @@ fn cleared(rule: &Rule, of: &Texts, value: Option<Texts>) -> Texts {
 }
 
 fn found(rule: &Rule, of: &Texts, value: Option<Texts>) -> Texts {
+    if rule.fence().is_some() {
+        let there = presence(rule, Limit::Raise);
+        return Texts {
+            zh: format!("{}恢复上报位置，仍{}", of.zh, there.zh),
+            en: format!("{} says its place again and still {}", of.en, there.en),
+        };
+    }
     let value = value.unwrap_or_default();
     let back = limit(rule, Limit::Clear);
     let (still_zh, still_en) = match rule.when {
@@ -187,7 +232,9 @@ fn silent(time: Duration, of: &Texts, last: Option<Texts>) -> Texts {
 
 fn subject(rule: &Rule, occasion: &Occasion<'_>) -> Texts {
     match (&rule.when, rule.quantity()) {
-        (When::NoData { .. }, None) => texts("设备", "The device"),
+        (When::NoData { .. }, None) | (When::Inside { .. } | When::Outside { .. }, _) => {
+            texts("设备", "The device")
+        }
         _ => named(occasion.quantity, occasion.channel),
     }
 }
@@ -215,7 +262,7 @@ fn limit(rule: &Rule, which: Limit) -> Texts {
     let (threshold, above) = match &rule.when {
         When::Above(threshold) if !threshold.quantity.is_state() => (threshold, true),
         When::Below(threshold) if !threshold.quantity.is_state() => (threshold, false),
-        When::NoData { .. } => return Texts::default(),
+        When::NoData { .. } | When::Inside { .. } | When::Outside { .. } => return Texts::default(),
         When::Above(_) | When::Below(_) | When::State { .. } => return state_limit(rule, which),
     };
     let number = match which {
@@ -228,6 +275,22 @@ fn limit(rule: &Rule, which: Limit) -> Texts {
         (Limit::Raise, false) => (format!("低于 {number}"), format!("below {number}")),
         (Limit::Clear, true) => (format!("回落至 {number} 及以下"), format!("at or below {number}")),
         (Limit::Clear, false) => (format!("回升至 {number} 及以上"), format!("at or above {number}")),
+    };
+    Texts { zh, en }
+}
+
+/// `在围栏 F1 内` / `is in fence F1`, or for the way back `已离开围栏 F1` / `has left fence F1`.
+fn presence(rule: &Rule, which: Limit) -> Texts {
+    let code = rule.fence().map_or("", |fence| fence);
+    let is_wrong_inside = matches!(rule.when, When::Inside { .. });
+    let (zh, en) = match (which, is_wrong_inside) {
+        (Limit::Raise, true) => (format!("在围栏 {code} 内"), format!("is in fence {code}")),
+        (Limit::Raise, false) => (format!("在围栏 {code} 外"), format!("is not in fence {code}")),
+        (Limit::Clear, true) => (format!("已离开围栏 {code}"), format!("has left fence {code}")),
+        (Limit::Clear, false) => (
+            format!("已回到围栏 {code} 内"),
+            format!("is back in fence {code}"),
+        ),
     };
     Texts { zh, en }
 }

@@ -1,8 +1,9 @@
 //! Rules as meant: checked, in canonical units, with a version.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use onemap_model::{Device, DeviceId, DivisionCode, Quantity, RuleId, Severity, Timestamp};
+use onemap_model::{DeviceId, DivisionCode, Quantity, RuleId, Severity, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A text in both languages of the screen.
@@ -64,23 +65,29 @@ pub struct Selector {
     /// Only this device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceId>,
+    /// Only devices that are in this fence now: those that move by their sightings, others by their place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fence: Option<Arc<str>>,
 }
 
 impl Selector {
-    /// Whether a device with these properties is meant.
-    pub fn selects(&self, device: &DeviceId, kind: &str, division: Option<&DivisionCode>) -> bool {
+    /// Whether a device with these properties is meant; `fences` are those that it is in.
+    pub fn selects(
+        &self,
+        device: &DeviceId,
+        kind: &str,
+        division: Option<&DivisionCode>,
+        fences: &[Arc<str>],
+    ) -> bool {
         (self.kinds.is_empty() || self.kinds.iter().any(|k| k == kind))
             && !self.not_kinds.iter().any(|k| k == kind)
             && self.device.as_ref().is_none_or(|id| id == device)
+            && self.fence.as_ref().is_none_or(|fence| fences.contains(fence))
             && match (&self.division, division) {
                 (None, _) => true,
                 (Some(own), Some(other)) => own.covers(other),
                 (Some(_), None) => false,
             }
-    }
-    /// Whether a registered device is meant.
-    pub fn selects_device(&self, device: &Device, division: Option<&DivisionCode>) -> bool {
-        self.selects(&device.id, &device.kind, division)
     }
 }
 
@@ -114,6 +121,16 @@ pub enum When {
         /// How long.
         #[serde(rename = "for")]
         silence: Silence,
+    },
+    /// A device that moves is in a fence, its border included; over when it has left it.
+    Inside {
+        /// The fence's code.
+        fence: Arc<str>,
+    },
+    /// A device that moves is not in a fence; over when it is back in it.
+    Outside {
+        /// The fence's code.
+        fence: Arc<str>,
     },
 }
 
@@ -191,7 +208,7 @@ impl Rule {
     pub fn threshold(&self) -> Option<f64> {
         match &self.when {
             When::Above(t) | When::Below(t) => Some(t.raise),
-            When::State { .. } | When::NoData { .. } => None,
+            When::State { .. } | When::NoData { .. } | When::Inside { .. } | When::Outside { .. } => None,
         }
     }
     /// The quantity it looks at; `None` is the device as a whole.
@@ -200,6 +217,10 @@ impl Rule {
             When::Above(t) | When::Below(t) => Some(t.quantity),
             When::State { quantity, .. } => Some(*quantity),
             When::NoData { quantity, .. } => *quantity,
+            // Each place that a device says is looked at by its longitude.
+            When::Inside { .. } | When::Outside { .. } => {
+                Some(Quantity::named("longitude").expect("the dictionary has positions"))
+            }
         }
     }
     /// The one channel it looks at; `None` is each.
@@ -207,6 +228,7 @@ impl Rule {
         match &self.when {
             When::Above(t) | When::Below(t) => t.channel,
             When::State { channel, .. } | When::NoData { channel, .. } => *channel,
+            When::Inside { .. } | When::Outside { .. } => None,
         }
     }
     /// What the alert's life needs to know.
@@ -225,8 +247,31 @@ impl Rule {
     pub(crate) fn silence(&self) -> Option<Silence> {
         match self.when {
             When::NoData { silence, .. } => Some(silence),
-            When::Above(_) | When::Below(_) | When::State { .. } => None,
+            _ => None,
         }
+    }
+    /// The fence whose inside or outside is wrong, if it is such a rule.
+    pub(crate) fn fence(&self) -> Option<&Arc<str>> {
+        match &self.when {
+            When::Inside { fence } | When::Outside { fence } => Some(fence),
+            _ => None,
+        }
+    }
+    /// The fences that it asks for.
+    pub(crate) fn fences(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.fence().into_iter().chain(&self.applies_to.fence)
+    }
+    /// Where a device stands that is in some fences and has said a value; `None` when the rule waits for silence.
+    pub(crate) fn stands(&self, value: f64, fences: &[Arc<str>]) -> Option<Side> {
+        let (fence, is_wrong_inside) = match &self.when {
+            When::Inside { fence } => (fence, true),
+            When::Outside { fence } => (fence, false),
+            _ => return self.side(value),
+        };
+        Some(match fences.contains(fence) == is_wrong_inside {
+            true => Side::Beyond,
+            false => Side::Back,
+        })
     }
     /// Where a value stands; `None` when the rule does not compare values.
     pub(crate) fn side(&self, value: f64) -> Option<Side> {
@@ -237,7 +282,7 @@ impl Rule {
                 let met = is.iter().any(|code| f64::from(*code) == value);
                 (met, !met)
             }
-            When::NoData { .. } => return None,
+            When::NoData { .. } | When::Inside { .. } | When::Outside { .. } => return None,
         };
         Some(match (beyond, back) {
             (true, _) => Side::Beyond,

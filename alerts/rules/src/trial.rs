@@ -7,6 +7,7 @@
 //!   00:10 260 suspect         # with a mark
 //!   00:40 90 measured 00:05   # a late one
 //!   05:00 -                   # nothing comes; the clock goes on until here
+//!   06:00 inside              # of `inside` and `outside`: it says a place in the fence, or one that is not (outside)
 //! expect: |
 //!   00:10 raised
 //! ```
@@ -32,6 +33,10 @@ use crate::rule::Rule;
 const START: Timestamp = Timestamp::from_ms(1_767_196_800_000);
 /// Cadence of the device when the test gives none.
 const CADENCE_S: u32 = 60;
+
+/// What a place counts as in a test of a fence.
+const INSIDE: f64 = 1.0;
+const OUTSIDE: f64 = 0.0;
 
 /// A test as written.
 #[derive(Deserialize)]
@@ -106,7 +111,7 @@ impl Trial {
                     format!("line {line} of `series`: {message}"),
                 )
             };
-            let (came_s, event) = read_event(&words).map_err(fail)?;
+            let (came_s, event) = read_event(&words, rule.fence().is_some()).map_err(fail)?;
             if came_s < end_s {
                 return Err(fail(
                     "times go backwards; write `measured` for a late reading".to_owned(),
@@ -183,12 +188,19 @@ impl Trial {
         let mut position = 1;
         let mut got = engine.set_file(START, position, "trial", Some(RuleSet::of(&self.rule)));
         got.extend(engine.set_device(START, position, &device, device.division.as_ref()));
+        let selected: Vec<Arc<str>> = selector.fence.iter().cloned().collect();
+        got.extend(engine.set_fences(START, position, &device.id, selected.clone()));
         let mut events = self.events.iter().peekable();
         for s in 0..=self.end_s {
             position += 1;
             got.extend(engine.tick(time(s), position));
             while let Some(event) = events.next_if(|event| event.came_s == s) {
                 position += 1;
+                if let Some(fence) = self.rule.fence() {
+                    let there = (event.value == INSIDE).then(|| fence.clone());
+                    let fences = selected.iter().cloned().chain(there).collect();
+                    got.extend(engine.set_fences(time(s), position, &device.id, fences));
+                }
                 let reading = Reading {
                     series: series.clone(),
                     measured_at: time(event.measured_s),
@@ -236,14 +248,19 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
     lines.filter(|(_, words): &(usize, Vec<&str>)| !words.is_empty())
 }
 
-fn read_event(words: &[&str]) -> Result<(u32, Option<Event>), String> {
+fn read_event(words: &[&str], of_fence: bool) -> Result<(u32, Option<Event>), String> {
     let (time, rest) = words.split_first().ok_or("the line is empty")?;
     let came_s = read_time(time)?;
     let (value, mut marks) = rest.split_first().ok_or("a value or `-` is missing")?;
     if *value == "-" {
         return Ok((came_s, None));
     }
-    let value: f64 = value.parse().map_err(|_| format!("`{value}` is not a number"))?;
+    let value: f64 = match (of_fence, *value) {
+        (true, "inside") => INSIDE,
+        (true, "outside") => OUTSIDE,
+        (true, other) => return Err(format!("`{other}` is not `inside` or `outside`")),
+        (false, value) => value.parse().map_err(|_| format!("`{value}` is not a number"))?,
+    };
     if !value.is_finite() {
         return Err(format!("`{value}` is not a finite number"));
     }

@@ -47,6 +47,8 @@ pub(crate) struct SelectorText {
     pub(crate) division: Option<Spanned<String>>,
     #[serde(default)]
     pub(crate) device: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) fence: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +58,15 @@ pub(crate) enum WhenText {
     Below(ThresholdText),
     State(StateText),
     NoData(NoDataText),
+    Inside(FenceText),
+    Outside(FenceText),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FenceText {
+    /// Its code.
+    pub(crate) fence: Spanned<String>,
 }
 
 #[derive(Deserialize)]

@@ -68,7 +68,7 @@ fn every_kind_of_the_demo_city_has_its_silence_rule_and_no_sentence_claims_a_leg
         let silent: BTreeSet<_> = rules
             .iter()
             .filter(|rule| matches!(rule.when, onemap_rules::When::NoData { .. }))
-            .filter(|rule| rule.applies_to.selects(&device, kind, None))
+            .filter(|rule| rule.applies_to.selects(&device, kind, None, &[]))
             .map(|rule| rule.id.as_str())
             .collect();
         assert_eq!(silent.len(), 1, "{kind}: {silent:?}");

@@ -652,3 +652,140 @@ fn what_reports_changes_only_is_known_until_a_limit_of_its_own_and_then_never_no
     city.play("10:09:59  -");
     assert_eq!(city.state("station-7/pm10/0"), Condition::Normal);
 }
+
+#[test]
+fn a_mover_in_a_forbidden_fence_is_told_when_it_has_stayed_and_when_it_has_left() {
+    let rules = rule("yard", "inside: {fence: F1}", "for: 20 s, clear_for: 10 s")
+        + &rule("round", "outside: {fence: F2}", "");
+    let mut city = Player::new(&rules);
+    city.play(
+        "
+        08:00:00  register truck-1
+        08:00:00  fences truck-1 F2
+        08:00:01  truck-1 longitude 101.70
+        08:00:10  fences truck-1 F1,F2
+        08:00:10  truck-1 longitude 101.71
+        08:00:20  fences truck-1 F2
+        08:00:20  truck-1 longitude 101.70
+        08:01:00  fences truck-1 F1,F2
+        08:01:00  truck-1 longitude 101.71
+        08:01:10  truck-1 latitude 36.6
+        08:01:30  -
+        08:01:40  fences truck-1 F2
+        08:01:40  truck-1 longitude 101.70
+        08:01:55  -
+        08:02:00  fences truck-1 none
+        08:02:00  truck-1 longitude 101.60
+        08:02:10  fences truck-1 F2
+        08:02:10  truck-1 longitude 101.70
+        ",
+    );
+    assert_eq!(
+        city.told(),
+        "08:01:20 truck-1/longitude/0 raised yard
+08:01:50 truck-1/longitude/0 cleared yard
+08:02:00 truck-1/longitude/0 raised round
+08:02:10 truck-1/longitude/0 cleared round"
+    );
+    let said: Vec<&str> = city.transitions.iter().map(|t| t.message_zh.as_str()).collect();
+    assert_eq!(
+        said,
+        [
+            "设备在围栏 F1 内，已持续 20 秒",
+            "设备已离开围栏 F1，已持续 10 秒，告警解除",
+            "设备在围栏 F2 外",
+            "设备已回到围栏 F2 内，告警解除"
+        ]
+    );
+    let said: Vec<&str> = city.transitions.iter().map(|t| t.message_en.as_str()).collect();
+    assert_eq!(said[0], "The device is in fence F1 for 20 s");
+    assert_eq!(said[1], "The device has left fence F1 for 10 s: over");
+}
+
+#[test]
+fn nobody_knows_where_a_silent_mover_is_and_a_fence_that_is_gone_withdraws() {
+    let mut city = Player::new(&rule("yard", "inside: {fence: F1}", ""));
+    city.cadence_s = 10;
+    city.play(
+        "
+        08:00:00  register truck-1
+        08:00:00  fences truck-1 F1
+        08:00:00  truck-1 longitude 101.71
+        08:00:40  -
+        08:00:50  truck-1 longitude 101.71
+        08:00:55  gone F1
+        08:00:56  truck-1 longitude 101.71
+        ",
+    );
+    assert_eq!(
+        city.told(),
+        "08:00:00 truck-1/longitude/0 raised yard
+08:00:31 truck-1/longitude/0 lost yard
+08:00:50 truck-1/longitude/0 found yard
+08:00:55 truck-1/longitude/0 withdrawn yard"
+    );
+    let said: Vec<&str> = city.transitions.iter().map(|t| t.message_zh.as_str()).collect();
+    assert_eq!(
+        said[1..],
+        [
+            "设备已 31 秒无数据，现状未知",
+            "设备恢复上报位置，仍在围栏 F1 内",
+            "设备告警撤回：围栏已撤销或已到期；不表示已恢复正常"
+        ]
+    );
+    assert_eq!(city.state("truck-1/longitude/0"), Condition::Normal);
+}
+
+#[test]
+fn a_rule_for_a_fence_looks_at_who_is_in_it() {
+    let mut city = Player::new(&rule("dust", DUST, "applies_to: {fence: F1}"));
+    city.play(
+        "
+        08:00:00  station-7  pm10  480
+        08:00:05  fences station-7 F1
+        08:00:20  fences station-7 F2
+        08:00:30  fences station-7 F1,F2
+        08:00:40  gone F1
+        ",
+    );
+    assert_eq!(
+        city.told(),
+        "08:00:05 station-7/pm10/0 raised dust
+08:00:20 station-7/pm10/0 withdrawn dust
+08:00:30 station-7/pm10/0 raised dust
+08:00:40 station-7/pm10/0 withdrawn dust"
+    );
+    // A snapshot knows who is where.
+    city.play("08:00:50 fences station-7 F1\n08:00:50 -");
+    assert_eq!(city.told(), "08:00:50 station-7/pm10/0 raised dust");
+    city.engine = onemap_rules::Engine::restore(&city.engine.snapshot()).unwrap();
+    city.play("08:00:55 fences station-7 F1\n08:01:00 station-7 pm10 90");
+    assert_eq!(city.told(), "08:01:00 station-7/pm10/0 cleared dust");
+}
+
+#[test]
+fn a_rule_about_a_fence_has_tests_beside_it() {
+    let rules = rule(
+        "yard",
+        "inside: {fence: 西宁-禁行1}",
+        "for: 10 s, tests: [{name: stays, series: \"00:00 outside\\n00:10 inside\\n00:30 outside\", expect: \"00:20 raised\\n00:30 cleared\"}]",
+    );
+    let outcomes = Player::parse(&rules).run_tests();
+    assert!(
+        outcomes.iter().all(onemap_rules::TrialOutcome::passed),
+        "{outcomes:?}"
+    );
+    assert_eq!(outcomes.len(), 1);
+    let wrong = rules.replace("00:00 outside", "00:00 101.7");
+    let errors = onemap_rules::RuleSet::parse("f", &format!("version: 1\nrules:\n{wrong}")).unwrap_err();
+    assert!(
+        errors[0].message.contains("`101.7` is not `inside` or `outside`"),
+        "{errors:?}"
+    );
+    let nameless = rules.replace("西宁-禁行1", "\"\"");
+    let errors = onemap_rules::RuleSet::parse("f", &format!("version: 1\nrules:\n{nameless}")).unwrap_err();
+    assert!(
+        errors[0].message.contains("`fence` is the code of a fence"),
+        "{errors:?}"
+    );
+}

@@ -253,6 +253,15 @@ impl Fences {
         stays.into_iter()
     }
 
+    /// The fences that cover a place and are for one of these groups, by number.
+    pub fn over(&mut self, at: Vertex, groups: u64) -> impl Iterator<Item = u32> {
+        self.index.at(at, &mut self.found);
+        let rules = self.found.iter().map(|slot| &self.rules[*slot as usize]);
+        rules
+            .filter(move |own| own.groups & groups != 0)
+            .map(|own| own.number)
+    }
+
     /// Memory of the cells in bytes, about.
     pub fn bytes(&self) -> usize {
         self.index.bytes()

@@ -260,14 +260,14 @@ impl Moving {
         true
     }
 
-    /// Puts a fence in force or out of it, as its time says.
-    fn turn(&mut self, code: &str, now: Timestamp) {
+    /// Puts a fence in force or out of it, as its time says; whether that is something else than before.
+    fn turn(&mut self, code: &str, now: Timestamp) -> bool {
         let Some(fenced) = self.fenced.get_mut(code) else {
-            return;
+            return false;
         };
         let is_valid = fenced.is_valid(now);
         if is_valid == fenced.in_force {
-            return;
+            return false;
         }
         fenced.in_force = is_valid;
         self.is_changed = true;
@@ -283,17 +283,22 @@ impl Moving {
             fenced.inside.clear();
             self.fences.remove(fenced.number);
         }
+        true
     }
 
-    /// Begins and ends fences whose time has come. Call at least once a second.
-    pub fn tick(&mut self, now: Timestamp) {
+    /// Begins and ends fences whose time has come, and says which these are. Call at least once a second.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<EntityCode> {
+        let mut turned = Vec::new();
         while let Some((turn, _)) = self.turns.first()
             && *turn <= now
         {
-            if let Some((_, code)) = self.turns.pop_first() {
-                self.turn(&code, now);
+            if let Some((_, code)) = self.turns.pop_first()
+                && self.turn(&code, now)
+            {
+                turned.push(code);
             }
         }
+        turned
     }
 
     /// Joins the halves that one message of a device brought, with each other and with those of before; pairs come
@@ -437,6 +442,19 @@ impl Moving {
                 let is_for = self.fenced.get(code)?.rules.is_for(&mover.kind);
                 is_for.then(|| (code, Timestamp::from_ms(since_ms)))
             })
+            .collect();
+        all.sort();
+        all
+    }
+
+    /// The fences in force that cover a place and are for a kind of devices, by code: where a device is that does not
+    /// move. The border is inside.
+    pub fn fences_over(&mut self, at: Vertex, kind: &str) -> Vec<&EntityCode> {
+        let (codes, fenced) = (&self.codes, &self.fenced);
+        let covering = self.fences.over(at, ANY | bit_of(kind));
+        let mut all: Vec<&EntityCode> = covering
+            .filter_map(|number| codes.get(&number))
+            .filter(|code| fenced.get(*code).is_some_and(|fenced| fenced.rules.is_for(kind)))
             .collect();
         all.sort();
         all

@@ -20,6 +20,12 @@ impl Engine {
                     .or_insert_with(|| Arc::clone(rule));
             }
         }
+        self.fences = self
+            .rules
+            .values()
+            .flat_map(|rule| rule.fences())
+            .cloned()
+            .collect();
         for rule in self.rules.values() {
             self.by_quantity
                 .entry(rule.quantity())
@@ -79,6 +85,7 @@ impl Engine {
             id: id.clone(),
             kind: Arc::clone(kind),
             division: division.cloned(),
+            fences: Vec::new(),
             cadence_s: 0,
             silent_after_s: 0,
             state: DeviceState::Active,
@@ -92,6 +99,34 @@ impl Engine {
         self.device_index.insert(id.clone(), i);
         self.bind_device(i, &crate::message::rule_changed());
         i
+    }
+
+    /// Takes the fences that a device is in, in order. What rules ask of them is bound anew; whether its being there is
+    /// wrong is judged by the next place that it says.
+    pub(super) fn put_in_fences(&mut self, i: u32, fences: Vec<Arc<str>>) {
+        let before = std::mem::replace(&mut self.devices[i as usize].fences, fences);
+        let now = &self.devices[i as usize].fences;
+        let turned = |fence: &Arc<str>| before.contains(fence) != now.contains(fence);
+        let asked = self
+            .rules
+            .values()
+            .filter_map(|rule| rule.applies_to.fence.as_ref());
+        if asked.into_iter().any(turned) {
+            self.bind_device(i, &crate::message::fence_left());
+        }
+    }
+
+    /// Withdraws what rules say of a device's being in a fence, or not in it, that is there no more.
+    pub(super) fn forget_fence(&mut self, i: u32, code: &str) {
+        let because = crate::message::fence_gone();
+        for series in self.devices[i as usize].indexes().collect::<Vec<_>>() {
+            self.with_series_slots(series, |slot, book, place| {
+                if slot.rule.fence().is_some_and(|fence| **fence == *code) {
+                    slot.withdraw(book, place, &because);
+                }
+            });
+            self.settle_series(series);
+        }
     }
 
     /// The index of a series.
@@ -176,7 +211,7 @@ impl Engine {
             .filter(|rule| rule.silence().is_some() && rule.quantity().is_some())
             .filter(|rule| {
                 rule.applies_to
-                    .selects(&device.id, &device.kind, device.division.as_ref())
+                    .selects(&device.id, &device.kind, device.division.as_ref(), &device.fences)
             })
             .cloned()
             .collect()
@@ -193,7 +228,7 @@ impl Engine {
             .filter(|rule| rule.channel().is_none() || rule.channel() == channel)
             .filter(|rule| {
                 rule.applies_to
-                    .selects(&device.id, &device.kind, device.division.as_ref())
+                    .selects(&device.id, &device.kind, device.division.as_ref(), &device.fences)
             })
             .cloned()
             .collect()

@@ -37,6 +37,8 @@ pub(super) struct DeviceEntry {
     pub(super) id: DeviceId,
     pub(super) kind: Arc<str>,
     pub(super) division: Option<DivisionCode>,
+    /// Codes of the fences that it is in, in order.
+    pub(super) fences: Vec<Arc<str>>,
     pub(super) cadence_s: u32,
     /// Seconds that it may say nothing when it has no cadence; 0 is not stated.
     pub(super) silent_after_s: u32,

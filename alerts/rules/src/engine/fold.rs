@@ -118,6 +118,7 @@ impl Engine {
             series: &|_| series.key(device),
             about: &|| Some(i),
             division: device.division.as_ref(),
+            fences: &device.fences,
             last: series.input(),
             silent_for: Duration::from_millis(self.book.now.saturating_sub(since).max(0) as u64),
         };
@@ -155,6 +156,7 @@ impl Engine {
             },
             about: &first_seen,
             division: device.division.as_ref(),
+            fences: &device.fences,
             last: None,
             silent_for: Duration::from_millis(self.book.now.saturating_sub(since).max(0) as u64),
         };

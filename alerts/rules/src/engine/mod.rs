@@ -52,6 +52,8 @@ pub struct Engine {
     rules: BTreeMap<RuleId, Arc<Rule>>,
     /// The same by what they look at; `None` is the device as a whole.
     by_quantity: HashMap<Option<Quantity>, Vec<Arc<Rule>>>,
+    /// Codes of the fences that they ask for.
+    fences: HashSet<Arc<str>>,
     devices: Vec<DeviceEntry>,
     device_index: foldhash::HashMap<DeviceId, u32>,
     series: Vec<SeriesEntry>,
@@ -82,6 +84,7 @@ impl Engine {
             files: BTreeMap::new(),
             rules: BTreeMap::new(),
             by_quantity: HashMap::new(),
+            fences: HashSet::new(),
             devices: Vec::new(),
             device_index: foldhash::HashMap::default(),
             series: Vec::new(),
@@ -141,6 +144,49 @@ impl Engine {
             self.settle_series(series);
         }
         self.settle_device(i);
+    }
+
+    /// Whether a rule in force asks for a fence.
+    pub fn asks_for_fence(&self, code: &str) -> bool {
+        self.fences.contains(code)
+    }
+
+    /// Whether a rule in force asks for any fence.
+    pub fn asks_for_fences(&self) -> bool {
+        !self.fences.is_empty()
+    }
+
+    /// States which fences a device is in, by their codes; others than those that rules ask for may be among them. Whether
+    /// its being there is wrong is judged by the next place that it says. A device that is not known yet is to be set first.
+    pub fn set_fences(
+        &mut self,
+        now: Timestamp,
+        position: u64,
+        device: &DeviceId,
+        mut fences: Vec<Arc<str>>,
+    ) -> Vec<Transition> {
+        fences.sort_unstable();
+        self.advance(now, position);
+        if let Some(i) = self.device_index.get(device).copied()
+            && self.devices[i as usize].fences != fences
+        {
+            self.put_in_fences(i, fences);
+        }
+        std::mem::take(&mut self.book.out)
+    }
+
+    /// A fence was taken off or has ended: nobody is in it, and what was told of being in it or not is withdrawn.
+    pub fn fence_gone(&mut self, now: Timestamp, position: u64, code: &str) -> Vec<Transition> {
+        self.advance(now, position);
+        for i in 0..self.devices.len() as u32 {
+            self.forget_fence(i, code);
+            let fences = &self.devices[i as usize].fences;
+            if fences.iter().any(|fence| **fence == *code) {
+                let left = fences.iter().filter(|fence| ***fence != *code).cloned().collect();
+                self.put_in_fences(i, left);
+            }
+        }
+        std::mem::take(&mut self.book.out)
     }
 
     /// Something came of a device that is no reading: it is there, and so are its series that have no cadence.

@@ -7,6 +7,7 @@
 //! by record time while the last value stands, so that a slow device is not waited for. A device's
 //! wrong clock therefore cannot stretch a hold.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use onemap_model::alert::Input;
@@ -24,6 +25,8 @@ pub(super) struct Place<'a> {
     /// Index of the series a new alert is about, looked for only when one is raised.
     pub(super) about: &'a dyn Fn() -> Option<u32>,
     pub(super) division: Option<&'a DivisionCode>,
+    /// The fences that its device is in.
+    pub(super) fences: &'a [Arc<str>],
     /// The last known reading.
     pub(super) last: Option<Input>,
     /// How long nothing came.
@@ -43,7 +46,7 @@ impl Place<'_> {
 impl Slot {
     /// Judges a threshold by a reading in order.
     pub(super) fn judge(&mut self, book: &mut Book, place: &Place<'_>, input: &Input) {
-        let Some(side) = self.rule.side(input.value) else {
+        let Some(side) = self.rule.stands(input.value, place.fences) else {
             return;
         };
         let measured = input.measured_at.ms();

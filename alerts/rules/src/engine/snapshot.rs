@@ -20,8 +20,9 @@ use crate::file::RuleSet;
 use crate::rule::Rule;
 
 const MAGIC: &[u8] = b"onemap rules";
-/// Series by steps from the one before, with how often they come. Format 2 was without that, format 1 wrote every number whole.
-const FORMAT: u8 = 3;
+/// Devices with the fences that they are in. Format 3 was without these, format 2 without how often series come, format 1
+/// wrote every number whole.
+const FORMAT: u8 = 4;
 
 /// Why bytes do not restore an engine. The journal still can: start empty and replay.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +157,7 @@ impl Engine {
             }
         }
         for i in 0..r.count(32)? {
-            let mut device = read_device(r)?;
+            let mut device = read_device(r, format)?;
             device.slots = read_slots(r, format, &rules, Owner::Device(i as u32), &mut self.book.open)?;
             self.device_index.insert(device.id.clone(), i as u32);
             self.devices.push(device);
@@ -233,16 +234,19 @@ fn write_device(w: &mut Writer, device: &DeviceEntry) {
     w.u8(u8::from(device.registered));
     w.i64(device.counted_from);
     w.i64(device.heard_at);
+    w.small(device.fences.len() as u64);
+    device.fences.iter().for_each(|fence| w.text(fence));
 }
 
-fn read_device(r: &mut Reader<'_>) -> Result<DeviceEntry, Damaged> {
-    Ok(DeviceEntry {
+fn read_device(r: &mut Reader<'_>, format: u8) -> Result<DeviceEntry, Damaged> {
+    let mut device = DeviceEntry {
         id: DeviceId::new(r.text()?).map_err(|_| Damaged("a device id"))?,
         kind: r.text()?.into(),
         division: match r.text()? {
             "" => None,
             code => Some(DivisionCode::new(code).map_err(|_| Damaged("a division code"))?),
         },
+        fences: Vec::new(),
         cadence_s: r.u32()?,
         silent_after_s: 0,
         state: match r.u8()? {
@@ -258,7 +262,13 @@ fn read_device(r: &mut Reader<'_>) -> Result<DeviceEntry, Damaged> {
         series: Vec::new(),
         slots: Vec::new(),
         armed: NO_DEADLINE,
-    })
+    };
+    if format > 3 {
+        for _ in 0..r.small()? {
+            device.fences.push(r.text()?.into());
+        }
+    }
+    Ok(device)
 }
 
 /// What the next series is likely to be near.

@@ -111,7 +111,7 @@ impl Player {
         self.fixed_position = false;
     }
     /// Lines are `time device quantity[#channel] value [measured time] [marks]`, `time register|maintain|
-    /// retire device`, or `time -`.
+    /// retire device`, `time fences device code,code` (or `none`), `time gone fence`, or `time -`.
     pub(crate) fn play(&mut self, script: &str) {
         for line in script.lines() {
             let words: Vec<&str> = line.split_whitespace().collect();
@@ -124,6 +124,18 @@ impl Player {
                 ["register", device] => self.register(device, DeviceState::Active),
                 ["maintain", device] => self.register(device, DeviceState::Maintenance),
                 ["retire", device] => self.register(device, DeviceState::Retired),
+                ["fences", device, fences] => {
+                    let fences = fences.split(',').filter(|code| *code != "none").map(Arc::from);
+                    let (device, position) = (DeviceId::new(device).unwrap(), self.next());
+                    let now = self.now.unwrap();
+                    self.transitions
+                        .extend(self.engine.set_fences(now, position, &device, fences.collect()));
+                }
+                ["gone", fence] => {
+                    let (now, position) = (self.now.unwrap(), self.next());
+                    self.transitions
+                        .extend(self.engine.fence_gone(now, position, fence));
+                }
                 [device, quantity, value, ..] => self.reading(device, quantity, value, &words[4..]),
                 _ => panic!("`{line}` is not a line of a script"),
             }
