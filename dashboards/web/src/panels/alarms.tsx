@@ -5,7 +5,8 @@ import { alertDevice, langOf, nameOf, pick, t } from "../i18n";
 import { age, minute, stamp, whole } from "../i18n/format";
 import { contact, counts, openAlerts } from "../state/city";
 import { districtOf, divisions, learnDivisions } from "../state/divisions";
-import { levelOf } from "../state/triage";
+import { may } from "../state/session";
+import { actsOn, levelOf } from "../state/triage";
 import { act, now, selectDevice, wall } from "../state/view";
 import { SeverityBadge, StateMark } from "./marks";
 
@@ -140,7 +141,7 @@ function AlarmCard({ alert }: { alert: Alert }) {
         <time class="alarm-age" title={t("alarms.raised", { time: stamp(raised, now.value) })}>
           {age(raised, now.value)}
         </time>
-        {done ? null : wall ? (
+        {done ? null : wall || !actsOn(alert, may).includes("acknowledge") ? (
           <span class="alarm-waiting">{t("alarms.unacknowledged")}</span>
         ) : (
           <button

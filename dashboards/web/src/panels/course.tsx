@@ -1,5 +1,6 @@
 // The chart in a device's drawer: range, data, live end, limits and alarms of one series.
 import { useEffect, useRef, useState } from "preact/hooks";
+import { askEvery } from "../api/again";
 import { api } from "../api/client";
 import type { Device, SeriesPoint, SeriesRef } from "../api/types";
 import {
@@ -18,6 +19,7 @@ import { clock, minute } from "../i18n/format";
 import { SEVERITY } from "../map/palette";
 import { alerts, latest, serverNow, valuesVersion } from "../state/city";
 import { isState, quantities, quantityName, unitOf, valueText, valueWithUnit } from "../state/quantities";
+import { renewals } from "../state/session";
 import { scale } from "../state/view";
 
 /** An hour of one value a second; older ones leave as new ones come. */
@@ -49,28 +51,20 @@ export function Course({ device, series }: { device: Device; series: SeriesRef }
 
   useEffect(() => {
     if (range === null) return;
-    let over = false;
     const load = async () => {
       const from = new Date(serverNow() - RANGE_MS[range]).toISOString();
       const step = RANGE_STEP[range];
-      try {
-        const values = step
-          ? await api.steps(series.id, from, step, isState(series.quantity) ? "max" : "mean")
-          : (await api.rawValues(series.id, from, 20_000)).slice(-MAX_POINTS);
-        if (!over) setStatus({ state: "there", data: { range, values } });
-      } catch (error) {
-        if (!over)
-          setStatus({ state: "failed", why: error instanceof Error ? error.message : String(error) });
-      }
+      if (step) return api.steps(series.id, from, step, isState(series.quantity) ? "max" : "mean");
+      return (await api.rawValues(series.id, from, 20_000)).slice(-MAX_POINTS);
     };
     setStatus({ state: "loading" });
-    void load();
-    const again = setInterval(load, REFETCH_MS);
-    return () => {
-      over = true;
-      clearInterval(again);
-    };
-  }, [range, series.id, series.quantity]);
+    return askEvery(
+      REFETCH_MS,
+      load,
+      (values) => setStatus({ state: "there", data: { range, values } }),
+      (error) => setStatus({ state: "failed", why: error instanceof Error ? error.message : String(error) }),
+    );
+  }, [range, series.id, series.quantity, renewals.value]);
 
   useLiveEnd(series.id, status);
 

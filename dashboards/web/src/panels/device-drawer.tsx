@@ -1,5 +1,6 @@
 // Everything about one device: state, alarms with their evidence, latest readings, course, today's ledger.
 import { useEffect, useState } from "preact/hooks";
+import { askEvery } from "../api/again";
 import { api } from "../api/client";
 import type {
   CommandItem,
@@ -24,6 +25,7 @@ import {
   valuesVersion,
 } from "../state/city";
 import { channelText, inOrder, quantityName, unitOf, valueText } from "../state/quantities";
+import { renewals } from "../state/session";
 import { now, selectDevice, selectedDevice, selectedSeries, wall } from "../state/view";
 import { placeName } from "./alarms";
 import { Course } from "./course";
@@ -139,25 +141,15 @@ function useDetail(id: string): { detail: DeviceDetail | null; commands: Command
   const [detail, setDetail] = useState<DeviceDetail | null>(null);
   const [commands, setCommands] = useState<CommandItem[]>([]);
   useEffect(() => {
-    let over = false;
-    const load = () => {
-      // The last answer stays while the server is away; the banner tells of contact.
-      api.device(id).then(
-        (found) => over || setDetail(found),
-        () => undefined,
-      );
-      api.commandsOf(id).then(
-        (found) => over || setCommands(found),
-        () => undefined,
-      );
-    };
-    load();
-    const again = setInterval(load, DETAIL_EVERY_MS);
+    // The last answer stays while the server is away; the banner tells of contact.
+    const stops = [
+      askEvery(DETAIL_EVERY_MS, () => api.device(id), setDetail),
+      askEvery(DETAIL_EVERY_MS, () => api.commandsOf(id), setCommands),
+    ];
     return () => {
-      over = true;
-      clearInterval(again);
+      for (const stop of stops) stop();
     };
-  }, [id]);
+  }, [id, renewals.value]);
   return { detail, commands };
 }
 
@@ -343,22 +335,16 @@ function Value({ device, series, chosen }: { device: Device; series: SeriesRef; 
 /** How complete today's data are, hour by hour. */
 function Ledger({ device }: { device: Device }) {
   const [day, setDay] = useState<LedgerDay | null>(null);
-  useEffect(() => {
-    let over = false;
-    const load = () =>
-      api.ledger(device.id, beijingDay(serverNow())).then(
-        (days) => {
-          if (!over) setDay(days[0] ?? null);
-        },
-        () => undefined, // the ledger of the last answer stays; contact is told by the banner
-      );
-    void load();
-    const again = setInterval(load, LEDGER_EVERY_MS);
-    return () => {
-      over = true;
-      clearInterval(again);
-    };
-  }, [device.id]);
+  useEffect(
+    () =>
+      // The ledger of the last answer stays; contact is told by the banner.
+      askEvery(
+        LEDGER_EVERY_MS,
+        () => api.ledger(device.id, beijingDay(serverNow())),
+        (days) => setDay(days[0] ?? null),
+      ),
+    [device.id, renewals.value],
+  );
   const hours = new Map(day?.hours.map((hour) => [hour.hour, hour]));
   const sum = (of: "expected" | "received" | "lost" | "late" | "refused") =>
     whole((day?.hours ?? []).reduce((total, hour) => total + hour[of], 0));

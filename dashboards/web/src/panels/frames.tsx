@@ -1,9 +1,11 @@
 // The newest frames of a field station, field by field; nothing for devices that send none.
 import { useEffect, useState } from "preact/hooks";
+import { askEvery } from "../api/again";
 import { api } from "../api/client";
 import type { StationFrame } from "../api/types";
 import { t } from "../i18n";
 import { stamp, whole } from "../i18n/format";
+import { renewals } from "../state/session";
 import { now } from "../state/view";
 import { Spelt } from "./quarantine";
 
@@ -12,21 +14,16 @@ const SHOWN_CHARS = 400;
 
 export function Frames({ device }: { device: string }) {
   const [frames, setFrames] = useState<StationFrame[]>([]);
-  useEffect(() => {
-    let over = false;
-    const load = () =>
+  useEffect(
+    () =>
       // The last answer stays while the server is away; the banner tells of contact.
-      api.frames(device).then(
-        (found) => over || setFrames(found.items),
-        () => undefined,
-      );
-    void load();
-    const again = setInterval(load, EVERY_MS);
-    return () => {
-      over = true;
-      clearInterval(again);
-    };
-  }, [device]);
+      askEvery(
+        EVERY_MS,
+        () => api.frames(device),
+        (found) => setFrames(found.items),
+      ),
+    [device, renewals.value],
+  );
   if (frames.length === 0) return null;
   return (
     <section class="frames" data-testid="frames">

@@ -1,11 +1,13 @@
 // The quarantine: what was refused, why, from whom, with its bytes.
 import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
+import { askEvery } from "../api/again";
 import { api } from "../api/client";
 import type { QuarantineItem, SpeltLine } from "../api/types";
 import { named, t } from "../i18n";
 import { stamp, whole } from "../i18n/format";
 import { system } from "../state/city";
+import { may, renewals } from "../state/session";
 import { now, quarantineOpen } from "../state/view";
 import { Icon } from "./marks";
 
@@ -16,32 +18,25 @@ const SHOWN_CHARS = 600;
 const reason = signal<string | null>(null);
 
 export function Quarantine() {
-  return quarantineOpen.value ? <Drawer /> : null;
+  return quarantineOpen.value && may("quarantine") ? <Drawer /> : null;
 }
 
 function Drawer() {
   const [items, setItems] = useState<QuarantineItem[] | null>(null);
   const [trouble, setTrouble] = useState<string | null>(null);
-  useEffect(() => {
-    let over = false;
-    const load = () =>
-      api.quarantine().then(
+  useEffect(
+    () =>
+      askEvery(
+        REFRESH_MS,
+        api.quarantine,
         (list) => {
-          if (over) return;
           setItems(list);
           setTrouble(null);
         },
-        (error) => {
-          if (!over) setTrouble(error instanceof Error ? error.message : String(error));
-        },
-      );
-    void load();
-    const again = setInterval(load, REFRESH_MS);
-    return () => {
-      over = true;
-      clearInterval(again);
-    };
-  }, []);
+        (error) => setTrouble(error instanceof Error ? error.message : String(error)),
+      ),
+    [renewals.value],
+  );
   const leave = () => {
     quarantineOpen.value = false;
   };

@@ -11,6 +11,8 @@ export type Access =
   | { state: "in"; session: Session };
 
 export const access = signal<Access>({ state: "checking" });
+/** Raised when a session begins while the screen stays: what was denied to the one before may be asked for anew. */
+export const renewals = signal(0);
 
 const RETRY_MS = 2_000;
 
@@ -95,8 +97,22 @@ export function troubleOf(error: unknown): Trouble {
   return { why: by[error.code] ?? "away", words, wait: error.wait };
 }
 
+/** The session of who is in; null for nobody. */
+export const sessionNow = (): Session | null => (access.value.state === "in" ? access.value.session : null);
+
 export const may = (permission: string): boolean =>
   access.value.state === "in" && access.value.session.may.includes(permission);
+
+/** A change of the own password under way: it ends every session of the account, and begins this one anew. */
+let changing: Promise<unknown> = Promise.resolve();
+
+/** Another password for the own account. Throws what the server said. */
+export async function changePassword(password: string, fresh: string, code: string): Promise<void> {
+  const change = api.changePassword({ password, new_password: fresh, ...(code ? { code } : {}) });
+  changing = change.catch(() => undefined); // told to who changes it
+  await change;
+  renewals.value += 1;
+}
 
 export async function logOut(): Promise<void> {
   remembered = null;
@@ -106,13 +122,18 @@ export async function logOut(): Promise<void> {
 
 let renewing = false;
 
-/** The server no longer knows the session: a new one with the same token, or the door. */
+/**
+ * The server no longer knows the session: a new one with the same token, or the door. An answer to what was asked
+ * while the password changed says nothing of the session since.
+ */
 export async function sessionEnded(): Promise<void> {
   if (renewing || access.value.state !== "in") return;
   renewing = true;
   try {
-    if (remembered === null) access.value = { state: "out", why: null };
+    await changing;
+    if (remembered === null) await api.session();
     else await api.logIn(remembered);
+    renewals.value += 1;
   } catch (error) {
     // Any other failure is the server's; whoever noticed the end of the session asks again.
     if (is401(error)) access.value = { state: "out", why: null };
