@@ -250,6 +250,96 @@ const steps = {
     return { name, bytes: tar.length };
   },
 
+  /** Who may only look is offered no act, and the screen asks for nothing that is denied. */
+  async viewer() {
+    const made = await send("POST", "/api/v1/tokens", { role: "viewer", name: "who only looks" });
+    const other = await openPage(browser, { url });
+    const denied = [];
+    other.page.on("response", (answer) => {
+      if ([401, 403].includes(answer.status()) && !answer.url().endsWith("/api/v1/session"))
+        denied.push(`${answer.status()} ${new URL(answer.url()).pathname}`);
+    });
+    await other.page.goto(`${url}/#token=${encodeURIComponent(made.token)}`);
+    await ready(other.page);
+    await openAlarm(other.page);
+    for (const id of ["alarm-acknowledge", "quarantine-open", "quarantine-count", "accounts-open"])
+      claim((await other.page.getByTestId(id).count()) === 0, `a viewer is shown ${id}`);
+    await other.page.getByTestId("who-open").click();
+    const said = await other.page.getByTestId("who-dialog").textContent();
+    claim(said.includes("who only looks") && said.includes("查看员"), `it says: ${said}`);
+    claim((await other.page.getByTestId("password-open").count()) === 0, "a token is offered a password");
+    await shot("viewer", other.page);
+    claim(denied.length === 0, `denied: ${denied.join(", ")}`);
+    await other.context.close();
+    await send("DELETE", `/api/v1/tokens/${made.id}`);
+    return {};
+  },
+
+  /** A person of a district sees whose view it is, acts in the own name and changes the own password. */
+  async person() {
+    const id = `li${Date.now()}`;
+    const { items } = await fetchJson("/api/v1/alerts?state=open&limit=1000");
+    const division = items.find((alert) => alert.division !== null)?.division.slice(0, 6) ?? null;
+    claim(division !== null, "no open alarm lies in a district");
+    const { name: district } = await fetchJson(`/api/v1/entities/${division}?kind=division`);
+    const facts = { id, name: "李娜", role: "officer", division, departments: [] };
+    const { link } = await send("POST", "/api/v1/accounts", facts);
+    const other = await openPage(browser, { url });
+    const there = (test) => other.page.getByTestId(test);
+    await other.page.goto(`${url}${link.path}`);
+    await there("setup-password").fill("twelve letters and more");
+    await there("setup-again").fill("twelve letters and more");
+    await there("setup-submit").click();
+    await ready(other.page);
+    await until("the view is called by its district", async () => {
+      return (await there("overview-title").textContent()) === `${district}总览`;
+    });
+    await shot("person", other.page);
+    const card = there("alarm-list").locator('[data-acknowledged="false"]').first();
+    await until("an alarm of the district", async () => (await card.count()) > 0, alarmWait);
+    await card.getByTestId("alarm-acknowledge").click();
+    await there("act-dialog").waitFor();
+    claim((await there("act-own-name").textContent()) === "李娜", "another name than the account's");
+    claim((await there("act-name").count()) === 0, "the account's name can be written over");
+    await shot("person-acknowledges", other.page);
+    await other.page.keyboard.press("Escape");
+    await there("act-dialog").waitFor({ state: "detached" });
+    await there("who-open").click();
+    for (const [test, wanted] of [
+      ["who-name", "李娜"],
+      ["who-account", id],
+      ["who-role", "业务员"],
+      ["who-division", district],
+      ["who-departments", "全部"],
+    ])
+      claim((await there(test).textContent()) === wanted, `${test}: ${await there(test).textContent()}`);
+    await there("password-open").click();
+    await there("password-now").fill("not the one it is");
+    await there("password-new").fill("another long password");
+    await there("password-again").fill("another long password");
+    await there("password-submit").click();
+    await there("password-trouble").waitFor();
+    await shot("person-password", other.page);
+    const faults = await axe(other.page);
+    claim(faults.length === 0, faults.join("\n"));
+    await there("password-now").fill("twelve letters and more");
+    await there("password-submit").click();
+    await there("who-changed").waitFor();
+    await there("who-close").click();
+    await there("who-dialog").waitFor({ state: "detached" });
+    await ready(other.page);
+    const wide = await overflow(other.page);
+    claim(wide.length === 0, wide.join("; "));
+    await there("log-out").click();
+    await there("login-account").fill(id);
+    await there("login-password").fill("another long password");
+    await there("login-submit").click();
+    await there("screen").waitFor();
+    await other.context.close();
+    await send("DELETE", `/api/v1/accounts/${id}`);
+    return { district };
+  },
+
   /** An account gets departments when it is made, and others afterwards. */
   async departments() {
     const id = `zhou${Date.now()}`;

@@ -13,9 +13,10 @@ import { Quarantine } from "./panels/quarantine";
 import { Setup } from "./panels/setup";
 import { Ticker } from "./panels/ticker";
 import { TopStrip } from "./panels/top-strip";
+import { WhoButton, WhoDialog } from "./panels/who";
 import { follow } from "./state/city";
 import { access, logOut, may, sessionEnded } from "./state/session";
-import { accountsOpen, wall } from "./state/view";
+import { accountsOpen, closeAll, wall } from "./state/view";
 
 export function App() {
   const state = access.value;
@@ -23,11 +24,24 @@ export function App() {
     document.documentElement.lang = lang.value === "zh" ? "zh-CN" : "en";
     document.title = t("app.title");
   }, [lang.value]);
+  useEffect(() => {
+    if (state.state !== "in") closeAll();
+  }, [state.state]);
   if (state.state === "checking") return <main class="waiting" aria-busy="true" />;
   if (state.state === "setup") return <Setup linkKey={state.key} />;
   if (state.state === "out") return <Login why={state.why} />;
-  if (!may("view")) return may("tokens") || may("security") ? <Accounts alone /> : <NothingHere />;
-  return <Screen />;
+  return (
+    <>
+      <Page />
+      {wall ? null : <WhoDialog />}
+    </>
+  );
+}
+
+/** What a role has to do here. */
+function Page() {
+  if (may("view")) return <Screen />;
+  return may("tokens") || may("security") ? <Accounts alone /> : <NothingHere />;
 }
 
 /** A role that has no page of its own yet, such as who audits. */
@@ -40,6 +54,7 @@ function NothingHere() {
       }}
     >
       <p class="hint">{t("app.nothing_here")}</p>
+      <WhoButton />
       <button type="submit" class="primary">
         {t("strip.log_out")}
       </button>

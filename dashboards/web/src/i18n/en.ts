@@ -44,11 +44,13 @@ export const en: Messages = {
   "strip.alarms": "Open alarms",
   "strip.quarantine": "Quarantine",
   "strip.quarantine_open": "Show the quarantine, {n} refused in all",
+  "strip.quarantine_part": "Show what was refused of the devices that you see",
   "strip.language": "中文",
   "strip.language_label": "Switch to Chinese",
   "strip.log_out": "Log out",
 
   "overview.title": "City overview",
+  "overview.title_of": "Overview: {part}",
   "overview.by_district": "By district",
   "overview.by_kind": "By device type",
   "overview.search": "Find a device",
@@ -65,6 +67,22 @@ export const en: Messages = {
 
   "overview.online": "Known",
   "overview.online_hint": "Share of devices whose state is known (normal or abnormal)",
+
+  "who.title": "Logged in",
+  "who.open": "Logged in: {name} ({role})",
+  "who.close": "Close",
+  "who.between": ", ",
+  "who.more_departments": "{names} and others ({n} departments)",
+  "who.password": "Change password",
+  "who.password_now": "Present password",
+  "who.password_hint": "The account's sessions elsewhere end with the change",
+  "who.password_submit": "Save the new password",
+  "who.password_missing": "Please enter your present password",
+  "who.password_same": "The new password is the present one",
+  "who.password_wrong": "The present password or the code is wrong",
+  "who.password_weak":
+    "A password has 12 to 128 characters, at least 5 different ones, and not the account's name",
+  "who.changed": "The password is changed; sessions elsewhere have ended",
 
   "alarms.title": "Alarms now",
   "alarms.order": "most urgent first",

@@ -10,6 +10,7 @@ import { access, logOut, may } from "../state/session";
 import { accountsOpen, now } from "../state/view";
 import { DepartmentsField } from "./departments";
 import { Field } from "./field";
+import { WhoButton } from "./who";
 
 const ROLES = [
   "viewer",
@@ -68,6 +69,7 @@ export function Accounts({ alone }: { alone: boolean }) {
         <div class="strip-buttons">
           {alone ? (
             <>
+              <WhoButton />
               <button
                 type="button"
                 class="quiet lang-switch"
@@ -158,8 +160,14 @@ export function Accounts({ alone }: { alone: boolean }) {
                 </td>
                 <td>{account.sessions}</td>
                 <td class="acts">
-                  {may("tokens") ? (
-                    <button type="button" class="quiet" onClick={() => run(toLink(account.id))}>
+                  {/* A link would replace one's own password and second factor. */}
+                  {may("tokens") && account.id !== own ? (
+                    <button
+                      type="button"
+                      class="quiet"
+                      data-testid={`link-${account.id}`}
+                      onClick={() => run(toLink(account.id))}
+                    >
                       {t("accounts.link")}
                     </button>
                   ) : null}

@@ -3,6 +3,9 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../api/client";
 import { alertDevice, langOf, pick, t } from "../i18n";
 import { takeAlert } from "../state/city";
+import { actorOf } from "../state/self";
+import { may, sessionNow } from "../state/session";
+import { actsOn } from "../state/triage";
 import { type Act, act } from "../state/view";
 import { SeverityBadge } from "./marks";
 
@@ -19,12 +22,17 @@ function storedName(): string {
 
 export function ActDialog() {
   const open = act.value;
-  return open ? <Form key={open.alert.id + open.verb} {...open} /> : null;
+  if (!open || !actsOn(open.alert, may).includes(open.verb)) return null;
+  return <Form key={open.alert.id + open.verb} {...open} />;
 }
 
 function Form({ verb, alert }: Act) {
   const dialog = useRef<HTMLDialogElement>(null);
-  const [name, setName] = useState(storedName);
+  const session = sessionNow();
+  /** An account acts in its own name. */
+  const own = session && actorOf(session);
+  const [said, setSaid] = useState(storedName);
+  const name = own ?? said;
   const [note, setNote] = useState("");
   const [minutes, setMinutes] = useState<(typeof MINUTES)[number]>(60);
   const [trouble, setTrouble] = useState<string | null>(null);
@@ -52,7 +60,7 @@ function Form({ verb, alert }: Act) {
           ? await api.acknowledge(alert.id, { name: who, note: why, minutes })
           : await api.close(alert.id, { name: who, note: why });
       try {
-        localStorage.setItem(NAME_STORED_AS, who);
+        if (own === null) localStorage.setItem(NAME_STORED_AS, who);
       } catch {
         // Storage is switched off: the name is asked again next time.
       }
@@ -77,19 +85,28 @@ function Form({ verb, alert }: Act) {
           <span lang={langOf(device)}>{device}</span>
           <p lang={langOf(pick(alert.message))}>{pick(alert.message)}</p>
         </div>
-        <label class="field">
-          <span>{t("act.name")}</span>
-          <input
-            type="text"
-            value={name}
-            maxLength={40}
-            required
-            autocomplete="name"
-            data-testid="act-name"
-            aria-invalid={trouble !== null && !name.trim()}
-            onInput={(event) => setName(event.currentTarget.value)}
-          />
-        </label>
+        {own === null ? (
+          <label class="field">
+            <span>{t("act.name")}</span>
+            <input
+              type="text"
+              value={name}
+              maxLength={40}
+              required
+              autocomplete="name"
+              data-testid="act-name"
+              aria-invalid={trouble !== null && !name.trim()}
+              onInput={(event) => setSaid(event.currentTarget.value)}
+            />
+          </label>
+        ) : (
+          <p class="field">
+            <span>{t("act.name")}</span>
+            <b lang={langOf(own)} data-testid="act-own-name">
+              {own}
+            </b>
+          </p>
+        )}
         <label class="field">
           <span>{t("act.note")}</span>
           <textarea

@@ -4,8 +4,10 @@ import { langOf, named, nameOf, t } from "../i18n";
 import { decimal, span, whole } from "../i18n/format";
 import { counts, devices, lag, registerVersion, statusVersion, system } from "../state/city";
 import { districtOf, divisions, learnDivisions } from "../state/divisions";
+import { sessionNow } from "../state/session";
 import { now, selectDevice, selectedDistrict, selectedKind, wall } from "../state/view";
 import { Icon, KindGlyph, StateMark } from "./marks";
+import { partName } from "./part";
 
 type Tally = { normal: number; abnormal: number; unknown: number; total: number };
 
@@ -43,9 +45,7 @@ const byKind = computed(() => {
 export function Overview() {
   return (
     <section class="panel overview" aria-labelledby="overview-title">
-      <h2 id="overview-title" class="panel-title">
-        {t("overview.title")}
-      </h2>
+      <Title />
       {wall ? null : <Search />}
       <Known />
       <div class="tally-head" aria-hidden="true">
@@ -100,6 +100,20 @@ export function Overview() {
       </ul>
       <Path />
     </section>
+  );
+}
+
+/** The whole city's, or that of what the session sees. */
+function Title() {
+  const session = sessionNow();
+  const part = session && partName(session);
+  const title = part ? t("overview.title_of", { part }) : t("overview.title");
+  return (
+    <h2 id="overview-title" class="panel-title" data-testid="overview-title">
+      <span class="panel-of" title={title} lang={langOf(title)}>
+        {title}
+      </span>
+    </h2>
   );
 }
 

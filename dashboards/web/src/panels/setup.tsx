@@ -4,12 +4,10 @@ import { encode } from "uqr";
 import { ApiError, api } from "../api/client";
 import type { SetupLook } from "../api/types";
 import { named, t } from "../i18n";
+import { LEAST } from "../state/password";
 import { access } from "../state/session";
 import { Field } from "./field";
 import { Doorway } from "./login";
-
-/** Characters of a password; the server says the same. */
-const LEAST = 12;
 
 export function Setup({ linkKey }: { linkKey: string }) {
   const [look, setLook] = useState<SetupLook | null>(null);

@@ -2,9 +2,11 @@
 import { lang, setLang, t } from "../i18n";
 import { clock, longDate, whole } from "../i18n/format";
 import { contact, counts, lag, openBySeverity, snapshotError, system } from "../state/city";
-import { logOut, may } from "../state/session";
+import { seesAll } from "../state/self";
+import { logOut, may, sessionNow } from "../state/session";
 import { accountsOpen, now, openQuarantine, wall } from "../state/view";
 import { Icon, SeverityMark, StateMark } from "./marks";
+import { WhoButton } from "./who";
 
 const STATES = ["normal", "abnormal", "unknown", "stale"] as const;
 
@@ -37,6 +39,7 @@ export function TopStrip() {
         <Clock />
         {wall ? null : (
           <div class="strip-buttons">
+            <WhoButton />
             <button
               type="button"
               class="quiet lang-switch"
@@ -128,14 +131,18 @@ function ContactState() {
   );
 }
 
+/** For who may look into the quarantine; how much was refused is of the whole city and told to who sees all of it. */
 function QuarantineButton() {
+  const session = sessionNow();
+  if (!session || !may("quarantine")) return null;
+  const isTold = seesAll(session);
   const n = Object.values(system.value?.refused ?? {}).reduce((sum, each) => sum + each, 0);
   const inner = (
     <>
       <Icon name="inbox" />
       <span class="quarantine-words">
         <span>{t("strip.quarantine")}</span>
-        <b data-testid="quarantine-count">{whole(n)}</b>
+        {isTold ? <b data-testid="quarantine-count">{whole(n)}</b> : null}
       </span>
     </>
   );
@@ -144,7 +151,7 @@ function QuarantineButton() {
     <button
       type="button"
       class="quiet quarantine-count"
-      title={t("strip.quarantine_open", { n: whole(n) })}
+      title={isTold ? t("strip.quarantine_open", { n: whole(n) }) : t("strip.quarantine_part")}
       data-testid="quarantine-open"
       onClick={openQuarantine}
     >

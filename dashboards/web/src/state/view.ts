@@ -21,6 +21,8 @@ export const selectedDistrict = signal<string | null>(null);
 export const quarantineOpen = signal(false);
 /** The accounts lie over the map. */
 export const accountsOpen = signal(false);
+/** Who is logged in is told, over everything. */
+export const whoOpen = signal(false);
 export type Act = { verb: "acknowledge" | "close"; alert: Alert };
 export const act = signal<Act | null>(null);
 
@@ -40,6 +42,14 @@ addEventListener("hashchange", () => {
 export function openQuarantine(): void {
   selectDevice(null);
   quarantineOpen.value = true;
+}
+
+/** Nothing that one session opened is there for the next one. */
+export function closeAll(): void {
+  quarantineOpen.value = false;
+  accountsOpen.value = false;
+  whoOpen.value = false;
+  act.value = null;
 }
 
 /** Server time, raised once a second. */
