@@ -48,7 +48,10 @@ describe("a session of an account", () => {
     server = await serving(false);
     enter();
     const change = changePassword("the old long one", "another long one", "");
-    await Promise.all([sessionEnded(), change]);
+    const ended = sessionEnded();
+    await change;
+    expect(server.asked).toEqual(["/api/v1/session/password"]);
+    await ended;
     expect(access.value.state).toBe("in");
     expect(server.asked).toEqual(["/api/v1/session/password", "/api/v1/session"]);
   });
