@@ -497,7 +497,7 @@ fn apart(accounts: &[Held]) -> Item {
 fn machines(tokens: &[(Role, String)]) -> Item {
     let of_admin: Vec<&str> = tokens
         .iter()
-        .filter(|(role, _)| *role == Role::Admin)
+        .filter(|(role, _)| *role == Role::Admin || role.needs_second())
         .map(|(_, name)| name.as_str())
         .collect();
     let (state, said) = match of_admin.is_empty() {
@@ -517,8 +517,11 @@ fn machines(tokens: &[(Role, String)]) -> Item {
         false => (
             State::Open,
             (
-                format!("持有全部权限的令牌：{}", of_admin.join("、")),
-                format!("tokens that hold everything: {}", of_admin.join(", ")),
+                format!("可指挥、可管理而无动态口令的令牌：{}", of_admin.join("、")),
+                format!(
+                    "tokens that command or administer, without a second factor: {}",
+                    of_admin.join(", ")
+                ),
             ),
         ),
     };

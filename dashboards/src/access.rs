@@ -60,9 +60,9 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("DELETE", "/api/v1/accounts/{id}", Need::Any(&[P::Tokens])),
     ("POST", "/api/v1/accounts/{id}/link", Need::Any(&[P::Tokens])),
     ("POST", "/api/v1/accounts/{id}/logout", KEEPER),
-    ("GET", "/api/v1/tokens", Need::Any(&[P::Tokens])),
+    ("GET", "/api/v1/tokens", KEEPER),
     ("POST", "/api/v1/tokens", Need::Any(&[P::Tokens])),
-    ("DELETE", "/api/v1/tokens/{id}", Need::Any(&[P::Tokens])),
+    ("DELETE", "/api/v1/tokens/{id}", KEEPER),
     // The server itself.
     ("GET", "/api/v1/system", Need::Any(&[P::View])),
     ("GET", "/api/v1/security/events", Need::Any(&[P::Security, P::Audit])),

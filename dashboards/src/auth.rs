@@ -74,6 +74,13 @@ enum Opened {
 }
 
 impl Opened {
+    /// Whether the same token or account opened both.
+    fn is_by(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Account { id, .. }, Self::Account { id: other, .. }) => id == other,
+            (own, other) => own == other,
+        }
+    }
     /// How long after its last request, which an open stream is, and after its start in any case a session ends: a
     /// wall's holds a week, a person's a shift.
     fn lives(&self) -> [Duration; 2] {
@@ -89,7 +96,9 @@ const SESSION_WHOLE: Duration = Duration::from_secs(7 * 24 * 3600);
 const ACCOUNT_IDLE: Duration = Duration::from_secs(30 * 60);
 const ACCOUNT_WHOLE: Duration = Duration::from_secs(12 * 3600);
 /// Sessions held at once; the least recently used one goes first.
-const N_SESSIONS: usize = 1000;
+const N_SESSIONS: usize = 10_000;
+/// Of them those that one token or account opened.
+const N_OWN_SESSIONS: usize = 256;
 
 /// How often a stream looks whether its session's time has come.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -233,9 +242,15 @@ impl Keys {
     fn open(&self, opened: Opened, now: Timestamp) -> Result<String, getrandom::Error> {
         let id = new_token()?;
         let mut sessions = self.sessions.write().expect(POISON);
-        if sessions.len() >= N_SESSIONS
-            && let Some(oldest) = sessions.iter().min_by_key(|(_, s)| s.used).map(|(hash, _)| *hash)
-        {
+        // Who opens more than he may ends his own, and nobody else's.
+        let n_own = sessions.values().filter(|s| s.opened.is_by(&opened)).count();
+        let gives_way = |session: &Session| match n_own >= N_OWN_SESSIONS {
+            true => session.opened.is_by(&opened),
+            false => sessions.len() >= N_SESSIONS,
+        };
+        let oldest = sessions.iter().filter(|(_, session)| gives_way(session));
+        let oldest = oldest.min_by_key(|(_, s)| s.used).map(|(hash, _)| *hash);
+        if let Some(oldest) = oldest {
             sessions.remove(&oldest);
             self.ends.send_replace(());
         }
@@ -293,8 +308,10 @@ impl Keys {
     }
     /// How many sessions of an account are open.
     pub(crate) fn n_sessions(&self, of: &AccountId) -> usize {
+        let Some(held) = self.account(of) else { return 0 };
         let sessions = self.sessions.read().expect(POISON);
-        let is_of = |s: &&Session| matches!(&s.opened, Opened::Account { id, .. } if id == of);
+        let is_of =
+            |s: &&Session| matches!(&s.opened, Opened::Account { id, era } if id == of && *era == held.era);
         sessions.values().filter(is_of).count()
     }
     /// The scope of a living session.
@@ -461,6 +478,18 @@ fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
         _ => Err(Problem::forbidden(
             "a request with a session cookie must come from this server's own page",
         )),
+    }
+}
+
+/// What begins a session must not come from a foreign page either: it would put its visitor into an account of its own.
+/// Programs that are no browsers send no Origin.
+///
+/// # Errors
+/// 403.
+pub(crate) fn own_page(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.contains_key(header::ORIGIN) {
+        true => same_origin(headers),
+        false => Ok(()),
     }
 }
 

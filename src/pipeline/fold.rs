@@ -497,7 +497,16 @@ impl Fold<'_> {
 
     fn act(&mut self, position: u64, act: &onemap_model::Act) {
         self.pending.ledger.acts.push((position, act.clone()));
-        if matches!(act.verb, onemap_model::Verb::ResolvePerson { .. }) {
+        use onemap_model::Verb;
+        // What only the audit keeps.
+        if matches!(
+            act.verb,
+            Verb::ResolvePerson { .. }
+                | Verb::RotatePersonKey { .. }
+                | Verb::Export { .. }
+                | Verb::Evidence { .. }
+                | Verb::Backup { .. }
+        ) {
             return;
         }
         if self.quarantine_act(position, act) || self.series_act(act) {

@@ -13,8 +13,8 @@ use onemap_model::hydrology::HydrologyError;
 use onemap_model::record::{Frame, KIND_READMISSION, Readmission, Register, RuleFile, Stamped};
 use onemap_model::scope::Permission;
 use onemap_model::{
-    AccountError, Act, Belongs, CommandRecord, CommandStep, DivisionCode, Record, ReviewError, Role, RuleId,
-    Scope, Timestamp, Verb,
+    AccountError, Act, Belongs, CommandRecord, CommandStep, DivisionCode, EntityKind, Record, ReviewError,
+    Role, RuleId, Scope, Timestamp, Verb,
 };
 
 use crate::ledger::{TokenHash, TokenHashError};
@@ -404,15 +404,20 @@ pub fn check_rule(scope: &Scope, file: &RuleFile) -> Result<(), ActError> {
 
 fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), ActError> {
     let needs = match change {
-        Register::AccessToken { .. }
-        | Register::AccessTokenRevoked { .. }
-        | Register::AccountInvited { .. }
-        | Register::AccountGone { .. } => Permission::Tokens,
+        Register::AccessToken { .. } | Register::AccountInvited { .. } | Register::AccountGone { .. } => {
+            Permission::Tokens
+        }
         // Who keeps the security may disable an account and end its sessions.
-        Register::Account { .. } | Register::AccountLoggedOut { .. } if scope.may(Permission::Security) => {
+        Register::Account { .. }
+        | Register::AccountLoggedOut { .. }
+        | Register::AccessTokenRevoked { .. }
+            if scope.may(Permission::Security) =>
+        {
             Permission::Security
         }
-        Register::Account { .. } | Register::AccountLoggedOut { .. } => Permission::Tokens,
+        Register::Account { .. }
+        | Register::AccountLoggedOut { .. }
+        | Register::AccessTokenRevoked { .. } => Permission::Tokens,
         _ => Permission::Register,
     };
     permit(scope, needs)?;
@@ -422,6 +427,10 @@ fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), Ac
         }
         Register::Entity { entity } => {
             check_entity(entity).map_err(|source| ActError::Entity { index, source })?;
+            // Who sees what follows the borders of divisions: nobody whom they bound draws them.
+            if entity.kind == EntityKind::Division {
+                cover(scope, Belongs::NOBODY)?;
+            }
             cover(scope, entity.belongs(entity.division.as_ref()))
         }
         Register::Person { person } => cover(scope, Belongs::of(person.division.as_ref(), "")),
@@ -447,7 +456,8 @@ fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), Ac
             departments,
             ..
         } => {
-            if *role == Role::Admin && scope.role != Role::Admin {
+            // Who commands or administers has an account with a second factor.
+            if (*role == Role::Admin || role.needs_second()) && scope.role != Role::Admin {
                 return Err(ActError::Escalation { role: *role });
             }
             check_departments(departments).map_err(|source| ActError::Account { index, source })?;

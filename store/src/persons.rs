@@ -245,12 +245,35 @@ impl PersonKeys {
         })
     }
 
+    /// Whether the file still holds the keys that are in use.
+    ///
+    /// # Errors
+    /// What is wrong with it: then nobody is found after the next start.
+    pub fn check(&self) -> Result<(), PersonKeyError> {
+        let Some(held) = self.held() else {
+            return Ok(());
+        };
+        if !self.path.exists() {
+            let path = self.path.clone();
+            return Err(PersonKeyError::Missing { path });
+        }
+        let bytes = |chain: &Chain| chain.0.iter().map(|key| key.bytes).collect::<Vec<_>>();
+        match bytes(&self.read()?) == bytes(&held) {
+            true => Ok(()),
+            false => Err(PersonKeyError::Foreign {
+                path: self.path.clone(),
+                key: held.newest(),
+            }),
+        }
+    }
+
     /// Makes another key, durable before it is used; its number.
     ///
     /// # Errors
     /// [`PersonKeyError`] for a file that cannot be read or written, or that is full. Nothing has changed then.
     pub fn rotate(&self) -> Result<u16, PersonKeyError> {
         let before = self.chain()?;
+        self.check()?;
         if before.0.len() >= N_KEYS {
             return Err(PersonKeyError::Full {
                 path: self.path.clone(),
@@ -588,5 +611,16 @@ mod tests {
         // It is taken up when it comes back.
         put(dir.path(), &own, 0o600);
         assert_eq!(without.pseudonym(&number()).unwrap(), sealed.pseudonym);
+        // Taken away under who uses it, that is told, and no other is made of what is in memory.
+        assert!(without.check().is_ok());
+        put(dir.path(), &[7; 32], 0o600);
+        assert!(matches!(
+            without.check(),
+            Err(PersonKeyError::Foreign { key: 1, .. })
+        ));
+        assert!(without.rotate().is_err());
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(without.check(), Err(PersonKeyError::Missing { .. })));
+        assert!(without.rotate().is_err() && !path.exists());
     }
 }

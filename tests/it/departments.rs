@@ -625,3 +625,48 @@ fn fences_and_their_events_are_told_to_who_sees_fence_and_device() {
         "{said}"
     );
 }
+
+#[test]
+fn nobody_draws_the_border_that_bounds_him() {
+    let server = Server::new();
+    let square = json!({"type": "Polygon", "coordinates": [[[101.0, 36.0], [102.5, 36.0], [102.5, 37.5], [101.0, 37.5], [101.0, 36.0]]]});
+    let drawn = json!({"code": "630104", "kind": "division", "name": "城西区", "division": "630104", "geometry": square});
+    let below = json!({"code": "630104099", "kind": "division", "name": "新街", "division": "630104", "geometry": square});
+    let sheet = format!(
+        "{}\n",
+        json!({"type": "Feature", "properties": {"code": "630104", "kind": "division", "name": "城西区", "division": "630104"}, "geometry": square})
+    );
+    for bounds in [json!({"division": "630104"}), json!({"departments": ["水务局"]})] {
+        let mut made = json!({"role": "integrator", "name": "i"});
+        made.as_object_mut()
+            .unwrap()
+            .extend(bounds.as_object().unwrap().clone());
+        let token = server.post("/api/v1/tokens", &made)["token"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        for entity in [&drawn, &below] {
+            let (status, said) = request(
+                &server.http,
+                &token,
+                "POST",
+                "/api/v1/entities",
+                Some(&entity.to_string()),
+            );
+            assert_eq!(status, 403, "{said}");
+        }
+        let path = "/api/v1/entities/import?name=a.geojsonl";
+        let (_, said) = request(&server.http, &token, "POST", path, Some(&sheet));
+        assert!(
+            said.to_string().contains("divisions are the whole city's"),
+            "{said}"
+        );
+        assert_eq!(
+            server
+                .request("GET", "/api/v1/entities/630104?kind=division", None)
+                .0,
+            404
+        );
+    }
+    server.post("/api/v1/entities", &drawn);
+}

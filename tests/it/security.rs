@@ -195,7 +195,7 @@ fn people_who_come_in_and_who_do_not_are_told_and_nothing_that_they_showed() {
         assert_eq!(request(&server.http, &desk, method, path, Some("{}")).0, 403);
         assert_eq!(
             event(&server, "denied", &format!("{method} {path}"))["actor"],
-            "desk"
+            "token#desk"
         );
     }
     let foreign = ureq::http::Request::builder()
@@ -239,7 +239,7 @@ fn people_who_come_in_and_who_do_not_are_told_and_nothing_that_they_showed() {
     }
     let files = || std::fs::read_to_string(server.dir.join("security/events.ndjson")).unwrap();
     wait_for("the last in the file", SOON, || {
-        files().contains("\"actor\":\"audit_admin\"").then_some(())
+        files().contains("\"actor\":\"token#audit_admin\"").then_some(())
     });
     for secret in hidden {
         assert!(secret.len() >= 6, "it means something: `{secret}`");

@@ -7,7 +7,7 @@
 //!
 //! A network is an IPv4 address or an IPv6 /64. Pure: the caller says what time it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -61,6 +61,9 @@ pub(crate) struct Attempts {
     /// By hash: when all tries are back.
     pairs: HashMap<u64, Instant>,
     names: HashMap<u64, Instant>,
+    /// Tries whose password is looked at now: one of each name from each network, so that who tries often, with a right
+    /// password even, takes one turn of all.
+    under_way: HashSet<u64>,
     /// Networks that the holder of a name came in from, the last one first.
     usual: HashMap<u64, Vec<IpAddr>>,
 }
@@ -79,6 +82,18 @@ impl Attempts {
         }
         put(&mut self.pairs, pair, of_pair, now);
         Ok(())
+    }
+
+    /// Begins to look at a password; `false` while another of the same name from the same network is looked at.
+    pub(crate) fn enter(&mut self, who: Sayer<'_>) -> bool {
+        let (pair, _) = self.keys(who);
+        self.under_way.insert(pair)
+    }
+
+    /// It was looked at, or nobody waits for it any more.
+    pub(crate) fn leave(&mut self, who: Sayer<'_>) {
+        let (pair, _) = self.keys(who);
+        self.under_way.remove(&pair);
     }
 
     /// The try that was taken turned out right.

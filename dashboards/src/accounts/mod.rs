@@ -59,7 +59,26 @@ pub(crate) struct Door {
     pending: Mutex<Vec<(TokenHash, Secret)>>,
 }
 
+/// A password that is looked at; dropped, the next of the same name from the same network may come.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    door: &'a Door,
+    who: Sayer<'a>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.door.attempts.lock().expect(POISON).leave(self.who);
+    }
+}
+
 impl Door {
+    /// Begins to look at a password; `None` while another of the same name from the same network is looked at.
+    pub(crate) fn turn<'a>(&'a self, who: Sayer<'a>) -> Option<Turn<'a>> {
+        let is_free = self.attempts.lock().expect(POISON).enter(who);
+        is_free.then(|| Turn { door: self, who })
+    }
+
     /// Whether a code is that of one of the steps around now and of none before; then it is used up.
     pub(crate) fn takes(&self, id: &AccountId, secret: &Secret, code: &str, at_s: u64) -> bool {
         let mut steps = self.steps.lock().expect(POISON);

@@ -100,6 +100,9 @@ async fn keep(
             faults.into(),
         ));
     }
+    if good.iter().any(|entity| is_a_border(scope, entity)) {
+        return Err(Problem::forbidden(WHOLE_CITYS));
+    }
     if let Some(outside) = good
         .iter()
         .find(|entity| !scope.covers(entity.belongs(entity.division.as_ref())))
@@ -151,6 +154,15 @@ pub(crate) fn not_stated_own(scope: &Scope, entity: &Entity) -> String {
             scope.departments.join(", ")
         ),
     }
+}
+
+/// Why a division is not somebody's to state.
+pub(crate) const WHOLE_CITYS: &str =
+    "divisions are the whole city's: who is bound by their borders does not draw them";
+
+/// Whether an entity is a border that bounds what its stater sees.
+pub(crate) fn is_a_border(scope: &Scope, entity: &Entity) -> bool {
+    entity.kind == EntityKind::Division && !scope.is_whole()
 }
 
 /// Whether what has an entity's kind and code now is not the caller's to see: it is not his to replace.

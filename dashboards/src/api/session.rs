@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::accounts::{Busy, Door, Sayer, Secret, check_password};
 use crate::api::{act_problem, behind, list};
-use crate::auth::{Caller, Entered, Over, Pass, new_token, session_cookie, why_gone};
+use crate::auth::{Caller, Entered, Over, Pass, new_token, own_page, session_cookie, why_gone};
 use crate::error::Problem;
 use crate::request::Body;
 use crate::security::{Kind, What};
@@ -44,6 +44,7 @@ pub(crate) async fn begin(
     headers: HeaderMap,
     Body(login): Body<Login>,
 ) -> Result<Response, Problem> {
+    own_page(&headers)?;
     let answer = match login {
         Login {
             token: Some(token),
@@ -55,7 +56,8 @@ pub(crate) async fn begin(
             let id = views.keys.begin(token, views.now());
             let id = id.map_err(|e| Problem::internal(&e))?.ok_or_else(|| {
                 wrong_token(&views, peer.ip(), token);
-                Problem::unauthorized()
+                let ended = views.keys.expired(token);
+                ended.map_or_else(Problem::unauthorized, Problem::expired)
             })?;
             let actor = views.keys.access(token).map(|scope| scope.actor);
             begun(over, &id, actor.unwrap_or_default(), "by a token")
@@ -123,6 +125,10 @@ async fn by_password(
     code: Option<&str>,
 ) -> Result<AccountId, Problem> {
     let attempts = || door.attempts.lock().expect("no holder of this lock panics");
+    let _turn = door.turn(who).ok_or_else(|| {
+        let message = "another log-in of this account from this network is under way";
+        Problem::too_soon("login_under_way", message, std::time::Duration::from_secs(1))
+    })?;
     let no = |kind, why| turned_away(views, who, kind, why);
     attempts().take(who, Instant::now()).map_err(|wait| {
         no(
@@ -324,6 +330,8 @@ pub(crate) struct NewToken {
     days: Option<u32>,
 }
 
+/// Characters of a token's name.
+const LONGEST_NAME: usize = 64;
 /// Most days that a token may be made for; one without an end has to be asked for as such.
 const MOST_TOKEN_DAYS: u32 = 3_653;
 
@@ -362,6 +370,19 @@ pub(crate) async fn token(
             "an admin token is made on the server's own machine only",
         ));
     }
+    if new.role.needs_second() && scope.role != Role::Admin {
+        return Err(Problem::forbidden(
+            "who commands or administers has an account with a second factor; a token of such a role is made on the server's own machine only",
+        ));
+    }
+    let name = new.name.as_deref().unwrap_or(new.role.name()).trim();
+    if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
+        return Err(Problem::bad_request(
+            "bad_name",
+            format!("a token's name has 1 to {LONGEST_NAME} characters, none of them a control character"),
+        ));
+    }
+    let name = name.to_owned();
     check_departments(&new.departments)
         .map_err(|error| Problem::bad_request("bad_departments", error.to_string()))?;
     if !scope.encloses(new.division.as_ref(), &new.departments) {
@@ -373,7 +394,7 @@ pub(crate) async fn token(
     let text = new_token().map_err(|e| Problem::internal(&e))?;
     let sha256 = TokenHash::of(&text);
     let change = Register::AccessToken {
-        name: new.name.unwrap_or_else(|| new.role.name().to_owned()),
+        name,
         sha256: sha256.to_string(),
         role: new.role,
         division: new.division,

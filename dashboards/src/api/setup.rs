@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::{Extension, Json};
 use onemap_model::record::Register;
@@ -15,7 +16,7 @@ use tracing::info;
 use crate::accounts::{Door, check_password};
 use crate::api::session::{busy, entered, second_of};
 use crate::api::{act_problem, behind};
-use crate::auth::{Over, SETUP_LINK};
+use crate::auth::{Over, SETUP_LINK, own_page};
 use crate::error::Problem;
 use crate::request::Body;
 use crate::views::Views;
@@ -59,8 +60,10 @@ fn id_of(text: Option<&str>) -> Result<AccountId, Problem> {
 pub(crate) async fn look(
     State(views): State<Arc<Views>>,
     Extension(door): Extension<Arc<Door>>,
+    headers: HeaderMap,
     Body(look): Body<Look>,
 ) -> Result<Json<Value>, Problem> {
+    own_page(&headers)?;
     let whom = whom(&views, &look.key)?;
     let secret = door
         .pending(TokenHash::of(&look.key))
@@ -98,8 +101,10 @@ pub(crate) async fn finish(
     State(views): State<Arc<Views>>,
     Extension(door): Extension<Arc<Door>>,
     over: Over,
+    headers: HeaderMap,
     Body(setup): Body<Setup>,
 ) -> Result<Response, Problem> {
+    own_page(&headers)?;
     let whom = whom(&views, &setup.key)?;
     let (account, mut changes) = match whom {
         Whom::Held(account) => (account, Vec::new()),

@@ -26,9 +26,20 @@ pub(crate) async fn ready(State(views): State<Arc<Views>>) -> Response {
     let why = views.not_ready();
     if why.is_empty() {
         // Not a reason to take nothing, but one to look.
-        return match views.keeping.disk().and_then(|disk| disk.low) {
-            Some(low) => Json(json!({"ready": true, "warnings": [low]})).into_response(),
-            None => Json(json!({"ready": true})).into_response(),
+        let mut warnings: Vec<String> = views
+            .keeping
+            .disk()
+            .and_then(|disk| disk.low)
+            .into_iter()
+            .collect();
+        if views.persons.check().is_err() {
+            let said =
+                "persons.key is not the file any more that is in use: put it back before the server stops";
+            warnings.push(said.to_owned());
+        }
+        return match warnings.is_empty() {
+            false => Json(json!({"ready": true, "warnings": warnings})).into_response(),
+            true => Json(json!({"ready": true})).into_response(),
         };
     }
     (

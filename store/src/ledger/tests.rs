@@ -600,7 +600,7 @@ fn tokens_are_known_by_their_hash_only() {
         assert_eq!(held("not a hash"), None);
         assert_eq!(tokens.scope("device-secret-2"), None);
         let scope = tokens.scope("access-secret-1").unwrap();
-        assert_eq!((scope.actor.as_str(), scope.role), ("desk", Role::Officer));
+        assert_eq!((scope.actor.as_str(), scope.role), ("token#desk", Role::Officer));
         assert_eq!(scope.division.unwrap().as_str(), "630102");
         assert_eq!(scope.departments, [""; 0]);
         let scope = tokens.scope("access-secret-4").unwrap();

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use onemap_model::record::{ProvisioningStrategy, Register as Change};
-use onemap_model::{DeviceId, DeviceState, ProfileId, Scope, Timestamp};
+use onemap_model::{DeviceId, DeviceState, ProfileId, Role, Scope, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _};
 use sha2::{Digest, Sha256};
 
@@ -359,8 +359,13 @@ impl Tokens {
     /// What the holder of the access token of a hash may see and do.
     pub fn scope_of(&self, sha256: &TokenHash) -> Option<Scope> {
         let held = self.access.get(sha256)?;
+        // The owner's own are his to name; else names may be anybody's, an account's too, which has no `#`.
+        let actor = match held.role {
+            Role::Admin => held.name.clone(),
+            _ => format!("token#{}", held.name),
+        };
         Some(Scope {
-            actor: held.name.clone(),
+            actor,
             role: held.role,
             division: held.division.clone(),
             departments: held.departments.clone(),

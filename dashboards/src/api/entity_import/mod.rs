@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::api::entities::{is_anothers, not_stated_own};
+use crate::api::entities::{WHOLE_CITYS, is_a_border, is_anothers, not_stated_own};
 use crate::api::numbers::{self, Numbers};
 use crate::api::persons::{self, holds_number};
 use crate::api::{act_problem, behind};
@@ -410,6 +410,10 @@ impl Import {
             match thing {
                 Thing::Entity(mut entity) => {
                     entity.division = entity.division.take().or(named.clone());
+                    if is_a_border(&self.scope, &entity) {
+                        self.done.refuse(&at, WHOLE_CITYS);
+                        continue;
+                    }
                     if !self.scope.covers(entity.belongs(entity.division.as_ref())) {
                         self.done.refuse(&at, &not_stated_own(&self.scope, &entity));
                         continue;

@@ -113,11 +113,12 @@ enum Group {
     Cell(Cell),
 }
 
-/// The groups that a caller may be shown, with their numbers in whole k, rounded down, and whether some are held back.
-/// Persons without what they are grouped by are in none. What a street has more than its communities that are shown is
+/// The groups that a caller may be shown, with their numbers in whole k, rounded down, and whether some are held back,
+/// and with them persons without what they are grouped by. What a street has more than its communities that are shown is
 /// known to within 2k only, so that it does not tell the size of the one that is held back.
 fn published(counted: &Counted, scope: &Scope, by: By, k: u32) -> (BTreeMap<Group, u64>, bool) {
     let mut groups: BTreeMap<Group, u64> = BTreeMap::new();
+    let mut is_held_back = false;
     for ((division, cell), n) in counted {
         if !scope.covers(Belongs::of(division.as_ref(), "")) {
             continue;
@@ -132,13 +133,14 @@ fn published(counted: &Counted, scope: &Scope, by: By, k: u32) -> (BTreeMap<Grou
             By::Community => of_digits(12),
             By::Cell => cell.map(Group::Cell),
         };
-        if let Some(group) = group {
-            *groups.entry(group).or_default() += n;
+        match group {
+            Some(group) => *groups.entry(group).or_default() += n,
+            None => is_held_back = true,
         }
     }
     let n_all = groups.len();
     groups.retain(|_, n| *n >= u64::from(k));
-    let is_held_back = groups.len() < n_all;
+    is_held_back |= groups.len() < n_all;
     for n in groups.values_mut() {
         *n -= *n % u64::from(k);
     }
@@ -214,7 +216,7 @@ mod tests {
         is(&whole, By::District, &[("630104", 50)], true);
         is(&whole, By::Street, &[("630104001", 10), ("630104002", 10)], true);
         is(&whole, By::Community, &[("630104002001", 10)], true);
-        is(&whole, By::Cell, &[("1/1", 10), ("2/1", 10)], false);
+        is(&whole, By::Cell, &[("1/1", 10), ("2/1", 10)], true);
         is(&scope(Some("630102"), &[]), By::District, &[], true);
         is(&scope(Some("630104002"), &[]), By::Cell, &[("2/1", 10)], false);
         // Persons belong to no department.

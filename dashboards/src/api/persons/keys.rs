@@ -22,6 +22,7 @@ const N_AT_ONCE: usize = 500;
 /// The number of the newest key (0: none was made yet), how many persons are known, and how many of them wait to be
 /// carried over to it.
 fn state(views: &Views) -> Result<Value, Problem> {
+    views.persons.check().map_err(|e| key_problem(&e))?;
     let key = views.persons.newest().map_err(|e| key_problem(&e))?;
     let (persons, waiting) = views
         .ledger

@@ -86,6 +86,13 @@ pub(crate) fn key_problem(error: &PersonKeyError) -> Problem {
                 "the keys of persons are not there, or are those of another data folder: who keeps the server puts back the copy of persons.key",
             )
         }
+        PersonKeyError::Mode { .. } | PersonKeyError::Length { .. } | PersonKeyError::File { .. } => {
+            tracing::error!(%error, "persons cannot be looked up");
+            Problem::unavailable_by(
+                "no_person_key",
+                "persons.key cannot be used: who keeps the server finds in its log what is wrong with the file",
+            )
+        }
         error => Problem::internal(error),
     }
 }
