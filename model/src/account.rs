@@ -8,6 +8,10 @@ use crate::{AccountId, DivisionCode, Role, Scope};
 const MAX_SHOWN: usize = 64;
 /// Most departments of one account.
 const MAX_DEPARTMENTS: usize = 32;
+/// Most characters of a provider's address.
+const MAX_ISSUER: usize = 1024;
+/// Most characters of a provider's name for a person (OpenID Connect Core 1.0, section 2, `sub`).
+const MAX_SUB: usize = 255;
 
 /// What is known of an account. Its password's hash and its second factor are changes of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +35,34 @@ pub struct Account {
     pub disabled: bool,
 }
 
+/// Whom a provider of OpenID Connect speaks of: what its ID tokens say as `iss` and `sub`.
+///
+/// The two together name one person for good (OpenID Connect Core 1.0, section 5.7); no other claim does.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subject {
+    /// The provider's address, as it says it.
+    pub issuer: String,
+    /// Its name for the person: at most 255 characters, often no readable ones.
+    pub sub: String,
+}
+
+impl Subject {
+    /// Whether this may be somebody.
+    ///
+    /// # Errors
+    /// [`AccountError::Subject`].
+    pub fn check(&self) -> Result<(), AccountError> {
+        let is_one = |text: &str, most: usize| {
+            !text.is_empty() && text.chars().count() <= most && !text.contains(char::is_control)
+        };
+        match is_one(&self.issuer, MAX_ISSUER) && is_one(&self.sub, MAX_SUB) {
+            true => Ok(()),
+            false => Err(AccountError::Subject),
+        }
+    }
+}
+
 /// Why there is no such account.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -47,6 +79,9 @@ pub enum AccountError {
     /// Too many departments.
     #[error("{MAX_DEPARTMENTS} departments at most are somebody's")]
     Departments,
+    /// A provider's address or its name for a person is empty, too long or not printable.
+    #[error("an issuer is 1 to {MAX_ISSUER}, a subject 1 to {MAX_SUB} printable characters")]
+    Subject,
 }
 
 impl Account {
@@ -126,6 +161,28 @@ mod tests {
         let mut many = account(Role::Viewer);
         many.departments = vec!["a".to_owned(); MAX_DEPARTMENTS + 1];
         assert_eq!(many.check(), Err(AccountError::Departments));
+    }
+
+    #[test]
+    fn a_subject_is_of_somebody_and_of_bounded_length() {
+        let check = |issuer: &str, sub: &str| {
+            let (issuer, sub) = (issuer.to_owned(), sub.to_owned());
+            Subject { issuer, sub }.check()
+        };
+        assert_eq!(check("https://sso.example", &"9".repeat(MAX_SUB)), Ok(()));
+        for (issuer, sub) in [
+            ("", "9"),
+            ("https://sso.example", ""),
+            ("https://sso.example", "a\nb"),
+            ("https://sso.example", &"9".repeat(MAX_SUB + 1)),
+            (&"i".repeat(MAX_ISSUER + 1), "9"),
+        ] {
+            assert_eq!(
+                check(issuer, sub),
+                Err(AccountError::Subject),
+                "{issuer:.20} {sub:.20}"
+            );
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AlertId, Correction, Dust, Pseudonym, Review, Scope, SeriesKey, Timestamp};
+use crate::{AccountId, AlertId, Correction, Dust, Pseudonym, Review, Scope, SeriesKey, Subject, Timestamp};
 
 /// One act of a person or machine with a name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,18 @@ pub struct Act {
     /// What.
     #[serde(flatten)]
     pub verb: Verb,
+}
+
+/// Who saw the second factor of somebody who came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecondSeen {
+    /// Nobody: the role needs none, and the account has none.
+    None,
+    /// The provider, as its token says.
+    Provider,
+    /// The server itself: a code of the account's authenticator.
+    Own,
 }
 
 /// What was done.
@@ -106,6 +118,15 @@ pub enum Verb {
         alert: AlertId,
         /// SHA-256 of the list of its files, hexadecimal.
         sha256: String,
+    },
+    /// Somebody came in by the word of a provider of OpenID Connect.
+    LogIn {
+        /// Into which account.
+        account: AccountId,
+        /// Whom the provider spoke of.
+        subject: Subject,
+        /// Who saw a second factor.
+        second: SecondSeen,
     },
     /// Everything is copied to a folder of the server's machine.
     Backup {

@@ -27,8 +27,8 @@ pub mod review;
 pub mod scope;
 pub mod time;
 
-pub use account::{Account, AccountError};
-pub use act::{Act, Verb};
+pub use account::{Account, AccountError, Subject};
+pub use act::{Act, SecondSeen, Verb};
 pub use alert::{AlertId, Edge, Severity, Transition, TransitionId};
 pub use attribute::AttributeScope;
 pub use command::{Command, CommandRecord, CommandState, CommandStep, Fact, Happened, Order, Over, Via};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Account, AccountId, Act, AttributeScope, CommandRecord, Device, DeviceId, DivisionCode, Entity,
-    EntityKind, Hydrology, Person, ProfileId, Refusal, Role, SealedPerson, Timestamp,
+    EntityKind, Hydrology, Person, ProfileId, Refusal, Role, SealedPerson, Subject, Timestamp,
 };
 
 /// Kind byte of a [`Frame`].
@@ -395,6 +395,15 @@ pub enum Register {
         /// The secret of its one-time passwords (RFC 6238), sealed with the data folder's key; `None` when there is none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sealed: Option<String>,
+    },
+    /// A provider of OpenID Connect speaks for an account's holder, or does no longer. Whom it speaks of is one account's
+    /// alone: the one that had the subject before has none.
+    AccountSubject {
+        /// The account.
+        id: AccountId,
+        /// Whom the provider speaks of; `None` when nobody does any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<Subject>,
     },
     /// An account's sessions end.
     AccountLoggedOut {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use onemap_model::record::Register as Change;
-use onemap_model::{Account, AccountId, Timestamp};
+use onemap_model::{Account, AccountId, Subject, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::LedgerError;
@@ -16,6 +16,8 @@ pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS accounts (
     id TEXT PRIMARY KEY, json TEXT NOT NULL, hash TEXT, second TEXT, link BLOB, link_ends INTEGER,
     created INTEGER NOT NULL, position INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS account_subjects (
+    id TEXT PRIMARY KEY, issuer TEXT NOT NULL, sub TEXT NOT NULL, UNIQUE (issuer, sub)) WITHOUT ROWID;
 ";
 
 /// A link by which an account's holder sets password and second factor.
@@ -38,6 +40,8 @@ pub struct Held {
     pub second: Option<String>,
     /// The link that waits to be used.
     pub link: Option<Link>,
+    /// Whom a provider of OpenID Connect speaks of that may come in.
+    pub subject: Option<Subject>,
     /// When it was made.
     pub created: Timestamp,
     /// Grows whenever the account's sessions must end.
@@ -77,18 +81,19 @@ impl Accounts {
     /// nothing.
     pub fn apply(&mut self, at: Timestamp, change: &Change) -> bool {
         if let Change::Account { account } = change {
-            let era = self.era + 1;
+            self.era += 1;
+            let era = self.era;
             let held = self.by_id.entry(account.id.clone()).or_insert_with(|| Held {
                 account: Account::clone(account),
                 hash: None,
                 second: None,
                 link: None,
+                subject: None,
                 created: at,
                 era,
             });
             // What its holder may see and do is looked up at each request; who may no longer come in is out.
             if account.disabled || held.account.role != account.role {
-                self.era = era;
                 held.era = era;
             }
             held.account = Account::clone(account);
@@ -96,6 +101,10 @@ impl Accounts {
         }
         if let Change::AccountGone { id } = change {
             self.by_id.remove(id);
+            return true;
+        }
+        if let Change::AccountSubject { id, subject } = change {
+            self.speak_of(id, subject.as_ref());
             return true;
         }
         let Some((id, ends_sessions)) = concerns(change) else {
@@ -123,6 +132,32 @@ impl Accounts {
             held.era = self.era;
         }
         true
+    }
+
+    /// The holder of an account is whom a provider speaks of. Who came in by a former subject is out, and so is who had
+    /// this one.
+    fn speak_of(&mut self, id: &AccountId, subject: Option<&Subject>) {
+        if !self.by_id.contains_key(id) {
+            return;
+        }
+        let is_former = |held: &&mut Held| match held.account.id == *id {
+            true => held.subject.is_some() && held.subject.as_ref() != subject,
+            false => held.subject.is_some() && held.subject.as_ref() == subject,
+        };
+        for held in self.by_id.values_mut().filter(is_former) {
+            held.subject = None;
+            self.era += 1;
+            held.era = self.era;
+        }
+        if let Some(held) = self.by_id.get_mut(id) {
+            held.subject = subject.cloned();
+        }
+    }
+
+    /// The account whose holder a provider speaks of.
+    pub fn spoken_of(&self, subject: &Subject) -> Option<&Held> {
+        let is_it = |held: &&Held| held.subject.as_ref() == Some(subject);
+        self.by_id.values().find(is_it)
     }
 
     /// An account.
@@ -202,18 +237,36 @@ pub(super) fn put(tx: &Connection, position: u64, at: Timestamp, change: &Change
             "UPDATE accounts SET second = ?2, position = ?3 WHERE id = ?1",
             &[&id.as_str(), sealed, &signed(position)],
         ),
-        Change::AccountGone { id } => run("DELETE FROM accounts WHERE id = ?1", &[&id.as_str()]),
+        Change::AccountSubject { id, subject } => {
+            run("DELETE FROM account_subjects WHERE id = ?1", &[&id.as_str()])?;
+            let Some(Subject { issuer, sub }) = subject else {
+                return Ok(());
+            };
+            run(
+                "INSERT OR REPLACE INTO account_subjects (id, issuer, sub)
+                 SELECT id, ?2, ?3 FROM accounts WHERE id = ?1",
+                &[&id.as_str(), issuer, sub],
+            )
+        }
+        Change::AccountGone { id } => {
+            run("DELETE FROM account_subjects WHERE id = ?1", &[&id.as_str()])?;
+            run("DELETE FROM accounts WHERE id = ?1", &[&id.as_str()])
+        }
         _ => Ok(()),
     }
 }
 
 /// Every account, by id.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Held>> {
-    let mut statement = connection
-        .prepare_cached("SELECT json, hash, second, link, link_ends, created FROM accounts ORDER BY id")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT json, hash, second, link, link_ends, created, issuer, sub
+         FROM accounts LEFT JOIN account_subjects USING (id) ORDER BY id",
+    )?;
     let rows = statement.query_map(params![], |row| {
         let link: Option<Vec<u8>> = row.get(3)?;
         let ends: Option<i64> = row.get(4)?;
+        let issuer: Option<String> = row.get(6)?;
+        let sub: Option<String> = row.get(7)?;
         let link = link.as_deref().and_then(TokenHash::from_slice).zip(ends);
         Ok(Held {
             account: json(row, 0)?,
@@ -223,6 +276,7 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Held>> {
                 sha256,
                 ends: Timestamp::from_ms(ends),
             }),
+            subject: issuer.zip(sub).map(|(issuer, sub)| Subject { issuer, sub }),
             created: Timestamp::from_ms(row.get(5)?),
             era: 0,
         })
@@ -269,6 +323,24 @@ mod tests {
         }
     }
 
+    fn subject(of: &str, sub: Option<&str>) -> Change {
+        Change::AccountSubject {
+            id: AccountId::new(of).unwrap(),
+            subject: sub.map(|sub| Subject {
+                issuer: "https://sso.example".to_owned(),
+                sub: sub.to_owned(),
+            }),
+        }
+    }
+
+    fn other() -> Change {
+        let Change::Account { mut account } = account(Role::Viewer, false) else {
+            unreachable!("it is an account");
+        };
+        account.id = AccountId::new("wang").unwrap();
+        Change::Account { account }
+    }
+
     /// The same changes in memory and in a file.
     fn both(changes: &[Change]) -> (Accounts, Vec<Held>) {
         let (mut accounts, file) = (Accounts::default(), Connection::open_in_memory().unwrap());
@@ -298,8 +370,17 @@ mod tests {
             Change::AccountLoggedOut { id: id() },
             second(None),
             account(Role::Officer, true),
+            subject("li", Some("9")),
+            other(),
+            subject("wang", Some("8")),
+            subject("li", Some("7")),
+            subject("wang", Some("7")),
+            subject("nobody", Some("7")),
+            subject("li", Some("7")),
+            subject("wang", None),
             Change::AccountGone { id: id() },
             password("nobody's"),
+            subject("wang", Some("7")),
         ];
         for n in 0..=steps.len() {
             let (accounts, file) = both(&steps[..n]);
@@ -329,6 +410,48 @@ mod tests {
         accounts.apply(now(4), &account(Role::Viewer, false));
         accounts.apply(now(5), &password("h"));
         assert!(accounts.linked("other", now(6)).is_none(), "it was used");
+    }
+
+    #[test]
+    fn who_never_had_a_password_is_out_like_others() {
+        for last in [
+            Change::AccountLoggedOut { id: id() },
+            subject("li", None),
+            subject("li", Some("8")),
+        ] {
+            let (mut accounts, _) = both(&[account(Role::Viewer, false), subject("li", Some("9"))]);
+            let before = accounts.get(&id()).unwrap().era;
+            accounts.apply(Timestamp::from_ms(9), &last);
+            assert_ne!(accounts.get(&id()).unwrap().era, before, "{last:?}");
+        }
+    }
+
+    #[test]
+    fn a_subject_is_one_account_s_and_its_loss_ends_sessions() {
+        let (mut accounts, _) = both(&[account(Role::Viewer, false), other(), subject("li", Some("9"))]);
+        let nine = Subject {
+            issuer: "https://sso.example".to_owned(),
+            sub: "9".to_owned(),
+        };
+        let elsewhere = Subject {
+            issuer: "https://other.example".to_owned(),
+            ..nine.clone()
+        };
+        let who = |accounts: &Accounts| accounts.spoken_of(&nine).map(|held| held.account.id.to_string());
+        assert_eq!(who(&accounts).as_deref(), Some("li"));
+        assert_eq!(accounts.spoken_of(&elsewhere), None);
+        let era = |accounts: &Accounts, of: &str| accounts.get(&AccountId::new(of).unwrap()).unwrap().era;
+        let before = (era(&accounts, "li"), era(&accounts, "wang"));
+        let at = Timestamp::from_ms(9);
+        accounts.apply(at, &subject("li", Some("9")));
+        assert_eq!(before.0, era(&accounts, "li"), "the same again");
+        accounts.apply(at, &subject("wang", Some("9")));
+        assert_eq!(who(&accounts).as_deref(), Some("wang"));
+        assert_ne!(before.0, era(&accounts, "li"), "who has lost it is out");
+        assert_eq!(before.1, era(&accounts, "wang"), "who is new to it stays");
+        accounts.apply(at, &subject("wang", None));
+        assert_eq!(who(&accounts), None);
+        assert_ne!(before.1, era(&accounts, "wang"));
     }
 
     #[test]
