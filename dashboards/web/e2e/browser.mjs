@@ -40,10 +40,17 @@ export function environment() {
 
 export const launch = () => chromium.launch({ executablePath: browserPath(), args: FLAGS });
 
-/** A page whose every foreign request, policy violation and error is written down in `guards`. */
-export async function openPage(browser, { url, width = 1920, height = 1080 }) {
+/**
+ * A page whose every foreign request, policy violation and error is written down in `guards`. `anyCertificate` takes
+ * one that signs itself.
+ */
+export async function openPage(browser, { url, width = 1920, height = 1080, anyCertificate = false }) {
   // Without flights: they are drawn in software here and would take the time that is being measured.
-  const context = await browser.newContext({ viewport: { width, height }, reducedMotion: "reduce" });
+  const context = await browser.newContext({
+    viewport: { width, height },
+    reducedMotion: "reduce",
+    ignoreHTTPSErrors: anyCertificate,
+  });
   const page = await context.newPage();
   const guards = { foreign: [], violations: [], errors: [] };
   const own = new URL(url).host;

@@ -29,7 +29,7 @@ export function App() {
   }, [state.state]);
   if (state.state === "checking") return <main class="waiting" aria-busy="true" />;
   if (state.state === "setup") return <Setup linkKey={state.key} />;
-  if (state.state === "out") return <Login why={state.why} />;
+  if (state.state === "out") return <Login why={state.why} sso={state.sso} />;
   return (
     <>
       <Page />

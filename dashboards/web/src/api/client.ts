@@ -21,6 +21,7 @@ import type {
   StationFrame,
   SystemState,
   TileInfo,
+  Ways,
 } from "./types";
 
 /** The server said no, or could not be reached (`status` 0). */
@@ -126,6 +127,9 @@ export const api = {
   logIn: (token: string) => post<void>("/api/v1/session", { token }),
   logInAs: (account: string, password: string, code: string) =>
     post<void>("/api/v1/session", { account, password, ...(code ? { code } : {}) }),
+  /** By what somebody may come in, beside a password and a token. */
+  ways: () => request<Ways>("/api/v1/session/ways"),
+  finishSso: (code: string) => post<void>("/api/v1/session/oidc", { code }),
   changePassword: (change: { password: string; new_password: string; code?: string }) =>
     post<void>("/api/v1/session/password", change),
   setupLook: (key: string, id?: string) =>

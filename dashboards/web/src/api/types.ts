@@ -214,6 +214,9 @@ export type Session = {
   account: { id: string; name: string; has_second: boolean } | null;
 };
 
+/** A provider of OpenID Connect, if there is one: what its button says and where it leads. */
+export type Ways = { oidc: { name: Bilingual; href: string } | null };
+
 /** Who an account is for, what it may do and see; no division is the whole city, no department all of them. */
 export type AccountFacts = {
   id: string;
@@ -222,13 +225,15 @@ export type AccountFacts = {
   division: string | null;
   departments: string[];
 };
-/** Somebody who logs in with a password. */
+/** Somebody who logs in with a password, or by the word of a provider. */
 export type Account = AccountFacts & {
   disabled: boolean;
   has_password: boolean;
   has_second: boolean;
   needs_second: boolean;
   link_ends: string | null;
+  /** Whom the provider speaks of. */
+  subject: { issuer: string; sub: string } | null;
   sessions: number;
 };
 /** By which a password is set. */

@@ -280,6 +280,16 @@ export const en: Messages = {
   "login.unreachable": "The server cannot be reached: {why}",
   "login.hint": "Tokens are issued by the administrator with onemap token create",
 
+  "sso.again": "The log-in is over or was not begun in this browser: sign in again",
+  "sso.denied": "The identity provider did not let you in",
+  "sso.away": "The identity provider does not answer: try again later, or use an account",
+  "sso.unknown": "You are not linked with an account here: ask the system administrator",
+  "sso.not_linked":
+    "There is an account of your name that is not linked with you: ask the system administrator",
+  "sso.disabled": "This account is disabled",
+  "sso.wait": "Too many wrong tries: try again later",
+  "sso.wrong": "The identity provider's answer is not valid ({why}): ask the system administrator",
+
   "setup.first": "First start: make the system administrator's account",
   "setup.who": "Set the password of {who} ({role})",
   "setup.name": "Name",
@@ -323,6 +333,7 @@ export const en: Messages = {
   "accounts.disable": "Disable",
   "accounts.disabled": "Disabled",
   "accounts.active": "Active",
+  "accounts.linked": "single sign-on",
   "accounts.invited": "Invited (until {time})",
   "accounts.lapsed": "Link has ended",
   "accounts.none": "No account yet",

@@ -272,6 +272,15 @@ export const zh = {
   "login.unreachable": "无法连接服务器：{why}",
   "login.hint": "令牌由系统管理员用 onemap token create 签发",
 
+  "sso.again": "登录已过期，或不是在本浏览器中发起的，请重新登录",
+  "sso.denied": "统一身份认证未通过",
+  "sso.away": "统一身份认证服务暂无应答，请稍后再试，或使用账号登录",
+  "sso.unknown": "该人员未关联本系统的账号，请联系系统管理员",
+  "sso.not_linked": "已有同名账号，但未关联到该人员，请联系系统管理员",
+  "sso.disabled": "该账号已停用",
+  "sso.wait": "错误次数过多，请稍后再试",
+  "sso.wrong": "统一身份认证的应答无效（{why}），请联系系统管理员",
+
   "setup.first": "首次启动：创建系统管理员账号",
   "setup.who": "为“{who}”（{role}）设置口令",
   "setup.name": "姓名",
@@ -314,6 +323,7 @@ export const zh = {
   "accounts.disable": "停用",
   "accounts.disabled": "已停用",
   "accounts.active": "正常",
+  "accounts.linked": "统一身份认证",
   "accounts.invited": "待设置（{time} 前）",
   "accounts.lapsed": "链接已过期",
   "accounts.none": "还没有账号",

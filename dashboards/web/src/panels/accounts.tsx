@@ -213,6 +213,7 @@ export function Accounts({ alone }: { alone: boolean }) {
 
 function state(account: Account): string {
   if (account.disabled) return t("accounts.disabled");
+  if (!account.has_password && account.subject) return t("accounts.linked");
   if (!account.has_password) {
     return account.link_ends
       ? t("accounts.invited", { time: stamp(Date.parse(account.link_ends), now.value) })

@@ -1,7 +1,10 @@
-// The door: an account with its password and second factor, or a token, for a session.
-import { useState } from "preact/hooks";
+// The door: an account with its password and second factor, a token, or the word of a provider (统一身份认证), for a
+// session.
+import { useEffect, useState } from "preact/hooks";
+import { api } from "../api/client";
+import type { Ways } from "../api/types";
 import { lang, setLang, t } from "../i18n";
-import { logIn, logInAs, type Trouble } from "../state/session";
+import { access, CODE_NEEDED, finishSso, logIn, logInAs, type Trouble } from "../state/session";
 import { Field } from "./field";
 
 /** What a door shows around its fields. */
@@ -51,17 +54,113 @@ export function troubleWords(trouble: Trouble): string {
   }
 }
 
-export function Login({ why }: { why: string | null }) {
+/** What became of a log-in by a provider, in words. */
+export function ssoWords(sso: string): string {
+  switch (sso) {
+    case "oidc_state":
+    case "oidc_late":
+    case "oidc_again":
+    case "oidc_nonce":
+      return t("sso.again");
+    case "oidc_denied":
+      return t("sso.denied");
+    case "oidc_away":
+    case "oidc_busy":
+      return t("sso.away");
+    case "oidc_unknown":
+      return t("sso.unknown");
+    case "oidc_not_linked":
+      return t("sso.not_linked");
+    case "oidc_disabled":
+      return t("sso.disabled");
+    case "second_factor_needed":
+      return t("login.second_needed");
+    case "too_many_guesses":
+      return t("sso.wait");
+    default:
+      return t("sso.wrong", { why: sso.replace(/^oidc_/, "").slice(0, 32) });
+  }
+}
+
+export function Login({ why, sso }: { why: string | null; sso?: string }) {
   // A token that was in the address and is nobody's is answered where tokens are entered.
   const [byToken, setByToken] = useState(why !== null);
+  if (sso === CODE_NEEDED) return <SecondOnly />;
   return byToken ? (
     <ByToken why={why} leave={() => setByToken(false)} />
   ) : (
-    <ByAccount leave={() => setByToken(true)} />
+    <ByAccount sso={sso} leave={() => setByToken(true)} />
   );
 }
 
-function ByAccount({ leave }: { leave: () => void }) {
+/** The provider has let in; the account's own second factor is still to be shown. */
+function SecondOnly() {
+  const [code, setCode] = useState("");
+  const [trouble, setTrouble] = useState<Trouble | null>(null);
+  const [busy, setBusy] = useState(false);
+  const send = async (event: Event) => {
+    event.preventDefault();
+    if (!code.trim()) return;
+    setBusy(true);
+    setTrouble(await finishSso(code.trim()));
+    setBusy(false);
+    setCode("");
+  };
+  return (
+    <Doorway onSubmit={send}>
+      <p class="hint">{t("login.code_needed")}</p>
+      <Field
+        label={t("login.code")}
+        value={code}
+        set={setCode}
+        test="sso-code"
+        autocomplete="one-time-code"
+        placeholder="000000"
+        numeric
+      />
+      {trouble ? (
+        <p class="trouble" role="alert" data-testid="login-trouble">
+          {troubleWords(trouble)}
+        </p>
+      ) : null}
+      <button type="submit" class="primary" disabled={busy} data-testid="sso-submit">
+        {t("login.submit")}
+      </button>
+      <button
+        type="button"
+        class="link"
+        onClick={() => {
+          access.value = { state: "out", why: null };
+        }}
+      >
+        {t("login.by_account")}
+      </button>
+    </Doorway>
+  );
+}
+
+/** The provider's button, where there is one. Without an answer there is none: a password opens all the same. */
+function SsoButton() {
+  const [way, setWay] = useState<Ways["oidc"]>(null);
+  useEffect(() => {
+    let isShown = true;
+    api.ways().then(
+      (ways) => isShown && setWay(ways.oidc),
+      () => undefined,
+    );
+    return () => {
+      isShown = false;
+    };
+  }, []);
+  if (way === null) return null;
+  return (
+    <a class="quiet sso" href={way.href} data-testid="login-sso">
+      {lang.value === "zh" ? way.name.zh : way.name.en}
+    </a>
+  );
+}
+
+function ByAccount({ sso, leave }: { sso?: string; leave: () => void }) {
   const [account, setAccount] = useState("");
   const [password, setPassword] = useState("");
   const [code, setCode] = useState("");
@@ -110,10 +209,15 @@ function ByAccount({ leave }: { leave: () => void }) {
         <p class={trouble.why === "code" ? "hint" : "trouble"} role="alert" data-testid="login-trouble">
           {troubleWords(trouble)}
         </p>
+      ) : sso ? (
+        <p class="trouble" role="alert" data-testid="sso-trouble">
+          {ssoWords(sso)}
+        </p>
       ) : null}
       <button type="submit" class="primary" disabled={busy} data-testid="login-submit">
         {t("login.submit")}
       </button>
+      <SsoButton />
       <button type="button" class="link" data-testid="login-by-token" onClick={leave}>
         {t("login.by_token")}
       </button>

@@ -1,5 +1,5 @@
 // Who is logged in. A token in the address (`#token=…`) is exchanged for a cookie and removed from it, and so is the
-// key of a link that sets a password (`#setup=…`).
+// key of a link that sets a password (`#setup=…`) and what became of a log-in by a provider (`#sso=…`).
 import { signal } from "@preact/signals";
 import { ApiError, api } from "../api/client";
 import type { Session } from "../api/types";
@@ -7,7 +7,8 @@ import type { Session } from "../api/types";
 export type Access =
   | { state: "checking" }
   | { state: "setup"; key: string }
-  | { state: "out"; why: string | null }
+  /** `sso` is the server's word for how a log-in by a provider went, when that was tried. */
+  | { state: "out"; why: string | null; sso?: string }
   | { state: "in"; session: Session };
 
 export const access = signal<Access>({ state: "checking" });
@@ -16,8 +17,11 @@ export const renewals = signal(0);
 
 const RETRY_MS = 2_000;
 
+/** The provider let in, and the account's second factor is still to be shown. */
+export const CODE_NEEDED = "code_needed";
+
 /** Takes a secret out of the address, so that it stays in no history and no screenshot. */
-function fromAddress(name: "token" | "setup"): string | null {
+function fromAddress(name: "token" | "setup" | "sso"): string | null {
   const hash = new URLSearchParams(location.hash.slice(1));
   const secret = hash.get(name);
   if (secret === null) return null;
@@ -34,6 +38,11 @@ export async function enter(): Promise<void> {
     access.value = { state: "setup", key };
     return;
   }
+  const sso = fromAddress("sso") ?? undefined;
+  if (sso === CODE_NEEDED) {
+    access.value = { state: "out", why: null, sso };
+    return;
+  }
   const token = fromAddress("token");
   if (token !== null && !(await logIn(token))) return;
   for (;;) {
@@ -42,7 +51,7 @@ export async function enter(): Promise<void> {
       return;
     } catch (error) {
       if (is401(error)) {
-        access.value = { state: "out", why: null };
+        access.value = { state: "out", why: null, sso };
         return;
       }
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
@@ -81,6 +90,22 @@ export async function logInAs(account: string, password: string, code: string): 
     return null;
   } catch (error) {
     return troubleOf(error);
+  }
+}
+
+/** Shows the second factor of whom a provider has let in; what stood in the way, or null. */
+export async function finishSso(code: string): Promise<Trouble | null> {
+  try {
+    await api.finishSso(code);
+    access.value = { state: "in", session: await api.session() };
+    remembered = null;
+    return null;
+  } catch (error) {
+    const trouble = troubleOf(error);
+    // Who has waited too long begins again.
+    if (error instanceof ApiError && error.code.startsWith("oidc_"))
+      access.value = { state: "out", why: null, sso: error.code };
+    return trouble;
   }
 }
 
