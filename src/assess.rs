@@ -16,7 +16,7 @@ use onemap_model::{Act, Role, Timestamp, Verb};
 use onemap_store::ledger::{AccessToken, AuditKind, Held, LedgerReader};
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::config::{Config, OidcPart};
 use crate::{audit, files};
 
 /// A head of the audit is older than it should be.
@@ -189,6 +189,7 @@ fn items(config: &Config, known: Option<&Known>, now: Timestamp) -> Vec<Item> {
             ]);
         }
     }
+    items.extend(config.oidc.as_ref().map(|oidc| provider(oidc, known)));
     items.extend([
         guesses(),
         events(config),
@@ -491,6 +492,31 @@ fn apart(accounts: &[Held]) -> Item {
         en: "three separate administrators",
         state,
         said,
+    }
+}
+
+/// Who comes in by a provider's word has that provider's password, lock-out and, where it is trusted so, second factor.
+fn provider(oidc: &OidcPart, known: Option<&Known>) -> Item {
+    let accounts = known.map_or(&[][..], |known| &known.accounts);
+    let n = enabled(accounts).filter(|held| held.subject.is_some()).count();
+    let issuer = oidc.issuer();
+    let (second_zh, second) = match oidc.trusts_second() {
+        true => ("其双因素认证被采信", "its second factor counts here"),
+        false => (
+            "其双因素认证不被采信，由本系统核验",
+            "its second factor does not count, this server asks for its own",
+        ),
+    };
+    Item {
+        id: "single_sign_on",
+        clause: "8.1.4.1 a",
+        zh: "统一身份认证",
+        en: "single sign-on",
+        state: State::Ask,
+        said: (
+            format!("{n} 个账户经 {issuer} 登录，{second_zh}；须提供其口令与锁定策略"),
+            format!("{n} accounts come in by {issuer}, {second}; show its rules for passwords and lock-outs"),
+        ),
     }
 }
 

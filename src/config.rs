@@ -16,6 +16,7 @@ mod history;
 mod http;
 mod map;
 mod mqtt;
+mod oidc;
 mod people;
 mod retention;
 mod security;
@@ -25,6 +26,7 @@ mod superior;
 use history::History;
 pub(crate) use history::HistoryPart;
 use mqtt::Mqtt;
+pub(crate) use oidc::OidcPart;
 pub(crate) use security::{Syslog, Transport};
 use stations::Station;
 pub(crate) use stations::{CalledPart, StationPart};
@@ -53,6 +55,7 @@ struct File {
     map: map::Map,
     accounts: people::Accounts,
     persons: people::Persons,
+    oidc: Option<oidc::Oidc>,
 }
 
 /// `[ingest]`
@@ -293,6 +296,8 @@ pub(crate) struct Config {
     pub(crate) syslog: Option<Syslog>,
     /// Where HTTPS is spoken, and by which certificate.
     pub(crate) http_tls: Option<(SocketAddr, TlsConfig)>,
+    /// The provider of OpenID Connect whose word lets people in.
+    pub(crate) oidc: Option<OidcPart>,
     pub(crate) mqtt: MqttConfig,
     /// The HJ 212 server, when there is one.
     pub(crate) hj212: Option<StationPart>,
@@ -504,6 +509,13 @@ impl File {
             metrics_token: self.metrics.token(folder)?,
             syslog: self.security.checked()?,
             http_tls: self.http.tls.as_ref().map(|tls| tls.checked(folder)),
+            oidc: self
+                .oidc
+                .map(|oidc| {
+                    let tls = self.http.tls.as_ref().map(|tls| tls.listen);
+                    oidc.check(folder, tls.unwrap_or(self.http.listen))
+                })
+                .transpose()?,
             acl_devices: self.mqtt.acl_devices(),
             written: None,
             mqtt: self.mqtt.check(folder)?,

@@ -223,6 +223,14 @@ impl Door {
         answer(path, response)
     }
 
+    fn put(&self, path: &str, body: &Value) -> Result<Value> {
+        let request = self.agent.put(format!("{}{path}", self.base));
+        let response = request
+            .header("authorization", format!("Bearer {}", self.token))
+            .send_json(body);
+        answer(path, response)
+    }
+
     fn patch(&self, path: &str, body: &Value) -> Result<Value> {
         let request = self.agent.patch(format!("{}{path}", self.base));
         let response = request

@@ -435,6 +435,7 @@ fn assemble(
         changing: Arc::default(),
         config_faults: AtomicU64::new(0),
         unread: Mutex::default(),
+        oidc: Mutex::default(),
         open_hours: AtomicU64::new(0),
         refused: refused::decode(history_refused.as_deref()),
         readings: AtomicU64::new(0),

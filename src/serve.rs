@@ -218,11 +218,16 @@ impl Server {
                 Ok(())
             }),
         ));
+        let own = match https {
+            Some(https) => format!("https://{https}"),
+            None => format!("http://{http_address}"),
+        };
         let app = router(
             views.clone(),
             hub.clone(),
             http_limits,
             config.metrics_token,
+            config.oidc.as_ref().map(|oidc| oidc.settings(&own)),
             stop.clone(),
         );
         let (http_stop, gauges) = (stop.clone(), views.http.clone());

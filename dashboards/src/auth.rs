@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use onemap_model::record::Register as Change;
-use onemap_model::{AccountId, DeviceId, ProfileId, Scope, Timestamp};
+use onemap_model::{AccountId, DeviceId, ProfileId, Scope, Subject, Timestamp};
 use onemap_store::ledger::{AccessToken, Accounts, Gone, Held, Provisioning, TokenHash, Tokens};
 use tokio::sync::watch;
 
@@ -267,6 +267,10 @@ impl Keys {
     /// An account.
     pub(crate) fn account(&self, id: &AccountId) -> Option<Held> {
         self.accounts.read().expect(POISON).get(id).cloned()
+    }
+    /// The account whose holder a provider of OpenID Connect speaks of.
+    pub(crate) fn spoken_of(&self, subject: &Subject) -> Option<Held> {
+        self.accounts.read().expect(POISON).spoken_of(subject).cloned()
     }
     /// Every account, by id.
     pub(crate) fn accounts(&self) -> Vec<Held> {

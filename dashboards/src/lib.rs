@@ -15,6 +15,7 @@ pub mod geocoding;
 pub mod keeping;
 pub mod limits;
 mod ogc;
+pub mod oidc;
 mod openapi;
 mod prometheus;
 mod push;
@@ -53,12 +54,14 @@ use views::Views;
 /// Largest body of what anybody may ask.
 const SMALL_BODY: usize = 64 << 10;
 
-/// The whole HTTP surface. `scraper` is the hash of the token that opens `/metrics` alone, if there is one.
+/// The whole HTTP surface. `scraper` is the hash of the token that opens `/metrics` alone, `provider` the one of OpenID
+/// Connect whose word lets people in, if there are such.
 pub fn router(
     views: Arc<Views>,
     hub: Hub,
     limits: Limits,
     scraper: Option<TokenHash>,
+    provider: Option<oidc::Settings>,
     stop: CancellationToken,
 ) -> Router {
     use api::devices::{change, provisioning};
@@ -85,6 +88,10 @@ pub fn router(
                 .delete(accounts::remove),
         )
         .route("/api/v1/accounts/{id}/link", post(accounts::invite))
+        .route(
+            "/api/v1/accounts/{id}/subject",
+            sized(put(accounts::speak_of), SMALL_BODY).merge(delete(accounts::forget_subject)),
+        )
         .route("/api/v1/accounts/{id}/logout", post(accounts::log_out))
         .route("/api/v1/tokens", get(session::tokens).post(session::token))
         .route("/api/v1/tokens/{id}", delete(session::revoke))
@@ -218,6 +225,12 @@ pub fn router(
         .merge(ogc::routes());
     let open = Router::new()
         .route("/api/v1/session", sized(post(session::begin), SMALL_BODY))
+        .route("/api/v1/session/ways", get(oidc::ways))
+        .route(
+            "/api/v1/session/oidc",
+            sized(get(oidc::begin).post(oidc::finish), SMALL_BODY),
+        )
+        .route("/api/v1/session/oidc/callback", get(oidc::callback))
         .route("/api/v1/setup", sized(post(setup::finish), SMALL_BODY))
         .route("/api/v1/setup/look", sized(post(setup::look), SMALL_BODY))
         .route(
@@ -276,6 +289,7 @@ pub fn router(
         .layer(Extension(hub))
         .layer(Extension(stop))
         .layer(Extension(Arc::new(self::accounts::Door::default())))
+        .layer(Extension(oidc::Oidc::new(provider)))
         .layer(Extension(ogc::Matched::default()))
         .layer(Extension(api::rows::Turns::default()))
         .layer(Extension(prometheus::Turns::default()))

@@ -352,6 +352,8 @@ pub struct Views {
     pub config_faults: AtomicU64,
     /// Parts of frames that were understood and give no reading, by protocol and name.
     pub unread: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    /// Log-ins by OpenID Connect, by what became of them.
+    pub oidc: Mutex<BTreeMap<&'static str, u64>>,
     /// Hours of stations whose index is not worked out yet.
     pub open_hours: AtomicU64,
     /// Refusals of the pipeline, by label order of `Refusal::ALL`.
@@ -418,6 +420,12 @@ impl Views {
     /// The time now.
     pub fn now(&self) -> Timestamp {
         (self.clock)()
+    }
+
+    /// Counts what became of a log-in by OpenID Connect.
+    #[cfg(feature = "oidc")]
+    pub(crate) fn count_oidc(&self, became: &'static str) {
+        *self.oidc.lock().expect(POISON).entry(became).or_default() += 1;
     }
 
     /// State of one series; unknown when nothing judged it yet.

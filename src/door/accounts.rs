@@ -21,6 +21,22 @@ pub(crate) enum UserCommand {
         /// The account.
         id: String,
     },
+    /// Link an account with a person whom the provider of OpenID Connect ([oidc]) speaks of.
+    Link {
+        /// The account.
+        id: String,
+        /// The provider's name for the person: `sub` of its ID tokens.
+        #[arg(long)]
+        subject: String,
+        /// The provider's address; the configured one by default.
+        #[arg(long)]
+        issuer: Option<String>,
+    },
+    /// End an account's link with a person of the provider, and its sessions.
+    Unlink {
+        /// The account.
+        id: String,
+    },
     /// Let nobody in by an account any more; it stays known.
     Disable {
         /// The account.
@@ -82,6 +98,18 @@ impl UserCommand {
                 let answer = door.post(&format!("{}/link", of(&id)?), &json!({}))?;
                 door.say_link(&answer, json)
             }
+            Self::Link { id, subject, issuer } => {
+                let body = json!({"subject": subject, "issuer": issuer});
+                let account = door.put(&format!("{}/subject", of(&id)?), &body)?;
+                if json {
+                    crate::say!("{account}");
+                }
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Unlink { id } => {
+                door.delete(&format!("{}/subject", of(&id)?))?;
+                Ok(ExitCode::SUCCESS)
+            }
             Self::Disable { id } => door.disable(&id, true, json),
             Self::Enable { id } => door.disable(&id, false, json),
             Self::Logout { id } => {
@@ -134,6 +162,7 @@ impl Door {
             let state = match (is("disabled"), is("has_password")) {
                 (true, _) => "disabled",
                 (false, true) => "active",
+                (false, false) if account["subject"].is_object() => "linked",
                 (false, false) => "invited",
             };
             crate::say!(

@@ -107,6 +107,27 @@ pub fn user(server: &Server, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
+/// An account with a password and a second factor; gives the newest step that was used and the factor's secret.
+pub fn set_up(server: &Server, id: &str, role: &str) -> (u64, String) {
+    let made = user(server, &["add", id, "--role", role]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let link = String::from_utf8(made.stdout).unwrap();
+    let key = link.trim().rsplit_once("/#setup=").unwrap().1;
+    let mut person = Person::default();
+    let ask =
+        |person: &mut Person, path: &str, body: Value| person.ask(&server.http, "POST", path, Some(&body));
+    let (status, look) = ask(&mut person, "/api/v1/setup/look", json!({"key": key}));
+    assert_eq!(status, 200, "{look}");
+    let secret = look["secret"].as_str().unwrap().to_owned();
+    let mut used = 0;
+    let code = next_code(&secret, &mut used);
+    let setup = json!({"key": key, "password": PASSWORD, "code": code});
+    let (status, said) = ask(&mut person, "/api/v1/setup", setup);
+    assert_eq!(status, 204, "{said}");
+    // Of a setting-up the code is not used up.
+    (0, secret)
+}
+
 /// An account that has set its password by the link that the command line gave.
 pub fn add(server: &Server, id: &str, role: &str, more: &[&str]) -> Person {
     let made = user(server, &[&["add", id, "--role", role], more].concat());

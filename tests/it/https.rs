@@ -15,7 +15,7 @@ use crate::server::{CONFIG, Server, wait_for};
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Makes a certificate for this machine that signs itself.
-fn certificate(dir: &Path) -> bool {
+pub fn certificate(dir: &Path) -> bool {
     let made = Command::new("openssl")
         .args([
             "req",

@@ -53,6 +53,7 @@ mod map;
 mod matrix;
 mod movement;
 mod ogc;
+mod oidc;
 mod persons;
 mod problems;
 mod prometheus;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the clients we did not write into target/peers (git-ignored): ten Python environments and one
+# Installs the clients and providers we did not write into target/peers (git-ignored): ten Python environments and one
 # node_modules, exactly as pinned beside this file. What is there already and still matches its pins is left
 # alone, so a second run needs no network.
 set -euo pipefail

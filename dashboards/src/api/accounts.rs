@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use onemap_model::record::Register;
 use onemap_model::scope::{Permission, Role};
-use onemap_model::{Account, AccountId, DivisionCode, Scope};
+use onemap_model::{Account, AccountId, DivisionCode, Scope, Subject};
 use onemap_store::ledger::{Held, TokenHash};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use crate::accounts::LINK_LIFE;
 use crate::api::{act_problem, behind, list};
 use crate::auth::{Caller, new_token};
 use crate::error::Problem;
+use crate::oidc::Oidc;
 use crate::request::{Body, NoParams};
 use crate::views::Views;
 
@@ -41,6 +42,7 @@ fn shown(views: &Views, held: &Held) -> Value {
     shown["has_second"] = held.second.is_some().into();
     shown["needs_second"] = views.trust.needs_second(held.account.role).into();
     shown["link_ends"] = json!(held.link.map(|link| link.ends).filter(|ends| *ends > views.now()));
+    shown["subject"] = json!(held.subject);
     shown["sessions"] = views.keys.n_sessions(&held.account.id).into();
     shown
 }
@@ -185,6 +187,61 @@ pub(crate) async fn invite(
     let (invited, link) = link(&views, &held.account.id)?;
     record(&views, scope, vec![invited]).await?;
     Ok((StatusCode::CREATED, Json(json!({"link": link}))))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Spoken {
+    /// The provider's name for the person.
+    subject: String,
+    /// The provider's address; the configured one when absent.
+    issuer: Option<String>,
+}
+
+/// Links an account with the person of whom a provider of OpenID Connect speaks.
+pub(crate) async fn speak_of(
+    State(views): State<Arc<Views>>,
+    Extension(oidc): Extension<Oidc>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(spoken): Body<Spoken>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.scope();
+    let id = find(&views, scope, &id)?.account.id;
+    let issuer = spoken.issuer.or_else(|| oidc.issuer().map(str::to_owned));
+    let issuer = issuer.ok_or_else(|| {
+        let message = "issuer is missing: the address of the provider, where none is configured";
+        Problem::bad_request("bad_issuer", message)
+    })?;
+    let subject = Subject {
+        issuer,
+        sub: spoken.subject,
+    };
+    let holder = views.keys.spoken_of(&subject);
+    if holder.is_some_and(|holder| holder.account.id != id) {
+        let message = "this person is linked with another account: end that first";
+        return Err(Problem::conflict("known_subject", message));
+    }
+    let change = Register::AccountSubject {
+        id: id.clone(),
+        subject: Some(subject),
+    };
+    record(&views, scope, vec![change]).await?;
+    let held = find(&views, scope, id.as_str())?;
+    Ok(Json(shown(&views, &held)))
+}
+
+/// Ends the link with a provider's person, and the account's sessions.
+pub(crate) async fn forget_subject(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let scope = caller.scope();
+    let id = find(&views, scope, &id)?.account.id;
+    let change = Register::AccountSubject { id, subject: None };
+    record(&views, scope, vec![change]).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Ends the sessions of an account and their streams.

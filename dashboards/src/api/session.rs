@@ -227,7 +227,8 @@ pub(super) fn second_of(views: &Views, id: &AccountId, secret: &Secret) -> Strin
     sealed["sealed"].as_str().unwrap_or_default().to_owned()
 }
 
-fn opened(views: &Views, id: &AccountId, sealed: &str) -> Result<Secret, Problem> {
+/// The secret of a second factor that a record holds.
+pub(crate) fn opened(views: &Views, id: &AccountId, sealed: &str) -> Result<Secret, Problem> {
     let opened = views.sealer.open_sealed(&seal_of(id), &json!({"sealed": sealed}));
     opened.as_deref().and_then(Secret::parse).ok_or_else(|| {
         let message = "the second factor cannot be opened: the data folder's seal.key is another one; ask for a new link";

@@ -176,6 +176,18 @@ pub(crate) async fn metrics(
         "Parts of stations' frames that were understood and give no reading.",
         &unread,
     );
+    let oidc: Vec<_> = {
+        let counts = views.oidc.lock().expect("no holder of this lock panics");
+        let rows = counts.iter();
+        rows.map(|(became, n)| (format!("{{became=\"{became}\"}}"), *n))
+            .collect()
+    };
+    metric(
+        "onemap_oidc_total",
+        "counter",
+        "Log-ins by OpenID Connect since the start, by what became of them.",
+        &oidc,
+    );
     let sightings: Vec<_> = Sighted::ALL
         .iter()
         .zip(&views.sightings)

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -231,6 +231,28 @@ impl Endpoint {
             kind: answer.headers.get(header::CONTENT_TYPE).cloned(),
             body: answer.body,
         })
+    }
+
+    /// Sends a request that was made up elsewhere, on a connection of its own: its method, path, query, heads and body go
+    /// to this address, whatever host it names. A redirect is an answer like others. What the path, the query and the
+    /// heads hold is not said in errors.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] without a whole answer of at most `max_bytes`.
+    pub async fn exchange(
+        &self,
+        made: Request<Vec<u8>>,
+        max_bytes: usize,
+    ) -> Result<Response<Vec<u8>>, StoreError> {
+        let (head, body) = made.into_parts();
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut request = self.request(head.method, path, "", body.into())?;
+        request.headers_mut().extend(head.headers);
+        let answer = self.connect().await?.send(self, request, max_bytes).await?;
+        let mut response = Response::new(answer.body.to_vec());
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        Ok(response)
     }
 
     /// One request on a connection of its own; the answer has at most `max_bytes`.
