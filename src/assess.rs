@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use onemap_dashboards::Trust;
 use onemap_model::{Act, Role, Timestamp, Verb};
 use onemap_store::ledger::{AccessToken, AuditKind, Held, LedgerReader};
+use onemap_store::notary::Algorithm;
 use serde_json::{Value, json};
 
 use crate::config::{Config, OidcPart};
@@ -192,6 +193,7 @@ fn items(config: &Config, known: Option<&Known>, now: Timestamp) -> Vec<Item> {
     items.extend(config.oidc.as_ref().map(|oidc| provider(oidc, known)));
     items.extend([
         guesses(),
+        signature(config),
         events(config),
         files_of(config),
         kept(config),
@@ -694,6 +696,42 @@ fn guesses() -> Item {
             "按账户与来源限制口令尝试，会话闲置 30 分钟后结束".to_owned(),
             "by name and network; sessions end after 30 idle minutes".to_owned(),
         ),
+    }
+}
+
+fn signature(config: &Config) -> Item {
+    let (state, said) = match config.audit_signature {
+        Algorithm::Sm2 => (
+            State::Held,
+            (
+                "审计链头与证据包以 SM2/SM3 签名（GB/T 32918.2-2016），密钥 audit-sm2.key；非认证密码模块".to_owned(),
+                "heads of the audit and evidence are signed with SM2 and SM3 (GB/T 32918.2-2016) by audit-sm2.key; not by a certified module".to_owned(),
+            ),
+        ),
+        Algorithm::Ed25519 => {
+            let built = match Algorithm::Sm2.is_built_in() {
+                true => "",
+                false => "cargo build --features sm2, ",
+            };
+            let to_do = format!("{built}[audit] signature = \"sm2\"");
+            (
+                State::Open,
+                (
+                    format!("审计链头以 ed25519 签名；要求商用密码的，请改用 SM2：{to_do}"),
+                    format!(
+                        "heads of the audit are signed with ed25519; where commercial cryptography is asked for: {to_do}"
+                    ),
+                ),
+            )
+        }
+    };
+    Item {
+        id: "audit_signature",
+        clause: "8.1.4.7 b",
+        zh: "数据完整性：审计的签名算法",
+        en: "how the audit is signed",
+        state,
+        said,
     }
 }
 

@@ -254,7 +254,7 @@ fn make(
         left_out: vec![
             "admin.token: the local owner's token; a start makes another".to_owned(),
             "seal.key: opens passwords of commands that wait; those are not sent after a restore".to_owned(),
-            "audit.key: signs heads of the audit; a start makes another".to_owned(),
+            "audit.key, audit-sm2.key: sign heads of the audit; a start makes another".to_owned(),
             "ready.json: where the server listens".to_owned(),
         ],
     };

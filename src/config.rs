@@ -12,6 +12,7 @@ use onemap_ingest::admit::AgeLimits;
 use onemap_ingest::mqtt::{ClientAuth, TlsConfig};
 use serde::Deserialize;
 
+mod audit;
 mod history;
 mod http;
 mod map;
@@ -39,6 +40,7 @@ struct File {
     http: Http,
     metrics: http::Metrics,
     security: security::Security,
+    audit: audit::Audit,
     mqtt: Mqtt,
     journal: Journal,
     history: History,
@@ -292,6 +294,8 @@ pub(crate) struct Config {
     pub(crate) trust: onemap_dashboards::Trust,
     /// Persons that a place has at least before their number is shown.
     pub(crate) persons_k: u32,
+    /// How heads of the audit are signed.
+    pub(crate) audit_signature: onemap_store::notary::Algorithm,
     /// Where security events are sent.
     pub(crate) syslog: Option<Syslog>,
     /// Where HTTPS is spoken, and by which certificate.
@@ -507,6 +511,7 @@ impl File {
             trust: self.accounts.checked()?,
             persons_k: self.persons.checked()?,
             metrics_token: self.metrics.token(folder)?,
+            audit_signature: self.audit.checked()?,
             syslog: self.security.checked()?,
             http_tls: self.http.tls.as_ref().map(|tls| tls.checked(folder)),
             oidc: self

@@ -292,11 +292,9 @@ impl Server {
                 Ok(())
             }),
         ));
-        let notary = audit::FolderNotary {
-            data_dir: config.data_dir.clone(),
-        };
-        let _ = views.keeping.notary.set(Arc::new(notary));
-        let kept = audit::keep(config.data_dir.clone(), views.clone(), stop.clone());
+        let notary = Arc::new(audit::notary_of(config)?);
+        let _ = views.keeping.notary.set(notary.clone());
+        let kept = audit::keep(notary, views.clone(), stop.clone());
         tasks.push(("audit", tokio::spawn(kept)));
         let disk = disk::run(views.clone(), config.clone(), stop.clone());
         tasks.push(("disk", tokio::spawn(disk)));

@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use onemap_model::Timestamp;
-use onemap_store::ledger::LedgerReader;
+use onemap_store::notary::Notary;
 use serde_json::Value;
 
 /// Makes backups; the composition does.
@@ -18,47 +17,6 @@ pub trait Backups: Send + Sync {
     fn state(&self) -> Value;
 }
 
-/// Signs for the data folder; the composition does.
-pub trait Notary: Send + Sync {
-    /// Signs bytes.
-    ///
-    /// # Errors
-    /// A sentence, when the key cannot be read or made; so for every method here.
-    fn sign(&self, bytes: &[u8]) -> Result<Signature, String>;
-    /// Where the audit stands at `at`, signed.
-    ///
-    /// # Errors
-    /// As [`Notary::sign`], and when the ledger cannot be read.
-    fn head(&self, ledger: &LedgerReader, at: Timestamp) -> Result<KeptHead, String>;
-    /// The heads of days that were signed, fewest rows first.
-    ///
-    /// # Errors
-    /// When one cannot be read.
-    fn heads(&self) -> Result<Vec<KeptHead>, String>;
-}
-
-/// A signature of the data folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signature {
-    /// Ed25519 (RFC 8032), 64 bytes.
-    pub bytes: Vec<u8>,
-    /// The public key in PEM.
-    pub key: String,
-}
-
-/// A signed head of the audit as a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptHead {
-    /// Its file name.
-    pub name: String,
-    /// When it was made.
-    pub at: Timestamp,
-    /// How many rows the audit had.
-    pub rows: u64,
-    /// The file.
-    pub text: String,
-}
-
 /// Shared by those who keep the data.
 #[derive(Default)]
 pub struct Keeping {
@@ -67,7 +25,7 @@ pub struct Keeping {
     /// Makes backups; set when the listeners come up.
     pub backups: OnceLock<Arc<dyn Backups>>,
     /// Signs; set when the listeners come up.
-    pub notary: OnceLock<Arc<dyn Notary>>,
+    pub notary: OnceLock<Arc<Notary>>,
     /// The disk as it was looked at last; set again every minute.
     pub disk: RwLock<Option<Disk>>,
     /// One look at every row at a time.

@@ -10,14 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use onemap_dashboards::keeping::Notary as _;
 use onemap_dashboards::views::Views;
 use onemap_model::Timestamp;
 use onemap_store::ledger::{AuditHead, LedgerReader};
+use onemap_store::notary::{self, Notary};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-
-pub(crate) use heads::FolderNotary;
 
 use crate::config::Config;
 use crate::{door, house};
@@ -67,16 +65,24 @@ impl AuditCommand {
                 no_journal,
             } => verify(config, &heads, key.as_deref(), !no_journal, json),
             Self::Head { out } => {
-                let signed = heads::sign(&config.data_dir, &ledger(config)?, now())?;
+                let head = notary_of(config)?.head(&ledger(config)?, now())?;
                 match out {
-                    Some(path) => heads::write(&path, signed.as_bytes(), 0o644)?,
-                    None => crate::say!("{}", signed.trim_end()),
+                    Some(path) => notary::write(&path, head.text.as_bytes(), 0o644)?,
+                    None => crate::say!("{}", head.text.trim_end()),
                 }
                 Ok(ExitCode::SUCCESS)
             }
             Self::Evidence { alert, out } => evidence(config, &alert, out),
         }
     }
+}
+
+/// Who signs for the data folder.
+///
+/// # Errors
+/// When the algorithm is not built in.
+pub(crate) fn notary_of(config: &Config) -> Result<Notary> {
+    Ok(Notary::new(config.data_dir.clone(), config.audit_signature)?)
 }
 
 fn now() -> Timestamp {
@@ -113,10 +119,7 @@ pub(crate) fn is_whole(ledger: &LedgerReader) -> Result<u64, String> {
 
 /// When the newest head of a day was signed.
 pub(crate) fn newest_head(data_dir: &Path) -> Option<Timestamp> {
-    let notary = FolderNotary {
-        data_dir: data_dir.to_owned(),
-    };
-    let heads = notary.heads().ok()?;
+    let heads = notary::heads(data_dir).ok()?;
     heads.iter().map(|head| head.at).max()
 }
 
@@ -127,9 +130,8 @@ fn verify(
     with_journal: bool,
     json: bool,
 ) -> Result<ExitCode> {
-    let key = heads::known_key(&config.data_dir, key)?;
-    let read =
-        |path: &PathBuf| heads::read_head(path, key.as_deref()).with_context(|| path.display().to_string());
+    let known = heads::known_keys(&config.data_dir, key)?;
+    let read = |path: &PathBuf| heads::read_head(path, &known).with_context(|| path.display().to_string());
     let heads: Vec<AuditHead> = heads.iter().map(read).collect::<Result<_>>()?;
     let ledger = ledger(config)?;
     let mut found = ledger
@@ -178,8 +180,8 @@ fn verify(
 }
 
 /// Keeps the audit of a running server until it is stopped.
-pub(crate) async fn keep(data_dir: PathBuf, views: Arc<Views>, stop: CancellationToken) -> Result<()> {
-    let mut daily = heads::Daily::new(data_dir);
+pub(crate) async fn keep(notary: Arc<Notary>, views: Arc<Views>, stop: CancellationToken) -> Result<()> {
+    let mut daily = heads::Daily::new(notary);
     let mut digests = segments::Digests::new();
     loop {
         daily.look(&views).await?;

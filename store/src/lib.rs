@@ -11,6 +11,7 @@ pub mod gaps;
 pub mod history;
 pub mod latest;
 pub mod ledger;
+pub mod notary;
 pub mod persons;
 pub mod register;
 pub mod remote;

@@ -332,6 +332,7 @@ fn what_an_assessor_asks_is_listed_with_how_it_stands() {
         ("tokens", "held"),
         ("files", "held"),
         ("security_events", "open"),
+        ("audit_signature", "open"),
         ("host", "ask"),
     ] {
         assert_eq!(state(&bare, id), is, "{id}");

@@ -32,7 +32,7 @@ fn bash(dir: &Path, script: &str) -> (bool, String) {
 }
 
 /// Whether everything holds that the README has one look at.
-fn verify(dir: &Path) -> Result<(), String> {
+pub fn verify(dir: &Path) -> Result<(), String> {
     let readme = std::fs::read_to_string(dir.join("README.txt")).unwrap();
     let (is_good, said) = bash(dir, &commands(&readme, "\n1. "));
     if !is_good {
@@ -61,7 +61,7 @@ fn verify(dir: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn has(tool: &str) -> bool {
+pub fn has(tool: &str) -> bool {
     let found = Command::new(tool).arg("--version").output().is_ok();
     if !found {
         eprintln!("SKIPPED: {tool} is not installed, so the pack is not verified as its README says");
@@ -70,7 +70,7 @@ fn has(tool: &str) -> bool {
 }
 
 /// An alert that somebody acknowledged.
-fn alert(server: &Server) -> String {
+pub fn alert(server: &Server) -> String {
     server.add_device("air-1", &json!({"cadence_s": 5, "division": "630102"}));
     let now = onemap_model::Timestamp::from_system(std::time::SystemTime::now()).ms();
     for (ago, value) in [(90_000, 41.5), (0, 300.0)] {
@@ -90,7 +90,7 @@ fn alert(server: &Server) -> String {
 }
 
 /// Takes the pack and unpacks it.
-fn take(server: &Server, token: &str, id: &str, to: &Path) -> u16 {
+pub fn take(server: &Server, token: &str, id: &str, to: &Path) -> u16 {
     let tar = to.join("pack.tar");
     let done = Command::new("curl")
         .args(["-s", "-o", tar.to_str().unwrap(), "-w", "%{http_code}"])

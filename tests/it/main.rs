@@ -12,6 +12,8 @@ mod accounts;
 mod admission;
 mod alarms;
 mod audit;
+#[cfg(feature = "sm2")]
+mod audit_sm2;
 mod bad_input;
 mod basemaps;
 mod care;

@@ -20,6 +20,7 @@ use onemap_log::Entry;
 use onemap_model::record::{KIND_FRAME, Record};
 use onemap_model::scope::Permission;
 use onemap_model::{AlertId, Scope, Timestamp, Transition, Verb};
+use onemap_store::notary::{Algorithm, Notary};
 use onemap_wire::spelt::Protocol;
 use onemap_wire::veil;
 use serde_json::{Value, json};
@@ -29,7 +30,6 @@ use crate::api::alerts::alert_json;
 use crate::api::{act_problem, behind, export};
 use crate::auth::Caller;
 use crate::error::Problem;
-use crate::keeping::Notary;
 use crate::views::Views;
 
 const POISON: &str = "no holder of this lock panics";
@@ -60,7 +60,7 @@ pub(crate) async fn take(
     let now = views.now();
     let reader = views.clone();
     let by = scope.clone();
-    let made = tokio::task::spawn_blocking(move || make(&reader, &by, &*notary, &found, shown, now));
+    let made = tokio::task::spawn_blocking(move || make(&reader, &by, &notary, &found, shown, now));
     let (sha256, tar) = made
         .await
         .map_err(|e| Problem::internal(&e))?
@@ -97,17 +97,19 @@ impl LeftOut {
 fn make(
     views: &Arc<Views>,
     scope: &Scope,
-    notary: &dyn Notary,
+    notary: &Notary,
     alert: &Alert,
     mut shown: Value,
     now: Timestamp,
 ) -> Result<(String, Vec<u8>), String> {
-    let said = |error: &dyn std::error::Error| error.to_string();
     let told = views.ledger.transitions_of(&alert.id).map_err(|e| said(&e))?;
     let history: Vec<Transition> = told.into_iter().map(|told| told.transition).collect();
     let (mut pack, mut left_out) = (Pack::default(), LeftOut::default());
     shown["history"] = json!(history);
-    pack.put("README.txt", README);
+    pack.put(
+        "README.txt",
+        README.replace("{OPTIONS}", options(notary.algorithm())),
+    );
     pack.put("alert.json", pretty(&shown));
     device(views, alert, &mut pack);
 
@@ -138,11 +140,33 @@ fn make(
         "left_out": left_out.0,
     });
     pack.put("contents.json", pretty(&contents));
+    for key in notary.public_keys().map_err(|e| said(&e))? {
+        pack.put(format!("keys/{}.pem", key.algorithm().name()), key.pem());
+    }
     let sums = pack.sums();
-    let signature = notary.sign(sums.as_bytes())?;
+    let signature = notary.sign(sums.as_bytes()).map_err(|e| said(&e))?;
     let folder = format!("evidence-{}", alert.id);
     let tar = pack.tar(&folder, now, &sums, &signature).map_err(|e| said(&e))?;
     Ok((digest(sums.as_bytes()), tar))
+}
+
+/// What OpenSSL is told of an algorithm beside its key.
+fn options(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Ed25519 => "",
+        Algorithm::Sm2 => " -digest sm3 -pkeyopt distid:1234567812345678",
+    }
+}
+
+/// An error with its causes.
+fn said(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 fn pretty(value: &Value) -> String {

@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 
 use onemap_model::Timestamp;
 use onemap_store::hex;
+use onemap_store::notary::Signature;
 use sha2::{Digest, Sha256};
-
-use crate::keeping::Signature;
 
 /// The list of the files, as `sha256sum -c` reads it.
 pub(super) const SUMS: &str = "SHA256SUMS";

@@ -7,11 +7,11 @@ use onemap_model::record::{RuleFile, SegmentDigest, Stamped};
 use onemap_model::{Timestamp, Transition};
 use onemap_rules::RuleSet;
 use onemap_store::ledger::{AuditKind, AuditRow, LedgerError};
+use onemap_store::notary::{KeptHead, Notary};
 use serde_json::json;
 
-use super::LeftOut;
 use super::pack::Pack;
-use crate::keeping::{KeptHead, Notary};
+use super::{LeftOut, said};
 use crate::views::Views;
 
 /// Rows of all ways together.
@@ -68,18 +68,18 @@ pub(super) fn segments(views: &Views, positions: &[u64]) -> Result<Vec<(u64, Seg
 /// Puts `rows` and the ways to the first signed heads behind them: `heads/2026-11-27.json` and `chain/2026-11-27.ndjson`.
 pub(super) fn put(
     views: &Views,
-    notary: &dyn Notary,
+    notary: &Notary,
     rows: &BTreeSet<u64>,
     now: Timestamp,
     pack: &mut Pack,
     left_out: &mut LeftOut,
 ) -> Result<(), String> {
-    let mut heads = notary.heads()?;
+    let mut heads = notary.heads().map_err(|e| said(&e))?;
     if rows
         .last()
         .is_some_and(|last| heads.last().is_none_or(|head| head.rows < *last))
     {
-        heads.push(notary.head(&views.ledger, now)?);
+        heads.push(notary.head(&views.ledger, now).map_err(|e| said(&e))?);
     }
     let mut n_left = N_ROWS;
     for (head, first) in ways(&heads, rows) {
@@ -94,7 +94,7 @@ pub(super) fn put(
             continue;
         }
         n_left -= n;
-        let way = way(views, rows, first, head.rows).map_err(|e| e.to_string())?;
+        let way = way(views, rows, first, head.rows).map_err(|e| said(&e))?;
         pack.put(format!("heads/{}", head.name), head.text.as_str());
         let name = head.name.trim_end_matches(".json");
         pack.put(format!("chain/{name}.ndjson"), way);
