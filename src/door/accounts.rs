@@ -21,7 +21,7 @@ pub(crate) enum UserCommand {
         /// The account.
         id: String,
     },
-    /// Link an account with a person whom the provider of OpenID Connect ([oidc]) speaks of.
+    /// Link an account with a person whom the provider of OpenID Connect (`[oidc]`) speaks of.
     Link {
         /// The account.
         id: String,
