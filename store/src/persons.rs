@@ -12,7 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use hmac::{Hmac, Mac as _};
 use onemap_model::code::CitizenNumber;
@@ -87,6 +87,8 @@ pub struct PersonKeys {
     /// A person who is known: there have to be keys, and they have to open it.
     probe: Option<KeptPerson>,
     chain: RwLock<Option<Arc<Chain>>>,
+    /// Held while another key is made: of two at once one would write over the other's.
+    making: Mutex<()>,
 }
 
 impl std::fmt::Debug for PersonKeys {
@@ -170,6 +172,7 @@ impl PersonKeys {
             path: dir.join(KEY_FILE),
             probe,
             chain: RwLock::new(None),
+            making: Mutex::new(()),
         }
     }
 
@@ -204,14 +207,22 @@ impl PersonKeys {
         }
     }
 
-    /// A person as it is journaled, sealed by the newest key. `former` are its pseudonyms under the keys before, newest
-    /// first.
+    /// The person of a number, `known` under the newest pseudonym, and as it is journaled: pseudonym and sealing are of
+    /// one key, also while another is made.
     ///
     /// # Errors
     /// [`PersonKeyError`] for keys that cannot be used.
-    pub fn seal(&self, person: &Person, former: Vec<Pseudonym>) -> Result<SealedPerson, PersonKeyError> {
+    pub fn seal(
+        &self,
+        number: &CitizenNumber,
+        known: impl FnOnce(Pseudonym) -> Person,
+    ) -> Result<(Person, SealedPerson), PersonKeyError> {
         let chain = self.chain()?;
-        seal(&chain, person, former)
+        let mut former = chain.pseudonyms(number);
+        let person = known(former.pop().expect("a chain has a key"));
+        former.reverse();
+        let sealed = seal(&chain, &person, former)?;
+        Ok((person, sealed))
     }
 
     /// What is known of a person.
@@ -272,6 +283,7 @@ impl PersonKeys {
     /// # Errors
     /// [`PersonKeyError`] for a file that cannot be read or written, or that is full. Nothing has changed then.
     pub fn rotate(&self) -> Result<u16, PersonKeyError> {
+        let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.chain()?;
         self.check()?;
         if before.0.len() >= N_KEYS {
@@ -507,7 +519,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let keys = PersonKeys::of(dir.path(), None);
         let first = keys.pseudonym(&number()).unwrap();
-        let kept = keys.seal(&person(&keys), Vec::new()).unwrap();
+        let kept = keys.seal(&number(), |_| person(&keys)).unwrap().1;
         assert_eq!(keys.rotate().unwrap(), 2);
         let all = keys.pseudonyms(&number()).unwrap();
         assert_eq!(all[1], first);
@@ -538,10 +550,43 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_are_made_at_once_are_all_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = PersonKeys::of(dir.path(), None);
+        let sealed = std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        keys.rotate().unwrap();
+                        keys.seal(&number(), |pseudonym| Person {
+                            pseudonym,
+                            ..person(&keys)
+                        })
+                        .unwrap()
+                        .1
+                    })
+                })
+                .collect();
+            makers
+                .into_iter()
+                .map(|maker| maker.join().unwrap())
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(keys.newest().unwrap(), 9);
+        let again = PersonKeys::of(dir.path(), None);
+        let all = again.pseudonyms(&number()).unwrap();
+        for one in sealed {
+            assert_eq!(one.former.len(), usize::from(one.key) - 1);
+            assert_eq!(one.pseudonym, all[all.len() - usize::from(one.key)]);
+            again.open(KeptPerson::Sealed(one)).unwrap();
+        }
+    }
+
+    #[test]
     fn what_is_sealed_shows_nothing_and_opens_for_its_own_only() {
         let dir = tempfile::tempdir().unwrap();
         let keys = PersonKeys::of(dir.path(), None);
-        let sealed = keys.seal(&person(&keys), Vec::new()).unwrap();
+        let sealed = keys.seal(&number(), |_| person(&keys)).unwrap().1;
         let text = serde_json::to_string(&sealed).unwrap();
         assert!(
             !text.contains("002X") && !text.contains("630104") && !text.contains("户籍"),
@@ -549,7 +594,7 @@ mod tests {
         );
         let mut other = person(&keys);
         other.pseudonym = Pseudonym::new([9; 16]);
-        let other = keys.seal(&other, Vec::new()).unwrap();
+        let other = keys.seal(&number(), |_| other).unwrap().1;
         let swapped = SealedPerson {
             sealed: other.sealed,
             ..sealed.clone()
@@ -588,7 +633,7 @@ mod tests {
     fn where_persons_are_known_no_other_key_is_made_or_used() {
         let dir = tempfile::tempdir().unwrap();
         let keys = PersonKeys::of(dir.path(), None);
-        let sealed = keys.seal(&person(&keys), Vec::new()).unwrap();
+        let sealed = keys.seal(&number(), |_| person(&keys)).unwrap().1;
         let path = dir.path().join(KEY_FILE);
         let own = std::fs::read(&path).unwrap();
         std::fs::remove_file(&path).unwrap();

@@ -118,11 +118,10 @@ pub(crate) fn change(
     scope: &Scope,
     row: &PersonRow,
 ) -> Result<Result<(Person, Register), &'static str>, Problem> {
-    let mut pseudonyms = views
+    let sealed = views
         .persons
-        .pseudonyms(&row.number)
-        .map_err(|e| key_problem(&e))?;
-    let person = person(views, pseudonyms.remove(0), row);
+        .seal(&row.number, |pseudonym| person(views, pseudonym, row));
+    let (person, sealed) = sealed.map_err(|e| key_problem(&e))?;
     if !scope.covers(belongs(&person)) {
         return Ok(Err(NOT_OWN));
     }
@@ -133,10 +132,6 @@ pub(crate) fn change(
     {
         return Ok(Err("the person is known, and not in your division"));
     }
-    let sealed = views
-        .persons
-        .seal(&person, pseudonyms)
-        .map_err(|e| key_problem(&e))?;
     let change = Register::PersonSealed {
         person: Box::new(sealed),
     };
