@@ -2,11 +2,19 @@
 # What CI runs: installs the peers the tests talk to, builds the screen, checks, tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# A clean checkout gains nothing from incremental files.
-[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
+# A clean checkout gains nothing from incremental files; line tables are most of what test binaries weigh.
+[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0
 # What is not in a build by default and is tested here.
 features=onemap/oidc,onemap/sm2
 say() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
+
+# A linker that meets a full disk dies of a bus error and says nothing of the disk.
+need_gib=12
+free_gib=$(($(df -Pk . | awk 'NR == 2 { print $4 }') / 1048576))
+built_gib=$(($(du -sk target 2>/dev/null | cut -f1 || echo 0) / 1048576))
+if [ $((free_gib + built_gib)) -lt "$need_gib" ]; then
+    echo "tests/run.sh: $free_gib GiB are free here and a build with its tests takes up to $need_gib" >&2
+fi
 
 say "peers from Debian"
 packages=()
