@@ -4,19 +4,49 @@
 //! folder's journal goes on, and must not go on in the backup.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use onemap_store::history::Restore;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::backup::{Kept, MANIFEST, Manifest, NOT_WHOLE, OBJECTS, digest_of};
 
 /// Stands in a folder while it is being restored; nothing is opened that has it.
 pub(crate) const UNFINISHED: &str = "restore.part";
+
+/// Of which backup a folder was made, for who wonders what is missing in it.
+const RESTORED: &str = "restored.json";
+
+/// The backup that a data folder was restored from.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Restored {
+    /// When the backup was made.
+    pub(crate) made_at: String,
+    /// The last record of the journal that it has.
+    pub(crate) journal_last: u64,
+}
+
+impl Restored {
+    fn write(&self, data_dir: &Path) -> Result<()> {
+        let note = data_dir.join(RESTORED);
+        let text = serde_json::to_vec(self).context("what was restored cannot be told")?;
+        let written = File::create(&note).and_then(|mut file| {
+            file.write_all(&text)?;
+            file.sync_all()
+        });
+        written.with_context(|| format!("cannot write {}", note.display()))
+    }
+    /// That of a folder; `None` where it was not restored, or does not say so any more.
+    pub(crate) fn of(data_dir: &Path) -> Option<Self> {
+        let text = std::fs::read(data_dir.join(RESTORED)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+}
 
 /// Makes the folder. What the journal holds behind the projections' positions is folded at the first start.
 pub(crate) fn restore(dir: &Path, data_dir: &Path, json: bool) -> Result<ExitCode> {
@@ -44,6 +74,11 @@ pub(crate) fn restore(dir: &Path, data_dir: &Path, json: bool) -> Result<ExitCod
     rows.lacks(&manifest.damaged)
         .and_then(|()| rows.finish())
         .context("the history cannot be made durable")?;
+    Restored {
+        made_at: manifest.made_at.clone(),
+        journal_last: manifest.journal_last,
+    }
+    .write(data_dir)?;
     for folder in ["journal", "rules", "profiles", "push", "history", "."] {
         let folder = data_dir.join(folder);
         if folder.exists() {

@@ -60,6 +60,8 @@ pub(crate) enum Pass {
 
 struct Session {
     opened: Opened,
+    /// How the request came that began it: a session of a protected line opens nothing on one that others read.
+    over: Over,
     began: Timestamp,
     used: Timestamp,
 }
@@ -217,9 +219,16 @@ impl Keys {
     ///
     /// # Errors
     /// When the operating system gives no randomness.
-    pub fn begin(&self, token: &str, now: Timestamp) -> Result<Option<String>, getrandom::Error> {
+    pub(crate) fn begin(
+        &self,
+        token: &str,
+        over: Over,
+        now: Timestamp,
+    ) -> Result<Option<String>, getrandom::Error> {
         match self.access(token) {
-            Some(_) => self.open(Opened::Token(TokenHash::of(token)), now).map(Some),
+            Some(_) => self
+                .open(Opened::Token(TokenHash::of(token)), over, now)
+                .map(Some),
             None => Ok(None),
         }
     }
@@ -231,15 +240,16 @@ impl Keys {
     pub(crate) fn begin_as(
         &self,
         id: &AccountId,
+        over: Over,
         now: Timestamp,
     ) -> Result<Option<String>, getrandom::Error> {
         let Some(held) = self.account(id).filter(|held| !held.account.disabled) else {
             return Ok(None);
         };
         let (id, era) = (id.clone(), held.era);
-        self.open(Opened::Account { id, era }, now).map(Some)
+        self.open(Opened::Account { id, era }, over, now).map(Some)
     }
-    fn open(&self, opened: Opened, now: Timestamp) -> Result<String, getrandom::Error> {
+    fn open(&self, opened: Opened, over: Over, now: Timestamp) -> Result<String, getrandom::Error> {
         let id = new_token()?;
         let mut sessions = self.sessions.write().expect(POISON);
         // Who opens more than he may ends his own, and nobody else's.
@@ -258,6 +268,7 @@ impl Keys {
             TokenHash::of(&id),
             Session {
                 opened,
+                over,
                 began: now,
                 used: now,
             },
@@ -318,9 +329,12 @@ impl Keys {
             |s: &&Session| matches!(&s.opened, Opened::Account { id, era } if id == of && *era == held.era);
         sessions.values().filter(is_of).count()
     }
-    /// The scope of a living session.
-    pub fn session(&self, id: &str, now: Timestamp) -> Option<Scope> {
-        self.used(&TokenHash::of(id), now)
+    /// The scope of a living session that a request over such a line may use.
+    pub(crate) fn session(&self, id: &str, over: Over, now: Timestamp) -> Option<Scope> {
+        let id = TokenHash::of(id);
+        let is_own = |session: &Session| session.over == over;
+        let is_own = self.sessions.read().expect(POISON).get(&id).is_some_and(is_own);
+        is_own.then(|| self.used(&id, now)).flatten()
     }
     fn used(&self, id: &TokenHash, now: Timestamp) -> Option<Scope> {
         let mut sessions = self.sessions.write().expect(POISON);
@@ -455,10 +469,11 @@ fn scope_of(views: &Views, request: &Request) -> Result<(Scope, Pass), Problem> 
         let scope = views.keys.access(&token).ok_or_else(refused)?;
         return Ok((scope, Pass::Token(TokenHash::of(&token))));
     }
-    let id = session_cookie(Over::of(request.extensions()), headers).ok_or_else(Problem::unauthorized)?;
+    let over = Over::of(request.extensions());
+    let id = session_cookie(over, headers).ok_or_else(Problem::unauthorized)?;
     let scope = views
         .keys
-        .session(id, views.now())
+        .session(id, over, views.now())
         .ok_or_else(Problem::unauthorized)?;
     if !(method == Method::GET || method == Method::HEAD) {
         same_origin(headers)?;
@@ -630,8 +645,8 @@ mod tests {
     #[test]
     fn a_session_ends_with_the_token_that_opened_it() {
         let (keys, now) = (keys("one"), Timestamp::from_ms(1_763_856_000_000));
-        assert_eq!(keys.begin("two", now).unwrap(), None);
-        let id = keys.begin("one", now).unwrap().unwrap();
+        assert_eq!(keys.begin("two", Over::Tls, now).unwrap(), None);
+        let id = keys.begin("one", Over::Tls, now).unwrap().unwrap();
         let session = Pass::Session(TokenHash::of(&id));
         let token = Pass::Token(TokenHash::of("one"));
         assert!(keys.holds(session, now).is_some() && keys.holds(token, now).is_some());
@@ -643,23 +658,33 @@ mod tests {
         assert!(woken.has_changed().unwrap());
         assert!(keys.holds(session, now).is_none() && keys.holds(token, now).is_none());
         assert_eq!(keys.access("one"), None);
-        assert_eq!(keys.session(&id, now), None);
+        assert_eq!(keys.session(&id, Over::Tls, now), None);
+    }
+
+    #[test]
+    fn a_session_of_a_protected_line_opens_nothing_in_the_clear() {
+        let (keys, now) = (keys("one"), Timestamp::from_ms(1_763_856_000_000));
+        for (begun, other) in [(Over::Tls, Over::Clear), (Over::Clear, Over::Tls)] {
+            let id = keys.begin("one", begun, now).unwrap().unwrap();
+            assert_eq!(keys.session(&id, other, now), None, "{begun:?}");
+            assert!(keys.session(&id, begun, now).is_some(), "{begun:?}");
+        }
     }
 
     #[test]
     fn sessions_end_idle_and_in_any_case() {
         let keys = keys("one");
         let start = Timestamp::from_ms(1_763_856_000_000);
-        let id = keys.begin("one", start).unwrap().unwrap();
-        assert!(keys.session(&id, start + SESSION_IDLE).is_some());
-        assert!(keys.session(&id, start + SESSION_IDLE * 3).is_none());
-        let id = keys.begin("one", start).unwrap().unwrap();
+        let id = keys.begin("one", Over::Clear, start).unwrap().unwrap();
+        assert!(keys.session(&id, Over::Clear, start + SESSION_IDLE).is_some());
+        assert!(keys.session(&id, Over::Clear, start + SESSION_IDLE * 3).is_none());
+        let id = keys.begin("one", Over::Clear, start).unwrap().unwrap();
         let mut now = start;
         while now.since(start) <= SESSION_WHOLE {
-            assert!(keys.session(&id, now).is_some());
+            assert!(keys.session(&id, Over::Clear, now).is_some());
             now = now + SESSION_IDLE;
         }
-        assert!(keys.session(&id, now).is_none());
+        assert!(keys.session(&id, Over::Clear, now).is_none());
     }
 
     #[test]

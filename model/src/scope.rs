@@ -139,10 +139,13 @@ impl Role {
             R::AuditAdmin => matches!(permission, P::Audit | P::Evidence),
         }
     }
+    /// Whether it is one of the three that administer (system, security, audit).
+    pub fn administers(self) -> bool {
+        matches!(self, Role::SystemAdmin | Role::SecurityAdmin | Role::AuditAdmin)
+    }
     /// Whether an account of this role must show a second factor: who commands, who administers.
     pub fn needs_second(self) -> bool {
-        self.may(Permission::Command)
-            || matches!(self, Role::SystemAdmin | Role::SecurityAdmin | Role::AuditAdmin)
+        self.may(Permission::Command) || self.administers()
     }
     /// The name used on the command line and in tokens.
     pub fn name(self) -> &'static str {

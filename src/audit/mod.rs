@@ -18,6 +18,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::restore::Restored;
 use crate::{door, house};
 
 /// How often it is looked whether a day has begun or a segment was closed.
@@ -140,6 +141,14 @@ fn verify(
     let mut held = segments::Held::default();
     if with_journal && found.fault.is_none() {
         (held, found.fault) = segments::verify(&ledger, &house::journal_dir(config))?;
+    }
+    // A head of after the backup has rows that a restore cannot bring back; whether that is so, who looks must know.
+    if let (Some(fault), Some(restored)) = (&mut found.fault, Restored::of(&config.data_dir)) {
+        let of = format!(
+            "; this data folder was restored from a backup of {} (to record {}), and what came later is not in it",
+            restored.made_at, restored.journal_last
+        );
+        fault.what.push_str(&of);
     }
     let fault = found
         .fault

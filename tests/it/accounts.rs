@@ -301,6 +301,9 @@ fn a_password_is_changed_by_its_holder_and_ends_other_sessions() {
     let path = "/api/v1/session/password";
     assert_eq!(here.ask(&server.http, "POST", path, Some(&change)).0, 401);
     change["password"] = PASSWORD.into();
+    let same = json!({"password": PASSWORD, "new_password": PASSWORD});
+    let (status, said) = here.ask(&server.http, "POST", path, Some(&same));
+    assert_eq!((status, &said["code"]), (400, &json!("same_password")));
     assert_eq!(here.ask(&server.http, "POST", path, Some(&change)).0, 204);
     assert_eq!(here.ask(&server.http, "GET", "/api/v1/session", None).0, 200);
     assert_eq!(there.ask(&server.http, "GET", "/api/v1/session", None).0, 401);
@@ -682,4 +685,101 @@ fn one_who_logs_in_without_end_takes_one_turn_of_all() {
         }
         assert!(n > 3, "{n}");
     });
+}
+
+#[test]
+fn the_last_who_administers_stays_and_a_link_opens_what_is_enabled() {
+    let server = Server::new();
+    let (mut used, secret) = set_up(&server, "root", "system_admin");
+    let mut root = Person::default();
+    let code = next_code(&secret, &mut used);
+    assert_eq!(root.log_in(&server.http, "root", PASSWORD, Some(&code)).0, 204);
+    let (_, secret) = set_up(&server, "second", "system_admin");
+    assert!(user(&server, &["disable", "second"]).status.success());
+    let ask = |person: &mut Person, method: &str, path: &str, body: Value| {
+        let body = Some(body).filter(|body| !body.is_null());
+        person.ask(&server.http, method, path, body.as_ref())
+    };
+    // Who is disabled gets no link, which would open nothing.
+    let (status, said) = ask(&mut root, "POST", "/api/v1/accounts/second/link", json!({}));
+    assert_eq!(
+        (status, &said["code"]),
+        (409, &json!("account_disabled")),
+        "{said}"
+    );
+    assert!(user(&server, &["enable", "second"]).status.success());
+    let mut second = Person::default();
+    let code = next_code(&secret, &mut 0);
+    assert_eq!(
+        second.log_in(&server.http, "second", PASSWORD, Some(&code)).0,
+        204
+    );
+    // One of two may go; the one that stays may not, in any way.
+    let path = "/api/v1/accounts/root";
+    let (status, said) = ask(&mut second, "PATCH", path, json!({"disabled": true}));
+    assert_eq!(status, 200, "{said}");
+    assert!(user(&server, &["enable", "root"]).status.success());
+    let token = server.post(
+        "/api/v1/tokens",
+        &json!({"role": "system_admin", "name": "machine"}),
+    );
+    let token = token["token"].as_str().unwrap();
+    let by_token = |method: &str, path: &str, body: &Value| {
+        let body = Some(body.to_string()).filter(|_| !body.is_null());
+        crate::server::request(&server.http, token, method, path, body.as_deref())
+    };
+    assert_eq!(by_token("DELETE", "/api/v1/accounts/second", &Value::Null).0, 204);
+    for (method, body) in [
+        ("DELETE", Value::Null),
+        ("PATCH", json!({"disabled": true})),
+        ("PATCH", json!({"role": "viewer"})),
+        ("PATCH", json!({"division": "630104"})),
+        ("PATCH", json!({"departments": ["水务局"]})),
+    ] {
+        let (status, said) = by_token(method, path, &body);
+        assert_eq!(
+            (status, &said["code"]),
+            (409, &json!("last_of_role")),
+            "{method} {body}: {said}"
+        );
+    }
+    assert_eq!(by_token("PATCH", path, &json!({"name": "管理员"})).0, 200);
+    // Whoever has the machine may.
+    assert!(user(&server, &["remove", "root"]).status.success());
+}
+
+#[test]
+fn accounts_and_tokens_are_bound_to_divisions_that_there_are() {
+    let server = Server::new();
+    for (path, body) in [
+        (
+            "/api/v1/accounts",
+            json!({"id": "qian", "role": "viewer", "division": "630199"}),
+        ),
+        (
+            "/api/v1/tokens",
+            json!({"role": "viewer", "division": "630102999000"}),
+        ),
+    ] {
+        let (status, said) = server.request("POST", path, Some(&body.to_string()));
+        assert_eq!(
+            (status, &said["code"]),
+            (400, &json!("unknown_division")),
+            "{path}: {said}"
+        );
+    }
+    server.post(
+        "/api/v1/accounts",
+        &json!({"id": "qian", "role": "viewer", "division": "630102"}),
+    );
+    let patch = |division: Value| {
+        let body = json!({"division": division}).to_string();
+        server.request("PATCH", "/api/v1/accounts/qian", Some(&body)).0
+    };
+    assert_eq!(patch(json!("999999")), 400);
+    assert_eq!(patch(json!("630104001")), 200);
+    // What no list has yet is known by the register.
+    let entity = json!({"kind": "division", "code": "630199", "name": "新区", "division": "630199"});
+    server.post("/api/v1/entities", &entity);
+    assert_eq!(patch(json!("630199")), 200);
 }

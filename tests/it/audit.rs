@@ -38,6 +38,52 @@ fn broken(dir: &Path, heads: &[&Path]) -> Value {
     said["fault"]["row"].clone()
 }
 
+#[test]
+fn a_restored_folder_says_what_a_newer_head_has_more() {
+    let mut server = Server::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let [backup, restored, head] =
+        ["backup", "restored", "head.json"].map(|name| elsewhere.path().join(name));
+    server.post("/api/v1/tokens", &json!({"role": "viewer", "name": "before"}));
+    server.caught_up();
+    let done = onemap(&server.dir, &["backup", backup.to_str().unwrap()]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    for n in 0..5 {
+        server.post(
+            "/api/v1/tokens",
+            &json!({"role": "viewer", "name": format!("after-{n}")}),
+        );
+    }
+    server.caught_up();
+    let done = onemap(&server.dir, &["audit", "head", "--out", head.to_str().unwrap()]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let done = onemap(&restored, &["restore", backup.to_str().unwrap()]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let signed: Value = serde_json::from_slice(&std::fs::read(&head).unwrap()).unwrap();
+    let key = elsewhere.path().join("key.pem");
+    std::fs::write(&key, signed["key"].as_str().unwrap()).unwrap();
+    server.stop();
+    let head = [
+        "--json",
+        "audit",
+        "verify",
+        "--key",
+        key.to_str().unwrap(),
+        "--head",
+        head.to_str().unwrap(),
+    ];
+    let done = onemap(&restored, &head);
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let what = said["fault"]["what"].as_str().unwrap();
+    assert!(
+        what.contains("are gone") && what.contains("restored from a backup of"),
+        "{what}"
+    );
+    let done = onemap(&server.dir, &head);
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(said["ok"], true, "{said}");
+}
+
 fn sql(dir: &Path, text: &str) {
     let connection = rusqlite::Connection::open(dir.join("ledger.sqlite")).unwrap();
     connection.execute_batch(text).unwrap();

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::accounts::LINK_LIFE;
+use crate::api::listed::some_division;
 use crate::api::{act_problem, behind, list};
 use crate::auth::{Caller, new_token};
 use crate::error::Problem;
@@ -45,6 +46,38 @@ fn shown(views: &Views, held: &Held) -> Value {
     shown["subject"] = json!(held.subject);
     shown["sessions"] = views.keys.n_sessions(&held.account.id).into();
     shown
+}
+
+/// Whether somebody may come in by an account.
+fn opens(held: &Held) -> bool {
+    !held.account.disabled && (held.hash.is_some() || held.subject.is_some())
+}
+
+/// That an administering role keeps one who comes in and sees the whole city; whoever has the machine may take the
+/// last one away. `after` is what is to stand for `held`, nothing where it goes.
+fn not_last(views: &Views, scope: &Scope, held: &Held, after: Option<&Account>) -> Result<(), Problem> {
+    let role = held.account.role;
+    let rules = |account: &Account| {
+        account.role == role && account.division.is_none() && account.departments.is_empty()
+    };
+    let stays = after.is_some_and(|after| rules(after) && !after.disabled);
+    let is_one = role.administers() && opens(held) && rules(&held.account);
+    if scope.role == Role::Admin || stays || !is_one {
+        return Ok(());
+    }
+    let all = views.keys.accounts();
+    let mut others = all.iter().filter(|other| other.account.id != held.account.id);
+    match others.any(|other| opens(other) && rules(&other.account)) {
+        true => Ok(()),
+        false => Err(Problem::conflict(
+            "last_of_role",
+            format!(
+                "`{}` is the last {} of the whole city who can come in: make another first, or do it on the machine (onemap user)",
+                held.account.id,
+                role.name()
+            ),
+        )),
+    }
 }
 
 async fn record(views: &Views, scope: &Scope, changes: Vec<Register>) -> Result<(), Problem> {
@@ -105,6 +138,7 @@ pub(crate) async fn add(
         let message = format!("there is an account `{}`", account.id);
         return Err(Problem::conflict("known_account", message));
     }
+    some_division(&views, account.division.as_ref())?;
     let (invited, link) = link(&views, &account.id)?;
     let id = account.id.clone();
     let made = Register::Account {
@@ -155,12 +189,16 @@ pub(crate) async fn patch(
     }
     let held = find(&views, scope, &id)?;
     not_own(scope, &held)?;
-    let mut account = held.account;
+    let mut account = held.account.clone();
     account.name = patch.name.unwrap_or(account.name);
     account.role = patch.role.unwrap_or(account.role);
     account.division = patch.division.unwrap_or(account.division);
     account.departments = patch.departments.unwrap_or(account.departments);
     account.disabled = patch.disabled.unwrap_or(account.disabled);
+    if account.division != held.account.division {
+        some_division(&views, account.division.as_ref())?;
+    }
+    not_last(&views, scope, &held, Some(&account))?;
     let change = Register::Account {
         account: Box::new(account),
     };
@@ -184,6 +222,13 @@ pub(crate) async fn invite(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = caller.scope();
     let held = find(&views, scope, &id)?;
+    if held.account.disabled {
+        let message = format!(
+            "`{}` is disabled, and a link would open nothing: enable it first",
+            held.account.id
+        );
+        return Err(Problem::conflict("account_disabled", message));
+    }
     let (invited, link) = link(&views, &held.account.id)?;
     record(&views, scope, vec![invited]).await?;
     Ok((StatusCode::CREATED, Json(json!({"link": link}))))
@@ -265,6 +310,7 @@ pub(crate) async fn remove(
     let scope = caller.scope();
     let held = find(&views, scope, &id)?;
     not_own(scope, &held)?;
+    not_last(&views, scope, &held, None)?;
     let id = held.account.id;
     record(&views, scope, vec![Register::AccountGone { id }]).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -25,6 +25,7 @@ pub(crate) mod import;
 pub(crate) mod keep;
 pub(crate) mod latest;
 pub(crate) mod ledger;
+mod listed;
 pub(crate) mod map;
 pub(crate) mod numbers;
 pub(crate) mod persons;

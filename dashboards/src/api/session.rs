@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::accounts::{Busy, Door, Sayer, Secret, check_password};
+use crate::api::listed::some_division;
 use crate::api::{act_problem, behind, list};
 use crate::auth::{Caller, Entered, Over, Pass, new_token, own_page, session_cookie, why_gone};
 use crate::error::Problem;
@@ -53,7 +54,7 @@ pub(crate) async fn begin(
             code: None,
         } => {
             let token = token.trim();
-            let id = views.keys.begin(token, views.now());
+            let id = views.keys.begin(token, over, views.now());
             let id = id.map_err(|e| Problem::internal(&e))?.ok_or_else(|| {
                 wrong_token(&views, peer.ip(), token);
                 let ended = views.keys.expired(token);
@@ -191,7 +192,7 @@ async fn by_password(
 
 /// The answer to who is in.
 pub(super) fn entered(views: &Views, over: Over, id: &AccountId) -> Result<Response, Problem> {
-    let session = views.keys.begin_as(id, views.now());
+    let session = views.keys.begin_as(id, over, views.now());
     let session = session.map_err(|e| Problem::internal(&e))?;
     let session = session.ok_or_else(Problem::unauthorized)?;
     Ok(begun(over, &session, id.to_string(), "as an account"))
@@ -283,6 +284,10 @@ pub(crate) async fn change_password(
     };
     check_password(&id, &change.new_password)
         .map_err(|error| Problem::bad_request("weak_password", error.to_string()))?;
+    if change.new_password == change.password {
+        let message = "the new password is the present one";
+        return Err(Problem::bad_request("same_password", message));
+    }
     by_password(&views, &door, who, change.password, change.code.as_deref()).await?;
     let hash = door.hasher.hash(change.new_password).await.map_err(busy)?;
     let change = Register::AccountPassword { id: id.clone(), hash };
@@ -391,6 +396,7 @@ pub(crate) async fn token(
             "a token cannot see more than its maker: its division and departments lie within these of its maker",
         ));
     }
+    some_division(&views, new.division.as_ref())?;
     let expires = new.end(views.now(), views.trust.token_days)?;
     let text = new_token().map_err(|e| Problem::internal(&e))?;
     let sha256 = TokenHash::of(&text);

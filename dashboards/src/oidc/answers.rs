@@ -273,7 +273,7 @@ fn begun(mut answer: Response, account: &AccountId) -> Response {
 
 /// The cookie of a new session of an account.
 fn session_of(views: &Views, over: Over, id: &AccountId) -> Result<String, Problem> {
-    let session = views.keys.begin_as(id, views.now());
+    let session = views.keys.begin_as(id, over, views.now());
     let session = session.map_err(|e| Problem::internal(&e))?;
     Ok(over.set_cookie(&session.ok_or_else(Problem::unauthorized)?))
 }

@@ -6,7 +6,7 @@ mod shift;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{RawQuery, Request, State};
@@ -14,10 +14,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, body::Body};
 use bytes::Bytes;
-use onemap_model::code::is_division;
 use onemap_model::record::Register;
 use onemap_model::{DivisionCode, Entity, EntityKind, Person, PersonPlace, Pseudonym, Scope};
-use onemap_spatial::geocode::base_entries;
 use onemap_store::register::import::{
     Field, Format, ImportError, ImportPlace, Mapping, PersonRow, Row, Thing, open,
 };
@@ -27,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::api::entities::{WHOLE_CITYS, is_a_border, is_anothers, not_stated_own};
+use crate::api::listed::is_listed;
 use crate::api::numbers::{self, Numbers};
 use crate::api::persons::{self, holds_number};
 use crate::api::{act_problem, behind};
@@ -536,29 +535,6 @@ impl Import {
     }
 }
 
-/// Whether a dated list has a division: that of the counties and what lies above them, any year; below the county that
-/// of the streets, towns and communities that are shipped, where it has any of the county. Of other counties' streets
-/// nobody knows, and they pass.
-fn is_listed(stated: &DivisionCode) -> bool {
-    static SHIPPED: OnceLock<BTreeSet<String>> = OnceLock::new();
-    let shipped = SHIPPED.get_or_init(|| {
-        let entries = base_entries().into_iter().filter_map(|entry| entry.division);
-        entries.map(|code| code.prefix().to_owned()).collect()
-    });
-    let prefix = stated.prefix();
-    let county: String = stated.as_str().chars().take(6).collect();
-    if prefix.len() <= 6 {
-        return is_division(&format!("{county:0<6}"), None);
-    }
-    let mut below = shipped
-        .range(county.clone()..)
-        .take_while(|code| code.starts_with(&county));
-    let is_shipped = below.any(|code| code.len() > 6);
-    // A grid's own number behind its community is nobody's list.
-    let known: String = prefix.chars().take(12).collect();
-    is_division(&county, None) && (!is_shipped || shipped.contains(&known))
-}
-
 /// Whether the first position of an entity's geometry has a height; then all have.
 fn has_heights(entity: &Entity) -> bool {
     let mut at = &entity.geometry["coordinates"];
@@ -609,31 +585,4 @@ pub(crate) fn person(views: &Views, pseudonym: Pseudonym, row: &PersonRow) -> Pe
 /// Waits until what a change says is known.
 pub(crate) async fn applied(views: &Views, position: u64) -> Result<(), Problem> {
     views.applied(position).await.map_err(behind)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn divisions_are_looked_for_in_dated_lists() {
-        for (code, listed) in [
-            ("630102", true),
-            ("630122", true),
-            ("630100", true),
-            ("630000", true),
-            ("630199", false),
-            ("999999", false),
-            ("630102001", true),
-            ("630102001000", true),
-            ("630102001005", true),
-            ("630102001005001", true),
-            ("630102999000", false),
-            ("110101001001", true),
-            ("110199001001", false),
-        ] {
-            assert_eq!(is_listed(&DivisionCode::new(code).unwrap()), listed, "{code}");
-        }
-    }
 }
