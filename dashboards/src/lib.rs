@@ -67,9 +67,9 @@ pub fn router(
     use api::devices::{change, provisioning};
     use api::{
         accounts, aggregate, alerts, attributes, commands, corrections, device_http, devices, dust, entities,
-        entity_export, entity_import, evidence, export, fences, fetched, geocode, history, hydrology, import,
-        latest, ledger, map, persons, quarantine, readings, readmit, recode, reviews, rules, series, session,
-        setup, standards, system, write,
+        entity_export, entity_import, evidence, export, fences, fetched, forecasts, geocode, history,
+        hydrology, import, latest, ledger, map, persons, quarantine, readings, readmit, recode, reviews,
+        rules, series, session, setup, standards, system, write,
     };
     let scoped = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -211,6 +211,11 @@ pub fn router(
                 .put(fences::change::put)
                 .merge(delete(fences::change::delete)),
         )
+        .route(
+            "/api/v1/forecasts",
+            sized(get(forecasts::newest).post(forecasts::post), forecasts::MAX_BODY),
+        )
+        .route("/api/v1/forecasts/{series}", get(forecasts::of_series))
         .route("/api/v1/within", get(map::within::get).post(map::within::post))
         .route("/api/v1/nearest", get(map::nearest::get))
         .route("/api/v1/column", get(map::column::get))

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod dialects;
+mod forecasts;
 mod map;
 mod notation;
 mod ogc;
@@ -787,6 +788,7 @@ fn operations() -> impl Iterator<Item = &'static Operation> {
         .chain(dialects::OPERATIONS)
         .chain(ogc::OPERATIONS)
         .chain(map::OPERATIONS)
+        .chain(forecasts::OPERATIONS)
         .chain(prometheus::OPERATIONS)
 }
 
@@ -801,6 +803,7 @@ fn shapes() -> Shapes {
         include_str!("openapi/shapes/readings.txt"),
         include_str!("openapi/shapes/alerts.txt"),
         include_str!("openapi/shapes/map.txt"),
+        include_str!("openapi/shapes/forecasts.txt"),
         include_str!("openapi/shapes/ogc.txt"),
         include_str!("openapi/shapes/prometheus.txt"),
         include_str!("openapi/shapes/dialects.txt"),

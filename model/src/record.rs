@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Account, AccountId, Act, AttributeScope, CommandRecord, Device, DeviceId, DivisionCode, Entity,
-    EntityKind, Hydrology, Person, ProfileId, Refusal, Role, SealedPerson, Subject, Timestamp,
+    EntityKind, Forecast, Hydrology, Person, ProfileId, Refusal, Role, SealedPerson, Subject, Timestamp,
 };
 
 /// Kind byte of a [`Frame`].
@@ -19,7 +19,7 @@ pub const KIND_REGISTER: u8 = 2;
 pub const KIND_RULE: u8 = 3;
 /// Kind byte of an [`Act`].
 pub const KIND_ACT: u8 = 4;
-/// Kind byte of a forecast as issued (not written yet).
+/// Kind byte of [`Forecast`]s as they were issued.
 pub const KIND_FORECAST: u8 = 5;
 /// Kind byte of a tick.
 pub const KIND_TICK: u8 = 6;
@@ -627,6 +627,8 @@ pub enum Record<'a> {
     Refused(RefusedFrame<'a>),
     /// What a closed segment of the journal held.
     Segment(SegmentDigest),
+    /// Forecasts as they were issued, own ones and those of others.
+    Forecast(Stamped<Vec<Forecast>>),
 }
 
 impl<'a> Record<'a> {
@@ -646,6 +648,7 @@ impl<'a> Record<'a> {
             Record::Session(s) => (KIND_SESSION, json(serde_json::to_vec(s))),
             Record::Command(c) => (KIND_COMMAND, json(serde_json::to_vec(c))),
             Record::Segment(s) => (KIND_SEGMENT, json(serde_json::to_vec(s))),
+            Record::Forecast(f) => (KIND_FORECAST, json(serde_json::to_vec(f))),
             Record::Readmission(again) => {
                 let mut body = Vec::with_capacity(again.frame.payload.len() + 112);
                 again.encode(&mut body);
@@ -677,6 +680,7 @@ impl<'a> Record<'a> {
             KIND_SESSION => Record::Session(serde_json::from_slice(body).map_err(json)?),
             KIND_COMMAND => Record::Command(serde_json::from_slice(body).map_err(json)?),
             KIND_SEGMENT => Record::Segment(serde_json::from_slice(body).map_err(json)?),
+            KIND_FORECAST => Record::Forecast(serde_json::from_slice(body).map_err(json)?),
             KIND_READMISSION => Record::Readmission(Readmission::decode(body)?),
             KIND_REFUSED => Record::Refused(RefusedFrame::decode(body)?),
             other => return Err(RecordError::Kind(other)),
@@ -694,6 +698,7 @@ impl<'a> Record<'a> {
             Record::Session(_) => None,
             Record::Command(c) => Some(c.at),
             Record::Segment(s) => Some(s.at),
+            Record::Forecast(f) => Some(f.at),
             Record::Readmission(again) => Some(again.at),
             Record::Refused(refused) => Some(refused.frame.received_at),
         }

@@ -14,12 +14,12 @@ use onemap_dashboards::views::{
 use onemap_ingest::admit::{Admitted, AgeLimits, Arrival, Lane, admit, cadence_s, silent_after_s};
 use onemap_model::record::{self, Register, Stamped};
 use onemap_model::{
-    Device, DeviceId, DeviceState, DivisionCode, EntityKind, Frame, Observation, ProfileId, Quality, Reading,
-    Record, Refusal, Source, Timestamp, Transition,
+    Device, DeviceId, DeviceState, DivisionCode, EntityKind, Forecast, Frame, Observation, ProfileId,
+    Quality, Reading, Record, Refusal, Source, Timestamp, Transition,
 };
 use onemap_rules::{Engine, RuleSet};
 use onemap_store::history::{Kind, Outcome};
-use onemap_store::ledger::{LedgerBatch, QuarantineEntry};
+use onemap_store::ledger::{Issued, LedgerBatch, QuarantineEntry};
 use onemap_store::register::{Register as RegisterFile, RegisterError};
 use onemap_wire::Message;
 use onemap_wire::line::Params;
@@ -173,6 +173,7 @@ pub(super) fn fold(fold: &mut Fold<'_>, position: u64, record: Record<'_>) -> Re
         // The audit alone takes it.
         Record::Session(_) | Record::Segment(_) => {}
         Record::Command(command) => fold.command(position, &command),
+        Record::Forecast(issued) => fold.forecasts(position, issued),
         other => warn!(position, ?other, "a record kind without a fold; skipped"),
     }
     Ok(())
@@ -480,6 +481,15 @@ impl Fold<'_> {
         }
         drop(board);
         self.pending.ledger.transitions.extend(transitions);
+    }
+
+    /// Keeps forecasts as they were issued.
+    fn forecasts(&mut self, position: u64, issued: Stamped<Vec<Forecast>>) {
+        self.pending.ledger.forecasts.push(Issued {
+            position,
+            at: issued.at,
+            forecasts: issued.what,
+        });
     }
 
     fn tick(&mut self, position: u64) -> Result<()> {

@@ -528,6 +528,7 @@ impl Pipeline {
                     evidence = gone.n_evidence,
                     quarantine = gone.n_quarantine,
                     fence_events = gone.n_fence_events,
+                    forecasts = gone.n_forecasts,
                     "rows past their retention are gone"
                 );
             }
@@ -610,6 +611,7 @@ fn is_empty(batch: &LedgerBatch) -> bool {
         && batch.attributes.is_empty()
         && batch.settled.is_empty()
         && batch.fence_events.is_empty()
+        && batch.forecasts.is_empty()
 }
 
 /// The board of an empty journal.

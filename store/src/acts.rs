@@ -13,8 +13,8 @@ use onemap_model::hydrology::HydrologyError;
 use onemap_model::record::{Frame, KIND_READMISSION, Readmission, Register, RuleFile, Stamped};
 use onemap_model::scope::Permission;
 use onemap_model::{
-    AccountError, Act, Belongs, CommandRecord, CommandStep, DivisionCode, EntityKind, Record, ReviewError,
-    Role, RuleId, Scope, Subject, Timestamp, Verb,
+    AccountError, Act, Belongs, CommandRecord, CommandStep, DivisionCode, EntityKind, Forecast, Record,
+    ReviewError, Role, RuleId, Scope, Subject, Timestamp, Verb,
 };
 
 use crate::ledger::{TokenHash, TokenHashError};
@@ -27,6 +27,8 @@ const MAX_NAME: usize = 256;
 const MAX_NOTE: usize = 4096;
 /// Records of a long import go to the journal in pieces of about this many bytes.
 const PIECE_BYTES: usize = 1 << 20;
+/// Forecasts of one record.
+const N_FORECASTS: usize = 200;
 
 /// Writes acts and changes to the journal. Clones write to the same journal.
 #[derive(Clone)]
@@ -258,6 +260,25 @@ impl Acts {
         permit(scope, Permission::Command)?;
         check_step(at, &what)?;
         self.append([Record::Command(CommandRecord { at, what })]).await
+    }
+
+    /// Records forecasts as they are issued and waits until they are durable; gives the journal position of the last.
+    /// They are sound ([`Forecast::check`]), and their series the scope's to see.
+    ///
+    /// # Errors
+    /// See [`ActError`]; after all but [`ActError::Journal`] nothing was recorded.
+    pub async fn record_forecasts(
+        &self,
+        scope: &Scope,
+        at: Timestamp,
+        forecasts: Vec<Forecast>,
+    ) -> Result<u64, ActError> {
+        permit(scope, Permission::WriteReadings)?;
+        let by = || scope.actor.clone();
+        // A record is read as a whole, so it holds no more than some hundred.
+        let pieces: Vec<Vec<Forecast>> = forecasts.chunks(N_FORECASTS).map(<[_]>::to_vec).collect();
+        let stamped = |what| Record::Forecast(Stamped { at, by: by(), what });
+        self.append(pieces.into_iter().map(stamped)).await
     }
 
     async fn append(&self, records: impl IntoIterator<Item = Record<'static>>) -> Result<u64, ActError> {

@@ -38,6 +38,7 @@ mod entity_files;
 mod evidence;
 mod export;
 mod fences;
+mod forecasts;
 mod foreign;
 mod foreign_maps;
 mod framed;

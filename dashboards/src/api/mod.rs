@@ -18,6 +18,7 @@ pub(crate) mod evidence;
 pub(crate) mod export;
 pub(crate) mod fences;
 pub(crate) mod fetched;
+pub(crate) mod forecasts;
 pub(crate) mod geocode;
 pub(crate) mod history;
 pub(crate) mod hydrology;

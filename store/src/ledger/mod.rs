@@ -9,6 +9,7 @@ mod attributes;
 mod audit;
 mod commands;
 mod fence_events;
+mod forecasts;
 mod persons;
 mod quarantine;
 mod reader;
@@ -27,6 +28,7 @@ pub use accounts::{Accounts, Held, Link};
 pub use audit::{AuditFault, AuditFound, AuditHead, AuditHeadError, AuditKind, AuditRow, Audited};
 pub use commands::CommandFilter;
 pub use fence_events::{FenceEventFilter, LedgerFenceEvent};
+pub use forecasts::{ForecastFilter, Issued, LedgerForecast};
 pub use persons::{KeptPerson, PersonSince};
 pub use quarantine::{
     Became, QuarantineCount, QuarantineFilter, QuarantineState, QuarantineTotals, Quarantined, Settled,
@@ -46,7 +48,7 @@ pub struct LedgerConfig {
     pub quarantine_rows: u64,
     /// Most bytes of quarantined payloads; the oldest go first, counted. Default 256 MiB.
     pub quarantine_bytes: u64,
-    /// How long evidence, quarantine entries and events at fences are kept; [`Ledger::open`] takes no less than
+    /// How long evidence, quarantine entries, events at fences and forecasts are kept; [`Ledger::open`] takes no less than
     /// [`MIN_RETENTION`]. Default 180 days.
     pub retention: Duration,
 }
@@ -90,6 +92,8 @@ pub struct LedgerBatch {
     pub settled: Vec<Settled>,
     /// What moving devices did at fences, in the order in which it came about.
     pub fence_events: Vec<FenceEvent>,
+    /// Forecasts as they were issued.
+    pub forecasts: Vec<Issued>,
     /// Name, journal position and bytes of whole states (the rule engine's); the newest position of a
     /// name is kept.
     pub snapshots: Vec<(&'static str, u64, Vec<u8>)>,
@@ -140,6 +144,8 @@ pub struct Retained {
     pub n_quarantine: u64,
     /// Events at fences.
     pub n_fence_events: u64,
+    /// Forecasts.
+    pub n_forecasts: u64,
 }
 
 /// What can go wrong with the ledger.
@@ -204,6 +210,7 @@ impl Ledger {
             .execute_batch(attributes::SCHEMA)
             .and_then(|()| connection.execute_batch(commands::TABLES))
             .and_then(|()| connection.execute_batch(fence_events::TABLES))
+            .and_then(|()| connection.execute_batch(forecasts::TABLES))
             .and_then(|()| connection.execute_batch(quarantine::STATES))
             .and_then(|()| connection.execute_batch(series_acts::SCHEMA))
             .and_then(|()| connection.execute_batch(persons::SCHEMA))
@@ -313,6 +320,9 @@ impl Ledger {
         for event in batch.fence_events.iter().filter(|e| e.position > cursor) {
             fence_events::put(&tx, event)?;
         }
+        for issued in batch.forecasts.iter().filter(|i| i.position > cursor) {
+            forecasts::put(&tx, issued)?;
+        }
         for (name, position, bytes) in &batch.snapshots {
             tx.prepare_cached(
                 "INSERT INTO snapshots (name, position, bytes) VALUES (?1, ?2, ?3)
@@ -340,7 +350,7 @@ impl Ledger {
             .map_err(|source| sqlite::error(&self.path, "read", source))?)
     }
 
-    /// Removes quarantine entries, evidence and events at fences that arrived longer than the retention before `now` (record
+    /// Removes quarantine entries, evidence, events at fences and forecasts that arrived longer than the retention before `now` (record
     /// time). Evidence of an alert stays until the alert itself has ended that long ago, and evidence of a
     /// quarantine entry as long as the entry.
     ///
@@ -353,11 +363,13 @@ impl Ledger {
             let n_quarantine = quarantine::retain(&tx, before)?;
             let n_evidence = tx.execute(schema::RETAIN_EVIDENCE, [before.ms()])? as u64;
             let n_fence_events = fence_events::retain(&tx, before)?;
+            let n_forecasts = forecasts::retain(&tx, before)?;
             tx.commit()?;
             Ok(Retained {
                 n_evidence,
                 n_quarantine,
                 n_fence_events,
+                n_forecasts,
             })
         };
         Ok(removed().map_err(|source| sqlite::error(&self.path, "write", source))?)

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::commands::{self, CommandFilter};
 use super::fence_events::{self, FenceEventFilter, LedgerFenceEvent};
+use super::forecasts::{self, ForecastFilter, LedgerForecast};
 use super::persons::{KeptPerson, PersonSince};
 use super::quarantine::{self, QuarantineCount, QuarantineFilter, QuarantineTotals, Quarantined};
 use super::schema;
@@ -282,6 +283,22 @@ impl LedgerReader {
         limit: usize,
     ) -> Result<Vec<LedgerFenceEvent>, LedgerError> {
         self.read(|c| fence_events::page(c, filter, before, limit))
+    }
+
+    /// At most `limit` forecasts with numbers under `before`, newest first.
+    pub fn forecasts(
+        &self,
+        filter: &ForecastFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<LedgerForecast>, LedgerError> {
+        self.read(|c| forecasts::page(c, filter, before, limit))
+    }
+
+    /// The newest forecast of each series (as `device/quantity/channel`) behind `after` and of each source, at most
+    /// `limit`, by their names.
+    pub fn newest_forecasts(&self, after: &str, limit: usize) -> Result<Vec<LedgerForecast>, LedgerError> {
+        self.read(|c| forecasts::newest(c, after, limit))
     }
 
     /// SHA-256 over the events at fences, in the order of their devices and of what these did: numbers of the ledger

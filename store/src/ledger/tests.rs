@@ -129,6 +129,7 @@ fn a_batch_is_read_back_and_a_second_time_changes_nothing() {
         attributes: vec![],
         settled: vec![],
         fence_events: vec![],
+        forecasts: vec![],
         snapshots: vec![("rules", 6, b"state".to_vec())],
     };
     let written = f.ledger.write(&batch).unwrap();

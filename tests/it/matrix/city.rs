@@ -226,6 +226,9 @@ impl City {
         let ids = [("/api/v1/corrections", correction), ("/api/v1/dust", dust)]
             .map(|(path, body)| server.post(path, &body)["id"].to_string());
         let [correction, dust] = ids;
+        let forecast = json!({"source": "气象台", "issued_at": from, "forecasts": [
+            {"device": device, "quantity": "pm10", "leads": [{"at": until, "value": 120}]}]});
+        server.post("/api/v1/forecasts", &forecast);
         let order = json!({"device": device, "method": "open", "ttl_s": 300});
         let command = server.post("/api/v1/commands", &order)["id"].to_string();
         let account = format!("user-{which}");

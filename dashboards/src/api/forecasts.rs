@@ -1,0 +1,292 @@
+//! Forecasts: as they were issued, own ones and those that others hand in.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use onemap_model::forecast::{Lead, OWN};
+use onemap_model::{DeviceId, Forecast, Quantity, Scope, SeriesKey, Timestamp};
+use onemap_store::history::SeriesId;
+use onemap_store::ledger::{ForecastFilter, LedgerForecast};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::api::quarantine::read;
+use crate::api::{act_problem, behind, limit, list, time};
+use crate::auth::Caller;
+use crate::error::Problem;
+use crate::request::{Body, Params};
+use crate::views::Views;
+
+/// Most bytes of forecasts that are handed in at once.
+pub(crate) const MAX_BODY: usize = 8 << 20;
+/// Most forecasts that are handed in at once.
+const N_FORECASTS: usize = 1_000;
+/// Rows that are read at once for who is shown some of them.
+const READ_ROWS: usize = 500;
+/// Clocks of others may be ahead by this.
+const AHEAD: Duration = Duration::from_secs(600);
+/// A value at the origin is looked for within this, where the forecast states no step.
+const NEAR: Duration = Duration::from_secs(3600);
+
+/// A forecast as answers show it.
+fn shown(views: &Views, row: &LedgerForecast) -> Value {
+    let LedgerForecast {
+        seq, at, forecast, ..
+    } = row;
+    let series = &forecast.series;
+    let leads: Vec<Value> = forecast
+        .leads
+        .iter()
+        .map(|lead| lead_json(forecast, lead))
+        .collect();
+    json!({
+        "seq": seq, "taken_at": at, "source": forecast.source, "model": forecast.model,
+        "series": {"id": views.history.series_id(series).map(|id| id.0), "device": series.device,
+                   "quantity": series.quantity, "ch": series.channel, "unit": series.quantity.definition().unit},
+        "issued_at": forecast.issued_at, "origin": forecast.origin, "at_origin": forecast.at_origin,
+        "step_s": forecast.step_s, "regime": forecast.regime, "leads": leads, "silent": forecast.silent,
+        "influences": forecast.influences, "notes": forecast.notes,
+    })
+}
+
+fn lead_json(forecast: &Forecast, lead: &Lead) -> Value {
+    json!({
+        "at": lead.at, "lead_s": forecast.lead_s(lead), "value": lead.value, "median": lead.middle(),
+        "quantiles": lead.quantiles, "exceed": lead.exceed,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewestQuery {
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+/// The newest forecast of each series and source that the caller sees, by series.
+pub(crate) async fn newest(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Params(query): Params<NewestQuery>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.scope().clone();
+    let limit = limit(query.limit, 100)?;
+    let mut after = query.after.unwrap_or_default();
+    let mut found: Vec<LedgerForecast> = Vec::new();
+    loop {
+        let from = after.clone();
+        let rows = read(&views, move |views| {
+            views.ledger.newest_forecasts(&from, READ_ROWS)
+        })
+        .await?;
+        let is_end = rows.len() < READ_ROWS;
+        let mut by_series: BTreeMap<String, Vec<LedgerForecast>> = BTreeMap::new();
+        for row in rows {
+            by_series
+                .entry(row.forecast.series.to_string())
+                .or_default()
+                .push(row);
+        }
+        if !is_end && by_series.len() > 1 {
+            // The sources of the last may go on behind what was read.
+            by_series.pop_last();
+        }
+        for (series, rows) in by_series {
+            let is_seen = views
+                .device(&scope, rows[0].forecast.series.device.as_str())
+                .is_some();
+            if is_seen && !found.is_empty() && found.len() + rows.len() > limit {
+                return Ok(list(
+                    found.iter().map(|row| shown(&views, row)).collect(),
+                    Some(after),
+                ));
+            }
+            after = series;
+            if is_seen {
+                found.extend(rows);
+            }
+        }
+        if is_end {
+            return Ok(list(found.iter().map(|row| shown(&views, row)).collect(), None));
+        }
+    }
+}
+
+/// A series that the caller sees.
+///
+/// # Errors
+/// 404 `unknown_series`.
+pub(crate) fn known_series(views: &Views, scope: &Scope, id: u32) -> Result<(SeriesId, SeriesKey), Problem> {
+    let id = SeriesId(id);
+    let key = views
+        .history
+        .series_key(id)
+        .filter(|key| views.device(scope, key.device.as_str()).is_some());
+    key.map(|key| (id, key))
+        .ok_or_else(|| Problem::not_found("unknown_series", format!("no series has the id {}", id.0)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Query {
+    source: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    known_at: Option<String>,
+    limit: Option<usize>,
+    after: Option<u64>,
+}
+
+/// Forecasts of a series as they were issued, newest first.
+pub(crate) async fn of_series(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<u32>,
+    Params(query): Params<Query>,
+) -> Result<Json<Value>, Problem> {
+    let (_, key) = known_series(&views, caller.scope(), id)?;
+    let limit = limit(query.limit, 1)?;
+    let moment = |name: &str, text: &Option<String>| text.as_deref().map(|text| time(name, text)).transpose();
+    let filter = ForecastFilter {
+        series: Some(key.to_string()),
+        source: query.source.clone(),
+        from: moment("from", &query.from)?,
+        to: moment("to", &query.to)?,
+        known_at: moment("known_at", &query.known_at)?,
+    };
+    if filter.from.zip(filter.to).is_some_and(|(from, to)| from >= to) {
+        return Err(Problem::bad_request("bad_range", "from= lies before to="));
+    }
+    let after = query.after;
+    let mut page = read(&views, move |views| {
+        views.ledger.forecasts(&filter, after, limit + 1)
+    })
+    .await?;
+    let is_more = page.len() > limit;
+    page.truncate(limit);
+    let next = page.last().filter(|_| is_more).map(|last| last.seq.to_string());
+    Ok(list(page.iter().map(|row| shown(&views, row)).collect(), next))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HandedIn {
+    source: String,
+    #[serde(default)]
+    model: String,
+    issued_at: Timestamp,
+    forecasts: Vec<OfOne>,
+}
+
+/// The forecast of one series.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfOne {
+    device: DeviceId,
+    quantity: Quantity,
+    #[serde(default)]
+    ch: u16,
+    /// When absent, that of issuing.
+    origin: Option<Timestamp>,
+    at_origin: Option<f64>,
+    #[serde(default)]
+    step_s: u32,
+    leads: Vec<Lead>,
+    #[serde(default)]
+    notes: Vec<String>,
+}
+
+/// The newest value that may be judged within a while before a time.
+fn value_at(views: &Views, series: &SeriesKey, at: Timestamp, within: Duration) -> Option<f64> {
+    let id = views.history.series_id(series)?;
+    let mut newest = None;
+    let mut take = |point: onemap_store::history::Point| {
+        if point.quality.judgeable() {
+            newest = point.value.number().or(newest);
+        }
+        ControlFlow::Continue(())
+    };
+    let to = at + Duration::from_millis(1);
+    views
+        .history
+        .scan(id, at.saturating_sub(within), to, &mut take)
+        .ok()?;
+    newest
+}
+
+/// Takes forecasts of others, with the time at which they were issued.
+pub(crate) async fn post(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Body(handed): Body<HandedIn>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let scope = caller.scope();
+    let bad = |detail: String| Problem::bad_request("bad_forecast", detail);
+    if handed.source == OWN {
+        return Err(bad(format!(
+            "source: `{OWN}` is what the server's own forecasts are called"
+        )));
+    }
+    let n = handed.forecasts.len();
+    if n == 0 || n > N_FORECASTS {
+        return Err(bad(format!("forecasts: 1 to {N_FORECASTS} at once, not {n}")));
+    }
+    let now = views.now();
+    if handed.issued_at > now + AHEAD {
+        return Err(bad(format!("issued_at: {} is yet to come", handed.issued_at)));
+    }
+    let mut forecasts = Vec::with_capacity(n);
+    for (index, one) in handed.forecasts.into_iter().enumerate() {
+        if views.device(scope, one.device.as_str()).is_none() {
+            return Err(Problem::not_found(
+                "unknown_device",
+                format!("forecasts[{index}]: no device is called `{}`", one.device),
+            ));
+        }
+        let series = SeriesKey {
+            device: one.device,
+            quantity: one.quantity,
+            channel: one.ch,
+        };
+        let origin = one.origin.unwrap_or(handed.issued_at);
+        let within = match one.step_s {
+            0 => NEAR,
+            step_s => Duration::from_secs(u64::from(step_s)),
+        };
+        let forecast = Forecast {
+            at_origin: one
+                .at_origin
+                .or_else(|| value_at(&views, &series, origin, within)),
+            series,
+            source: handed.source.clone(),
+            model: handed.model.clone(),
+            issued_at: handed.issued_at,
+            origin,
+            step_s: one.step_s,
+            regime: None,
+            leads: one.leads,
+            silent: Vec::new(),
+            influences: Vec::new(),
+            notes: one.notes,
+        };
+        forecast
+            .check()
+            .map_err(|error| bad(format!("forecasts[{index}]: {error}")))?;
+        forecasts.push(forecast);
+    }
+    let position = views
+        .acts
+        .record_forecasts(scope, now, forecasts)
+        .await
+        .map_err(act_problem)?;
+    views.applied(position).await.map_err(behind)?;
+    Ok((
+        StatusCode::CREATED,
+        Json(json!({"position": position, "forecasts": n})),
+    ))
+}

@@ -1,0 +1,176 @@
+//! Forecasts of others, kept as they were issued.
+
+use onemap_model::Timestamp;
+use serde_json::{Value, json};
+
+use crate::server::Server;
+
+const HOUR: i64 = 3_600_000;
+
+fn text(ms: i64) -> String {
+    Timestamp::from_ms(ms).to_string()
+}
+
+fn of(device: &str, origin: i64, value: f64) -> Value {
+    let lead = |hours: i64, value: f64| {
+        json!({"at": text(origin + hours * HOUR), "value": value,
+               "quantiles": [[0.1, value - 0.2], [0.9, value + 0.3]],
+               "exceed": [{"threshold": 2.5, "probability": 0.25, "warns": false}]})
+    };
+    json!({"device": device, "quantity": "water_level", "step_s": 3600, "origin": text(origin),
+           "leads": [lead(1, value), lead(3, value + 0.1)]})
+}
+
+#[test]
+fn forecasts_of_others_are_kept_as_they_were_issued() {
+    let server = Server::new();
+    let now = Timestamp::from_system(std::time::SystemTime::now()).ms() / HOUR * HOUR;
+    for device in ["upper", "lower"] {
+        server.add_device(
+            device,
+            &json!({"kind": "river_gauge", "division": "630104", "cadence_s": 3600}),
+        );
+        let readings: Vec<Value> = (0..4)
+            .map(|n| json!({"q": "water_level", "t": now - n * HOUR, "v": 2.0 + n as f64 / 10.0}))
+            .collect();
+        server.post(
+            "/api/v1/readings",
+            &json!({"device": device, "readings": readings}),
+        );
+    }
+    server.caught_up();
+    let series = server.get("/api/v1/series?device=lower")["items"][0]["id"].to_string();
+    for (hours, value) in [(2, 2.3), (1, 2.2)] {
+        let origin = now - hours * HOUR;
+        let both = json!({"source": "省水文局", "model": "新安江 2024.3", "issued_at": text(origin + 600_000),
+                          "forecasts": [of("upper", origin, value), of("lower", origin, value)]});
+        let kept = server.post("/api/v1/forecasts", &both);
+        assert_eq!(kept["forecasts"], 2);
+    }
+    let other = json!({"source": "气象台", "issued_at": text(now), "forecasts": [
+        {"device": "lower", "quantity": "water_level", "leads": [{"at": text(now + HOUR), "value": 3.0}]}]});
+    server.post("/api/v1/forecasts", &other);
+
+    let newest = server.get("/api/v1/forecasts");
+    let told: Vec<(&str, &str, f64)> = newest["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| {
+            let value = item["leads"][0]["value"].as_f64().unwrap();
+            (
+                item["series"]["device"].as_str().unwrap(),
+                item["source"].as_str().unwrap(),
+                value,
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("lower", "气象台", 3.0),
+            ("lower", "省水文局", 2.2),
+            ("upper", "省水文局", 2.2)
+        ]
+    );
+    let first = server.get("/api/v1/forecasts?limit=2");
+    assert_eq!(first["items"].as_array().unwrap().len(), 2);
+    let next = first["next"].as_str().unwrap();
+    let rest = server.get(&format!("/api/v1/forecasts?limit=2&after={next}"));
+    assert_eq!(
+        (&rest["items"][0]["series"]["device"], &rest["next"]),
+        (&json!("upper"), &Value::Null)
+    );
+
+    let path = format!("/api/v1/forecasts/{series}");
+    let bureau = "source=%E7%9C%81%E6%B0%B4%E6%96%87%E5%B1%80";
+    let all = server.get(&format!("{path}?{bureau}&limit=10"));
+    let items = all["items"].as_array().unwrap();
+    assert_eq!(items.len(), 2);
+    let newest = &items[0];
+    assert_eq!(newest["model"], "新安江 2024.3");
+    assert_eq!(newest["at_origin"], 2.1, "what was measured at its origin");
+    assert_eq!(newest["leads"][1]["lead_s"], 3 * 3600);
+    assert_eq!(newest["leads"][1]["quantiles"][1], json!([0.9, 2.6]));
+    let after = newest["seq"].as_u64().unwrap();
+    let before = server.get(&format!("{path}?{bureau}&after={after}"));
+    assert_eq!(before["items"][0]["origin"], text(now - 2 * HOUR));
+    // What the server had then.
+    let known_at = newest["taken_at"].as_str().unwrap().replace('+', "%2B");
+    let then = server.get(&format!("{path}?known_at={known_at}"));
+    assert_eq!(then["items"][0]["seq"], after);
+
+    // A kill loses none of them.
+    let before = server.get("/api/v1/forecasts");
+    let server = server.kill_and_restart();
+    assert_eq!(server.get("/api/v1/forecasts"), before);
+}
+
+#[test]
+fn what_is_no_forecast_is_refused_and_nothing_of_it_is_kept() {
+    let server = Server::new();
+    server.add_device("gauge", &json!({"kind": "river_gauge", "division": "630104"}));
+    let now = Timestamp::from_system(std::time::SystemTime::now()).ms() / HOUR * HOUR;
+    let good = || json!({"source": "气象台", "issued_at": text(now), "forecasts": [of("gauge", now, 2.0)]});
+    type Change = fn(&mut Value, i64);
+    let cases: [(Change, u16, &str); 10] = [
+        (|v, _| v["source"] = "onemap".into(), 400, "server's own"),
+        (|v, _| v["source"] = "".into(), 400, "source has"),
+        (
+            |v, now| v["issued_at"] = text(now + 48 * HOUR).into(),
+            400,
+            "yet to come",
+        ),
+        (
+            |v, now| v["issued_at"] = text(now - HOUR).into(),
+            400,
+            "before its origin",
+        ),
+        (|v, _| v["forecasts"] = json!([]), 400, "1 to 1000"),
+        (
+            |v, _| v["forecasts"][0]["device"] = "none".into(),
+            404,
+            "forecasts[0]: no device",
+        ),
+        (
+            |v, _| v["forecasts"][0]["leads"] = json!([]),
+            400,
+            "forecasts[0]: leads are 1 to",
+        ),
+        (
+            |v, _| v["forecasts"][0]["leads"][0]["quantiles"] = json!([[0.9, 1], [0.1, 2]]),
+            400,
+            "quantiles ascend",
+        ),
+        (
+            |v, now| v["forecasts"][0]["leads"][1]["at"] = text(now).into(),
+            400,
+            "lead 1: at lies",
+        ),
+        (
+            |v, _| v["forecasts"][0]["quantity"] = "nonsense".into(),
+            400,
+            "nonsense",
+        ),
+    ];
+    for (change, expected, words) in cases {
+        let mut body = good();
+        // A sound one before it is not kept either.
+        let sound = body["forecasts"][0].clone();
+        change(&mut body, now);
+        if let Some(all) = body["forecasts"].as_array_mut()
+            && !words.contains("forecasts[0]")
+            && !all.is_empty()
+        {
+            all.insert(0, sound);
+        }
+        let (status, said) = server.request("POST", "/api/v1/forecasts", Some(&body.to_string()));
+        assert!(
+            status == expected && said.to_string().contains(words),
+            "{words}: {status} {said}"
+        );
+    }
+    server.caught_up();
+    assert_eq!(server.get("/api/v1/forecasts")["items"], json!([]));
+    assert_eq!(server.request("GET", "/api/v1/forecasts/77", None).0, 404);
+}
