@@ -3,11 +3,13 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../api/client";
 import { alertDevice, langOf, pick, t } from "../i18n";
 import { takeAlert } from "../state/city";
+import { type Failure, failureOf } from "../state/failure";
 import { actorOf } from "../state/self";
 import { may, sessionNow } from "../state/session";
 import { actsOn } from "../state/triage";
 import { type Act, act } from "../state/view";
 import { SeverityBadge } from "./marks";
+import { Trouble } from "./trouble";
 
 const MINUTES = [30, 60, 240, 480] as const;
 const NAME_STORED_AS = "onemap.name";
@@ -35,7 +37,9 @@ function Form({ verb, alert }: Act) {
   const name = own ?? said;
   const [note, setNote] = useState("");
   const [minutes, setMinutes] = useState<(typeof MINUTES)[number]>(60);
-  const [trouble, setTrouble] = useState<string | null>(null);
+  /** What is missing in the form. */
+  const [lack, setLack] = useState<string | null>(null);
+  const [failure, setFailure] = useState<Failure | null>(null);
   const [busy, setBusy] = useState(false);
 
   useEffect(() => {
@@ -50,10 +54,11 @@ function Form({ verb, alert }: Act) {
     event.preventDefault();
     const who = name.trim();
     const why = note.trim();
-    if (!who) return setTrouble(t("act.name_missing"));
-    if (verb === "close" && !why) return setTrouble(t("act.note_missing"));
+    setFailure(null);
+    if (!who) return setLack(t("act.name_missing"));
+    if (verb === "close" && !why) return setLack(t("act.note_missing"));
     setBusy(true);
-    setTrouble(null);
+    setLack(null);
     try {
       const told =
         verb === "acknowledge"
@@ -67,7 +72,7 @@ function Form({ verb, alert }: Act) {
       takeAlert(told);
       leave();
     } catch (error) {
-      setTrouble(t("act.failed", { why: error instanceof Error ? error.message : String(error) }));
+      setFailure(failureOf(error));
       setBusy(false);
     }
   };
@@ -95,7 +100,7 @@ function Form({ verb, alert }: Act) {
               required
               autocomplete="name"
               data-testid="act-name"
-              aria-invalid={trouble !== null && !name.trim()}
+              aria-invalid={lack !== null && !name.trim()}
               onInput={(event) => setSaid(event.currentTarget.value)}
             />
           </label>
@@ -138,11 +143,12 @@ function Form({ verb, alert }: Act) {
             <small class="hint">{t("act.until_hint")}</small>
           </fieldset>
         ) : null}
-        {trouble ? (
+        {lack ? (
           <p class="trouble" role="alert">
-            {trouble}
+            {lack}
           </p>
         ) : null}
+        {failure ? <Trouble failure={failure} test="act-trouble" /> : null}
         <div class="dialog-acts">
           <button type="button" class="quiet" onClick={leave}>
             {t("act.cancel")}

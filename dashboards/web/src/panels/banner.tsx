@@ -2,6 +2,7 @@
 import { t } from "../i18n";
 import { clock } from "../i18n/format";
 import { contact, lastEventAt, loaded, snapshotError } from "../state/city";
+import { failureWords } from "./trouble";
 
 /** Whether the banner shows; the rest of the screen dims with it. */
 export const isLost = () => contact.value === "lost";
@@ -21,8 +22,13 @@ export function Banner() {
   }
   if (snapshotError.value !== null)
     return (
-      <div class="banner banner-lost" role="alert" data-testid="snapshot-banner">
-        <b>{t("link.snapshot_failed", { why: snapshotError.value })}</b>
+      <div
+        class="banner banner-lost"
+        role="alert"
+        title={snapshotError.value.detail}
+        data-testid="snapshot-banner"
+      >
+        <b>{t("link.snapshot_failed", { why: failureWords(snapshotError.value) })}</b>
       </div>
     );
   if (!loaded.value)

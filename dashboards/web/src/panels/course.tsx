@@ -18,16 +18,18 @@ import { lang, nameOf, pick, t } from "../i18n";
 import { clock, minute } from "../i18n/format";
 import { SEVERITY } from "../map/palette";
 import { alerts, latest, serverNow, valuesVersion } from "../state/city";
+import { type Failure, failureOf } from "../state/failure";
 import { isState, quantities, quantityName, unitOf, valueText, valueWithUnit } from "../state/quantities";
 import { renewals } from "../state/session";
 import { scale } from "../state/view";
+import { failureWords } from "./trouble";
 
 /** An hour of one value a second; older ones leave as new ones come. */
 const MAX_POINTS = 3_700;
 const REFETCH_MS = 60_000;
 
 type Loaded = { range: Range; values: SeriesPoint[] };
-type Status = { state: "loading" } | { state: "failed"; why: string } | { state: "there"; data: Loaded };
+type Status = { state: "loading" } | { state: "failed"; failure: Failure } | { state: "there"; data: Loaded };
 
 export function Course({ device, series }: { device: Device; series: SeriesRef }) {
   const [range, setRange] = useState<Range | null>(null);
@@ -62,7 +64,7 @@ export function Course({ device, series }: { device: Device; series: SeriesRef }
       REFETCH_MS,
       load,
       (values) => setStatus({ state: "there", data: { range, values } }),
-      (error) => setStatus({ state: "failed", why: error instanceof Error ? error.message : String(error) }),
+      (error) => setStatus({ state: "failed", failure: failureOf(error) }),
     );
   }, [range, series.id, series.quantity, renewals.value]);
 
@@ -103,7 +105,7 @@ export function Course({ device, series }: { device: Device; series: SeriesRef }
           {status.state === "loading"
             ? t("chart.loading")
             : status.state === "failed"
-              ? t("chart.failed", { why: status.why })
+              ? t("chart.failed", { why: failureWords(status.failure) })
               : t("chart.empty")}
         </p>
       )}

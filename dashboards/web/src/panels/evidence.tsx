@@ -1,6 +1,4 @@
 // One open alarm in the drawer of its device: what it rests on, and what a person may do with it.
-import { useState } from "preact/hooks";
-import { api } from "../api/client";
 import type { Alert } from "../api/types";
 import { langOf, pick, t } from "../i18n";
 import { stamp } from "../i18n/format";
@@ -9,6 +7,8 @@ import { may } from "../state/session";
 import { actsOn } from "../state/triage";
 import { act, now, wall } from "../state/view";
 import { SeverityBadge } from "./marks";
+import { usePack } from "./pack";
+import { Trouble } from "./trouble";
 
 /** What an alarm rests on and what to do about it. */
 export function Evidence({ alert }: { alert: Alert }) {
@@ -38,6 +38,9 @@ export function Evidence({ alert }: { alert: Alert }) {
         <span>
           {t("alarms.rule")} <code>{`${alert.rule} @ ${alert.rule_version}`}</code>
         </span>
+        <span>
+          {t("alarms.id")} <code data-testid="evidence-id">{alert.id}</code>
+        </span>
       </p>
       {advice ? (
         <p class="evidence-advice">
@@ -61,7 +64,7 @@ export function Evidence({ alert }: { alert: Alert }) {
 
 function Acts({ alert }: { alert: Alert }) {
   const acts = actsOn(alert, may);
-  const pack = usePack(alert.id);
+  const pack = usePack();
   return (
     <>
       <div class="evidence-acts">
@@ -95,46 +98,13 @@ function Acts({ alert }: { alert: Alert }) {
             aria-busy={pack.making}
             aria-disabled={pack.making}
             data-testid="evidence-take"
-            onClick={pack.take}
+            onClick={() => void pack.take(alert.id)}
           >
             {pack.making ? t("alarms.evidence_making") : t("alarms.evidence")}
           </button>
         ) : null}
       </div>
-      {pack.trouble ? (
-        <p class="trouble" role="alert" data-testid="evidence-trouble">
-          {pack.trouble}
-        </p>
-      ) : null}
+      {pack.failure ? <Trouble failure={pack.failure} test="evidence-trouble" /> : null}
     </>
   );
-}
-
-/** The pack of an alarm: made by the server while one waits, then a file of the browser's downloads. */
-function usePack(alert: string) {
-  const [making, setMaking] = useState(false);
-  const [trouble, setTrouble] = useState<string | null>(null);
-  const take = async () => {
-    if (making) return;
-    setMaking(true);
-    setTrouble(null);
-    try {
-      saveAs(`evidence-${alert}.tar`, await api.evidence(alert));
-    } catch (error) {
-      setTrouble(t("act.failed", { why: error instanceof Error ? error.message : String(error) }));
-    }
-    setMaking(false);
-  };
-  return { making, trouble, take };
-}
-
-/** The browser reads the file after the click has returned, so its address is kept a while. */
-const KEPT_MS = 60_000;
-
-function saveAs(name: string, file: Blob): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(file);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), KEPT_MS);
 }

@@ -4,8 +4,10 @@ import { useEffect, useState } from "preact/hooks";
 import { api } from "../api/client";
 import type { Ways } from "../api/types";
 import { lang, setLang, t } from "../i18n";
+import type { Failure } from "../state/failure";
 import { access, CODE_NEEDED, finishSso, logIn, logInAs, type Trouble } from "../state/session";
 import { Field } from "./field";
+import { failureWords } from "./trouble";
 
 /** What a door shows around its fields. */
 export function Doorway({
@@ -46,11 +48,11 @@ export function troubleWords(trouble: Trouble): string {
     case "code":
       return t("login.code_needed");
     case "wait":
-      return t("login.wait", { n: trouble.wait });
+      return t("login.wait", { n: trouble.failure.wait });
     case "second":
       return t("login.second_needed");
-    case "away":
-      return t("login.unreachable", { why: trouble.words });
+    case "other":
+      return t("act.failed", { why: failureWords(trouble.failure) });
   }
 }
 
@@ -82,7 +84,7 @@ export function ssoWords(sso: string): string {
   }
 }
 
-export function Login({ why, sso }: { why: string | null; sso?: string }) {
+export function Login({ why, sso }: { why: "wrong" | Failure | null; sso?: string }) {
   // A token that was in the address and is nobody's is answered where tokens are entered.
   const [byToken, setByToken] = useState(why !== null);
   if (sso === CODE_NEEDED) return <SecondOnly />;
@@ -225,7 +227,7 @@ function ByAccount({ sso, leave }: { sso?: string; leave: () => void }) {
   );
 }
 
-function ByToken({ why, leave }: { why: string | null; leave: () => void }) {
+function ByToken({ why, leave }: { why: "wrong" | Failure | null; leave: () => void }) {
   const [token, setToken] = useState("");
   const [busy, setBusy] = useState(false);
   const send = async (event: Event) => {
@@ -250,7 +252,7 @@ function ByToken({ why, leave }: { why: string | null; leave: () => void }) {
       </label>
       {why ? (
         <p class="trouble" role="alert" data-testid="login-trouble">
-          {why === "wrong" ? t("login.wrong") : t("login.unreachable", { why })}
+          {why === "wrong" ? t("login.wrong") : t("act.failed", { why: failureWords(why) })}
         </p>
       ) : null}
       <button type="submit" class="primary" disabled={busy} data-testid="login-submit">

@@ -7,9 +7,11 @@ import type { QuarantineItem, SpeltLine } from "../api/types";
 import { named, t } from "../i18n";
 import { stamp, whole } from "../i18n/format";
 import { system } from "../state/city";
+import { type Failure, failureOf } from "../state/failure";
 import { may, renewals } from "../state/session";
 import { now, quarantineOpen } from "../state/view";
 import { Icon } from "./marks";
+import { Trouble } from "./trouble";
 
 const REFRESH_MS = 10_000;
 /** Bytes of a payload that are shown; the API has them all. */
@@ -23,7 +25,7 @@ export function Quarantine() {
 
 function Drawer() {
   const [items, setItems] = useState<QuarantineItem[] | null>(null);
-  const [trouble, setTrouble] = useState<string | null>(null);
+  const [failure, setFailure] = useState<Failure | null>(null);
   useEffect(
     () =>
       askEvery(
@@ -31,9 +33,9 @@ function Drawer() {
         api.quarantine,
         (list) => {
           setItems(list);
-          setTrouble(null);
+          setFailure(null);
         },
-        (error) => setTrouble(error instanceof Error ? error.message : String(error)),
+        (error) => setFailure(failureOf(error)),
       ),
     [renewals.value],
   );
@@ -62,35 +64,8 @@ function Drawer() {
       </header>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
       <section class="drawer-body" tabIndex={0} aria-labelledby="quarantine-title">
-        <fieldset class="chips">
-          <legend>{t("quarantine.counts")}</legend>
-          <button
-            type="button"
-            aria-pressed={reason.value === null}
-            onClick={() => {
-              reason.value = null;
-            }}
-          >
-            {t("quarantine.all")}
-          </button>
-          {counted.map(([name, n]) => (
-            <button
-              key={name}
-              type="button"
-              aria-pressed={reason.value === name}
-              onClick={() => {
-                reason.value = reason.value === name ? null : name;
-              }}
-            >
-              {named("refusal", name)} <b>{whole(n)}</b>
-            </button>
-          ))}
-        </fieldset>
-        {trouble ? (
-          <p class="trouble" role="alert">
-            {t("quarantine.failed", { why: trouble })}
-          </p>
-        ) : null}
+        {counted.length > 0 ? <Reasons counted={counted} /> : null}
+        {failure ? <Trouble failure={failure} said="quarantine.failed" /> : null}
         {items !== null && listed.length === 0 ? <p class="empty">{t("quarantine.none")}</p> : null}
         <ol class="refused" data-testid="quarantine-list">
           {listed.map((item) => (
@@ -111,15 +86,45 @@ function Drawer() {
   );
 }
 
+/** By what the list is narrowed. The counts are of the whole city: who sees a part of it is told none, and sees all. */
+function Reasons({ counted }: { counted: readonly [string, number][] }) {
+  return (
+    <fieldset class="chips">
+      <legend>{t("quarantine.counts")}</legend>
+      <button
+        type="button"
+        aria-pressed={reason.value === null}
+        onClick={() => {
+          reason.value = null;
+        }}
+      >
+        {t("quarantine.all")}
+      </button>
+      {counted.map(([name, n]) => (
+        <button
+          key={name}
+          type="button"
+          aria-pressed={reason.value === name}
+          onClick={() => {
+            reason.value = reason.value === name ? null : name;
+          }}
+        >
+          {named("refusal", name)} <b>{whole(n)}</b>
+        </button>
+      ))}
+    </fieldset>
+  );
+}
+
 /** What becomes of an entry: read again with the profile of now, or done with. */
 function Acts({ item }: { item: QuarantineItem }) {
-  const [trouble, setTrouble] = useState<string | null>(null);
+  const [failure, setFailure] = useState<Failure | null>(null);
   const [done, setDone] = useState(false);
   const act = (work: (id: number | string, note: string) => Promise<unknown>) => () => {
-    setTrouble(null);
+    setFailure(null);
     work(item.id, t("quarantine.note")).then(
       () => setDone(true),
-      (error) => setTrouble(error instanceof Error ? error.message : String(error)),
+      (error) => setFailure(failureOf(error)),
     );
   };
   if (item.state && item.state !== "open") {
@@ -137,11 +142,7 @@ function Acts({ item }: { item: QuarantineItem }) {
       <button type="button" class="quiet" disabled={done} onClick={act(api.discard)}>
         {t("quarantine.discard")}
       </button>
-      {trouble ? (
-        <p class="trouble" role="alert">
-          {t("quarantine.act_failed", { why: trouble })}
-        </p>
-      ) : null}
+      {failure ? <Trouble failure={failure} said="quarantine.act_failed" /> : null}
     </div>
   );
 }

@@ -4,10 +4,12 @@ import { encode } from "uqr";
 import { ApiError, api } from "../api/client";
 import type { SetupLook } from "../api/types";
 import { named, t } from "../i18n";
+import { failureOf } from "../state/failure";
 import { LEAST } from "../state/password";
 import { access } from "../state/session";
 import { Field } from "./field";
 import { Doorway } from "./login";
+import { failureWords } from "./trouble";
 
 export function Setup({ linkKey }: { linkKey: string }) {
   const [look, setLook] = useState<SetupLook | null>(null);
@@ -161,5 +163,5 @@ function words(error: unknown): string {
     if (error.code === "wrong_code") return t("setup.wrong_code");
     if (error.code === "code_needed") return t("setup.code_missing");
   }
-  return error instanceof Error ? error.message : String(error);
+  return failureWords(failureOf(error));
 }

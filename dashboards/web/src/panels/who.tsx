@@ -1,6 +1,5 @@
 // Who is logged in: the button that says so, and behind it what this person is and sees, and another password.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ApiError } from "../api/client";
 import type { Session } from "../api/types";
 import { langOf, named, t } from "../i18n";
 import { type Draft, type Fault, faultOf, LEAST, type Refusal, refusalOf } from "../state/password";
@@ -229,10 +228,7 @@ function refusalWords(why: Refusal, error: unknown): string {
       return t("who.password_weak");
     case "ended":
     case "other":
-      // A refusal of the server is no server out of reach.
-      return error instanceof ApiError && error.status > 0 && troubleOf(error).why === "away"
-        ? t("act.failed", { why: error.message })
-        : troubleWords(troubleOf(error));
+      return troubleWords(troubleOf(error));
     default:
       return faultWords(why);
   }

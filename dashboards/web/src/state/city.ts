@@ -18,6 +18,7 @@ import type {
   SystemState,
 } from "../api/types";
 import { noteAlert, seedTicker } from "./events";
+import { type Failure, failureOf } from "./failure";
 import { quantities } from "./quantities";
 import { byNeed, SEVERITIES } from "./triage";
 
@@ -60,7 +61,7 @@ export const system = signal<SystemState | null>(null);
 export const counts = signal<Counts | null>(null);
 export const lag = signal(0);
 /** Why the last snapshot failed, or null. */
-export const snapshotError = signal<string | null>(null);
+export const snapshotError = signal<Failure | null>(null);
 export const loaded = signal(false);
 
 /** Raised when devices are other ones (not when their state changed). */
@@ -306,7 +307,7 @@ async function loadSnapshot(): Promise<void> {
   } catch (error) {
     loading = false;
     waiting = [];
-    snapshotError.value = error instanceof Error ? error.message : String(error);
+    snapshotError.value = failureOf(error);
     endOn401(error);
     reloadSoon(RETRY_SNAPSHOT_MS);
   }

@@ -3,12 +3,13 @@
 import { signal } from "@preact/signals";
 import { ApiError, api } from "../api/client";
 import type { Session } from "../api/types";
+import { type Failure, failureOf } from "./failure";
 
 export type Access =
   | { state: "checking" }
   | { state: "setup"; key: string }
   /** `sso` is the server's word for how a log-in by a provider went, when that was tried. */
-  | { state: "out"; why: string | null; sso?: string }
+  | { state: "out"; why: "wrong" | Failure | null; sso?: string }
   | { state: "in"; session: Session };
 
 export const access = signal<Access>({ state: "checking" });
@@ -73,13 +74,13 @@ export async function logIn(token: string): Promise<boolean> {
     remembered = token;
     return true;
   } catch (error) {
-    const why = is401(error) ? "wrong" : error instanceof Error ? error.message : String(error);
+    const why = is401(error) ? "wrong" : failureOf(error);
     access.value = { state: "out", why };
     return false;
   }
 }
 
-export type Trouble = { why: "wrong" | "code" | "wait" | "second" | "away"; words: string; wait: number };
+export type Trouble = { why: "wrong" | "code" | "wait" | "second" | "other"; failure: Failure };
 
 /** Begins an account's session; what stood in the way, or null. */
 export async function logInAs(account: string, password: string, code: string): Promise<Trouble | null> {
@@ -110,8 +111,8 @@ export async function finishSso(code: string): Promise<Trouble | null> {
 }
 
 export function troubleOf(error: unknown): Trouble {
-  const words = error instanceof Error ? error.message : String(error);
-  if (!(error instanceof ApiError)) return { why: "away", words, wait: 0 };
+  const failure = failureOf(error);
+  if (!(error instanceof ApiError)) return { why: "other", failure };
   const by: Record<string, Trouble["why"]> = {
     code_needed: "code",
     wrong_login: "wrong",
@@ -119,7 +120,7 @@ export function troubleOf(error: unknown): Trouble {
     second_factor_needed: "second",
     second_factor_lost: "second",
   };
-  return { why: by[error.code] ?? "away", words, wait: error.wait };
+  return { why: by[error.code] ?? "other", failure };
 }
 
 /** The session of who is in; null for nobody. */
