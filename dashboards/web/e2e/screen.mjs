@@ -262,7 +262,7 @@ const steps = {
     await other.page.goto(`${url}/#token=${encodeURIComponent(made.token)}`);
     await ready(other.page);
     await openAlarm(other.page);
-    for (const id of ["alarm-acknowledge", "quarantine-open", "quarantine-count", "accounts-open"])
+    for (const id of ["alarm-acknowledge", "quarantine-open", "quarantine-count", "desk-open"])
       claim((await other.page.getByTestId(id).count()) === 0, `a viewer is shown ${id}`);
     await other.page.getByTestId("who-open").click();
     const said = await other.page.getByTestId("who-dialog").textContent();
@@ -270,6 +270,73 @@ const steps = {
     claim((await other.page.getByTestId("password-open").count()) === 0, "a token is offered a password");
     await shot("viewer", other.page);
     claim(denied.length === 0, `denied: ${denied.join(", ")}`);
+    await other.context.close();
+    await send("DELETE", `/api/v1/tokens/${made.id}`);
+    return {};
+  },
+
+  /** Who audits reads what happened at the doors, page by page, and takes the evidence of an alarm by its id. */
+  async auditor() {
+    const { items } = await fetchJson("/api/v1/alerts?limit=1");
+    claim(items.length === 1, "there is no alarm");
+    const made = await send("POST", "/api/v1/tokens", { role: "audit_admin", name: "who audits" });
+    // More than one page of what differs.
+    for (let i = 0; i < 120; i += 1)
+      await fetch(`${url}/api/v1/devices/d${i}`, { headers: { authorization: "Bearer nobody-holds-this" } });
+    const other = await openPage(browser, { url });
+    const there = (test) => other.page.getByTestId(test);
+    const rows = there("events").locator("tbody tr");
+    await other.page.goto(`${url}/#token=${encodeURIComponent(made.token)}`);
+    await until("the newest events", async () => (await rows.count()) === 100);
+    const newest = await rows.first().getAttribute("data-testid");
+    await there("events-older").click();
+    await until("older events", async () => (await there(newest).count()) === 0 && (await rows.count()) > 0);
+    await shot("audit-older", other.page);
+    await there("events-newer").click();
+    await there(newest).waitFor();
+    await there("events-kind").selectOption("changed");
+    await there("events-actor").fill("local owner");
+    const others = there("events").locator('tbody tr:not([data-kind="changed"])');
+    await until(
+      "changes by the local owner alone",
+      async () => (await rows.count()) > 0 && (await others.count()) === 0,
+    );
+    const actors = await rows.locator("td:nth-child(3)").allTextContents();
+    claim(new Set(actors).size === 1 && actors[0] === "local owner", `by ${[...new Set(actors)]}`);
+    await there("audit-alert").fill("0".repeat(32));
+    await there("audit-take").click();
+    await there("audit-trouble").waitFor();
+    const trouble = await there("audit-trouble").textContent();
+    claim(trouble.includes("没有这条告警"), `it says: ${trouble}`);
+    await shot("audit", other.page);
+    await there("audit-alert").fill(items[0].id);
+    const [download] = await Promise.all([
+      other.page.waitForEvent("download", { timeout: 60_000 }),
+      there("audit-take").click(),
+    ]);
+    const tar = readFileSync(await download.path());
+    claim(tar.includes("SHA256SUMS"), "the list of files is not in the pack");
+    claim((await there("audit-trouble").count()) === 0, "the screen says that it failed");
+    const faults = await axe(other.page);
+    claim(faults.length === 0, faults.join("\n"));
+    const wide = await overflow(other.page);
+    claim(wide.length === 0, wide.join("; "));
+    await other.context.close();
+    await send("DELETE", `/api/v1/tokens/${made.id}`);
+    return { bytes: tar.length };
+  },
+
+  /** Who keeps the security has the accounts and the events, and no evidence. */
+  async security() {
+    const made = await send("POST", "/api/v1/tokens", { role: "security_admin", name: "who keeps it" });
+    const other = await openPage(browser, { url });
+    const there = (test) => other.page.getByTestId(test);
+    await other.page.goto(`${url}/#token=${encodeURIComponent(made.token)}`);
+    await there("accounts").waitFor();
+    await there("desk-audit").click();
+    await until("events", async () => (await there("events").locator("tbody tr").count()) > 0);
+    claim((await there("audit-take").count()) === 0, "evidence is offered");
+    await shot("security", other.page);
     await other.context.close();
     await send("DELETE", `/api/v1/tokens/${made.id}`);
     return {};
@@ -344,7 +411,7 @@ const steps = {
   async departments() {
     const id = `zhou${Date.now()}`;
     const held = async () => (await fetchJson(`/api/v1/accounts/${id}`)).departments.join(" ");
-    await at("accounts-open").click();
+    await at("desk-open").click();
     await at("new-id").fill(id);
     await at("new-departments").fill("水务局、城管局");
     await at("new-departments").press("Enter");
@@ -366,7 +433,7 @@ const steps = {
     const shown = await row.locator(".department").allTextContents();
     claim(shown.join(" ") === (await held()), `the row shows ${shown}`);
     await send("DELETE", `/api/v1/accounts/${id}`);
-    await at("accounts-close").click();
+    await at("desk-close").click();
     return { shown };
   },
 

@@ -1,10 +1,10 @@
 // The screen: door, banner, strip, map with its panels.
 import { useEffect } from "preact/hooks";
 import { lang, t } from "./i18n";
-import { Accounts } from "./panels/accounts";
 import { ActDialog } from "./panels/act-dialog";
 import { Alarms } from "./panels/alarms";
 import { Banner, isLost } from "./panels/banner";
+import { DeskPage } from "./panels/desk";
 import { DeviceDrawer } from "./panels/device-drawer";
 import { Doorway, Login } from "./panels/login";
 import { MapView } from "./panels/map-view";
@@ -15,8 +15,9 @@ import { Ticker } from "./panels/ticker";
 import { TopStrip } from "./panels/top-strip";
 import { WhoButton, WhoDialog } from "./panels/who";
 import { follow } from "./state/city";
+import { desksOf } from "./state/desk";
 import { access, logOut, may, sessionEnded } from "./state/session";
-import { accountsOpen, closeAll, wall } from "./state/view";
+import { closeAll, wall } from "./state/view";
 
 export function App() {
   const state = access.value;
@@ -41,10 +42,10 @@ export function App() {
 /** What a role has to do here. */
 function Page() {
   if (may("view")) return <Screen />;
-  return may("tokens") || may("security") ? <Accounts alone /> : <NothingHere />;
+  return desksOf(may).length > 0 ? <DeskPage alone /> : <NothingHere />;
 }
 
-/** A role that has no page of its own yet, such as who audits. */
+/** A role that has no page of its own yet, where rights are given anew. */
 function NothingHere() {
   return (
     <Doorway
@@ -82,7 +83,7 @@ function Screen() {
       <Ticker />
       <Alarms />
       <ActDialog />
-      {accountsOpen.value ? <Accounts alone={false} /> : null}
+      {wall ? null : <DeskPage alone={false} />}
     </div>
   );
 }

@@ -14,6 +14,7 @@ import type {
   Page,
   QuantityEntry,
   QuarantineItem,
+  SecurityEvent,
   SeriesInfo,
   SeriesPoint,
   Session,
@@ -165,6 +166,16 @@ export const api = {
     post<Alert>(`/api/v1/alerts/${enc(id)}/close`, act),
   /** Makes the pack of what an alert rests on; each time is an act in the audit. */
   evidence: (id: string) => file(`/api/v1/alerts/${enc(id)}/evidence`),
+  /** Newest first; `after` is the `next` of the page before, an empty kind or actor is all of them. */
+  securityEvents: (of: { kind: string; actor: string; after: string | null; limit: number }) =>
+    request<Page<SecurityEvent>>(
+      query("/api/v1/security/events", {
+        kind: of.kind || undefined,
+        actor: of.actor || undefined,
+        after: of.after ?? undefined,
+        limit: of.limit,
+      }),
+    ),
   ledger: (device: string, day: string) => pages<LedgerDay>("/api/v1/ledger", { device, day }, 10),
   readmit: (id: number | string, note: string) => post<unknown>(`/api/v1/quarantine/${id}/readmit`, { note }),
   discard: (id: number | string, note: string) => post<unknown>(`/api/v1/quarantine/${id}/discard`, { note }),

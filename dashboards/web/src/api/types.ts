@@ -214,6 +214,18 @@ export type Session = {
   account: { id: string; name: string; has_second: boolean } | null;
 };
 
+/** What happened at the doors of the server; `n` is how often alike since the last event that says so. */
+export type SecurityEvent = {
+  seq: number;
+  at: string;
+  kind: string;
+  actor: string | null;
+  peer: string | null;
+  subject: string;
+  detail: string;
+  n: number;
+};
+
 /** A provider of OpenID Connect, if there is one: what its button says and where it leads. */
 export type Ways = { oidc: { name: Bilingual; href: string } | null };
 

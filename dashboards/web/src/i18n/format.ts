@@ -39,6 +39,17 @@ export function stamp(ms: number, now: number): string {
   }).format(ms);
 }
 
+/** `2026/11/23 14:05:09`, for what is kept. */
+export const dated = (ms: number) =>
+  dateFormat("dated", {
+    year: "numeric",
+    month: "2-digit",
+    day: "2-digit",
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+  }).format(ms);
+
 /** The Beijing calendar day as `2026-11-23`. */
 export function beijingDay(ms: number): string {
   return new Date(ms + BEIJING_MS).toISOString().slice(0, 10);

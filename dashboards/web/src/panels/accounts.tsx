@@ -2,15 +2,16 @@
 import { useEffect, useState } from "preact/hooks";
 import { api } from "../api/client";
 import type { Account, AccountFacts, Link } from "../api/types";
-import { lang, langOf, named, setLang, t } from "../i18n";
+import { langOf, named, t } from "../i18n";
 import { stamp } from "../i18n/format";
 import { devices } from "../state/city";
 import { departmentsOf, draftOf, knownDepartments } from "../state/departments";
-import { access, logOut, may } from "../state/session";
-import { accountsOpen, now } from "../state/view";
+import { type Failure, failureOf } from "../state/failure";
+import { access, may } from "../state/session";
+import { now } from "../state/view";
 import { DepartmentsField } from "./departments";
 import { Field } from "./field";
-import { WhoButton } from "./who";
+import { Trouble } from "./trouble";
 
 const ROLES = [
   "viewer",
@@ -23,32 +24,29 @@ const ROLES = [
   "audit_admin",
 ] as const;
 
-/** The page of who administers and sees no map, or a panel over the map. */
-export function Accounts({ alone }: { alone: boolean }) {
+/** What the page of accounts holds under its heading. */
+export function Accounts() {
   const [all, setAll] = useState<Account[] | null>(null);
-  const [trouble, setTrouble] = useState<string | null>(null);
+  const [failure, setFailure] = useState<Failure | null>(null);
   const [link, setLink] = useState<{ of: string; link: Link } | null>(null);
   /** Whose departments are being set. */
   const [editing, setEditing] = useState<string | null>(null);
   const own = access.value.state === "in" ? access.value.session.account?.id : undefined;
 
-  const load = () =>
-    api
-      .accounts()
-      .then(setAll, (error) => setTrouble(error instanceof Error ? error.message : String(error)));
+  const load = () => api.accounts().then(setAll, (error) => setFailure(failureOf(error)));
   useEffect(() => {
     void load();
   }, []);
 
   /** Whether it is done. */
   const run = async (work: () => Promise<unknown>): Promise<boolean> => {
-    setTrouble(null);
+    setFailure(null);
     try {
       await work();
       await load();
       return true;
     } catch (error) {
-      setTrouble(error instanceof Error ? error.message : String(error));
+      setFailure(failureOf(error));
       return false;
     }
   };
@@ -56,51 +54,8 @@ export function Accounts({ alone }: { alone: boolean }) {
   const toLink = (of: string) => async () => setLink({ of, link: (await api.linkAccount(of)).link });
 
   return (
-    <section
-      class={`accounts${alone ? " is-alone" : ""}`}
-      aria-labelledby="accounts-title"
-      data-testid="accounts"
-    >
-      <header class="accounts-head">
-        <div>
-          <h2 id="accounts-title">{t("accounts.title")}</h2>
-          <p class="hint">{t("accounts.lead")}</p>
-        </div>
-        <div class="strip-buttons">
-          {alone ? (
-            <>
-              <WhoButton />
-              <button
-                type="button"
-                class="quiet lang-switch"
-                title={t("strip.language_label")}
-                onClick={() => setLang(lang.value === "zh" ? "en" : "zh")}
-              >
-                <span lang={lang.value === "zh" ? "en" : "zh-CN"}>{t("strip.language")}</span>
-              </button>
-              <button type="button" class="quiet" data-testid="log-out" onClick={() => void logOut()}>
-                {t("strip.log_out")}
-              </button>
-            </>
-          ) : (
-            <button
-              type="button"
-              class="quiet"
-              data-testid="accounts-close"
-              onClick={() => {
-                accountsOpen.value = false;
-              }}
-            >
-              {t("accounts.close")}
-            </button>
-          )}
-        </div>
-      </header>
-      {trouble ? (
-        <p class="trouble" role="alert" data-testid="accounts-trouble">
-          {trouble}
-        </p>
-      ) : null}
+    <>
+      {failure ? <Trouble failure={failure} test="accounts-trouble" /> : null}
       {link ? <LinkBox of={link.of} link={link.link} leave={() => setLink(null)} /> : null}
       {may("tokens") ? (
         <NewAccount
@@ -111,7 +66,7 @@ export function Accounts({ alone }: { alone: boolean }) {
         />
       ) : null}
       <div class="table-scroll">
-        <table class="accounts-table">
+        <table class="desk-table accounts-table">
           <thead>
             <tr>
               <th scope="col">{t("login.account")}</th>
@@ -160,8 +115,8 @@ export function Accounts({ alone }: { alone: boolean }) {
                 </td>
                 <td>{account.sessions}</td>
                 <td class="acts">
-                  {/* A link would replace one's own password and second factor. */}
-                  {may("tokens") && account.id !== own ? (
+                  {/* A link would replace one's own password and second factor, and opens nothing that is disabled. */}
+                  {may("tokens") && account.id !== own && !account.disabled ? (
                     <button
                       type="button"
                       class="quiet"
@@ -207,7 +162,7 @@ export function Accounts({ alone }: { alone: boolean }) {
         </table>
         {all?.length === 0 ? <p class="hint">{t("accounts.none")}</p> : null}
       </div>
-    </section>
+    </>
   );
 }
 
@@ -289,7 +244,7 @@ function NewAccount({ add, known }: NewProps) {
     setDraft(draftOf([]));
   };
   return (
-    <form class="accounts-new" onSubmit={send}>
+    <form class="desk-form accounts-new" onSubmit={send}>
       <Field label={t("login.account")} value={id} set={setId} test="new-id" />
       <Field label={t("setup.name")} value={name} set={setName} test="new-name" />
       <label class="field">

@@ -2,9 +2,10 @@
 import { lang, setLang, t } from "../i18n";
 import { clock, longDate, whole } from "../i18n/format";
 import { contact, counts, lag, openBySeverity, snapshotError, system } from "../state/city";
+import { desksOf } from "../state/desk";
 import { seesAll } from "../state/self";
 import { logOut, may, sessionNow } from "../state/session";
-import { accountsOpen, now, openQuarantine, wall } from "../state/view";
+import { desk, now, openQuarantine, wall } from "../state/view";
 import { Icon, SeverityMark, StateMark } from "./marks";
 import { WhoButton } from "./who";
 
@@ -49,18 +50,7 @@ export function TopStrip() {
             >
               <span lang={lang.value === "zh" ? "en" : "zh-CN"}>{t("strip.language")}</span>
             </button>
-            {may("tokens") || may("security") ? (
-              <button
-                type="button"
-                class="quiet"
-                data-testid="accounts-open"
-                onClick={() => {
-                  accountsOpen.value = true;
-                }}
-              >
-                {t("accounts.title")}
-              </button>
-            ) : null}
+            <DeskButton />
             <button
               type="button"
               class="quiet icon-only"
@@ -75,6 +65,24 @@ export function TopStrip() {
         )}
       </div>
     </header>
+  );
+}
+
+/** To the pages beside the map, for who has one. */
+function DeskButton() {
+  const [first, ...others] = desksOf(may);
+  if (!first) return null;
+  return (
+    <button
+      type="button"
+      class="quiet"
+      data-testid="desk-open"
+      onClick={() => {
+        desk.value = first;
+      }}
+    >
+      {others.length > 0 ? t("desk.open") : t(`${first}.title`)}
+    </button>
   );
 }
 

@@ -2,6 +2,7 @@
 import { signal } from "@preact/signals";
 import type { Alert } from "../api/types";
 import { serverNow } from "./city";
+import type { Desk } from "./desk";
 
 const search = new URLSearchParams(location.search);
 
@@ -19,8 +20,8 @@ export const selectedSeries = signal<number | null>(null);
 /** The district (six digits) that is marked on the map. */
 export const selectedDistrict = signal<string | null>(null);
 export const quarantineOpen = signal(false);
-/** The accounts lie over the map. */
-export const accountsOpen = signal(false);
+/** The page beside the map that was chosen: over the map, or instead of one. */
+export const desk = signal<Desk | null>(null);
 /** Who is logged in is told, over everything. */
 export const whoOpen = signal(false);
 export type Act = { verb: "acknowledge" | "close"; alert: Alert };
@@ -47,7 +48,7 @@ export function openQuarantine(): void {
 /** Nothing that one session opened is there for the next one. */
 export function closeAll(): void {
   quarantineOpen.value = false;
-  accountsOpen.value = false;
+  desk.value = null;
   whoOpen.value = false;
   act.value = null;
 }

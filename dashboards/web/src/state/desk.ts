@@ -1,0 +1,19 @@
+// The pages beside the map, and whose they are. Pure.
+
+export type Desk = "accounts" | "audit";
+
+type May = (permission: string) => boolean;
+
+/** The pages that who holds these permissions has, the first one first. */
+export function desksOf(may: May): Desk[] {
+  const desks: Desk[] = [];
+  if (may("tokens") || may("security")) desks.push("accounts");
+  if (may("audit") || may("security")) desks.push("audit");
+  return desks;
+}
+
+/** The page that shows: the chosen one while it is there; over the map only that, and without a map the first. */
+export function deskShown(desks: readonly Desk[], chosen: Desk | null, alone: boolean): Desk | null {
+  if (chosen !== null && desks.includes(chosen)) return chosen;
+  return alone ? (desks[0] ?? null) : null;
+}
