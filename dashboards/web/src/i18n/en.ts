@@ -37,7 +37,7 @@ export const en: Messages = {
   "link.banner": "Contact with the server is lost · picture stands at {time}",
   "link.banner_never": "No contact with the server yet",
   "link.banner_hint": "What is shown is last known; the present state is unknown. Recovers by itself.",
-  "link.loading": "Fetching the city's snapshot…",
+  "link.loading": "Fetching the snapshot…",
   "link.snapshot_failed": "Fetching failed: {why}. Trying again…",
 
   "strip.states": "Device states",
@@ -270,6 +270,7 @@ export const en: Messages = {
   "map.zoom_in": "Zoom in",
   "map.zoom_out": "Zoom out",
   "map.home": "Whole city",
+  "map.home_part": "All that you see",
   "map.core": "City core",
   "map.legend": "Legend",
   "map.legend_alarm": "Open alarm",
@@ -363,7 +364,6 @@ export const en: Messages = {
   "accounts.copy": "Copy",
   "accounts.done": "Done",
 
-  "role.viewer": "Viewer",
   "desk.open": "Manage",
   "desk.choice": "Pages of administration",
   "desk.close": "Back to the map",
@@ -405,6 +405,7 @@ export const en: Messages = {
   "event.limited": "Over a limit",
   "event.device_denied": "Device denied",
 
+  "role.viewer": "Viewer",
   "role.officer": "Officer",
   "role.operator": "Operator",
   "role.commander": "Commander",

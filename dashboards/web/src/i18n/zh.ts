@@ -35,7 +35,7 @@ export const zh = {
   "link.banner": "与服务器失去联系 · 画面停在 {time}",
   "link.banner_never": "尚未与服务器取得联系",
   "link.banner_hint": "下列数据为最后已知，当前状态未知；恢复后自动更新",
-  "link.loading": "正在取得全市快照…",
+  "link.loading": "正在取得快照…",
   "link.snapshot_failed": "取数失败：{why}。正在重试…",
 
   "strip.states": "设备 状态",
@@ -261,6 +261,7 @@ export const zh = {
   "map.zoom_in": "放大",
   "map.zoom_out": "缩小",
   "map.home": "回到全市",
+  "map.home_part": "回到所辖范围",
   "map.core": "主城区",
   "map.legend": "图例",
   "map.legend_alarm": "有未结告警",
@@ -352,7 +353,6 @@ export const zh = {
   "accounts.copy": "复制",
   "accounts.done": "完成",
 
-  "role.viewer": "查看员",
   "desk.open": "管理",
   "desk.choice": "管理页面",
   "desk.close": "返回地图",
@@ -392,6 +392,7 @@ export const zh = {
   "event.limited": "超出限额",
   "event.device_denied": "设备被拒",
 
+  "role.viewer": "查看员",
   "role.officer": "业务员",
   "role.operator": "值班员",
   "role.commander": "指挥长",

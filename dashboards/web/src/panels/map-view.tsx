@@ -22,6 +22,8 @@ import {
 import { divisions } from "../state/divisions";
 import { credits, learnLayersSoon, stopLearning, wordsOf } from "../state/layers";
 import { inOrder, quantityName, valueWithUnit } from "../state/quantities";
+import { seesAll } from "../state/self";
+import { sessionNow } from "../state/session";
 import { scale, selectDevice, selectedDevice, selectedDistrict, selectedKind, wall } from "../state/view";
 import { Icon, SeverityMark, StateBadge, StateMark } from "./marks";
 
@@ -190,6 +192,7 @@ export function MapView() {
     };
   }, []);
 
+  const session = sessionNow();
   return (
     <div class="map" ref={cell}>
       <div class="map-canvas last-known" ref={canvas} data-testid="map" />
@@ -201,7 +204,7 @@ export function MapView() {
           <MapButton icon="minus" label={t("map.zoom_out")} onClick={() => map.zoomBy(-1)} />
           <MapButton
             icon="home"
-            label={t("map.home")}
+            label={t(session && seesAll(session) ? "map.home" : "map.home_part")}
             onClick={() => {
               selectedDistrict.value = null;
               goHome(map);

@@ -144,13 +144,14 @@ function QuarantineButton() {
   const session = sessionNow();
   if (!session || !may("quarantine")) return null;
   const isTold = seesAll(session);
-  const n = Object.values(system.value?.refused ?? {}).reduce((sum, each) => sum + each, 0);
+  const refused = system.value?.refused;
+  const n = refused ? whole(Object.values(refused).reduce((sum, each) => sum + each, 0)) : "–";
   const inner = (
     <>
       <Icon name="inbox" />
       <span class="quarantine-words">
         <span>{t("strip.quarantine")}</span>
-        {isTold ? <b data-testid="quarantine-count">{whole(n)}</b> : null}
+        {isTold ? <b data-testid="quarantine-count">{n}</b> : null}
       </span>
     </>
   );
@@ -159,7 +160,7 @@ function QuarantineButton() {
     <button
       type="button"
       class="quiet quarantine-count"
-      title={isTold ? t("strip.quarantine_open", { n: whole(n) }) : t("strip.quarantine_part")}
+      title={isTold ? t("strip.quarantine_open", { n }) : t("strip.quarantine_part")}
       data-testid="quarantine-open"
       onClick={openQuarantine}
     >
