@@ -455,7 +455,17 @@ fn second(accounts: &[Held], trust: Trust) -> Item {
 }
 
 fn apart(accounts: &[Held]) -> Item {
-    let n = |role: Role| enabled(accounts).filter(|held| held.account.role == role).count();
+    // Who comes in and sees the whole city: one of a division, or without a password, administers nothing of the rest.
+    let opens = |held: &&Held| {
+        let account = &held.account;
+        (held.hash.is_some() || held.subject.is_some())
+            && account.division.is_none()
+            && account.departments.is_empty()
+    };
+    let n = |role: Role| {
+        let of_role = enabled(accounts).filter(|held| held.account.role == role);
+        of_role.filter(opens).count()
+    };
     let three = [Role::SystemAdmin, Role::SecurityAdmin, Role::AuditAdmin];
     let missing: Vec<&str> = three
         .iter()
@@ -476,7 +486,10 @@ fn apart(accounts: &[Held]) -> Item {
             State::Open,
             (
                 format!("缺少：{}", missing.join("、")),
-                format!("nobody is {}", missing.join(", ")),
+                format!(
+                    "nobody who can come in is {} of the whole city",
+                    missing.join(", ")
+                ),
             ),
         ),
         (true, _) => (
@@ -769,7 +782,19 @@ fn events(config: &Config) -> Item {
 }
 
 fn files_of(config: &Config) -> Item {
-    let open = files::open_to_others(&config.data_dir);
+    let mut open = files::open_to_others(&config.data_dir);
+    let keys = [
+        config.http_tls.as_ref().map(|(_, tls)| &tls.key_file),
+        config.mqtt.tls.as_ref().map(|tls| &tls.key_file),
+        config.metrics_token_file.as_ref(),
+        config.hj212.as_ref().and_then(|part| part.keys_file.as_ref()),
+    ];
+    open.extend(
+        keys.into_iter()
+            .flatten()
+            .filter(|path| files::is_open(path))
+            .cloned(),
+    );
     let (state, said) = match open.first() {
         None => (
             State::Held,
@@ -783,7 +808,7 @@ fn files_of(config: &Config) -> Item {
             (
                 format!("{} 个文件他人可读，如 {}", open.len(), path.display()),
                 format!(
-                    "others may read {} files, like {}: chmod -R go= ends that",
+                    "others may read {} files, like {}: chmod go= ends that",
                     open.len(),
                     path.display()
                 ),

@@ -91,6 +91,10 @@ struct Http {
     /// Connections at once; one more is answered with 503. Default 2000, and at most a quarter of the
     /// limit of open files.
     max_connections: usize,
+    /// Connections of one address (of IPv6 one /64) at once; one more is answered with 503. Behind a proxy all come from
+    /// its address: give it as many as there are. Default three quarters of
+    /// `max_connections`.
+    max_connections_per_address: Option<usize>,
     /// Seconds for a request's head, and that a connection stays without a request. Default 10.
     header_timeout: u64,
     /// Seconds for a request's body, and one more for each 64 KiB of it. Default 30.
@@ -123,6 +127,7 @@ impl Default for Http {
             listen: ([127, 0, 0, 1], 8080).into(),
             max_body_bytes: 64 << 20,
             max_connections: 2000,
+            max_connections_per_address: None,
             header_timeout: 10,
             body_timeout: 30,
             answer_timeout: 30,
@@ -154,6 +159,7 @@ impl Http {
         let Http {
             max_body_bytes,
             max_connections,
+            max_connections_per_address,
             header_timeout,
             body_timeout,
             answer_timeout,
@@ -163,6 +169,11 @@ impl Http {
         ensure!(
             (1..=1_000_000).contains(&max_connections),
             "[http] max_connections = {max_connections}: between 1 and 1000000"
+        );
+        let per_address = max_connections_per_address.unwrap_or((max_connections * 3).div_ceil(4));
+        ensure!(
+            (1..=max_connections).contains(&per_address),
+            "[http] max_connections_per_address = {per_address}: between 1 and max_connections ({max_connections})"
         );
         for (name, seconds) in [
             ("header_timeout", header_timeout),
@@ -180,6 +191,7 @@ impl Http {
         );
         Ok(Limits {
             connections: max_connections,
+            connections_per_address: per_address,
             header_timeout: Duration::from_secs(header_timeout),
             body_timeout: Duration::from_secs(body_timeout),
             answer_timeout: Duration::from_secs(answer_timeout),
@@ -290,6 +302,8 @@ pub(crate) struct Config {
     pub(crate) http_limits: Limits,
     /// The token that opens the counters alone.
     pub(crate) metrics_token: Option<onemap_store::ledger::TokenHash>,
+    /// Where it stands.
+    pub(crate) metrics_token_file: Option<PathBuf>,
     /// What accounts and tokens have to show.
     pub(crate) trust: onemap_dashboards::Trust,
     /// Persons that a place has at least before their number is shown.
@@ -511,6 +525,7 @@ impl File {
             trust: self.accounts.checked()?,
             persons_k: self.persons.checked()?,
             metrics_token: self.metrics.token(folder)?,
+            metrics_token_file: self.metrics.file(folder),
             audit_signature: self.audit.checked()?,
             syslog: self.security.checked()?,
             http_tls: self.http.tls.as_ref().map(|tls| tls.checked(folder)),

@@ -103,6 +103,11 @@ pub(crate) fn warn_when_open(dir: &Path) {
     );
 }
 
+/// Whether others may read or write a file, wherever a link to it leads.
+pub(crate) fn is_open(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
+}
+
 /// What of a folder others may read or write, the folder itself first.
 pub(crate) fn open_to_others(dir: &Path) -> Vec<PathBuf> {
     let mut open = Vec::new();

@@ -2,13 +2,14 @@
 //!
 //! Without limits a few hundred silent peers take every file descriptor and every byte.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -62,6 +63,8 @@ pub(crate) const SPOOLED: &str = "/api/v1/entities/import";
 pub struct Limits {
     /// Connections at once.
     pub connections: usize,
+    /// Of one address (of IPv6 one /64), so that one takes not all of them, the spare ones included.
+    pub connections_per_address: usize,
     /// Time for a request's head, and of a connection without a request.
     pub header_timeout: Duration,
     /// Time for a request's body, and a second more for each 64 KiB of it.
@@ -96,6 +99,47 @@ pub(crate) struct Bounds {
     /// Of all listeners together.
     places: Arc<Semaphore>,
     spare: Arc<Semaphore>,
+    addresses: Arc<Addresses>,
+}
+
+/// Open connections by address.
+#[derive(Default)]
+struct Addresses(Mutex<HashMap<IpAddr, usize>>);
+
+/// One of them; it counts no more when it is dropped.
+struct Counted {
+    of: Arc<Addresses>,
+    address: IpAddr,
+}
+
+impl Addresses {
+    /// Counts a connection, unless its address has as many as one may.
+    fn enter(self: &Arc<Self>, peer: IpAddr, most: usize) -> Option<Counted> {
+        let address = match peer.to_canonical() {
+            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
+            v4 => v4,
+        };
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = all.entry(address).or_default();
+        if *n >= most {
+            return None;
+        }
+        *n += 1;
+        let of = self.clone();
+        Some(Counted { of, address })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut all = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(n) = all.get_mut(&self.address) {
+            *n -= 1;
+            if *n == 0 {
+                all.remove(&self.address);
+            }
+        }
+    }
 }
 
 impl Bounds {
@@ -103,6 +147,7 @@ impl Bounds {
         Self {
             places: Arc::new(Semaphore::new(limits.connections)),
             spare: Arc::new(Semaphore::new(N_SPARE)),
+            addresses: Arc::default(),
             limits,
             gauges,
         }
@@ -500,6 +545,7 @@ pub(crate) async fn serve(
         gauges,
         places,
         spare,
+        addresses,
     } = bounds;
     // Ends when the last connection has dropped its sender.
     let (working, mut all_ended) = mpsc::channel::<Infallible>(1);
@@ -517,6 +563,13 @@ pub(crate) async fn serve(
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 continue;
             }
+        };
+        let Some(counted) = addresses.enter(peer.ip(), limits.connections_per_address) else {
+            gauges.refused.fetch_add(1, Ordering::Relaxed);
+            if certificates.is_none() {
+                refuse(stream);
+            }
+            continue;
         };
         let (permit, is_spare) = match places.clone().try_acquire_owned() {
             Ok(permit) => (Some(permit), false),
@@ -552,7 +605,7 @@ pub(crate) async fn serve(
                     }
                 }
             }
-            drop(working);
+            drop((working, counted));
         });
     }
     drop((listener, working));
@@ -601,6 +654,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let limits = Limits {
             connections: 10,
+            connections_per_address: 10,
             header_timeout: IN_TIME,
             body_timeout: IN_TIME,
             answer_timeout: TIMEOUT,

@@ -693,7 +693,7 @@ const OPERATIONS: &[Operation] = &[
         "/api/v1/persons/key",
         "Give persons another key: what stands for their numbers changes, and what is known of them is sealed anew.",
         &[],
-        &[201, 403, 503],
+        &[201, 403, 409, 503],
     ),
     Operation(
         "get",

@@ -285,6 +285,8 @@ pub struct Views {
     pub person_counts: crate::PersonCounts,
     /// Held while persons are carried over to their newest key.
     pub carrying_persons: tokio::sync::Mutex<()>,
+    /// Held while another key of persons is made.
+    pub rotating_persons: tokio::sync::Mutex<()>,
     /// The data folder, where files that are imported lie while they are read.
     pub dir: PathBuf,
     /// Keys of stations that encrypt.
@@ -348,6 +350,8 @@ pub struct Views {
     /// Held by who changes a device from what it reads of it until the change is folded, so that two changes at
     /// the same time do not undo one another.
     pub changing: Arc<tokio::sync::Mutex<()>>,
+    /// Held by who changes accounts from what is read of them until the change is folded.
+    pub accounting: tokio::sync::Mutex<()>,
     /// Faults found in rule files and profiles since the start.
     pub config_faults: AtomicU64,
     /// Parts of frames that were understood and give no reading, by protocol and name.

@@ -140,7 +140,8 @@ fn verify(
         .context("the audit cannot be read (a server of this version makes it at its start)")?;
     let mut held = segments::Held::default();
     if with_journal && found.fault.is_none() {
-        (held, found.fault) = segments::verify(&ledger, &house::journal_dir(config))?;
+        (held, found.fault) =
+            segments::verify(&ledger, &house::journal_dir(config), config.journal_keep, now())?;
     }
     // A head of after the backup has rows that a restore cannot bring back; whether that is so, who looks must know.
     if let (Some(fault), Some(restored)) = (&mut found.fault, Restored::of(&config.data_dir)) {
@@ -161,12 +162,10 @@ fn verify(
                    "heads": heads.len(), "segments": {"held": held.held, "let_go": held.let_go}, "fault": fault})
         );
     } else if let Some(fault) = &found.fault {
-        crate::say!(
-            "row {} (journal position {}): {}",
-            fault.row,
-            fault.position,
-            fault.what
-        );
+        match fault.position {
+            0 => crate::say!("row {}: {}", fault.row, fault.what),
+            position => crate::say!("row {} (journal position {position}): {}", fault.row, fault.what),
+        }
     } else {
         crate::say!(
             "{} rows follow from one another and hold against {} heads; the last has hash {}",

@@ -3,12 +3,13 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use onemap_dashboards::views::Views;
 use onemap_log::{Batch, Reader};
-use onemap_model::Record;
 use onemap_model::record::SegmentDigest;
+use onemap_model::{Record, Timestamp};
 use onemap_store::ledger::{AuditFault, AuditKind, AuditRow, LedgerReader};
 use onemap_store::segments::{SegmentError, digest};
 use tracing::warn;
@@ -109,12 +110,17 @@ pub(super) struct Held {
     pub(super) let_go: u64,
 }
 
-/// Makes the digests of the segments in `dir` again. Those before the journal's first are taken for let go: the
-/// journal's keeping is no part of the audit.
+/// Makes the digests of the segments in `dir` again. Those before the journal's first are let go when they are older than
+/// `keep` now; a younger one was taken away.
 ///
 /// # Errors
 /// When the ledger or the folder cannot be read.
-pub(super) fn verify(ledger: &LedgerReader, dir: &Path) -> Result<(Held, Option<AuditFault>)> {
+pub(super) fn verify(
+    ledger: &LedgerReader,
+    dir: &Path,
+    keep: Duration,
+    now: Timestamp,
+) -> Result<(Held, Option<AuditFault>)> {
     let mut rows = Vec::new();
     ledger.find_in_audit(AuditKind::Segment, |row| {
         rows.push(row);
@@ -126,14 +132,26 @@ pub(super) fn verify(ledger: &LedgerReader, dir: &Path) -> Result<(Held, Option<
         .unwrap_or(u64::MAX);
     for row in rows.iter().rev() {
         let was = read(row)?;
-        if was.first < first {
-            held.let_go += 1;
-            continue;
-        }
         let span = format!(
             "the segment of the journal with the records {} to {}",
             was.first, was.last
         );
+        if was.first < first && was.at + keep <= now {
+            held.let_go += 1;
+            continue;
+        }
+        if was.first < first {
+            let what = format!(
+                "{span} is gone, and was to be kept until {} ([journal] keep_hours; where that was shorter then, it was let go in time)",
+                was.at + keep
+            );
+            let fault = AuditFault {
+                row: row.n,
+                position: row.position,
+                what,
+            };
+            return Ok((held, Some(fault)));
+        }
         let mut reader = Reader::open_dir(dir, was.first - 1)?;
         let what = match digest(&mut reader, was.first..=was.last, was.at) {
             Ok(is) if is == was => {

@@ -79,6 +79,10 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
+    /// Where the token stands.
+    pub(super) fn file(&self, folder: &Path) -> Option<PathBuf> {
+        self.token_file.as_ref().map(|file| folder.join(file))
+    }
     /// The token's hash.
     pub(super) fn token(&self, folder: &Path) -> Result<Option<TokenHash>> {
         let Some(file) = &self.token_file else {

@@ -54,7 +54,8 @@ fn head(path: &str, token: &str, n_bytes: usize) -> String {
 
 #[test]
 fn connections_over_the_limit_are_refused_and_health_and_mqtt_go_on() {
-    let (server, _folder) = server("max_connections = 8\nheader_timeout = 60");
+    let (server, _folder) =
+        server("max_connections = 8\nmax_connections_per_address = 8\nheader_timeout = 60");
     let device = server.add_device("d-1", &json!({}));
     let ask = |path: &str| {
         let text = format!(

@@ -11,6 +11,7 @@ mod access;
 mod accounts;
 mod admission;
 mod alarms;
+mod attempts;
 mod audit;
 #[cfg(feature = "sm2")]
 mod audit_sm2;

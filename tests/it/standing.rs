@@ -243,7 +243,7 @@ fn what_a_device_stands_on_is_there_is_its_own_division_s_and_keeps_its_device_u
     let (status, problem) = ask("hazard/slope");
     assert_eq!(
         (status, &problem["code"]),
-        (403, &json!("foreign_entity")),
+        (400, &json!("unknown_entity")),
         "{problem}"
     );
     assert_eq!(ask("component/lamp-2").0, 201);

@@ -1,6 +1,7 @@
 //! Hashing passwords: argon2id, one at a time, so that guesses cost the server a core at most and never its memory.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
@@ -15,6 +16,8 @@ const PASSES: u32 = 2;
 const SALT_BYTES: usize = 16;
 /// Passwords that wait for their turn; more are told to come again.
 const N_WAITING: usize = 16;
+/// Those ahead that one without an account waits for at most.
+const N_PRETENDING: u32 = 8;
 /// About what a comparison takes.
 const COMPARISON: Duration = Duration::from_millis(50);
 /// How long one waits.
@@ -69,13 +72,35 @@ pub(crate) struct Busy;
 pub(crate) struct Hasher {
     turn: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    /// Those that have nothing to compare with.
+    pretending: AtomicU32,
 }
+
+/// Takes one from a count at its end.
+struct Leaves<'a>(&'a AtomicU32);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A hash that no password has.
+static NOBODYS: LazyLock<String> = LazyLock::new(|| {
+    let mut random = [0; 2 * SALT_BYTES];
+    // Without randomness it is a hash all the same.
+    let _ = getrandom::fill(&mut random);
+    let (salt, password) = random.split_at(SALT_BYTES);
+    let hash = argon2().hash_password_with_salt(password, salt);
+    hash.map(|hash| hash.to_string()).unwrap_or_default()
+});
 
 impl Default for Hasher {
     fn default() -> Self {
         Self {
             turn: Arc::new(Semaphore::new(1)),
             waiting: Arc::new(Semaphore::new(N_WAITING)),
+            pretending: AtomicU32::default(),
         }
     }
 }
@@ -106,10 +131,23 @@ impl Hasher {
         tokio::task::spawn_blocking(compare).await.map_err(|_| Busy)
     }
 
-    /// Takes the time of a comparison when there is nothing to compare with: whether an account is there must not be
-    /// told by the clock. It only waits, and takes nobody's turn.
-    pub(crate) async fn pretend(&self) {
-        tokio::time::sleep(COMPARISON).await;
+    /// Does as if there were something to compare with: whether an account is there must not be told by the clock. When
+    /// nobody waits a comparison is made; else it waits as long as those take that are before it, and takes nobody's turn.
+    pub(crate) async fn pretend(&self, password: String) {
+        let ahead = self.pretending.fetch_add(1, Ordering::Relaxed);
+        let _one = Leaves(&self.pretending);
+        let is_free = self.waiting.available_permits() == N_WAITING;
+        let turn = self.turn.clone().try_acquire_owned().ok().filter(|_| is_free);
+        let Some(turn) = turn else {
+            return tokio::time::sleep(COMPARISON * (ahead.min(N_PRETENDING) + 1)).await;
+        };
+        let compare = move || {
+            let _turn = turn;
+            let parsed = PasswordHash::new(&NOBODYS);
+            parsed.is_ok_and(|parsed| argon2().verify_password(password.as_bytes(), &parsed).is_ok())
+        };
+        // Whatever it says, nobody is there.
+        let _ = tokio::task::spawn_blocking(compare).await;
     }
 
     /// Hash of a new password, as a PHC string.

@@ -134,6 +134,7 @@ pub(crate) async fn add(
     Body(account): Body<Account>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = caller.scope();
+    let _turn = views.accounting.lock().await;
     if views.keys.account(&account.id).is_some() {
         let message = format!("there is an account `{}`", account.id);
         return Err(Problem::conflict("known_account", message));
@@ -187,6 +188,7 @@ pub(crate) async fn patch(
             scope.role.name()
         )));
     }
+    let _turn = views.accounting.lock().await;
     let held = find(&views, scope, &id)?;
     not_own(scope, &held)?;
     let mut account = held.account.clone();
@@ -221,6 +223,7 @@ pub(crate) async fn invite(
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = caller.scope();
+    let _turn = views.accounting.lock().await;
     let held = find(&views, scope, &id)?;
     if held.account.disabled {
         let message = format!(
@@ -252,7 +255,10 @@ pub(crate) async fn speak_of(
     Body(spoken): Body<Spoken>,
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.scope();
-    let id = find(&views, scope, &id)?.account.id;
+    let _turn = views.accounting.lock().await;
+    let held = find(&views, scope, &id)?;
+    not_own(scope, &held)?;
+    let id = held.account.id;
     let issuer = spoken.issuer.or_else(|| oidc.issuer().map(str::to_owned));
     let issuer = issuer.ok_or_else(|| {
         let message = "issuer is missing: the address of the provider, where none is configured";
@@ -283,7 +289,10 @@ pub(crate) async fn forget_subject(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let scope = caller.scope();
-    let id = find(&views, scope, &id)?.account.id;
+    let _turn = views.accounting.lock().await;
+    let held = find(&views, scope, &id)?;
+    not_own(scope, &held)?;
+    let id = held.account.id;
     let change = Register::AccountSubject { id, subject: None };
     record(&views, scope, vec![change]).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -308,6 +317,7 @@ pub(crate) async fn remove(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let scope = caller.scope();
+    let _turn = views.accounting.lock().await;
     let held = find(&views, scope, &id)?;
     not_own(scope, &held)?;
     not_last(&views, scope, &held, None)?;

@@ -109,6 +109,8 @@ async fn keep(
     {
         return Err(Problem::forbidden(not_stated_own(scope, outside)));
     }
+    // Two of different divisions may not take the same code at once.
+    let _turn = turn(views, scope).await;
     let taken = {
         let register = views.register.read().expect(POISON);
         good.iter()
@@ -144,6 +146,15 @@ async fn keep(
     ))
 }
 
+/// Held from looking whether something is another's until what is made of it is folded. Whoever has the whole city takes
+/// nothing from nobody.
+pub(crate) async fn turn<'a>(views: &'a Views, scope: &Scope) -> Option<tokio::sync::MutexGuard<'a, ()>> {
+    match scope.is_whole() {
+        true => None,
+        false => Some(views.changing.lock().await),
+    }
+}
+
 /// Why an entity is not the caller's: it states another division or another department than his.
 pub(crate) fn not_stated_own(scope: &Scope, entity: &Entity) -> String {
     match scope.covers(Belongs::ground(entity.division.as_ref())) {
@@ -165,11 +176,18 @@ pub(crate) fn is_a_border(scope: &Scope, entity: &Entity) -> bool {
     entity.kind == EntityKind::Division && !scope.is_whole()
 }
 
-/// Whether what has an entity's kind and code now is not the caller's to see: it is not his to replace.
+/// Whether what has an entity's kind and code now, or one of the codes that it says to have had before, is not the caller's
+/// to see: it is not his to replace, and neither to be taken for his.
 pub(crate) fn is_anothers(register: &crate::views::Register, scope: &Scope, entity: &Entity) -> bool {
+    let kind = &entity.kind;
+    let is_foreign = |code: &str| {
+        let mut of_code = register.view.with_code(code).filter(|held| held.kind == *kind);
+        of_code.any(|held| !register.sees_entity(scope, kind, &held.code))
+    };
     !scope.is_whole()
-        && register.view.entities.contains(&entity.kind, &entity.code)
-        && !register.sees_entity(scope, &entity.kind, &entity.code)
+        && (register.view.entities.contains(kind, &entity.code)
+            && !register.sees_entity(scope, kind, &entity.code)
+            || entity.former.iter().any(|former| is_foreign(&former.code)))
 }
 
 /// What a body says, each entity with its place in it, and its faults.

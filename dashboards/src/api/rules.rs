@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use onemap_model::record::RuleFile;
-use onemap_model::{RuleId, Scope};
+use onemap_model::{DivisionCode, RuleId, Scope};
 use onemap_rules::RuleSet;
 use onemap_store::acts::check_rule;
 use serde_json::{Value, json};
@@ -17,7 +17,12 @@ use crate::views::{Folders, Views};
 
 const POISON: &str = "no holder of this lock panics";
 
-pub(crate) async fn list_rules(State(views): State<Arc<Views>>, _: Caller) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list_rules(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.scope();
+    let register = views.register.read().expect(POISON);
     let files = views.rules.read().expect(POISON);
     let items = files
         .iter()
@@ -26,15 +31,30 @@ pub(crate) async fn list_rules(State(views): State<Arc<Views>>, _: Caller) -> Re
                 .set
                 .rules()
                 .iter()
+                .filter(|rule| {
+                    let device = rule.applies_to.device.as_ref();
+                    may_judge(scope, rule.applies_to.division.as_ref())
+                        && device.is_none_or(|device| register.sees(scope, device.as_str()))
+                })
                 .map(|rule| {
                     json!({"id": rule.id, "version": rule.version, "name": rule.name, "severity": rule.severity,
                            "applies_to": rule.applies_to, "threshold": rule.threshold(), "quantity": rule.quantity(), "channel": rule.channel(), "advice": rule.advice, "sentence": rule.sentence()})
                 })
                 .collect();
-            json!({"file": name, "text": file.text, "rules": rules})
+            // A file is of the whole city, and may name what lies anywhere in it.
+            let text = scope.is_whole().then_some(&file.text);
+            json!({"file": name, "text": text, "rules": rules})
         })
         .collect();
     Ok(list(items, None))
+}
+
+/// Whether rules of a division may judge something that a scope sees.
+fn may_judge(scope: &Scope, division: Option<&DivisionCode>) -> bool {
+    match (&scope.division, division) {
+        (Some(own), Some(other)) => own.covers(other) || other.covers(own),
+        _ => true,
+    }
 }
 
 /// Puts a rule file: checked, its own tests run, then taken up whole. Faults change nothing.

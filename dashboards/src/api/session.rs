@@ -148,7 +148,7 @@ async fn by_password(
         .and_then(|id| views.keys.account(&id))
         .filter(|held| !held.account.disabled);
     let Some((held, hash)) = held.and_then(|held| held.hash.clone().map(|hash| (held, hash))) else {
-        door.hasher.pretend().await;
+        door.hasher.pretend(password).await;
         return Err(wrong(
             Kind::LoginFailed,
             "no account that has a password and is not disabled",

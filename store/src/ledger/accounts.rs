@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use onemap_model::record::Register as Change;
 use onemap_model::{Account, AccountId, Subject, Timestamp};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::LedgerError;
 use super::reader::{LedgerReader, json};
@@ -95,6 +95,9 @@ impl Accounts {
             // What its holder may see and do is looked up at each request; who may no longer come in is out.
             if account.disabled || held.account.role != account.role {
                 held.era = era;
+            }
+            if !is_bound_alike(&held.account, account) {
+                held.link = None;
             }
             held.account = Account::clone(account);
             return true;
@@ -191,6 +194,15 @@ impl Accounts {
     }
 }
 
+/// Whether a link that was made for the one opens the other: who made it may not be who may make one for what the account
+/// is now.
+fn is_bound_alike(before: &Account, after: &Account) -> bool {
+    before.role == after.role
+        && before.division == after.division
+        && before.departments == after.departments
+        && !after.disabled
+}
+
 /// The account that a change other than its making and its end is about, and whether its sessions end.
 fn concerns(change: &Change) -> Option<(&AccountId, bool)> {
     match change {
@@ -207,16 +219,29 @@ pub(super) fn put(tx: &Connection, position: u64, at: Timestamp, change: &Change
     let run =
         |sql: &str, values: &[&dyn rusqlite::ToSql]| tx.prepare_cached(sql)?.execute(values).map(|_| ());
     match change {
-        Change::Account { account } => run(
-            "INSERT INTO accounts (id, json, created, position) VALUES (?1, ?2, ?3, ?4)
+        Change::Account { account } => {
+            let before: Option<String> = tx
+                .prepare_cached("SELECT json FROM accounts WHERE id = ?1")?
+                .query_row([account.id.as_str()], |row| row.get(0))
+                .optional()?;
+            let before = before.and_then(|json| serde_json::from_str::<Account>(&json).ok());
+            if before.is_some_and(|before| !is_bound_alike(&before, account)) {
+                run(
+                    "UPDATE accounts SET link = NULL, link_ends = NULL WHERE id = ?1",
+                    &[&account.id.as_str()],
+                )?;
+            }
+            run(
+                "INSERT INTO accounts (id, json, created, position) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (id) DO UPDATE SET json = ?2, position = ?4",
-            &[
-                &account.id.as_str(),
-                &serde_json::to_string(account).expect("accounts have text keys only"),
-                &at.ms(),
-                &signed(position),
-            ],
-        ),
+                &[
+                    &account.id.as_str(),
+                    &serde_json::to_string(account).expect("accounts have text keys only"),
+                    &at.ms(),
+                    &signed(position),
+                ],
+            )
+        }
         Change::AccountInvited { id, sha256, expires } => {
             let link = sha256.parse::<TokenHash>().ok();
             run(

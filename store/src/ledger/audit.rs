@@ -410,7 +410,10 @@ pub(super) fn verify(connection: &Connection, heads: &[AuditHead]) -> rusqlite::
         let (n, position) = (row.n, row.position);
         let fault = |row, what: String| Some(AuditFault { row, position, what });
         if n != found.rows + 1 {
-            let what = format!("rows {} to {} are gone", found.rows + 1, n - 1);
+            let what = match n - 1 - found.rows {
+                1 => format!("row {} is gone", n - 1),
+                _ => format!("rows {} to {} are gone", found.rows + 1, n - 1),
+            };
             found.fault = Some(AuditFault {
                 row: found.rows + 1,
                 position: 0,
@@ -456,12 +459,15 @@ pub(super) fn verify(connection: &Connection, heads: &[AuditHead]) -> rusqlite::
         .filter(|head| head.rows > found.rows)
         .max_by_key(|head| head.rows)
     {
-        let what = format!(
-            "rows {} to {} of the head of {} are gone",
-            found.rows + 1,
-            head.rows,
-            head.at
-        );
+        let what = match head.rows - found.rows {
+            1 => format!("row {} of the head of {} is gone", head.rows, head.at),
+            _ => format!(
+                "rows {} to {} of the head of {} are gone",
+                found.rows + 1,
+                head.rows,
+                head.at
+            ),
+        };
         found.fault = Some(AuditFault {
             row: found.rows + 1,
             position: 0,

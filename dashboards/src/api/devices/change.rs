@@ -173,21 +173,20 @@ fn stands_on_sound(register: &views::Register, scope: &Scope, device: &Device) -
             is_forbidden,
         })
     };
-    if !register.view.entities.contains(&entity.kind, &entity.code) {
+    // Another's is told as one that is not there.
+    if !register.view.entities.contains(&entity.kind, &entity.code)
+        || !register.sees_entity(scope, &entity.kind, &entity.code)
+    {
         let kind = &entity.kind;
         let mut renamed = register
             .view
             .with_code(&entity.code)
-            .filter(|now| now.kind == *kind);
+            .filter(|now| now.kind == *kind && register.sees_entity(scope, kind, &now.code));
         let message = match renamed.next() {
             Some(now) => format!("`{entity:.80}` is `{}/{:.80}` now", kind.name(), now.code),
             None => format!("no entity is `{entity:.80}`"),
         };
         return unsound("unknown_entity", false, message);
-    }
-    if !register.sees_entity(scope, &entity.kind, &entity.code) {
-        let message = format!("`{entity:.80}` is not in your division or departments");
-        return unsound("foreign_entity", true, message);
     }
     Ok(())
 }

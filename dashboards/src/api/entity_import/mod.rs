@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::api::entities::{WHOLE_CITYS, is_a_border, is_anothers, not_stated_own};
+use crate::api::entities::{WHOLE_CITYS, is_a_border, is_anothers, not_stated_own, turn};
 use crate::api::listed::is_listed;
 use crate::api::numbers::{self, Numbers};
 use crate::api::persons::{self, holds_number};
@@ -292,6 +292,8 @@ impl Import {
         lines: Option<&Lines>,
     ) -> Result<Done, Problem> {
         while let Some(piece) = inbox.recv().await {
+            let views = self.views.clone();
+            let turn = turn(&views, &self.scope).await;
             let changes = self.changes(piece)?;
             if !changes.is_empty() {
                 let n_replaced = self.n_known(&changes);
@@ -311,6 +313,9 @@ impl Import {
                     return Err(self.cut(&slow));
                 };
                 self.done.position = recorded.map_err(act_problem)?;
+                if turn.is_some() {
+                    self.views.applied(self.done.position).await.map_err(behind)?;
+                }
                 self.done.n_imported += n;
                 self.done.n_replaced += n_replaced;
             }

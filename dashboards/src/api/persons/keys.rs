@@ -51,6 +51,15 @@ pub(crate) async fn rotate(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = caller.scope();
     whole(scope)?;
+    // One wish makes one key, and the next comes when all are under this one.
+    let under_way = || {
+        let message = "persons are still carried over to the newest key: ask again when `waiting` is 0";
+        Problem::conflict("rotation_under_way", message)
+    };
+    let _turn = views.rotating_persons.try_lock().map_err(|_| under_way())?;
+    if state_of(&views).await?["waiting"] != 0 {
+        return Err(under_way());
+    }
     let held = views.clone();
     let made = tokio::task::spawn_blocking(move || held.persons.rotate())
         .await

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::act_problem;
+use crate::api::entities::turn;
 use crate::api::entity_import::{applied, person};
 use crate::auth::Caller;
 use crate::error::Problem;
@@ -93,6 +94,7 @@ pub(crate) fn key_problem(error: &PersonKeyError) -> Problem {
                 "persons.key cannot be used: who keeps the server finds in its log what is wrong with the file",
             )
         }
+        PersonKeyError::Full { .. } => Problem::conflict("too_many_keys", error.to_string()),
         error => Problem::internal(error),
     }
 }
@@ -154,6 +156,7 @@ pub(crate) async fn post(
         division: posted.division,
         source: posted.source,
     };
+    let _turn = turn(&views, scope).await;
     let (person, change) = change(&views, scope, &row)?.map_err(Problem::forbidden)?;
     let answer = json!({"pseudonym": person.pseudonym, "last_four": person.last_four});
     let recorded = views.acts.record_register(scope, views.now(), vec![change]).await;

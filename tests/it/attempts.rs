@@ -1,0 +1,277 @@
+//! What people with a part of the city, or two at once, have tried to get by what they may.
+
+use std::net::TcpStream;
+use std::sync::Barrier;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::accounts::{Person, user};
+use crate::server::{Server, request, wait_for};
+
+const OWN: &str = "630104";
+const ELSEWHERE: &str = "630102";
+const SOON: Duration = Duration::from_secs(30);
+
+fn token(server: &Server, role: &str, division: &str) -> String {
+    let new = json!({"role": role, "name": role, "division": division});
+    let made = server.post("/api/v1/tokens", &new);
+    made["token"].as_str().unwrap().to_owned()
+}
+
+fn ask(server: &Server, token: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    request(&server.http, token, method, path, Some(&body.to_string()))
+}
+
+fn component(code: &str, division: &str, former: Option<&str>) -> Value {
+    let mut properties = json!({"code": code, "kind": "component", "name": code, "division": division});
+    if let Some(former) = former {
+        properties["former_code"] = former.into();
+        properties["recoded_at"] = "2026-11-27".into();
+    }
+    json!({"type": "FeatureCollection", "features": [
+        {"type": "Feature", "geometry": {"type": "Point", "coordinates": [101.76, 36.63]}, "properties": properties}]})
+}
+
+#[test]
+fn nobody_takes_anothers_thing_by_its_former_code() {
+    let server = Server::new();
+    server.post("/api/v1/entities", &component("VIC-1", ELSEWHERE, None));
+    server.post("/api/v1/entities", &component("OWN-1", OWN, None));
+    let integrator = token(&server, "integrator", OWN);
+    let stolen = component("MINE-1", OWN, Some("VIC-1"));
+    let (status, said) = ask(&server, &integrator, "POST", "/api/v1/entities", &stolen);
+    assert_eq!(status, 403, "{said}");
+    let sheet =
+        "code,name,lon,lat,division,former_code,recoded_at\nMINE-2,x,101.76,36.63,630104,VIC-1,2026-11-27\n";
+    let path = "/api/v1/entities/import?name=x.csv&kind=component";
+    let (status, said) = request(&server.http, &integrator, "POST", path, Some(sheet));
+    assert!(
+        said.to_string().contains("not yours to change"),
+        "{status} {said}"
+    );
+    server.caught_up();
+    assert_eq!(server.get("/api/v1/entities/VIC-1")["code"], "VIC-1");
+    // The own ones get other codes.
+    let own = component("OWN-2", OWN, Some("OWN-1"));
+    assert_eq!(ask(&server, &integrator, "POST", "/api/v1/entities", &own).0, 201);
+    server.caught_up();
+    assert_eq!(server.get("/api/v1/entities/OWN-1")["code"], "OWN-2");
+}
+
+#[test]
+fn a_link_opens_what_the_account_was_when_it_was_made() {
+    let server = Server::new();
+    let made = server.post(
+        "/api/v1/accounts",
+        &json!({"id": "pp", "role": "viewer", "division": OWN}),
+    );
+    let key = made["link"]["key"].as_str().unwrap();
+    let (status, said) = server.request(
+        "PATCH",
+        "/api/v1/accounts/pp",
+        Some(&json!({"division": null, "role": "officer"}).to_string()),
+    );
+    assert_eq!((status, &said["link_ends"]), (200, &Value::Null), "{said}");
+    let look = |server: &Server, key: &str| {
+        let body = json!({"key": key});
+        Person::default()
+            .ask(&server.http, "POST", "/api/v1/setup/look", Some(&body))
+            .0
+    };
+    assert_eq!(look(&server, key), 404);
+    // A name alone ends nothing.
+    let again = server.post("/api/v1/accounts/pp/link", &json!({}));
+    let key = again["link"]["key"].as_str().unwrap();
+    let named = json!({"name": "彭"}).to_string();
+    assert_eq!(
+        server.request("PATCH", "/api/v1/accounts/pp", Some(&named)).0,
+        200
+    );
+    assert_eq!(look(&server, key), 200);
+    let server = server.kill_and_restart();
+    assert_eq!(look(&server, key), 200);
+}
+
+/// Answers of requests that are made at the same moment.
+fn at_once(http: &str, token: &str, all: &[(&str, &str, Value)]) -> Vec<u16> {
+    let start = Barrier::new(all.len());
+    std::thread::scope(|scope| {
+        let made: Vec<_> = all
+            .iter()
+            .map(|(method, path, body)| {
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    request(http, token, method, path, Some(&body.to_string())).0
+                })
+            })
+            .collect();
+        made.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn of_two_at_once_one_is_the_last() {
+    let server = Server::new();
+    let system = server.post(
+        "/api/v1/tokens",
+        &json!({"role": "system_admin", "name": "machine"}),
+    );
+    let system = system["token"].as_str().unwrap();
+    for round in 0..5 {
+        let names = [format!("a{round}"), format!("b{round}")];
+        for name in &names {
+            crate::accounts::set_up(&server, name, "security_admin");
+        }
+        let [a, b] = names.map(|name| format!("/api/v1/accounts/{name}"));
+        let answers = at_once(
+            &server.http,
+            system,
+            &[
+                ("DELETE", &a, json!({})),
+                ("PATCH", &b, json!({"disabled": true})),
+            ],
+        );
+        let n_refused = answers.iter().filter(|status| **status == 409).count();
+        assert_eq!(n_refused, 1, "{answers:?}");
+        for name in [format!("a{round}"), format!("b{round}")] {
+            // One of them is gone.
+            let _ = user(&server, &["remove", &name]);
+        }
+        let same = json!({"id": format!("same{round}"), "role": "viewer"});
+        let made = vec![("POST", "/api/v1/accounts", same); 4];
+        let answers = at_once(&server.http, &server.token, &made);
+        assert_eq!(
+            answers.iter().filter(|status| **status == 201).count(),
+            1,
+            "{answers:?}"
+        );
+    }
+}
+
+#[test]
+fn of_two_divisions_one_takes_a_code() {
+    let server = Server::new();
+    let [own, other] = [OWN, ELSEWHERE].map(|division| token(&server, "integrator", division));
+    for round in 0..5 {
+        let code = format!("C-{round}");
+        let start = Barrier::new(2);
+        let answers: Vec<u16> = std::thread::scope(|scope| {
+            let both = [(&own, OWN), (&other, ELSEWHERE)].map(|(token, division)| {
+                let (http, start) = (server.http.as_str(), &start);
+                let body = component(&code, division, None).to_string();
+                scope.spawn(move || {
+                    start.wait();
+                    request(http, token, "POST", "/api/v1/entities", Some(&body)).0
+                })
+            });
+            both.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let mut sorted = answers.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, [201, 403], "{code}");
+    }
+}
+
+#[test]
+fn one_wish_makes_one_key_of_persons() {
+    let server = Server::new();
+    let path = "/api/v1/persons/key";
+    let four = vec![("POST", path, json!({})); 4];
+    let answers = at_once(&server.http, &server.token, &four);
+    assert!(
+        answers.iter().all(|status| [201, 409].contains(status)) && answers.contains(&201),
+        "{answers:?}"
+    );
+    let n_made = answers.iter().filter(|status| **status == 201).count();
+    let key = wait_for("everybody under the newest key", SOON, || {
+        Some(server.get(path)).filter(|key| key["waiting"] == 0)
+    });
+    assert_eq!(key["key"].as_u64().unwrap() as usize, n_made + 1);
+}
+
+/// A segment that was taken away before its time is named; one whose time is over is counted.
+#[test]
+fn a_young_segment_that_is_gone_is_missed() {
+    let mut first = Server::new();
+    first.stop();
+    let config = first.dir.join("onemap.toml");
+    let mut text = std::fs::read_to_string(&config).unwrap();
+    text.push_str("\n[journal]\nsegment_bytes = 1048576\n");
+    std::fs::write(&config, &text).unwrap();
+    let mut server = Server::start_in(&first.dir);
+    server.add_device("gauge", &json!({"kind": "river_gauge"}));
+    let verified = |server: &Server| {
+        let done = std::process::Command::new(crate::server::binary("onemap"))
+            .arg("--data-dir")
+            .arg(&server.dir)
+            .args(["--json", "audit", "verify"])
+            .output()
+            .unwrap();
+        serde_json::from_slice::<Value>(&done.stdout).unwrap()
+    };
+    let mut value = 0;
+    wait_for("digests of closed segments", SOON, || {
+        let readings: Vec<Value> = (0..4000)
+            .map(|n| {
+                value += 1;
+                json!({"q": "water_level", "t": 1_795_000_000_000_i64 + i64::from(value), "v": n})
+            })
+            .collect();
+        server.post(
+            "/api/v1/readings",
+            &json!({"device": "gauge", "readings": readings}),
+        );
+        (verified(&server)["segments"]["held"].as_u64()? >= 2).then_some(())
+    });
+    server.stop();
+    let oldest = std::fs::read_dir(server.dir.join("journal"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.file_stem()
+                .is_some_and(|name| name.to_string_lossy().starts_with("0000"))
+        })
+        .min()
+        .unwrap();
+    std::fs::remove_file(oldest).unwrap();
+    let said = verified(&server);
+    let what = said["fault"]["what"].as_str().unwrap();
+    assert!(what.contains("is gone, and was to be kept until"), "{said}");
+}
+
+#[test]
+fn one_address_takes_not_all_connections() {
+    let mut first = Server::new();
+    first.stop();
+    let config = first.dir.join("onemap.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text = text.replace(
+        "[http]\n",
+        "[http]\nmax_connections = 40\nmax_connections_per_address = 10\n",
+    );
+    assert!(text.contains("max_connections = 40"), "{text}");
+    std::fs::write(&config, text).unwrap();
+    let server = Server::start_in(&first.dir);
+    let address = server.http.strip_prefix("http://").unwrap();
+    // They come from 127.0.0.1 and hold all that one address may; another address is served.
+    let held: Vec<TcpStream> = (0..60).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let port: u16 = address.rsplit_once(':').unwrap().1.parse().unwrap();
+    let asked = |from: &str| {
+        let done = std::process::Command::new("curl")
+            .args(["-s", "--interface", from, "-o", "/dev/null", "-w", "%{http_code}"])
+            .arg(format!("http://127.0.0.1:{port}/health/live"))
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    assert_eq!(
+        (asked("127.0.0.2").as_str(), asked("127.0.0.1").as_str()),
+        ("200", "503")
+    );
+    drop(held);
+    wait_for("the places to be free again", SOON, || {
+        (asked("127.0.0.1") == "200").then_some(())
+    });
+}
