@@ -383,12 +383,19 @@ fn what_an_assessor_asks_is_listed_with_how_it_stands() {
     ] {
         assert_eq!(state(&bare, id), is, "{id}");
     }
-    for role in ["system_admin", "security_admin", "audit_admin", "operator"] {
+    for role in ["system_admin", "security_admin"] {
+        crate::accounts::set_up(&server, role, role);
+    }
+    for role in ["audit_admin", "operator"] {
         server.post(
             "/api/v1/accounts",
             &json!({"id": role, "name": role, "role": role}),
         );
     }
+    // One who was invited and has no password keeps nobody apart.
+    let (_, now) = assessed(&server.dir);
+    assert_eq!(state(&now, "three_administrators"), "open");
+    crate::accounts::set_up(&server, "auditor", "audit_admin");
     server.post("/api/v1/tokens", &json!({"role": "admin", "name": "everything"}));
     let to = tempfile::tempdir().unwrap();
     let made = onemap(&server.dir, &["backup", to.path().join("b").to_str().unwrap()]);

@@ -389,7 +389,7 @@ fn nobody_writes_or_hands_out_beyond_his_departments() {
         ("/api/v1/devices/new", json!({"department": CITY}), 403),
         ("/api/v1/devices/new", json!({"department": ""}), 403),
         ("/api/v1/devices/new", json!({"name": "别名"}), 200),
-        ("/api/v1/devices/new", json!({"entity": "component/lamp"}), 403),
+        ("/api/v1/devices/new", json!({"entity": "component/lamp"}), 400),
         ("/api/v1/devices/new", json!({"entity": "component/valve"}), 200),
     ] {
         let (said, answer) = ask(&integrator, "PATCH", path, body.clone());

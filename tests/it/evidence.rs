@@ -294,6 +294,13 @@ fn exports_are_acts_before_their_first_byte() {
     );
 }
 
+/// A configuration by which nothing of the journal has to be kept.
+fn keeps_nothing(dir: &Path) -> std::path::PathBuf {
+    let path = dir.join("keeps-nothing.toml");
+    std::fs::write(&path, "[journal]\nkeep_hours = 0\n").unwrap();
+    path
+}
+
 #[test]
 fn closed_segments_of_the_journal_are_held_by_the_audit() {
     let folder = tempfile::tempdir().unwrap();
@@ -381,8 +388,28 @@ fn closed_segments_of_the_journal_are_held_by_the_audit() {
         "{said}"
     );
     std::fs::write(&files[1], &whole).unwrap();
-    // What went by its time of keeping is no fault.
+    // What went before its time is missed; what went by it is no fault.
     std::fs::remove_file(&files[0]).unwrap();
     let said = verify();
+    assert!(
+        said["fault"]["what"]
+            .as_str()
+            .unwrap()
+            .contains("was to be kept until"),
+        "{said}"
+    );
+    let config = keeps_nothing(dir);
+    let done = Command::new(binary("onemap"))
+        .args([
+            "--data-dir",
+            dir.to_str().unwrap(),
+            "--json",
+            "--config",
+            config.to_str().unwrap(),
+        ])
+        .args(["audit", "verify"])
+        .output()
+        .unwrap();
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}"));
     assert_eq!(said["segments"], json!({"held": n - 1, "let_go": 1}), "{said}");
 }
