@@ -1,0 +1,161 @@
+//! Real series: skill on years that were not trained on, and peaks of floods that are no faults.
+
+mod series;
+
+use onemap_forecast::backtest::backtest;
+use onemap_forecast::faults::{Detector, FaultKind, hampel};
+use onemap_forecast::learn::Options;
+use onemap_forecast::score::quantile_of;
+
+/// The shared folder, or a word that the test was passed over.
+macro_rules! data {
+    () => {
+        match series::folder() {
+            Some(folder) => folder,
+            None => {
+                eprintln!("SKIPPED: ../shared/data is not beside the clone (or at ONEMAP_SHARED_DATA)");
+                return;
+            }
+        }
+    };
+}
+
+/// Trained on the first 60 %: what each lead holds at least of skill in floods (of PM2.5: of absolute error).
+#[test]
+fn floods_of_years_that_were_not_seen_are_foreseen_better_than_by_persistence() {
+    let folder = data!();
+    let held: [(&str, &[f64]); 5] = [
+        ("wangsuk", &[0.50, 0.40, 0.34, 0.20]),
+        ("aller", &[0.92, 0.89, 0.72, 0.40]),
+        ("yellow", &[0.90, 0.89, 0.72, 0.50]),
+        ("basin", &[0.80, 0.62, 0.48, 0.28]),
+        ("danube", &[0.90, 0.80, 0.55]),
+    ];
+    for (name, least) in held {
+        let case = series::cases(&folder, &[name.to_owned()])
+            .pop()
+            .expect("it is one of the cases");
+        let (aligned, threshold) = case.aligned();
+        let n_train = aligned.len() * 6 / 10;
+        // Trees where they weigh; a minute for all.
+        let with_trees = matches!(name, "basin" | "yellow");
+        let options = Options {
+            threshold: Some(threshold),
+            n_workers: 2,
+            with_trees,
+            ..Options::default()
+        };
+        let found = backtest(&aligned, n_train, &case.steps(&aligned), &options);
+        for (outcome, least) in found.horizons.iter().zip(least) {
+            let s = &outcome.scores;
+            let steps = outcome.steps;
+            assert!(
+                s.flood_skill.is_some_and(|skill| skill >= *least),
+                "{name} {steps}: {:?} < {least}",
+                s.flood_skill
+            );
+            assert!(
+                s.skill.is_some_and(|skill| skill >= 0.0),
+                "{name} {steps}: {:?}",
+                s.skill
+            );
+            assert!(
+                s.coverage80.is_some_and(|c| (0.73..=0.86).contains(&c)),
+                "{name} {steps}: {:?}",
+                s.coverage80
+            );
+        }
+    }
+}
+
+/// The thirty largest peaks of every gauge above its 95th percentile, 48 steps apart.
+#[test]
+fn peaks_of_floods_are_no_faults() {
+    let folder = data!();
+    let names = ["wangsuk", "aller", "yellow", "basin", "danube", "han"];
+    let mut n_peaks = 0;
+    for name in names {
+        let case = series::cases(&folder, &[name.to_owned()])
+            .pop()
+            .expect("it is one of the cases");
+        let (aligned, _) = case.aligned();
+        // Flows at Cheongdam stand at one value for ten hours in high water while the level moves: that is a fault.
+        for gauge in aligned.series.iter().filter(|s| {
+            !s.name.starts_with("dam_") && !s.name.starts_with("q_c") && !s.name.starts_with("rf_")
+        }) {
+            let faults = Detector::learn(&gauge.values, None).faults(&gauge.values);
+            let mut order: Vec<usize> = (1..gauge.values.len() - 1)
+                .filter(|at| !gauge.values[*at].is_nan())
+                .collect();
+            order.sort_by(|a, b| gauge.values[*b].total_cmp(&gauge.values[*a]));
+            let known: Vec<f64> = order.iter().rev().map(|at| gauge.values[*at]).collect();
+            let high = quantile_of(&known, 0.95);
+            let mut peaks: Vec<usize> = Vec::new();
+            for at in order {
+                // A peak of water has values beside it that are nearly as high.
+                let has_shoulder = [at - 1, at + 1]
+                    .iter()
+                    .any(|side| gauge.values[*side] >= 0.5 * gauge.values[at]);
+                if gauge.values[at] > high && has_shoulder && peaks.iter().all(|peak| peak.abs_diff(at) > 48)
+                {
+                    peaks.push(at);
+                }
+                if peaks.len() == 30 {
+                    break;
+                }
+            }
+            n_peaks += peaks.len();
+            for peak in peaks {
+                let hit = faults
+                    .iter()
+                    .find(|f| f.kind != FaultKind::Range && f.from <= peak && peak < f.to);
+                assert_eq!(
+                    hit, None,
+                    "{name} {}: the peak at step {peak} is called a fault",
+                    gauge.name
+                );
+            }
+        }
+    }
+    assert!(n_peaks > 500, "{n_peaks}");
+}
+
+#[test]
+fn labelled_faults_of_water_sensors_are_found_more_surely_than_by_a_hampel_filter() {
+    let folder = data!();
+    let rows = series::table(&folder.join("water-sensors/sandy.csv.gz"));
+    let columns = [
+        ("level_m", "anom_level", (0.0, 30.0)),
+        ("conductivity_us_cm", "anom_conductivity", (5.0, 5000.0)),
+        ("turbidity_ntu", "anom_turbidity", (0.0, 4000.0)),
+    ];
+    for (name, label, range) in columns {
+        let values: Vec<f64> = rows
+            .iter()
+            .map(|row| row[name].parse().unwrap_or(f64::NAN))
+            .collect();
+        let labelled: Vec<bool> = rows.iter().map(|row| row[label] == "1").collect();
+        let mut flagged = vec![false; values.len()];
+        for fault in Detector::learn(&values, Some(range)).faults(&values) {
+            flagged[fault.from..fault.to.min(values.len())].fill(true);
+        }
+        let mut by_hampel = vec![false; values.len()];
+        hampel(&values, 7, 3.0)
+            .into_iter()
+            .for_each(|at| by_hampel[at] = true);
+        let rates = |flags: &[bool]| {
+            let n_hits = flags.iter().zip(&labelled).filter(|(f, l)| **f && **l).count() as f64;
+            let n_flagged = flags.iter().filter(|f| **f).count().max(1) as f64;
+            (
+                n_hits / n_flagged,
+                n_hits / labelled.iter().filter(|l| **l).count() as f64,
+            )
+        };
+        let (own, other) = (rates(&flagged), rates(&by_hampel));
+        eprintln!(
+            "{name}: precision {:.3} recall {:.3}, Hampel {:.3} {:.3}",
+            own.0, own.1, other.0, other.1
+        );
+        assert!(own.0 > other.0 && own.1 >= other.1, "{name}: {own:?} {other:?}");
+    }
+}
