@@ -1,6 +1,6 @@
 # onemap: `make run` shows the demo city, `make test` is what CI runs.
 .DEFAULT_GOAL := help
-.PHONY: help run build screen test proof check bench bench-ingest bench-history bench-map fuzz need-rust need-node clean-demo
+.PHONY: help run build screen test proof check bench bench-ingest bench-history bench-map bench-forecast fuzz need-rust need-node clean-demo
 SHELL := /bin/bash
 
 CARGO ?= cargo
@@ -47,6 +47,10 @@ bench-history: need-rust ## history beside VictoriaMetrics, InfluxDB and Postgre
 bench-map: need-rust ## the map, its indexes, tiles and HTTP beside PostGIS: the tables of docs/benchmarks.md, 8 minutes (Debian's postgresql-15-postgis-3)
 	$(CARGO) build --release --locked -p onemap -p onemap-spatial --bins --examples
 	python3 benches/map.py $(ARGS)
+
+bench-forecast: need-rust ## a night's refit of 2,000 gauges and 10,000 forecasts: the table of docs/benchmarks.md, a minute
+	$(CARGO) build --release --locked -p onemap-forecast --examples
+	./target/release/examples/refit $(ARGS)
 
 fuzz: need-rust ## fuzz the decoders, a minute each (needs cargo-fuzz and a C++ compiler; fuzz/README.md)
 	./fuzz/run.sh

@@ -15,6 +15,7 @@ mod disk;
 mod door;
 mod downlink;
 mod files;
+mod forecast;
 mod forwarding;
 mod geocode;
 mod history;
@@ -143,6 +144,9 @@ enum Command {
     /// Addresses to places, one address a line in, one JSON line out: level, confidence, code, position, division.
     /// Needs no server; ends with 1 when a line is no address.
     Geocode(geocode::GeocodeArgs),
+    /// What series will be: forecasts tried on files, beside persistence. Needs no server.
+    #[command(subcommand)]
+    Forecast(forecast::ForecastCommand),
     /// What values mean by law: indices by the edition of their day.
     #[command(subcommand)]
     Standards(standards::StandardsCommand),
@@ -321,6 +325,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Decode(args) => decode::decode(&args),
         Command::Geocode(args) => geocode::geocode(&data_dir, &args),
         Command::Standards(command) => standards::run(&command, json),
+        Command::Forecast(command) => forecast::run(&command, json),
         Command::History(HistoryCommand::Verify) => history::verify(&load()?, json),
         Command::History(HistoryCommand::Stat) => history::stat(&load()?, json),
         Command::History(HistoryCommand::Rebuild) => rebuild::rebuild(&load()?, json),
@@ -433,6 +438,7 @@ impl Command {
             | Self::Restore { .. }
             | Self::Decode(_)
             | Self::Geocode(_)
+            | Self::Forecast(_)
             | Self::Standards(_) => false,
         }
     }

@@ -39,6 +39,7 @@ mod entity_files;
 mod evidence;
 mod export;
 mod fences;
+mod forecast;
 mod forecasts;
 mod foreign;
 mod foreign_maps;
