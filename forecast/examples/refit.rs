@@ -1,7 +1,6 @@
-//! How long a night's refit of 2,000 gauges and 10,000 forecasts take: `make bench-forecast`.
+//! How long training of 2,000 gauges and 10,000 forecasts take: `make bench-forecast`.
 //!
-//! Gauges are made from a seed: a year of hours, two gauges upstream and rain; lines without trees, as a nightly refit has them;
-//! 3, 6, 12 h ahead and two more horizons for the forecasts.
+//! Gauges are made from a seed: a year of hours, two gauges upstream and rain; lines without trees, 1 to 24 h ahead.
 
 use std::time::Instant;
 

@@ -15,6 +15,7 @@ mod attempts;
 mod audit;
 #[cfg(feature = "sm2")]
 mod audit_sm2;
+mod backtest;
 mod bad_input;
 mod basemaps;
 mod care;
@@ -39,7 +40,6 @@ mod entity_files;
 mod evidence;
 mod export;
 mod fences;
-mod forecast;
 mod forecasts;
 mod foreign;
 mod foreign_maps;
