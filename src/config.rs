@@ -13,6 +13,7 @@ use onemap_ingest::mqtt::{ClientAuth, TlsConfig};
 use serde::Deserialize;
 
 mod audit;
+mod forecast;
 mod history;
 mod http;
 mod map;
@@ -24,6 +25,7 @@ mod security;
 mod stations;
 mod superior;
 
+pub(crate) use forecast::{ForecastPart, GaugePart};
 use history::History;
 pub(crate) use history::HistoryPart;
 use mqtt::Mqtt;
@@ -58,6 +60,7 @@ struct File {
     accounts: people::Accounts,
     persons: people::Persons,
     oidc: Option<oidc::Oidc>,
+    forecast: forecast::Forecast,
 }
 
 /// `[ingest]`
@@ -308,6 +311,8 @@ pub(crate) struct Config {
     pub(crate) trust: onemap_dashboards::Trust,
     /// Persons that a place has at least before their number is shown.
     pub(crate) persons_k: u32,
+    /// What is foreseen.
+    pub(crate) forecast: ForecastPart,
     /// How heads of the audit are signed.
     pub(crate) audit_signature: onemap_store::notary::Algorithm,
     /// Where security events are sent.
@@ -524,6 +529,7 @@ impl File {
             http_limits: self.http.limits()?,
             trust: self.accounts.checked()?,
             persons_k: self.persons.checked()?,
+            forecast: self.forecast.checked()?,
             metrics_token: self.metrics.token(folder)?,
             metrics_token_file: self.metrics.file(folder),
             audit_signature: self.audit.checked()?,

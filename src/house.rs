@@ -391,6 +391,7 @@ fn assemble(
         basemaps: config.basemaps.clone(),
         tiles: onemap_dashboards::Tiles::default(),
         keys,
+        foresight: onemap_dashboards::foresight::Foresight::default(),
         archive: Archive::new(history.clone()),
         remote: OnceLock::new(),
         superiors: OnceLock::new(),

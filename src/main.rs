@@ -16,6 +16,7 @@ mod door;
 mod downlink;
 mod files;
 mod forecast;
+mod foresight;
 mod forwarding;
 mod geocode;
 mod history;

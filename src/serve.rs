@@ -38,7 +38,7 @@ use crate::house::{self, House, Purpose, Running, clock};
 use crate::pipeline::Room;
 use crate::provision::Provisioner;
 use crate::stations::Servers;
-use crate::{calling, clocks, keys, registrar, resend, security, shipped};
+use crate::{calling, clocks, foresight, keys, registrar, resend, security, shipped};
 
 /// How long a start waits for the fold of what the last run left before it opens the listeners.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -307,6 +307,13 @@ impl Server {
             "care",
             tokio::spawn(care::run(views.clone(), every, room, stop.clone())),
         ));
+        let foresight = foresight::run(
+            views.clone(),
+            config.forecast.clone(),
+            config.data_dir.clone(),
+            stop.clone(),
+        );
+        tasks.push(("foresight", tokio::spawn(foresight)));
         if let Some(days) = config.history.scrub_days {
             tasks.push((
                 "scrub",

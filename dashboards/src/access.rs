@@ -176,6 +176,8 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/forecasts", Need::Any(&[P::View])),
     ("POST", "/api/v1/forecasts", Need::Any(&[P::WriteReadings])),
     ("GET", "/api/v1/forecasts/{series}", Need::Any(&[P::View])),
+    ("POST", "/api/v1/forecasts/{series}/train", Need::Any(&[P::Rules])),
+    ("GET", "/api/v1/skill", Need::Any(&[P::View])),
     ("GET", "/api/v1/geocode", Need::Any(&[P::View])),
     ("POST", "/api/v1/geocode", Need::Any(&[P::View])),
     ("GET", "/api/v1/geocode/suggest", Need::Any(&[P::View])),

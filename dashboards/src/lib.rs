@@ -10,6 +10,7 @@ pub mod auth;
 pub mod basemap;
 mod changes;
 mod error;
+pub mod foresight;
 mod frames;
 pub mod geocoding;
 pub mod keeping;
@@ -69,7 +70,7 @@ pub fn router(
         accounts, aggregate, alerts, attributes, commands, corrections, device_http, devices, dust, entities,
         entity_export, entity_import, evidence, export, fences, fetched, forecasts, geocode, history,
         hydrology, import, latest, ledger, map, persons, quarantine, readings, readmit, recode, reviews,
-        rules, series, session, setup, standards, system, write,
+        rules, series, session, setup, skill, standards, system, write,
     };
     let scoped = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -216,6 +217,8 @@ pub fn router(
             sized(get(forecasts::newest).post(forecasts::post), forecasts::MAX_BODY),
         )
         .route("/api/v1/forecasts/{series}", get(forecasts::of_series))
+        .route("/api/v1/forecasts/{series}/train", post(forecasts::train))
+        .route("/api/v1/skill", get(skill::show))
         .route("/api/v1/within", get(map::within::get).post(map::within::post))
         .route("/api/v1/nearest", get(map::nearest::get))
         .route("/api/v1/column", get(map::column::get))

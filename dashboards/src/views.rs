@@ -269,6 +269,8 @@ pub struct Views {
     pub keys: Keys,
     /// The embedded time-series store.
     pub history: Arc<History>,
+    /// What is known of the series that the server foresees.
+    pub foresight: crate::foresight::Foresight,
     /// Values wherever they are kept: what is read goes through here.
     pub archive: Archive,
     /// The history's engine beside the embedded one, set when the server starts.

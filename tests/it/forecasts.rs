@@ -1,11 +1,14 @@
 //! Forecasts of others, kept as they were issued.
 
+use std::time::Duration;
+
 use onemap_model::Timestamp;
 use serde_json::{Value, json};
 
-use crate::server::Server;
+use crate::server::{Server, wait_for};
 
 const HOUR: i64 = 3_600_000;
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn text(ms: i64) -> String {
     Timestamp::from_ms(ms).to_string()
@@ -173,4 +176,170 @@ fn what_is_no_forecast_is_refused_and_nothing_of_it_is_kept() {
     server.caught_up();
     assert_eq!(server.get("/api/v1/forecasts")["items"], json!([]));
     assert_eq!(server.request("GET", "/api/v1/forecasts/77", None).0, 404);
+}
+
+/// A level that a flood wave passes every two days or so, hourly, an hour behind the gauge above.
+fn wave(hour: i64) -> f64 {
+    let bend = |period: f64, share: f64| (hour as f64 * std::f64::consts::TAU / period).sin() * share;
+    let swell = bend(53.0, 0.5) + bend(31.0, 0.3);
+    2.0 + swell.max(0.0) * 1.2 + bend(24.0, 0.02)
+}
+
+#[test]
+fn a_gauge_is_foreseen_and_told_how_well() {
+    let mut first = Server::new();
+    first.stop();
+    let config = first.dir.join("onemap.toml");
+    let mut text = std::fs::read_to_string(&config).unwrap();
+    text.push_str(
+        "\n[[forecast.series]]\ndevice = \"lower\"\nquantity = \"water_level\"\ninputs = [\"upper/water_level\"]\n\
+         step = \"1h\"\nleads = [\"1h\", \"3h\"]\nthreshold = 2.8\n\
+         [[forecast.series]]\ndevice = \"new\"\nquantity = \"water_level\"\nstep = \"1h\"\nleads = [\"1h\"]\n",
+    );
+    std::fs::write(&config, text).unwrap();
+    let server = Server::start_in(&first.dir);
+    let hour = Timestamp::from_system(std::time::SystemTime::now()).ms() / HOUR;
+    let (n, mut devices) = (900, Vec::new());
+    for (device, ahead) in [("upper", 1), ("lower", 0)] {
+        server.add_device(
+            device,
+            &json!({"kind": "river_gauge", "division": "630104", "cadence_s": 3600}),
+        );
+        let readings: Vec<Value> = (0..=n)
+            .rev()
+            .map(|back| {
+                let at = hour - back;
+                json!({"q": "water_level", "t": at * HOUR, "v": (wave(at + ahead) * 1000.0).round() / 1000.0})
+            })
+            .collect();
+        server.post(
+            "/api/v1/readings",
+            &json!({"device": device, "readings": readings}),
+        );
+        devices.push(device);
+    }
+    server.add_device("new", &json!({"kind": "river_gauge", "division": "630104"}));
+    server.post(
+        "/api/v1/readings",
+        &json!({"device": "new", "readings": [{"q": "water_level", "t": hour * HOUR, "v": 1}]}),
+    );
+    server.caught_up();
+    let id =
+        |device: &str| server.get(&format!("/api/v1/series?device={device}"))["items"][0]["id"].to_string();
+    let path = format!("/api/v1/forecasts/{}", id("lower"));
+    assert_eq!(
+        server.request("POST", &format!("{path}/train"), Some("{}")).0,
+        202
+    );
+    let trained = wait_for("a model", LIMIT, || {
+        let told = server.get(&path)["forecaster"].clone();
+        (!told["trained"].is_null()).then_some(told)
+    });
+    let leads = trained["trained"]["leads"].as_array().unwrap();
+    assert!(leads[0]["skill"].as_f64().unwrap() > 0.3, "{trained}");
+    let issued = wait_for("a forecast", LIMIT, || {
+        let told = server.get(&path);
+        (!told["items"][0].is_null()).then(|| told["items"][0].clone())
+    });
+    assert_eq!(
+        (&issued["source"], &issued["model"]),
+        (&json!("onemap"), &trained["trained"]["model"])
+    );
+    let origin = Timestamp::parse(issued["origin"].as_str().unwrap()).unwrap().ms() / HOUR;
+    for lead in issued["leads"].as_array().unwrap() {
+        let came = wave(origin + lead["lead_s"].as_i64().unwrap() / 3600);
+        let (value, band) = (
+            lead["value"].as_f64().unwrap(),
+            lead["quantiles"].as_array().unwrap(),
+        );
+        assert!((value - came).abs() < 0.25, "{value}, not {came}: {issued}");
+        assert_eq!(band.len(), 11);
+        assert_eq!(lead["exceed"][0]["threshold"], 2.8);
+    }
+    assert!(!issued["influences"].as_array().unwrap().is_empty(), "{issued}");
+    // A model that cannot be is said not to be, with the reason.
+    let path = format!("/api/v1/forecasts/{}", id("new"));
+    let thin = wait_for("a reason", LIMIT, || {
+        let told = server.get(&path)["forecaster"].clone();
+        told["why_not"].as_str().map(str::to_owned)
+    });
+    assert!(thin.contains("too few"), "{thin}");
+    let upper = id("upper");
+    let refused = server.request("POST", &format!("/api/v1/forecasts/{upper}/train"), Some("{}"));
+    assert_eq!((refused.0, &refused.1["code"]), (409, &json!("not_foreseen")));
+    // After a restart the model is there, and what was issued is not issued again.
+    let before = server.get("/api/v1/forecasts");
+    let server = server.kill_and_restart();
+    let path = format!("/api/v1/forecasts/{}", id_of(&server, "lower"));
+    let model = wait_for("the model of before", LIMIT, || {
+        let told = server.get(&path)["forecaster"]["trained"]["model"].clone();
+        told.is_string().then_some(told)
+    });
+    assert_eq!(model, trained["trained"]["model"]);
+    assert_eq!(
+        server.get("/api/v1/forecasts")["items"][0]["leads"],
+        before["items"][0]["leads"]
+    );
+}
+
+fn id_of(server: &Server, device: &str) -> String {
+    server.get(&format!("/api/v1/series?device={device}"))["items"][0]["id"].to_string()
+}
+
+/// What a bureau foresaw at each of some hours, beside what came: figures by hand.
+#[test]
+fn skill_is_of_what_was_issued_before_it_came() {
+    let server = Server::new();
+    server.add_device(
+        "gauge",
+        &json!({"kind": "river_gauge", "division": "630104", "cadence_s": 3600}),
+    );
+    let now = Timestamp::from_system(std::time::SystemTime::now()).ms();
+    let post = |at: i64, value: f64| {
+        server.post(
+            "/api/v1/readings",
+            &json!({"device": "gauge", "readings": [{"q": "water_level", "t": at, "v": value}]}),
+        );
+    };
+    post(now - 5_000, 2.0);
+    server.caught_up();
+    // One of a time that has passed when it comes in, and one of a moment that is to come.
+    let soon = now + 3_000;
+    let handed = json!({"source": "气象台", "issued_at": text(now - 4_000), "forecasts": [
+        {"device": "gauge", "quantity": "water_level", "step_s": 4, "origin": text(now - 5_000), "leads": [
+            {"at": text(now - 4_000), "value": 9.9},
+            {"at": text(soon), "value": 2.4, "exceed": [{"threshold": 2.3, "probability": 0.9, "warns": true}]},
+            {"at": text(now + 3_600_000), "value": 2.5}]}]});
+    server.post("/api/v1/forecasts", &handed);
+    let id = id_of(&server, "gauge");
+    wait_for("the moment", LIMIT, || {
+        (Timestamp::from_system(std::time::SystemTime::now()).ms() > soon).then_some(())
+    });
+    post(soon, 2.5);
+    server.caught_up();
+    let skill = server.get(&format!("/api/v1/skill?series={id}"));
+    let leads = skill["sources"][0]["leads"].as_array().unwrap();
+    assert_eq!(skill["threshold"], 2.3);
+    assert_eq!((&leads[0]["late"], &leads[0]["n"]), (&json!(1), &json!(0)));
+    assert_eq!((&leads[2]["pending"], &leads[2]["n"]), (&json!(1), &json!(0)));
+    let scored = &leads[1];
+    assert_eq!(
+        (&scored["n"], &scored["table"]["hits"]),
+        (&json!(1), &json!(1)),
+        "{skill}"
+    );
+    let of = |name: &str| scored[name].as_f64().unwrap();
+    assert!(
+        (of("mae") - 0.1).abs() < 1e-9 && (of("mae_persistence") - 0.5).abs() < 1e-9,
+        "{skill}"
+    );
+    assert!(
+        (of("skill") - 0.96).abs() < 1e-9 && (of("brier") - 0.01).abs() < 1e-9,
+        "{skill}"
+    );
+    assert_eq!(
+        skill["sources"][0]["skill_ends_s"],
+        Value::Null,
+        "the first lead has no score"
+    );
 }

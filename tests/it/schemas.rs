@@ -142,6 +142,7 @@ fn answers_are_as_the_schemas_say() {
                 "/api/v1/export" => "/api/v1/export?format=csv",
                 "/api/v1/entities/export" => "/api/v1/entities/export?format=geojson",
                 "/api/v1/aggregate" => "/api/v1/aggregate?quantity=pm2_5&step=1h",
+                "/api/v1/skill" => continue, // Of a series; tests/it/forecasts asks it.
                 "/api/v1/standards/stage" => continue, // Of a station; tests/it/hydrology asks it.
                 path @ ("/api/v1/column" | "/api/v1/nearest" | "/api/v1/reverse") => {
                     &format!("{path}?lon=101.78&lat=36.62")

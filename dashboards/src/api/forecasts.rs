@@ -170,7 +170,29 @@ pub(crate) async fn of_series(
     let is_more = page.len() > limit;
     page.truncate(limit);
     let next = page.last().filter(|_| is_more).map(|last| last.seq.to_string());
-    Ok(list(page.iter().map(|row| shown(&views, row)).collect(), next))
+    let items: Vec<Value> = page.iter().map(|row| shown(&views, row)).collect();
+    Ok(Json(
+        json!({"items": items, "next": next, "forecaster": views.foresight.of(&key)}),
+    ))
+}
+
+/// Asks for a new model of a series that the server foresees.
+pub(crate) async fn train(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<u32>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let (_, key) = known_series(&views, caller.scope(), id)?;
+    match views.foresight.order(&key) {
+        true => {
+            let body = json!({"forecaster": views.foresight.of(&key)});
+            Ok((StatusCode::ACCEPTED, Json(body)))
+        }
+        false => Err(Problem::conflict(
+            "not_foreseen",
+            format!("{key} is not foreseen: [[forecast.series]] of the configuration names those that are"),
+        )),
+    }
 }
 
 #[derive(Deserialize)]

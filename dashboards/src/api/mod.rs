@@ -44,6 +44,7 @@ pub(crate) mod series;
 mod series_acts;
 pub(crate) mod session;
 pub(crate) mod setup;
+pub(crate) mod skill;
 mod spelt;
 pub(crate) mod standards;
 mod superior;

@@ -24,4 +24,18 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &["source", "from", "to", "known_at", "limit", "after"],
         &[200, 400, 403, 404],
     ),
+    Operation(
+        "post",
+        "/api/v1/forecasts/{series}/train",
+        "Train the model of a series that the server foresees now, and not in the night.",
+        &[],
+        &[202, 403, 404, 409],
+    ),
+    Operation(
+        "get",
+        "/api/v1/skill",
+        "How good the forecasts of a series were, from what was issued and what came, by source and lead.",
+        &["series", "source", "from", "to", "threshold"],
+        &[200, 400, 403, 404, 501, 503],
+    ),
 ];

@@ -1,0 +1,255 @@
+//! One series that is foreseen: its model, and what that says at a mark.
+
+use anyhow::{Context, Result};
+use onemap_dashboards::foresight::{LeadSkill, Trained};
+use onemap_dashboards::views::Views;
+use onemap_forecast::conformal::{State, Steps};
+use onemap_forecast::learn::Options;
+use onemap_forecast::model::{Model, Silence, VERSION};
+use onemap_forecast::score::LEVELS;
+use onemap_model::Timestamp;
+use onemap_model::forecast::{Exceedance, Forecast, Influence, Lead, OWN, Regime, Silent};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::grid::{Marks, aligned};
+use crate::config::GaugePart;
+
+/// Values of the target without which nothing is trained.
+const LEAST_VALUES: usize = 60;
+/// Steps of the past on which intervals are brought up to date when a model is taken up.
+const N_TAUGHT: usize = 400;
+/// Inputs of one lead that are told.
+const N_INFLUENCES: usize = 5;
+
+/// A model as it stands in the data folder.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub(super) trained: Trained,
+    model: Model,
+}
+
+impl Kept {
+    /// What was written before; `None` for a model of another version, or of other series, steps and leads.
+    pub(super) fn read(bytes: &[u8], part: &GaugePart) -> Option<Self> {
+        let kept: Self = serde_json::from_slice(bytes).ok()?;
+        let names = kept.model.channels.all.iter().map(|channel| channel.name.clone());
+        let wanted = std::iter::once(&part.target)
+            .chain(&part.inputs)
+            .map(ToString::to_string);
+        let leads = kept.model.horizons.iter().map(|horizon| horizon.steps);
+        let is_same = kept.model.version == VERSION
+            && kept.model.step_ms == i64::from(part.step_s) * 1000
+            && kept.model.threshold == part.threshold
+            && names.eq(wanted)
+            && leads.eq(part.leads.iter().copied());
+        is_same.then_some(kept)
+    }
+}
+
+/// What operation has taught the intervals of a model.
+pub(super) struct Taught {
+    steps: Vec<Steps>,
+    /// The last mark whose outcome was met, by lead.
+    met_ms: Vec<i64>,
+}
+
+fn silence(why: Silence) -> String {
+    match why {
+        Silence::TooFewRows { rows } => format!("{rows} rows are too few to learn from"),
+        Silence::Constant => "the series did not change in training".to_owned(),
+        Silence::NoSkill { skill } => {
+            format!("no better than the present value in training (skill {skill:.2})")
+        }
+    }
+}
+
+/// Trains a model on the history up to a mark.
+///
+/// # Errors
+/// Why not: where data are too thin, or the history cannot be read.
+pub(super) fn train(views: &Views, part: &GaugePart, history_days: u32, now: Timestamp) -> Result<Kept> {
+    let step_ms = i64::from(part.step_s) * 1000;
+    let last_ms = Marks::of(part.target.quantity, part.step_s).before(now);
+    let wanted_ms = last_ms - i64::from(history_days) * 86_400_000;
+    let series = views
+        .history
+        .series_id(&part.target)
+        .and_then(|id| views.history.series(id));
+    let begins = series
+        .with_context(|| format!("{} has no values yet", part.target))?
+        .first
+        .ms();
+    let span_ms = last_ms - wanted_ms.max(begins);
+    let first_ms = last_ms - span_ms.max(0) / step_ms * step_ms;
+    let data = aligned(views, (&part.target, &part.inputs), step_ms, (first_ms, last_ms))?;
+    let n_values = data.series[0]
+        .values
+        .iter()
+        .filter(|value| !value.is_nan())
+        .count();
+    anyhow::ensure!(
+        n_values >= LEAST_VALUES,
+        "{n_values} values since {} are too few: {LEAST_VALUES} are needed",
+        Timestamp::from_ms(first_ms)
+    );
+    let options = Options {
+        threshold: part.threshold,
+        ..Options::default()
+    };
+    let model = Model::train(&data, data.len(), &part.leads, &[], &options);
+    let text = serde_json::to_vec(&model).context("the model cannot be written")?;
+    let digest = Sha256::digest(&text);
+    let id: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let leads = model.horizons.iter().map(|horizon| {
+        let richest = horizon.tiers.first();
+        LeadSkill {
+            lead_s: horizon.steps as u32 * part.step_s,
+            rows: richest.map_or(0, |tier| tier.validated.n),
+            skill: richest.and_then(|tier| tier.validated.skill),
+            mae_skill: richest.and_then(|tier| tier.validated.mae_skill),
+            silent: richest.and_then(|tier| tier.silent).map(silence),
+        }
+    });
+    let trained = Trained {
+        model: id,
+        at: now,
+        first: Timestamp::from_ms(first_ms),
+        last: Timestamp::from_ms(last_ms),
+        values: n_values,
+        leads: leads.collect(),
+    };
+    Ok(Kept { trained, model })
+}
+
+/// Levels and values, the 10th and the 90th percentile being the ends of the interval, which is kept to its coverage by
+/// itself.
+fn with_band(values: &[f64], (low, high): (f64, f64)) -> Vec<(f64, f64)> {
+    let bounded = |(level, value): (f64, f64)| {
+        let value = match level {
+            level if level < 0.1 => value.min(low),
+            0.1 => low,
+            0.9 => high,
+            level if level > 0.9 => value.max(high),
+            _ => value.clamp(low, high.max(low)),
+        };
+        (level, value)
+    };
+    let all = LEVELS.iter().copied().zip(values.iter().copied()).map(bounded);
+    all.filter(|(_, value)| value.is_finite()).collect()
+}
+
+/// What a model says at a mark; `None` when there is no value of the target around it.
+///
+/// # Errors
+/// When the history cannot be read.
+pub(super) fn issue(
+    views: &Views,
+    part: &GaugePart,
+    kept: &Kept,
+    taught: &mut Option<Taught>,
+    (mark_ms, now): (i64, Timestamp),
+) -> Result<Option<Forecast>> {
+    let (model, step_ms) = (&kept.model, i64::from(part.step_s) * 1000);
+    let n_leads = model.horizons.len();
+    let taught = taught.get_or_insert_with(|| Taught {
+        steps: vec![Steps::default(); n_leads],
+        met_ms: vec![mark_ms - (N_TAUGHT as i64 + 1) * step_ms; n_leads],
+    });
+    let oldest = taught.met_ms.iter().copied().min().unwrap_or(mark_ms);
+    let before = (model.reach() + part.leads.last().copied().unwrap_or(0)) as i64 * step_ms;
+    let first_ms = oldest.min(mark_ms) - before;
+    let data = aligned(views, (&part.target, &part.inputs), step_ms, (first_ms, mark_ms))?;
+    let sight = model.sight(&data);
+    let origin = data.len() - 1;
+    // No value at the mark itself: what an older one would say was said then.
+    let Some(at_origin) = sight.view.target(origin) else {
+        return Ok(None);
+    };
+    let mut forecast = Forecast {
+        series: part.target.clone(),
+        source: OWN.to_owned(),
+        model: kept.trained.model.clone(),
+        issued_at: now,
+        origin: Timestamp::from_ms(mark_ms),
+        at_origin: Some(at_origin),
+        step_s: part.step_s,
+        regime: None,
+        leads: Vec::with_capacity(n_leads),
+        silent: Vec::new(),
+        influences: Vec::new(),
+        notes: Vec::new(),
+    };
+    let mut gone: Vec<String> = Vec::new();
+    for (at, horizon) in model.horizons.iter().enumerate() {
+        // What has come since is learned first.
+        let newest = origin.saturating_sub(horizon.steps);
+        let met = ((taught.met_ms[at] - first_ms) / step_ms).max(0) as usize;
+        for past in met + 1..=newest {
+            let Some(issued) = model.issue(&sight, at, past, &taught.steps[at]) else {
+                continue;
+            };
+            if let Some(change) = sight.view.change(past, past + horizon.steps) {
+                let came = issued.persistence + change;
+                model.meet(at, &issued, came, &mut taught.steps[at]);
+            }
+        }
+        taught.met_ms[at] = first_ms + newest as i64 * step_ms;
+        let Some(issued) = model.issue(&sight, at, origin, &taught.steps[at]) else {
+            continue;
+        };
+        let lead_s = horizon.steps as u32 * part.step_s;
+        forecast.regime.get_or_insert(match issued.state {
+            State::Rising => Regime::Rising,
+            State::Wet => Regime::Wet,
+            State::Steady => Regime::Steady,
+        });
+        if let Some(tier) = horizon.tiers.get(issued.tier) {
+            for channel in 0..model.channels.all.len() {
+                let name = &model.channels.all[channel].name;
+                let is_used = horizon.tiers[0].layout.channels.contains(&channel);
+                if is_used && !tier.layout.channels.contains(&channel) && !gone.contains(name) {
+                    gone.push(name.clone());
+                }
+            }
+            if let Some(why) = tier.silent {
+                forecast.silent.push(Silent {
+                    lead_s,
+                    why: silence(why),
+                });
+                continue;
+            }
+        }
+        let quantiles = with_band(&issued.quantiles, issued.band80);
+        let exceed = part
+            .threshold
+            .zip(issued.crossing)
+            .map(|(threshold, probability)| Exceedance {
+                threshold,
+                probability: probability.clamp(0.0, 1.0),
+                warns: issued.warns,
+            });
+        forecast.leads.push(Lead {
+            at: Timestamp::from_ms(issued.target_ms),
+            value: issued.mean,
+            median: Some(issued.median),
+            quantiles,
+            exceed: exceed.into_iter().collect(),
+        });
+        let parts = model.explain(&sight, at, origin);
+        let told = parts.into_iter().take(N_INFLUENCES).map(|part| Influence {
+            lead_s,
+            input: part.input,
+            by: part.change,
+        });
+        forecast
+            .influences
+            .extend(told.filter(|part| part.by.is_finite()));
+    }
+    forecast.notes.extend(
+        gone.into_iter()
+            .map(|name| format!("without {name}, which says nothing now")),
+    );
+    forecast.check().context("the model says what is no forecast")?;
+    Ok(Some(forecast))
+}

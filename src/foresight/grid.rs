@@ -1,0 +1,172 @@
+//! From values of the history to series on a grid.
+
+use std::ops::ControlFlow;
+
+use anyhow::Result;
+use onemap_dashboards::views::Views;
+use onemap_forecast::series::{Aligned, Kind, Series};
+use onemap_model::{Calendar, Quantity, SeriesKey, Timestamp};
+use onemap_store::history::Point;
+
+/// Amounts of the step that ends with their stamp; all else is a state, running totals too.
+const AMOUNTS: [&str; 6] = [
+    "rain",
+    "evaporation",
+    "rain_1min",
+    "rain_10min",
+    "rain_30min",
+    "rain_1h",
+];
+const BEIJING_MS: i64 = 8 * 3_600_000;
+
+fn kind(quantity: Quantity) -> Kind {
+    match AMOUNTS.contains(&quantity.name()) {
+        true => Kind::Amount,
+        false => Kind::State,
+    }
+}
+
+/// The marks of a grid: whole steps of the clock; of days where the quantity's day ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Marks {
+    step_ms: i64,
+    offset_ms: i64,
+}
+
+impl Marks {
+    pub(super) fn of(quantity: Quantity, step_s: u32) -> Self {
+        let step_ms = i64::from(step_s) * 1000;
+        let begins = match quantity.definition().calendar {
+            Calendar::Eight => 0,
+            _ => -BEIJING_MS,
+        };
+        Self {
+            step_ms,
+            offset_ms: begins.rem_euclid(step_ms),
+        }
+    }
+    /// The newest mark that is not behind a time.
+    pub(super) fn before(self, at: Timestamp) -> i64 {
+        let ms = at.ms() - self.offset_ms;
+        ms - ms.rem_euclid(self.step_ms) + self.offset_ms
+    }
+}
+
+/// Values by mark: a step has the newest state of the time that ends with it, and the sum of its amounts.
+pub(super) struct Column {
+    values: Vec<f64>,
+    kind: Kind,
+    start_ms: i64,
+    step_ms: i64,
+}
+
+impl Column {
+    pub(super) fn new(kind: Kind, start_ms: i64, step_ms: i64, n: usize) -> Self {
+        Self {
+            values: vec![f64::NAN; n],
+            kind,
+            start_ms,
+            step_ms,
+        }
+    }
+    /// Takes a value; in the order of times.
+    pub(super) fn put(&mut self, at_ms: i64, value: f64) {
+        // The mark at or behind the time.
+        let behind = at_ms - self.start_ms + self.step_ms - 1;
+        let step = usize::try_from(behind.div_euclid(self.step_ms)).ok();
+        let Some(slot) = step.and_then(|step| self.values.get_mut(step)) else {
+            return;
+        };
+        *slot = match self.kind {
+            Kind::State => value,
+            _ if slot.is_nan() => value,
+            _ => *slot + value,
+        };
+    }
+}
+
+/// The target and its inputs from mark `first_ms` to mark `last_ms`, both in.
+///
+/// # Errors
+/// When the history cannot be read.
+pub(super) fn aligned(
+    views: &Views,
+    (target, inputs): (&SeriesKey, &[SeriesKey]),
+    step_ms: i64,
+    (first_ms, last_ms): (i64, i64),
+) -> Result<Aligned> {
+    let n = usize::try_from((last_ms - first_ms) / step_ms + 1).unwrap_or(0);
+    let mut series = Vec::with_capacity(1 + inputs.len());
+    for key in std::iter::once(target).chain(inputs) {
+        let mut column = Column::new(kind(key.quantity), first_ms, step_ms, n);
+        if let Some(id) = views.history.series_id(key) {
+            let mut take = |point: Point| {
+                if point.quality.judgeable()
+                    && let Some(value) = point.value.number()
+                {
+                    column.put(point.measured_at.ms(), value);
+                }
+                ControlFlow::Continue(())
+            };
+            let from = Timestamp::from_ms(first_ms - step_ms + 1);
+            views
+                .archive
+                .scan(id, from, Timestamp::from_ms(last_ms + 1), &mut take)?;
+        }
+        series.push(Series {
+            name: key.to_string(),
+            kind: column.kind,
+            values: column.values,
+        });
+    }
+    Ok(Aligned {
+        start_ms: first_ms,
+        step_ms,
+        series,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    #[test]
+    fn a_day_ends_where_its_quantity_says() {
+        let midnight = Timestamp::from_ms(1_763_827_200_000); // 2025-11-23T00:00+08:00
+        let day = |name: &str, at: Timestamp| {
+            let mark = Marks::of(Quantity::named(name).unwrap(), 86_400).before(at);
+            (mark - midnight.ms()) / HOUR
+        };
+        let at = |hours: i64| Timestamp::from_ms(midnight.ms() + hours * HOUR);
+        assert_eq!(day("pm2_5", at(23)), 0);
+        assert_eq!(day("pm2_5", at(24)), 24);
+        assert_eq!(day("water_level", at(7)), -16);
+        assert_eq!(day("water_level", at(8)), 8);
+        let hour = Marks::of(Quantity::named("pm2_5").unwrap(), 3_600);
+        assert_eq!(hour.before(at(5)), at(5).ms());
+        assert_eq!(hour.before(Timestamp::from_ms(at(6).ms() - 1)), at(5).ms());
+    }
+
+    #[test]
+    fn no_value_is_known_before_its_time() {
+        let mut states = Column::new(Kind::State, 0, 10, 3);
+        let mut amounts = Column::new(Kind::Amount, 0, 10, 3);
+        for (at, value) in [
+            (-10, 9.0),
+            (-9, 1.0),
+            (0, 2.0),
+            (1, 3.0),
+            (10, 4.0),
+            (11, 5.0),
+            (21, 6.0),
+        ] {
+            states.put(at, value);
+            amounts.put(at, value);
+        }
+        assert_eq!(states.values, [2.0, 4.0, 5.0]);
+        assert_eq!(amounts.values, [3.0, 7.0, 5.0]);
+    }
+}
