@@ -47,6 +47,8 @@ const BYTES_PER_SECOND: u64 = 64 << 10;
 const HEAD_BYTES: usize = 64 << 10;
 /// Connections over the limit that are still answered: health and metrics as ever, all else with 503.
 const N_SPARE: usize = 32;
+/// Of one address that has as many connections as one may: it shuts nobody else out of `/health`.
+const N_SPARE_PER_ADDRESS: usize = 4;
 /// How long a spare connection may take for its head.
 const SPARE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection that is closed may still send what nobody reads, so that its peer sees the answer
@@ -110,10 +112,12 @@ struct Addresses(Mutex<HashMap<IpAddr, usize>>);
 struct Counted {
     of: Arc<Addresses>,
     address: IpAddr,
+    /// Its address has as many others as one may.
+    is_over: bool,
 }
 
 impl Addresses {
-    /// Counts a connection, unless its address has as many as one may.
+    /// Counts a connection; of an address that has as many as one may some more are for the spare places.
     fn enter(self: &Arc<Self>, peer: IpAddr, most: usize) -> Option<Counted> {
         let address = match peer.to_canonical() {
             IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
@@ -121,12 +125,13 @@ impl Addresses {
         };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let n = all.entry(address).or_default();
-        if *n >= most {
+        if *n >= most + N_SPARE_PER_ADDRESS {
             return None;
         }
+        let is_over = *n >= most;
         *n += 1;
         let of = self.clone();
-        Some(Counted { of, address })
+        Some(Counted { of, address, is_over })
     }
 }
 
@@ -571,9 +576,13 @@ pub(crate) async fn serve(
             }
             continue;
         };
-        let (permit, is_spare) = match places.clone().try_acquire_owned() {
-            Ok(permit) => (Some(permit), false),
-            Err(_) => {
+        let place = match counted.is_over {
+            true => None,
+            false => places.clone().try_acquire_owned().ok(),
+        };
+        let (permit, is_spare) = match place {
+            Some(permit) => (Some(permit), false),
+            None => {
                 gauges.refused.fetch_add(1, Ordering::Relaxed);
                 (spare.clone().try_acquire_owned().ok(), true)
             }

@@ -262,7 +262,11 @@ impl PersonKeys {
     /// What is wrong with it: then nobody is found after the next start.
     pub fn check(&self) -> Result<(), PersonKeyError> {
         let Some(held) = self.held() else {
-            return Ok(());
+            // Not read yet: whether it can be, where somebody is known by it.
+            return match &self.probe {
+                Some(_) => self.chain().map(drop),
+                None => Ok(()),
+            };
         };
         if !self.path.exists() {
             let path = self.path.clone();

@@ -261,7 +261,7 @@ fn one_address_takes_not_all_connections() {
     let asked = |from: &str| {
         let done = std::process::Command::new("curl")
             .args(["-s", "--interface", from, "-o", "/dev/null", "-w", "%{http_code}"])
-            .arg(format!("http://127.0.0.1:{port}/health/live"))
+            .arg(format!("http://127.0.0.1:{port}/api/v1/session/ways"))
             .output()
             .unwrap();
         String::from_utf8_lossy(&done.stdout).into_owned()

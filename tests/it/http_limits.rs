@@ -75,8 +75,12 @@ fn connections_over_the_limit_are_refused_and_health_and_mqtt_go_on() {
         refused.contains("retry-after:") && refused.contains("connection: close"),
         "{refused}"
     );
-    assert_eq!(status(&ask("/health")), 200);
-    assert_eq!(status(&ask("/health/live")), 200);
+    // Some of those that are over hold the spare places of this address, for a second.
+    for path in ["/health", "/health/live"] {
+        wait_for("an answer about health", Duration::from_secs(10), || {
+            (status(&ask(path)) == 200).then_some(())
+        });
+    }
     let counted = server.metric("onemap_http_connections_refused_total");
     assert!(counted.is_some_and(|n| n >= 3), "{counted:?}");
     if peer("mosquitto_pub").is_some() {

@@ -141,6 +141,11 @@ fn what_is_known_of_a_person_is_sealed_and_backups_have_no_key() {
     // Without its key nobody is found, nobody is made known and no other key is made; with it, all is as it was.
     assert!(!restored.join("persons.key").exists());
     let second = Server::start_in(&restored);
+    let ready = second.get("/health/ready");
+    assert!(
+        ready["warnings"].to_string().contains("persons.key is missing"),
+        "{ready}"
+    );
     for (status, problem) in [
         resolve(&second, NUMBER),
         post(&second, &person),

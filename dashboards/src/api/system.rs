@@ -33,8 +33,8 @@ pub(crate) async fn ready(State(views): State<Arc<Views>>) -> Response {
             .into_iter()
             .collect();
         if views.persons.check().is_err() {
-            let said =
-                "persons.key is not the file any more that is in use: put it back before the server stops";
+            let said = "persons.key is missing, or not the one by which persons are known: put it back, in any case \
+                        before the server stops";
             warnings.push(said.to_owned());
         }
         return match warnings.is_empty() {
