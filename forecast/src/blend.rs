@@ -26,7 +26,7 @@ impl Blend {
     /// diagonal keeps weights of candidates that are alike near one another.
     pub fn squares(candidates: &[f64], n: usize, changes: &[f64], weights: impl Fn(usize) -> f64) -> Self {
         let (mut a, mut b) = (vec![0.0; n * n], vec![0.0; n]);
-        for (at, (row, change)) in candidates.chunks_exact(n).zip(changes).enumerate() {
+        for (at, (row, change)) in candidates.chunks_exact(n.max(1)).zip(changes).enumerate() {
             let w = weights(at);
             for i in 0..n {
                 b[i] += w * row[i] * change;
@@ -53,7 +53,7 @@ impl Blend {
         let mut best = (f64::INFINITY, blend.clone());
         for _ in 0..12 {
             let residuals: Vec<f64> = candidates
-                .chunks_exact(n)
+                .chunks_exact(n.max(1))
                 .zip(changes)
                 .map(|(row, change)| (change - blend.at(row)).abs())
                 .collect();
@@ -120,6 +120,12 @@ mod tests {
         let blend = Blend::squares(&wrong, 2, &changes, |_| 1.0);
         assert!(blend.weights[0] == 0.0 && blend.weights[1] < 0.02, "{blend:?}");
         assert_eq!(Blend::squares(&[], 2, &[], |_| 1.0).weights, [0.0, 0.0]);
+    }
+
+    #[test]
+    fn no_candidate_at_all_is_persistence() {
+        assert_eq!(Blend::squares(&[], 0, &[1.0, -2.0], |_| 1.0), Blend::none(0));
+        assert_eq!(Blend::absolute(&[], 0, &[1.0, -2.0]), Blend::none(0));
     }
 
     #[test]

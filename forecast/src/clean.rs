@@ -2,8 +2,8 @@
 //!
 //! Causal: what is said of a step hangs on values up to it. A value that is much further from the last trusted one than steps
 //! of this series go is doubted until the next stands by it: then it was water, else a spike. One that is further than a flood of
-//! this series could bring it is held until two more stand with it: then the datum has moved and what follows is carried on from
-//! before.
+//! this series could bring it is held until two more stand with it: when they are as quiet as a datum that moved, what follows is
+//! carried on from before, else it was water such as this series had not seen.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,9 @@ const SENTINELS: [f64; 12] = [
 
 /// Steps on which a value is held before it is believed.
 const N_HELD: usize = 2;
+/// What values held spread at most when the datum has moved, in shares of the distance: a datum that moved is as quiet as
+/// before, water that rose so fast goes on moving.
+const MOVED_SPREAD: f64 = 0.05;
 
 /// What is told apart from water, learned from the training part of a series.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -158,14 +161,20 @@ impl Cleaner {
                     clean.came[at] = shifted;
                 } else {
                     let n_before = held.len();
-                    held.retain(|(_, before)| (before - value).abs() <= self.most_change / 4.0);
+                    // Water that rises fast spreads with what it has risen.
+                    let apart = (self.most_change / 4.0).max(0.6 * distance);
+                    held.retain(|(_, before)| (before - value).abs() <= apart);
                     clean.n_spikes += n_before - held.len();
                     held.push((at, *value));
                     if let (true, Some((before, _))) = (held.len() > N_HELD, last) {
-                        if distance > self.most_change {
+                        if distance > self.most_change && spread(&held) <= MOVED_SPREAD * distance {
                             offset = value - before;
                             clean.offset[at] = offset;
                             clean.jumps.push((at, offset));
+                        } else {
+                            for (step, water) in &held {
+                                clean.came[*step] = water - offset;
+                            }
                         }
                         held.clear();
                         last = Some((value - offset, at));
@@ -182,6 +191,15 @@ impl Cleaner {
         }
         clean
     }
+}
+
+fn spread(held: &[(usize, f64)]) -> f64 {
+    let (low, high) = held
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, value)| {
+            (low.min(*value), high.max(*value))
+        });
+    high - low
 }
 
 /// What 95 % of the windows of a hundred steps span at most: a datum that moves once is in one of them.
@@ -242,6 +260,21 @@ mod tests {
             "{:?}",
             clean.jumps
         );
+    }
+
+    #[test]
+    fn a_flood_after_dry_weeks_is_no_moved_datum() {
+        let mut raw: Vec<f64> = (0..2000).map(|i| 1.3 + 0.002 * f64::from(i % 3)).collect();
+        for (i, value) in raw[1500..1568].iter_mut().enumerate() {
+            *value += if i < 8 {
+                0.15 * (i + 1) as f64
+            } else {
+                1.2 - 0.02 * (i - 8) as f64
+            };
+        }
+        let clean = Cleaner::learn(&raw[..1400], 3, false).clean(&raw);
+        assert!(clean.jumps.is_empty(), "{:?}", clean.jumps);
+        assert!((clean.values[1510] - raw[1510]).abs() < 0.1);
     }
 
     #[test]

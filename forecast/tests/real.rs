@@ -3,9 +3,11 @@
 mod series;
 
 use onemap_forecast::backtest::backtest;
+use onemap_forecast::clean::Cleaner;
 use onemap_forecast::faults::{Detector, FaultKind, hampel};
 use onemap_forecast::learn::Options;
 use onemap_forecast::score::quantile_of;
+use onemap_forecast::series::Aligned;
 
 /// The shared folder, or a word that the test was passed over.
 macro_rules! data {
@@ -65,6 +67,26 @@ fn floods_of_years_that_were_not_seen_are_foreseen_better_than_by_persistence() 
                 s.coverage80
             );
         }
+    }
+}
+
+/// At nearly all gauges of the upper Yellow River the level's datum moved on 2006-04-23; at Tangnaihai from 171 to 2,671 m.
+#[test]
+fn the_datum_that_moved_by_two_kilometres_is_found_and_is_the_only_one() {
+    let folder = data!();
+    let rows = series::table(&folder.join("hydrology/yellow-river/daily.csv.gz"));
+    let (times, all) = series::pivot(&rows, "date", "station", "level_m", "唐乃亥", 0);
+    let (aligned, _) = Aligned::regrid(&times, all).expect("the series has a step");
+    let values = &aligned.series[0].values;
+    let moved_ms = 1_145_750_400_000; // 2006-04-23
+    let before = ((moved_ms - aligned.start_ms) / aligned.step_ms) as usize;
+    for n_train in [before - 200, values.len()] {
+        let clean = Cleaner::learn(&values[..n_train], 3, false).clean(values);
+        let [(at, by)] = clean.jumps.as_slice() else {
+            panic!("{:?}", clean.jumps);
+        };
+        assert!((before..before + 5).contains(at), "{at} is not {before}");
+        assert!((by - 2500.0).abs() < 1.0, "{by}");
     }
 }
 

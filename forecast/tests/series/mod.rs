@@ -119,6 +119,15 @@ pub(crate) fn pivot(
     (times, series)
 }
 
+/// Gauges of the Calder: a month of quarters of an hour, whose one flood comes after two dry weeks.
+pub(crate) const CALDER: [(&str, &str); 5] = [
+    ("calder-callis", "wl_todmorden_callis_m"),
+    ("calder-nutclough", "wl_nutclough_m"),
+    ("calder-hebden", "wl_hebden_bridge_m"),
+    ("calder-mytholmroyd", "wl_mytholmroyd_m"),
+    ("calder-dauber", "wl_mytholmroyd_dauber_m"),
+];
+
 /// One line of the table of floors.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
@@ -255,6 +264,33 @@ pub(crate) fn cases(data: &Path, wanted: &[String]) -> Vec<Case> {
             &[0.94, 0.66, 0.36],
             false,
         );
+    }
+    for target in CALDER {
+        if is_wanted(target.0) {
+            let t = table(&h.join("calder/fifteen_minute.csv.gz"));
+            let mut columns: Vec<&str> = vec![target.1];
+            columns.extend(
+                CALDER
+                    .iter()
+                    .map(|gauge| gauge.1)
+                    .filter(|gauge| *gauge != target.1),
+            );
+            columns.extend([
+                "rain_gorpley_mm",
+                "rain_bacup_mm",
+                "rain_gorple_mm",
+                "rain_walshaw_dean_mm",
+            ]);
+            push(
+                target.0,
+                wide(&t, "time_utc", &columns),
+                None,
+                0.98,
+                &[1, 3, 6, 12, 24],
+                &[0.0; 5],
+                false,
+            );
+        }
     }
     if is_wanted("air") {
         let t = table(&data.join("air-quality/beijing_hourly.csv.gz"));
