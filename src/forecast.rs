@@ -278,6 +278,9 @@ fn silence(silent: Option<Silence>) -> Option<String> {
     silent.map(|why| match why {
         Silence::TooFewRows { rows } => format!("{rows} training rows are too few: persistence is issued"),
         Silence::Constant => "the target does not change in training: persistence is issued".to_owned(),
+        Silence::QuietWeeks { days } => {
+            format!("{days} days without a flood are too short a training for this lead: persistence is issued")
+        }
         Silence::NoSkill { skill } => {
             format!("cross-validation in training shows no skill over persistence ({skill:.3}): persistence is issued")
         }

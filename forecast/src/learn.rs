@@ -45,6 +45,7 @@ impl Default for Options {
 const N_FOLDS: usize = 5;
 /// Rows without which nothing is learned.
 const LEAST_ROWS: usize = 60;
+const HOUR_MS: i64 = 3_600_000;
 /// Of rows that are in no block: what they foresee reaches into the next.
 const NO_FOLD: usize = usize::MAX;
 
@@ -236,6 +237,16 @@ impl<'a> Learner<'a> {
 
     fn n(&self) -> usize {
         self.origins.len()
+    }
+
+    /// Days from the first origin to the last.
+    fn span_days(&self) -> i64 {
+        match (self.origins.first(), self.origins.last()) {
+            (Some(first), Some(last)) => {
+                (self.view.time_ms(*last) - self.view.time_ms(*first)) / (24 * HOUR_MS)
+            }
+            _ => 0,
+        }
     }
 
     fn scaled_row(&self, at: usize) -> &[f64] {

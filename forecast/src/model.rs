@@ -113,6 +113,11 @@ pub enum Silence {
     },
     /// The target does not change in training.
     Constant,
+    /// Training is short and saw no flood: what it learned does not hold in one.
+    QuietWeeks {
+        /// From its first row to its last.
+        days: i64,
+    },
     /// Blocked cross-validation shows no skill over persistence.
     NoSkill {
         /// What it shows.

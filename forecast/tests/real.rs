@@ -70,6 +70,42 @@ fn floods_of_years_that_were_not_seen_are_foreseen_better_than_by_persistence() 
     }
 }
 
+/// A month of a river that was never seen, without tuning: trained on the dry weeks before its one flood, no lead is worse than
+/// persistence, and one that has something to say says it.
+#[test]
+fn a_river_of_a_month_is_never_foreseen_worse_than_by_persistence() {
+    let folder = data!();
+    // What chance of a few hundred rows may take away.
+    const NOISE: f64 = 0.005;
+    let mut best: f64 = 0.0;
+    for (name, _) in series::CALDER {
+        let case = series::cases(&folder, &[name.to_owned()])
+            .pop()
+            .expect("it is one of the cases");
+        let (aligned, threshold) = case.aligned();
+        for split in [6, 8] {
+            let options = Options {
+                threshold: Some(threshold),
+                n_workers: 2,
+                with_trees: false,
+                ..Options::default()
+            };
+            let n_train = aligned.len() * split / 10;
+            let found = backtest(&aligned, n_train, &case.steps(&aligned), &options);
+            for outcome in &found.horizons {
+                let skill = outcome.scores.skill.expect("the water moved");
+                assert!(
+                    skill >= -NOISE,
+                    "{name} 0.{split} {} steps: {skill}",
+                    outcome.steps
+                );
+                best = best.max(skill);
+            }
+        }
+    }
+    assert!(best > 0.5, "{best}");
+}
+
 /// At nearly all gauges of the upper Yellow River the level's datum moved on 2006-04-23; at Tangnaihai from 171 to 2,671 m.
 #[test]
 fn the_datum_that_moved_by_two_kilometres_is_found_and_is_the_only_one() {

@@ -58,6 +58,9 @@ fn silence(why: Silence) -> String {
     match why {
         Silence::TooFewRows { rows } => format!("{rows} rows are too few to learn from"),
         Silence::Constant => "the series did not change in training".to_owned(),
+        Silence::QuietWeeks { days } => {
+            format!("{days} days without a flood are too short to learn from for this lead")
+        }
         Silence::NoSkill { skill } => {
             format!("no better than the present value in training (skill {skill:.2})")
         }

@@ -1,6 +1,6 @@
 //! What each candidate of a blend foresees: fitted to all rows, and for the rows of each block to those of the others.
 
-use super::{Learner, N_FOLDS, NO_FOLD};
+use super::{HOUR_MS, Learner, N_FOLDS, NO_FOLD};
 use crate::baseline::{Climatology, DampedTrend};
 use crate::model::{MedianTrees, N_LINES};
 use crate::ridge::{Moments, Ridge};
@@ -11,7 +11,6 @@ use crate::trees::{Binned, Loss, Options as TreeOptions, Trees};
 const PENALTIES: [f64; 6] = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0];
 /// Rows that trees are grown on at most.
 const MOST_TREE_ROWS: usize = 15_000;
-const HOUR_MS: i64 = 3_600_000;
 
 impl Learner<'_> {
     pub(super) fn trend(&self) -> (DampedTrend, Vec<f64>) {

@@ -12,6 +12,21 @@ use crate::model::{FIRST_LINE, N_CANDIDATES, N_LINES, Silence, Tier, Validated};
 const AS_GOOD: f64 = 0.06;
 /// Losses (shares of persistence's) within this of the best are alike.
 const ALIKE: f64 = 0.03;
+/// Rows of training that a foreseen change's trust stands on before operation has taught anything.
+const PRIOR_ROWS: f64 = 4000.0;
+
+/// Training shorter than this has seen no season; when it saw no flood either, what it learned is of quiet water.
+const THIN_DAYS: i64 = 60;
+/// Share of all squared change that lively water has where a flood was seen.
+const FLOODED: f64 = 0.75;
+/// Share that it has where water was seen to move at all.
+const MOVED: f64 = 1.0 / 3.0;
+/// Lengths of a lead that quiet water has to have lasted.
+const LEAST_SPANS: usize = 100;
+/// Skill in every block of what comes as regularly as a tide.
+const REGULAR: f64 = 0.6;
+/// Candidates that know neither a level nor a season: damped trend, and changes and sums of the series.
+const MOMENTUM: [usize; 4] = [0, 5, 6, 7];
 
 /// What a blend's weights make small: squares, squares with floods weighted, or absolute errors.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,153 +36,282 @@ enum Way {
     Absolute,
 }
 
-/// Rows of training that a foreseen change's trust stands on before operation has taught anything.
-const PRIOR_ROWS: f64 = 4000.0;
+/// Blends by regime, and what those of the other blocks foresee for the rows of each.
+struct Mixed {
+    mean: [Blend; 2],
+    median: [Blend; 2],
+    of_mean: Vec<f64>,
+    of_median: Vec<f64>,
+}
+
+/// A way to weight the candidates that is tried.
+struct Tried {
+    loss: f64,
+    loss_in_floods: f64,
+    blend: Blend,
+    foreseen: Vec<f64>,
+}
+
+/// The candidates' forecasts of unseen rows and what came.
+struct Weigher<'a> {
+    learner: &'a Learner<'a>,
+    candidates: &'a [f64],
+    /// Of each row: 0 in steady water, 1 else.
+    regimes: Vec<usize>,
+    /// Rows that are in a block.
+    rows: Vec<usize>,
+    most_change: f64,
+}
+
+impl Weigher<'_> {
+    fn row(&self, at: usize) -> &[f64] {
+        &self.candidates[at * N_CANDIDATES..(at + 1) * N_CANDIDATES]
+    }
+
+    fn bounded(&self, change: f64) -> f64 {
+        change.clamp(-self.most_change, self.most_change)
+    }
+
+    fn of_regime(&self, regime: usize) -> Vec<usize> {
+        let rows = self.rows.iter().copied();
+        rows.filter(|at| self.regimes[*at] == regime).collect()
+    }
+
+    /// Squares against persistence's, over all rows and over floods.
+    fn loss(&self, rows: &[usize], foreseen: &[f64]) -> (f64, f64) {
+        let (mut all, mut none, mut flood, mut flood_none) = (0.0, 0.0, 0.0, 0.0);
+        for at in rows {
+            let change = self.learner.changes[*at];
+            let left = (change - foreseen[*at]).powi(2);
+            all += left;
+            none += change.powi(2);
+            if self.learner.weights[*at] > 1.0 {
+                flood += left;
+                flood_none += change.powi(2);
+            }
+        }
+        let ratio = |a: f64, b: f64| if b > 0.0 { a / b } else { 1.0 };
+        (ratio(all, none), ratio(flood, flood_none))
+    }
+
+    /// Weights of the `allowed` candidates fitted to the rows of a regime, without those of a block.
+    fn fit(&self, regime: usize, without: Option<usize>, way: Way, allowed: &[usize]) -> Blend {
+        let learner = self.learner;
+        let rows: Vec<usize> = self
+            .of_regime(regime)
+            .into_iter()
+            .filter(|at| Some(learner.folds[*at]) != without)
+            .collect();
+        let changes: Vec<f64> = rows.iter().map(|at| learner.changes[*at]).collect();
+        let squares = |f: &dyn Fn(usize) -> f64| -> f64 {
+            rows.iter()
+                .map(|at| (learner.changes[*at] - f(*at)).powi(2))
+                .sum()
+        };
+        let none = squares(&|_| 0.0);
+        // What is far worse than persistence on rows it has not seen is not mixed in at all.
+        let fair: Vec<usize> = allowed
+            .iter()
+            .copied()
+            .filter(|c| way == Way::Absolute || squares(&|at| self.bounded(self.row(at)[*c])) < 1.5 * none)
+            .collect();
+        let table: Vec<f64> = rows
+            .iter()
+            .flat_map(|at| fair.iter().map(|c| self.row(*at)[*c]))
+            .collect();
+        let blend = match way {
+            Way::Absolute => Blend::absolute(&table, fair.len(), &changes),
+            Way::Squares => Blend::squares(&table, fair.len(), &changes, |_| 1.0),
+            Way::Floods => Blend::squares(&table, fair.len(), &changes, |at| {
+                learner.weights[rows[at]].sqrt()
+            }),
+        };
+        let mut weights = vec![0.0; N_CANDIDATES];
+        fair.iter()
+            .zip(blend.weights)
+            .for_each(|(c, weight)| weights[*c] = weight);
+        Blend { weights }
+    }
+
+    /// What blends of the other blocks foresee for the rows of each; zero of the other regime.
+    fn unseen(&self, regime: usize, way: Way, allowed: &[usize]) -> Vec<f64> {
+        let mut foreseen = vec![0.0; self.learner.n()];
+        let rows = self.of_regime(regime);
+        for fold in 0..N_FOLDS {
+            let blend = self.fit(regime, Some(fold), way, allowed);
+            for at in rows.iter().filter(|at| self.learner.folds[**at] == fold) {
+                foreseen[*at] = self.bounded(blend.at(self.row(*at)));
+            }
+        }
+        foreseen
+    }
+
+    /// Ways to weight the candidates. Where floods are too few to find weights that hold in the next block, a single line or
+    /// the mean of all does better.
+    fn tried(&self, regime: usize, rows: &[usize], allowed: &[usize]) -> Vec<Tried> {
+        let lines: Vec<usize> = allowed
+            .iter()
+            .copied()
+            .filter(|c| (FIRST_LINE..FIRST_LINE + N_LINES).contains(c))
+            .collect();
+        let even = |of: &[usize]| Blend {
+            weights: (0..N_CANDIDATES)
+                .map(|c| {
+                    if of.contains(&c) {
+                        1.0 / of.len() as f64
+                    } else {
+                        0.0
+                    }
+                })
+                .collect(),
+        };
+        let simple = [even(&lines)]
+            .into_iter()
+            .chain(lines.iter().map(|line| even(&[*line])));
+        let simple = simple.map(|blend| {
+            let foreseen: Vec<f64> = (0..self.learner.n())
+                .map(|at| self.bounded(blend.at(self.row(at))))
+                .collect();
+            (blend, foreseen)
+        });
+        [Way::Squares, Way::Floods]
+            .map(|way| {
+                (
+                    self.fit(regime, None, way, allowed),
+                    self.unseen(regime, way, allowed),
+                )
+            })
+            .into_iter()
+            .chain(simple)
+            .map(|(blend, foreseen)| {
+                let (loss, loss_in_floods) = self.loss(rows, &foreseen);
+                Tried {
+                    loss,
+                    loss_in_floods,
+                    blend,
+                    foreseen,
+                }
+            })
+            .collect()
+    }
+
+    /// Blends of the `allowed` candidates. A regime in which nothing beats persistence is left to it.
+    fn mix(&self, allowed: &[usize]) -> Mixed {
+        let n = self.learner.n();
+        let mut mixed = Mixed {
+            mean: [Blend::none(N_CANDIDATES), Blend::none(N_CANDIDATES)],
+            median: [Blend::none(N_CANDIDATES), Blend::none(N_CANDIDATES)],
+            of_mean: vec![0.0; n],
+            of_median: vec![0.0; n],
+        };
+        for regime in 0..2 {
+            let rows = self.of_regime(regime);
+            let mut found = self.tried(regime, &rows, allowed);
+            found.retain(|tried| tried.loss < 0.995);
+            // Of those that are about as good as the best over all rows, those that do well in floods.
+            let least = found.iter().map(|tried| tried.loss).fold(f64::INFINITY, f64::min);
+            found.retain(|tried| tried.loss <= least + AS_GOOD);
+            // Those that are about as good as the best, together: less hangs on the few floods of a block.
+            let worth = |tried: &Tried| (tried.loss + 2.0 * tried.loss_in_floods) / 3.0;
+            let best = found.iter().map(worth).fold(f64::INFINITY, f64::min);
+            found.retain(|tried| worth(tried) <= best + ALIKE);
+            let share = 1.0 / found.len().max(1) as f64;
+            for tried in &found {
+                let weights = mixed.mean[regime].weights.iter_mut();
+                weights
+                    .zip(&tried.blend.weights)
+                    .for_each(|(w, more)| *w += share * more);
+                rows.iter()
+                    .for_each(|at| mixed.of_mean[*at] += share * tried.foreseen[*at]);
+            }
+            let median = self.unseen(regime, Way::Absolute, allowed);
+            let sizes = |f: &dyn Fn(usize) -> f64| -> f64 {
+                rows.iter()
+                    .map(|at| (self.learner.changes[*at] - f(*at)).abs())
+                    .sum()
+            };
+            if sizes(&|at| median[at]) < 0.998 * sizes(&|_| 0.0) {
+                mixed.median[regime] = self.fit(regime, None, Way::Absolute, allowed);
+                rows.iter().for_each(|at| mixed.of_median[*at] = median[*at]);
+            }
+        }
+        mixed
+    }
+
+    /// Share of all squared change that lively water has, `[0, 1]`.
+    fn lively_share(&self) -> f64 {
+        let squares =
+            |rows: &[usize]| -> f64 { rows.iter().map(|at| self.learner.changes[*at].powi(2)).sum() };
+        let all = squares(&self.rows);
+        if all > 0.0 {
+            squares(&self.of_regime(1)) / all
+        } else {
+            0.0
+        }
+    }
+
+    /// Skill in the block in which it is least, over some rows. A block without a hundredth of all squared change says nothing.
+    fn worst_block(&self, rows: &[usize], foreseen: &[f64]) -> f64 {
+        let changes = &self.learner.changes;
+        let all: f64 = rows.iter().map(|at| changes[*at].powi(2)).sum();
+        (0..N_FOLDS)
+            .filter_map(|fold| {
+                let of_fold: Vec<usize> = rows
+                    .iter()
+                    .copied()
+                    .filter(|at| self.learner.folds[*at] == fold)
+                    .collect();
+                let none: f64 = of_fold.iter().map(|at| changes[*at].powi(2)).sum();
+                (none > 0.01 * all).then(|| 1.0 - self.loss(&of_fold, foreseen).0)
+            })
+            .fold(f64::INFINITY, f64::min)
+    }
+
+    /// What a short training may say that saw no flood. Levels and calendars of quiet weeks say nothing of the flood that
+    /// comes after, in which all that they foresee is a fall: unless it is as regular as a tide, what is left is momentum and
+    /// what runs down from upstream, where lively water has shown it in every block and the lead is short beside the
+    /// training.
+    fn of_quiet_weeks(&self, mixed: Mixed, lively: f64) -> (Mixed, Option<Silence>) {
+        if self.worst_block(&self.rows, &mixed.of_mean) >= REGULAR {
+            return (mixed, None);
+        }
+        let learner = self.learner;
+        let mixed = self.mix(&MOMENTUM);
+        let is_short = LEAST_SPANS * learner.layout.horizon > learner.n_train;
+        let worst = self.worst_block(&self.of_regime(1), &mixed.of_mean);
+        let silent = (is_short || lively < MOVED || worst < 0.0).then(|| Silence::QuietWeeks {
+            days: learner.span_days(),
+        });
+        (mixed, silent)
+    }
+}
 
 impl Learner<'_> {
     /// Blends, the gate, errors and chances.
     pub(super) fn blend(&self, mut tier: Tier, candidates: &[f64]) -> Tier {
-        let regimes: Vec<usize> = self.seen.iter().map(|seen| tier.regime(seen)).collect();
-        let mut largest = self.changes.iter().map(|c| c.abs()).fold(0.0, f64::max);
-        largest *= 1.5;
-        tier.most_change = largest;
-        let in_fold = |at: &usize| self.folds[*at] != NO_FOLD;
-        let row = |at: usize| &candidates[at * N_CANDIDATES..(at + 1) * N_CANDIDATES];
-        let of = |regime: usize, without: Option<usize>| -> Vec<usize> {
-            (0..self.n())
-                .filter(in_fold)
-                .filter(|at| regimes[*at] == regime && Some(self.folds[*at]) != without)
-                .collect()
+        let largest = self.changes.iter().map(|c| c.abs()).fold(0.0, f64::max);
+        let weigher = Weigher {
+            learner: self,
+            candidates,
+            regimes: self.seen.iter().map(|seen| tier.regime(seen)).collect(),
+            rows: (0..self.n()).filter(|at| self.folds[*at] != NO_FOLD).collect(),
+            most_change: 1.5 * largest,
         };
-        // Squares against persistence's, over all rows and over floods.
-        let is_flood = |at: usize| self.weights[at] > 1.0;
-        let loss = |rows: &[usize], f: &dyn Fn(usize) -> f64| -> (f64, f64) {
-            let (mut all, mut none, mut flood, mut flood_none) = (0.0, 0.0, 0.0, 0.0);
-            for at in rows {
-                let (left, change) = ((self.changes[*at] - f(*at)).powi(2), self.changes[*at].powi(2));
-                all += left;
-                none += change;
-                if is_flood(*at) {
-                    flood += left;
-                    flood_none += change;
-                }
-            }
-            let ratio = |a: f64, b: f64| if b > 0.0 { a / b } else { 1.0 };
-            (ratio(all, none), ratio(flood, flood_none))
-        };
-        let fit = |regime: usize, without: Option<usize>, way: Way| -> Blend {
-            let rows = of(regime, without);
-            let changes: Vec<f64> = rows.iter().map(|at| self.changes[*at]).collect();
-            let squares = |f: &dyn Fn(usize) -> f64| -> f64 {
-                rows.iter().map(|at| (self.changes[*at] - f(*at)).powi(2)).sum()
-            };
-            let none = squares(&|_| 0.0);
-            // What is far worse than persistence on rows it has not seen is not mixed in at all.
-            let fair: Vec<usize> = (0..N_CANDIDATES)
-                .filter(|c| {
-                    way == Way::Absolute || squares(&|at| row(at)[*c].clamp(-largest, largest)) < 1.5 * none
-                })
-                .collect();
-            let table: Vec<f64> = rows
-                .iter()
-                .flat_map(|at| fair.iter().map(|c| row(*at)[*c]))
-                .collect();
-            let blend = match way {
-                Way::Absolute => Blend::absolute(&table, fair.len(), &changes),
-                Way::Squares => Blend::squares(&table, fair.len(), &changes, |_| 1.0),
-                Way::Floods => {
-                    Blend::squares(&table, fair.len(), &changes, |at| self.weights[rows[at]].sqrt())
-                }
-            };
-            let mut weights = vec![0.0; N_CANDIDATES];
-            fair.iter()
-                .zip(blend.weights)
-                .for_each(|(c, weight)| weights[*c] = weight);
-            Blend { weights }
-        };
-        let single = |c: usize| Blend {
-            weights: (0..N_CANDIDATES).map(|at| f64::from(u8::from(at == c))).collect(),
-        };
-        let is_line = |c: usize| (FIRST_LINE..FIRST_LINE + N_LINES).contains(&c);
-        let mean_line = Blend {
-            weights: (0..N_CANDIDATES)
-                .map(|c| if is_line(c) { 1.0 / N_LINES as f64 } else { 0.0 })
-                .collect(),
-        };
-        let rows: Vec<usize> = (0..self.n()).filter(in_fold).collect();
-        let (mut mean, mut median) = (vec![0.0; self.n()], vec![0.0; self.n()]);
-        for regime in 0..2 {
-            let of_regime: Vec<usize> = rows.iter().copied().filter(|at| regimes[*at] == regime).collect();
-            let unseen = |way: Way| -> Vec<f64> {
-                let mut foreseen = vec![0.0; self.n()];
-                for fold in 0..N_FOLDS {
-                    let blend = fit(regime, Some(fold), way);
-                    for at in of_regime.iter().filter(|at| self.folds[**at] == fold) {
-                        foreseen[*at] = blend.at(row(*at)).clamp(-largest, largest);
-                    }
-                }
-                foreseen
-            };
-            unseen(Way::Absolute)
-                .into_iter()
-                .enumerate()
-                .filter(|(at, _)| regimes[*at] == regime)
-                .for_each(|(at, f)| median[at] = f);
-            tier.median[regime] = fit(regime, None, Way::Absolute);
-            // Where floods are too few to find weights that hold in the next block, a single line or the mean of all does better;
-            // a regime in which nothing beats persistence is left to it.
-            let simple = [mean_line.clone()]
-                .into_iter()
-                .chain((0..N_CANDIDATES).filter(|c| is_line(*c)).map(single));
-            let simple = simple.map(|blend| {
-                let foreseen: Vec<f64> = (0..self.n())
-                    .map(|at| blend.at(row(at)).clamp(-largest, largest))
-                    .collect();
-                (blend, foreseen)
-            });
-            let fitted = [Way::Squares, Way::Floods].map(|way| (fit(regime, None, way), unseen(way)));
-            let found: Vec<((f64, f64), Blend, Vec<f64>)> = fitted
-                .into_iter()
-                .chain(simple)
-                .map(|(blend, foreseen)| (loss(&of_regime, &|at| foreseen[at]), blend, foreseen))
-                .filter(|((whole, _), ..)| *whole < 0.995)
-                .collect();
-            // Of those that are about as good as the best over all rows, those that do well in floods.
-            let least = found
-                .iter()
-                .map(|((whole, _), ..)| *whole)
-                .fold(f64::INFINITY, f64::min);
-            let found: Vec<(f64, Blend, Vec<f64>)> = found
-                .into_iter()
-                .filter(|((whole, _), ..)| *whole <= least + AS_GOOD)
-                .map(|((whole, flood), blend, foreseen)| ((whole + 2.0 * flood) / 3.0, blend, foreseen))
-                .collect();
-            // Those that are about as good as the best, together: less hangs on the few floods of a block.
-            let best = found.iter().map(|(loss, ..)| *loss).fold(f64::INFINITY, f64::min);
-            let alike: Vec<&(f64, Blend, Vec<f64>)> =
-                found.iter().filter(|(loss, ..)| *loss <= best + ALIKE).collect();
-            let share = 1.0 / alike.len().max(1) as f64;
-            tier.mean[regime] = Blend::none(N_CANDIDATES);
-            for (_, blend, foreseen) in alike {
-                tier.mean[regime]
-                    .weights
-                    .iter_mut()
-                    .zip(&blend.weights)
-                    .for_each(|(w, more)| *w += share * more);
-                of_regime.iter().for_each(|at| mean[*at] += share * foreseen[*at]);
-            }
-            let sizes = |f: &[f64]| {
-                of_regime
-                    .iter()
-                    .map(|at| (self.changes[*at] - f[*at]).abs())
-                    .sum::<f64>()
-            };
-            let none = vec![0.0; self.n()];
-            if sizes(&median) >= 0.998 * sizes(&none) {
-                tier.median[regime] = Blend::none(N_CANDIDATES);
-                of_regime.iter().for_each(|at| median[*at] = 0.0);
-            }
+        let all: Vec<usize> = (0..N_CANDIDATES).collect();
+        let mut mixed = weigher.mix(&all);
+        let lively = weigher.lively_share();
+        if self.span_days() < THIN_DAYS && lively < FLOODED {
+            (mixed, tier.silent) = weigher.of_quiet_weeks(mixed, lively);
         }
+        let Mixed {
+            mean: blends,
+            median: median_blends,
+            of_mean: mut mean,
+            of_median: median,
+        } = mixed;
+        (tier.mean, tier.median) = (blends, median_blends);
+        tier.most_change = weigher.most_change;
+        let rows = &weigher.rows;
         let sum = |f: &dyn Fn(usize) -> f64| rows.iter().map(|at| f(*at)).sum::<f64>();
         let (sse, sse_none) = (
             sum(&|at| (self.changes[at] - mean[at]).powi(2)),
@@ -180,7 +324,8 @@ impl Learner<'_> {
         let skill = if sse_none > 0.0 { 1.0 - sse / sse_none } else { 0.0 };
         tier.alone = (0..N_CANDIDATES)
             .map(|c| {
-                (sse_none > 0.0).then(|| 1.0 - sum(&|at| (self.changes[at] - row(at)[c]).powi(2)) / sse_none)
+                (sse_none > 0.0)
+                    .then(|| 1.0 - sum(&|at| (self.changes[at] - weigher.row(at)[c]).powi(2)) / sse_none)
             })
             .collect();
         tier.validated = Validated {
@@ -190,34 +335,41 @@ impl Learner<'_> {
         };
         if skill <= 0.0 {
             tier.silent = Some(Silence::NoSkill { skill });
+        }
+        if tier.silent.is_some() {
             mean.fill(0.0);
         }
-        tier.prior = rows.iter().map(|at| mean[*at].powi(2)).sum::<f64>()
-            * (PRIOR_ROWS / rows.len().max(1) as f64).min(1.0);
+        tier.prior = sum(&|at| mean[at].powi(2)) * (PRIOR_ROWS / rows.len().max(1) as f64).min(1.0);
+        self.sureness(&mut tier, rows, &mean);
+        tier
+    }
+
+    /// Errors, the 80 % interval and chances, from forecasts of the rows `rows`.
+    fn sureness(&self, tier: &mut Tier, rows: &[usize], mean: &[f64]) {
         let seen: Vec<Activity> = rows.iter().map(|at| self.seen[*at]).collect();
         let foreseen: Vec<f64> = rows.iter().map(|at| mean[*at]).collect();
         let errors: Vec<f64> = rows.iter().map(|at| self.changes[*at] - mean[*at]).collect();
         tier.residuals = Residuals::learn(&seen, &foreseen, &errors, &tier.borders);
+        tier.bands = self.bands(tier, rows, mean);
+        let Some(threshold) = self.options.threshold else {
+            return;
+        };
         let clean = &self.view.tracks[0].clean;
-        tier.bands = self.bands(&tier, &rows, &mean);
-        if let Some(threshold) = self.options.threshold {
-            let cases: Vec<(f64, bool)> = rows
-                .iter()
-                .map(|at| {
-                    let t = self.origins[*at];
-                    let now = clean.values[t] + clean.offset[t];
-                    let state = tier.borders.state(&self.seen[*at], mean[*at]);
-                    let size = tier.residuals.size(&self.seen[*at], mean[*at]);
-                    let spread = Steps::default().spread(&tier.residuals, state, now + mean[*at], size);
-                    (
-                        chance_above(&spread, threshold),
-                        now + self.changes[*at] > threshold,
-                    )
-                })
-                .collect();
-            tier.calibration = Calibration::learn(&cases);
-        }
-        tier
+        let cases: Vec<(f64, bool)> = rows
+            .iter()
+            .map(|at| {
+                let t = self.origins[*at];
+                let now = clean.values[t] + clean.offset[t];
+                let state = tier.borders.state(&self.seen[*at], mean[*at]);
+                let size = tier.residuals.size(&self.seen[*at], mean[*at]);
+                let spread = Steps::default().spread(&tier.residuals, state, now + mean[*at], size);
+                (
+                    chance_above(&spread, threshold),
+                    now + self.changes[*at] > threshold,
+                )
+            })
+            .collect();
+        tier.calibration = Calibration::learn(&cases);
     }
 
     /// Levels of the 80 % interval's ends by state. In lively water they are drawn further apart until at least 78 % of
