@@ -8,6 +8,8 @@ import type {
   Device,
   DeviceDetail,
   Entity,
+  Forecast,
+  Forecaster,
   LatestItem,
   LedgerDay,
   Link,
@@ -15,10 +17,12 @@ import type {
   QuantityEntry,
   QuarantineItem,
   SecurityEvent,
+  SeriesForecasts,
   SeriesInfo,
   SeriesPoint,
   Session,
   SetupLook,
+  Skill,
   StationFrame,
   SystemState,
   TileInfo,
@@ -187,6 +191,14 @@ export const api = {
     pages<SeriesPoint>(`/api/v1/series/${series}/values`, { from, limit: 5_000 }, most),
   steps: (series: number, from: string, step: string, agg: "mean" | "min" | "max") =>
     pages<SeriesPoint>(`/api/v1/series/${series}/values`, { from, step, agg }, 5_000),
+  /** The newest of each series and source, by series. */
+  newestForecasts: (most: number) => pages<Forecast>("/api/v1/forecasts", { limit: 500 }, most),
+  /** Newest first; the newest one when nothing else is asked for. `from` bounds the origin. */
+  forecastsOf: (series: number, of: { source?: string; from?: string; limit?: number } = {}) =>
+    request<SeriesForecasts>(query(`/api/v1/forecasts/${series}`, of)),
+  train: (series: number) => post<{ forecaster: Forecaster }>(`/api/v1/forecasts/${series}/train`, {}),
+  /** Of one source, for the threshold of its newest forecast. */
+  skill: (series: number, source: string) => request<Skill>(query("/api/v1/skill", { series, source })),
   division: (code: string) => request<Entity>(query(`/api/v1/entities/${enc(code)}`, { kind: "division" })),
   baseMaps: () => request<{ items: BaseMap[] }>("/api/v1/basemaps"),
   tileInfo: (layer: string) => request<TileInfo>(`/tiles/${enc(layer)}.json`),

@@ -290,3 +290,109 @@ export type LiveDevices = { t: number; d: [string, Condition | number, number, n
 /** Rows are `[device, longitude, latitude, measured ms]`. */
 export type LiveMoves = { t: number; m: [string, number, number, number][] };
 export type LiveBeat = { t: number; lag: number; counts: Counts };
+
+/** How likely a value is over a threshold; `warns` when its maker finds that enough to warn. */
+export type Exceedance = { threshold: number; probability: number; warns: boolean };
+
+/** What is said of one time, `lead_s` after the origin. Quantiles are `[probability, value]`, both ascending. */
+export type ForecastLead = {
+  at: string;
+  lead_s: number;
+  value: number;
+  median: number;
+  quantiles: [number, number][];
+  exceed: Exceedance[];
+};
+
+/** Where a forecaster has nothing to say, and why. */
+export type SilentLead = { lead_s: number; why: string };
+
+export type Regime = "rising" | "wet" | "steady";
+
+/** A forecast as it was issued. */
+export type Forecast = {
+  seq: number;
+  /** When the server took it. */
+  taken_at: string;
+  /** `onemap` for the server's own. */
+  source: string;
+  model: string;
+  series: { id: number | null; device: string; quantity: string; ch: number; unit: string };
+  issued_at: string;
+  /** The time of the newest value that it knows; leads are counted from it. */
+  origin: string;
+  at_origin: number | null;
+  /** Seconds of the grid that it was made on; 0 is not known. */
+  step_s: number;
+  regime: Regime | null;
+  leads: ForecastLead[];
+  silent: SilentLead[];
+  influences: { lead_s: number; input: string; by: number }[];
+  notes: string[];
+};
+
+/** What the server foresees a series by. */
+export type Forecaster = {
+  /** Other series, `device/quantity/ch`. */
+  inputs: string[];
+  step_s: number;
+  leads_s: number[];
+  threshold: number | null;
+  trained: {
+    model: string;
+    at: string;
+    first: string;
+    last: string;
+    values: number;
+    leads: {
+      lead_s: number;
+      rows: number;
+      skill: number | null;
+      mae_skill: number | null;
+      silent: string | null;
+    }[];
+  } | null;
+  /** Why nothing is foreseen now. */
+  why_not: string | null;
+};
+
+/** Forecasts of a series, newest first; the forecaster is null where the server foresees nothing itself. */
+export type SeriesForecasts = Page<Forecast> & { forecaster: Forecaster | null };
+
+type Scores = {
+  n: number;
+  rmse: number | null;
+  /** 1 − MSE/MSE of persistence. */
+  skill: number | null;
+  mae: number | null;
+  mae_skill: number | null;
+  /** Share of what came that lay in the 80 % interval. */
+  coverage80: number | null;
+};
+
+/** How good the forecasts of one lead were; what cannot be said is null. */
+export type LeadScores = Scores & {
+  lead_s: number;
+  rmse_persistence: number | null;
+  mae_persistence: number | null;
+  crps: number | null;
+  pod: number | null;
+  far: number | null;
+  csi: number | null;
+  brier: number | null;
+  late: number;
+  pending: number;
+  missing: number;
+  no_origin: number;
+  by_state: (Scores & { state: Regime })[];
+};
+
+export type SourceSkill = { source: string; median_lead_s: number | null; leads: LeadScores[] };
+
+/** Scores of what was issued of a series; `cut` when only the newest forecasts were looked at. */
+export type Skill = {
+  threshold: number | null;
+  forecasts: number;
+  cut: boolean;
+  sources: SourceSkill[];
+};

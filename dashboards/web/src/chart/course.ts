@@ -1,14 +1,24 @@
 // From the values of a series to what is drawn: which steps to ask for, and where the gaps are. Pure.
 import type { SeriesPoint } from "../api/types";
 
-export type Range = "1h" | "6h" | "24h";
-export const RANGES: readonly Range[] = ["1h", "6h", "24h"];
+export type Range = "1h" | "6h" | "24h" | "7d";
+export const RANGES: readonly Range[] = ["1h", "6h", "24h", "7d"];
 
 const HOUR_MS = 3_600_000;
 
-export const RANGE_MS: Record<Range, number> = { "1h": HOUR_MS, "6h": 6 * HOUR_MS, "24h": 24 * HOUR_MS };
+export const RANGE_MS: Record<Range, number> = {
+  "1h": HOUR_MS,
+  "6h": 6 * HOUR_MS,
+  "24h": 24 * HOUR_MS,
+  "7d": 168 * HOUR_MS,
+};
 /** The step asked from the server; an hour is shown raw. */
-export const RANGE_STEP: Record<Range, string | null> = { "1h": null, "6h": "60s", "24h": "5m" };
+export const RANGE_STEP: Record<Range, "60s" | "5m" | "1h" | null> = {
+  "1h": null,
+  "6h": "60s",
+  "24h": "5m",
+  "7d": "1h",
+};
 
 /** A day, unless the series is younger than two hours: then an hour says more. */
 export function firstRange(first: number | null, now: number): Range {

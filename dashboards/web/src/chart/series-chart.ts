@@ -1,5 +1,5 @@
 // The course of one series on a canvas. Gaps stay gaps, limits and alarms are marked. Loaded when first needed.
-import { LineChart } from "echarts/charts";
+import { CustomChart, LineChart } from "echarts/charts";
 import {
   AriaComponent,
   GridComponent,
@@ -9,10 +9,12 @@ import {
 } from "echarts/components";
 import { type EChartsType, init, use } from "echarts/core";
 import { CanvasRenderer } from "echarts/renderers";
+import { type Foreseen, foreseenSeries, foreseenValues } from "./ahead-series";
 import { roundAxis } from "./course";
 
 use([
   LineChart,
+  CustomChart,
   GridComponent,
   TooltipComponent,
   MarkLineComponent,
@@ -27,6 +29,8 @@ export type CoursePicture = {
   points: Point[];
   from: number;
   to: number;
+  /** What is foreseen, and what was; null for a series without. */
+  foreseen: Foreseen | null;
   unit: string;
   decimals: number;
   /** A state code holds until the next one: drawn as steps. */
@@ -48,7 +52,6 @@ const INK = {
   text: "#9db0c6",
   line: "#5cc8ff",
   limit: "#ff9340",
-  tip: "#0b1422",
 };
 /** ECharts writes its axis in UTC when told to; shifted by eight hours that is Beijing time. */
 const BEIJING_MS = 8 * 3_600_000;
@@ -56,25 +59,30 @@ const BEIJING_MS = 8 * 3_600_000;
 export class SeriesChart {
   private readonly chart: EChartsType;
   private readonly observer: ResizeObserver;
+  private readonly tip: Tip;
 
   constructor(element: HTMLElement) {
     this.chart = init(element, undefined, { renderer: "canvas" });
     this.observer = new ResizeObserver(() => this.chart.resize());
     this.observer.observe(element);
+    this.tip = new Tip(element);
+    this.chart.on("hideTip", () => this.tip.hide());
+    this.chart.getZr().on("globalout", () => this.tip.hide());
   }
 
   show(picture: CoursePicture): void {
     const px = (n: number) => Math.round(n * picture.scale);
     const font = { fontFamily: '"Onemap Sans", sans-serif', fontSize: px(11), color: INK.text };
-    const { stateNames } = picture;
-    const highest = picture.points.reduce((most, [, v]) => (v !== null && v > most ? v : most), -Infinity);
+    const { stateNames, foreseen } = picture;
+    const drawn = picture.points
+      .flatMap(([at, v]) => (v === null || at < picture.from ? [] : [v]))
+      .concat(foreseen ? foreseenValues(foreseen) : []);
+    const highest = drawn.reduce((most, v) => Math.max(most, v), -Infinity);
     // A limit far above everything measured would flatten the line; it is then named in the corner instead.
     const inView = picture.thresholds.filter(
       ({ value }) => !Number.isFinite(highest) || value <= highest * 3 || value <= 1,
     );
-    const shown = picture.points
-      .flatMap(([, v]) => (v === null ? [] : [v]))
-      .concat(inView.map(({ value }) => value));
+    const shown = drawn.concat(inView.map(({ value }) => value));
     const axis =
       stateNames.size > 0 ? { min: 0, max: Math.max(...stateNames.keys()), interval: 1 } : roundAxis(shown);
     this.chart.setOption(
@@ -86,18 +94,19 @@ export class SeriesChart {
         grid: { left: px(52), right: px(14), top: px(26), bottom: px(24) },
         tooltip: {
           trigger: "axis",
+          // ECharts' own tip knows no font but the client's, and as HTML has inline styles: ours is shown in its place.
           renderMode: "richText",
-          confine: true,
-          backgroundColor: INK.tip,
-          borderColor: INK.axis,
-          textStyle: { ...font, color: "#eaf2fb", fontSize: px(12) },
+          backgroundColor: "transparent",
+          borderWidth: 0,
+          padding: 0,
           axisPointer: { lineStyle: { color: INK.text, width: px(1) } },
+          position: (point: [number, number]) => {
+            this.tip.moveTo(point);
+            return point;
+          },
           formatter: (items: unknown) => {
-            const [item] = items as { value: Point }[];
-            if (!item) return "";
-            const [at, value] = item.value;
-            const words = value === null ? "–" : `${picture.valueText(value)} ${picture.unit}`;
-            return `${picture.clock(at - BEIJING_MS)}\n${words.trim()}`;
+            this.tip.say(tipLines(picture, items as Pointed[]));
+            return "";
           },
         },
         xAxis: {
@@ -128,7 +137,10 @@ export class SeriesChart {
           splitLine: { lineStyle: { color: INK.grid } },
         },
         series: [
+          ...(foreseen ? foreseenSeries(foreseen, px, font) : []),
           {
+            id: "observed",
+            name: foreseen?.words.observed,
             type: "line",
             data: picture.points.map(([t, v]) => [t + BEIJING_MS, v]),
             connectNulls: false,
@@ -167,7 +179,53 @@ export class SeriesChart {
   }
 
   end(): void {
+    this.tip.hide();
     this.observer.disconnect();
     this.chart.dispose();
+  }
+}
+
+type Pointed = { value: Point; seriesName: string; data: { note?: string } };
+
+/** The time that is pointed at, and what each line has there. */
+function tipLines(picture: CoursePicture, items: readonly Pointed[]): string[] {
+  const [first] = items;
+  if (!first) return [];
+  const lines = items.map(({ value: [, value], seriesName, data }) => {
+    const words = value === null ? "–" : `${picture.valueText(value)} ${picture.unit}`;
+    const name = picture.foreseen ? `${seriesName} ` : "";
+    return `${name}${words.trim()}${data.note ? ` (${data.note})` : ""}`;
+  });
+  return [picture.clock(first.value[0] - BEIJING_MS), ...lines];
+}
+
+/** What is pointed at in words, beside the pointer and inside the chart. */
+class Tip {
+  private readonly box = document.createElement("div");
+
+  constructor(private readonly chart: HTMLElement) {
+    this.box.className = "course-tip";
+    this.box.hidden = true;
+    this.box.setAttribute("aria-hidden", "true");
+    chart.append(this.box);
+  }
+
+  say(lines: readonly string[]): void {
+    this.box.textContent = lines.join("\n");
+    this.box.hidden = lines.length === 0;
+  }
+
+  moveTo([x, y]: readonly [number, number]): void {
+    const away = 12;
+    const { clientWidth, clientHeight } = this.chart;
+    const { offsetWidth, offsetHeight } = this.box;
+    const left = x + away + offsetWidth > clientWidth ? x - away - offsetWidth : x + away;
+    const top = y + away + offsetHeight > clientHeight ? y - away - offsetHeight : y + away;
+    this.box.style.left = `${Math.max(0, left)}px`;
+    this.box.style.top = `${Math.max(0, top)}px`;
+  }
+
+  hide(): void {
+    this.box.hidden = true;
   }
 }

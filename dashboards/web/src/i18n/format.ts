@@ -3,6 +3,8 @@ import { type Lang, lang, t } from ".";
 
 const ZONE = "Asia/Shanghai";
 const DAY_MS = 86_400_000;
+const DAY_S = 86_400;
+const HOUR_S = 3_600;
 const BEIJING_MS = 8 * 3_600_000;
 
 const locale = (of: Lang) => (of === "zh" ? "zh-CN" : "en-GB");
@@ -36,6 +38,17 @@ export function stamp(ms: number, now: number): string {
     hour: "2-digit",
     minute: "2-digit",
     second: "2-digit",
+  }).format(ms);
+}
+
+/** `14:05`, and `11/23 14:05` when it is another Beijing day than that of `now`. */
+export function moment(ms: number, now: number): string {
+  if (beijingDay(ms) === beijingDay(now)) return minute(ms);
+  return dateFormat("moment", {
+    month: "2-digit",
+    day: "2-digit",
+    hour: "2-digit",
+    minute: "2-digit",
   }).format(ms);
 }
 
@@ -82,6 +95,35 @@ export function span(ms: number): string {
   if (seconds < 3600) return t("age.minutes", { n: Math.floor(seconds / 60) });
   if (ms < DAY_MS) return t("age.hours", { n: Math.floor(seconds / 3600) });
   return t("age.days", { n: Math.floor(ms / DAY_MS) });
+}
+
+/** A lead as it was chosen: `15 分钟`, `3 小时`, `1.5 小时`, `2 天`. */
+export function leadText(seconds: number): string {
+  if (seconds < HOUR_S || seconds % 60 !== 0) return t("age.minutes", { n: tidy(seconds / 60, 1) });
+  if (seconds >= 2 * DAY_S && seconds % DAY_S === 0) return t("age.days", { n: seconds / DAY_S });
+  return seconds % (HOUR_S / 2) === 0 || seconds >= 10 * HOUR_S
+    ? t("age.hours", { n: tidy(seconds / HOUR_S, 1) })
+    : t("age.minutes", { n: seconds / 60 });
+}
+
+/** A time that is to come, as one says it: minutes up to an hour and a half, then half hours, then half days. */
+export function aheadText(ms: number): string {
+  const minutes = Math.max(1, Math.round(ms / 60_000));
+  if (minutes < 90 && minutes !== 60) return t("age.minutes", { n: minutes });
+  const halves = (unit: number) => Math.round((ms / unit) * 2) / 2;
+  if (ms < 2 * DAY_MS) return t("age.hours", { n: halves(HOUR_S * 1000) });
+  return t("age.days", { n: halves(DAY_MS) });
+}
+
+/** A number without the zeros at its end. */
+const tidy = (value: number, decimals: number) => Number(value.toFixed(decimals));
+
+/** A probability: `64 %`, and never certain when it is not. */
+export function percent(share: number): string {
+  const text = whole(share * 100);
+  if (share > 0 && share < 0.005) return "<1 %";
+  if (share < 1 && share > 0.995) return ">99 %";
+  return `${text} %`;
 }
 
 /** How long ago; a time ahead of `now` by a little counts as now. */

@@ -2,7 +2,9 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { askEvery } from "../api/again";
 import { api } from "../api/client";
-import type { Device, SeriesPoint, SeriesRef } from "../api/types";
+import type { Device, Forecast, SeriesPoint, SeriesRef } from "../api/types";
+import { aheadOf, endOfAxis, pastOf } from "../chart/ahead";
+import type { Foreseen } from "../chart/ahead-series";
 import {
   firstRange,
   fromSteps,
@@ -15,13 +17,15 @@ import {
 } from "../chart/course";
 import type { SeriesChart } from "../chart/series-chart";
 import { lang, nameOf, pick, t } from "../i18n";
-import { clock, minute } from "../i18n/format";
+import { clock, leadText, minute, moment, percent, stamp } from "../i18n/format";
 import { SEVERITY } from "../map/palette";
 import { alerts, latest, serverNow, valuesVersion } from "../state/city";
 import { type Failure, failureOf } from "../state/failure";
+import { interval, isOld, OWN } from "../state/foresight";
 import { isState, quantities, quantityName, unitOf, valueText, valueWithUnit } from "../state/quantities";
 import { renewals } from "../state/session";
-import { scale } from "../state/view";
+import { now, scale } from "../state/view";
+import { type Foresight, ForesightWords, stepOfIssued, useForesight, usePast } from "./foresight";
 import { failureWords } from "./trouble";
 
 /** An hour of one value a second; older ones leave as new ones come. */
@@ -34,6 +38,11 @@ type Status = { state: "loading" } | { state: "failed"; failure: Failure } | { s
 export function Course({ device, series }: { device: Device; series: SeriesRef }) {
   const [range, setRange] = useState<Range | null>(null);
   const [status, setStatus] = useState<Status>({ state: "loading" });
+  const [source, setSource] = useState<string | null>(null);
+  const [pastLead, setPastLead] = useState<number | null>(null);
+  const foresight = useForesight(series.id, source);
+  const issued = usePast(series.id, foresight?.source ?? OWN, range, pastLead);
+  const past = pastLead !== null && issued ? { issued, lead_s: pastLead } : null;
 
   useEffect(() => {
     let over = false;
@@ -76,9 +85,7 @@ export function Course({ device, series }: { device: Device; series: SeriesRef }
   const means =
     step === null
       ? "chart.raw"
-      : step === "60s"
-        ? (`chart.${how}_1m` as const)
-        : (`chart.${how}_5m` as const);
+      : (`chart.${how}_${({ "60s": "1m", "5m": "5m", "1h": "1h" } as const)[step]}` as const);
   return (
     <section class="course" aria-label={t("chart.title", { quantity: quantityName(series.quantity) })}>
       <div class="course-head">
@@ -99,7 +106,7 @@ export function Course({ device, series }: { device: Device; series: SeriesRef }
         </fieldset>
       </div>
       {data?.values.some(({ v }) => v !== null) ? (
-        <Canvas device={device} series={series} data={data} />
+        <Canvas device={device} series={series} data={data} foresight={foresight} past={past} />
       ) : (
         <p class="course-empty">
           {status.state === "loading"
@@ -110,9 +117,56 @@ export function Course({ device, series }: { device: Device; series: SeriesRef }
         </p>
       )}
       <p class="course-note">
-        {t(means)} · {t("chart.gap_note")}
+        <span>
+          {t(means)} · {t("chart.gap_note")}
+        </span>
+        <Keys foresight={foresight} past={past} />
       </p>
+      {foresight ? (
+        <ForesightWords
+          series={series}
+          foresight={foresight}
+          choose={(each) => {
+            setSource(each);
+            setPastLead(null);
+          }}
+          past={{
+            lead_s: pastLead,
+            // Of the server's own also those that are silent now: they may have spoken then.
+            leads: foresight.forecast
+              ? ((foresight.source === OWN ? foresight.forecaster?.leads_s : null) ??
+                foresight.forecast.leads.map(({ lead_s }) => lead_s))
+              : [],
+            n: issued?.length ?? null,
+            set: setPastLead,
+          }}
+        />
+      ) : null}
     </section>
+  );
+}
+
+/** What is what of the forecast in the chart. */
+function Keys({ foresight, past }: { foresight: Foresight | null; past: Past | null }) {
+  const forecast = foresight?.forecast ?? null;
+  const old = forecast !== null && isOld(forecast, now.value);
+  const how = old ? " is-old" : "";
+  const has = (share: number) => forecast?.leads.some((lead) => interval(lead, share) !== null);
+  return (
+    <>
+      {forecast ? (
+        <span class={`key key-ahead${how}`}>{t(old ? "chart.foreseen_old" : "chart.foreseen")}</span>
+      ) : null}
+      {has(0.5) ? (
+        <span class={`key key-band50${how}`}>{t("chart.key_band", { share: percent(0.5) })}</span>
+      ) : null}
+      {has(0.8) ? (
+        <span class={`key key-band80${how}`}>{t("chart.key_band", { share: percent(0.8) })}</span>
+      ) : null}
+      {past ? (
+        <span class="key key-past">{t("chart.foreseen_past", { lead: leadText(past.lead_s) })}</span>
+      ) : null}
+    </>
   );
 }
 
@@ -129,7 +183,43 @@ function useLiveEnd(series: number, status: Status): void {
   if (values.length > MAX_POINTS) values.splice(0, values.length - MAX_POINTS);
 }
 
-function Canvas({ device, series, data }: { device: Device; series: SeriesRef; data: Loaded }) {
+/** What is foreseen as it is drawn; null where nothing is. */
+function foreseenOf(
+  quantity: string,
+  foresight: Foresight | null,
+  past: Past | null,
+  [at, to]: [number, number],
+): Foreseen | null {
+  const forecast = foresight?.forecast ?? null;
+  if (forecast === null && past === null) return null;
+  const old = forecast !== null && isOld(forecast, at);
+  return {
+    ahead: forecast && aheadOf(forecast, to),
+    isOld: old,
+    past: past && pastOf(past.issued, past.lead_s, stepOfIssued(forecast, past.issued)),
+    now: at,
+    to,
+    words: {
+      observed: t("chart.observed"),
+      ahead: t(old ? "chart.foreseen_old" : "chart.foreseen"),
+      past: past ? t("chart.foreseen_past", { lead: leadText(past.lead_s) }) : "",
+      now: t("chart.now"),
+    },
+    bandText: (low, high) =>
+      t("chart.band", { low: valueText(quantity, low), high: valueText(quantity, high) }),
+  };
+}
+
+type Past = { issued: readonly Forecast[]; lead_s: number };
+type CanvasProps = {
+  device: Device;
+  series: SeriesRef;
+  data: Loaded;
+  foresight: Foresight | null;
+  past: Past | null;
+};
+
+function Canvas({ device, series, data, foresight, past }: CanvasProps) {
   const element = useRef<HTMLDivElement>(null);
   const [chart, setChart] = useState<SeriesChart | null>(null);
   void valuesVersion.value;
@@ -164,19 +254,35 @@ function Canvas({ device, series, data }: { device: Device; series: SeriesRef; d
     unit: unitOf(series.quantity),
   });
 
+  // The mark of now goes on where no values come; without a forecast the next value moves the picture.
+  const minuteNow = foresight?.forecast ? Math.floor(now.value / 60_000) : 0;
   useEffect(() => {
     if (!chart) return;
-    const to = serverNow();
+    const at = serverNow();
+    const from = at - RANGE_MS[data.range];
+    const forecast = foresight?.forecast ?? null;
+    const to = endOfAxis(forecast, at, RANGE_MS[data.range]);
     const own = [...alerts.value.values()].filter((alert) => alert.series.id === series.id);
     const limits = new Map<number, string>();
     for (const { threshold } of own)
       if (threshold !== null)
         limits.set(threshold, t("chart.threshold", { value: valueWithUnit(series.quantity, threshold) }));
+    const foreseen = foresight?.forecaster?.threshold ?? null;
+    for (const threshold of [
+      ...(foreseen === null ? [] : [foreseen]),
+      ...(forecast?.leads ?? []).flatMap(({ exceed }) => exceed.map((each) => each.threshold)),
+    ])
+      if (!limits.has(threshold))
+        limits.set(
+          threshold,
+          t("chart.foreseen_threshold", { value: valueWithUnit(series.quantity, threshold) }),
+        );
     const entry = quantities.value.get(series.quantity);
     chart.show({
       points,
-      from: to - RANGE_MS[data.range],
+      from,
       to,
+      foreseen: foreseenOf(series.quantity, foresight, past, [at, to]),
       unit: unitOf(series.quantity),
       decimals: entry?.decimals ?? 2,
       stepped: isState(series.quantity),
@@ -184,18 +290,18 @@ function Canvas({ device, series, data }: { device: Device; series: SeriesRef; d
       alarms: own
         .map((alert) => ({
           from: Date.parse(alert.raised_at),
-          to: alert.ended_at ? Date.parse(alert.ended_at) : to,
+          to: alert.ended_at ? Date.parse(alert.ended_at) : at,
           colour: SEVERITY[alert.severity],
         }))
-        .filter((alarm) => alarm.to > to - RANGE_MS[data.range]),
+        .filter((alarm) => alarm.to > from),
       stateNames: new Map((entry?.states ?? []).map((state) => [state.code, pick(state)])),
       aria,
       scale: scale.value,
-      clock,
-      minute,
+      clock: data.range === "7d" ? (ms) => stamp(ms, at) : clock,
+      minute: data.range === "7d" ? (ms) => moment(ms, at) : minute,
       valueText: (value) => valueText(series.quantity, value),
     });
-  }, [chart, last, data, alerts.value, lang.value, scale.value, aria]);
+  }, [chart, last, data, foresight, past?.issued, minuteNow, alerts.value, lang.value, scale.value, aria]);
 
   return (
     <div

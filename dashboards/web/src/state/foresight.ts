@@ -1,0 +1,137 @@
+// What forecasts say and how far they may be believed: which lead is told, what is old, where skill ends. Pure.
+import type { Exceedance, Forecast, Forecaster, ForecastLead, SilentLead } from "../api/types";
+
+/** What the server's own forecasts have as their source. */
+export const OWN = "onemap";
+/** A forecast whose grid is not known is taken to be hourly, as the server does when it scores it. */
+const STEP_S = 3_600;
+/** A forecast that was issued longer ago than so many steps is old. */
+const N_FRESH_STEPS = 2;
+
+/**
+ * Seconds after which the next forecast is to be expected. The server issues one each step; others issue more
+ * rarely than the grid that they compute on, but not more rarely than their leads lie apart.
+ */
+export function stepOf({ source, step_s, leads }: Pick<Forecast, "source" | "step_s" | "leads">): number {
+  const step = step_s > 0 ? step_s : STEP_S;
+  if (source === OWN) return step;
+  let before = 0;
+  let least = Infinity;
+  for (const { lead_s } of leads) {
+    least = Math.min(least, lead_s - before);
+    before = lead_s;
+  }
+  return Number.isFinite(least) ? Math.max(step, least) : step;
+}
+
+/** Whether a forecast is one of the past: issued longer than two steps ago, or of times that have all passed. */
+export function isOld(forecast: Forecast, now: number): boolean {
+  const age = now - Date.parse(forecast.issued_at);
+  return age > N_FRESH_STEPS * stepOf(forecast) * 1000 || upcoming(forecast, now).length === 0;
+}
+
+/** Leads of times that are still to come, the nearest first. */
+export const upcoming = ({ leads }: Pick<Forecast, "leads">, now: number): ForecastLead[] =>
+  leads.filter(({ at }) => Date.parse(at) > now);
+
+/** The lead that is told in words, and what it says of the lowest threshold. */
+export type Told = { lead: ForecastLead; crossing: Exceedance | null };
+
+/**
+ * The lead that matters: the one at which the lowest threshold is most likely exceeded, of several the nearest; the
+ * furthest one where nothing is said of thresholds. Null when all of them have passed.
+ */
+export function toldOf(forecast: Pick<Forecast, "leads">, now: number): Told | null {
+  let told: Told | null = null;
+  for (const lead of upcoming(forecast, now)) {
+    const crossing = lead.exceed[0] ?? null;
+    if (crossing === null) {
+      if (told === null || told.crossing === null) told = { lead, crossing };
+    } else if (told === null || told.crossing === null || crossing.probability > told.crossing.probability)
+      told = { lead, crossing };
+  }
+  return told;
+}
+
+/** The value at a level, straight between the levels that are given; null beyond the outermost. */
+export function quantile({ quantiles }: Pick<ForecastLead, "quantiles">, level: number): number | null {
+  // Levels such as 0.1 + 0.2 are meant as what they are near to.
+  const near = 1e-9;
+  for (const [i, [p, value]] of quantiles.entries()) {
+    if (Math.abs(p - level) <= near) return value;
+    const before = quantiles[i - 1];
+    if (p > level) {
+      if (before === undefined) return null;
+      const [q, low] = before;
+      return low + ((value - low) * (level - q)) / (p - q);
+    }
+  }
+  return null;
+}
+
+/** The middle interval that holds a share of all outcomes; null where the forecast does not reach so far out. */
+export function interval(lead: Pick<ForecastLead, "quantiles">, share: number): [number, number] | null {
+  const low = quantile(lead, (1 - share) / 2);
+  const high = quantile(lead, (1 + share) / 2);
+  return low === null || high === null ? null : [low, high];
+}
+
+/** Leads without skill: all, those behind the last that has some, or some between others. */
+export type Silence = {
+  how: "all" | "after" | "some";
+  /** The last lead with something to say, seconds; 0 for `all`. */
+  last_s: number;
+  leads: SilentLead[];
+};
+
+/** Where nothing is foreseen, by the forecast; without one by what training has shown. Null when nowhere. */
+export function silenceOf(forecast: Forecast | null, forecaster: Forecaster | null): Silence | null {
+  const trained = forecaster?.trained?.leads ?? [];
+  const silent: SilentLead[] =
+    forecast?.silent ?? trained.flatMap(({ lead_s, silent: why }) => (why === null ? [] : [{ lead_s, why }]));
+  if (silent.length === 0) return null;
+  const spoken = forecast
+    ? forecast.leads.map(({ lead_s }) => lead_s)
+    : trained.filter(({ silent: why }) => why === null).map(({ lead_s }) => lead_s);
+  const last_s = Math.max(0, ...spoken);
+  const how = spoken.length === 0 ? "all" : silent.every(({ lead_s }) => lead_s > last_s) ? "after" : "some";
+  return { how, last_s, leads: silent };
+}
+
+/** A series by its key, `device/quantity/ch`; null for what is none, such as a model's own parts. */
+export function seriesOfKey(key: string): { device: string; quantity: string; ch: number } | null {
+  const parts = key.split("/");
+  const ch = Number(parts.pop());
+  const quantity = parts.pop();
+  const device = parts.join("/");
+  return device && quantity && Number.isInteger(ch) ? { device, quantity, ch } : null;
+}
+
+/** A forecast of the table, its series named. */
+export type Row = { forecast: Forecast; name: string };
+
+/** How likely a threshold is exceeded by a forecast of now; null where that is not known. */
+export function chanceOf(forecast: Forecast, now: number): number | null {
+  if (isOld(forecast, now)) return null;
+  return toldOf(forecast, now)?.crossing?.probability ?? null;
+}
+
+/** The most likely first; what is not known after all that is, never as a zero. Alike ones by name, then source. */
+export function inOrderOfChance(rows: readonly Row[], now: number): Row[] {
+  const chances = new Map(rows.map((row) => [row, chanceOf(row.forecast, now) ?? -1]));
+  const at = (row: Row) => chances.get(row) ?? -1;
+  return [...rows].sort(
+    (a, b) =>
+      at(b) - at(a) ||
+      a.name.localeCompare(b.name, "zh-CN") ||
+      a.forecast.source.localeCompare(b.forecast.source),
+  );
+}
+
+/** The newest forecast of each source, the server's own first. */
+export function bySource(newestFirst: readonly Forecast[]): Forecast[] {
+  const found = new Map<string, Forecast>();
+  for (const forecast of newestFirst) if (!found.has(forecast.source)) found.set(forecast.source, forecast);
+  const rank = ({ source }: Forecast) => (source === OWN ? 0 : 1);
+  return [...found.values()].sort((a, b) => rank(a) - rank(b) || a.source.localeCompare(b.source));
+}
