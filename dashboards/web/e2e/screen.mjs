@@ -437,6 +437,74 @@ const steps = {
     return { shown };
   },
 
+  /** A forecast is drawn and told beside the course, stands on its page, and is old when it is one. */
+  async forecasts() {
+    const { items } = await fetchJson("/api/v1/series?kind=river_gauge");
+    const [series, other] = items.filter((each) => each.quantity === "water_level" && each.ch === 0);
+    claim(other !== undefined, "there are no two river gauges");
+    const now = Date.parse((await fetchJson("/api/v1/system")).now);
+    const text = (hours) => new Date(now + hours * 3_600_000).toISOString();
+    const lead = (hours, value, probability) => ({
+      at: text(hours),
+      value,
+      quantiles: [
+        [0.1, value - 0.4],
+        [0.9, value + 0.5],
+      ],
+      exceed: [{ threshold: 2, probability, warns: probability > 0.5 }],
+    });
+    for (const [hours, of] of [
+      [0, series],
+      [-9, other],
+    ])
+      await send("POST", "/api/v1/forecasts", {
+        source: "省水文局",
+        issued_at: text(hours),
+        forecasts: [
+          {
+            device: of.device,
+            quantity: "water_level",
+            ch: of.ch,
+            step_s: 3600,
+            leads: [lead(hours + 1, 2.1, 0.3), lead(hours + 3, 2.31, 0.64)],
+          },
+        ],
+      });
+    await page.evaluate((id) => {
+      location.hash = `device=${id}`;
+    }, series.device);
+    await page.locator(`[data-testid="device-drawer"][data-device="${series.device}"]`).waitFor();
+    await at("series-water_level").click();
+    await at("foresight-line").waitFor();
+    const words = await at("foresight-line").textContent();
+    claim(/预计 .*2\.31.*80 %.*1\.91.*2\.81.*概率 64 %.*预警/.test(words), `it says: ${words}`);
+    await at("past").click();
+    await at("past-10800").click();
+    await shot("foresight");
+    await at("forecasts-open").click();
+    const rows = at("forecasts-table").locator("tbody tr");
+    await until("both forecasts", async () => (await rows.count()) >= 2);
+    const listed = await rows.allTextContents();
+    const [first, second] = [series, other].map((each) => at(`forecast-${each.device}`));
+    claim((await first.textContent()).includes("64 %"), `the table says: ${listed}`);
+    const old = await second.textContent();
+    claim(
+      old.includes("旧预报") && old.includes("未知") && !old.includes("64 %"),
+      `of an old one it says: ${old}`,
+    );
+    await at(`pick-${series.device}-省水文局`).click();
+    await at("skill-end").waitFor();
+    claim((await at("skill-end").textContent()).includes("记录不足"), "skill without a record");
+    claim((await at("retrain").count()) === 0, "a model of others can be trained");
+    await shot("forecasts");
+    const faults = await axe();
+    claim(faults.length === 0, faults.join("\n"));
+    const wide = await overflow(page);
+    claim(wide.length === 0, wide.join("; "));
+    await at("desk-close").click();
+    return { words, listed: listed.length };
+  },
+
   async acknowledge() {
     const card = at("alarm-list").locator('[data-acknowledged="false"]').first();
     await until("an alarm that nobody has acknowledged", async () => (await card.count()) > 0, alarmWait);

@@ -7,6 +7,7 @@ import "./style/tokens.css";
 import "./style/base.css";
 import "./style/layout.css";
 import "./style/panels.css";
+import "./style/forecasts.css";
 import "./style/drawer.css";
 import "./style/map.css";
 

@@ -435,6 +435,7 @@ export const en: Messages = {
   "foresight.why_few_values": "only {n} values since {time}, {least} are needed",
   "foresight.why_all_silent": "no lead is better than the present value, so nothing is issued",
   "foresight.why_rows": "{n} rows are too few to learn from",
+  "foresight.why_quiet": "{n} days without a flood are too short to learn from for this lead",
   "foresight.why_constant": "the series did not change in training",
   "foresight.why_no_skill": "no better than the present value in training (skill {skill})",
 

@@ -422,6 +422,7 @@ export const zh = {
   "foresight.why_few_values": "自 {time} 以来只有 {n} 个值，至少需要 {least} 个",
   "foresight.why_all_silent": "各时效均不优于“现值不变”，故不发布",
   "foresight.why_rows": "可学习的样本只有 {n} 个，太少",
+  "foresight.why_quiet": "训练期只有 {n} 天且未遇洪水，不足以学习该时效",
   "foresight.why_constant": "训练期内数值没有变化",
   "foresight.why_no_skill": "训练中不优于“现值不变”（技巧 {skill}）",
 

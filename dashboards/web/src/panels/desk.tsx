@@ -5,6 +5,7 @@ import { logOut, may } from "../state/session";
 import { desk } from "../state/view";
 import { Accounts } from "./accounts";
 import { Audit } from "./audit";
+import { Forecasts } from "./forecasts";
 import { WhoButton } from "./who";
 
 /** `alone` without a map behind it. */
@@ -24,7 +25,7 @@ export function DeskPage({ alone }: { alone: boolean }) {
           {alone ? <Own /> : <Back />}
         </div>
       </header>
-      {shown === "accounts" ? <Accounts /> : <Audit />}
+      {shown === "accounts" ? <Accounts /> : shown === "audit" ? <Audit /> : <Forecasts />}
     </section>
   );
 }

@@ -2,7 +2,7 @@
 import { lang, setLang, t } from "../i18n";
 import { clock, longDate, whole } from "../i18n/format";
 import { contact, counts, lag, openBySeverity, snapshotError, system } from "../state/city";
-import { desksOf } from "../state/desk";
+import { administers, desksOf } from "../state/desk";
 import { seesAll } from "../state/self";
 import { logOut, may, sessionNow } from "../state/session";
 import { desk, now, openQuarantine, wall } from "../state/view";
@@ -50,7 +50,7 @@ export function TopStrip() {
             >
               <span lang={lang.value === "zh" ? "en" : "zh-CN"}>{t("strip.language")}</span>
             </button>
-            <DeskButton />
+            <DeskButtons />
             <button
               type="button"
               class="quiet icon-only"
@@ -68,21 +68,37 @@ export function TopStrip() {
   );
 }
 
-/** To the pages beside the map, for who has one. */
-function DeskButton() {
-  const [first, ...others] = desksOf(may);
-  if (!first) return null;
+/** To the pages beside the map, for who has some: forecasts, and what there is to administer. */
+function DeskButtons() {
+  const desks = desksOf(may);
+  const [first, ...others] = desks.filter(administers);
   return (
-    <button
-      type="button"
-      class="quiet"
-      data-testid="desk-open"
-      onClick={() => {
-        desk.value = first;
-      }}
-    >
-      {others.length > 0 ? t("desk.open") : t(`${first}.title`)}
-    </button>
+    <>
+      {desks.includes("forecasts") ? (
+        <button
+          type="button"
+          class="quiet"
+          data-testid="forecasts-open"
+          onClick={() => {
+            desk.value = "forecasts";
+          }}
+        >
+          {t("forecasts.title")}
+        </button>
+      ) : null}
+      {first ? (
+        <button
+          type="button"
+          class="quiet"
+          data-testid="desk-open"
+          onClick={() => {
+            desk.value = first;
+          }}
+        >
+          {others.length > 0 ? t("desk.open") : t(`${first}.title`)}
+        </button>
+      ) : null}
+    </>
   );
 }
 

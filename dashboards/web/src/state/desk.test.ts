@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { deskShown, desksOf } from "./desk";
+import { administers, deskShown, desksOf } from "./desk";
 
 const holding =
   (...held: string[]) =>
@@ -13,8 +13,15 @@ describe("pages beside the map", () => {
     expect(desksOf(holding("audit", "evidence"))).toEqual(["audit"]);
   });
 
-  it("are not an officer's, who has evidence at the alarm", () => {
-    expect(desksOf(holding("view", "handle_alerts", "review", "evidence"))).toEqual([]);
+  it("administer nothing for an officer, who has evidence at the alarm", () => {
+    const desks = desksOf(holding("view", "handle_alerts", "review", "evidence"));
+    expect(desks.filter(administers)).toEqual([]);
+  });
+
+  it("have forecasts for all who may view, behind what is only theirs", () => {
+    expect(desksOf(holding("view"))).toEqual(["forecasts"]);
+    expect(desksOf(holding("view", "tokens", "audit"))).toEqual(["accounts", "audit", "forecasts"]);
+    expect(desksOf(holding())).toEqual([]);
   });
 
   it("show the chosen one, without a map the first, and none that is no longer there", () => {

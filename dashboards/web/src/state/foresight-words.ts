@@ -73,6 +73,8 @@ export function silenceText(silence: Silence): { words: string; why: string } {
 export function silenceWhy(text: string): string {
   const rows = /^(\d+) rows are too few to learn from$/.exec(text);
   if (rows) return t("foresight.why_rows", { n: rows[1] ?? "" });
+  const days = /^(\d+) days without a flood are too short to learn from for this lead$/.exec(text);
+  if (days) return t("foresight.why_quiet", { n: days[1] ?? "" });
   if (text === "the series did not change in training") return t("foresight.why_constant");
   const skill = /^no better than the present value in training \(skill (\S+)\)$/.exec(text);
   return skill ? t("foresight.why_no_skill", { skill: skill[1] ?? "" }) : text;

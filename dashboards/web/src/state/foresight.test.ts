@@ -311,6 +311,9 @@ describe("why nothing is foreseen", () => {
 
   it("is told of leads and inputs in the reader's language, too", () => {
     expect(silenceWhy("12 rows are too few to learn from")).toBe("可学习的样本只有 12 个，太少");
+    expect(silenceWhy("20 days without a flood are too short to learn from for this lead")).toBe(
+      "训练期只有 20 天且未遇洪水，不足以学习该时效",
+    );
     expect(silenceWhy("the series did not change in training")).toBe("训练期内数值没有变化");
     expect(silenceWhy("for other reasons")).toBe("for other reasons");
     expect(noteText("without upper/water_level/0, which says nothing now", deviceName)).toBe(
