@@ -35,7 +35,8 @@ export type CoursePicture = {
   decimals: number;
   /** A state code holds until the next one: drawn as steps. */
   stepped: boolean;
-  thresholds: { value: number; text: string }[];
+  /** Named at the left end of their line, those of forecasts at the right one. */
+  thresholds: { value: number; text: string; isForeseen: boolean }[];
   alarms: { from: number; to: number; colour: string }[];
   stateNames: ReadonlyMap<number, string>;
   aria: string;
@@ -52,6 +53,7 @@ const INK = {
   text: "#9db0c6",
   line: "#5cc8ff",
   limit: "#ff9340",
+  behind: "#0d1726c0",
 };
 /** ECharts writes its axis in UTC when told to; shifted by eight hours that is Beijing time. */
 const BEIJING_MS = 8 * 3_600_000;
@@ -155,10 +157,18 @@ export class SeriesChart {
             markLine: {
               silent: true,
               symbol: "none",
-              data: inView.map(({ value, text }) => ({
+              data: inView.map(({ value, text, isForeseen }) => ({
                 yAxis: value,
                 lineStyle: { color: INK.limit, type: "dashed", width: px(1.4) },
-                label: { ...font, color: INK.limit, formatter: text, position: "insideStartTop" },
+                label: {
+                  ...font,
+                  color: INK.limit,
+                  formatter: text,
+                  position: isForeseen ? "insideEndTop" : "insideStartTop",
+                  // Legible over the line and the bands.
+                  backgroundColor: INK.behind,
+                  padding: [0, px(3)],
+                },
               })),
             },
             markArea: {

@@ -87,7 +87,10 @@ export function Course({ device, series }: { device: Device; series: SeriesRef }
       ? "chart.raw"
       : (`chart.${how}_${({ "60s": "1m", "5m": "5m", "1h": "1h" } as const)[step]}` as const);
   return (
-    <section class="course" aria-label={t("chart.title", { quantity: quantityName(series.quantity) })}>
+    <section
+      class={foresight?.forecast ? "course is-foreseen" : "course"}
+      aria-label={t("chart.title", { quantity: quantityName(series.quantity) })}
+    >
       <div class="course-head">
         <h3>{t("chart.title", { quantity: quantityName(series.quantity) })}</h3>
         <fieldset class="segments">
@@ -263,20 +266,23 @@ function Canvas({ device, series, data, foresight, past }: CanvasProps) {
     const forecast = foresight?.forecast ?? null;
     const to = endOfAxis(forecast, at, RANGE_MS[data.range]);
     const own = [...alerts.value.values()].filter((alert) => alert.series.id === series.id);
-    const limits = new Map<number, string>();
+    const limits = new Map<number, { text: string; isForeseen: boolean }>();
     for (const { threshold } of own)
       if (threshold !== null)
-        limits.set(threshold, t("chart.threshold", { value: valueWithUnit(series.quantity, threshold) }));
+        limits.set(threshold, {
+          text: t("chart.threshold", { value: valueWithUnit(series.quantity, threshold) }),
+          isForeseen: false,
+        });
     const foreseen = foresight?.forecaster?.threshold ?? null;
     for (const threshold of [
       ...(foreseen === null ? [] : [foreseen]),
       ...(forecast?.leads ?? []).flatMap(({ exceed }) => exceed.map((each) => each.threshold)),
     ])
       if (!limits.has(threshold))
-        limits.set(
-          threshold,
-          t("chart.foreseen_threshold", { value: valueWithUnit(series.quantity, threshold) }),
-        );
+        limits.set(threshold, {
+          text: t("chart.foreseen_threshold", { value: valueWithUnit(series.quantity, threshold) }),
+          isForeseen: true,
+        });
     const entry = quantities.value.get(series.quantity);
     chart.show({
       points,
@@ -286,7 +292,7 @@ function Canvas({ device, series, data, foresight, past }: CanvasProps) {
       unit: unitOf(series.quantity),
       decimals: entry?.decimals ?? 2,
       stepped: isState(series.quantity),
-      thresholds: isState(series.quantity) ? [] : [...limits].map(([value, text]) => ({ value, text })),
+      thresholds: isState(series.quantity) ? [] : [...limits].map(([value, limit]) => ({ value, ...limit })),
       alarms: own
         .map((alert) => ({
           from: Date.parse(alert.raised_at),

@@ -277,7 +277,7 @@ function Model({ forecast, forecaster }: { forecast: Forecast; forecaster: Forec
             : "–"}
       </span>
       {forecaster ? (
-        <small class="forecasts-inputs" title={words} lang={langOf(words)}>
+        <small class="forecasts-inputs" lang={langOf(words)}>
           {words}
         </small>
       ) : null}

@@ -4,7 +4,7 @@ import { askEvery } from "../api/again";
 import { api } from "../api/client";
 import type { Forecast, Forecaster, SeriesRef } from "../api/types";
 import { RANGE_MS, type Range } from "../chart/course";
-import { nameOf, t } from "../i18n";
+import { langOf, nameOf, t } from "../i18n";
 import { age, leadText, moment, whole } from "../i18n/format";
 import { devices, serverNow } from "../state/city";
 import { type Failure, failureOf } from "../state/failure";
@@ -24,6 +24,7 @@ import { now } from "../state/view";
 import { failureWords } from "./trouble";
 
 const EVERY_MS = 30_000;
+const SOURCES_EVERY_MS = 300_000;
 /** So many of the newest forecasts are looked through for who else makes some. */
 const N_LOOKED_AT = 60;
 /** Forecasts that are laid over the course at most, the newest. */
@@ -48,30 +49,32 @@ export const deviceName = (id: string): string => {
 
 /** What is foreseen of a series, by a source; null before the first answer, and for a series that nobody foresees. */
 export function useForesight(series: number, chosen: string | null): Foresight | null {
-  const [sources, setSources] = useState<string[]>([]);
-  const [told, setTold] = useState<Omit<Foresight, "sources" | "source"> | null>(null);
+  const [sources, setSources] = useState<string[] | null>(null);
+  const [told, setTold] = useState<Omit<Foresight, "sources"> | null>(null);
+  useEffect(
+    () =>
+      askEvery(
+        SOURCES_EVERY_MS,
+        () => api.forecastsOf(series, { limit: N_LOOKED_AT }),
+        (page) => setSources(bySource(page.items).map(({ source }) => source)),
+        // What failed is told by what is asked below.
+        () => setSources((before) => before ?? []),
+      ),
+    [series, renewals.value],
+  );
+  const source = sources === null ? null : (chosen ?? sources[0] ?? OWN);
   useEffect(() => {
-    let isShown = true;
-    api.forecastsOf(series, { limit: N_LOOKED_AT }).then(
-      (page) => isShown && setSources(bySource(page.items).map(({ source }) => source)),
-      () => undefined, // told by what is asked below
-    );
-    return () => {
-      isShown = false;
-    };
-  }, [series, renewals.value]);
-  const source = chosen ?? sources[0] ?? OWN;
-  useEffect(() => {
+    if (source === null) return;
     return askEvery(
       EVERY_MS,
       () => api.forecastsOf(series, { source }),
-      ({ items, forecaster }) => setTold({ forecast: items[0] ?? null, forecaster, failure: null }),
-      (error) => setTold({ forecast: null, forecaster: null, failure: failureOf(error) }),
+      ({ items, forecaster }) => setTold({ source, forecast: items[0] ?? null, forecaster, failure: null }),
+      (error) => setTold({ source, forecast: null, forecaster: null, failure: failureOf(error) }),
     );
   }, [series, source, renewals.value]);
-  if (told === null) return null;
+  if (told === null || sources === null) return null;
   const isForeseen = told.forecast !== null || told.forecaster !== null || sources.length > 0;
-  return isForeseen || told.failure ? { ...told, sources, source } : null;
+  return isForeseen || told.failure ? { ...told, sources } : null;
 }
 
 /** Forecasts as they were issued whose times lie in a range; null until they are there, and while none are wanted. */
@@ -135,6 +138,7 @@ export function ForesightWords({ series, foresight, choose, past }: Props) {
               <button
                 key={each}
                 type="button"
+                lang={langOf(each)}
                 aria-pressed={each === source}
                 data-testid={`foresight-source-${each}`}
                 onClick={() => choose(each)}
@@ -176,7 +180,7 @@ function Issued({ forecast, forecaster }: { forecast: Forecast; forecaster: Fore
       ) : null}
       <p class="foresight-about">
         <Ends forecast={forecast} forecaster={forecaster} />
-        <span>
+        <span lang={langOf(forecast.source)}>
           {t("foresight.issued", {
             source: [sourceName(forecast.source), forecast.source === OWN ? "" : forecast.model]
               .filter(Boolean)

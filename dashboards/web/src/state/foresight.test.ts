@@ -163,17 +163,27 @@ describe("the lead that is told", () => {
       ]),
     ).toBe(3 * 3600);
   });
-  it("is the furthest where nothing is said of thresholds", () => {
+  it("is the greatest change where nothing is said of thresholds, of equal ones the last", () => {
+    const peak: Said[] = [
+      [1, 2.3],
+      [3, 3.9],
+      [6, 3.2],
+    ];
+    expect(told(peak)).toBe(3 * 3600);
+    expect(told(peak.map(([hours, value]): Said => [hours, 4 - value]))).toBe(3 * 3600);
+    expect(toldOf(forecast(peak, { at_origin: null }), start)?.lead.lead_s).toBe(6 * 3600);
     expect(
       told([
         [1, 2],
         [6, 2],
       ]),
     ).toBe(6 * 3600);
+  });
+  it("is one of which a chance is known, be it none", () => {
     expect(
       told([
         [1, 2, 0],
-        [6, 2],
+        [6, 5],
       ]),
     ).toBe(3600);
   });

@@ -38,16 +38,19 @@ export const upcoming = ({ leads }: Pick<Forecast, "leads">, now: number): Forec
 export type Told = { lead: ForecastLead; crossing: Exceedance | null };
 
 /**
- * The lead that matters: the one at which the lowest threshold is most likely exceeded, of several the nearest; the
- * furthest one where nothing is said of thresholds. Null when all of them have passed.
+ * The lead that matters: the one at which the lowest threshold is most likely exceeded, of several the nearest; where
+ * nothing is said of thresholds the one that is furthest from the value at the origin, of several the last. Null when
+ * all of them have passed.
  */
-export function toldOf(forecast: Pick<Forecast, "leads">, now: number): Told | null {
+export function toldOf(forecast: Pick<Forecast, "leads" | "at_origin">, now: number): Told | null {
+  const change = ({ median }: ForecastLead) => Math.abs(median - (forecast.at_origin ?? median));
   let told: Told | null = null;
   for (const lead of upcoming(forecast, now)) {
     const crossing = lead.exceed[0] ?? null;
-    if (crossing === null) {
-      if (told === null || told.crossing === null) told = { lead, crossing };
-    } else if (told === null || told.crossing === null || crossing.probability > told.crossing.probability)
+    if (told === null) told = { lead, crossing };
+    else if (crossing === null) {
+      if (told.crossing === null && change(lead) >= change(told.lead)) told = { lead, crossing };
+    } else if (told.crossing === null || crossing.probability > told.crossing.probability)
       told = { lead, crossing };
   }
   return told;
