@@ -414,6 +414,8 @@ export const en: Messages = {
   "foresight.lead_why": "{lead}: {why}",
   "foresight.issued": "{source} · issued {time}",
   "foresight.old": "Old forecast (issued {age}), not of now; no new forecast does not mean no danger",
+  "foresight.passed":
+    "All times of the forecast have passed (issued {age}), it is not of now; no new forecast does not mean no danger",
   "foresight.old_tag": "old forecast",
   "foresight.none": "No forecast now: {why}. No forecast does not mean no danger",
   "foresight.not_now": "No new forecast: {why}",
@@ -475,7 +477,7 @@ export const en: Messages = {
   "skill.about_plain": "{n} forecasts scored; no threshold",
   "skill.cut": "(the newest only)",
   "skill.ends": "Skill up to {lead}",
-  "skill.ends_none": "No lead is better than persistence (the present value)",
+  "skill.ends_none": "No lead with enough records is better than persistence (the present value)",
   "skill.ends_few": "Too few records (at least {n} for a lead) to speak of skill",
   "skill.ends_hint":
     "The longest lead up to which the persistence index stays above 0 with at least {n} records",

@@ -14,6 +14,7 @@ import {
   expectedText,
   leadsText,
   noneText,
+  oldText,
   seriesName,
   sourceName,
 } from "../state/foresight-words";
@@ -181,7 +182,7 @@ function Line({ row: { forecast, name }, forecaster, isChosen, choose }: LinePro
         {old ? (
           <Nothing forecast={forecast} forecaster={own ? forecaster : null} />
         ) : (
-          <Expected forecast={forecast} />
+          <Expected forecast={forecast} forecaster={own ? forecaster : null} />
         )}
       </td>
       <td class="is-number">
@@ -204,7 +205,9 @@ function Line({ row: { forecast, name }, forecaster, isChosen, choose }: LinePro
   );
 }
 
-function Expected({ forecast }: { forecast: Forecast }) {
+type OfForecast = { forecast: Forecast; forecaster: Forecaster | null };
+
+function Expected({ forecast, forecaster }: OfForecast) {
   const told = toldOf(forecast, now.value);
   if (told === null) return <>–</>;
   const { quantity } = forecast.series;
@@ -216,19 +219,24 @@ function Expected({ forecast }: { forecast: Forecast }) {
         {moment(Date.parse(told.lead.at), now.value)}
         {band ? ` · ${t("chart.band", band)}` : ""}
       </small>
+      {forecaster?.why_not != null ? (
+        <small class="state-unknown">
+          {t("foresight.not_now", { why: noneText(forecaster, now.value, deviceName) })}
+        </small>
+      ) : null}
     </>
   );
 }
 
 /** An old forecast says nothing of now. */
-function Nothing({ forecast, forecaster }: { forecast: Forecast; forecaster: Forecaster | null }) {
+function Nothing({ forecast, forecaster }: OfForecast) {
   return (
     <>
       <span class="state-unknown">{t("forecasts.unknown_chance")}</span>
       <small>
         {forecaster?.why_not != null
           ? noneText(forecaster, now.value, deviceName)
-          : t("foresight.old", { age: age(Date.parse(forecast.issued_at), now.value) })}
+          : oldText(forecast, now.value)}
       </small>
     </>
   );
@@ -256,7 +264,7 @@ function Chance({ forecast }: { forecast: Forecast }) {
 }
 
 /** By what a series is foreseen, and from which inputs. */
-function Model({ forecast, forecaster }: { forecast: Forecast; forecaster: Forecaster | null }) {
+function Model({ forecast, forecaster }: OfForecast) {
   if (forecast.source !== OWN)
     return (
       <>

@@ -5,7 +5,7 @@ import { api } from "../api/client";
 import type { Forecast, Forecaster, SeriesRef } from "../api/types";
 import { RANGE_MS, type Range } from "../chart/course";
 import { langOf, nameOf, t } from "../i18n";
-import { age, leadText, moment, whole } from "../i18n/format";
+import { leadText, moment, whole } from "../i18n/format";
 import { devices, serverNow } from "../state/city";
 import { type Failure, failureOf } from "../state/failure";
 import { bySource, isOld, OWN, seriesOfKey, silenceOf, stepOf, toldOf } from "../state/foresight";
@@ -13,6 +13,7 @@ import {
   between,
   noneText,
   noteText,
+  oldText,
   sentence,
   seriesName,
   silenceText,
@@ -164,7 +165,7 @@ function Issued({ forecast, forecaster }: { forecast: Forecast; forecaster: Fore
     <>
       {old ? (
         <p class="foresight-old state-stale" data-testid="foresight-old">
-          {t("foresight.old", { age: age(issued, now.value) })}
+          {oldText(forecast, now.value)}
         </p>
       ) : null}
       {words ? (

@@ -1,8 +1,8 @@
 // Forecasts in words: one sentence for what is expected, where skill ends and why, why nothing is foreseen.
 import type { Forecast, Forecaster, ForecastLead } from "../api/types";
 import { lang, t } from "../i18n";
-import { aheadText, leadText, moment, percent } from "../i18n/format";
-import { interval, OWN, type Silence, seriesOfKey, toldOf } from "./foresight";
+import { age, aheadText, leadText, moment, percent } from "../i18n/format";
+import { interval, OWN, type Silence, seriesOfKey, toldOf, upcoming } from "./foresight";
 import { channelText, quantityName, valueText, valueWithUnit } from "./quantities";
 
 /** The name of a device in the present language. */
@@ -110,6 +110,12 @@ export function whyNotText(text: string, now: number, deviceName: DeviceName): s
   if (few) return t("foresight.why_few_values", { n: few[1] ?? "", time: time(few[2]), least: few[3] ?? "" });
   // A forecast has to have a lead: without any it is none.
   return /: leads are 1 to \d+, not 0$/.test(text) ? t("foresight.why_all_silent") : text;
+}
+
+/** What is said of an old forecast: that it is one, or that all of its times have passed. */
+export function oldText(forecast: Forecast, now: number): string {
+  const issued = age(Date.parse(forecast.issued_at), now);
+  return t(upcoming(forecast, now).length === 0 ? "foresight.passed" : "foresight.old", { age: issued });
 }
 
 /** Why a series that the server foresees has no forecast of now. */

@@ -18,6 +18,7 @@ import {
   leadsText,
   noneText,
   noteText,
+  oldText,
   sentence,
   silenceText,
   silenceWhy,
@@ -126,6 +127,15 @@ describe("an old forecast", () => {
   ];
   it.each(cases)("%s", (_, one, hours, old) => {
     expect(isOld(one, start + hours * HOUR)).toBe(old);
+  });
+
+  it("says that it is one, or that its times have passed", () => {
+    expect(oldText(forecast([[6, 2]]), start + 3.1 * HOUR)).toBe(
+      "旧预报（3 小时前发布），不代表当前；无新预报不等于无险情",
+    );
+    expect(oldText(forecast([[1, 2]]), start + 1.1 * HOUR)).toContain(
+      "预报所指的时刻均已过去（1 小时前发布）",
+    );
   });
 
   it("is judged by the least distance of leads", () => {
