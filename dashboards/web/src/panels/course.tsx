@@ -307,7 +307,19 @@ function Canvas({ device, series, data, foresight, past }: CanvasProps) {
       minute: data.range === "7d" ? (ms) => moment(ms, at) : minute,
       valueText: (value) => valueText(series.quantity, value),
     });
-  }, [chart, last, data, foresight, past?.issued, minuteNow, alerts.value, lang.value, scale.value, aria]);
+  }, [
+    chart,
+    last,
+    data,
+    foresight?.forecast,
+    foresight?.forecaster,
+    past?.issued,
+    minuteNow,
+    alerts.value,
+    lang.value,
+    scale.value,
+    aria,
+  ]);
 
   return (
     <div
