@@ -48,7 +48,7 @@ bench-map: need-rust ## the map, its indexes, tiles and HTTP beside PostGIS: the
 	$(CARGO) build --release --locked -p onemap -p onemap-spatial --bins --examples
 	python3 benches/map.py $(ARGS)
 
-bench-forecast: need-rust ## training of 2,000 gauges and 10,000 forecasts: the table of docs/benchmarks.md, 20 minutes (ARGS=100: one)
+bench-forecast: need-rust ## training, 2,000 nightly refits and 10,000 forecasts: the table of docs/benchmarks.md, half a minute (ARGS=100: that many gauges)
 	$(CARGO) build --release --locked -p onemap-forecast --examples
 	./target/release/examples/refit $(ARGS)
 

@@ -26,8 +26,10 @@ pub struct Cleaner {
     /// Values that stand for "no value" here.
     sentinels: Vec<f64>,
     /// A change of one step beyond this is no water, infinite where nothing could be learned.
+    #[serde(with = "crate::bound")]
     most_change: f64,
     /// A change of one step beyond this waits for the next value to stand by it.
+    #[serde(with = "crate::bound")]
     doubted_change: f64,
     /// Steps over which the last value is carried.
     carry: usize,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blend::Blend;
 use crate::features::Activity;
+use crate::pool::Pool;
 use crate::score::{LEVELS, quantile_of};
 
 /// What the water does at an origin.
@@ -30,9 +31,13 @@ pub const STATES: [State; 3] = [State::Rising, State::Wet, State::Steady];
 /// Where the borders between the states lie: what only a tenth of the training origins exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Borders {
+    #[serde(with = "crate::bound")]
     change: f64,
+    #[serde(with = "crate::bound")]
     above: f64,
+    #[serde(with = "crate::bound")]
     amount: f64,
+    #[serde(with = "crate::bound")]
     inputs: f64,
 }
 
@@ -132,7 +137,7 @@ pub struct Residuals {
 
 const N_SIZES: usize = 8;
 /// Errors that a state needs for a pool of its own.
-const LEAST_POOL: usize = 40;
+const LEAST_POOL: f64 = 40.0;
 
 fn sizes(activity: &Activity, foreseen: f64) -> [f64; N_SIZES] {
     [
@@ -150,6 +155,16 @@ fn sizes(activity: &Activity, foreseen: f64) -> [f64; N_SIZES] {
 impl Residuals {
     /// Learns from origins, foreseen changes and errors (what came minus what was foreseen), all of one length.
     pub fn learn(seen: &[Activity], foreseen: &[f64], errors: &[f64], borders: &Borders) -> Self {
+        Self::learn_kept(seen, foreseen, errors, borders).0
+    }
+
+    /// The same with the divided errors by state.
+    pub(crate) fn learn_kept(
+        seen: &[Activity],
+        foreseen: &[f64],
+        errors: &[f64],
+        borders: &Borders,
+    ) -> (Self, [Pool; 3]) {
         let table: Vec<f64> = seen
             .iter()
             .zip(foreseen)
@@ -178,24 +193,26 @@ impl Residuals {
             least: (mean * 0.05).max(1e-9),
             quantiles: Default::default(),
         };
-        let mut pools: [Vec<f64>; 3] = Default::default();
-        let mut all = Vec::with_capacity(errors.len());
+        let mut pools: [Pool; 3] = Default::default();
         for ((activity, foreseen), error) in seen.iter().zip(foreseen).zip(errors) {
             let divided = error / found.size(activity, *foreseen);
-            pools[borders.state(activity, *foreseen) as usize].push(divided);
-            all.push(divided);
+            pools[borders.state(activity, *foreseen) as usize].put(divided);
         }
-        all.sort_unstable_by(f64::total_cmp);
-        for (pool, quantiles) in pools.iter_mut().zip(&mut found.quantiles) {
-            pool.sort_unstable_by(f64::total_cmp);
-            let from = if pool.len() >= LEAST_POOL { &*pool } else { &all };
-            *quantiles = LEVELS
-                .iter()
-                .map(|level| quantile_of(from, *level))
-                .map(|q| if q.is_nan() { 0.0 } else { q })
-                .collect();
+        found.pooled(&mut pools);
+        (found, pools)
+    }
+
+    /// Takes the quantiles of pools of divided errors; a state with few of its own takes those of all.
+    pub(crate) fn pooled(&mut self, pools: &mut [Pool; 3]) {
+        let mut all = Pool::default();
+        for pool in pools.iter() {
+            all.merge(pool);
         }
-        found
+        for (pool, quantiles) in pools.iter_mut().zip(&mut self.quantiles) {
+            let from = if pool.n() >= LEAST_POOL { pool } else { &mut all };
+            *quantiles = from.quantiles(&LEVELS);
+            quantiles.iter_mut().filter(|q| q.is_nan()).for_each(|q| *q = 0.0);
+        }
     }
 
     /// Size of an error that is foreseen, > 0, units of the target.

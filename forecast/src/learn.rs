@@ -13,6 +13,7 @@ use crate::model::{
     FIRST_LINE, Horizon, Model, N_CANDIDATES, N_LINES, Scaling, Silence, Tier, UNDER_TREES, VERSION,
     Validated, scaled, season_change,
 };
+use crate::refit::{Evidence, Flood, Grounds, Solved};
 use crate::score::quantile_of;
 use crate::series::Aligned;
 
@@ -59,6 +60,18 @@ impl Model {
         sets: &[Vec<usize>],
         options: &Options,
     ) -> Self {
+        Self::train_kept(aligned, n_train, horizons, sets, options).0
+    }
+
+    /// The same with what [`Model::refit`] goes on from: to be kept beside the model, not in it (it is larger, and is needed at
+    /// refits alone).
+    pub fn train_kept(
+        aligned: &Aligned,
+        n_train: usize,
+        horizons: &[usize],
+        sets: &[Vec<usize>],
+        options: &Options,
+    ) -> (Self, Evidence) {
         let channels = Channels::learn(aligned, n_train);
         let view = channels.view(aligned);
         let taught = |set: &[usize]| -> Vec<usize> {
@@ -82,6 +95,9 @@ impl Model {
             let layout = Layout::new(&channels, *horizon, set);
             Learner::new(&channels, &view, layout, n_train, options).tier()
         });
+        let (tiers, grounds): (Vec<Tier>, Vec<Grounds>) = tiers.into_iter().unzip();
+        let last = n_train.min(aligned.len()).saturating_sub(1);
+        let evidence = Evidence::new((aligned.start_ms, aligned.time_ms(last)), grounds);
         let mut tiers = tiers.into_iter();
         let horizons = horizons
             .iter()
@@ -90,13 +106,14 @@ impl Model {
                 tiers: tiers.by_ref().take(wanted.len()).collect(),
             })
             .collect();
-        Self {
+        let model = Self {
             version: VERSION,
             step_ms: aligned.step_ms,
             threshold: options.threshold,
             channels,
             horizons,
-        }
+        };
+        (model, evidence)
     }
 }
 
@@ -142,6 +159,9 @@ struct Learner<'a> {
     scaling: Vec<Scaling>,
     /// Weights that floods have.
     weights: Vec<f64>,
+    /// Known origins for each that is learned from.
+    stride: usize,
+    flood: Flood,
     seen: Vec<Activity>,
 }
 
@@ -207,14 +227,21 @@ impl<'a> Learner<'a> {
         let is_flood: Vec<bool> = origins
             .iter()
             .zip(&changes)
-            .map(|(t, change)| {
-                let now = clean.values[*t] + clean.offset[*t];
-                now > threshold || now + change > threshold
-            })
+            .map(|(t, change)| Flood::is_above(threshold, clean.values[*t] + clean.offset[*t], *change))
             .collect();
         let n_flood = is_flood.iter().filter(|is| **is).count();
-        let weight = ((n - n_flood) as f64 / n_flood.max(1) as f64).clamp(1.0, 20.0);
-        let weights = is_flood.iter().map(|is| if *is { weight } else { 1.0 }).collect();
+        let flood = Flood {
+            threshold: if threshold.is_nan() {
+                f64::INFINITY
+            } else {
+                threshold
+            },
+            weight: ((n - n_flood) as f64 / n_flood.max(1) as f64).clamp(1.0, 20.0),
+        };
+        let weights = is_flood
+            .iter()
+            .map(|is| if *is { flood.weight } else { 1.0 })
+            .collect();
         let seen = origins
             .iter()
             .map(|t| layout.activity(channels, view, *t))
@@ -231,6 +258,8 @@ impl<'a> Learner<'a> {
             scaled: scaled_rows,
             scaling,
             weights,
+            stride,
+            flood,
             seen,
         }
     }
@@ -259,7 +288,7 @@ impl<'a> Learner<'a> {
         &self.raw[at * p..(at + 1) * p]
     }
 
-    fn tier(self) -> Tier {
+    fn tier(self) -> (Tier, Grounds) {
         let borders = Borders::learn(&self.seen);
         let silent = if self.n() < LEAST_ROWS {
             Some(Silence::TooFewRows { rows: self.n() })
@@ -290,13 +319,14 @@ impl<'a> Learner<'a> {
             validated: Validated::default(),
         };
         if silent.is_some() {
-            blank
+            let grounds = Grounds::none(self.layout.n_columns(), self.flood);
+            (blank, grounds)
         } else {
             self.learned(blank)
         }
     }
 
-    fn learned(&self, mut tier: Tier) -> Tier {
+    fn learned(&self, mut tier: Tier) -> (Tier, Grounds) {
         let n = self.n();
         let mut candidates = vec![0.0; n * N_CANDIDATES];
         let mut put = |column: usize, values: &[f64]| {
@@ -320,12 +350,18 @@ impl<'a> Learner<'a> {
             .collect();
         put(2, &of_season);
         let mut under = vec![0.0; n];
-        for (at, found) in self.lines().into_iter().enumerate() {
-            let Some((line, unseen)) = found else { continue };
-            tier.lines[at] = Some(line);
-            put(FIRST_LINE + at, &unseen);
+        let (lines, sums) = self.lines();
+        let mut solved: [Option<Solved>; N_LINES] = Default::default();
+        for (at, found) in lines.into_iter().enumerate() {
+            let Some(line) = found else { continue };
+            tier.lines[at] = Some(line.ridge);
+            put(FIRST_LINE + at, &line.unseen);
+            solved[at] = Some(Solved {
+                columns: line.columns,
+                penalty: line.penalty,
+            });
             if at == UNDER_TREES {
-                under = unseen;
+                under = line.unseen;
             }
         }
         if self.options.with_trees && n >= 500 {
@@ -337,7 +373,8 @@ impl<'a> Learner<'a> {
             tier.median_trees = Some(trees);
             put(N_CANDIDATES - 1, &unseen);
         }
-        self.blend(tier, &candidates)
+        let (tier, pools) = self.blend(tier, &candidates);
+        (tier, Grounds::new(sums, solved, self.flood, self.stride, pools))
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod backtest;
 pub mod baseline;
 pub mod blend;
+mod bound;
 pub mod clean;
 pub mod conformal;
 pub mod crossing;
@@ -17,6 +18,8 @@ pub mod faults;
 pub mod features;
 pub mod learn;
 pub mod model;
+mod pool;
+pub mod refit;
 pub mod ridge;
 pub mod score;
 pub mod series;

@@ -78,6 +78,7 @@ pub struct Tier {
     /// Blends for absolute error, likewise.
     pub median: [Blend; 2],
     /// The largest change that is issued.
+    #[serde(with = "crate::bound")]
     pub(crate) most_change: f64,
     pub(crate) prior: f64,
     pub(crate) borders: Borders,
@@ -189,6 +190,12 @@ pub struct Sight {
     /// The series.
     pub view: View,
     trends: Vec<Vec<Vec<f64>>>,
+}
+
+impl Sight {
+    pub(crate) fn trend(&self, horizon: usize, tier: usize, step: usize) -> f64 {
+        self.trends[horizon][tier][step]
+    }
 }
 
 impl Model {

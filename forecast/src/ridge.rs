@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
     p: usize,
-    /// Upper triangle in rows of `p + 1`, the whole square kept for speed.
+    /// Upper triangle, row after row: `p + 1` numbers, `p`, … 1.
     xx: Vec<f64>,
     xy: Vec<f64>,
     weight: f64,
@@ -29,10 +29,20 @@ impl Moments {
         let n = p + 1;
         Self {
             p,
-            xx: vec![0.0; n * n],
+            xx: vec![0.0; n * (n + 1) / 2],
             xy: vec![0.0; n],
             weight: 0.0,
         }
+    }
+
+    /// Whether they are sums over `p` columns, as read sums may not be.
+    pub(crate) fn is_of(&self, p: usize) -> bool {
+        self.p == p && self.xx.len() == (p + 1) * (p + 2) / 2 && self.xy.len() == p + 1
+    }
+
+    /// Where the row of the upper triangle begins whose diagonal is at `i`.
+    fn place(&self, i: usize) -> usize {
+        i * (2 * (self.p + 1) - i + 1) / 2
     }
 
     /// Adds rows: `x` holds `targets.len()` rows of `p` finite numbers; weights are not negative.
@@ -75,7 +85,8 @@ impl Moments {
         for i in 0..n {
             let at: [f64; 8] = std::array::from_fn(|r| rows[r][i]);
             let tails: [&[f64]; 8] = std::array::from_fn(|r| &rows[r][i..]);
-            let sums = &mut self.xx[i * n + i..(i + 1) * n];
+            let from = self.place(i);
+            let sums = &mut self.xx[from..from + n - i];
             for (j, sum) in sums.iter_mut().enumerate() {
                 let mut more = 0.0;
                 for r in 0..8 {
@@ -115,7 +126,6 @@ impl Moments {
 
     /// The sums of some columns alone, ascending places in `0..p`.
     pub fn select(&self, columns: &[usize]) -> Self {
-        let n = self.p + 1;
         let mut some = Self::new(columns.len());
         let places: Vec<usize> = [0]
             .into_iter()
@@ -123,8 +133,9 @@ impl Moments {
             .collect();
         for (i, from) in places.iter().enumerate() {
             some.xy[i] = self.xy[*from];
-            for (j, to) in places.iter().enumerate().skip(i) {
-                some.xx[i * places.len() + j] = self.xx[from * n + to];
+            let (own, theirs) = (some.place(i), self.place(*from));
+            for (j, to) in places[i..].iter().enumerate() {
+                some.xx[own + j] = self.xx[theirs + to - from];
             }
         }
         some.weight = self.weight;
@@ -134,14 +145,10 @@ impl Moments {
     /// Sum of weighted products of a column, from its mean, with the target, over the root of the column's own: how much of
     /// the target a line through that column alone explains, in the target's unit times the root of the weight.
     pub fn pull(&self, column: usize) -> f64 {
-        let n = self.p + 1;
         if self.weight <= 0.0 {
             return 0.0;
         }
-        let (mean, sum) = (
-            self.xx[column + 1] / self.weight,
-            self.xx[(column + 1) * n + column + 1],
-        );
+        let (mean, sum) = (self.xx[column + 1] / self.weight, self.xx[self.place(column + 1)]);
         let own = sum - mean * mean * self.weight;
         let shared = self.xy[column + 1] - mean * self.xy[0];
         if own > 0.0 { shared / own.sqrt() } else { 0.0 }
@@ -161,8 +168,9 @@ impl Moments {
         }
         let mut a = vec![0.0; n * n];
         for i in 0..n {
-            for j in i..n {
-                a[j * n + i] = self.xx[i * n + j];
+            let row = &self.xx[self.place(i)..][..n - i];
+            for (j, sum) in row.iter().enumerate() {
+                a[(i + j) * n + i] = *sum;
             }
         }
         for i in 1..n {
@@ -177,6 +185,19 @@ impl Moments {
 }
 
 impl Ridge {
+    /// The same among `n` columns, where its own stand at `columns`: the others count for nothing.
+    ///
+    /// # Panics
+    /// When a place is not among the columns.
+    pub fn spread(self, columns: &[usize], n: usize) -> Self {
+        let mut slopes = vec![0.0; n];
+        columns
+            .iter()
+            .zip(self.slopes)
+            .for_each(|(column, slope)| slopes[*column] = slope);
+        Self { slopes, ..self }
+    }
+
     /// The value at a row of finite numbers.
     pub fn at(&self, x: &[f64]) -> f64 {
         self.intercept + self.slopes.iter().zip(x).map(|(b, x)| b * x).sum::<f64>()

@@ -71,7 +71,8 @@ pub struct Binned {
 struct Node {
     /// Column of a split; of a leaf `u32::MAX`.
     column: u32,
-    /// Largest value that goes left; of a leaf its value.
+    /// Largest value that goes left, infinite where only missing ones go right; of a leaf its value.
+    #[serde(with = "crate::bound")]
     value: f64,
     left: u32,
     right: u32,

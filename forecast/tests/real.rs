@@ -2,12 +2,13 @@
 
 mod series;
 
-use onemap_forecast::backtest::backtest;
+use onemap_forecast::backtest::{Outcome, backtest, test};
 use onemap_forecast::clean::Cleaner;
 use onemap_forecast::faults::{Detector, FaultKind, hampel};
 use onemap_forecast::learn::Options;
+use onemap_forecast::model::Model;
 use onemap_forecast::score::quantile_of;
-use onemap_forecast::series::Aligned;
+use onemap_forecast::series::{Aligned, Series};
 
 /// The shared folder, or a word that the test was passed over.
 macro_rules! data {
@@ -66,6 +67,64 @@ fn floods_of_years_that_were_not_seen_are_foreseen_better_than_by_persistence() 
                 "{name} {steps}: {:?}",
                 s.coverage80
             );
+        }
+    }
+}
+
+/// Refit step by step over a season (of days: a year), a model is as good on the rows after as one trained anew on all before.
+#[test]
+fn a_model_that_is_refit_nightly_is_as_good_as_one_trained_anew() {
+    let folder = data!();
+    for (name, days, nightly_steps) in [("wangsuk", 90, 24), ("danube", 365, 1)] {
+        let case = series::cases(&folder, &[name.to_owned()])
+            .pop()
+            .expect("it is one of the cases");
+        let (aligned, threshold) = case.aligned();
+        let options = Options {
+            threshold: Some(threshold),
+            n_workers: 2,
+            with_trees: false,
+            ..Options::default()
+        };
+        let second = aligned.len() * 8 / 10;
+        let first = second - days * nightly_steps;
+        let leads = case.steps(&aligned);
+        let (mut model, mut evidence) = Model::train_kept(&aligned, first, &leads, &[], &options);
+        let stale = model.clone();
+        for night in 1..=days {
+            let from = ((evidence.needed_from_ms(&model) - aligned.start_ms) / aligned.step_ms) as usize;
+            let newest = Aligned {
+                start_ms: aligned.time_ms(from),
+                step_ms: aligned.step_ms,
+                series: aligned
+                    .series
+                    .iter()
+                    .map(|series| Series {
+                        values: series.values[from..first + night * nightly_steps].to_vec(),
+                        ..series.clone()
+                    })
+                    .collect(),
+            };
+            model
+                .refit(&mut evidence, &newest)
+                .expect("it is the model's evidence");
+        }
+        assert_ne!(model, stale);
+        let anew = Model::train(&aligned, second, &leads, &[], &options);
+        let [refit, anew] = [model, anew].map(|model| test(model, &aligned, second));
+        for (own, other) in refit.horizons.iter().zip(&anew.horizons) {
+            let of = |found: &Outcome| (found.scores.skill, found.scores.crps_skill);
+            let ((skill, crps), (skill_anew, crps_anew)) = (of(own), of(other));
+            eprintln!(
+                "{name} {}: {skill:?} {crps:?}, anew {skill_anew:?} {crps_anew:?}",
+                own.steps
+            );
+            assert!(
+                skill >= skill_anew.map(|anew| anew - 0.01),
+                "{name} {}",
+                own.steps
+            );
+            assert!(crps >= crps_anew.map(|anew| anew - 0.01), "{name} {}", own.steps);
         }
     }
 }

@@ -12,6 +12,17 @@ const PENALTIES: [f64; 6] = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0];
 /// Rows that trees are grown on at most.
 const MOST_TREE_ROWS: usize = 15_000;
 
+/// A ridge of all rows.
+pub(super) struct Line {
+    pub(super) ridge: Ridge,
+    /// That it is solved over.
+    pub(super) columns: Vec<usize>,
+    /// That was chosen, in shares of the rows' weight.
+    pub(super) penalty: f64,
+    /// What ridges of the other blocks foresee for the rows of each.
+    pub(super) unseen: Vec<f64>,
+}
+
 impl Learner<'_> {
     pub(super) fn trend(&self) -> (DampedTrend, Vec<f64>) {
         let values = &self.view.tracks[0].clean.values[..self.n_train.min(self.view.len())];
@@ -93,30 +104,35 @@ impl Learner<'_> {
         (step_ms <= 6 * HOUR_MS).then_some(n as usize)
     }
 
-    /// The lines of a tier, each with what lines of the other blocks foresee for the rows of each block.
-    pub(super) fn lines(&self) -> [Option<(Ridge, Vec<f64>)>; N_LINES] {
+    /// The lines of a tier, and the sums that they were solved from: of all rows alike, and with floods weighted.
+    pub(super) fn lines(&self) -> ([Option<Line>; N_LINES], [Moments; 2]) {
         let even = vec![1.0; self.n()];
         let (by_row, by_flood) = (self.sums(&even), self.sums(&self.weights));
+        let whole = |sums: &[Moments]| {
+            let mut all = Moments::new(self.layout.n_columns());
+            sums.iter().for_each(|some| all.merge(some));
+            all
+        };
+        let of_all = [whole(&by_row), whole(&by_flood)];
         let all: Vec<usize> = (0..self.layout.n_columns()).collect();
         let plain: Vec<usize> = all
             .iter()
             .copied()
             .filter(|column| self.layout.plain()[*column])
             .collect();
-        let near = self.near(&plain, &by_flood);
-        [
+        let near = self.near(&plain, &of_all[1]);
+        let lines = [
             self.line(&by_row, &even, &all),
             self.line(&by_flood, &self.weights, &all),
             self.line(&by_row, &even, &plain),
             self.line(&by_flood, &self.weights, &plain),
             self.line(&by_row, &even, &near),
-        ]
+        ];
+        (lines, of_all)
     }
 
     /// Columns of the target and of the three series whose changes pull most at it.
-    fn near(&self, plain: &[usize], sums: &[Moments]) -> Vec<usize> {
-        let mut all = Moments::new(self.layout.n_columns());
-        sums.iter().for_each(|some| all.merge(some));
+    fn near(&self, plain: &[usize], all: &Moments) -> Vec<usize> {
         let mut pulls: Vec<(f64, usize)> = self
             .layout
             .channels
@@ -160,8 +176,8 @@ impl Learner<'_> {
             .collect()
     }
 
-    /// The ridge of all rows over some columns and what ridges of the other blocks foresee for the rows of each.
-    fn line(&self, sums: &[Moments], weights: &[f64], columns: &[usize]) -> Option<(Ridge, Vec<f64>)> {
+    /// The ridge over some columns, with the penalty that does best on blocks that it has not seen.
+    fn line(&self, sums: &[Moments], weights: &[f64], columns: &[usize]) -> Option<Line> {
         let sums: Vec<Moments> = sums.iter().map(|some| some.select(columns)).collect();
         let without = |fold: Option<usize>| {
             let mut rest = Moments::new(columns.len());
@@ -172,17 +188,7 @@ impl Learner<'_> {
             used.for_each(|(_, some)| rest.merge(some));
             rest
         };
-        let whole = |ridge: Ridge| {
-            let mut slopes = vec![0.0; self.layout.n_columns()];
-            columns
-                .iter()
-                .zip(ridge.slopes)
-                .for_each(|(column, slope)| slopes[*column] = slope);
-            Ridge {
-                intercept: ridge.intercept,
-                slopes,
-            }
-        };
+        let whole = |ridge: Ridge| ridge.spread(columns, self.layout.n_columns());
         let rests: Vec<Moments> = (0..N_FOLDS).map(|fold| without(Some(fold))).collect();
         let in_blocks = |penalty: f64| -> Option<Vec<f64>> {
             let mut foreseen = vec![0.0; self.n()];
@@ -209,7 +215,12 @@ impl Learner<'_> {
             })
             .min_by(|a, b| a.0.total_cmp(&b.0))?;
         let all = without(None);
-        Some((whole(all.solve(penalty * all.weight())?), unseen))
+        Some(Line {
+            ridge: whole(all.solve(penalty * all.weight())?),
+            columns: columns.to_vec(),
+            penalty,
+            unseen,
+        })
     }
 
     /// Rows that trees are grown on, without a block.

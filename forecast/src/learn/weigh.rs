@@ -7,6 +7,7 @@ use crate::conformal::{Band, Residuals, State, Steps};
 use crate::crossing::{Calibration, chance_above};
 use crate::features::Activity;
 use crate::model::{FIRST_LINE, N_CANDIDATES, N_LINES, Silence, Tier, Validated};
+use crate::pool::Pool;
 
 /// Losses over all rows (shares of persistence's) within this of the best may do more for floods.
 const AS_GOOD: f64 = 0.06;
@@ -288,7 +289,7 @@ impl Weigher<'_> {
 
 impl Learner<'_> {
     /// Blends, the gate, errors and chances.
-    pub(super) fn blend(&self, mut tier: Tier, candidates: &[f64]) -> Tier {
+    pub(super) fn blend(&self, mut tier: Tier, candidates: &[f64]) -> (Tier, [Pool; 3]) {
         let largest = self.changes.iter().map(|c| c.abs()).fold(0.0, f64::max);
         let weigher = Weigher {
             learner: self,
@@ -340,19 +341,20 @@ impl Learner<'_> {
             mean.fill(0.0);
         }
         tier.prior = sum(&|at| mean[at].powi(2)) * (PRIOR_ROWS / rows.len().max(1) as f64).min(1.0);
-        self.sureness(&mut tier, rows, &mean);
-        tier
+        let pools = self.sureness(&mut tier, rows, &mean);
+        (tier, pools)
     }
 
     /// Errors, the 80 % interval and chances, from forecasts of the rows `rows`.
-    fn sureness(&self, tier: &mut Tier, rows: &[usize], mean: &[f64]) {
+    fn sureness(&self, tier: &mut Tier, rows: &[usize], mean: &[f64]) -> [Pool; 3] {
         let seen: Vec<Activity> = rows.iter().map(|at| self.seen[*at]).collect();
         let foreseen: Vec<f64> = rows.iter().map(|at| mean[*at]).collect();
         let errors: Vec<f64> = rows.iter().map(|at| self.changes[*at] - mean[*at]).collect();
-        tier.residuals = Residuals::learn(&seen, &foreseen, &errors, &tier.borders);
+        let (residuals, pools) = Residuals::learn_kept(&seen, &foreseen, &errors, &tier.borders);
+        tier.residuals = residuals;
         tier.bands = self.bands(tier, rows, mean);
         let Some(threshold) = self.options.threshold else {
-            return;
+            return pools;
         };
         let clean = &self.view.tracks[0].clean;
         let cases: Vec<(f64, bool)> = rows
@@ -370,6 +372,7 @@ impl Learner<'_> {
             })
             .collect();
         tier.calibration = Calibration::learn(&cases);
+        pools
     }
 
     /// Levels of the 80 % interval's ends by state. In lively water they are drawn further apart until at least 78 % of
