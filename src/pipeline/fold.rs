@@ -512,6 +512,7 @@ impl Fold<'_> {
         if matches!(
             act.verb,
             Verb::ResolvePerson { .. }
+                | Verb::KeepPersons { .. }
                 | Verb::RotatePersonKey { .. }
                 | Verb::Export { .. }
                 | Verb::Evidence { .. }

@@ -303,7 +303,9 @@ fn permission_for(verb: &Verb) -> Option<Permission> {
         Verb::Acknowledge { .. } | Verb::Close { .. } => Some(Permission::HandleAlerts),
         Verb::Readmit { .. } | Verb::Discard { .. } => Some(Permission::Quarantine),
         Verb::Review(_) | Verb::Dust(_) | Verb::WithdrawDust { .. } => Some(Permission::Review),
-        Verb::Correct(_) | Verb::WithdrawCorrection { .. } => Some(Permission::Register),
+        Verb::Correct(_) | Verb::WithdrawCorrection { .. } | Verb::KeepPersons { .. } => {
+            Some(Permission::Register)
+        }
         Verb::ResolvePerson { .. } => Some(Permission::Persons),
         Verb::RotatePersonKey { .. } => Some(Permission::Security),
         Verb::Export { .. } => Some(Permission::View),

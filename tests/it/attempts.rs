@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::accounts::{Person, user};
+use crate::persons::number;
 use crate::server::{Server, request, wait_for};
 
 const OWN: &str = "630104";
@@ -172,6 +173,73 @@ fn of_two_divisions_one_takes_a_code() {
         sorted.sort_unstable();
         assert_eq!(sorted, [201, 403], "{code}");
     }
+}
+
+#[test]
+fn who_is_known_elsewhere_is_told_from_nobody_by_no_registration() {
+    let server = Server::new();
+    let stated = |n: u32, division: &str| json!({"number": number(n), "division": division});
+    for n in [1, 3] {
+        server.post("/api/v1/persons", &stated(n, ELSEWHERE));
+    }
+    server.caught_up();
+    let integrator = token(&server, "integrator", OWN);
+    let [known, unknown] = [1, 2].map(|n| {
+        let (status, mut said) = ask(&server, &integrator, "POST", "/api/v1/persons", &stated(n, OWN));
+        assert!(said["pseudonym"].is_string(), "{said}");
+        for own in ["pseudonym", "last_four"] {
+            said[own] = Value::Null;
+        }
+        (status, said)
+    });
+    assert_eq!(known, unknown);
+    let path = "/api/v1/entities/import?name=x.csv&kind=person";
+    let [known, unknown] = [3, 4].map(|n| {
+        let sheet = format!("公民身份号码,division\n{},{OWN}\n", number(n));
+        let (status, mut said) = request(&server.http, &integrator, "POST", path, Some(&sheet));
+        said["position"] = Value::Null;
+        (status, said)
+    });
+    assert_eq!(known, unknown);
+    assert_eq!((known.0, &known.1["imported"]), (201, &json!(1)), "{}", known.1);
+    server.caught_up();
+    // What is known stays, and who audits the whole sees who stated it.
+    for (n, division) in [(1, ELSEWHERE), (2, OWN), (3, ELSEWHERE), (4, OWN)] {
+        let question = json!({"number": number(n), "purpose": "test"});
+        assert_eq!(
+            server.post("/api/v1/persons/resolve", &question)["division"],
+            division,
+            "{n}"
+        );
+    }
+    server.caught_up();
+    let stated = |items: &Value| {
+        let acts = items["items"].as_array().unwrap().iter();
+        let acts = acts.filter(|item| item["act"]["verb"] == "keep_persons");
+        acts.map(|item| {
+            (
+                item["act"]["actor"].clone(),
+                item["act"]["pseudonyms"].as_array().unwrap().len(),
+            )
+        })
+        .collect::<Vec<_>>()
+    };
+    let path = "/api/v1/persons/resolutions";
+    let auditor = server.post(
+        "/api/v1/tokens",
+        &json!({"role": "audit_admin", "name": "auditor"}),
+    );
+    let (status, seen) = ask(
+        &server,
+        auditor["token"].as_str().unwrap(),
+        "GET",
+        path,
+        &Value::Null,
+    );
+    assert_eq!((status, stated(&seen).len()), (200, 2), "{seen}");
+    let bound = token(&server, "audit_admin", OWN);
+    let (status, seen) = ask(&server, &bound, "GET", path, &Value::Null);
+    assert_eq!((status, stated(&seen).len()), (200, 0), "{seen}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ const NUMBER: &str = "11010519491231002X";
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A citizen number of a community's person: the day and the order make it, the check digit is ISO 7064 MOD 11-2.
-fn number(n: u32) -> String {
+pub(crate) fn number(n: u32) -> String {
     let digits = format!(
         "630104{:04}{:02}{:02}{:03}",
         1950 + n / 1000,

@@ -100,6 +100,29 @@ fn a_person_sees_values_charts_and_alarms_and_acknowledges_one() {
 }
 
 #[test]
+fn a_new_user_comes_in_by_the_link_and_lets_a_second_one_see_one_district() {
+    if !ready() {
+        return;
+    }
+    let server = Server::new();
+    for (device, division, lon) in [("own-1", "630104", 101.76), ("foreign-1", "630102", 101.80)] {
+        let token = server.add_device(
+            device,
+            &json!({"division": division, "position": {"lon": lon, "lat": 36.62}, "cadence_s": 60}),
+        );
+        let readings = json!({"temperature": 11.5}).to_string();
+        let path = format!("/api/v1/{token}/telemetry");
+        assert_eq!(server.request("POST", &path, Some(&readings)).0, 200);
+    }
+    server.caught_up();
+    let link = std::fs::read_to_string(server.dir.join("setup.link")).unwrap();
+    let args = [link.trim(), "630104", "own-1", "foreign-1"];
+    let said = Script::new("newcomer.mjs", &args, &server.http, &server.token).said();
+    assert_eq!(said["second"], "li.na");
+    assert!(!server.dir.join("setup.link").exists(), "the link is used up");
+}
+
+#[test]
 fn a_new_reading_is_on_the_screen_within_two_seconds_and_a_dead_server_is_said_within_five() {
     if !ready() || peer("mosquitto_pub").is_none() {
         return;

@@ -26,6 +26,9 @@ const OF_NAME: Rate = Rate {
 const N_ENTRIES: usize = 16_384;
 /// Networks that are remembered of one account.
 const N_USUAL: usize = 8;
+/// Tries of one name from networks that its holder did not come from that are looked at at once: guesses of one name
+/// from everywhere stand before others with so many comparisons and no more.
+const N_STRANGERS: usize = 2;
 /// Accounts whose networks are remembered.
 const N_HOLDERS: usize = 16_384;
 
@@ -64,6 +67,8 @@ pub(crate) struct Attempts {
     /// Tries whose password is looked at now: one of each name from each network, so that who tries often, with a right
     /// password even, takes one turn of all.
     under_way: HashSet<u64>,
+    /// Of each name, the networks that its holder did not come from and whose tries are among those.
+    strangers: HashMap<u64, Vec<u64>>,
     /// Networks that the holder of a name came in from, the last one first.
     usual: HashMap<u64, Vec<IpAddr>>,
 }
@@ -84,16 +89,33 @@ impl Attempts {
         Ok(())
     }
 
-    /// Begins to look at a password; `false` while another of the same name from the same network is looked at.
+    /// Begins to look at a password; `false` while another of the same name from the same network is looked at, or some
+    /// from networks that its holder did not come from and this is one more of them.
     pub(crate) fn enter(&mut self, who: Sayer<'_>) -> bool {
-        let (pair, _) = self.keys(who);
+        let (pair, name) = self.keys(who);
+        if self.under_way.contains(&pair) {
+            return false;
+        }
+        if !self.is_usual(name, who.ip) {
+            let strangers = self.strangers.entry(name).or_default();
+            if strangers.len() >= N_STRANGERS {
+                return false;
+            }
+            strangers.push(pair);
+        }
         self.under_way.insert(pair)
     }
 
     /// It was looked at, or nobody waits for it any more.
     pub(crate) fn leave(&mut self, who: Sayer<'_>) {
-        let (pair, _) = self.keys(who);
+        let (pair, name) = self.keys(who);
         self.under_way.remove(&pair);
+        if let Some(strangers) = self.strangers.get_mut(&name) {
+            strangers.retain(|of| *of != pair);
+            if strangers.is_empty() {
+                self.strangers.remove(&name);
+            }
+        }
     }
 
     /// The try that was taken turned out right.
@@ -196,6 +218,37 @@ mod tests {
         assert!(attempts.take(a, now + OF_PAIR.every / 2).is_err());
         assert_eq!(attempts.take(a, now + OF_PAIR.every), Ok(()));
         assert!(attempts.take(a, now + OF_PAIR.every).is_err());
+    }
+
+    #[test]
+    fn strangers_of_one_name_are_looked_at_two_at_a_time() {
+        let (mut attempts, now) = (Attempts::default(), Instant::now());
+        let home = who("192.0.2.7", "li");
+        attempts.take(home, now).unwrap();
+        attempts.right(home, now);
+        let strangers: Vec<String> = (0..N_STRANGERS).map(|i| format!("198.51.100.{i}")).collect();
+        for ip in &strangers {
+            assert!(attempts.enter(who(ip, "li")));
+        }
+        let late = who("198.51.100.200", "li");
+        assert!(!attempts.enter(late));
+        assert!(attempts.enter(who("198.51.100.200", "wang")), "another name");
+        assert!(attempts.enter(home), "where its holder came from");
+        assert!(!attempts.enter(home), "one at a time");
+        // Who becomes known meanwhile leaves as he came.
+        let first = who(&strangers[0], "li");
+        attempts.right(first, now);
+        attempts.leave(first);
+        assert!(attempts.enter(late));
+        for ip in strangers
+            .iter()
+            .map(String::as_str)
+            .chain(["198.51.100.200", "192.0.2.7"])
+        {
+            attempts.leave(who(ip, "li"));
+        }
+        attempts.leave(who("198.51.100.200", "wang"));
+        assert!(attempts.under_way.is_empty() && attempts.strangers.is_empty());
     }
 
     #[test]

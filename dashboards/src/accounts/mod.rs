@@ -73,7 +73,7 @@ impl Drop for Turn<'_> {
 }
 
 impl Door {
-    /// Begins to look at a password; `None` while another of the same name from the same network is looked at.
+    /// Begins to look at a password; `None` while others of the same name are looked at (see [`Attempts::enter`]).
     pub(crate) fn turn<'a>(&'a self, who: Sayer<'a>) -> Option<Turn<'a>> {
         let is_free = self.attempts.lock().expect(POISON).enter(who);
         is_free.then(|| Turn { door: self, who })

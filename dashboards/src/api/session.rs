@@ -127,7 +127,7 @@ async fn by_password(
 ) -> Result<AccountId, Problem> {
     let attempts = || door.attempts.lock().expect("no holder of this lock panics");
     let _turn = door.turn(who).ok_or_else(|| {
-        let message = "another log-in of this account from this network is under way";
+        let message = "other log-ins of this account are under way";
         Problem::too_soon("login_under_way", message, std::time::Duration::from_secs(1))
     })?;
     let no = |kind, why| turned_away(views, who, kind, why);

@@ -149,8 +149,17 @@ pub(crate) async fn finish(
         }
     };
     let hash = door.hasher.hash(setup.password).await.map_err(busy)?;
-    // Somebody else may have used it meanwhile.
-    self::whom(&views, &setup.key)?;
+    // Somebody else may have used it meanwhile, or the account be another's by now.
+    let _turn = views.accounting.lock().await;
+    let is_first = !changes.is_empty();
+    let is_same = match self::whom(&views, &setup.key)? {
+        Whom::First => is_first,
+        Whom::Held(now) => !is_first && now == account,
+    };
+    if !is_same {
+        let message = "what this link sets has changed meanwhile: open it again";
+        return Err(Problem::conflict("link_changed", message));
+    }
     let id = account.id.clone();
     changes.push(Register::AccountPassword { id: id.clone(), hash });
     changes.push(Register::AccountSecond {

@@ -24,8 +24,6 @@ pub(crate) struct Desk {
     pub(super) settings: Settings,
     pub(super) provider: Provider,
     pub(super) used: Used,
-    /// Held while an account is found, made or linked, so that two log-ins do not make or take the same one.
-    finding: tokio::sync::Mutex<()>,
 }
 
 /// Why nobody came in.
@@ -62,7 +60,6 @@ impl Desk {
             provider: Provider::new(settings.clone()),
             settings,
             used: Used::default(),
-            finding: tokio::sync::Mutex::default(),
         }
     }
 
@@ -118,7 +115,8 @@ impl Desk {
         if let Whose::Known(id) = find()? {
             return known(&id);
         }
-        let _finding = self.finding.lock().await;
+        // Two log-ins do not make or take the same one.
+        let _turn = views.accounting.lock().await;
         let (id, made) = match find()? {
             Whose::Known(id) => return known(&id),
             Whose::Bound(id) => (id, None),

@@ -461,11 +461,13 @@ impl LedgerReader {
         self.read(super::persons::newest)
     }
 
-    /// Acts by which persons were resolved, behind a journal position, in order, at most `limit`.
+    /// Acts by which persons were resolved, or were stated by somebody while they are another's, behind a journal
+    /// position, in order, at most `limit`.
     pub fn resolutions(&self, after: u64, limit: usize) -> Result<Vec<LedgerAct>, LedgerError> {
         self.read(|c| {
             c.prepare_cached(
-                "SELECT position, json FROM acts WHERE position > ?1 AND json LIKE '%\"verb\":\"resolve_person\"%'
+                "SELECT position, json FROM acts WHERE position > ?1
+                 AND (json LIKE '%\"verb\":\"resolve_person\"%' OR json LIKE '%\"verb\":\"keep_persons\"%')
                  ORDER BY position LIMIT ?2",
             )?
             .query_map(params![signed(after), limit as i64], |row| {

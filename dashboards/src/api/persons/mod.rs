@@ -11,7 +11,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use onemap_model::code::{CitizenNumber, UnitGrid};
 use onemap_model::record::Register;
-use onemap_model::{Belongs, DivisionCode, Person, Position, Scope, Timestamp, Verb};
+use onemap_model::{Belongs, DivisionCode, Person, Position, Pseudonym, Scope, Timestamp, Verb};
+use onemap_store::acts::ActError;
 use onemap_store::persons::PersonKeyError;
 use onemap_store::register::import::PersonRow;
 use serde::Deserialize;
@@ -114,12 +115,21 @@ fn known(views: &Views, number: &CitizenNumber) -> Result<Option<(Person, Timest
     Ok(None)
 }
 
-/// A person that the caller may make known, as it is journaled. The inner error says why he may not.
-pub(crate) fn change(
+/// What stating a person comes to.
+pub(crate) enum Stated {
+    /// A change of the register.
+    Change(Box<Register>),
+    /// The person is another's: what is known stays, an act says who stated him, and the caller is told as of any other,
+    /// so that nobody learns without a purpose who is known elsewhere.
+    Kept(Pseudonym),
+}
+
+/// A person that the caller may make known, and what comes of it. The inner error says why he may not.
+pub(crate) fn stated(
     views: &Views,
     scope: &Scope,
     row: &PersonRow,
-) -> Result<Result<(Person, Register), &'static str>, Problem> {
+) -> Result<Result<(Person, Stated), &'static str>, Problem> {
     let sealed = views
         .persons
         .seal(&row.number, |pseudonym| person(views, pseudonym, row));
@@ -132,12 +142,19 @@ pub(crate) fn change(
         && let Some((known, _)) = known(views, &row.number)?
         && !scope.covers(belongs(&known))
     {
-        return Ok(Err("the person is known, and not in your division"));
+        let kept = Stated::Kept(person.pseudonym.clone());
+        return Ok(Ok((person, kept)));
     }
     let change = Register::PersonSealed {
         person: Box::new(sealed),
     };
-    Ok(Ok((person, change)))
+    Ok(Ok((person, Stated::Change(Box::new(change)))))
+}
+
+/// Keeps in the journal that somebody stated persons who are another's.
+pub(crate) async fn keep(views: &Views, scope: &Scope, pseudonyms: Vec<Pseudonym>) -> Result<u64, ActError> {
+    let act = Verb::KeepPersons { pseudonyms };
+    views.acts.record_act(scope, views.now(), act).await
 }
 
 /// Makes a person known.
@@ -157,9 +174,15 @@ pub(crate) async fn post(
         source: posted.source,
     };
     let _turn = turn(&views, scope).await;
-    let (person, change) = change(&views, scope, &row)?.map_err(Problem::forbidden)?;
+    let (person, stated) = stated(&views, scope, &row)?.map_err(Problem::forbidden)?;
     let answer = json!({"pseudonym": person.pseudonym, "last_four": person.last_four});
-    let recorded = views.acts.record_register(scope, views.now(), vec![change]).await;
+    let recorded = match stated {
+        Stated::Change(change) => {
+            let changes = vec![*change];
+            views.acts.record_register(scope, views.now(), changes).await
+        }
+        Stated::Kept(pseudonym) => keep(&views, scope, vec![pseudonym]).await,
+    };
     applied(&views, recorded.map_err(act_problem)?).await?;
     Ok((StatusCode::CREATED, Json(answer)))
 }
@@ -240,9 +263,11 @@ pub(crate) async fn resolutions(
     let next = (acts.len() == N_PAGE)
         .then(|| acts.last().map(|act| act.position))
         .flatten();
-    let seen = acts
-        .into_iter()
-        .filter(|act| scope.encloses(act.act.by.division.as_ref(), &act.act.by.departments));
+    // That a person is another's is for who sees all of them.
+    let seen = acts.into_iter().filter(|act| match act.act.verb {
+        Verb::KeepPersons { .. } => scope.is_whole(),
+        _ => scope.encloses(act.act.by.division.as_ref(), &act.act.by.departments),
+    });
     let items: Vec<Value> = seen
         .map(|act| json!({"position": act.position, "act": act.act}))
         .collect();
