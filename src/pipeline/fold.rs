@@ -483,8 +483,12 @@ impl Fold<'_> {
         self.pending.ledger.transitions.extend(transitions);
     }
 
-    /// Keeps forecasts as they were issued.
+    /// Keeps forecasts as they were issued, and looks whether rules ask for what they say.
     fn forecasts(&mut self, position: u64, issued: Stamped<Vec<Forecast>>) {
+        for forecast in &issued.what {
+            let transitions = self.engine.foresee(*self.now, position, forecast);
+            self.judged(transitions);
+        }
         self.pending.ledger.forecasts.push(Issued {
             position,
             at: issued.at,

@@ -109,7 +109,7 @@ pub fn take(server: &Server, token: &str, id: &str, to: &Path) -> u16 {
     status
 }
 
-fn read(dir: &Path, name: &str) -> Value {
+pub fn read(dir: &Path, name: &str) -> Value {
     serde_json::from_slice(&std::fs::read(dir.join(name)).unwrap()).unwrap()
 }
 

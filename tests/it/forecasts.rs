@@ -109,6 +109,76 @@ fn forecasts_of_others_are_kept_as_they_were_issued() {
     assert_eq!(server.get("/api/v1/forecasts"), before);
 }
 
+const AHEAD: &str = "version: 1
+rules:
+  - id: flood-ahead
+    name: {zh: 预报超警戒水位, en: Warning stage foreseen}
+    applies_to: {kind: river_gauge}
+    severity: major
+    when: {forecast: {quantity: water_level, within: 3 h, quantile: 0.9, above: 2.5 m, clear: 2.4 m, source: 省水文局}}
+    advice: {zh: 关闭涉水路段, en: Close the fords}
+";
+
+#[test]
+fn a_rule_looks_ahead_and_its_alert_says_when_and_how_such_did_here() {
+    let server = Server::with_rules(&[("ahead", AHEAD)]);
+    server.add_device(
+        "gauge",
+        &json!({"kind": "river_gauge", "division": "630104", "cadence_s": 3600}),
+    );
+    let now = Timestamp::from_system(std::time::SystemTime::now()).ms() / 1000 * 1000;
+    let level = |at: i64, value: f64| {
+        let readings = json!([{"q": "water_level", "t": at, "v": value}]);
+        server.post("/api/v1/readings", &json!({"device": "gauge", "readings": readings}));
+        server.caught_up();
+    };
+    let issue = |origin: i64, value: f64| {
+        let body = json!({"source": "省水文局", "issued_at": text(origin), "forecasts": [of("gauge", origin, value)]});
+        server.post("/api/v1/forecasts", &body);
+        server.caught_up();
+    };
+    let open = || server.get("/api/v1/alerts?state=open")["items"].clone();
+    level(now - 50_000, 2.0);
+    issue(now - 40_000, 2.0);
+    assert_eq!(open(), json!([]), "2.4 m are not above 2.5 m");
+    issue(now - 30_000, 2.3);
+    let raised = open();
+    let alert = &raised[0];
+    assert_eq!(
+        (raised.as_array().unwrap().len(), &alert["rule"], &alert["series"]["device"]),
+        (1, &json!("flood-ahead"), &json!("gauge")),
+        "{raised}"
+    );
+    let zh = alert["message"]["zh"].as_str().unwrap();
+    assert!(zh.contains("高于 2.5 m，3 小时内最高 2.700 m；此处此类预报尚无检验记录"), "{zh}");
+    // What is foreseen is no state of the gauge.
+    assert_eq!(server.get("/api/v1/devices/gauge")["status"], "normal");
+    // It comes; the forecast that it is over ends the alert, and the next one knows of it, also after a kill.
+    level(now - 20_000, 2.7);
+    level(now - 15_000, 2.1);
+    issue(now - 10_000, 1.9);
+    assert_eq!(open(), json!([]));
+    let id = alert["id"].as_str().unwrap().to_owned();
+    let server = server.kill_and_restart();
+    let body = json!({"source": "省水文局", "issued_at": text(now), "forecasts": [of("gauge", now, 2.4)]});
+    server.post("/api/v1/forecasts", &body);
+    server.caught_up();
+    let again = server.get("/api/v1/alerts?state=open")["items"].clone();
+    let en = again[0]["message"]["en"].as_str().unwrap();
+    assert!(en.ends_with("here 1 of 1 such came true, 0 of 1 were false"), "{en}");
+    // The evidence has what was said.
+    let to = tempfile::tempdir().unwrap();
+    assert_eq!(crate::evidence::take(&server, &server.token, &id, to.path()), 200);
+    let rests_on = crate::evidence::read(&to.path().join(format!("evidence-{id}")), "forecasts.json");
+    let said: Vec<f64> = rests_on
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["forecast"]["leads"][0]["value"].as_f64().unwrap())
+        .collect();
+    assert_eq!(said, [1.9, 2.3], "{rests_on}");
+}
+
 #[test]
 fn what_is_no_forecast_is_refused_and_nothing_of_it_is_kept() {
     let server = Server::new();

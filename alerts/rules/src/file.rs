@@ -7,14 +7,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use onemap_model::{DeviceId, DivisionCode, RuleId};
+use onemap_model::forecast::{MAX_LEAD_S, OWN};
+use onemap_model::{DeviceId, DivisionCode, Quantity, RuleId};
 use serde_saphyr::{Location, Spanned};
 use sha2::{Digest, Sha256};
 
 use crate::amount::{parse_duration, parse_silence, parse_value};
-use crate::rule::{Clause, Rule, Selector, Threshold, When};
+use crate::rule::{Clause, Prospect, Rule, Selector, Threshold, When};
 use crate::trial::{Trial, TrialOutcome, TrialText};
-use crate::written::{FileText, RuleText, SelectorText, StateText, WhenText};
+use crate::written::{FileText, ForecastText, RuleText, SelectorText, StateText, WhenText};
 
 /// The largest file that is read, in bytes.
 const LARGEST: usize = 256 * 1024;
@@ -286,6 +287,7 @@ impl WhenText {
                 let fence = keep(errors, &written.fence, fence_code)?;
                 return Some(When::Outside { fence });
             }
+            WhenText::Forecast(written) => return written.check(errors).map(When::Forecast),
             WhenText::NoData(written) => {
                 if let (Some(ch), None) = (&written.ch, written.quantity) {
                     errors.push(RuleError::at(ch.referenced, "`ch` needs a `quantity` beside it"));
@@ -297,35 +299,105 @@ impl WhenText {
                 });
             }
         };
-        let value = |text: &str| parse_value(written.quantity, text);
-        let raise = keep(errors, &written.raise, value);
-        let clear = match &written.clear {
-            Some(text) => keep(errors, text, value),
-            None => raise,
-        };
+        let (raise, clear) = limits(
+            errors,
+            written.quantity,
+            (&written.raise, written.clear.as_ref()),
+            above,
+        )?;
         let threshold = Threshold {
             quantity: written.quantity,
             channel: written.ch,
-            raise: raise?,
-            clear: clear?,
+            raise,
+            clear,
         };
-        let wrong_way = if above {
-            threshold.clear > threshold.raise
-        } else {
-            threshold.clear < threshold.raise
-        };
-        if let (true, Some(clear)) = (wrong_way, &written.clear) {
-            let message = if above {
-                "`clear` of `above` may not be greater than `raise`"
-            } else {
-                "`clear` of `below` may not be less than `raise`"
-            };
-            errors.push(RuleError::at(clear.referenced, message));
-        }
         Some(if above {
             When::Above(threshold)
         } else {
             When::Below(threshold)
+        })
+    }
+}
+
+/// Where it becomes wrong and where it is over.
+fn limits(
+    errors: &mut Vec<RuleError>,
+    quantity: Quantity,
+    (raise, clear): (&Spanned<String>, Option<&Spanned<String>>),
+    above: bool,
+) -> Option<(f64, f64)> {
+    let value = |text: &str| parse_value(quantity, text);
+    let from = keep(errors, raise, value);
+    let to = match clear {
+        Some(text) => keep(errors, text, value),
+        None => from,
+    };
+    let (from, to) = (from?, to?);
+    let wrong_way = if above { to > from } else { to < from };
+    if let (true, Some(clear)) = (wrong_way, clear) {
+        let message = if above {
+            "`clear` of `above` may not be greater than `raise`"
+        } else {
+            "`clear` of `below` may not be less than `raise`"
+        };
+        errors.push(RuleError::at(clear.referenced, message));
+    }
+    Some((from, to))
+}
+
+impl ForecastText {
+    fn check(self, errors: &mut Vec<RuleError>) -> Option<Prospect> {
+        let quantity = self.quantity.value;
+        let before = errors.len();
+        if quantity.is_state() {
+            let message = format!("{quantity} has states; forecasts are of numbers");
+            errors.push(RuleError::at(self.quantity.referenced, message));
+        }
+        let within = keep(errors, &self.within, |text| {
+            let within = parse_duration(text)?;
+            let reach = Duration::from_secs(u64::from(MAX_LEAD_S));
+            match within.is_zero() || within > reach {
+                true => Err(format!(
+                    "`within` is more than nothing and at most {} d",
+                    MAX_LEAD_S / 86_400
+                )),
+                false => Ok(within),
+            }
+        });
+        let quantile = self.quantile.as_ref().map_or(0.5, |quantile| quantile.value);
+        if let (Some(written), false) = (&self.quantile, quantile > 0.0 && quantile < 1.0) {
+            let message = "`quantile` lies between 0 and 1, like 0.5 or 0.9";
+            errors.push(RuleError::at(written.referenced, message));
+        }
+        let source = match &self.source {
+            None => Some(OWN.into()),
+            Some(written) => keep(errors, written, |text| match text.trim() {
+                "" => Err("`source` is whose forecasts are meant".to_owned()),
+                name => Ok(Arc::from(name)),
+            }),
+        };
+        let (raise, is_above) = match (&self.above, &self.below) {
+            (Some(above), None) => (above, true),
+            (None, Some(below)) => (below, false),
+            _ => {
+                let message = "a forecast is asked for `above` or for `below`, one of them";
+                errors.push(RuleError::at(self.quantity.referenced, message));
+                return None;
+            }
+        };
+        let (raise, clear) = limits(errors, quantity, (raise, self.clear.as_ref()), is_above)?;
+        let limit = Threshold {
+            quantity,
+            channel: self.ch,
+            raise,
+            clear,
+        };
+        (errors.len() == before).then_some(Prospect {
+            limit,
+            is_above,
+            within: within?,
+            quantile,
+            source: source?,
         })
     }
 }

@@ -20,5 +20,5 @@ mod written;
 
 pub use engine::{Condition, Engine, Explanation, OpenAlert, Progress, SnapshotError};
 pub use file::{RuleError, RuleSet};
-pub use rule::{Clause, Rule, RuleInfo, Selector, Silence, Texts, Threshold, When};
+pub use rule::{Clause, Prospect, Rule, RuleInfo, Selector, Silence, Texts, Threshold, When};
 pub use trial::TrialOutcome;

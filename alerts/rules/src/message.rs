@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use onemap_model::{Edge, Quantity};
 
-use crate::rule::{Rule, Side, Silence, Texts, When};
+use crate::rule::{Outlook, Prospect, Rule, Side, Silence, Texts, When};
 
 /// What an edge is about, beside its rule.
 pub(crate) struct Occasion<'a> {
@@ -21,6 +21,8 @@ pub(crate) struct Occasion<'a> {
     pub(crate) silent_for: Option<Duration>,
     /// Why, for [`Edge::Withdrawn`].
     pub(crate) because: Option<&'a Texts>,
+    /// What the forecast says, of a rule that looks ahead.
+    pub(crate) outlook: Option<&'a Outlook>,
 }
 
 /// Why an alert is withdrawn: its rule is gone or changed.
@@ -58,7 +60,10 @@ pub(crate) fn edge(rule: &Rule, occasion: &Occasion<'_>) -> Texts {
     let Texts { zh, en } = match occasion.edge {
         Edge::Raised => raised(rule, occasion, &of, value),
         Edge::Cleared => cleared(rule, &of, value),
-        Edge::Lost => lost(occasion, &of, value),
+        Edge::Lost => match rule.looks_ahead() {
+            Some(asked) => no_forecast(asked, occasion, &of),
+            None => lost(occasion, &of, value),
+        },
         Edge::Found => found(rule, &of, value),
         _ => {
             let Texts { zh, en } = occasion.because.cloned().unwrap_or_default();
@@ -108,6 +113,29 @@ pub(crate) fn sentence(rule: &Rule) -> Texts {
             };
             (presence(rule, Limit::Raise), over, of)
         }
+        When::Forecast(asked) => {
+            let (within, of) = (
+                lasting(asked.within),
+                named(asked.limit.quantity, asked.limit.channel.unwrap_or(0)),
+            );
+            let (raise, clear) = (limit(rule, Limit::Raise), limit(rule, Limit::Clear));
+            let quantile = match asked.quantile {
+                0.5 => Texts::default(),
+                other => Texts {
+                    zh: format!("（{} 分位）", trimmed(other)),
+                    en: format!(" (quantile {})", trimmed(other)),
+                },
+            };
+            let raise = Texts {
+                zh: format!("预报{}内{}{}", within.zh, raise.zh, quantile.zh),
+                en: format!("is foreseen {} within {}{}", raise.en, within.en, quantile.en),
+            };
+            let over = Texts {
+                zh: format!("预报{}", clear.zh),
+                en: format!("foreseen {}", clear.en),
+            };
+            (raise, over, of)
+        }
         When::Above(_) | When::Below(_) | When::State { .. } => {
             let quantity = rule.quantity().expect("only a silence may be without quantity");
             let of = named(quantity, rule.channel().unwrap_or(0));
@@ -139,6 +167,9 @@ fn raised(rule: &Rule, occasion: &Occasion<'_>, of: &Texts, value: Option<Texts>
         };
     }
     let value = value.unwrap_or_default();
+    if let Some(asked) = rule.looks_ahead() {
+        return foreseen(rule, asked, occasion.outlook, of, &value);
+    }
     let hold = held(rule.hold, "已持续");
     if occasion.quantity.is_state() {
         return Texts {
@@ -175,6 +206,13 @@ fn cleared(rule: &Rule, of: &Texts, value: Option<Texts>) -> Texts {
     }
     let back = limit(rule, Limit::Clear);
     let value = value.unwrap_or_default();
+    if let Some(asked) = rule.looks_ahead() {
+        let worst = worst(asked, &value);
+        return Texts {
+            zh: format!("{}预计{}，{}{}，告警解除", of.zh, worst.zh, back.zh, hold.zh),
+            en: format!("{} is expected {}, {}{}: over", of.en, worst.en, back.en, hold.en),
+        };
+    }
     Texts {
         zh: format!("{} {}，{}{}，告警解除", of.zh, value.zh, back.zh, hold.zh),
         en: format!("{} {}, {}{}: over", of.en, value.en, back.en, hold.en),
@@ -195,6 +233,13 @@ fn found(rule: &Rule, of: &Texts, value: Option<Texts>) -> Texts {
         When::State { .. } => ("告警仍未解除".to_owned(), "the alert goes on".to_owned()),
         _ => (format!("仍未{}", back.zh), format!("not yet {}", back.en)),
     };
+    if let Some(asked) = rule.looks_ahead() {
+        let worst = worst(asked, &value);
+        return Texts {
+            zh: format!("{}预报恢复，预计{}，{still_zh}", of.zh, worst.zh),
+            en: format!("{} is foreseen again: {}, {still_en}", of.en, worst.en),
+        };
+    }
     Texts {
         zh: format!("{}数据恢复，{}，{still_zh}", of.zh, value.zh),
         en: format!("{} is back: {}, {still_en}", of.en, value.en),
@@ -212,6 +257,119 @@ fn lost(occasion: &Occasion<'_>, of: &Texts, value: Option<Texts>) -> Texts {
     Texts {
         zh: format!("{zh}，现状未知"),
         en: format!("{en}; its state is unknown"),
+    }
+}
+
+/// What is foreseen, when, and how often such came true here.
+fn foreseen(rule: &Rule, asked: &Prospect, outlook: Option<&Outlook>, of: &Texts, value: &Texts) -> Texts {
+    let (raise, worst) = (limit(rule, Limit::Raise), worst(asked, value));
+    let Some(outlook) = outlook else {
+        return Texts {
+            zh: format!("{}预计{}", of.zh, worst.zh),
+            en: format!("{} is expected {}", of.en, worst.en),
+        };
+    };
+    let when = match (outlook.is_beyond, outlook.crosses_in) {
+        (true, _) => Texts {
+            zh: format!("现已{}，预计{}", raise.zh, worst.zh),
+            en: format!("is {} already and expected {}", raise.en, worst.en),
+        },
+        (false, None) => Texts {
+            zh: format!("预计{}，{}", raise.zh, worst.zh),
+            en: format!("is expected {}, {}", raise.en, worst.en),
+        },
+        (false, Some(time)) => {
+            let (time, range) = around(time, outlook);
+            Texts {
+                zh: format!("预计{}后{}{}，{}", time.zh, range.zh, raise.zh, worst.zh),
+                en: format!(
+                    "is expected {} in {}{}, {}",
+                    raise.en, time.en, range.en, worst.en
+                ),
+            }
+        }
+    };
+    let (n_true, n_false) = (outlook.n_true, outlook.n_false);
+    let n = n_true + n_false;
+    let record = match n {
+        0 => texts(
+            "此处此类预报尚无检验记录",
+            "no such forecast has been judged here yet",
+        ),
+        _ => Texts {
+            zh: format!("此处此类预报 {n} 次中 {n_true} 次成真、{n_false} 次落空"),
+            en: format!("here {n_true} of {n} such came true, {n_false} of {n} were false"),
+        },
+    };
+    Texts {
+        zh: format!("{}{}；{}", of.zh, when.zh, record.zh),
+        en: format!("{} {}; {}", of.en, when.en, record.en),
+    }
+}
+
+/// `3 小时内最高 2.6 m` / `up to 2.6 m within 3 h`.
+fn worst(asked: &Prospect, value: &Texts) -> Texts {
+    let within = lasting(asked.within);
+    let (zh, en) = match asked.is_above {
+        true => ("最高", "up to"),
+        false => ("最低", "down to"),
+    };
+    Texts {
+        zh: format!("{}内{zh} {}", within.zh, value.zh),
+        en: format!("{en} {} within {}", value.en, within.en),
+    }
+}
+
+/// `90 分钟`, `（70–130）`: a time with the one in ten that are earlier and later, in minutes or, far ahead, in hours.
+fn around(time: Duration, outlook: &Outlook) -> (Texts, Texts) {
+    let minutes = |time: Duration| (time.as_secs() + 30) / 60;
+    let (unit_min, zh, en) = match minutes(time) {
+        0..600 => (1, "分钟", "min"),
+        _ => (60, "小时", "h"),
+    };
+    let count = |time: Duration| (minutes(time) + unit_min / 2) / unit_min;
+    let range = match (outlook.earliest, outlook.latest) {
+        (Some(first), Some(last)) if count(first) == count(last) => Texts::default(),
+        (Some(first), Some(last)) => Texts {
+            zh: format!("（{}–{}）", count(first), count(last)),
+            en: format!(" ({}–{})", count(first), count(last)),
+        },
+        (Some(first), None) => Texts {
+            zh: format!("（最早 {}，也可能不发生）", count(first)),
+            en: format!(" ({} at the earliest, perhaps not at all)", count(first)),
+        },
+        (None, _) => Texts::default(),
+    };
+    let time = Texts {
+        zh: format!(" {} {zh}", count(time)),
+        en: format!("{} {en}", count(time)),
+    };
+    (time, range)
+}
+
+/// There is no forecast any more, or none of the time that is asked for.
+fn no_forecast(asked: &Prospect, occasion: &Occasion<'_>, of: &Texts) -> Texts {
+    match occasion.silent_for {
+        Some(time) => {
+            let time = lasting(time);
+            Texts {
+                zh: format!("{}已{}无新预报，今后情况未知", of.zh, time.zh),
+                en: format!(
+                    "There has been no forecast of {} for {}; what comes is unknown",
+                    of.en, time.en
+                ),
+            }
+        }
+        None => {
+            let within = lasting(asked.within);
+            Texts {
+                zh: format!("{}的预报未涵盖今后 {}，今后情况未知", of.zh, within.zh),
+                en: format!(
+                    "The forecast of {} says nothing of the next {}; what comes is unknown",
+                    of.en, within.en
+                ),
+            }
+        }
     }
 }
 
@@ -262,6 +420,7 @@ fn limit(rule: &Rule, which: Limit) -> Texts {
     let (threshold, above) = match &rule.when {
         When::Above(threshold) if !threshold.quantity.is_state() => (threshold, true),
         When::Below(threshold) if !threshold.quantity.is_state() => (threshold, false),
+        When::Forecast(asked) => (&asked.limit, asked.is_above),
         When::NoData { .. } | When::Inside { .. } | When::Outside { .. } => return Texts::default(),
         When::Above(_) | When::Below(_) | When::State { .. } => return state_limit(rule, which),
     };
@@ -458,6 +617,7 @@ mod tests {
             value,
             silent_for: silent_s.map(Duration::from_secs),
             because: Some(&because),
+            outlook: None,
         };
         let Texts { zh, en } = super::edge(rule, &occasion);
         (zh, en)

@@ -132,6 +132,42 @@ pub enum When {
         /// The fence's code.
         fence: Arc<str>,
     },
+    /// A forecast says that a limit will be crossed; over when it says so no more.
+    Forecast(Prospect),
+}
+
+/// What a forecast is asked for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Prospect {
+    /// The limit of what is foreseen.
+    #[serde(flatten)]
+    pub limit: Threshold,
+    /// Whether values above the limit are wrong, or those below.
+    pub is_above: bool,
+    /// How far ahead is looked.
+    #[serde(rename = "within_ms", serialize_with = "ms")]
+    pub within: Duration,
+    /// Of the values that may come, the one that is not exceeded with this probability.
+    pub quantile: f64,
+    /// Whose forecasts.
+    pub source: Arc<str>,
+}
+
+/// What the newest forecast says of a limit, and how those before it did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Outlook {
+    /// The limit is crossed already.
+    pub(crate) is_beyond: bool,
+    /// How long until it is crossed, by the rule's quantile.
+    pub(crate) crosses_in: Option<Duration>,
+    /// One in ten is earlier.
+    pub(crate) earliest: Option<Duration>,
+    /// One in ten is later; `None` when it may well not be crossed.
+    pub(crate) latest: Option<Duration>,
+    /// Forecasts here that foresaw a crossing, and it came in time.
+    pub(crate) n_true: u32,
+    /// And it did not.
+    pub(crate) n_false: u32,
 }
 
 /// A limit with hysteresis, in the quantity's canonical unit.
@@ -208,6 +244,7 @@ impl Rule {
     pub fn threshold(&self) -> Option<f64> {
         match &self.when {
             When::Above(t) | When::Below(t) => Some(t.raise),
+            When::Forecast(asked) => Some(asked.limit.raise),
             When::State { .. } | When::NoData { .. } | When::Inside { .. } | When::Outside { .. } => None,
         }
     }
@@ -215,6 +252,7 @@ impl Rule {
     pub fn quantity(&self) -> Option<Quantity> {
         match &self.when {
             When::Above(t) | When::Below(t) => Some(t.quantity),
+            When::Forecast(asked) => Some(asked.limit.quantity),
             When::State { quantity, .. } => Some(*quantity),
             When::NoData { quantity, .. } => *quantity,
             // Each place that a device says is looked at by its longitude.
@@ -227,6 +265,7 @@ impl Rule {
     pub fn channel(&self) -> Option<u16> {
         match &self.when {
             When::Above(t) | When::Below(t) => t.channel,
+            When::Forecast(asked) => asked.limit.channel,
             When::State { channel, .. } | When::NoData { channel, .. } => *channel,
             When::Inside { .. } | When::Outside { .. } => None,
         }
@@ -257,6 +296,13 @@ impl Rule {
             _ => None,
         }
     }
+    /// What it asks of forecasts, if it is such a rule.
+    pub(crate) fn looks_ahead(&self) -> Option<&Prospect> {
+        match &self.when {
+            When::Forecast(asked) => Some(asked),
+            _ => None,
+        }
+    }
     /// The fences that it asks for.
     pub(crate) fn fences(&self) -> impl Iterator<Item = &Arc<str>> {
         self.fence().into_iter().chain(&self.applies_to.fence)
@@ -275,9 +321,13 @@ impl Rule {
     }
     /// Where a value stands; `None` when the rule does not compare values.
     pub(crate) fn side(&self, value: f64) -> Option<Side> {
+        let above = |t: &Threshold, value: f64| (value > t.raise, value <= t.clear);
+        let below = |t: &Threshold, value: f64| (value < t.raise, value >= t.clear);
         let (beyond, back) = match &self.when {
-            When::Above(t) => (value > t.raise, value <= t.clear),
-            When::Below(t) => (value < t.raise, value >= t.clear),
+            When::Above(t) => above(t, value),
+            When::Below(t) => below(t, value),
+            When::Forecast(asked) if asked.is_above => above(&asked.limit, value),
+            When::Forecast(asked) => below(&asked.limit, value),
             When::State { is, .. } => {
                 let met = is.iter().any(|code| f64::from(*code) == value);
                 (met, !met)

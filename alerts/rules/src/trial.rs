@@ -8,6 +8,8 @@
 //!   00:40 90 measured 00:05   # a late one
 //!   05:00 -                   # nothing comes; the clock goes on until here
 //!   06:00 inside              # of `inside` and `outside`: it says a place in the fence, or one that is not (outside)
+//!   07:00 foresees 2.4 in 2h           # of `forecast`: this value is foreseen for then
+//!   08:00 foresees 2.4 in 2h 2.0 to 2.9   # with what one in ten is under and over
 //! expect: |
 //!   00:10 raised
 //! ```
@@ -17,9 +19,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use onemap_model::forecast::Lead;
 use onemap_model::{
-    Device, DeviceId, DeviceState, Edge, Observation, Quality, Quantity, Reading, SeriesKey, Setting,
-    Timestamp, Value,
+    Device, DeviceId, DeviceState, Edge, Forecast, Observation, Quality, Quantity, Reading, SeriesKey,
+    Setting, Timestamp, Value,
 };
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
@@ -68,6 +71,8 @@ struct Event {
     measured_s: u32,
     value: f64,
     quality: Quality,
+    /// The value is foreseen for a time that is so much later, with its quantiles of 0.1 and 0.9.
+    ahead: Option<(Duration, Option<(f64, f64)>)>,
 }
 
 /// How one test went.
@@ -111,7 +116,7 @@ impl Trial {
                     format!("line {line} of `series`: {message}"),
                 )
             };
-            let (came_s, event) = read_event(&words, rule.fence().is_some()).map_err(fail)?;
+            let (came_s, event) = read_event(&words, rule).map_err(fail)?;
             if came_s < end_s {
                 return Err(fail(
                     "times go backwards; write `measured` for a late reading".to_owned(),
@@ -191,11 +196,39 @@ impl Trial {
         let selected: Vec<Arc<str>> = selector.fence.iter().cloned().collect();
         got.extend(engine.set_fences(START, position, &device.id, selected.clone()));
         let mut events = self.events.iter().peekable();
+        let mut last = None;
         for s in 0..=self.end_s {
             position += 1;
             got.extend(engine.tick(time(s), position));
             while let Some(event) = events.next_if(|event| event.came_s == s) {
                 position += 1;
+                if let (Some((span, range)), Some(asked)) = (event.ahead, self.rule.looks_ahead()) {
+                    let quantiles =
+                        range.map(|(low, high)| vec![(0.1, low), (0.5, event.value), (0.9, high)]);
+                    let forecast = Forecast {
+                        series: series.clone(),
+                        source: asked.source.to_string(),
+                        model: String::new(),
+                        issued_at: time(s),
+                        origin: time(s),
+                        at_origin: last,
+                        step_s: self.cadence_s,
+                        regime: None,
+                        leads: vec![Lead {
+                            at: time(s) + span,
+                            value: event.value,
+                            median: None,
+                            quantiles: quantiles.unwrap_or_default(),
+                            exceed: Vec::new(),
+                        }],
+                        silent: Vec::new(),
+                        influences: Vec::new(),
+                        notes: Vec::new(),
+                    };
+                    got.extend(engine.foresee(time(s), position, &forecast));
+                    continue;
+                }
+                last = Some(event.value);
                 if let Some(fence) = self.rule.fence() {
                     let there = (event.value == INSIDE).then(|| fence.clone());
                     let fences = selected.iter().cloned().chain(there).collect();
@@ -248,14 +281,20 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
     lines.filter(|(_, words): &(usize, Vec<&str>)| !words.is_empty())
 }
 
-fn read_event(words: &[&str], of_fence: bool) -> Result<(u32, Option<Event>), String> {
+fn read_event(words: &[&str], rule: &Rule) -> Result<(u32, Option<Event>), String> {
     let (time, rest) = words.split_first().ok_or("the line is empty")?;
     let came_s = read_time(time)?;
     let (value, mut marks) = rest.split_first().ok_or("a value or `-` is missing")?;
     if *value == "-" {
         return Ok((came_s, None));
     }
-    let value: f64 = match (of_fence, *value) {
+    if *value == "foresees" {
+        if rule.looks_ahead().is_none() {
+            return Err("only a rule with `forecast` looks at what is foreseen".to_owned());
+        }
+        return read_ahead(came_s, marks).map(|event| (came_s, Some(event)));
+    }
+    let value: f64 = match (rule.fence().is_some(), *value) {
         (true, "inside") => INSIDE,
         (true, "outside") => OUTSIDE,
         (true, other) => return Err(format!("`{other}` is not `inside` or `outside`")),
@@ -269,6 +308,7 @@ fn read_event(words: &[&str], of_fence: bool) -> Result<(u32, Option<Event>), St
         measured_s: came_s,
         value,
         quality: Quality::GOOD,
+        ahead: None,
     };
     while let Some((word, rest)) = marks.split_first() {
         marks = rest;
@@ -288,6 +328,35 @@ fn read_event(words: &[&str], of_fence: bool) -> Result<(u32, Option<Event>), St
         event.quality = event.quality.with(mark);
     }
     Ok((came_s, Some(event)))
+}
+
+/// What is foreseen: `2.4 in 2h`, `2.4 in 2h 2.0 to 2.9`.
+fn read_ahead(came_s: u32, words: &[&str]) -> Result<Event, String> {
+    let number = |text: &str| {
+        let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+        number.ok_or_else(|| format!("`{text}` is not a number"))
+    };
+    let (value, span, range) = match words {
+        [value, "in", span] => (value, span, None),
+        [value, "in", span, low, "to", high] => (value, span, Some((number(low)?, number(high)?))),
+        _ => {
+            return Err(
+                "what is foreseen is written `foresees 2.4 in 2h` or `foresees 2.4 in 2h 2.0 to 2.9`"
+                    .to_owned(),
+            );
+        }
+    };
+    let value = number(value)?;
+    if range.is_some_and(|(low, high)| !(low..=high).contains(&value)) {
+        return Err("the value lies between what one in ten is under and over".to_owned());
+    }
+    Ok(Event {
+        came_s,
+        measured_s: came_s,
+        value,
+        quality: Quality::GOOD,
+        ahead: Some((parse_duration(span)?, range)),
+    })
 }
 
 /// Seconds of `mm:ss` or `hh:mm:ss`.

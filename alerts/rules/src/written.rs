@@ -60,6 +60,27 @@ pub(crate) enum WhenText {
     NoData(NoDataText),
     Inside(FenceText),
     Outside(FenceText),
+    Forecast(ForecastText),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ForecastText {
+    pub(crate) quantity: Spanned<Quantity>,
+    #[serde(default)]
+    pub(crate) ch: Option<u16>,
+    pub(crate) within: Spanned<String>,
+    #[serde(default)]
+    pub(crate) quantile: Option<Spanned<f64>>,
+    #[serde(default)]
+    pub(crate) above: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) below: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) clear: Option<Spanned<String>>,
+    /// Whose forecasts; the server's own when absent.
+    #[serde(default)]
+    pub(crate) source: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

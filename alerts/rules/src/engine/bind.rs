@@ -26,11 +26,14 @@ impl Engine {
             .flat_map(|rule| rule.fences())
             .cloned()
             .collect();
-        for rule in self.rules.values() {
-            self.by_quantity
-                .entry(rule.quantity())
-                .or_default()
-                .push(Arc::clone(rule));
+        let (ahead, now): (Vec<_>, Vec<_>) = self
+            .rules
+            .values()
+            .cloned()
+            .partition(|rule| rule.looks_ahead().is_some());
+        self.looking_ahead = ahead;
+        for rule in now {
+            self.by_quantity.entry(rule.quantity()).or_default().push(rule);
         }
     }
 
@@ -58,6 +61,9 @@ impl Engine {
             crate::message::rule_changed()
         };
         self.bind_device(i, &because);
+        if device.state == DeviceState::Maintenance && before != DeviceState::Maintenance {
+            self.calm_foreseen(i);
+        }
         for series in self.devices[i as usize].indexes().collect::<Vec<_>>() {
             if device.state == DeviceState::Maintenance && before != DeviceState::Maintenance {
                 self.with_series_slots(series, |slot, _, _| {
@@ -197,6 +203,7 @@ impl Engine {
         self.devices[i as usize].slots = aligned.gone;
         self.with_device_slots(i, |slot, book, place| slot.withdraw(book, place, because));
         self.devices[i as usize].slots = aligned.slots;
+        self.bind_foreseen(i, because);
         self.settle_device(i);
     }
 

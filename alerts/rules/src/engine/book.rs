@@ -7,13 +7,15 @@ use onemap_model::alert::Input;
 use onemap_model::{AlertId, DivisionCode, Edge, SeriesKey, Timestamp, Transition, TransitionId};
 
 use crate::message::{self, Occasion};
-use crate::rule::{Rule, Texts};
+use crate::rule::{Outlook, Rule, Texts};
 
 /// Where a slot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Owner {
     Series(u32),
     Device(u32),
+    /// What is foreseen of a series.
+    Foreseen(u32),
 }
 
 /// The record at hand, and what it has changed.
@@ -44,6 +46,7 @@ pub(super) struct Grounds<'a> {
     pub(super) inputs: Vec<Input>,
     pub(super) silent_for: Option<Duration>,
     pub(super) because: Option<&'a Texts>,
+    pub(super) outlook: Option<&'a Outlook>,
 }
 
 impl Book {
@@ -85,6 +88,7 @@ impl Book {
                 value: grounds.inputs.last().map(|input| input.value),
                 silent_for: grounds.silent_for,
                 because: grounds.because,
+                outlook: grounds.outlook,
             },
         );
         self.out.push(Transition {

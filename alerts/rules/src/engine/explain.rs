@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Engine;
 use super::book::Owner;
-use super::entries::{Condition, Phase, Slot};
+use super::entries::{Condition, Phase, SeriesEntry, Slot};
 use crate::rule::Texts;
 
 /// How far a rule has come on a series.
@@ -76,15 +76,22 @@ impl Engine {
         let Some(device) = self.device_index.get(&series.device) else {
             return Vec::new();
         };
-        let Some(i) = self.find_series(*device, series.quantity, series.channel) else {
-            return Vec::new();
+        let foreseen = self.find_foreseen(*device, series.quantity, series.channel);
+        let watches = foreseen.map_or(&[][..], |i| &self.foreseen[i as usize].watches);
+        let entry = self.find_series(*device, series.quantity, series.channel);
+        let entry = entry.map(|i| &self.series[i as usize]);
+        let (own, device) = match entry {
+            Some(entry) => (&entry.slots[..], &self.devices[*device as usize].slots[..]),
+            None => (&[][..], &[][..]),
         };
-        let entry = &self.series[i as usize];
-        let slots = entry.slots.iter().chain(&self.devices[*device as usize].slots);
+        let last = entry.and_then(SeriesEntry::input);
+        let condition = entry.map_or(Condition::Unknown, |entry| entry.condition);
+        let slots = own.iter().chain(device).map(|slot| (slot, last.clone()));
         slots
-            .map(|slot| {
+            .chain(watches.iter().map(|watch| (&watch.slot, watch.input())))
+            .map(|(slot, last)| {
                 let first = slot.active.as_ref().and_then(|active| active.first.clone());
-                let mut inputs: Vec<Input> = first.into_iter().chain(entry.input()).collect();
+                let mut inputs: Vec<Input> = first.into_iter().chain(last).collect();
                 inputs.dedup();
                 Explanation {
                     rule: slot.rule.id.clone(),
@@ -98,7 +105,7 @@ impl Engine {
                         .map(|active| Timestamp::from_ms(active.since_record)),
                     alert: slot.alert().map(|alert| alert.id),
                     inputs,
-                    condition: entry.condition,
+                    condition,
                 }
             })
             .collect()
@@ -108,24 +115,33 @@ impl Engine {
     pub fn open_alerts(&self) -> Vec<OpenAlert> {
         let open = self.book.open.iter();
         open.filter_map(|(id, owner)| {
-            let (slots, device) = match owner {
+            let is_its = |slot: &&Slot| slot.alert().is_some_and(|alert| alert.id == *id);
+            let (slot, device, foreseen) = match owner {
                 Owner::Series(i) => {
                     let series = &self.series[*i as usize];
-                    (&series.slots, &self.devices[series.device as usize])
+                    let device = &self.devices[series.device as usize];
+                    (series.slots.iter().find(is_its)?, device, None)
                 }
-                Owner::Device(i) => (&self.devices[*i as usize].slots, &self.devices[*i as usize]),
+                Owner::Device(i) => {
+                    let device = &self.devices[*i as usize];
+                    (device.slots.iter().find(is_its)?, device, None)
+                }
+                Owner::Foreseen(i) => {
+                    let entry = &self.foreseen[*i as usize];
+                    let slot = entry.watches.iter().map(|watch| &watch.slot).find(is_its)?;
+                    let device = &self.devices[entry.device as usize];
+                    (slot, device, Some(entry.key(&device.id)))
+                }
             };
-            let slot = slots
-                .iter()
-                .find(|slot| slot.alert().is_some_and(|alert| alert.id == *id))?;
             let alert = slot.alert()?;
             Some(OpenAlert {
                 alert: *id,
                 rule: slot.rule.id.clone(),
                 version: slot.rule.version.clone(),
-                series: match alert.about {
-                    Some(about) => self.series[about as usize].key(device),
-                    None => super::messages_of(&device.id),
+                series: match (foreseen, alert.about) {
+                    (Some(key), _) => key,
+                    (None, Some(about)) => self.series[about as usize].key(device),
+                    (None, None) => super::messages_of(&device.id),
                 },
                 severity: slot.rule.severity,
                 raised_at: Timestamp::from_ms(alert.raised_at),
@@ -140,7 +156,8 @@ impl Engine {
     pub fn size(&self) -> (usize, usize) {
         let on_series: usize = self.series.iter().map(|series| series.slots.len()).sum();
         let on_devices: usize = self.devices.iter().map(|device| device.slots.len()).sum();
-        (self.series.len(), on_series + on_devices)
+        let ahead: usize = self.foreseen.iter().map(|entry| entry.watches.len()).sum();
+        (self.series.len(), on_series + on_devices + ahead)
     }
 }
 

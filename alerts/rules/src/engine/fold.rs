@@ -75,6 +75,9 @@ impl Engine {
             self.first_reading(i);
         }
         self.judge_series(i, muted);
+        if !muted {
+            self.compare_with_foreseen(i);
+        }
         if !muted && said {
             self.with_device_slots(device, |slot, book, place| slot.heard(book, place));
         }
@@ -121,6 +124,7 @@ impl Engine {
             fences: &device.fences,
             last: series.input(),
             silent_for: Duration::from_millis(self.book.now.saturating_sub(since).max(0) as u64),
+            outlook: None,
         };
         for slot in &mut slots {
             work(slot, &mut self.book, &place);
@@ -159,6 +163,7 @@ impl Engine {
             fences: &device.fences,
             last: None,
             silent_for: Duration::from_millis(self.book.now.saturating_sub(since).max(0) as u64),
+            outlook: None,
         };
         for slot in &mut slots {
             work(slot, &mut self.book, &place);

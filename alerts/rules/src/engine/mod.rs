@@ -5,6 +5,7 @@ mod book;
 mod entries;
 mod explain;
 mod fold;
+mod foresee;
 mod slot;
 mod snapshot;
 mod timers;
@@ -20,8 +21,9 @@ use crate::file::{RuleError, RuleSet};
 use crate::rule::{Rule, RuleInfo};
 use book::{Book, Owner};
 pub use entries::Condition;
-use entries::{DeviceEntry, LISTED, NEVER, SEEN, SeriesEntry};
+use entries::{DeviceEntry, LISTED, NEVER, SEEN, SeriesEntry, Slot};
 pub use explain::{Explanation, OpenAlert, Progress};
+use foresee::Foreseen;
 pub use snapshot::SnapshotError;
 use timers::Timers;
 
@@ -52,11 +54,17 @@ pub struct Engine {
     rules: BTreeMap<RuleId, Arc<Rule>>,
     /// The same by what they look at; `None` is the device as a whole.
     by_quantity: HashMap<Option<Quantity>, Vec<Arc<Rule>>>,
+    /// Those that look at forecasts, which are not among them.
+    looking_ahead: Vec<Arc<Rule>>,
     /// Codes of the fences that they ask for.
     fences: HashSet<Arc<str>>,
     devices: Vec<DeviceEntry>,
     device_index: foldhash::HashMap<DeviceId, u32>,
     series: Vec<SeriesEntry>,
+    /// Series whose forecasts rules look at.
+    foreseen: Vec<Foreseen>,
+    /// Of each device the indexes of its own.
+    foreseen_of: HashMap<u32, Vec<u32>>,
     timers: Timers,
     /// Series whose condition changed since the last drain.
     changed: Vec<u32>,
@@ -84,10 +92,13 @@ impl Engine {
             files: BTreeMap::new(),
             rules: BTreeMap::new(),
             by_quantity: HashMap::new(),
+            looking_ahead: Vec::new(),
             fences: HashSet::new(),
             devices: Vec::new(),
             device_index: foldhash::HashMap::default(),
             series: Vec::new(),
+            foreseen: Vec::new(),
+            foreseen_of: HashMap::new(),
             timers: Timers::default(),
             changed: Vec::new(),
         }
@@ -214,13 +225,17 @@ impl Engine {
     /// Learns that a person closed an alert: nothing more is told of it, and its rule raises on that
     /// series again only after it was normal. False when the alert is not open here.
     pub fn closed(&mut self, alert: &AlertId) -> bool {
-        let slots = match self.book.open.get(alert) {
-            Some(Owner::Series(i)) => &mut self.series[*i as usize].slots,
-            Some(Owner::Device(i)) => &mut self.devices[*i as usize].slots,
+        let slots: Vec<&mut Slot> = match self.book.open.get(alert) {
+            Some(Owner::Series(i)) => self.series[*i as usize].slots.iter_mut().collect(),
+            Some(Owner::Device(i)) => self.devices[*i as usize].slots.iter_mut().collect(),
+            Some(Owner::Foreseen(i)) => {
+                let watches = self.foreseen[*i as usize].watches.iter_mut();
+                watches.map(|watch| &mut watch.slot).collect()
+            }
             None => return false,
         };
         let raised = slots
-            .iter_mut()
+            .into_iter()
             .filter_map(|slot| slot.active.as_mut().and_then(|active| active.alert.as_mut()));
         for raised in raised.filter(|raised| raised.id == *alert) {
             raised.closed = true;
@@ -317,6 +332,7 @@ impl Engine {
             match owner {
                 Owner::Series(i) => self.series_is_due(i, at),
                 Owner::Device(i) => self.device_is_due(i, at),
+                Owner::Foreseen(i) => self.foreseen_is_due(i, at),
             }
         }
     }

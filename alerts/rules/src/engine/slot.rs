@@ -15,7 +15,7 @@ use onemap_model::{DivisionCode, Edge, SeriesKey};
 
 use super::book::{Book, Grounds, Owner, Scene};
 use super::entries::{Active, NO_DEADLINE, Phase, RaisedAlert, Slot, ms};
-use crate::rule::{Rule, Side, Texts};
+use crate::rule::{Outlook, Rule, Side, Texts};
 
 /// Where a slot stands, for what it has to tell.
 pub(super) struct Place<'a> {
@@ -31,6 +31,8 @@ pub(super) struct Place<'a> {
     pub(super) last: Option<Input>,
     /// How long nothing came.
     pub(super) silent_for: Duration,
+    /// What the forecast says, of a rule that looks ahead.
+    pub(super) outlook: Option<&'a Outlook>,
 }
 
 impl Place<'_> {
@@ -118,7 +120,7 @@ impl Slot {
             let grounds = Grounds {
                 inputs: place.last.iter().cloned().collect(),
                 silent_for: silent.then_some(place.silent_for),
-                because: None,
+                ..Grounds::default()
             };
             book.write(
                 place.scene(&self.rule, alert.about),
@@ -204,8 +206,8 @@ impl Slot {
             if !alert.closed {
                 let grounds = Grounds {
                     inputs: place.last.iter().cloned().collect(),
-                    silent_for: None,
                     because: Some(because),
+                    ..Grounds::default()
                 };
                 book.write(
                     place.scene(&self.rule, alert.about),
@@ -264,7 +266,8 @@ impl Slot {
             Grounds {
                 inputs,
                 silent_for,
-                because: None,
+                outlook: place.outlook,
+                ..Grounds::default()
             },
         );
     }

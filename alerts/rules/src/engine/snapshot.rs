@@ -15,14 +15,15 @@ use super::book::Owner;
 use super::entries::{
     Active, Condition, DeviceEntry, LISTED, NO_DEADLINE, Named, Phase, RaisedAlert, SeriesEntry, Slot,
 };
+use super::foresee::{Ahead, Foreseen, Seen, Track, Watch, held, kept};
 use crate::codec::{Damaged, Reader, Writer};
 use crate::file::RuleSet;
 use crate::rule::Rule;
 
 const MAGIC: &[u8] = b"onemap rules";
-/// Devices with the fences that they are in. Format 3 was without these, format 2 without how often series come, format 1
+/// What is foreseen, and devices with the fences that they are in. Format 4 was without the former, format 3 without these, format 2 without how often series come, format 1
 /// wrote every number whole.
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 
 /// Why bytes do not restore an engine. The journal still can: start empty and replay.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +106,17 @@ impl Engine {
             w.step(before.position, series.position as i64);
             write_slots(&mut w, &series.slots, &index);
             before = Before::of(series);
+        }
+        w.count(self.foreseen.len());
+        for entry in &self.foreseen {
+            w.small(u64::from(entry.device));
+            let quantity = quantities.binary_search(&entry.quantity);
+            w.small(quantity.expect("all lists every quantity, in order") as u64);
+            w.small(u64::from(entry.channel));
+            w.small(entry.watches.len() as u64);
+            for watch in &entry.watches {
+                write_watch(&mut w, watch, &index);
+            }
         }
         let sum = Sha256::digest(&w.0[MAGIC.len() + 1..]);
         w.0.extend_from_slice(&sum[..8]);
@@ -191,6 +203,9 @@ impl Engine {
         for device in &mut self.devices {
             device.series.sort_unstable();
         }
+        if format > 4 {
+            self.read_foreseen(r, format, &rules, &quantities)?;
+        }
         let slots = self
             .devices
             .iter()
@@ -206,7 +221,44 @@ impl Engine {
         Ok(())
     }
 
+    fn read_foreseen(
+        &mut self,
+        r: &mut Reader<'_>,
+        format: u8,
+        rules: &[Arc<Rule>],
+        quantities: &[Option<Quantity>],
+    ) -> Result<(), Damaged> {
+        for i in 0..r.count(4)? as u32 {
+            let device = u32::try_from(r.small()?).map_err(|_| Damaged("a device's number"))?;
+            if device as usize >= self.devices.len() {
+                return Err(Damaged("what is foreseen belongs to no device"));
+            }
+            let quantity = known(quantities, r.small()?)?;
+            let channel = u16::try_from(r.small()?).map_err(|_| Damaged("a channel"))?;
+            let mut watches = Vec::new();
+            for _ in 0..r.small()? {
+                let owner = Owner::Foreseen(i);
+                watches.push(read_watch(r, format, rules, owner, &mut self.book.open)?);
+            }
+            if self.find_foreseen(device, quantity, channel).is_some() {
+                return Err(Damaged("what is foreseen of a series stands in it twice"));
+            }
+            self.foreseen.push(Foreseen {
+                device,
+                quantity,
+                channel,
+                armed: NO_DEADLINE,
+                watches,
+            });
+            self.foreseen_of.entry(device).or_default().push(i);
+        }
+        Ok(())
+    }
+
     fn arm_all(&mut self) {
+        for i in 0..self.foreseen.len() as u32 {
+            self.settle_foreseen(i);
+        }
         for i in 0..self.series.len() as u32 {
             self.settle_series(i);
         }
@@ -345,34 +397,112 @@ fn read_condition(r: &mut Reader<'_>) -> Result<Condition, Damaged> {
     }
 }
 
+fn write_watch(w: &mut Writer, watch: &Watch, index: &impl Fn(&Rule) -> usize) {
+    write_slot(w, &watch.slot, index);
+    w.u8(u8::from(watch.seen.is_some()));
+    if let Some(seen) = &watch.seen {
+        w.i64(seen.origin);
+        w.i64(seen.heard_at);
+        w.i64(seen.until);
+        w.u64(seen.position);
+        w.u8(u8::from(seen.ahead.is_some()));
+        if let Some(ahead) = &seen.ahead {
+            w.f64(ahead.worst);
+            w.u8(u8::from(ahead.is_beyond));
+            ahead.crosses.iter().for_each(|at| w.i64(kept(*at)));
+        }
+    }
+    let Track {
+        n_true,
+        n_false,
+        n_missed,
+    } = watch.track;
+    [n_true, n_false, n_missed]
+        .iter()
+        .for_each(|n| w.small(u64::from(*n)));
+    w.i64(kept(watch.due_by));
+    w.u8(match watch.is_beyond {
+        None => 0,
+        Some(false) => 1,
+        Some(true) => 2,
+    });
+}
+
+fn read_watch(
+    r: &mut Reader<'_>,
+    format: u8,
+    rules: &[Arc<Rule>],
+    owner: Owner,
+    open: &mut std::collections::BTreeMap<AlertId, Owner>,
+) -> Result<Watch, Damaged> {
+    let slot = read_slot(r, format, rules, owner, open)?;
+    if slot.rule.looks_ahead().is_none() {
+        return Err(Damaged("a rule does not look ahead"));
+    }
+    let mut watch = Watch::new(Arc::clone(&slot.rule));
+    watch.slot = slot;
+    if r.u8()? != 0 {
+        let mut seen = Seen {
+            origin: r.i64()?,
+            heard_at: r.i64()?,
+            until: r.i64()?,
+            position: r.u64()?,
+            ahead: None,
+        };
+        if r.u8()? != 0 {
+            seen.ahead = Some(Ahead {
+                worst: r.f64()?,
+                is_beyond: r.u8()? != 0,
+                crosses: [held(r.i64()?), held(r.i64()?), held(r.i64()?)],
+            });
+        }
+        watch.seen = Some(seen);
+    }
+    let number = |r: &mut Reader<'_>| u32::try_from(r.small()?).map_err(|_| Damaged("a count of forecasts"));
+    watch.track = Track {
+        n_true: number(r)?,
+        n_false: number(r)?,
+        n_missed: number(r)?,
+    };
+    watch.due_by = held(r.i64()?);
+    watch.is_beyond = match r.u8()? {
+        0 => None,
+        1 => Some(false),
+        2 => Some(true),
+        _ => return Err(Damaged("a side of a limit")),
+    };
+    Ok(watch)
+}
+
 fn write_slots(w: &mut Writer, slots: &[Slot], index: &impl Fn(&Rule) -> usize) {
     w.small(slots.len() as u64);
-    for slot in slots {
-        w.small(index(&slot.rule) as u64);
-        let Some(active) = &slot.active else {
-            w.u8(0);
-            continue;
-        };
-        w.u8(match active.phase {
-            Phase::Pending => 1,
-            Phase::Firing => 2,
-            Phase::Clearing => 3,
-        });
-        w.i64(active.since_measured);
-        w.i64(active.since_record);
-        w.u8(u8::from(active.first.is_some()));
-        if let Some(first) = &active.first {
-            w.u64(first.position);
-            w.i64(first.measured_at.ms());
-            w.f64(first.value);
-        }
-        w.u8(u8::from(active.alert.is_some()));
-        if let Some(alert) = &active.alert {
-            w.text(&alert.id.to_string());
-            w.i64(alert.raised_at);
-            w.u32(alert.about.unwrap_or(u32::MAX));
-            w.u8(u8::from(alert.lost) | u8::from(alert.closed) << 1);
-        }
+    slots.iter().for_each(|slot| write_slot(w, slot, index));
+}
+
+fn write_slot(w: &mut Writer, slot: &Slot, index: &impl Fn(&Rule) -> usize) {
+    w.small(index(&slot.rule) as u64);
+    let Some(active) = &slot.active else {
+        return w.u8(0);
+    };
+    w.u8(match active.phase {
+        Phase::Pending => 1,
+        Phase::Firing => 2,
+        Phase::Clearing => 3,
+    });
+    w.i64(active.since_measured);
+    w.i64(active.since_record);
+    w.u8(u8::from(active.first.is_some()));
+    if let Some(first) = &active.first {
+        w.u64(first.position);
+        w.i64(first.measured_at.ms());
+        w.f64(first.value);
+    }
+    w.u8(u8::from(active.alert.is_some()));
+    if let Some(alert) = &active.alert {
+        w.text(&alert.id.to_string());
+        w.i64(alert.raised_at);
+        w.u32(alert.about.unwrap_or(u32::MAX));
+        w.u8(u8::from(alert.lost) | u8::from(alert.closed) << 1);
     }
 }
 
@@ -384,66 +514,79 @@ fn read_slots(
     open: &mut std::collections::BTreeMap<AlertId, Owner>,
 ) -> Result<Vec<Slot>, Damaged> {
     let mut slots = Vec::new();
-    let number = |r: &mut Reader<'_>| match format {
-        1 => r.u32().map(u64::from),
-        _ => r.small(),
-    };
-    for _ in 0..number(r)? {
-        let rule = usize::try_from(number(r)?);
-        let rule = rule
-            .ok()
-            .and_then(|rule| rules.get(rule))
-            .ok_or(Damaged("a slot has no rule"))?;
-        let phase = match r.u8()? {
-            0 => None,
-            1 => Some(Phase::Pending),
-            2 => Some(Phase::Firing),
-            3 => Some(Phase::Clearing),
-            _ => return Err(Damaged("a phase")),
-        };
-        let mut slot = Slot {
-            rule: Arc::clone(rule),
-            active: None,
-        };
-        if let Some(phase) = phase {
-            let (since_measured, since_record) = (r.i64()?, r.i64()?);
-            let first = match r.u8()? {
-                0 => None,
-                _ => Some(Input {
-                    position: r.u64()?,
-                    measured_at: Timestamp::from_ms(r.i64()?),
-                    value: r.f64()?,
-                }),
-            };
-            let alert = match r.u8()? {
-                0 => None,
-                _ => {
-                    let id: AlertId = read_parsed(r, "an alert id")?;
-                    open.insert(id, owner);
-                    let raised_at = r.i64()?;
-                    let about = Some(r.u32()?).filter(|about| *about != u32::MAX);
-                    let marks = r.u8()?;
-                    Some(RaisedAlert {
-                        id,
-                        raised_at,
-                        about,
-                        lost: marks & 1 != 0,
-                        closed: marks & 2 != 0,
-                    })
-                }
-            };
-            if (phase == Phase::Pending) != alert.is_none() {
-                return Err(Damaged("a phase and its alert"));
-            }
-            slot.active = Some(Box::new(Active {
-                phase,
-                since_measured,
-                since_record,
-                first,
-                alert,
-            }));
-        }
-        slots.push(slot);
+    for _ in 0..number(r, format)? {
+        slots.push(read_slot(r, format, rules, owner, open)?);
     }
     Ok(slots)
+}
+
+fn number(r: &mut Reader<'_>, format: u8) -> Result<u64, Damaged> {
+    match format {
+        1 => r.u32().map(u64::from),
+        _ => r.small(),
+    }
+}
+
+fn read_slot(
+    r: &mut Reader<'_>,
+    format: u8,
+    rules: &[Arc<Rule>],
+    owner: Owner,
+    open: &mut std::collections::BTreeMap<AlertId, Owner>,
+) -> Result<Slot, Damaged> {
+    let rule = usize::try_from(number(r, format)?);
+    let rule = rule
+        .ok()
+        .and_then(|rule| rules.get(rule))
+        .ok_or(Damaged("a slot has no rule"))?;
+    let phase = match r.u8()? {
+        0 => None,
+        1 => Some(Phase::Pending),
+        2 => Some(Phase::Firing),
+        3 => Some(Phase::Clearing),
+        _ => return Err(Damaged("a phase")),
+    };
+    let mut slot = Slot {
+        rule: Arc::clone(rule),
+        active: None,
+    };
+    if let Some(phase) = phase {
+        let (since_measured, since_record) = (r.i64()?, r.i64()?);
+        let first = match r.u8()? {
+            0 => None,
+            _ => Some(Input {
+                position: r.u64()?,
+                measured_at: Timestamp::from_ms(r.i64()?),
+                value: r.f64()?,
+            }),
+        };
+        let alert = match r.u8()? {
+            0 => None,
+            _ => {
+                let id: AlertId = read_parsed(r, "an alert id")?;
+                open.insert(id, owner);
+                let raised_at = r.i64()?;
+                let about = Some(r.u32()?).filter(|about| *about != u32::MAX);
+                let marks = r.u8()?;
+                Some(RaisedAlert {
+                    id,
+                    raised_at,
+                    about,
+                    lost: marks & 1 != 0,
+                    closed: marks & 2 != 0,
+                })
+            }
+        };
+        if (phase == Phase::Pending) != alert.is_none() {
+            return Err(Damaged("a phase and its alert"));
+        }
+        slot.active = Some(Box::new(Active {
+            phase,
+            since_measured,
+            since_record,
+            first,
+            alert,
+        }));
+    }
+    Ok(slot)
 }

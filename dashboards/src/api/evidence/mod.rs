@@ -20,6 +20,7 @@ use onemap_log::Entry;
 use onemap_model::record::{KIND_FRAME, Record};
 use onemap_model::scope::Permission;
 use onemap_model::{AlertId, Scope, Timestamp, Transition, Verb};
+use onemap_store::ledger::ForecastFilter;
 use onemap_store::notary::{Algorithm, Notary};
 use onemap_wire::spelt::Protocol;
 use onemap_wire::veil;
@@ -37,6 +38,8 @@ const POISON: &str = "no holder of this lock panics";
 const BEFORE_MS: i64 = 24 * 3600 * 1000;
 /// Bytes of values.
 const VALUE_BYTES: usize = 16 << 20;
+/// Forecasts of the series that are looked through for those that an alert rests on.
+const N_FORECASTS: usize = 10_000;
 /// Frames.
 const N_FRAMES: usize = 1000;
 
@@ -130,6 +133,7 @@ fn make(
             None => frames.push(position),
         }
     }
+    put_forecasts(views, alert, &history, &mut pack)?;
     put_frames(views, scope, alert, &frames, &mut pack, &mut left_out, &mut rows)?;
     put_values(views, alert, &history, now, &mut pack, &mut left_out);
     rows::put(views, notary, &rows, now, &mut pack, &mut left_out)?;
@@ -279,6 +283,37 @@ fn body_of(views: &Views, position: u64) -> Result<Option<Vec<u8>>, String> {
     let frame = |entry: Entry<'_>| (entry.kind == KIND_FRAME).then(|| entry.body.to_vec());
     let body = views.record_at(position, frame).map_err(|e| e.to_string())?;
     Ok(body.flatten())
+}
+
+/// The forecasts that edges rest on, as they were issued.
+fn put_forecasts(
+    views: &Views,
+    alert: &Alert,
+    history: &[Transition],
+    pack: &mut Pack,
+) -> Result<(), String> {
+    let inputs = || history.iter().flat_map(|edge| &edge.inputs);
+    let times = inputs().map(|input| input.measured_at);
+    let (Some(from), Some(to)) = (times.clone().min(), times.max()) else {
+        return Ok(());
+    };
+    let filter = ForecastFilter {
+        series: Some(alert.series.to_string()),
+        from: Some(from),
+        to: Some(to + Duration::from_millis(1)),
+        ..ForecastFilter::default()
+    };
+    let positions: BTreeSet<u64> = inputs().map(|input| input.position).collect();
+    let all = views.ledger.forecasts(&filter, None, N_FORECASTS);
+    let all = all.map_err(|e| e.to_string())?;
+    let asked = all.into_iter().filter(|row| positions.contains(&row.position));
+    let rows: Vec<Value> = asked
+        .map(|row| json!({"position": row.position, "taken_at": row.at, "forecast": row.forecast}))
+        .collect();
+    if !rows.is_empty() {
+        pack.put("forecasts.json", pretty(&json!(rows)));
+    }
+    Ok(())
 }
 
 /// The values of the series from a day before the first that the alert rests on.

@@ -1,0 +1,465 @@
+//! Rules that look ahead: what forecasts say of a series, and what became of what they said.
+//!
+//! They stand apart from the rules about readings. A forecast makes its series neither normal nor abnormal, and most
+//! series have none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use onemap_model::alert::Input;
+use onemap_model::forecast::Lead;
+use onemap_model::{Forecast, Quantity, SeriesKey, Timestamp};
+
+use super::Engine;
+use super::book::{Book, Owner};
+use super::entries::{NEVER, NO_DEADLINE, Slot, ms};
+use super::slot::Place;
+use crate::rule::{Outlook, Rule, Side, Texts};
+
+/// A forecast stands until this many of its steps have gone by without another.
+const STEPS: i64 = 2;
+
+/// A series that is foreseen.
+pub(super) struct Foreseen {
+    pub(super) device: u32,
+    pub(super) quantity: Quantity,
+    pub(super) channel: u16,
+    /// The earliest entry in the timers, [`NO_DEADLINE`] when there is none.
+    pub(super) armed: i64,
+    /// The rules that look at it, in the order of their ids.
+    pub(super) watches: Vec<Watch>,
+}
+
+/// A rule that looks at the forecasts of one series.
+pub(super) struct Watch {
+    pub(super) slot: Slot,
+    pub(super) seen: Option<Seen>,
+    pub(super) track: Track,
+    /// Until when what was foreseen is to come; `None` while nothing is.
+    pub(super) due_by: Option<i64>,
+    /// Whether the last value was beyond the limit.
+    pub(super) is_beyond: Option<bool>,
+}
+
+/// The newest forecast.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Seen {
+    pub(super) origin: i64,
+    /// Record time at which it came.
+    pub(super) heard_at: i64,
+    /// Record time until which it stands.
+    pub(super) until: i64,
+    pub(super) position: u64,
+    /// What it says of the time that the rule is about; `None` when it says nothing of it, or is too old by now.
+    pub(super) ahead: Option<Ahead>,
+}
+
+/// What is foreseen of the time that a rule is about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Ahead {
+    /// The highest value there, or the lowest: of the rule's quantile.
+    pub(super) worst: f64,
+    /// Beyond the limit at the origin already.
+    pub(super) is_beyond: bool,
+    /// When the limit is crossed: by the rule's quantile, by the one in ten that are first, and the one in ten that are last.
+    pub(super) crosses: [Option<i64>; 3],
+}
+
+/// How forecasts that foresaw a crossing did here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Track {
+    /// The limit was crossed in time.
+    pub(super) n_true: u32,
+    /// It was not.
+    pub(super) n_false: u32,
+    /// It was crossed and nothing had been foreseen, though there were forecasts.
+    pub(super) n_missed: u32,
+}
+
+impl Watch {
+    pub(super) fn new(rule: Arc<Rule>) -> Self {
+        Self {
+            slot: Slot { rule, active: None },
+            seen: None,
+            track: Track::default(),
+            due_by: None,
+            is_beyond: None,
+        }
+    }
+
+    /// The last forecast as evidence.
+    pub(super) fn input(&self) -> Option<Input> {
+        let seen = self.seen?;
+        Some(Input {
+            position: seen.position,
+            measured_at: Timestamp::from_ms(seen.origin),
+            value: seen.ahead?.worst,
+        })
+    }
+
+    /// When it next has something to do by itself.
+    fn deadline(&self) -> i64 {
+        let stands = self.seen.filter(|seen| seen.ahead.is_some());
+        let ends = stands.map_or(NO_DEADLINE, |seen| seen.until.saturating_add(1));
+        self.slot.hold_deadline().min(ends)
+    }
+
+    /// Takes a value that was measured: what was foreseen has come, or has not.
+    fn observed(&mut self, measured: i64, value: f64, now: i64) {
+        let Some(side) = self.slot.rule.side(value) else {
+            return;
+        };
+        let is_beyond = side == Side::Beyond;
+        let was_beyond = self.is_beyond.replace(is_beyond);
+        match (self.due_by, is_beyond) {
+            (Some(by), _) if measured > by => {
+                self.due_by = None;
+                self.track.n_false += 1;
+            }
+            (Some(_), true) => {
+                self.due_by = None;
+                self.track.n_true += 1;
+            }
+            (None, true) if was_beyond == Some(false) => {
+                let stands = self.seen.filter(|seen| seen.ahead.is_some() && seen.until >= now);
+                self.track.n_missed += u32::from(stands.is_some());
+            }
+            _ => {}
+        }
+    }
+
+    fn outlook(&self, now: i64) -> Option<Outlook> {
+        let ahead = self.seen?.ahead?;
+        let until = |at: i64| Duration::from_millis(at.saturating_sub(now).max(0) as u64);
+        let [middle, first, last] = ahead.crosses.map(|at| at.map(until));
+        Some(Outlook {
+            is_beyond: ahead.is_beyond,
+            crosses_in: middle,
+            earliest: first,
+            latest: last,
+            n_true: self.track.n_true,
+            n_false: self.track.n_false,
+        })
+    }
+}
+
+impl Engine {
+    /// Takes a forecast as it was issued; its position is the transitions'. One that knows no more than the last one of its
+    /// maker is late and changes nothing; so is one of a device that is not known.
+    pub fn foresee(
+        &mut self,
+        now: Timestamp,
+        position: u64,
+        forecast: &Forecast,
+    ) -> Vec<onemap_model::Transition> {
+        self.advance(now, position);
+        if let Some(device) = self.device_index.get(&forecast.series.device).copied()
+            && !self.devices[device as usize].retired()
+        {
+            self.take_forecast(device, position, forecast);
+        }
+        std::mem::take(&mut self.book.out)
+    }
+
+    fn take_forecast(&mut self, device: u32, position: u64, forecast: &Forecast) {
+        let SeriesKey {
+            quantity, channel, ..
+        } = forecast.series;
+        let i = match self.find_foreseen(device, quantity, channel) {
+            Some(i) => i,
+            None => {
+                let rules = self.looking(device, quantity, channel);
+                if rules.is_empty() {
+                    return;
+                }
+                let i = u32::try_from(self.foreseen.len()).expect("fewer than 2^32 series fit into memory");
+                self.foreseen.push(Foreseen {
+                    device,
+                    quantity,
+                    channel,
+                    armed: NO_DEADLINE,
+                    watches: rules.into_iter().map(Watch::new).collect(),
+                });
+                self.foreseen_of.entry(device).or_default().push(i);
+                i
+            }
+        };
+        // What is known of the series itself.
+        let judged = self
+            .find_series(device, quantity, channel)
+            .and_then(|i| self.series[i as usize].judged());
+        let (now, muted) = (self.book.now, self.devices[device as usize].in_maintenance());
+        self.with_watches(i, |watch, book, place| {
+            let Some(asked) = watch.slot.rule.looks_ahead() else {
+                return;
+            };
+            let origin = forecast.origin.ms();
+            if *asked.source != *forecast.source || watch.seen.is_some_and(|seen| seen.origin >= origin) {
+                return;
+            }
+            let within = ms(asked.within);
+            let step = match forecast.step_s {
+                0 => within,
+                step_s => STEPS * i64::from(step_s) * 1000,
+            };
+            let ahead = ahead(&watch.slot.rule, forecast, now);
+            watch.seen = Some(Seen {
+                origin,
+                heard_at: now,
+                until: now.saturating_add(step),
+                position,
+                ahead,
+            });
+            if watch.is_beyond.is_none()
+                && let Some(last) = &judged
+            {
+                watch.is_beyond = watch.slot.rule.side(last.value).map(|side| side == Side::Beyond);
+            }
+            let foresees = ahead.is_some_and(|ahead| watch.slot.rule.side(ahead.worst) == Some(Side::Beyond));
+            if foresees && watch.due_by.is_none() && watch.is_beyond == Some(false) {
+                watch.due_by = Some(now.saturating_add(within));
+            }
+            if muted {
+                return watch.slot.calm();
+            }
+            let outlook = watch.outlook(now);
+            let place = Place {
+                last: watch.input(),
+                outlook: outlook.as_ref(),
+                silent_for: Duration::ZERO,
+                ..place
+            };
+            match watch.input() {
+                Some(input) => watch.slot.judge(book, &place, &input),
+                None => watch.slot.unknown(book, &place, false),
+            }
+        });
+        self.settle_foreseen(i);
+    }
+
+    /// Takes a value that rules which look ahead have spoken of.
+    pub(super) fn compare_with_foreseen(&mut self, series: u32) {
+        if self.foreseen.is_empty() {
+            return;
+        }
+        let entry = &self.series[series as usize];
+        let found = self.find_foreseen(entry.device, entry.quantity, entry.channel);
+        let (Some(i), Some(input)) = (found, entry.judged()) else {
+            return;
+        };
+        let now = self.book.now;
+        for watch in &mut self.foreseen[i as usize].watches {
+            watch.observed(input.measured_at.ms(), input.value, now);
+        }
+    }
+
+    /// The index of a series that is foreseen.
+    pub(super) fn find_foreseen(&self, device: u32, quantity: Quantity, channel: u16) -> Option<u32> {
+        let of_it = self.foreseen_of.get(&device)?;
+        let is_it = |i: &&u32| {
+            let entry = &self.foreseen[**i as usize];
+            (entry.quantity, entry.channel) == (quantity, channel)
+        };
+        of_it.iter().find(is_it).copied()
+    }
+
+    /// The rules in force that look ahead at a series.
+    fn looking(&self, device: u32, quantity: Quantity, channel: u16) -> Vec<Arc<Rule>> {
+        let device = &self.devices[device as usize];
+        if device.retired() {
+            return Vec::new();
+        }
+        let of_it = |rule: &&Arc<Rule>| {
+            rule.quantity() == Some(quantity)
+                && rule.channel().is_none_or(|own| own == channel)
+                && rule
+                    .applies_to
+                    .selects(&device.id, &device.kind, device.division.as_ref(), &device.fences)
+        };
+        self.looking_ahead.iter().filter(of_it).cloned().collect()
+    }
+
+    /// Brings what looks ahead at a device's series in line with the rules in force. A rule with the same id and version
+    /// keeps its state and its record; another begins with the next forecast.
+    pub(super) fn bind_foreseen(&mut self, device: u32, because: &Texts) {
+        for i in self.foreseen_of.get(&device).cloned().unwrap_or_default() {
+            let entry = &self.foreseen[i as usize];
+            let wanted = self.looking(device, entry.quantity, entry.channel);
+            let mut old = std::mem::take(&mut self.foreseen[i as usize].watches);
+            let mut kept = Vec::with_capacity(wanted.len());
+            for rule in wanted {
+                let same =
+                    |watch: &Watch| watch.slot.rule.id == rule.id && watch.slot.rule.version == rule.version;
+                let before = old.iter().position(same).map(|at| old.remove(at));
+                kept.push(before.unwrap_or_else(|| Watch::new(rule)));
+            }
+            self.foreseen[i as usize].watches = old;
+            self.with_watches(i, |watch, book, place| {
+                let place = Place {
+                    last: watch.input(),
+                    ..place
+                };
+                watch.slot.withdraw(book, &place, because);
+            });
+            self.foreseen[i as usize].watches = kept;
+            self.settle_foreseen(i);
+        }
+    }
+
+    /// A device's being under maintenance begins: holds that run stop.
+    pub(super) fn calm_foreseen(&mut self, device: u32) {
+        for i in self.foreseen_of.get(&device).into_iter().flatten() {
+            let watches = &mut self.foreseen[*i as usize].watches;
+            watches.iter_mut().for_each(|watch| watch.slot.calm());
+        }
+    }
+
+    pub(super) fn foreseen_is_due(&mut self, i: u32, at: i64) {
+        if self.foreseen[i as usize].armed != at {
+            return;
+        }
+        self.foreseen[i as usize].armed = NO_DEADLINE;
+        let muted = self.devices[self.foreseen[i as usize].device as usize].in_maintenance();
+        let now = self.book.now;
+        self.with_watches(i, |watch, book, place| {
+            if watch.slot.hold_deadline() <= at {
+                let outlook = watch.outlook(now);
+                let place = Place {
+                    last: watch.input(),
+                    outlook: outlook.as_ref(),
+                    ..place
+                };
+                watch.slot.hold_is_over(book, &place);
+            }
+            let input = watch.input();
+            let Some(seen) = watch
+                .seen
+                .as_mut()
+                .filter(|seen| seen.ahead.is_some() && seen.until < at)
+            else {
+                return;
+            };
+            seen.ahead = None;
+            if muted {
+                return watch.slot.calm();
+            }
+            let place = Place {
+                last: input,
+                silent_for: Duration::from_millis(at.saturating_sub(seen.heard_at).max(0) as u64),
+                ..place
+            };
+            watch.slot.unknown(book, &place, true);
+        });
+        self.settle_foreseen(i);
+    }
+
+    /// After any change of what is foreseen: its next deadline.
+    pub(super) fn settle_foreseen(&mut self, i: u32) {
+        let entry = &mut self.foreseen[i as usize];
+        let deadline = entry.watches.iter().map(Watch::deadline).min();
+        self.timers.arm(
+            &mut entry.armed,
+            deadline.unwrap_or(NO_DEADLINE),
+            Owner::Foreseen(i),
+        );
+    }
+
+    fn with_watches(&mut self, i: u32, mut work: impl FnMut(&mut Watch, &mut Book, Place<'_>)) {
+        let mut watches = std::mem::take(&mut self.foreseen[i as usize].watches);
+        let entry = &self.foreseen[i as usize];
+        let device = &self.devices[entry.device as usize];
+        let key = entry.key(&device.id);
+        for watch in &mut watches {
+            let place = Place {
+                owner: Owner::Foreseen(i),
+                series: &|_| key.clone(),
+                about: &|| None,
+                division: device.division.as_ref(),
+                fences: &device.fences,
+                last: None,
+                silent_for: Duration::ZERO,
+                outlook: None,
+            };
+            work(watch, &mut self.book, place);
+        }
+        self.foreseen[i as usize].watches = watches;
+    }
+}
+
+impl Foreseen {
+    pub(super) fn key(&self, device: &onemap_model::DeviceId) -> SeriesKey {
+        SeriesKey {
+            device: device.clone(),
+            quantity: self.quantity,
+            channel: self.channel,
+        }
+    }
+}
+
+/// The value of a quantile; between those that are given it goes straight, beyond them nothing is said.
+fn quantile(lead: &Lead, level: f64) -> Option<f64> {
+    const NEAR: f64 = 1e-9;
+    if (level - 0.5).abs() < NEAR {
+        return Some(lead.middle());
+    }
+    let at = lead.quantiles.partition_point(|(known, _)| *known < level - NEAR);
+    let (upper, above) = *lead.quantiles.get(at)?;
+    if (upper - level).abs() < NEAR {
+        return Some(above);
+    }
+    let (lower, below) = *lead.quantiles.get(at.checked_sub(1)?)?;
+    Some(below + (above - below) * (level - lower) / (upper - lower))
+}
+
+/// What a forecast says of the time that a rule is about: from now on, as far as the rule looks.
+fn ahead(rule: &Rule, forecast: &Forecast, now: i64) -> Option<Ahead> {
+    let asked = rule.looks_ahead()?;
+    let last = now.saturating_add(ms(asked.within));
+    let leads = || {
+        let within = |lead: &&Lead| lead.at.ms() > now && lead.at.ms() <= last;
+        forecast.leads.iter().filter(within)
+    };
+    let values: Option<Vec<f64>> = leads().map(|lead| quantile(lead, asked.quantile)).collect();
+    let values = values.filter(|values| !values.is_empty())?;
+    let worst = match asked.is_above {
+        true => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        false => values.iter().copied().fold(f64::INFINITY, f64::min),
+    };
+    let is_beyond = |value: f64| rule.side(value) == Some(Side::Beyond);
+    let start = forecast.at_origin.map(|value| (forecast.origin.ms(), value));
+    let crosses = |level: f64| {
+        let mut before = start;
+        for lead in forecast.leads.iter().filter(|lead| lead.at.ms() <= last) {
+            let point = (lead.at.ms(), quantile(lead, level)?);
+            if point.0 > now && is_beyond(point.1) {
+                let Some((t, value)) = before.filter(|(_, value)| !is_beyond(*value)) else {
+                    return Some(point.0.min(last));
+                };
+                let share = (asked.limit.raise - value) / (point.1 - value);
+                let at = t as f64 + share.clamp(0.0, 1.0) * (point.0 - t) as f64;
+                return Some((at as i64).max(now));
+            }
+            before = Some(point);
+        }
+        None
+    };
+    let (first, late) = match asked.is_above {
+        true => (0.9, 0.1),
+        false => (0.1, 0.9),
+    };
+    Some(Ahead {
+        worst,
+        is_beyond: start.is_some_and(|(_, value)| is_beyond(value)),
+        crosses: [crosses(asked.quantile), crosses(first), crosses(late)],
+    })
+}
+
+/// A time or none, as a snapshot keeps it.
+pub(super) fn kept(time: Option<i64>) -> i64 {
+    time.unwrap_or(NEVER)
+}
+
+/// What [`kept`] kept.
+pub(super) fn held(time: i64) -> Option<i64> {
+    Some(time).filter(|time| *time != NEVER)
+}
