@@ -1,6 +1,6 @@
 # onemap: `make run` shows the demo city, `make test` is what CI runs.
 .DEFAULT_GOAL := help
-.PHONY: help run build screen test proof check bench bench-ingest bench-history bench-map bench-forecast fuzz need-rust need-node clean-demo
+.PHONY: help run build screen test proof check bench bench-ingest bench-history bench-map bench-forecast bench-login fuzz need-rust need-node clean-demo
 SHELL := /bin/bash
 
 CARGO ?= cargo
@@ -51,6 +51,10 @@ bench-map: need-rust ## the map, its indexes, tiles and HTTP beside PostGIS: the
 bench-forecast: need-rust ## training, 2,000 nightly refits and 10,000 forecasts: the table of docs/benchmarks.md, half a minute (ARGS=100: that many gauges)
 	$(CARGO) build --release --locked -p onemap-forecast --examples
 	./target/release/examples/refit $(ARGS)
+
+bench-login: need-rust ## log-in while passwords are guessed 1,000 times a second: the table of docs/benchmarks.md, 2 minutes
+	$(CARGO) build --release --locked -p onemap --bins
+	python3 benches/login.py $(ARGS)
 
 fuzz: need-rust ## fuzz the decoders, a minute each (needs cargo-fuzz and a C++ compiler; fuzz/README.md)
 	./fuzz/run.sh

@@ -129,7 +129,10 @@ fn a_rule_looks_ahead_and_its_alert_says_when_and_how_such_did_here() {
     let now = Timestamp::from_system(std::time::SystemTime::now()).ms() / 1000 * 1000;
     let level = |at: i64, value: f64| {
         let readings = json!([{"q": "water_level", "t": at, "v": value}]);
-        server.post("/api/v1/readings", &json!({"device": "gauge", "readings": readings}));
+        server.post(
+            "/api/v1/readings",
+            &json!({"device": "gauge", "readings": readings}),
+        );
         server.caught_up();
     };
     let issue = |origin: i64, value: f64| {
@@ -145,12 +148,19 @@ fn a_rule_looks_ahead_and_its_alert_says_when_and_how_such_did_here() {
     let raised = open();
     let alert = &raised[0];
     assert_eq!(
-        (raised.as_array().unwrap().len(), &alert["rule"], &alert["series"]["device"]),
+        (
+            raised.as_array().unwrap().len(),
+            &alert["rule"],
+            &alert["series"]["device"]
+        ),
         (1, &json!("flood-ahead"), &json!("gauge")),
         "{raised}"
     );
     let zh = alert["message"]["zh"].as_str().unwrap();
-    assert!(zh.contains("高于 2.5 m，3 小时内最高 2.700 m；此处此类预报尚无检验记录"), "{zh}");
+    assert!(
+        zh.contains("高于 2.5 m，3 小时内最高 2.700 m；此处此类预报尚无检验记录"),
+        "{zh}"
+    );
     // What is foreseen is no state of the gauge.
     assert_eq!(server.get("/api/v1/devices/gauge")["status"], "normal");
     // It comes; the forecast that it is over ends the alert, and the next one knows of it, also after a kill.
@@ -165,7 +175,10 @@ fn a_rule_looks_ahead_and_its_alert_says_when_and_how_such_did_here() {
     server.caught_up();
     let again = server.get("/api/v1/alerts?state=open")["items"].clone();
     let en = again[0]["message"]["en"].as_str().unwrap();
-    assert!(en.ends_with("here 1 of 1 such came true, 0 of 1 were false"), "{en}");
+    assert!(
+        en.ends_with("here 1 of 1 such came true, 0 of 1 were false"),
+        "{en}"
+    );
     // The evidence has what was said.
     let to = tempfile::tempdir().unwrap();
     assert_eq!(crate::evidence::take(&server, &server.token, &id, to.path()), 200);

@@ -17,7 +17,6 @@ import asyncio
 import collections
 import contextlib
 import datetime
-import glob
 import json
 import os
 import pathlib
@@ -26,7 +25,7 @@ import sys
 import tempfile
 import time
 
-from outside import Server, free_port, until
+from outside import Clock, Server, free_port, until
 
 HOUR, MINUTE, DAY = 3_600_000, 60_000, 86_400_000
 BEIJING = 8 * HOUR
@@ -51,27 +50,6 @@ REFUSED = 'onemap_refused_total{reason="%s"}'
 #: Refused by the listener; it counts since its start, as a process does.
 AT_THE_DOOR = ["malformed_packet"]
 WAIT_S = 30
-
-
-class Clock:
-    """The server's clock: ours plus what stands in a file."""
-
-    def __init__(self, folder):
-        libraries = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
-        if not libraries:
-            sys.exit("libfaketime is missing: apt-get install faketime")
-        self.file = folder / "clock"
-        self.env = {"LD_PRELOAD": libraries[0], "FAKETIME_TIMESTAMP_FILE": str(self.file), "FAKETIME_NO_CACHE": "1",
-                    "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
-
-    def set(self, at_ms):
-        self.ahead_ms = at_ms - time.time_ns() // 10**6
-        part = self.file.with_suffix(".part")
-        part.write_text(f"{self.ahead_ms / 1000:+.3f}")
-        part.rename(self.file)
-
-    def now(self):
-        return time.time_ns() // 10**6 + self.ahead_ms
 
 
 class Count:

@@ -1,9 +1,11 @@
 """The server as its outside sees it: a process, an HTTP API, a port. Shared by the proofs."""
+import glob
 import json
 import os
 import pathlib
 import queue
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -27,6 +29,27 @@ def until(what, limit_s, state, every_s=0.05):
         if time.monotonic() > end:
             raise TimeoutError(f"waited {limit_s} s in vain for {what}")
         time.sleep(every_s)
+
+
+class Clock:
+    """A server's clock that the proof sets: ours plus what stands in a file, by libfaketime (Debian package `faketime`)."""
+
+    def __init__(self, folder):
+        libraries = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+        if not libraries:
+            sys.exit("libfaketime is missing: apt-get install faketime")
+        self.file = folder / "clock"
+        self.env = {"LD_PRELOAD": libraries[0], "FAKETIME_TIMESTAMP_FILE": str(self.file), "FAKETIME_NO_CACHE": "1",
+                    "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
+
+    def set(self, at_ms):
+        self.ahead_ms = at_ms - time.time_ns() // 10**6
+        part = self.file.with_suffix(".part")
+        part.write_text(f"{self.ahead_ms / 1000:+.3f}")
+        part.rename(self.file)
+
+    def now(self):
+        return time.time_ns() // 10**6 + self.ahead_ms
 
 
 class Server:

@@ -60,7 +60,7 @@ pub(crate) enum WhenText {
     NoData(NoDataText),
     Inside(FenceText),
     Outside(FenceText),
-    Forecast(ForecastText),
+    Forecast(Box<ForecastText>),
 }
 
 #[derive(Deserialize)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use onemap_model::forecast::{Lead, OWN};
 use onemap_model::{
-    Device, DeviceId, DeviceState, Edge, Forecast, Observation, Quality, Quantity, Reading, SeriesKey, Setting,
-    Timestamp, Transition, Value,
+    Device, DeviceId, DeviceState, Edge, Forecast, Observation, Quality, Quantity, Reading, SeriesKey,
+    Setting, Timestamp, Transition, Value,
 };
 use onemap_rules::{Condition, Engine, Progress, RuleSet};
 
@@ -144,7 +144,12 @@ impl City {
         told.into_iter()
             .map(|t| {
                 assert_eq!(t.series, key());
-                (t.at.since(START).as_secs() / 60, t.edge, t.message_zh, t.message_en)
+                (
+                    t.at.since(START).as_secs() / 60,
+                    t.edge,
+                    t.message_zh,
+                    t.message_en,
+                )
             })
             .collect()
     }
@@ -175,7 +180,11 @@ fn a_crossing_that_is_foreseen_is_told_with_its_time_and_its_record() {
             "Water level is expected above 2.2 m in 100 min (60–150), up to 2.600 m within 3 h; no such forecast has been judged here yet",
         )]
     );
-    assert_eq!(city.engine.series_state(&key()), Condition::Normal, "what is foreseen is not yet");
+    assert_eq!(
+        city.engine.series_state(&key()),
+        Condition::Normal,
+        "what is foreseen is not yet"
+    );
     let open = city.engine.open_alerts();
     assert_eq!((open.len(), &open[0].series), (1, &key()));
     // It comes, and is over; the next one says so.
@@ -197,8 +206,16 @@ fn a_crossing_that_is_foreseen_is_told_with_its_time_and_its_record() {
     city.foresees(241, &[(3, 1.7, 2.5, 2.9)]);
     let said = city.said();
     assert_eq!(said.len(), 1);
-    assert!(said[0].2.ends_with("（54，也可能不发生）") || said[0].2.contains("最早 54，也可能不发生"), "{}", said[0].2);
-    assert!(said[0].2.ends_with("此处此类预报 1 次中 1 次成真、0 次落空"), "{}", said[0].2);
+    assert!(
+        said[0].2.ends_with("（54，也可能不发生）") || said[0].2.contains("最早 54，也可能不发生"),
+        "{}",
+        said[0].2
+    );
+    assert!(
+        said[0].2.ends_with("此处此类预报 1 次中 1 次成真、0 次落空"),
+        "{}",
+        said[0].2
+    );
     // It does not come.
     for hour in 5..9 {
         city.reads(60 * hour, 1.9);
@@ -208,7 +225,9 @@ fn a_crossing_that_is_foreseen_is_told_with_its_time_and_its_record() {
     let said = city.said();
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(
-        said[1].3.ends_with("here 1 of 2 such came true, 1 of 2 were false"),
+        said[1]
+            .3
+            .ends_with("here 1 of 2 such came true, 1 of 2 were false"),
         "{}",
         said[1].3
     );
@@ -233,7 +252,13 @@ fn where_it_stands_beyond_already_the_sentence_says_so() {
 #[test]
 fn an_upper_quantile_warns_earlier_and_one_that_was_not_given_says_nothing() {
     let leads = [(1, 1.9, 2.0, 2.15), (3, 1.9, 2.1, 2.3)];
-    for (quantile, is_raised) in [("0.5", false), ("0.9", true), ("0.85", true), ("0.7", false), ("0.95", false)] {
+    for (quantile, is_raised) in [
+        ("0.5", false),
+        ("0.9", true),
+        ("0.85", true),
+        ("0.7", false),
+        ("0.95", false),
+    ] {
         let when = RULE.replace("within", &format!("quantile: {quantile}, within"));
         let mut city = City::new(&when, "");
         city.reads(0, 1.9);
@@ -251,7 +276,11 @@ fn below_is_watched_too_and_a_hold_counts_forecasts() {
     city.foresees(31, &[(2, 0.2, 0.4, 0.6)]);
     assert_eq!(city.edges(), []);
     city.until(62);
-    assert_eq!(city.edges(), [(61, Edge::Raised)], "the forecast stands for two of its steps");
+    assert_eq!(
+        city.edges(),
+        [(61, Edge::Raised)],
+        "the forecast stands for two of its steps"
+    );
     let explained = city.engine.explain(&key());
     assert_eq!(explained[0].progress, Progress::Raised);
     assert_eq!(
@@ -270,7 +299,10 @@ fn when_forecasts_stop_nothing_is_known_and_that_is_told_once() {
     city.foresees(1001, &[(1, 2.4, 2.5, 2.6)]);
     let said = city.said();
     assert_eq!((said[0].1, said.len()), (Edge::Found, 1));
-    assert_eq!(said[0].2, "水位预报恢复，预计 3 小时内最高 2.500 m，仍未回落至 2.1 m 及以下");
+    assert_eq!(
+        said[0].2,
+        "水位预报恢复，预计 3 小时内最高 2.500 m，仍未回落至 2.1 m 及以下"
+    );
     // One that says nothing of the time that is asked for.
     let mut silent = city.forecast(&[(9, 1.0, 1.0, 1.0)]);
     silent.origin = silent.origin + Duration::from_secs(60);
@@ -337,7 +369,13 @@ fn a_snapshot_keeps_what_is_foreseen_and_its_record() {
             let level = 2.0 + 0.3 * f64::from((hour % 7) as u32) - 0.6;
             city.reads(60 * hour, level);
             if hour % 5 != 4 {
-                city.foresees(60 * hour + 1, &[(1, level, level + 0.2, level + 0.4), (3, level, level + 0.5, level + 1.0)]);
+                city.foresees(
+                    60 * hour + 1,
+                    &[
+                        (1, level, level + 0.2, level + 0.4),
+                        (3, level, level + 0.5, level + 1.0),
+                    ],
+                );
             }
             if restarts {
                 let bytes = city.engine.snapshot();
@@ -363,13 +401,28 @@ fn what_is_no_forecast_to_ask_for_is_refused_by_name() {
     };
     let cases = [
         ("quantity: water_level, within: 3 h", "`above` or for `below`"),
-        ("quantity: water_level, within: 3 h, above: 2 m, below: 1 m", "`above` or for `below`"),
-        ("quantity: water_level, within: 0 s, above: 2 m", "more than nothing"),
-        ("quantity: water_level, within: 3 h, quantile: 1, above: 2 m", "between 0 and 1"),
-        ("quantity: water_level, within: 3 h, above: 2 m, clear: 3 m", "may not be greater"),
+        (
+            "quantity: water_level, within: 3 h, above: 2 m, below: 1 m",
+            "`above` or for `below`",
+        ),
+        (
+            "quantity: water_level, within: 0 s, above: 2 m",
+            "more than nothing",
+        ),
+        (
+            "quantity: water_level, within: 3 h, quantile: 1, above: 2 m",
+            "between 0 and 1",
+        ),
+        (
+            "quantity: water_level, within: 3 h, above: 2 m, clear: 3 m",
+            "may not be greater",
+        ),
         ("quantity: water_level, within: 3 h, above: 2", "has no unit"),
         ("quantity: manhole_open, within: 3 h, above: '0'", "has states"),
-        ("quantity: water_level, within: 3 h, above: 2 m, source: ''", "whose forecasts"),
+        (
+            "quantity: water_level, within: 3 h, above: 2 m, source: ''",
+            "whose forecasts",
+        ),
     ];
     for (when, expected) in cases {
         let said = refused(when);
@@ -402,5 +455,9 @@ rules:
     let outcome = &set.run_tests()[0];
     assert!(outcome.passed(), "{outcome:?}");
     let wrong = text.replace("foresees 2.0 in 2h 1.8 to 2.4", "foresees 2.0 at 2h");
-    assert!(RuleSet::parse("t", &wrong).unwrap_err()[0].message.contains("`foresees 2.4 in 2h`"));
+    assert!(
+        RuleSet::parse("t", &wrong).unwrap_err()[0]
+            .message
+            .contains("`foresees 2.4 in 2h`")
+    );
 }

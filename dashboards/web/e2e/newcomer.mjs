@@ -41,8 +41,8 @@ try {
   await first.page.goto(link);
   await first.there("setup-id").fill("wang.qiang");
   await first.there("setup-name").fill("王强");
-  await first.there("setup-password").fill("湟水河边的第一个密码");
-  await first.there("setup-again").fill("湟水河边的第一个密码");
+  await first.there("setup-password").fill("湟水河边的第一个长长的密码");
+  await first.there("setup-again").fill("湟水河边的第一个长长的密码");
   const secret = await first.there("setup-secret").textContent();
   await first.shot("newcomer-1-link");
   await first.there("setup-submit").click();
@@ -54,7 +54,7 @@ try {
 
   await first.there("log-out").click();
   await first.there("login-account").fill("wang.qiang");
-  await first.there("login-password").fill("湟水河边的第一个密码");
+  await first.there("login-password").fill("湟水河边的第一个长长的密码");
   await first.there("login-submit").click();
   await first.there("login-code").fill(codeOf(secret, 1));
   await first.shot("newcomer-2-code");

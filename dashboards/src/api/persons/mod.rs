@@ -142,7 +142,7 @@ pub(crate) fn stated(
         && let Some((known, _)) = known(views, &row.number)?
         && !scope.covers(belongs(&known))
     {
-        let kept = Stated::Kept(person.pseudonym.clone());
+        let kept = Stated::Kept(person.pseudonym);
         return Ok(Ok((person, kept)));
     }
     let change = Register::PersonSealed {
