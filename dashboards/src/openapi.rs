@@ -318,7 +318,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "post",
         "/api/v1/reviews",
-        "Say of the values of a series in a span that they are valid, invalid, replaced by a value, or (withdrawn) not reviewed.",
+        "Say of the values of a series in a span that they are valid, invalid, replaced by a value, doubted, or (withdrawn) not reviewed.",
         &[],
         &[201, 400, 403, 404, 503],
     ),

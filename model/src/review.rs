@@ -115,6 +115,8 @@ pub enum Verdict {
         /// Finite.
         value: f64,
     },
+    /// They may be wrong: they stay what they are, and no limit is judged by them.
+    Doubted,
     /// Nobody has reviewed them: what was said of the span before no longer holds.
     Withdrawn,
 }
@@ -126,6 +128,7 @@ impl Verdict {
             Self::Valid => "valid",
             Self::Invalid => "invalid",
             Self::Replaced { .. } => "replaced",
+            Self::Doubted => "doubted",
             Self::Withdrawn => "withdrawn",
         }
     }

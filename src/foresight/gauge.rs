@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use onemap_dashboards::foresight::{LeadSkill, Trained};
 use onemap_dashboards::views::Views;
 use onemap_forecast::conformal::{State, Steps};
+use onemap_forecast::faults::Detector;
 use onemap_forecast::learn::Options;
 use onemap_forecast::model::{Model, Silence, VERSION};
 use onemap_forecast::score::LEVELS;
@@ -12,7 +13,7 @@ use onemap_model::forecast::{Exceedance, Forecast, Influence, Lead, OWN, Regime,
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::grid::{Marks, aligned};
+use super::grid::{Marks, aligned, sent};
 use crate::config::GaugePart;
 
 /// Values of the target without which nothing is trained.
@@ -27,6 +28,9 @@ const N_INFLUENCES: usize = 5;
 pub(super) struct Kept {
     pub(super) trained: Trained,
     model: Model,
+    /// Knows what is usual of the series; models of before had none.
+    #[serde(default)]
+    pub(super) detector: Option<Detector>,
 }
 
 impl Kept {
@@ -122,7 +126,14 @@ pub(super) fn train(views: &Views, part: &GaugePart, history_days: u32, now: Tim
         values: n_values,
         leads: leads.collect(),
     };
-    Ok(Kept { trained, model })
+    let range = part.target.quantity.definition().range;
+    let values = sent(views, &part.target, step_ms, (first_ms, last_ms))?;
+    let detector = Some(Detector::learn(&values, range.map(|[least, most]| (least, most))));
+    Ok(Kept {
+        trained,
+        model,
+        detector,
+    })
 }
 
 /// Levels and values, the 10th and the 90th percentile being the ends of the interval, which is kept to its coverage by

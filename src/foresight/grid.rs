@@ -7,6 +7,10 @@ use onemap_dashboards::views::Views;
 use onemap_forecast::series::{Aligned, Kind, Series};
 use onemap_model::{Calendar, Quantity, SeriesKey, Timestamp};
 use onemap_store::history::Point;
+use onemap_store::reviewed::{Best, Reviewed};
+
+/// Reviews and corrections of a series that are looked at; of more the first hold.
+const MOST_ACTS: usize = 100_000;
 
 /// Amounts of the step that ends with their stamp; all else is a state, running totals too.
 const AMOUNTS: [&str; 6] = [
@@ -61,11 +65,13 @@ pub(super) struct Column {
 }
 
 impl Column {
-    pub(super) fn new(kind: Kind, start_ms: i64, step_ms: i64, n: usize) -> Self {
+    /// Empty, from the first mark to the last, both in.
+    pub(super) fn new(kind: Kind, step_ms: i64, (first_ms, last_ms): (i64, i64)) -> Self {
+        let n = usize::try_from((last_ms - first_ms) / step_ms + 1).unwrap_or(0);
         Self {
             values: vec![f64::NAN; n],
             kind,
-            start_ms,
+            start_ms: first_ms,
             step_ms,
         }
     }
@@ -85,7 +91,8 @@ impl Column {
     }
 }
 
-/// The target and its inputs from mark `first_ms` to mark `last_ms`, both in.
+/// The target and its inputs from mark `first_ms` to mark `last_ms`, both in: as people found them, where they said
+/// something of them. What is only doubted is in it, as it is for whoever cleans the series to see.
 ///
 /// # Errors
 /// When the history cannot be read.
@@ -95,23 +102,22 @@ pub(super) fn aligned(
     step_ms: i64,
     (first_ms, last_ms): (i64, i64),
 ) -> Result<Aligned> {
-    let n = usize::try_from((last_ms - first_ms) / step_ms + 1).unwrap_or(0);
     let mut series = Vec::with_capacity(1 + inputs.len());
     for key in std::iter::once(target).chain(inputs) {
-        let mut column = Column::new(kind(key.quantity), first_ms, step_ms, n);
+        let mut column = Column::new(kind(key.quantity), step_ms, (first_ms, last_ms));
         if let Some(id) = views.history.series_id(key) {
+            let span = (
+                Timestamp::from_ms(first_ms - step_ms + 1),
+                Timestamp::from_ms(last_ms + 1),
+            );
+            let found = found(views, key, span)?;
             let mut take = |point: Point| {
-                if point.quality.judgeable()
-                    && let Some(value) = point.value.number()
-                {
+                if let Some(value) = judged(&found, &point) {
                     column.put(point.measured_at.ms(), value);
                 }
                 ControlFlow::Continue(())
             };
-            let from = Timestamp::from_ms(first_ms - step_ms + 1);
-            views
-                .archive
-                .scan(id, from, Timestamp::from_ms(last_ms + 1), &mut take)?;
+            views.archive.scan(id, span.0, span.1, &mut take)?;
         }
         series.push(Series {
             name: key.to_string(),
@@ -124,6 +130,52 @@ pub(super) fn aligned(
         step_ms,
         series,
     })
+}
+
+/// What is said of the values of a series in a span.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub(super) fn found(views: &Views, key: &SeriesKey, span: (Timestamp, Timestamp)) -> Result<Reviewed> {
+    let acts = views.ledger.series_acts_of(key, span, None, MOST_ACTS)?;
+    Ok(Reviewed::of(acts))
+}
+
+/// A value that may be judged by; `None` for what is none.
+fn judged(found: &Reviewed, point: &Point) -> Option<f64> {
+    match found.best(point.measured_at, &point.value) {
+        Best::Raw | Best::Doubted(..) if !point.quality.judgeable() => None,
+        Best::Raw => point.value.number(),
+        Best::Corrected(value) => Some(value).filter(|_| point.quality.judgeable()),
+        Best::Reviewed(value, _) | Best::Doubted(value, _) => value.number(),
+        Best::Invalid(_) | Best::Implausible(_) => None,
+    }
+}
+
+/// A series from mark `first_ms` to mark `last_ms` as it was sent, whatever was said of it; NaN where nothing was.
+///
+/// # Errors
+/// When the history cannot be read.
+pub(super) fn sent(
+    views: &Views,
+    key: &SeriesKey,
+    step_ms: i64,
+    (first_ms, last_ms): (i64, i64),
+) -> Result<Vec<f64>> {
+    let mut column = Column::new(kind(key.quantity), step_ms, (first_ms, last_ms));
+    if let Some(id) = views.history.series_id(key) {
+        let span = (
+            Timestamp::from_ms(first_ms - step_ms + 1),
+            Timestamp::from_ms(last_ms + 1),
+        );
+        views.archive.scan(id, span.0, span.1, &mut |point: Point| {
+            if let Some(value) = point.value.number().filter(|_| point.quality.judgeable()) {
+                column.put(point.measured_at.ms(), value);
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(column.values)
 }
 
 #[cfg(test)]
@@ -152,8 +204,8 @@ mod tests {
 
     #[test]
     fn no_value_is_known_before_its_time() {
-        let mut states = Column::new(Kind::State, 0, 10, 3);
-        let mut amounts = Column::new(Kind::Amount, 0, 10, 3);
+        let mut states = Column::new(Kind::State, 10, (0, 20));
+        let mut amounts = Column::new(Kind::Amount, 10, (0, 20));
         for (at, value) in [
             (-10, 9.0),
             (-9, 1.0),

@@ -1,8 +1,9 @@
 //! Foresight in service: models are trained nightly and when asked for, and say what they foresee at each step.
 //!
-//! One series after the other, on one thread of its own at most, so that training takes a core and not the server. What is
-//! issued is a record of the journal before anybody sees it.
+//! Models are trained one after the other on a thread of their own, so that training takes a core and not the server, and
+//! holds up no forecast. What is issued is a record of the journal before anybody sees it.
 
+mod doubt;
 mod gauge;
 mod grid;
 
@@ -13,7 +14,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use onemap_dashboards::foresight::Gauge;
 use onemap_dashboards::views::Views;
-use onemap_model::{Forecast, Scope, SeriesKey, Timestamp};
+use onemap_model::forecast::OWN;
+use onemap_model::{Forecast, Review, Scope, SeriesKey, Timestamp, Verb};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -35,7 +37,7 @@ const BEIJING_MIN: i64 = 480;
 /// A series and what is held of it here.
 struct Foreseen {
     part: GaugePart,
-    kept: Option<Kept>,
+    kept: Option<Arc<Kept>>,
     taught: Option<Taught>,
     /// The mark at which it was last looked.
     looked_ms: i64,
@@ -72,8 +74,8 @@ pub(crate) async fn run(
         .iter()
         .map(|one| {
             let bytes = std::fs::read(file(&data_dir, &one.target)).ok();
-            let kept = bytes.and_then(|bytes| Kept::read(&bytes, one));
-            views.foresight.put(&one.target, gauge_of(one, kept.as_ref()));
+            let kept = bytes.and_then(|bytes| Kept::read(&bytes, one)).map(Arc::new);
+            views.foresight.put(&one.target, gauge_of(one, kept.as_deref()));
             Foreseen {
                 part: one.clone(),
                 kept,
@@ -83,25 +85,37 @@ pub(crate) async fn run(
             }
         })
         .collect();
+    let mut training: Option<Training> = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = views.foresight.asked() => {}
+            (of, made) = ended(&mut training) => trained(&views, &mut all[of], made?),
         }
-        let (of, days, at, dir, ended) = (
-            views.clone(),
-            part.history_days,
-            part.train_at_min,
-            data_dir.clone(),
-            stop.clone(),
-        );
+        let (of, stopped) = (views.clone(), stop.clone());
         let looked = tokio::task::spawn_blocking(move || {
-            let issued = look(&of, &mut all, (days, at), &dir, &ended);
-            (all, issued)
+            let looked = look(&of, &mut all, &stopped);
+            (all, looked)
         });
-        let (back, issued) = looked.await.context("foresight was cut short")?;
+        let (back, Looked { issued, doubted }) = looked.await.context("foresight was cut short")?;
         all = back;
+        if training.is_none()
+            && let Some(next) = due(&views, &mut all, part.train_at_min)
+        {
+            let (of, one, folder) = (views.clone(), all[next].part.clone(), data_dir.clone());
+            let (days, now) = (part.history_days, views.now());
+            let job = tokio::task::spawn_blocking(move || train(&of, &one, days, &folder, now));
+            training = Some((next, job));
+        }
+        for review in doubted {
+            let (series, reason) = (review.series.clone(), review.reason.clone());
+            let act = Verb::Review(Box::new(review));
+            match views.acts.record_act(&Scope::local(OWN), views.now(), act).await {
+                Ok(position) => info!(position, %series, %reason, "values are doubted"),
+                Err(error) => warn!(%error, %series, "what looks like a fault cannot be kept"),
+            }
+        }
         if issued.is_empty() {
             continue;
         }
@@ -110,13 +124,26 @@ pub(crate) async fn run(
         // Written by the server itself.
         match views
             .acts
-            .record_forecasts(&Scope::local("onemap"), views.now(), issued)
+            .record_forecasts(&Scope::local(OWN), views.now(), issued)
             .await
         {
             Ok(position) => info!(position, n, "forecasts are issued"),
             Err(error) => warn!(%error, ?last, "forecasts cannot be kept, and are not issued"),
         }
     }
+}
+
+/// Which series is trained, and what comes of it.
+type Training = (usize, tokio::task::JoinHandle<Result<Kept>>);
+
+/// Waits until a training ends; for ever while there is none.
+async fn ended(training: &mut Option<Training>) -> (usize, Result<Result<Kept>>) {
+    let Some((of, job)) = training else {
+        return std::future::pending().await;
+    };
+    let ended = (*of, job.await.context("a training was cut short"));
+    *training = None;
+    ended
 }
 
 fn gauge_of(part: &GaugePart, kept: Option<&Kept>) -> Gauge {
@@ -140,30 +167,40 @@ fn is_old(trained: Timestamp, now: Timestamp, at_min: u32) -> bool {
     day(trained) < day(now)
 }
 
-/// Trains what is to be trained and gives what is issued now.
-fn look(
-    views: &Views,
-    all: &mut [Foreseen],
-    (history_days, train_at_min): (u32, u32),
-    data_dir: &Path,
-    stop: &CancellationToken,
-) -> Vec<Forecast> {
-    let mut issued = Vec::new();
+/// The series whose model is made next: one that is asked for, else one whose model is of yesterday or missing.
+fn due(views: &Views, all: &mut [Foreseen], train_at_min: u32) -> Option<usize> {
+    let now = views.now();
+    let asked = all
+        .iter()
+        .position(|one| views.foresight.take_order(&one.part.target));
+    let is_due = |one: &Foreseen| {
+        let is_wanted = one
+            .kept
+            .as_ref()
+            .is_none_or(|kept| is_old(kept.trained.at, now, train_at_min));
+        is_wanted && one.tried.is_none_or(|tried| now.since(tried) >= AGAIN)
+    };
+    let next = asked.or_else(|| all.iter().position(is_due))?;
+    all[next].tried = Some(now);
+    Some(next)
+}
+
+/// What is there to be said now.
+#[derive(Default)]
+struct Looked {
+    issued: Vec<Forecast>,
+    doubted: Vec<Review>,
+}
+
+/// What is issued now, and what is doubted of what came.
+fn look(views: &Views, all: &mut [Foreseen], stop: &CancellationToken) -> Looked {
+    let mut looked = Looked::default();
     for one in all {
         if stop.is_cancelled() {
             break;
         }
         let now = views.now();
         let key = one.part.target.clone();
-        let is_due = match &one.kept {
-            Some(kept) => is_old(kept.trained.at, now, train_at_min),
-            None => true,
-        };
-        let is_rested = one.tried.is_none_or(|tried| now.since(tried) >= AGAIN);
-        if views.foresight.take_order(&key) || (is_due && is_rested) {
-            one.tried = Some(now);
-            train(views, one, history_days, data_dir, now);
-        }
         let Some(kept) = &one.kept else { continue };
         let step_ms = i64::from(one.part.step_s) * 1000;
         let settles_ms = (step_ms / SETTLES).clamp(SETTLE_MS.0, SETTLE_MS.1);
@@ -176,7 +213,7 @@ fn look(
         match gauge::issue(views, &one.part, kept, &mut one.taught, (mark_ms, now)) {
             Ok(Some(forecast)) => {
                 views.foresight.told(&key, None);
-                issued.push(forecast);
+                looked.issued.push(forecast);
             }
             Ok(None) => {
                 let why = format!("no value of {key} at {}", Timestamp::from_ms(mark_ms));
@@ -187,20 +224,32 @@ fn look(
                 views.foresight.told(&key, Some(format!("{error:#}")));
             }
         }
+        let Some(detector) = &kept.detector else { continue };
+        match doubt::doubts(views, &one.part, detector, mark_ms) {
+            Ok(doubted) => looked.doubted.extend(doubted),
+            Err(error) => warn!(series = %key, "it is not looked for faults: {error:#}"),
+        }
     }
-    issued
+    looked
 }
 
-fn train(views: &Views, one: &mut Foreseen, history_days: u32, data_dir: &Path, now: Timestamp) {
+fn train(views: &Views, part: &GaugePart, days: u32, data_dir: &Path, now: Timestamp) -> Result<Kept> {
+    let kept = gauge::train(views, part, days, now)?;
+    let key = &part.target;
+    info!(series = %key, model = %kept.trained.model, values = kept.trained.values, "a model is trained");
+    if let Err(error) = keep(&file(data_dir, key), &kept) {
+        warn!(series = %key, "a model is not kept, and is trained again after a restart: {error:#}");
+    }
+    Ok(kept)
+}
+
+/// Takes a model that was made.
+fn trained(views: &Views, one: &mut Foreseen, made: Result<Kept>) {
     let key = &one.part.target;
-    match gauge::train(views, &one.part, history_days, now) {
+    match made {
         Ok(kept) => {
-            info!(series = %key, model = %kept.trained.model, values = kept.trained.values, "a model is trained");
-            if let Err(error) = keep(&file(data_dir, key), &kept) {
-                warn!(series = %key, "a model is not kept, and is trained again after a restart: {error:#}");
-            }
             views.foresight.put(key, gauge_of(&one.part, Some(&kept)));
-            one.kept = Some(kept);
+            one.kept = Some(Arc::new(kept));
             one.taught = None;
         }
         Err(error) => {

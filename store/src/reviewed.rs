@@ -35,7 +35,7 @@ pub struct SideBySide<'a> {
     pub corrected: Option<(f64, bool)>,
     /// The review that holds.
     pub review: Option<&'a Told<Review>>,
-    /// What the review leaves of it; `None` without a review, for `invalid`, and for `valid` where the value cannot be at
+    /// What the review leaves of it; `None` without a review, for `invalid` and `doubted`, and for `valid` where the value cannot be at
     /// all ([`Quantity::possible`](onemap_model::Quantity::possible)): nobody's word makes a concentration negative.
     pub reviewed: Option<Value>,
 }
@@ -47,6 +47,8 @@ pub enum Best<'a> {
     Raw,
     /// A correction holds.
     Corrected(f64),
+    /// A review says that it may be wrong: the value as it would be without it, which nothing is judged by.
+    Doubted(Value, &'a Told<Review>),
     /// A review says what it is.
     Reviewed(Value, &'a Told<Review>),
     /// A review says that it is none.
@@ -122,7 +124,7 @@ impl Reviewed {
                 can_be.then_some(value)
             }
             Verdict::Replaced { value } => Some(Value::Number(value)),
-            Verdict::Invalid | Verdict::Withdrawn => None,
+            Verdict::Invalid | Verdict::Doubted | Verdict::Withdrawn => None,
         });
         SideBySide {
             corrected,
@@ -137,6 +139,11 @@ impl Reviewed {
         match (all.review, all.reviewed, all.corrected) {
             (Some(told), Some(value), _) => Best::Reviewed(value, told),
             (Some(told), None, _) if told.what.verdict == Verdict::Valid => Best::Implausible(Some(told)),
+            (Some(told), None, corrected) if told.what.verdict == Verdict::Doubted => match corrected {
+                Some((_, false)) => Best::Implausible(Some(told)),
+                Some((value, true)) => Best::Doubted(Value::Number(value), told),
+                None => Best::Doubted(raw.clone(), told),
+            },
             (Some(told), None, _) => Best::Invalid(told),
             (None, _, Some((value, true))) => Best::Corrected(value),
             (None, _, Some((_, false))) => Best::Implausible(None),

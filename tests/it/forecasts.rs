@@ -365,6 +365,103 @@ fn a_gauge_is_foreseen_and_told_how_well() {
     );
 }
 
+#[test]
+fn what_looks_like_a_fault_is_doubted_and_a_persons_word_stands() {
+    let mut first = Server::new();
+    first.stop();
+    let config = first.dir.join("onemap.toml");
+    let mut text = std::fs::read_to_string(&config).unwrap();
+    text.push_str(
+        "\n[[forecast.series]]\ndevice = \"gauge\"\nquantity = \"water_level\"\nstep = \"1h\"\nleads = [\"1h\"]\n",
+    );
+    std::fs::write(&config, text).unwrap();
+    let server = Server::start_in(&first.dir);
+    let hour = Timestamp::from_system(std::time::SystemTime::now()).ms() / HOUR;
+    server.add_device(
+        "gauge",
+        &json!({"kind": "river_gauge", "division": "630104", "cadence_s": 3600}),
+    );
+    // Two spikes, of which an officer has said that one is true, and a day and a half of which nothing is known.
+    let (spike, vouched, stuck) = (hour - 40, hour - 60, hour - 200..hour - 110);
+    let readings: Vec<Value> = (hour - 900..=hour)
+        .map(|at| {
+            let level = match at {
+                at if at == spike || at == vouched => wave(at) + 4.0,
+                at if stuck.contains(&at) => wave(stuck.start),
+                at => wave(at) + f64::from((at % 3) as u32) * 0.002,
+            };
+            json!({"q": "water_level", "t": at * HOUR, "v": (level * 1000.0).round() / 1000.0})
+        })
+        .collect();
+    server.post(
+        "/api/v1/readings",
+        &json!({"device": "gauge", "readings": readings}),
+    );
+    let word = |at: i64, verdict: &str| {
+        json!({"device": "gauge", "quantity": "water_level", "from": text(at * HOUR), "to": text(at * HOUR + 1),
+               "verdict": verdict, "name": "王工", "reason": "现场核实"})
+    };
+    server.post("/api/v1/reviews", &word(vouched, "valid"));
+    server.caught_up();
+    let path = format!("/api/v1/forecasts/{}", id_of(&server, "gauge"));
+    server.request("POST", &format!("{path}/train"), Some("{}"));
+    let covers = |review: &Value, at: i64| {
+        let [from, to] =
+            ["from", "to"].map(|end| Timestamp::parse(review[end].as_str().unwrap()).unwrap().ms());
+        (from..to).contains(&(at * HOUR))
+    };
+    let reviews = || {
+        server.get("/api/v1/reviews?device=gauge")["items"]
+            .as_array()
+            .unwrap()
+            .clone()
+    };
+    let doubted = wait_for("what is doubted", LIMIT, || {
+        let all: Vec<Value> = reviews()
+            .into_iter()
+            .filter(|r| r["verdict"] == "doubted")
+            .collect();
+        let of = |at: i64| all.iter().any(|review| covers(review, at));
+        (of(spike) && of(stuck.end - 1)).then_some(all)
+    });
+    assert!(
+        !doubted.iter().any(|review| covers(review, vouched)),
+        "{doubted:?}"
+    );
+    assert!(doubted.iter().all(|r| r["name"] == "onemap"), "{doubted:?}");
+    let spiky = doubted.iter().find(|review| covers(review, spike)).unwrap();
+    assert!(spiky["reason"].as_str().unwrap().contains("疑似尖峰"), "{spiky}");
+    // The value stays, and is marked.
+    let series = id_of(&server, "gauge");
+    let best = |at: i64| {
+        let (from, to) = (text(at * HOUR), text(at * HOUR + 1));
+        let path = format!("/api/v1/series/{series}/values?from={from}&to={to}&basis=best");
+        server.get(&path.replace('+', "%2B"))["points"][0].clone()
+    };
+    let point = best(spike);
+    assert_eq!(
+        (&point["verdict"], &point["quality"]),
+        (&json!("doubted"), &json!(["suspect"])),
+        "{point}"
+    );
+    assert!(point["v"].as_f64().unwrap() > 5.0, "{point}");
+    // What somebody says afterwards holds, and is not doubted again.
+    server.post("/api/v1/reviews", &word(spike, "withdrawn"));
+    server.caught_up();
+    assert_eq!(best(spike)["verdict"], Value::Null);
+    let n = reviews().len();
+    let server = server.kill_and_restart();
+    wait_for("the model of before", LIMIT, || {
+        let told = server.get(&path)["forecaster"]["trained"]["model"].clone();
+        told.is_string().then_some(())
+    });
+    let after = server.get("/api/v1/reviews?device=gauge")["items"]
+        .as_array()
+        .unwrap()
+        .len();
+    assert_eq!(after, n);
+}
+
 fn id_of(server: &Server, device: &str) -> String {
     server.get(&format!("/api/v1/series?device={device}"))["items"][0]["id"].to_string()
 }

@@ -50,6 +50,7 @@ enum VerdictName {
     Valid,
     Invalid,
     Replaced,
+    Doubted,
     Withdrawn,
 }
 
@@ -62,6 +63,7 @@ impl ReviewBody {
             (_, Some(_)) => Err(bad("a `value` is for the verdict `replaced`".to_owned())),
             (VerdictName::Valid, None) => Ok(Verdict::Valid),
             (VerdictName::Invalid, None) => Ok(Verdict::Invalid),
+            (VerdictName::Doubted, None) => Ok(Verdict::Doubted),
             (VerdictName::Withdrawn, None) => Ok(Verdict::Withdrawn),
         }
     }

@@ -18,6 +18,7 @@ pub(super) fn found_of(found: &Reviewed, point: &Point) -> Option<(Value, Qualit
         Best::Raw => Some((point.value.clone(), point.quality)),
         Best::Corrected(number) => Some((Value::Number(number), point.quality)),
         Best::Reviewed(value, _) => Some((value, Quality::GOOD)),
+        Best::Doubted(value, _) => Some((value, point.quality.with(Quality::SUSPECT))),
         Best::Invalid(_) | Best::Implausible(_) => None,
     }
 }

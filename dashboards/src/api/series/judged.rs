@@ -1,6 +1,6 @@
 //! Single values of a series with what people found them to be.
 
-use onemap_model::{Timestamp, Value};
+use onemap_model::{Quality, Timestamp, Value};
 use onemap_store::engine::StoreError;
 use onemap_store::history::{SeriesId, Version};
 use onemap_store::reviewed::{Best, Reviewed, Told};
@@ -70,10 +70,15 @@ impl BestRow {
             quality,
             ..
         } = version;
+        let mut quality = quality;
         let (basis, v, verdict) = match reviewed.best(t, &value) {
             Best::Raw => ("raw", Some(value), None),
             Best::Corrected(corrected) => ("corrected", Some(Value::Number(corrected)), None),
             Best::Reviewed(value, told) => ("reviewed", Some(value), Some(told.what.verdict.name())),
+            Best::Doubted(value, told) => {
+                quality = quality.with(Quality::SUSPECT);
+                ("reviewed", Some(value), Some(told.what.verdict.name()))
+            }
             Best::Invalid(told) => ("reviewed", None, Some(told.what.verdict.name())),
             Best::Implausible(Some(_)) => ("reviewed", None, Some(IMPLAUSIBLE)),
             Best::Implausible(None) => ("corrected", None, Some(IMPLAUSIBLE)),

@@ -84,22 +84,28 @@ pub fn hours_of<E>(
 ) -> Result<Hours, E> {
     let mut hours = Hours::of_channel(make, channel);
     scan(&mut |point| {
-        if let Some(value) = found_of(found, &point) {
-            hours.add_found(point.measured_at, value, point.quality);
+        if let Some((value, quality)) = found_of(found, &point) {
+            hours.add_found(point.measured_at, value, quality);
         }
         ControlFlow::Continue(())
     })?;
     Ok(hours)
 }
 
-/// What people found of a value; `None` when it is no number.
-fn found_of(found: &Reviewed, point: &Point) -> Option<Found> {
-    Some(match found.best(point.measured_at, &point.value) {
+/// What people found of a value, and its marks; `None` when it is no number.
+fn found_of(found: &Reviewed, point: &Point) -> Option<(Found, Quality)> {
+    let mut quality = point.quality;
+    let value = match found.best(point.measured_at, &point.value) {
         Best::Raw => Found::Sent(point.value.number()?),
         Best::Corrected(number) => Found::Corrected(number),
         Best::Reviewed(Value::Number(number), _) => Found::Reviewed(number),
         Best::Reviewed(Value::Text(_), _) => return None,
+        Best::Doubted(value, _) => {
+            quality = quality.with(Quality::SUSPECT);
+            Found::Sent(value.number()?)
+        }
         Best::Invalid(_) | Best::Implausible(Some(_)) => Found::Invalid,
         Best::Implausible(None) => Found::Implausible,
-    })
+    };
+    Some((value, quality))
 }

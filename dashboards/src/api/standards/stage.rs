@@ -110,6 +110,7 @@ impl Item {
             Best::Raw => ("raw", version.value.number(), version.quality.judgeable()),
             Best::Corrected(level) => ("corrected", Some(level), version.quality.judgeable()),
             Best::Reviewed(value, _) => ("reviewed", value.number(), true),
+            Best::Doubted(value, _) => ("reviewed", value.number(), false),
             Best::Invalid(_) | Best::Implausible(Some(_)) => ("reviewed", None, true),
             Best::Implausible(None) => ("corrected", None, true),
         };
