@@ -173,6 +173,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/fences/{code}", Need::Any(&[P::View])),
     ("PUT", "/api/v1/fences/{code}", Need::Any(&[P::Register])),
     ("DELETE", "/api/v1/fences/{code}", Need::Any(&[P::Register])),
+    ("GET", "/api/v1/forecasters", Need::Any(&[P::View])),
     ("GET", "/api/v1/forecasts", Need::Any(&[P::View])),
     ("POST", "/api/v1/forecasts", Need::Any(&[P::WriteReadings])),
     ("GET", "/api/v1/forecasts/{series}", Need::Any(&[P::View])),

@@ -81,6 +81,17 @@ impl Foresight {
     pub(crate) fn of(&self, key: &SeriesKey) -> Option<Gauge> {
         self.gauges.read().expect(POISON).get(key).cloned()
     }
+    /// What is known of those that are foreseen, in the order of their names (`device/quantity/channel`), behind one.
+    pub(crate) fn behind(&self, after: &str) -> Vec<(String, SeriesKey, Gauge)> {
+        let gauges = self.gauges.read().expect(POISON);
+        let all = gauges.iter().map(|(key, gauge)| (key.to_string(), key, gauge));
+        let mut all: Vec<_> = all.filter(|(name, ..)| name.as_str() > after).collect();
+        all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let whole = all.into_iter();
+        whole
+            .map(|(name, key, gauge)| (name, key.clone(), gauge.clone()))
+            .collect()
+    }
     /// Asks for a model to be trained; whether the series is foreseen.
     pub(crate) fn order(&self, key: &SeriesKey) -> bool {
         if self.of(key).is_none() {

@@ -216,6 +216,7 @@ pub fn router(
             "/api/v1/forecasts",
             sized(get(forecasts::newest).post(forecasts::post), forecasts::MAX_BODY),
         )
+        .route("/api/v1/forecasters", get(forecasts::forecasters))
         .route("/api/v1/forecasts/{series}", get(forecasts::of_series))
         .route("/api/v1/forecasts/{series}/train", post(forecasts::train))
         .route("/api/v1/skill", get(skill::show))

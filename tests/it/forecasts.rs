@@ -347,6 +347,22 @@ fn a_gauge_is_foreseen_and_told_how_well() {
         told["why_not"].as_str().map(str::to_owned)
     });
     assert!(thin.contains("too few"), "{thin}");
+    let all = server.get("/api/v1/forecasters");
+    let names: Vec<&Value> = all["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| &item["series"]["device"])
+        .collect();
+    assert_eq!(names, ["lower", "new"]);
+    assert_eq!(all["items"][0]["forecaster"]["trained"]["model"], issued["model"]);
+    let first = server.get("/api/v1/forecasters?limit=1");
+    assert_eq!(first["next"], "lower/water_level/0");
+    let rest = server.get("/api/v1/forecasters?after=lower/water_level/0");
+    assert_eq!(
+        (&rest["items"][0]["series"]["device"], &rest["next"]),
+        (&json!("new"), &Value::Null)
+    );
     let upper = id("upper");
     let refused = server.request("POST", &format!("/api/v1/forecasts/{upper}/train"), Some("{}"));
     assert_eq!((refused.0, &refused.1["code"]), (409, &json!("not_foreseen")));
@@ -436,7 +452,7 @@ fn what_looks_like_a_fault_is_doubted_and_a_persons_word_stands() {
     let best = |at: i64| {
         let (from, to) = (text(at * HOUR), text(at * HOUR + 1));
         let path = format!("/api/v1/series/{series}/values?from={from}&to={to}&basis=best");
-        server.get(&path.replace('+', "%2B"))["points"][0].clone()
+        server.get(&path.replace('+', "%2B"))["items"][0].clone()
     };
     let point = best(spike);
     assert_eq!(

@@ -46,9 +46,7 @@ fn shown(views: &Views, row: &LedgerForecast) -> Value {
         .collect();
     json!({
         "seq": seq, "taken_at": at, "source": forecast.source, "model": forecast.model,
-        "series": {"id": views.history.series_id(series).map(|id| id.0), "device": series.device,
-                   "quantity": series.quantity, "ch": series.channel, "unit": series.quantity.definition().unit},
-        "issued_at": forecast.issued_at, "origin": forecast.origin, "at_origin": forecast.at_origin,
+        "series": series_json(views, series), "issued_at": forecast.issued_at, "origin": forecast.origin, "at_origin": forecast.at_origin,
         "step_s": forecast.step_s, "regime": forecast.regime, "leads": leads, "silent": forecast.silent,
         "influences": forecast.influences, "notes": forecast.notes,
     })
@@ -115,6 +113,41 @@ pub(crate) async fn newest(
             return Ok(list(found.iter().map(|row| shown(&views, row)).collect(), None));
         }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ForecastersQuery {
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+/// What the server foresees, with its models or why there is none, by series.
+pub(crate) async fn forecasters(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Params(query): Params<ForecastersQuery>,
+) -> Result<Json<Value>, Problem> {
+    let limit = limit(query.limit, 100)?;
+    let mut seen = views
+        .foresight
+        .behind(query.after.as_deref().unwrap_or_default())
+        .into_iter()
+        .filter(|(_, key, _)| views.device(caller.scope(), key.device.as_str()).is_some());
+    let page: Vec<_> = seen.by_ref().take(limit).collect();
+    let next = page.last().filter(|_| seen.next().is_some());
+    let next = next.map(|(name, ..)| name.clone());
+    let items = page
+        .iter()
+        .map(|(_, key, gauge)| json!({"series": series_json(&views, key), "forecaster": gauge}));
+    Ok(list(items.collect(), next))
+}
+
+fn series_json(views: &Views, series: &SeriesKey) -> Value {
+    json!({
+        "id": views.history.series_id(series).map(|id| id.0), "device": series.device,
+        "quantity": series.quantity, "ch": series.channel, "unit": series.quantity.definition().unit,
+    })
 }
 
 /// A series that the caller sees.

@@ -11,6 +11,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[200, 400, 403],
     ),
     Operation(
+        "get",
+        "/api/v1/forecasters",
+        "The series that the server foresees, with their models or why there is none.",
+        &["limit", "after"],
+        &[200, 400, 403],
+    ),
+    Operation(
         "post",
         "/api/v1/forecasts",
         "Hand in forecasts of others, with the time at which they were issued; they are kept as they are.",
