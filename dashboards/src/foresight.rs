@@ -31,6 +31,9 @@ pub struct Trained {
     pub model: String,
     /// When it was trained.
     pub at: Timestamp,
+    /// When it was last solved again on newer values, with what training chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refit_at: Option<Timestamp>,
     /// On values from this time on.
     pub first: Timestamp,
     /// Up to this.

@@ -7,11 +7,13 @@ use onemap_forecast::conformal::{State, Steps};
 use onemap_forecast::faults::Detector;
 use onemap_forecast::learn::Options;
 use onemap_forecast::model::{Model, Silence, VERSION};
+use onemap_forecast::refit::Evidence;
 use onemap_forecast::score::LEVELS;
 use onemap_model::Timestamp;
 use onemap_model::forecast::{Exceedance, Forecast, Influence, Lead, OWN, Regime, Silent};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tracing::info;
 
 use super::grid::{Marks, aligned, sent};
 use crate::config::GaugePart;
@@ -22,6 +24,14 @@ const LEAST_VALUES: usize = 60;
 const N_TAUGHT: usize = 400;
 /// Inputs of one lead that are told.
 const N_INFLUENCES: usize = 5;
+
+/// What a model is solved again from, in a file of its own: it is larger than the model and needed at night alone.
+#[derive(Serialize, Deserialize)]
+pub(super) struct KeptEvidence {
+    /// When the model was trained that it is of.
+    pub(super) of: Timestamp,
+    evidence: Evidence,
+}
 
 /// A model as it stands in the data folder.
 #[derive(Serialize, Deserialize)]
@@ -75,7 +85,12 @@ fn silence(why: Silence) -> String {
 ///
 /// # Errors
 /// Why not: where data are too thin, or the history cannot be read.
-pub(super) fn train(views: &Views, part: &GaugePart, history_days: u32, now: Timestamp) -> Result<Kept> {
+pub(super) fn train(
+    views: &Views,
+    part: &GaugePart,
+    history_days: u32,
+    now: Timestamp,
+) -> Result<(Kept, KeptEvidence)> {
     let step_ms = i64::from(part.step_s) * 1000;
     let last_ms = Marks::of(part.target.quantity, part.step_s).before(now);
     let wanted_ms = last_ms - i64::from(history_days) * 86_400_000;
@@ -104,10 +119,7 @@ pub(super) fn train(views: &Views, part: &GaugePart, history_days: u32, now: Tim
         threshold: part.threshold,
         ..Options::default()
     };
-    let model = Model::train(&data, data.len(), &part.leads, &[], &options);
-    let text = serde_json::to_vec(&model).context("the model cannot be written")?;
-    let digest = Sha256::digest(&text);
-    let id: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let (model, evidence) = Model::train_kept(&data, data.len(), &part.leads, &[], &options);
     let leads = model.horizons.iter().map(|horizon| {
         let richest = horizon.tiers.first();
         LeadSkill {
@@ -119,8 +131,9 @@ pub(super) fn train(views: &Views, part: &GaugePart, history_days: u32, now: Tim
         }
     });
     let trained = Trained {
-        model: id,
+        model: id_of(&model)?,
         at: now,
+        refit_at: None,
         first: Timestamp::from_ms(first_ms),
         last: Timestamp::from_ms(last_ms),
         values: n_values,
@@ -129,11 +142,59 @@ pub(super) fn train(views: &Views, part: &GaugePart, history_days: u32, now: Tim
     let range = part.target.quantity.definition().range;
     let values = sent(views, &part.target, step_ms, (first_ms, last_ms))?;
     let detector = Some(Detector::learn(&values, range.map(|[least, most]| (least, most))));
-    Ok(Kept {
+    let kept = Kept {
         trained,
         model,
         detector,
-    })
+    };
+    Ok((kept, KeptEvidence { of: now, evidence }))
+}
+
+/// The first digits of a model's digest.
+fn id_of(model: &Model) -> Result<String> {
+    let text = serde_json::to_vec(model).context("the model cannot be written")?;
+    let digest = Sha256::digest(&text);
+    Ok(digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The model solved again with what has come since; `None` when it is to be trained anew, with the reason in the log.
+///
+/// # Errors
+/// When the history cannot be read, or the evidence is not the model's.
+pub(super) fn refit(
+    views: &Views,
+    part: &GaugePart,
+    kept: &Kept,
+    kept_evidence: &mut KeptEvidence,
+    now: Timestamp,
+) -> Result<Option<Kept>> {
+    anyhow::ensure!(
+        kept_evidence.of == kept.trained.at,
+        "the evidence is of another training"
+    );
+    let evidence = &mut kept_evidence.evidence;
+    let (mut model, step_ms) = (kept.model.clone(), i64::from(part.step_s) * 1000);
+    let last_ms = Marks::of(part.target.quantity, part.step_s).before(now);
+    let span = (evidence.needed_from_ms(&model), last_ms);
+    let data = aligned(views, (&part.target, &part.inputs), step_ms, span)?;
+    let refitted = model.refit(evidence, &data)?;
+    if !refitted.drifted.is_empty() {
+        let leads = &refitted.drifted;
+        info!(series = %part.target, ?leads, "forecasts have become worse than the present value");
+        return Ok(None);
+    }
+    let trained = Trained {
+        model: id_of(&model)?,
+        refit_at: Some(now),
+        last: Timestamp::from_ms(last_ms),
+        ..kept.trained.clone()
+    };
+    let detector = kept.detector.clone();
+    Ok(Some(Kept {
+        trained,
+        model,
+        detector,
+    }))
 }
 
 /// Levels and values, the 10th and the 90th percentile being the ends of the interval, which is kept to its coverage by

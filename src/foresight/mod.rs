@@ -16,12 +16,13 @@ use onemap_dashboards::foresight::Gauge;
 use onemap_dashboards::views::Views;
 use onemap_model::forecast::OWN;
 use onemap_model::{Forecast, Review, Scope, SeriesKey, Timestamp, Verb};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{ForecastPart, GaugePart};
-use gauge::{Kept, Taught};
+use gauge::{Kept, KeptEvidence, Taught};
 use grid::Marks;
 
 /// How often it is looked what is due.
@@ -55,6 +56,11 @@ fn file(data_dir: &Path, key: &SeriesKey) -> PathBuf {
     let digest = Sha256::digest(key.to_string());
     let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     dir(data_dir).join(format!("{name}.json"))
+}
+
+/// The file of what a series' model is solved again from.
+fn evidence_file(data_dir: &Path, key: &SeriesKey) -> PathBuf {
+    file(data_dir, key).with_extension("evidence.json")
 }
 
 /// Foresees what the configuration names until it is stopped.
@@ -103,10 +109,12 @@ pub(crate) async fn run(
         if training.is_none()
             && let Some(next) = due(&views, &mut all, part.train_at_min)
         {
-            let (of, one, folder) = (views.clone(), all[next].part.clone(), data_dir.clone());
+            let (of, one, folder) = (views.clone(), all[next.of].part.clone(), data_dir.clone());
+            let before = all[next.of].kept.clone().filter(|_| !next.is_asked);
             let (days, now) = (part.history_days, views.now());
-            let job = tokio::task::spawn_blocking(move || train(&of, &one, days, &folder, now));
-            training = Some((next, job));
+            let job =
+                tokio::task::spawn_blocking(move || made(&of, &one, before.as_deref(), days, &folder, now));
+            training = Some((next.of, job));
         }
         for review in doubted {
             let (series, reason) = (review.series.clone(), review.reason.clone());
@@ -167,22 +175,36 @@ fn is_old(trained: Timestamp, now: Timestamp, at_min: u32) -> bool {
     day(trained) < day(now)
 }
 
+/// A model that is to be made.
+struct Due {
+    /// Index of the series.
+    of: usize,
+    /// By somebody: then it is trained and not solved again.
+    is_asked: bool,
+}
+
 /// The series whose model is made next: one that is asked for, else one whose model is of yesterday or missing.
-fn due(views: &Views, all: &mut [Foreseen], train_at_min: u32) -> Option<usize> {
+fn due(views: &Views, all: &mut [Foreseen], train_at_min: u32) -> Option<Due> {
     let now = views.now();
     let asked = all
         .iter()
         .position(|one| views.foresight.take_order(&one.part.target));
     let is_due = |one: &Foreseen| {
-        let is_wanted = one
-            .kept
-            .as_ref()
-            .is_none_or(|kept| is_old(kept.trained.at, now, train_at_min));
+        let is_wanted = one.kept.as_ref().is_none_or(|kept| {
+            is_old(
+                kept.trained.refit_at.unwrap_or(kept.trained.at),
+                now,
+                train_at_min,
+            )
+        });
         is_wanted && one.tried.is_none_or(|tried| now.since(tried) >= AGAIN)
     };
     let next = asked.or_else(|| all.iter().position(is_due))?;
     all[next].tried = Some(now);
-    Some(next)
+    Some(Due {
+        of: next,
+        is_asked: asked.is_some(),
+    })
 }
 
 /// What is there to be said now.
@@ -233,14 +255,43 @@ fn look(views: &Views, all: &mut [Foreseen], stop: &CancellationToken) -> Looked
     looked
 }
 
-fn train(views: &Views, part: &GaugePart, days: u32, data_dir: &Path, now: Timestamp) -> Result<Kept> {
-    let kept = gauge::train(views, part, days, now)?;
+/// The model of before solved again, or one that is trained: the first, after some days, when forecasts have become worse
+/// than the present value, and where nothing of before is there.
+fn made(
+    views: &Views,
+    part: &GaugePart,
+    before: Option<&Kept>,
+    days: u32,
+    data_dir: &Path,
+    now: Timestamp,
+) -> Result<Kept> {
     let key = &part.target;
+    let (model_file, evidence_file) = (file(data_dir, key), evidence_file(data_dir, key));
+    let stands = before.filter(|kept| now.since(kept.trained.at) < trained_for(key));
+    let evidence = stands.and_then(|_| std::fs::read(&evidence_file).ok());
+    let evidence = evidence.and_then(|bytes| serde_json::from_slice::<KeptEvidence>(&bytes).ok());
+    if let (Some(kept), Some(mut evidence)) = (stands, evidence) {
+        match gauge::refit(views, part, kept, &mut evidence, now) {
+            Ok(Some(kept)) => {
+                keep(&evidence_file, &evidence).and_then(|()| keep(&model_file, &kept))?;
+                return Ok(kept);
+            }
+            Ok(None) => {}
+            Err(error) => info!(series = %key, "the model is trained and not solved again: {error:#}"),
+        }
+    }
+    let (kept, evidence) = gauge::train(views, part, days, now)?;
     info!(series = %key, model = %kept.trained.model, values = kept.trained.values, "a model is trained");
-    if let Err(error) = keep(&file(data_dir, key), &kept) {
+    if let Err(error) = keep(&evidence_file, &evidence).and_then(|()| keep(&model_file, &kept)) {
         warn!(series = %key, "a model is not kept, and is trained again after a restart: {error:#}");
     }
     Ok(kept)
+}
+
+/// How long a training stands before another is due: four to ten days, so that not all are due in one night.
+fn trained_for(key: &SeriesKey) -> Duration {
+    let days = 4 + u64::from(Sha256::digest(key.to_string())[0] % 7);
+    Duration::from_secs(days * 86_400)
 }
 
 /// Takes a model that was made.
@@ -261,7 +312,7 @@ fn trained(views: &Views, one: &mut Foreseen, made: Result<Kept>) {
 }
 
 /// Whole or not at all.
-fn keep(path: &Path, kept: &Kept) -> Result<()> {
+fn keep(path: &Path, kept: &impl Serialize) -> Result<()> {
     let text = serde_json::to_vec(kept).context("the model cannot be written")?;
     let part = path.with_extension("part");
     std::fs::write(&part, text)

@@ -235,7 +235,9 @@ def play(server, clock, events, given):
                     say(f"{event.name}: {at['items'][0]['origin']} {at['forecaster']['why_not']}")
                 raise
     server.caught_up()
-    say(f"{PLAYED} hours are played")
+    made = [trained(event.name) for event in events]
+    n_refit = sum("refit_at" in model for model in made)
+    say(f"{PLAYED} hours are played; {n_refit} of {len(made)} models were solved again in the last night")
     warned, alerted = {}, {}
     for event in events:
         for row in server.items(f"/api/v1/forecasts/{series[event.name]}?limit=1000"):
