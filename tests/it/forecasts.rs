@@ -386,11 +386,11 @@ fn what_looks_like_a_fault_is_doubted_and_a_persons_word_stands() {
     let mut first = Server::new();
     first.stop();
     let config = first.dir.join("onemap.toml");
-    let mut text = std::fs::read_to_string(&config).unwrap();
-    text.push_str(
+    let mut toml = std::fs::read_to_string(&config).unwrap();
+    toml.push_str(
         "\n[[forecast.series]]\ndevice = \"gauge\"\nquantity = \"water_level\"\nstep = \"1h\"\nleads = [\"1h\"]\n",
     );
-    std::fs::write(&config, text).unwrap();
+    std::fs::write(&config, toml).unwrap();
     let server = Server::start_in(&first.dir);
     let hour = Timestamp::from_system(std::time::SystemTime::now()).ms() / HOUR;
     server.add_device(
