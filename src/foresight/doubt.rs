@@ -126,9 +126,11 @@ fn reason(fault: &Fault, step_s: u32) -> String {
 mod tests {
     use super::*;
 
+    type Spans<'a> = &'a [(i64, i64)];
+
     #[test]
     fn what_was_spoken_of_is_left_out() {
-        let cases: [(&[(i64, i64)], &[(i64, i64)]); 6] = [
+        let cases: [(Spans<'_>, Spans<'_>); 6] = [
             (&[], &[(10, 20)]),
             (&[(0, 10), (20, 30)], &[(10, 20)]),
             (&[(12, 14), (13, 16)], &[(10, 12), (16, 20)]),

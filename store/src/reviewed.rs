@@ -268,6 +268,9 @@ mod tests {
             review(4, 260, 270, Verdict::Withdrawn),
             review(5, 500, 600, Verdict::Valid),
             correction(6, 700, Some(800), 2.0, 0.0),
+            review(7, 50, 60, Verdict::Doubted),
+            review(8, 750, 760, Verdict::Doubted),
+            review(9, 755, 757, Verdict::Valid),
         ]);
         let best = |t: i64| match all.best(at(t), &Value::Number(1.0)) {
             Best::Raw => "raw".to_owned(),
@@ -275,10 +278,16 @@ mod tests {
             Best::Reviewed(value, told) => {
                 format!("reviewed {} by {}", value.number().unwrap(), told.position)
             }
+            Best::Doubted(value, told) => {
+                format!("doubted {} by {}", value.number().unwrap(), told.position)
+            }
             Best::Invalid(told) => format!("invalid by {}", told.position),
             Best::Implausible(told) => format!("implausible by {:?}", told.map(|told| told.position)),
         };
         for (t, want) in [
+            (50, "doubted 1 by 7"),
+            (750, "doubted 2 by 8"),
+            (755, "reviewed 2 by 9"),
             (99, "raw"),
             (100, "corrected 1.5"),
             (199, "corrected 1.5"),

@@ -455,9 +455,9 @@ fn what_looks_like_a_fault_is_doubted_and_a_persons_word_stands() {
         server.get(&path.replace('+', "%2B"))["items"][0].clone()
     };
     let point = best(spike);
-    assert_eq!(
-        (&point["verdict"], &point["quality"]),
-        (&json!("doubted"), &json!(["suspect"])),
+    assert_eq!(point["verdict"], "doubted");
+    assert!(
+        point["quality"].as_array().unwrap().contains(&json!("suspect")),
         "{point}"
     );
     assert!(point["v"].as_f64().unwrap() > 5.0, "{point}");
