@@ -1,7 +1,8 @@
 //! What of a series may be learned from and forecast on: sentinels and spikes are left out, jumps of the datum bridged.
 //!
 //! Causal: what is said of a step hangs on values up to it. A value that is much further from the last trusted one than steps
-//! of this series go is doubted until the next stands by it: then it was water, else a spike. One that is further than a flood of
+//! of this series go is doubted until the next stands by it: then it was water, else a spike. Where other series are lively, it is
+//! water at once: a flood comes to several gauges, a fault to one. One that is further than a flood of
 //! this series could bring it is held until two more stand with it: when they are as quiet as a datum that moved, what follows is
 //! carried on from before, else it was water such as this series had not seen.
 
@@ -123,6 +124,12 @@ impl Cleaner {
 
     /// Cleans values of the whole grid.
     pub fn clean(&self, raw: &[f64]) -> Clean {
+        self.clean_beside(raw, &[])
+    }
+
+    /// Cleans values of the whole grid where other series say at which steps there is much going on: what would be doubted is
+    /// believed then in its own step. `is_lively` is as long as the values, or empty where nothing is known.
+    pub fn clean_beside(&self, raw: &[f64], is_lively: &[bool]) -> Clean {
         let n = raw.len();
         let mut clean = Clean {
             values: vec![f64::NAN; n],
@@ -147,7 +154,9 @@ impl Cleaner {
                 let distance = last.map_or(0.0, |(last, _)| (shifted - last).abs());
                 let stands_by = held.last().map(|(_, before)| (before - value).abs());
                 let is_water = distance <= self.doubted_change
-                    || distance <= self.most_change && stands_by.is_some_and(|apart| apart <= 0.6 * distance);
+                    || distance <= self.most_change
+                        && (is_lively.get(at).is_some_and(|is| *is)
+                            || stands_by.is_some_and(|apart| apart <= 0.6 * distance));
                 if is_water {
                     for (step, before) in held.drain(..) {
                         let is_stood =
@@ -233,6 +242,21 @@ mod tests {
         (0..600)
             .map(|i| 171.0 + 0.4 * (f64::from(i) * 0.05).sin() + 0.02 * f64::from(i % 5))
             .collect()
+    }
+
+    #[test]
+    fn a_rise_that_is_doubted_alone_is_believed_at_once_beside_others() {
+        let mut raw = stream();
+        raw[450] += 0.9;
+        raw[451] += 1.0;
+        raw[500] += 0.9;
+        let cleaner = Cleaner::learn(&raw[..300], 3, false);
+        let alone = cleaner.clean(&raw);
+        assert!(!alone.is_seen[450] && alone.is_seen[451] && !alone.is_seen[500]);
+        let is_lively: Vec<bool> = (0..raw.len()).map(|at| (440..460).contains(&at)).collect();
+        let beside = cleaner.clean_beside(&raw, &is_lively);
+        assert!(beside.is_seen[450] && !beside.is_seen[500]);
+        assert_eq!(beside.n_spikes, 1);
     }
 
     #[test]

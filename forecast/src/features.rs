@@ -16,6 +16,9 @@ const PERIODS_MS: [i64; 2] = [DAY_MS, DAY_MS + 50 * 60_000];
 /// Steps over which a missing value is bridged.
 const CARRY: usize = 3;
 
+/// Steps over which a series is looked at for whether there is much going on.
+const LIVELY_STEPS: usize = 4;
+
 /// One series as features are made of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Channel {
@@ -28,6 +31,9 @@ pub struct Channel {
     usual: f64,
     /// Half the distance of the 16th and 84th percentile, at least a bit.
     spread: f64,
+    /// A change (of amounts: a sum) over [`LIVELY_STEPS`] beyond this is what one step of a hundred sees in training.
+    #[serde(with = "crate::bound")]
+    lively: f64,
 }
 
 /// What is known of a series over the whole grid.
@@ -114,6 +120,7 @@ impl Channels {
                     name: series.name.clone(),
                     kind: series.kind,
                     cleaner,
+                    lively: lively(&clean, series.kind),
                     usual: if usual.is_finite() { usual } else { 0.0 },
                     spread: if spread > 1e-9 { spread } else { 1.0 },
                 }
@@ -134,12 +141,37 @@ impl Channels {
     /// When the series are not as many as the channels.
     pub fn view(&self, aligned: &Aligned) -> View {
         assert_eq!(aligned.series.len(), self.all.len(), "a series a channel");
+        let alone: Vec<Clean> = self
+            .all
+            .iter()
+            .zip(&aligned.series)
+            .map(|(channel, series)| channel.cleaner.clean(&series.values))
+            .collect();
+        let mut n_lively = vec![0u16; aligned.len()];
+        let lively: Vec<Vec<bool>> = self
+            .all
+            .iter()
+            .zip(&alone)
+            .map(|(channel, clean)| channel.is_lively(clean))
+            .collect();
+        for of_channel in &lively {
+            n_lively
+                .iter_mut()
+                .zip(of_channel)
+                .for_each(|(n, is)| *n += u16::from(*is));
+        }
         let tracks = self
             .all
             .iter()
             .zip(&aligned.series)
-            .map(|(channel, series)| {
-                let clean = channel.cleaner.clean(&series.values);
+            .zip(&lively)
+            .map(|((channel, series), own)| {
+                let beside: Vec<bool> = n_lively
+                    .iter()
+                    .zip(own)
+                    .map(|(n, own)| *n > u16::from(*own))
+                    .collect();
+                let clean = channel.cleaner.clean_beside(&series.values, &beside);
                 let (mut sums, mut missing) = (Vec::new(), Vec::new());
                 if channel.kind != Kind::State {
                     let (mut sum, mut n_missing) = (0.0, 0);
@@ -164,6 +196,50 @@ impl Channels {
             start_ms: aligned.start_ms,
             step_ms: aligned.step_ms,
         }
+    }
+}
+
+/// Changes (of amounts: sums) over the last [`LIVELY_STEPS`] up to each step; NaN where one is not known.
+fn lately(clean: &Clean, kind: Kind) -> Vec<f64> {
+    let mut sum = 0.0;
+    let values = &clean.values;
+    (0..values.len())
+        .map(|at| {
+            let before = at.checked_sub(LIVELY_STEPS);
+            if kind == Kind::State {
+                return before.map_or(f64::NAN, |before| (values[at] - values[before]).abs());
+            }
+            let amount = |at: usize| {
+                if clean.is_seen[at] {
+                    values[at].max(0.0)
+                } else {
+                    0.0
+                }
+            };
+            sum += amount(at) - before.map_or(0.0, amount);
+            sum
+        })
+        .collect()
+}
+
+/// What one step of a hundred exceeds; infinite where too little is known.
+fn lively(clean: &Clean, kind: Kind) -> f64 {
+    let mut known: Vec<f64> = lately(clean, kind).into_iter().filter(|v| !v.is_nan()).collect();
+    known.sort_unstable_by(f64::total_cmp);
+    let border = quantile_of(&known, 0.99);
+    if known.len() >= 100 && border > 0.0 {
+        border
+    } else {
+        f64::INFINITY
+    }
+}
+
+impl Channel {
+    fn is_lively(&self, clean: &Clean) -> Vec<bool> {
+        lately(clean, self.kind)
+            .into_iter()
+            .map(|lately| lately > self.lively)
+            .collect()
     }
 }
 
