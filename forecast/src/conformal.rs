@@ -74,58 +74,6 @@ impl Borders {
     }
 }
 
-/// Levels of the ends of an 80 % interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Band {
-    /// Of the lower end.
-    pub low: f64,
-    /// Of the upper end.
-    pub high: f64,
-}
-
-impl Band {
-    /// A tenth on either side.
-    pub const PLAIN: Self = Self { low: 0.1, high: 0.9 };
-    /// Ever wider, more so upwards: what rises is what is feared.
-    pub const CHOICES: [Self; 7] = [
-        Self::PLAIN,
-        Self {
-            low: 0.09,
-            high: 0.92,
-        },
-        Self {
-            low: 0.08,
-            high: 0.935,
-        },
-        Self {
-            low: 0.07,
-            high: 0.95,
-        },
-        Self {
-            low: 0.06,
-            high: 0.96,
-        },
-        Self {
-            low: 0.05,
-            high: 0.97,
-        },
-        Self {
-            low: 0.04,
-            high: 0.98,
-        },
-    ];
-
-    /// The ends among values at [`LEVELS`].
-    pub fn of(&self, quantiles: &[f64]) -> (f64, f64) {
-        let at = |level: f64| {
-            let above = LEVELS.partition_point(|l| *l < level).clamp(1, LEVELS.len() - 1);
-            let share = (level - LEVELS[above - 1]) / (LEVELS[above] - LEVELS[above - 1]);
-            quantiles[above - 1] + share.clamp(0.0, 1.0) * (quantiles[above] - quantiles[above - 1])
-        };
-        (at(self.low), at(self.high))
-    }
-}
-
 /// Errors by state, divided by the size that was foreseen for them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Residuals {

@@ -3,10 +3,11 @@
 mod candidates;
 mod weigh;
 
+use crate::band::Bands;
 use crate::baseline::DampedTrend;
 use crate::blend::Blend;
 use crate::clean::Clean;
-use crate::conformal::{Band, Borders, Residuals};
+use crate::conformal::{Borders, Residuals};
 use crate::crossing::Calibration;
 use crate::features::{Activity, Channels, Layout, View};
 use crate::model::{
@@ -313,7 +314,7 @@ impl<'a> Learner<'a> {
             most_change: f64::INFINITY,
             prior: 0.0,
             borders,
-            bands: [Band::PLAIN; 3],
+            bands: Bands::plain(),
             residuals: Residuals::learn(&self.seen, &vec![0.0; self.n()], &self.changes, &borders),
             calibration: Calibration::learn(&[]),
             validated: Validated::default(),

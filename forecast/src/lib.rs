@@ -8,6 +8,7 @@
 //! It judges nothing (rules do) and stores nothing.
 
 pub mod backtest;
+pub mod band;
 pub mod baseline;
 pub mod blend;
 mod bound;

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::band::Bands;
 use crate::baseline::{Climatology, DampedTrend};
 use crate::blend::Blend;
-use crate::conformal::{Band, Borders, Residuals, State, Steps};
+use crate::conformal::{Borders, Residuals, State, Steps};
 use crate::crossing::{Calibration, chance_above};
 use crate::features::{Activity, Channels, Layout, View};
 use crate::ridge::Ridge;
@@ -12,7 +13,7 @@ use crate::series::{Aligned, Kind};
 use crate::trees::Trees;
 
 /// What a kept model is written as. A model of another version is trained anew.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Names of the candidates of a blend, in the order of its weights.
 pub const CANDIDATES: [&str; 10] = [
@@ -83,8 +84,8 @@ pub struct Tier {
     pub(crate) prior: f64,
     pub(crate) borders: Borders,
     pub(crate) residuals: Residuals,
-    /// The 80 % interval by state.
-    pub bands: [Band; 3],
+    /// The 80 % interval.
+    pub bands: Bands,
     pub(crate) calibration: Calibration,
     /// Skill of each of [`CANDIDATES`] alone on rows that it had not seen in training.
     pub alone: Vec<Option<f64>>,
@@ -274,7 +275,7 @@ impl Model {
             persistence,
             mean: persistence + change,
             median,
-            band80: tier.bands[state as usize].of(&quantiles),
+            band80: tier.bands.of(state, size, &quantiles),
             quantiles,
             crossing,
             warns: crossing.is_some_and(|chance| chance >= tier.calibration.warn_at),

@@ -63,9 +63,16 @@ fn floods_of_years_that_were_not_seen_are_foreseen_better_than_by_persistence() 
                 s.skill
             );
             assert!(
-                s.coverage80.is_some_and(|c| (0.73..=0.86).contains(&c)),
+                s.coverage80.is_some_and(|c| (0.75..=0.85).contains(&c)),
                 "{name} {steps}: {:?}",
                 s.coverage80
+            );
+            // Floods are chosen by what came; the Aller's training saw one.
+            let held = if name == "aller" { 0.6 } else { 0.7 };
+            assert!(
+                s.coverage80_above.is_some_and(|c| c >= held),
+                "{name} {steps}: {:?} above",
+                s.coverage80_above
             );
         }
     }

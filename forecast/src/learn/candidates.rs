@@ -9,8 +9,9 @@ use crate::trees::{Binned, Loss, Options as TreeOptions, Trees};
 
 /// Penalties of a ridge, in shares of the rows' weight.
 const PENALTIES: [f64; 6] = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0];
-/// Rows that trees are grown on at most.
+/// Rows that trees are grown on at most: on what a line leaves, and for the median, which has no line under it.
 const MOST_TREE_ROWS: usize = 15_000;
+const MOST_MEDIAN_ROWS: usize = 25_000;
 
 /// A ridge of all rows.
 pub(super) struct Line {
@@ -223,9 +224,9 @@ impl Learner<'_> {
         })
     }
 
-    /// Rows that trees are grown on, without a block.
-    fn tree_rows(&self, without: Option<usize>) -> Vec<u32> {
-        let stride = self.n().div_ceil(MOST_TREE_ROWS).max(1);
+    /// At most so many rows that trees are grown on, without a block.
+    fn tree_rows(&self, without: Option<usize>, most: usize) -> Vec<u32> {
+        let stride = self.n().div_ceil(most).max(1);
         (0..self.n())
             .step_by(stride)
             .filter(|at| {
@@ -240,17 +241,24 @@ impl Learner<'_> {
         table: &Binned,
         targets: &[f64],
         weights: &[f64],
+        most: usize,
         options: &TreeOptions,
     ) -> (Trees, Vec<f64>) {
         let mut unseen = vec![0.0; self.n()];
         for fold in 0..N_FOLDS {
-            let trees = Trees::fit(table, targets, weights, &self.tree_rows(Some(fold)), options);
+            let trees = Trees::fit(
+                table,
+                targets,
+                weights,
+                &self.tree_rows(Some(fold), most),
+                options,
+            );
             for at in (0..self.n()).filter(|at| self.folds[*at] == fold) {
                 unseen[at] = trees.at(self.raw_row(at));
             }
         }
         (
-            Trees::fit(table, targets, weights, &self.tree_rows(None), options),
+            Trees::fit(table, targets, weights, &self.tree_rows(None, most), options),
             unseen,
         )
     }
@@ -268,7 +276,7 @@ impl Learner<'_> {
             columns: 0.3,
             ..TreeOptions::default()
         };
-        self.grown(&table, &left, &weights, &options)
+        self.grown(&table, &left, &weights, MOST_TREE_ROWS, &options)
     }
 
     pub(super) fn median_trees(&self) -> (MedianTrees, Vec<f64>) {
@@ -293,14 +301,15 @@ impl Learner<'_> {
         let table = Binned::new(&self.raw, self.layout.n_columns());
         let options = TreeOptions {
             loss: Loss::Quantile(0.5),
-            n_trees: 100,
-            rate: 0.08,
+            n_trees: 160,
+            rate: 0.06,
             max_leaves: 20,
             min_rows: 30,
             columns: 0.3,
             ..TreeOptions::default()
         };
-        let (trees, unseen) = self.grown(&table, &targets, &vec![1.0; self.n()], &options);
+        let even = vec![1.0; self.n()];
+        let (trees, unseen) = self.grown(&table, &targets, &even, MOST_MEDIAN_ROWS, &options);
         let trees = MedianTrees { trees, is_log };
         let changes = match is_log {
             true => unseen

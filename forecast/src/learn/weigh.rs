@@ -2,8 +2,9 @@
 //! candidates had not seen.
 
 use super::{Learner, N_FOLDS, NO_FOLD};
+use crate::band::{Bands, Left};
 use crate::blend::Blend;
-use crate::conformal::{Band, Residuals, State, Steps};
+use crate::conformal::{Residuals, Steps};
 use crate::crossing::{Calibration, chance_above};
 use crate::features::Activity;
 use crate::model::{FIRST_LINE, N_CANDIDATES, N_LINES, Silence, Tier, Validated};
@@ -26,6 +27,9 @@ const MOVED: f64 = 1.0 / 3.0;
 const LEAST_SPANS: usize = 100;
 /// Skill in every block of what comes as regularly as a tide.
 const REGULAR: f64 = 0.6;
+/// The trees of the median among the candidates, and how much worse than a blend in absolute error they may be to stand alone.
+const MEDIAN_TREES: usize = N_CANDIDATES - 1;
+const AS_GOOD_ALONE: f64 = 1.002;
 /// Candidates that know neither a level nor a season: damped trend, and changes and sums of the series.
 const MOMENTUM: [usize; 4] = [0, 5, 6, 7];
 
@@ -225,14 +229,24 @@ impl Weigher<'_> {
                 rows.iter()
                     .for_each(|at| mixed.of_mean[*at] += share * tried.foreseen[*at]);
             }
-            let median = self.unseen(regime, Way::Absolute, allowed);
             let sizes = |f: &dyn Fn(usize) -> f64| -> f64 {
                 rows.iter()
                     .map(|at| (self.learner.changes[*at] - f(*at)).abs())
                     .sum()
             };
+            let mut median = self.unseen(regime, Way::Absolute, allowed);
+            let mut blend = None;
+            // Trees of the median alone, where a blend does no better than they.
+            let trees = |at: usize| self.bounded(self.row(at)[MEDIAN_TREES]);
+            if allowed.contains(&MEDIAN_TREES) && sizes(&trees) <= AS_GOOD_ALONE * sizes(&|at| median[at]) {
+                rows.iter().for_each(|at| median[*at] = trees(*at));
+                let mut alone = Blend::none(N_CANDIDATES);
+                alone.weights[MEDIAN_TREES] = 1.0;
+                blend = Some(alone);
+            }
             if sizes(&|at| median[at]) < 0.998 * sizes(&|_| 0.0) {
-                mixed.median[regime] = self.fit(regime, None, Way::Absolute, allowed);
+                mixed.median[regime] =
+                    blend.unwrap_or_else(|| self.fit(regime, None, Way::Absolute, allowed));
                 rows.iter().for_each(|at| mixed.of_median[*at] = median[*at]);
             }
         }
@@ -375,27 +389,33 @@ impl Learner<'_> {
         pools
     }
 
-    /// Levels of the 80 % interval's ends by state. In lively water they are drawn further apart until at least 78 % of
-    /// what came in flood lies inside: floods are chosen by what came, which no interval by origin is made for.
-    fn bands(&self, tier: &Tier, rows: &[usize], mean: &[f64]) -> [Band; 3] {
-        let mut bands = [Band::PLAIN; 3];
-        for band in Band::CHOICES {
-            for state in [State::Rising, State::Wet] {
-                bands[state as usize] = band;
-            }
-            let (mut n, mut n_inside) = (0usize, 0usize);
-            for at in rows.iter().filter(|at| self.weights[**at] > 1.0) {
+    /// The 80 % interval, from errors of each block in the sizes and quantiles of the others.
+    fn bands(&self, tier: &Tier, rows: &[usize], mean: &[f64]) -> Bands {
+        let of_others: Vec<Residuals> = (0..N_FOLDS)
+            .map(|fold| {
+                let others = || rows.iter().copied().filter(|at| self.folds[*at] != fold);
+                let seen: Vec<Activity> = others().map(|at| self.seen[at]).collect();
+                let foreseen: Vec<f64> = others().map(|at| mean[at]).collect();
+                let errors: Vec<f64> = others().map(|at| self.changes[at] - mean[at]).collect();
+                Residuals::learn(&seen, &foreseen, &errors, &tier.borders)
+            })
+            .collect();
+        let left: Vec<Left<'_>> = rows
+            .iter()
+            .map(|at| {
+                let residuals = &of_others[self.folds[*at]];
                 let state = tier.borders.state(&self.seen[*at], mean[*at]);
-                let size = tier.residuals.size(&self.seen[*at], mean[*at]);
-                let spread = Steps::default().spread(&tier.residuals, state, mean[*at], size);
-                let (low, high) = bands[state as usize].of(&spread);
-                n += 1;
-                n_inside += usize::from((low..=high).contains(&self.changes[*at]));
-            }
-            if n_inside * 100 >= n * 78 {
-                break;
-            }
-        }
-        bands
+                let size = residuals.size(&self.seen[*at], mean[*at]);
+                Left {
+                    state,
+                    size,
+                    divided: (self.changes[*at] - mean[*at]) / size,
+                    quantiles: residuals.quantiles(state),
+                    is_flood: self.weights[*at] > 1.0,
+                    block: self.folds[*at],
+                }
+            })
+            .collect();
+        Bands::learn(&left)
     }
 }
