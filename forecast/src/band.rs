@@ -84,6 +84,8 @@ const HIGHER: [Band; 5] = [
 const HELD_OF_LARGE: f64 = 0.95;
 const HELD_LIVELY: f64 = 0.82;
 const HELD: f64 = 0.8;
+/// Share of all that comes in steady water that may lie inside an interval that is moved up.
+const MOST_HELD: f64 = 0.85;
 /// Blocks with floods without which these say too little of the next one, and the least bands (among [`WIDER`]) that hold then.
 const LEAST_BLOCKS: usize = 3;
 const LEAST_OF_LARGE: usize = 5;
@@ -106,6 +108,13 @@ pub(crate) struct Left<'a> {
     pub(crate) is_flood: bool,
     /// The block that was left out.
     pub(crate) block: usize,
+}
+
+impl Left<'_> {
+    fn is_inside(&self, band: &Band) -> bool {
+        let (low, high) = band.of(self.quantiles);
+        (low..=high).contains(&self.divided)
+    }
 }
 
 impl Bands {
@@ -135,13 +144,7 @@ impl Bands {
         let chosen = |choices: &[Band], held: f64, of: &dyn Fn(&Left<'_>) -> bool| -> Band {
             let floods: Vec<&Left<'_>> = left.iter().filter(|row| row.is_flood && of(row)).collect();
             let holds = |band: &&Band| {
-                let n_inside = floods
-                    .iter()
-                    .filter(|row| {
-                        let (low, high) = band.of(row.quantiles);
-                        (low..=high).contains(&row.divided)
-                    })
-                    .count();
+                let n_inside = floods.iter().filter(|row| row.is_inside(band)).count();
                 n_inside as f64 >= held * floods.len() as f64
             };
             let widest = choices.last().copied().unwrap_or(Band::PLAIN);
@@ -165,7 +168,20 @@ impl Bands {
         let lively = chosen(&WIDER[from_lively..N_WITHIN], HELD_LIVELY, &|row| {
             !is_large(row) && row.state != State::Steady
         });
-        let steady = chosen(&HIGHER, HELD, &|row| !is_large(row) && row.state == State::Steady);
+        let is_steady = |row: &Left<'_>| !is_large(row) && row.state == State::Steady;
+        // Where most of what comes is no change at all, an interval that is moved up keeps that at its lower end and holds too much.
+        let within: Vec<Band> = HIGHER
+            .into_iter()
+            .filter(|band| {
+                let (mut n, mut n_inside) = (0.0, 0.0);
+                for row in left.iter().filter(|row| is_steady(row)) {
+                    n += 1.0;
+                    n_inside += f64::from(u8::from(row.is_inside(band)));
+                }
+                *band == Band::PLAIN || n_inside <= MOST_HELD * n
+            })
+            .collect();
+        let steady = chosen(&within, HELD, &is_steady);
         found.of_large = of_large;
         found.of_state = [lively, lively, steady];
         found
@@ -240,6 +256,23 @@ mod tests {
             of_blocks(1),
             of_blocks(5)
         );
+    }
+
+    #[test]
+    fn an_interval_is_not_moved_up_where_nothing_mostly_comes() {
+        let quantiles = [-1.0, -0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.4, 0.8, 1.0];
+        let left: Vec<Left<'_>> = (0..1000)
+            .map(|i| Left {
+                state: State::Steady,
+                size: if i % 50 == 1 { 0.5 } else { 1.0 },
+                divided: if i % 50 < 2 { 0.9 } else { 0.0 },
+                quantiles: &quantiles,
+                is_flood: i % 50 < 2,
+                block: i / 50 % 5,
+            })
+            .collect();
+        let (low, high) = Bands::learn(&left).of(State::Steady, 0.5, &quantiles);
+        assert!((low, high) == (0.0, 0.4), "{low} {high}");
     }
 
     #[test]

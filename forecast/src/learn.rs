@@ -12,7 +12,7 @@ use crate::crossing::Calibration;
 use crate::features::{Activity, Channels, Layout, View};
 use crate::model::{
     FIRST_LINE, Horizon, Model, N_CANDIDATES, N_LINES, Scaling, Silence, Tier, UNDER_TREES, VERSION,
-    Validated, scaled, season_change,
+    Validated, in_sight, scaled, season_change,
 };
 use crate::refit::{Evidence, Flood, Grounds, Solved};
 use crate::score::quantile_of;
@@ -373,6 +373,15 @@ impl<'a> Learner<'a> {
             let (trees, unseen) = self.median_trees();
             tier.median_trees = Some(trees);
             put(N_CANDIDATES - 1, &unseen);
+        }
+        if tier.lines.iter().all(Option::is_some) {
+            for row in candidates.chunks_exact_mut(N_CANDIDATES) {
+                let under = row[FIRST_LINE + UNDER_TREES];
+                in_sight(&mut row[FIRST_LINE..FIRST_LINE + N_LINES]);
+                if tier.trees.is_some() {
+                    row[FIRST_LINE + N_LINES] += row[FIRST_LINE + UNDER_TREES] - under;
+                }
+            }
         }
         let (tier, pools) = self.blend(tier, &candidates);
         (tier, Grounds::new(sums, solved, self.flood, self.stride, pools))

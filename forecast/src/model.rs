@@ -430,6 +430,9 @@ impl Tier {
         for (slot, line) in candidates[FIRST_LINE..].iter_mut().zip(&self.lines) {
             *slot = line.as_ref().map_or(0.0, |line| line.at(&scaled));
         }
+        if self.lines.iter().all(Option::is_some) {
+            in_sight(&mut candidates[FIRST_LINE..FIRST_LINE + N_LINES]);
+        }
         candidates[FIRST_LINE + N_LINES] =
             candidates[FIRST_LINE + UNDER_TREES] + self.trees.as_ref().map_or(0.0, |trees| trees.at(&raw));
         candidates[N_CANDIDATES - 1] = self
@@ -459,6 +462,22 @@ impl Tier {
             origin,
             now,
         )
+    }
+}
+
+/// Keeps each line in sight of the others: no further beyond the second lowest and the second highest than these are apart. A line
+/// that runs away where it extrapolates does so alone.
+pub(crate) fn in_sight(lines: &mut [f64]) {
+    let mut sorted = [0.0; N_LINES];
+    if lines.len() != N_LINES {
+        return;
+    }
+    sorted.copy_from_slice(lines);
+    sorted.sort_unstable_by(f64::total_cmp);
+    let (low, high) = (sorted[1], sorted[N_LINES - 2]);
+    let apart = high - low;
+    for line in lines {
+        *line = line.clamp(low - apart, high + apart);
     }
 }
 
@@ -522,5 +541,21 @@ impl Channels {
                     self.all[channel].kind,
                     Kind::State | Kind::Amount | Kind::AheadAmount
                 )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_runs_away_is_kept_in_sight_of_the_others_and_no_other_is_moved() {
+        let mut lines = [0.5, 0.4, 0.6, -30.0, 0.45];
+        in_sight(&mut lines);
+        assert_eq!(lines[..3], [0.5, 0.4, 0.6]);
+        assert!((lines[3] - 0.3).abs() < 1e-12 && lines[4] == 0.45, "{lines:?}");
+        let mut alike = [1.0; N_LINES];
+        in_sight(&mut alike);
+        assert_eq!(alike, [1.0; N_LINES]);
     }
 }

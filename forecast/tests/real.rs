@@ -41,7 +41,7 @@ fn floods_of_years_that_were_not_seen_are_foreseen_better_than_by_persistence() 
         let (aligned, threshold) = case.aligned();
         let n_train = aligned.len() * 6 / 10;
         // Trees where they weigh; a minute for all.
-        let with_trees = matches!(name, "basin" | "yellow");
+        let with_trees = matches!(name, "wangsuk" | "basin" | "yellow");
         let options = Options {
             threshold: Some(threshold),
             n_workers: 2,
