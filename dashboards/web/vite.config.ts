@@ -5,7 +5,7 @@ import { defineConfig } from "vitest/config";
 const server = process.env.ONEMAP_URL;
 // The server takes acts of a session from its own page only: the host that the browser asked stays in the request.
 const toServer = { target: server, changeOrigin: false };
-const proxy = { "/api": toServer, "/tiles": toServer, "/basemaps": toServer };
+const proxy = { "/api": toServer, "/ogc": toServer, "/tiles": toServer, "/basemaps": toServer };
 
 export default defineConfig({
   base: "/",

@@ -7,6 +7,7 @@ import type {
   CommandItem,
   Device,
   DeviceDetail,
+  DivisionPage,
   Entity,
   Forecast,
   Forecaster,
@@ -199,7 +200,14 @@ export const api = {
   train: (series: number) => post<{ forecaster: Forecaster }>(`/api/v1/forecasts/${series}/train`, {}),
   /** Of one source, for the threshold of its newest forecast. */
   skill: (series: number, source: string) => request<Skill>(query("/api/v1/skill", { series, source })),
+  /** Also by a code that it had before; 404 where there is none. */
   division: (code: string) => request<Entity>(query(`/api/v1/entities/${enc(code)}`, { kind: "division" })),
+  /** Those that have a code, else all; `n` counts them. No division is no fault. */
+  divisionsOf: (code?: string) =>
+    request<DivisionPage>(query("/ogc/collections/divisions/items", { code, limit: 1 })).then((page) => ({
+      n: page.numberMatched,
+      found: page.features[0] ?? null,
+    })),
   baseMaps: () => request<{ items: BaseMap[] }>("/api/v1/basemaps"),
   tileInfo: (layer: string) => request<TileInfo>(`/tiles/${enc(layer)}.json`),
 };

@@ -260,7 +260,13 @@ export type SetupLook = {
 };
 
 /** An entity of the map, as far as the screen needs it. */
-export type Entity = { code: string; name: string; name_en?: string; geometry?: unknown };
+export type Entity = { code: string; name: string; name_en?: string | null; geometry?: unknown };
+
+/** Divisions as OGC API - Features gives them. */
+export type DivisionPage = {
+  numberMatched: number;
+  features: { properties: { name: string; name_en?: string | null }; geometry: unknown }[];
+};
 
 /** What a vector tile layer says about itself (TileJSON 3). */
 export type TileInfo = {

@@ -39,20 +39,47 @@ describe("districts", () => {
   });
 });
 
+const ITEMS = "/ogc/collections/divisions/items";
+/** A page of divisions, the first of so many. */
+const page = (n: number, ...names: string[]) => ({
+  body: {
+    numberMatched: n,
+    features: names.map((name) => ({ properties: { name, name_en: "" }, geometry: null })),
+  },
+});
+
 describe("names of districts", () => {
   let server: Loopback | undefined;
   afterEach(() => server?.end());
 
-  it("are those of the division when a grid has the same code", async () => {
-    server = await serve(({ pathname, searchParams }) => {
-      if (pathname !== "/api/v1/entities/630103") return problem(404, "unknown_entity");
-      if (searchParams.get("kind") !== "division") return problem(409, "ambiguous_code");
-      return { body: { code: "630103", name: "城中区", name_en: "Chengzhong", geometry: null } };
-    });
+  it("are those of the division with the code", async () => {
+    server = await serve(({ searchParams }) =>
+      searchParams.get("code") === "630103" ? page(1, "城中区") : page(0),
+    );
     await learnDivisions(["630103"], 0);
     expect(divisions.value.get("630103")).toMatchObject({ name: "城中区", label: null });
     await learnDivisions(["630103"], AGAIN_AFTER_REFUSAL_MS);
-    expect(server.asked).toEqual(["/api/v1/entities/630103?kind=division"]);
+    expect(server.asked).toEqual([`${ITEMS}?code=630103&limit=1`]);
+  });
+
+  it("are asked for without a refusal where the register has no divisions, once in a while", async () => {
+    server = await serve(() => page(0));
+    for (let now = 0; now < AGAIN_AFTER_REFUSAL_MS; now += 1_000) await learnDivisions(["630198"], now);
+    expect(server.asked).toEqual([`${ITEMS}?code=630198&limit=1`, `${ITEMS}?limit=1`]);
+    await learnDivisions(["630198"], AGAIN_AFTER_REFUSAL_MS);
+    expect(server.asked).toHaveLength(4);
+    expect(divisions.value.has("630198")).toBe(false);
+  });
+
+  it("are those of the division that had the code before, not of a grid with the same", async () => {
+    server = await serve(({ pathname, searchParams }) => {
+      if (pathname === ITEMS) return searchParams.has("code") ? page(0) : page(7, "别的区");
+      if (searchParams.get("kind") !== "division") return problem(409, "ambiguous_code");
+      return { body: { code: "630106", name: "湟中区", name_en: "Huangzhong", geometry: null } };
+    });
+    await learnDivisions(["630122"], 0);
+    expect(divisions.value.get("630122")).toMatchObject({ name: "湟中区" });
+    expect(server.asked.at(-1)).toBe("/api/v1/entities/630122?kind=division");
   });
 
   it("that were refused are not asked for with each snapshot, but once in a while", async () => {
@@ -70,7 +97,7 @@ describe("names of districts", () => {
       ["630121", 429],
     ] as const) {
       let busy = true;
-      server = await serve(() => (busy ? problem(status, "not_now") : { body: { code, name: "某区" } }));
+      server = await serve(() => (busy ? problem(status, "not_now") : page(1, "某区")));
       await learnDivisions([code], 0);
       await learnDivisions([code], AGAIN_AFTER_FAILURE_MS - 1);
       expect(server.asked, `${status}`).toHaveLength(1);
@@ -82,8 +109,8 @@ describe("names of districts", () => {
   });
 
   it("are asked for once, however many ask before the answer", async () => {
-    server = await serve(() => ({ body: { code: "630122", name: "湟中区" } }));
-    await Promise.all([0, 1, 2, 3].map((now) => learnDivisions(["630122"], now)));
+    server = await serve(() => page(1, "湟中区"));
+    await Promise.all([0, 1, 2, 3].map((now) => learnDivisions(["630123"], now)));
     expect(server.asked).toHaveLength(1);
   });
 });

@@ -1,6 +1,7 @@
 // Names and extents of the districts that devices lie in, asked once per code from the register.
 import { signal } from "@preact/signals";
 import { ApiError, api } from "../api/client";
+import type { Entity } from "../api/types";
 
 export type Division = {
   code: string;
@@ -85,17 +86,29 @@ export async function learnDivisions(codes: Iterable<string>, now = performance.
   await Promise.all(due.map((code) => learn(code, now)));
 }
 
+/** A division by its code, else by one that it had before. Null where the register has no divisions at all. */
+async function division(code: string): Promise<Omit<Entity, "code"> | null> {
+  const { found } = await api.divisionsOf(code);
+  if (found) return { ...found.properties, geometry: found.geometry };
+  const { n } = await api.divisionsOf();
+  return n > 0 ? api.division(code) : null;
+}
+
 async function learn(code: string, now: number): Promise<void> {
   try {
-    const entity = await api.division(code);
-    const division = {
+    const entity = await division(code);
+    if (entity === null) {
+      askNext.set(code, now + AGAIN_AFTER_REFUSAL_MS);
+      return;
+    }
+    const known = {
       code,
       name: entity.name,
       name_en: entity.name_en ?? "",
       bounds: boundsOf(entity.geometry),
       label: centroidOf(entity.geometry),
     };
-    divisions.value = new Map([...divisions.value, [code, division]]);
+    divisions.value = new Map([...divisions.value, [code, known]]);
   } catch (error) {
     askNext.set(code, now + (isRefusal(error) ? AGAIN_AFTER_REFUSAL_MS : AGAIN_AFTER_FAILURE_MS));
   }
