@@ -11,6 +11,7 @@ import type {
   Entity,
   Forecast,
   Forecaster,
+  ForeseenSeries,
   LatestItem,
   LedgerDay,
   Link,
@@ -197,6 +198,8 @@ export const api = {
   /** Newest first; the newest one when nothing else is asked for. `from` bounds the origin. */
   forecastsOf: (series: number, of: { source?: string; from?: string; limit?: number } = {}) =>
     request<SeriesForecasts>(query(`/api/v1/forecasts/${series}`, of)),
+  /** The series that the server foresees, also those of which nothing was issued yet. */
+  forecasters: (most: number) => pages<ForeseenSeries>("/api/v1/forecasters", { limit: 500 }, most),
   train: (series: number) => post<{ forecaster: Forecaster }>(`/api/v1/forecasts/${series}/train`, {}),
   /** Of one source, for the threshold of its newest forecast. */
   skill: (series: number, source: string) => request<Skill>(query("/api/v1/skill", { series, source })),

@@ -347,6 +347,8 @@ export type Forecaster = {
   trained: {
     model: string;
     at: string;
+    /** When it was last solved again on newer values, with what training chose. */
+    refit_at?: string;
     first: string;
     last: string;
     values: number;
@@ -361,6 +363,9 @@ export type Forecaster = {
   /** Why nothing is foreseen now. */
   why_not: string | null;
 };
+
+/** A series that the server foresees; it has no number before its first value. */
+export type ForeseenSeries = { series: Forecast["series"]; forecaster: Forecaster };
 
 /** Forecasts of a series, newest first; the forecaster is null where the server foresees nothing itself. */
 export type SeriesForecasts = Page<Forecast> & { forecaster: Forecaster | null };

@@ -68,6 +68,9 @@ export function beijingDay(ms: number): string {
   return new Date(ms + BEIJING_MS).toISOString().slice(0, 10);
 }
 
+/** The hour of the Beijing day, 0 to 23. */
+export const beijingHour = (ms: number) => new Date(ms + BEIJING_MS).getUTCHours();
+
 /** A number with a fixed count of decimals. */
 export function decimal(value: number, decimals: number): string {
   const key = `${lang.value}/${decimals}`;

@@ -7,7 +7,8 @@ import { langOf, t } from "../i18n";
 import { age, moment, percent, whole } from "../i18n/format";
 import { devices, registerVersion } from "../state/city";
 import { type Failure, failureOf } from "../state/failure";
-import { chanceOf, inOrderOfChance, isOld, OWN, type Row, toldOf } from "../state/foresight";
+import { askForeseen, type ForeseenList } from "../state/foreseen";
+import { chanceOf, inOrderOfChance, isOld, keyOf, OWN, type Row, rowsOf, toldOf } from "../state/foresight";
 import {
   bandText,
   between,
@@ -15,6 +16,7 @@ import {
   leadsText,
   noneText,
   oldText,
+  refitText,
   seriesName,
   sourceName,
 } from "../state/foresight-words";
@@ -31,10 +33,8 @@ const EVERY_MS = 30_000;
 const MOST = 2_000;
 /** Rows that are shown at once, and so many more when they are asked for. */
 const N_SHOWN = 40;
-/** Forecasters are asked for one by one, so many at a time. */
-const N_AT_ONCE = 4;
 
-const keyOf = ({ series, source }: Forecast) => `${series.device}/${series.quantity}/${series.ch}/${source}`;
+const rowKey = ({ series, source }: Row) => `${keyOf(series)}/${source}`;
 
 export function Forecasts() {
   const [told, setTold] = useState<{ items: Forecast[] } | { failure: Failure } | null>(null);
@@ -52,18 +52,18 @@ export function Forecasts() {
     [renewals.value],
   );
   const items = told && "items" in told ? told.items : [];
-  const rows = inOrderOfChance(
-    items.map((forecast) => ({ forecast, name: deviceName(forecast.series.device) })),
-    now.value,
-  );
+  const inOrder = (of: ForeseenList | null) =>
+    inOrderOfChance(rowsOf(items, of?.items ?? [], deviceName), now.value);
+  const { list, failure } = useForeseen((before) => inOrder(before).slice(0, n));
+  const rows = inOrder(list);
   const shown = rows.slice(0, n);
-  const forecasters = useForecasters(shown);
-  const row = rows.find(({ forecast }) => keyOf(forecast) === chosen) ?? rows[0] ?? null;
-  const nWithout = rows.filter(({ forecast }) => isOld(forecast, now.value)).length;
+  const row = rows.find((each) => rowKey(each) === chosen) ?? rows[0] ?? null;
+  const nWithout = rows.filter(({ forecast }) => forecast === null || isOld(forecast, now.value)).length;
+  const trouble = told && "failure" in told ? told.failure : failure;
   return (
     <div class="forecasts">
       <div class="forecasts-list">
-        {told && "failure" in told ? <Trouble failure={told.failure} test="forecasts-trouble" /> : null}
+        {trouble ? <Trouble failure={trouble} test="forecasts-trouble" /> : null}
         {told && "items" in told ? (
           <p class="hint" role="status" data-testid="forecasts-count">
             {t("forecasts.count", { n: whole(rows.length) })}
@@ -90,11 +90,10 @@ export function Forecasts() {
             <tbody>
               {shown.map((each) => (
                 <Line
-                  key={keyOf(each.forecast)}
+                  key={rowKey(each)}
                   row={each}
-                  forecaster={forecasters.get(each.forecast.series.id ?? -1) ?? null}
                   isChosen={each === row}
-                  choose={() => setChosen(keyOf(each.forecast))}
+                  choose={() => setChosen(rowKey(each))}
                 />
               ))}
             </tbody>
@@ -111,57 +110,54 @@ export function Forecasts() {
             </button>
           ) : null}
         </section>
-        <p class="hint">{t("forecasts.never")}</p>
+        {list && !list.isWhole ? <p class="hint">{t("forecasts.never")}</p> : null}
       </div>
-      {row ? (
-        <SkillOf
-          key={keyOf(row.forecast)}
-          forecast={row.forecast}
-          forecaster={forecasters.get(row.forecast.series.id ?? -1) ?? null}
-        />
-      ) : (
-        <p class="empty">{t("forecasts.pick")}</p>
-      )}
+      {row ? <SkillOf key={rowKey(row)} row={row} /> : <p class="empty">{t("forecasts.pick")}</p>}
     </div>
   );
 }
 
-/** What the server foresees the shown series by, by the series' number. */
-function useForecasters(rows: readonly Row[]): ReadonlyMap<number, Forecaster> {
-  const [found, setFound] = useState<ReadonlyMap<number, Forecaster>>(new Map());
-  const wanted = [...new Set(rows.flatMap(({ forecast }) => forecast.series.id ?? []))].sort((a, b) => a - b);
-  useEffect(() => {
-    const ask = async () => {
-      const all = new Map<number, Forecaster>();
-      const waiting = [...wanted];
-      const worker = async () => {
-        for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) {
-          const { forecaster } = await api.forecastsOf(id);
-          if (forecaster) all.set(id, forecaster);
-        }
-      };
-      await Promise.all(Array.from({ length: N_AT_ONCE }, worker));
-      return all;
-    };
-    // The last answer stays while the server is away; the list says that it cannot be had.
-    return askEvery(EVERY_MS, ask, setFound);
-  }, [wanted.join(), renewals.value]);
-  return found;
+/** What the server foresees its series by, and why that is not known; null before the first answer. */
+function useForeseen(shown: (list: ForeseenList | null) => readonly Row[]): {
+  list: ForeseenList | null;
+  failure: Failure | null;
+} {
+  const [list, setList] = useState<ForeseenList | null>(null);
+  const [failure, setFailure] = useState<Failure | null>(null);
+  const issued = list?.isWhole
+    ? []
+    : shown(list).flatMap(({ forecast, source }) => (forecast && source === OWN ? [forecast.series] : []));
+  const wanted = issued.map(keyOf).sort().join();
+  useEffect(
+    () =>
+      askEvery(
+        EVERY_MS,
+        () => askForeseen(issued),
+        (told) => {
+          setList(told);
+          setFailure(null);
+        },
+        // The last answer stays, and the page says that it may be another one by now.
+        (error) => setFailure(failureOf(error)),
+      ),
+    [wanted, renewals.value],
+  );
+  return { list, failure };
 }
 
-type LineProps = { row: Row; forecaster: Forecaster | null; isChosen: boolean; choose: () => void };
+type LineProps = { row: Row; isChosen: boolean; choose: () => void };
 
-function Line({ row: { forecast, name }, forecaster, isChosen, choose }: LineProps) {
-  const { series, source } = forecast;
+function Line({ row, isChosen, choose }: LineProps) {
+  const { series, source, name, forecast, forecaster } = row;
   const at = now.value;
-  const old = isOld(forecast, at);
-  const own = source === OWN;
+  const isUnknown = forecast === null || isOld(forecast, at);
   const device = devices.get(series.device);
   const channel = channelText(series.quantity, series.ch);
   const place = placeName(device?.division ?? null);
+  const leads = forecaster?.leads_s ?? forecast?.leads.map(({ lead_s }) => lead_s) ?? [];
   return (
     <tr
-      class={`${old ? "is-off" : ""}${isChosen ? " is-chosen" : ""}`}
+      class={`${isUnknown ? "is-off" : ""}${isChosen ? " is-chosen" : ""}`}
       data-testid={`forecast-${series.device}`}
     >
       <th scope="row">
@@ -179,26 +175,32 @@ function Line({ row: { forecast, name }, forecaster, isChosen, choose }: LinePro
         </button>
       </th>
       <td>
-        {old ? (
-          <Nothing forecast={forecast} forecaster={own ? forecaster : null} />
+        {forecast === null || isUnknown ? (
+          <Nothing forecast={forecast} forecaster={forecaster} />
         ) : (
-          <Expected forecast={forecast} forecaster={own ? forecaster : null} />
+          <Expected forecast={forecast} forecaster={forecaster} />
         )}
       </td>
       <td class="is-number">
-        <Chance forecast={forecast} />
+        <Chance row={row} />
       </td>
       <td>
-        <span class="forecasts-nowrap">{moment(Date.parse(forecast.issued_at), at)}</span>
-        <small>{old ? t("foresight.old_tag") : age(Date.parse(forecast.issued_at), at)}</small>
+        {forecast === null ? (
+          <span class="state-unknown">{t("forecasts.never_issued")}</span>
+        ) : (
+          <>
+            <span class="forecasts-nowrap">{moment(Date.parse(forecast.issued_at), at)}</span>
+            <small>{isUnknown ? t("foresight.old_tag") : age(Date.parse(forecast.issued_at), at)}</small>
+          </>
+        )}
       </td>
       <td>
-        <Model forecast={forecast} forecaster={own ? forecaster : null} />
+        <Model row={row} />
       </td>
       <td>
-        {leadsText(own && forecaster ? forecaster.leads_s : forecast.leads.map(({ lead_s }) => lead_s))}
+        {leadsText(leads)}
         <small>
-          <Ends forecast={forecast} forecaster={own ? forecaster : null} />
+          <Ends forecast={forecast} forecaster={forecaster} />
         </small>
       </td>
     </tr>
@@ -228,25 +230,30 @@ function Expected({ forecast, forecaster }: OfForecast) {
   );
 }
 
-/** An old forecast says nothing of now. */
-function Nothing({ forecast, forecaster }: OfForecast) {
+type OfNone = { forecast: Forecast | null; forecaster: Forecaster | null };
+
+/** An old forecast says nothing of now, and none says nothing at all. */
+function Nothing({ forecast, forecaster }: OfNone) {
   return (
     <>
       <span class="state-unknown">{t("forecasts.unknown_chance")}</span>
       <small>
-        {forecaster?.why_not != null
+        {forecaster !== null && (forecast === null || forecaster.why_not !== null)
           ? noneText(forecaster, now.value, deviceName)
-          : oldText(forecast, now.value)}
+          : forecast && oldText(forecast, now.value)}
       </small>
     </>
   );
 }
 
-function Chance({ forecast }: { forecast: Forecast }) {
+function Chance({ row: { series, forecast, forecaster } }: { row: Row }) {
   const chance = chanceOf(forecast, now.value);
-  const crossing = toldOf(forecast, now.value)?.crossing ?? null;
+  const crossing = forecast && (toldOf(forecast, now.value)?.crossing ?? null);
   const threshold =
-    crossing ?? forecast.leads.flatMap(({ exceed }) => exceed).find((each) => each !== undefined) ?? null;
+    crossing?.threshold ??
+    forecast?.leads.flatMap(({ exceed }) => exceed).find((each) => each !== undefined)?.threshold ??
+    forecaster?.threshold ??
+    null;
   if (threshold === null) return <small>{t("forecasts.no_threshold")}</small>;
   return (
     <>
@@ -255,23 +262,23 @@ function Chance({ forecast }: { forecast: Forecast }) {
       ) : (
         <b class={crossing?.warns ? "forecasts-chance is-warning" : "forecasts-chance"}>{percent(chance)}</b>
       )}
-      <small>
-        {t("forecasts.above", { threshold: valueWithUnit(forecast.series.quantity, threshold.threshold) })}
-      </small>
+      <small>{t("forecasts.above", { threshold: valueWithUnit(series.quantity, threshold) })}</small>
       {chance !== null && crossing?.warns ? <small class="is-warning">{t("foresight.warns")}</small> : null}
     </>
   );
 }
 
 /** By what a series is foreseen, and from which inputs. */
-function Model({ forecast, forecaster }: OfForecast) {
-  if (forecast.source !== OWN)
+function Model({ row: { source, forecast, forecaster } }: { row: Row }) {
+  if (source !== OWN) {
+    const model = forecast?.model ?? "";
     return (
       <>
-        <span lang={langOf(forecast.source)}>{sourceName(forecast.source)}</span>
-        <small lang={langOf(forecast.model)}>{forecast.model || t("forecasts.of_others")}</small>
+        <span lang={langOf(source)}>{sourceName(source)}</span>
+        <small lang={langOf(model)}>{model || t("forecasts.of_others")}</small>
       </>
     );
+  }
   const trained = forecaster?.trained ?? null;
   const inputs = (forecaster?.inputs ?? []).map((key) => seriesName(key, deviceName));
   const words = inputs.join(between()) || t("forecasts.no_inputs");
@@ -284,6 +291,11 @@ function Model({ forecast, forecaster }: OfForecast) {
             ? t("forecasts.untrained")
             : "–"}
       </span>
+      {trained?.refit_at ? (
+        <small title={t("forecasts.refit_hint")} class="forecasts-nowrap" data-testid="refit">
+          {refitText(Date.parse(trained.refit_at), now.value)}
+        </small>
+      ) : null}
       {forecaster ? (
         <small class="forecasts-inputs" lang={langOf(words)}>
           {words}

@@ -2,12 +2,12 @@
 import { useEffect, useState } from "preact/hooks";
 import { askEvery } from "../api/again";
 import { api } from "../api/client";
-import type { Forecast, Forecaster, LeadScores, Skill, SourceSkill } from "../api/types";
+import type { LeadScores, Skill, SourceSkill } from "../api/types";
 import { langOf, type MessageKey, t } from "../i18n";
 import { decimal, leadText, minute, percent, whole } from "../i18n/format";
 import { serverNow } from "../state/city";
 import { type Failure, failureOf } from "../state/failure";
-import { OWN } from "../state/foresight";
+import { OWN, type Row } from "../state/foresight";
 import { isOfTraining, sourceName, whyNotText } from "../state/foresight-words";
 import { quantities, quantityName, unitOf, valueWithUnit } from "../state/quantities";
 import { may, renewals } from "../state/session";
@@ -19,10 +19,7 @@ import { failureWords, Trouble } from "./trouble";
 const EVERY_MS = 60_000;
 const TRAINING_EVERY_MS = 5_000;
 
-type Props = { forecast: Forecast; forecaster: Forecaster | null };
-
-export function SkillOf({ forecast, forecaster }: Props) {
-  const { series, source } = forecast;
+export function SkillOf({ row: { series, source, forecaster } }: { row: Row }) {
   const name = deviceName(series.device);
   return (
     <section class="skill" aria-labelledby="skill-title" data-testid="skill">

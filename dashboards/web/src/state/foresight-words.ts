@@ -1,9 +1,12 @@
 // Forecasts in words: one sentence for what is expected, where skill ends and why, why nothing is foreseen.
 import type { Forecast, Forecaster, ForecastLead } from "../api/types";
 import { lang, t } from "../i18n";
-import { age, aheadText, leadText, moment, percent } from "../i18n/format";
+import { age, aheadText, beijingDay, beijingHour, leadText, moment, percent } from "../i18n/format";
 import { interval, OWN, type Silence, seriesOfKey, toldOf, upcoming } from "./foresight";
 import { channelText, quantityName, valueText, valueWithUnit } from "./quantities";
+
+/** The hour at which a night is over. */
+const NIGHT_ENDS_H = 6;
 
 /** The name of a device in the present language. */
 export type DeviceName = (id: string) => string;
@@ -122,6 +125,12 @@ export function oldText(forecast: Forecast, now: number): string {
 export function noneText(forecaster: Forecaster, now: number, deviceName: DeviceName): string {
   if (forecaster.why_not !== null) return whyNotText(forecaster.why_not, now, deviceName);
   return t(forecaster.trained === null ? "foresight.waits_training" : "foresight.waits_mark");
+}
+
+/** When a model was last solved again on newer values: the last night's is told as that. */
+export function refitText(at: number, now: number): string {
+  const isOfLastNight = beijingDay(at) === beijingDay(now) && beijingHour(at) < NIGHT_ENDS_H;
+  return t(isOfLastNight ? "forecasts.refit_last_night" : "forecasts.refit", { time: moment(at, now) });
 }
 
 /** A remark of the forecast's maker. */

@@ -8,6 +8,8 @@ import {
   interval,
   isOld,
   quantile,
+  type Row,
+  rowsOf,
   seriesOfKey,
   silenceOf,
   stepOf,
@@ -19,6 +21,7 @@ import {
   noneText,
   noteText,
   oldText,
+  refitText,
   sentence,
   silenceText,
   silenceWhy,
@@ -350,9 +353,16 @@ describe("why nothing is foreseen", () => {
 });
 
 describe("the table", () => {
-  const row = (name: string, said: Said[], more: Partial<Forecast> = {}) => ({
-    name,
-    forecast: forecast(said, more),
+  const row = (name: string, said: Said[], more: Partial<Forecast> = {}): Row => {
+    const one = forecast(said, more);
+    return { name, series: one.series, source: one.source, forecast: one, forecaster: null };
+  };
+  const series = (device: string, id: number | null = null) => ({
+    id,
+    device,
+    quantity: "water_level",
+    ch: 0,
+    unit: "m",
   });
   it("has the likeliest exceedance first, then what is not known, by name", () => {
     const rows = [
@@ -366,6 +376,45 @@ describe("the table", () => {
       ]),
     ];
     expect(inOrderOfChance(rows, start).map(({ name }) => name)).toEqual(["戊", "甲", "丁", "丙", "乙"]);
+  });
+  it("has what is foreseen and was never issued, with why, and each series of the server once", () => {
+    const why_not = "upper/water_level/0 has no values yet";
+    const rows = rowsOf(
+      [forecast([[1, 2, 0.1]]), forecast([[1, 2]], { source: "省水文局", series: series("upper", 2) })],
+      [
+        { series: series("gauge"), forecaster: forecaster({ threshold: 2 }) },
+        { series: series("upper"), forecaster: forecaster({ why_not }) },
+      ],
+      deviceName,
+    );
+    expect(
+      rows.map((each) => [each.name, each.source, each.forecast?.seq ?? null, each.forecaster?.why_not]),
+    ).toEqual([
+      ["新宁桥站", "onemap", 1, null],
+      ["多巴站", "省水文局", 1, undefined],
+      ["多巴站", "onemap", null, why_not],
+    ]);
+    expect(rows[0]?.forecaster?.threshold).toBe(2);
+    expect(inOrderOfChance(rows, start).map(({ forecast: one, source }) => [one?.seq, source])).toEqual([
+      [1, "onemap"],
+      [undefined, "onemap"],
+      [1, "省水文局"],
+    ]);
+    expect(chanceOf(null, start)).toBeNull();
+  });
+  it("tells channels of one device apart", () => {
+    const other = { ...series("gauge"), ch: 1 };
+    const rows = rowsOf([forecast([[1, 2]])], [{ series: other, forecaster: forecaster({}) }], deviceName);
+    expect(rows.map((each) => [each.series.ch, each.forecast === null])).toEqual([
+      [0, false],
+      [1, true],
+    ]);
+  });
+  it("says when a model was solved again, of the last night that it was then", () => {
+    const told = (hours: number) => refitText(start + hours * HOUR, start);
+    expect(told(-9.5)).toBe("昨夜更新（02:30）");
+    expect(told(-6)).toBe("06:00 更新");
+    expect(told(-33.5)).toBe("11/26 02:30 更新");
   });
   it("knows no chance of what is old, and never a zero for it", () => {
     expect(chanceOf(forecast([[1, 2, 0.9]], { issued_at: at(-9) }), start)).toBeNull();

@@ -1,5 +1,12 @@
 // What forecasts say and how far they may be believed: which lead is told, what is old, where skill ends. Pure.
-import type { Exceedance, Forecast, Forecaster, ForecastLead, SilentLead } from "../api/types";
+import type {
+  Exceedance,
+  Forecast,
+  Forecaster,
+  ForecastLead,
+  ForeseenSeries,
+  SilentLead,
+} from "../api/types";
 
 /** What the server's own forecasts have as their source. */
 export const OWN = "onemap";
@@ -110,12 +117,45 @@ export function seriesOfKey(key: string): { device: string; quantity: string; ch
   return device && quantity && Number.isInteger(ch) ? { device, quantity, ch } : null;
 }
 
-/** A forecast of the table, its series named. */
-export type Row = { forecast: Forecast; name: string };
+/** Which series a table tells of, by whom it is foreseen, and what is known of that. */
+export type Row = {
+  series: Forecast["series"];
+  source: string;
+  name: string;
+  /** Null where nothing was issued yet. */
+  forecast: Forecast | null;
+  /** Of the server's own; null while it is not known. */
+  forecaster: Forecaster | null;
+};
+
+/** A series by its place; its number may still be missing. */
+export const keyOf = ({ device, quantity, ch }: Omit<Forecast["series"], "id" | "unit">) =>
+  `${device}/${quantity}/${ch}`;
+
+/** A row for each forecast, and one for each series that the server foresees and has issued nothing of yet. */
+export function rowsOf(
+  forecasts: readonly Forecast[],
+  foreseen: readonly ForeseenSeries[],
+  deviceName: (id: string) => string,
+): Row[] {
+  const forecasters = new Map(foreseen.map((each) => [keyOf(each.series), each.forecaster]));
+  const rows: Row[] = forecasts.map((forecast) => ({
+    series: forecast.series,
+    source: forecast.source,
+    name: deviceName(forecast.series.device),
+    forecast,
+    forecaster: forecast.source === OWN ? (forecasters.get(keyOf(forecast.series)) ?? null) : null,
+  }));
+  const issued = new Set(rows.filter(({ source }) => source === OWN).map(({ series }) => keyOf(series)));
+  for (const { series, forecaster } of foreseen)
+    if (!issued.has(keyOf(series)))
+      rows.push({ series, source: OWN, name: deviceName(series.device), forecast: null, forecaster });
+  return rows;
+}
 
 /** How likely a threshold is exceeded by a forecast of now; null where that is not known. */
-export function chanceOf(forecast: Forecast, now: number): number | null {
-  if (isOld(forecast, now)) return null;
+export function chanceOf(forecast: Forecast | null, now: number): number | null {
+  if (forecast === null || isOld(forecast, now)) return null;
   return toldOf(forecast, now)?.crossing?.probability ?? null;
 }
 
@@ -124,10 +164,7 @@ export function inOrderOfChance(rows: readonly Row[], now: number): Row[] {
   const chances = new Map(rows.map((row) => [row, chanceOf(row.forecast, now) ?? -1]));
   const at = (row: Row) => chances.get(row) ?? -1;
   return [...rows].sort(
-    (a, b) =>
-      at(b) - at(a) ||
-      a.name.localeCompare(b.name, "zh-CN") ||
-      a.forecast.source.localeCompare(b.forecast.source),
+    (a, b) => at(b) - at(a) || a.name.localeCompare(b.name, "zh-CN") || a.source.localeCompare(b.source),
   );
 }
 
