@@ -505,6 +505,66 @@ const steps = {
     return { words, listed: listed.length };
   },
 
+  /** An alarm of a rule that looks ahead is marked, and its words are whole in the list and in the drawer. */
+  async foreseen() {
+    const { items } = await fetchJson("/api/v1/series?kind=river_gauge");
+    // Not one of those whose forecasts the step before tells.
+    const of = items.findLast((each) => each.quantity === "water_level" && each.ch === 0);
+    const source = "屏幕试报";
+    await send("PUT", "/api/v1/rules/screen-ahead", {
+      version: 1,
+      rules: [
+        {
+          id: "screen-ahead",
+          name: { zh: "预报超警戒水位", en: "Warning stage foreseen" },
+          applies_to: { device: of.device },
+          severity: "critical",
+          advice: { zh: "关闭涉水路段", en: "Close the fords" },
+          when: {
+            forecast: { quantity: "water_level", within: "3 h", above: "30 m", clear: "29 m", source },
+          },
+        },
+      ],
+    });
+    const now = Date.parse((await fetchJson("/api/v1/system")).now);
+    const text = (hours) => new Date(now + hours * 3_600_000).toISOString();
+    const lead = (hours, value) => ({
+      at: text(hours),
+      value,
+      quantiles: [
+        [0.1, value - 2],
+        [0.9, value + 2],
+      ],
+    });
+    await send("POST", "/api/v1/forecasts", {
+      source,
+      issued_at: text(0),
+      forecasts: [
+        { device: of.device, quantity: "water_level", step_s: 3600, leads: [lead(1, 26), lead(3, 34)] },
+      ],
+    });
+    const own = { has: at("foreseen-badge"), hasText: "30 m" };
+    const card = page.locator(`.alarm[data-device="${of.device}"]`).filter(own);
+    await card.waitFor();
+    const words = await card.locator(".alarm-message").textContent();
+    claim(/^水位预计 .*后.*高于 30 m，.*；此处此类预报.*$/.test(words), `it says: ${words}`);
+    const isCut = await card
+      .locator(".alarm-message")
+      .evaluate((e) => e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight);
+    claim(!isCut, "its words are cut in the list");
+    await card.getByTestId("alarm-open").click();
+    const evidence = at("device-drawer").locator(".evidence").filter(own);
+    await evidence.waitFor();
+    claim((await evidence.textContent()).includes(words), "its words are not whole in the drawer");
+    await shot("foreseen");
+    const faults = await axe();
+    claim(faults.length === 0, faults.join("\n"));
+    await send("DELETE", "/api/v1/rules/screen-ahead");
+    await card.waitFor({ state: "detached" });
+    await at("drawer-close").click();
+    return { words };
+  },
+
   async acknowledge() {
     const card = at("alarm-list").locator('[data-acknowledged="false"]').first();
     await until("an alarm that nobody has acknowledged", async () => (await card.count()) > 0, alarmWait);

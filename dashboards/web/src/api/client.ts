@@ -18,6 +18,7 @@ import type {
   Page,
   QuantityEntry,
   QuarantineItem,
+  RuleEntry,
   SecurityEvent,
   SeriesForecasts,
   SeriesInfo,
@@ -166,6 +167,7 @@ export const api = {
   latestOf: (device: string) => pages<LatestItem>("/api/v1/latest", { device }, 1_000),
   openAlerts: (most: number) => pages<Alert>("/api/v1/alerts", { state: "open", limit: 1_000 }, most),
   endedAlerts: (limit: number) => pages<Alert>("/api/v1/alerts", { state: "ended", limit }, limit),
+  ruleFiles: () => pages<{ rules: RuleEntry[] }>("/api/v1/rules", {}, 10_000),
   acknowledge: (id: string, act: { name: string; note: string; minutes: number }) =>
     post<Alert>(`/api/v1/alerts/${enc(id)}/ack`, act),
   close: (id: string, act: { name: string; note: string }) =>

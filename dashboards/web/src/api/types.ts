@@ -150,6 +150,9 @@ export type Alert = {
   threshold: number | null;
 };
 
+/** A rule as the list of rule files has it: `sentence` says its condition in words. */
+export type RuleEntry = { id: string; version: string; sentence: Bilingual };
+
 export type LedgerHour = {
   hour: number;
   expected: number;

@@ -1,14 +1,17 @@
 // The right panel: alarms in the order in which they need a person.
 import { signal } from "@preact/signals";
+import type { RefObject } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { Alert } from "../api/types";
 import { alertDevice, langOf, nameOf, pick, t } from "../i18n";
 import { age, minute, stamp, whole } from "../i18n/format";
 import { contact, counts, openAlerts } from "../state/city";
 import { districtOf, divisions, learnDivisions } from "../state/divisions";
+import { isForeseen } from "../state/rules";
 import { may } from "../state/session";
 import { actsOn, levelOf } from "../state/triage";
 import { act, now, selectDevice, wall } from "../state/view";
-import { SeverityBadge, StateMark } from "./marks";
+import { ForeseenBadge, SeverityBadge, StateMark } from "./marks";
 
 /** Cards shown at once: more than a person can take in. */
 const N_CARDS = 20;
@@ -21,7 +24,9 @@ export function Alarms() {
   const all = openAlerts.value;
   const total = Math.max(all.length, counts.value?.alerts_open ?? 0);
   const cards = all.slice(0, shown.value);
-  const rest = total - cards.length;
+  const list = useRef<HTMLOListElement>(null);
+  const nWhole = useWhole(list, cards.map(({ id }) => id).join());
+  const rest = total - Math.min(cards.length, nWhole);
   const unacknowledged = all.filter((a) => a.acknowledged === null).length;
   return (
     <section class="panel alarms" aria-labelledby="alarms-title" id="alarms" tabIndex={-1}>
@@ -41,16 +46,17 @@ export function Alarms() {
       ) : (
         <ol
           class="alarm-list last-known"
+          ref={list}
           data-testid="alarm-list"
           tabIndex={wall ? undefined : 0}
           aria-labelledby="alarms-title"
         >
-          {cards.map((alert) => (
-            <AlarmCard key={alert.id} alert={alert} />
+          {cards.map((alert, i) => (
+            <AlarmCard key={alert.id} alert={alert} isWhole={i < nWhole} />
           ))}
-          {rest > 0 ? (
+          {rest > 0 && !wall ? (
             <li class="alarm-rest">
-              {wall || cards.length === all.length ? (
+              {cards.length === all.length ? (
                 t("alarms.rest", { n: whole(rest) })
               ) : (
                 <button
@@ -67,8 +73,33 @@ export function Alarms() {
           ) : null}
         </ol>
       )}
+      {wall && all.length > 0 ? (
+        <p class="alarm-rest" data-testid="alarm-rest">
+          {rest > 0 ? t("alarms.rest", { n: whole(rest) }) : "\u00a0"}
+        </p>
+      ) : null}
     </section>
   );
+}
+
+/** How many cards of a wall stand whole in its list, which nobody scrolls; all where somebody can. */
+function useWhole(list: RefObject<HTMLOListElement | null>, cards: string): number {
+  const [n, setN] = useState(Infinity);
+  useEffect(() => {
+    const element = list.current;
+    if (!wall || element === null) return;
+    const measure = () => {
+      const end = element.getBoundingClientRect().bottom;
+      const over = [...element.children].findIndex((card) => card.getBoundingClientRect().bottom > end);
+      setN(over < 0 ? Infinity : over);
+    };
+    // Words and the window may become larger or smaller at any time.
+    const sizes = new ResizeObserver(measure);
+    sizes.observe(element);
+    for (const card of element.children) sizes.observe(card);
+    return () => sizes.disconnect();
+  }, [cards]);
+  return n;
 }
 
 /** The district's name, or its code until the name is known. */
@@ -80,7 +111,7 @@ export function placeName(code: string | null): string {
   return division ? nameOf(division) : district;
 }
 
-function AlarmCard({ alert }: { alert: Alert }) {
+function AlarmCard({ alert, isWhole }: { alert: Alert; isWhole: boolean }) {
   const raised = Date.parse(alert.raised_at);
   const name = alertDevice(alert);
   const place = placeName(alert.division);
@@ -89,7 +120,7 @@ function AlarmCard({ alert }: { alert: Alert }) {
   const heading = <span lang={langOf(rule)}>{rule}</span>;
   return (
     <li
-      class={`alarm sev-${alert.severity}${done ? " is-acknowledged" : ""}`}
+      class={`alarm sev-${alert.severity}${done ? " is-acknowledged" : ""}${isWhole ? "" : " is-cut"}`}
       data-testid={`alarm-${alert.id}`}
       data-severity={alert.severity}
       data-device={alert.series.device}
@@ -116,7 +147,10 @@ function AlarmCard({ alert }: { alert: Alert }) {
           </h3>
         </div>
         <p class="alarm-place">
-          <span lang={langOf(name)}>{name}</span>
+          {isForeseen(alert) ? <ForeseenBadge /> : null}
+          <span class="alarm-name" lang={langOf(name)}>
+            {name}
+          </span>
           <span class="alarm-district" lang={langOf(place)}>
             {place}
           </span>
@@ -127,15 +161,6 @@ function AlarmCard({ alert }: { alert: Alert }) {
             </span>
           )}
         </p>
-        <p class="alarm-message" lang={langOf(pick(alert.message))}>
-          {pick(alert.message)}
-        </p>
-        {done ? (
-          <p class="alarm-ack" data-testid="alarm-acknowledged" lang={langOf(done.name + done.note)}>
-            {t("alarms.acknowledged", { name: done.name, until: minute(Date.parse(done.until)) })}
-            {done.note ? ` · ${done.note}` : ""}
-          </p>
-        ) : null}
       </div>
       <div class="alarm-side">
         <time class="alarm-age" title={t("alarms.raised", { time: stamp(raised, now.value) })}>
@@ -156,6 +181,17 @@ function AlarmCard({ alert }: { alert: Alert }) {
             {t("alarms.acknowledge")}
           </button>
         )}
+      </div>
+      <div class="alarm-words">
+        <p class="alarm-message" lang={langOf(pick(alert.message))}>
+          {pick(alert.message)}
+        </p>
+        {done ? (
+          <p class="alarm-ack" data-testid="alarm-acknowledged" lang={langOf(done.name + done.note)}>
+            {t("alarms.acknowledged", { name: done.name, until: minute(Date.parse(done.until)) })}
+            {done.note ? ` · ${done.note}` : ""}
+          </p>
+        ) : null}
       </div>
     </li>
   );

@@ -3,10 +3,11 @@ import type { Alert } from "../api/types";
 import { langOf, pick, t } from "../i18n";
 import { stamp } from "../i18n/format";
 import { valueWithUnit } from "../state/quantities";
+import { isForeseen } from "../state/rules";
 import { may } from "../state/session";
 import { actsOn } from "../state/triage";
 import { act, now, wall } from "../state/view";
-import { SeverityBadge } from "./marks";
+import { ForeseenBadge, SeverityBadge } from "./marks";
 import { usePack } from "./pack";
 import { Trouble } from "./trouble";
 
@@ -15,11 +16,13 @@ export function Evidence({ alert }: { alert: Alert }) {
   const rule = pick(alert.rule_name);
   const advice = pick(alert.advice);
   const quantity = alert.series.quantity;
+  const foreseen = isForeseen(alert);
   return (
     <article class={`evidence sev-${alert.severity}`}>
       <header>
         <SeverityBadge severity={alert.severity} />
         <b lang={langOf(rule)}>{rule}</b>
+        {foreseen ? <ForeseenBadge /> : null}
         <time>{stamp(Date.parse(alert.raised_at), now.value)}</time>
       </header>
       <p lang={langOf(pick(alert.message))}>{pick(alert.message)}</p>
@@ -27,7 +30,8 @@ export function Evidence({ alert }: { alert: Alert }) {
         {/* Of a rule about a fence it is a longitude, which says nothing here. */}
         {alert.value === null || quantity === "longitude" ? null : (
           <span>
-            {t("alarms.value")} <b>{valueWithUnit(quantity, alert.value)}</b>
+            {t(foreseen ? "alarms.value_foreseen" : "alarms.value")}{" "}
+            <b>{valueWithUnit(quantity, alert.value)}</b>
           </span>
         )}
         {alert.threshold === null ? null : (

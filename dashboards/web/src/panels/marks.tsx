@@ -92,6 +92,15 @@ export function SeverityBadge({ severity }: { severity: Severity }) {
   );
 }
 
+/** That an alarm tells of what is foreseen and not of what was measured. */
+export function ForeseenBadge() {
+  return (
+    <span class="tag is-foreseen" title={t("alarms.foreseen_hint")} data-testid="foreseen-badge">
+      {t("alarms.foreseen")}
+    </span>
+  );
+}
+
 /** Shape and word of a state. */
 export function StateBadge({ state }: { state: Condition | "stale" }) {
   return (

@@ -2,9 +2,10 @@
 import { alertDevice, langOf, pick, t } from "../i18n";
 import { stamp } from "../i18n/format";
 import { ticker } from "../state/events";
+import { isForeseen } from "../state/rules";
 import type { EdgeName } from "../state/triage";
 import { now } from "../state/view";
-import { SeverityMark } from "./marks";
+import { ForeseenBadge, SeverityMark } from "./marks";
 
 const EDGE_ICONS: Record<EdgeName, string> = {
   raised: "M12 20V5M6 11l6-6 6 6",
@@ -45,7 +46,10 @@ export function Ticker() {
                   </span>
                 </span>
                 <span class="event-text">
-                  <span lang={langOf(rule)}>{rule}</span>
+                  <span class="event-rule">
+                    {isForeseen(alert) ? <ForeseenBadge /> : null}
+                    <span lang={langOf(rule)}>{rule}</span>
+                  </span>
                   <span class="event-device" lang={langOf(device)}>
                     {device}
                   </span>
