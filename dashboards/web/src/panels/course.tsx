@@ -1,4 +1,5 @@
 // The chart in a device's drawer: range, data, live end, limits and alarms of one series.
+import type { RefObject } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { askEvery } from "../api/again";
 import { api } from "../api/client";
@@ -24,7 +25,7 @@ import { type Failure, failureOf } from "../state/failure";
 import { interval, isOld, OWN } from "../state/foresight";
 import { isState, quantities, quantityName, unitOf, valueText, valueWithUnit } from "../state/quantities";
 import { renewals } from "../state/session";
-import { now, scale } from "../state/view";
+import { courseWanted, now, scale } from "../state/view";
 import { type Foresight, ForesightWords, stepOfIssued, useForesight, usePast } from "./foresight";
 import { failureWords } from "./trouble";
 
@@ -43,6 +44,8 @@ export function Course({ device, series }: { device: Device; series: SeriesRef }
   const foresight = useForesight(series.id, source);
   const issued = usePast(series.id, foresight?.source ?? OWN, range, pastLead);
   const past = pastLead !== null && issued ? { issued, lead_s: pastLead } : null;
+  const section = useRef<HTMLElement>(null);
+  useInSight(section, series.id, status.state !== "loading" && foresight !== null);
 
   useEffect(() => {
     let over = false;
@@ -88,6 +91,7 @@ export function Course({ device, series }: { device: Device; series: SeriesRef }
       : (`chart.${how}_${({ "60s": "1m", "5m": "5m", "1h": "1h" } as const)[step]}` as const);
   return (
     <section
+      ref={section}
       class={foresight?.forecast ? "course is-foreseen" : "course"}
       aria-label={t("chart.title", { quantity: quantityName(series.quantity) })}
     >
@@ -147,6 +151,16 @@ export function Course({ device, series }: { device: Device; series: SeriesRef }
       ) : null}
     </section>
   );
+}
+
+/** Brings a chart that is asked for into sight: at once, and again when what stands in it is there. */
+function useInSight(section: RefObject<HTMLElement | null>, series: number, isThere: boolean): void {
+  const isWanted = courseWanted.value === series;
+  useEffect(() => {
+    if (!isWanted) return;
+    section.current?.scrollIntoView({ block: "nearest" });
+    if (isThere) courseWanted.value = null;
+  }, [isWanted, isThere]);
 }
 
 /** What is what of the forecast in the chart. */

@@ -12,7 +12,7 @@ import { isOfTraining, sourceName, whyNotText } from "../state/foresight-words";
 import { quantities, quantityName, unitOf, valueWithUnit } from "../state/quantities";
 import { may, renewals } from "../state/session";
 import { coverageState, isEnough, N_ENOUGH, skillEnd } from "../state/skill";
-import { desk, selectDevice } from "../state/view";
+import { desk, showCourse } from "../state/view";
 import { deviceName } from "./foresight";
 import { failureWords, Trouble } from "./trouble";
 
@@ -38,7 +38,7 @@ export function SkillOf({ row: { series, source, forecaster } }: { row: Row }) {
             class="quiet"
             data-testid="skill-device"
             onClick={() => {
-              selectDevice(series.device, series.id);
+              showCourse(series.device, series.id);
               desk.value = null;
             }}
           >

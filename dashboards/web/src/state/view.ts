@@ -17,6 +17,8 @@ function deviceFromAddress(): string | null {
 export const selectedDevice = signal<string | null>(deviceFromAddress());
 /** The series whose chart is shown; null takes the device's first. */
 export const selectedSeries = signal<number | null>(null);
+/** The series whose chart is to be brought into sight in the drawer; null once it is there. */
+export const courseWanted = signal<number | null>(null);
 /** The district (six digits) that is marked on the map. */
 export const selectedDistrict = signal<string | null>(null);
 export const quarantineOpen = signal(false);
@@ -30,9 +32,16 @@ export const act = signal<Act | null>(null);
 export function selectDevice(id: string | null, series: number | null = null): void {
   selectedDevice.value = id;
   selectedSeries.value = series;
+  courseWanted.value = null;
   if (id) quarantineOpen.value = false;
   const hash = id ? `#device=${encodeURIComponent(id)}` : "";
   if (location.hash !== hash) history.replaceState(null, "", `${location.pathname}${location.search}${hash}`);
+}
+
+/** Opens a device for the sake of one series' chart. */
+export function showCourse(device: string, series: number | null): void {
+  selectDevice(device, series);
+  courseWanted.value = series;
 }
 
 addEventListener("hashchange", () => {
