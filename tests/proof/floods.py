@@ -167,6 +167,16 @@ def score(events, said_at):
     }
 
 
+def waited(state, what, limit_s=300):
+    """What a state is as soon as it is not None."""
+    end = time.monotonic() + limit_s
+    while (now := state()) is None:
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {limit_s} s in vain for {what}")
+        time.sleep(0.05)
+    return now
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--floods", type=int, default=30)
@@ -212,6 +222,7 @@ def play(server, clock, events, given):
     for event in events:
         until(f"a model of {event.name}", 600, lambda: trained(event.name), every_s=0.2)
     say("models are trained")
+    n_silent = 0
     with concurrent.futures.ThreadPoolExecutor(8) as many:
         send = lambda body: server.ask("/api/v1/readings", body)
         for hour in range(PLAYED):
@@ -223,21 +234,21 @@ def play(server, clock, events, given):
             clock.set(START + hour * HOUR + 600_000)
             mark = START + hour * HOUR
 
-            def issued():
+            def settled():
+                """The series without a forecast of this hour, when all have one or said why not."""
                 newest = {row["series"]["device"]: told(row["origin"]) for row in server.items("/api/v1/forecasts?limit=200")}
-                return all(newest.get(event.name, 0) >= mark for event in events)
+                late = [event.name for event in events if newest.get(event.name, 0) < mark]
+                if not late:
+                    return late
+                why = {row["series"]["device"]: row["forecaster"]["why_not"] for row in server.items("/api/v1/forecasters?limit=200")}
+                spoke = [name for name in late if why.get(name) and told(why[name].rsplit(" at ", 1)[1]) >= mark]
+                return late if len(spoke) == len(late) else None
 
-            try:
-                until(f"the forecasts of hour {hour}", 120, issued, every_s=0.05)
-            except TimeoutError:
-                for event in events:
-                    at = server.ask(f"/api/v1/forecasts/{series[event.name]}?limit=1")
-                    say(f"{event.name}: {at['items'][0]['origin']} {at['forecaster']['why_not']}")
-                raise
+            n_silent += len(waited(settled, f"the forecasts of hour {hour}"))
     server.caught_up()
     made = [trained(event.name) for event in events]
     n_refit = sum("refit_at" in model for model in made)
-    say(f"{PLAYED} hours are played; {n_refit} of {len(made)} models were solved again in the last night")
+    say(f"{PLAYED} hours are played; {n_refit} of {len(made)} models were solved again in the last night, {n_silent} of {PLAYED * len(made)} hours had no forecast")
     warned, alerted = {}, {}
     for event in events:
         for row in server.items(f"/api/v1/forecasts/{series[event.name]}?limit=1000"):
