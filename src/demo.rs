@@ -7,17 +7,25 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use onemap_model::{DeviceId, Quantity, SeriesKey};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tracing::{debug, info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, GaugePart};
 use crate::door::Door;
 use crate::serve::{Server, Signals, announce};
 
 /// A folder holding this file was made by the demo and may be made anew by it.
 const MARK: &str = "onemap-demo";
+/// Days that stations of the demo have measured before it begins.
+const PAST_DAYS: u32 = 7;
+/// Stations of rivers and of air, each, that are foreseen.
+const N_FORESEEN: usize = 4;
+/// Between two forecasts, and leads in such steps: half an hour, one, three and six hours.
+const STEP_S: u32 = 600;
+const LEADS: [usize; 4] = [3, 6, 18, 36];
 /// Simulated Modbus slaves behind the demo's gateway.
 const N_SLAVES: usize = 2;
 
@@ -42,6 +50,9 @@ pub(crate) async fn demo(config: Option<&Path>, data_dir: Option<&Path>, args: &
     }
     let mut config = Config::load(config, dir)?;
     config.demo = true;
+    if config.forecast.series.is_empty() {
+        config.forecast.series = foreseen()?;
+    }
     let server = start(&mut config).await?;
     let children = match start_children(&config, &server, args).await {
         Ok(children) => children,
@@ -65,6 +76,31 @@ pub(crate) async fn demo(config: Option<&Path>, data_dir: Option<&Path>, args: &
     info!("stopping the demo");
     stop_children(children).await;
     server.stop().await
+}
+
+/// Series of the first stations of rivers and air, which bring along what they measured before.
+fn foreseen() -> Result<Vec<GaugePart>> {
+    let of = |kind: &'static str, quantity: &'static str, threshold: f64| {
+        (1..=N_FORESEEN).map(move |n| {
+            let device = DeviceId::new(&format!("{kind}-{n:04}"))?;
+            let quantity = Quantity::named(quantity).context("the dictionary has it")?;
+            let target = SeriesKey {
+                device,
+                quantity,
+                channel: 0,
+            };
+            Ok(GaugePart {
+                target,
+                inputs: Vec::new(),
+                step_s: STEP_S,
+                leads: LEADS.to_vec(),
+                threshold: Some(threshold),
+            })
+        })
+    };
+    of("river", "water_level", 2.5)
+        .chain(of("air", "pm2_5", 75.0))
+        .collect()
 }
 
 /// The demo's own folder, emptied; any other folder stays untouched.
@@ -153,6 +189,7 @@ async fn start_children(config: &Config, server: &Server, args: &DemoArgs) -> Re
         .args(["--server", &format!("http://{}", server.http)])
         .args(["--mqtt", &server.mqtt.mqtt.to_string()])
         .args(["--seed", &args.seed.to_string()])
+        .args(["--past-days", &PAST_DAYS.to_string()])
         .arg("--state")
         .arg(dir.join("city-tokens.json"))
         .arg("--truth")

@@ -63,6 +63,9 @@ struct CityArgs {
     /// Nothing goes wrong
     #[arg(long)]
     without_incidents: bool,
+    /// Days that the first river gauges and air stations have measured already
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=366))]
+    past_days: u32,
     /// How much faster than the clock the city lives
     #[arg(long, default_value_t = 1.0)]
     speed: f64,
@@ -195,6 +198,7 @@ fn city_config(args: CityArgs) -> anyhow::Result<city::run::RunConfig> {
         seed: args.seed,
         incidents: !args.without_incidents,
         speed: args.speed,
+        past_days: args.past_days,
         state,
         truth: args.truth,
     })

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use onemap_dashboards::foresight::Gauge;
+use onemap_dashboards::foresight::{Gauge, Trained};
 use onemap_dashboards::views::Views;
 use onemap_model::forecast::OWN;
 use onemap_model::{Forecast, Review, Scope, SeriesKey, Timestamp, Verb};
@@ -30,8 +30,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A step's values may come late by this part of it, within these bounds; then the forecast is issued.
 const SETTLES: i64 = 12;
 const SETTLE_MS: (i64, i64) = (2_000, 900_000);
-/// A model that could not be trained is tried again after this.
+/// A model that could not be trained is tried again after this, and a first one sooner: its values may just be coming.
 const AGAIN: Duration = Duration::from_secs(3_600);
+const FIRST_AGAIN: Duration = Duration::from_secs(30);
+/// A training stands for this part of the time that it has seen, so that a new series is soon trained on more.
+const STANDS_FOR: f64 = 0.2;
+const LEAST_STANDING: Duration = Duration::from_secs(6 * 3_600);
 const DAY_MIN: i64 = 1_440;
 const BEIJING_MIN: i64 = 480;
 
@@ -190,14 +194,16 @@ fn due(views: &Views, all: &mut [Foreseen], train_at_min: u32) -> Option<Due> {
         .iter()
         .position(|one| views.foresight.take_order(&one.part.target));
     let is_due = |one: &Foreseen| {
-        let is_wanted = one.kept.as_ref().is_none_or(|kept| {
-            is_old(
-                kept.trained.refit_at.unwrap_or(kept.trained.at),
-                now,
-                train_at_min,
-            )
-        });
-        is_wanted && one.tried.is_none_or(|tried| now.since(tried) >= AGAIN)
+        let (is_wanted, again) = match &one.kept {
+            None => (true, FIRST_AGAIN),
+            Some(kept) => {
+                let Trained { at, refit_at, .. } = kept.trained;
+                let is_old = is_old(refit_at.unwrap_or(at), now, train_at_min);
+                let has_stood = now.since(at) >= stands_for(&one.part.target, &kept.trained);
+                (is_old || has_stood, AGAIN)
+            }
+        };
+        is_wanted && one.tried.is_none_or(|tried| now.since(tried) >= again)
     };
     let next = asked.or_else(|| all.iter().position(is_due))?;
     all[next].tried = Some(now);
@@ -267,7 +273,7 @@ fn made(
 ) -> Result<Kept> {
     let key = &part.target;
     let (model_file, evidence_file) = (file(data_dir, key), evidence_file(data_dir, key));
-    let stands = before.filter(|kept| now.since(kept.trained.at) < trained_for(key));
+    let stands = before.filter(|kept| now.since(kept.trained.at) < stands_for(key, &kept.trained));
     let evidence = stands.and_then(|_| std::fs::read(&evidence_file).ok());
     let evidence = evidence.and_then(|bytes| serde_json::from_slice::<KeptEvidence>(&bytes).ok());
     if let (Some(kept), Some(mut evidence)) = (stands, evidence) {
@@ -288,10 +294,12 @@ fn made(
     Ok(kept)
 }
 
-/// How long a training stands before another is due: four to ten days, so that not all are due in one night.
-fn trained_for(key: &SeriesKey) -> Duration {
+/// How long a training stands before another is due: four to ten days, so that not all are due in one night; of a series that
+/// is young, a part of its age.
+fn stands_for(key: &SeriesKey, trained: &Trained) -> Duration {
     let days = 4 + u64::from(Sha256::digest(key.to_string())[0] % 7);
-    Duration::from_secs(days * 86_400)
+    let seen = trained.last.since(trained.first).mul_f64(STANDS_FOR);
+    seen.clamp(LEAST_STANDING, Duration::from_secs(days * 86_400))
 }
 
 /// Takes a model that was made.

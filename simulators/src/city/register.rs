@@ -19,6 +19,8 @@ use super::truck::DemoFence;
 
 /// Features in one request.
 const FEATURES_A_REQUEST: usize = 200;
+/// Readings in one request.
+const READINGS_A_REQUEST: usize = 1000;
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Largest answer that is read.
@@ -212,6 +214,20 @@ impl Register {
             n += 1;
         }
         Ok(n)
+    }
+
+    /// Sends readings of the past of a device.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be reached.
+    pub fn readings(&self, device: &DeviceId, readings: &[Value]) -> anyhow::Result<()> {
+        for part in readings.chunks(READINGS_A_REQUEST) {
+            self.post(
+                "/api/v1/readings",
+                &serde_json::json!({"device": device, "readings": part}),
+            )?;
+        }
+        Ok(())
     }
 
     /// Everything the server has registered, by id.

@@ -15,11 +15,17 @@ use super::geography::Geography;
 use super::incident::{SCRIPT_S, Timeline};
 use super::plan::City;
 use super::register::Register;
+use super::station::StationKind;
 use super::truck::{self, Truck};
 use super::truth::{Truth, incident_line};
 use crate::device::{Talker, talk};
 use crate::mqtt::Login;
 use crate::prng::{Prng, seed_of};
+
+/// Between two readings of the past.
+const PAST_EVERY_MS: i64 = 600_000;
+/// Stations of rivers and of air, each, that have a past: the first ones.
+pub const N_WITH_PAST: usize = 4;
 
 /// What a run needs to know.
 pub struct RunConfig {
@@ -36,6 +42,8 @@ pub struct RunConfig {
     /// How much faster than the clock the city lives: its day, its incidents and its cadences. Stamps are
     /// the real time all the same.
     pub speed: f64,
+    /// Days that some gauges and air stations have measured before the city begins; they are sent at its beginning.
+    pub past_days: u32,
     /// Where tokens are kept between runs.
     pub state: Option<PathBuf>,
     /// Where the ground truth goes besides standard output.
@@ -98,7 +106,7 @@ pub async fn run(config: RunConfig, stop: CancellationToken) -> anyhow::Result<(
     let register = Register::open(&config.server, &config.admin_token, config.state.as_deref())?;
     let planned = Arc::clone(&city);
     let (trucks, fences) = truck::trucks(&geography, config.seed);
-    let driving = trucks.clone();
+    let (driving, past_days) = (trucks.clone(), config.past_days);
     let registering = tokio::task::spawn_blocking(move || -> anyhow::Result<Register> {
         let mut register = register;
         let n_features = register.geography()?;
@@ -106,6 +114,10 @@ pub async fn run(config: RunConfig, stop: CancellationToken) -> anyhow::Result<(
         let n_devices = register.devices(stations.chain(driving.iter().map(|truck| &truck.device)))?;
         let n_fences = register.fences(&fences)?;
         info!(n_features, n_devices, n_fences, "the city is registered");
+        if past_days > 0 {
+            let n = past(&planned, past_days, &register)?;
+            info!(n, past_days, "what was measured before is sent");
+        }
         Ok(register)
     });
     let register = tokio::select! {
@@ -132,6 +144,26 @@ pub async fn run(config: RunConfig, stop: CancellationToken) -> anyhow::Result<(
         ended.context("a station's task ended badly")?;
     }
     Ok(())
+}
+
+/// Sends what the first stations of rivers and air have measured in the days before now. Returns the number of readings.
+fn past(city: &City, days: u32, register: &Register) -> anyhow::Result<usize> {
+    let now_ms = Timestamp::from_system(SystemTime::now()).ms();
+    let newest = now_ms / PAST_EVERY_MS;
+    let oldest = newest - i64::from(days) * 86_400_000 / PAST_EVERY_MS;
+    let mut n = 0;
+    for kind in [StationKind::River, StationKind::Air] {
+        let of_kind = city.stations.iter().filter(|station| station.kind == kind);
+        for station in of_kind.take(N_WITH_PAST) {
+            for sensor in 0..station.sensors.len() {
+                let stamps = (oldest..=newest).map(|step| step * PAST_EVERY_MS);
+                let readings = station.said(sensor, stamps);
+                register.readings(&station.device.id, &readings)?;
+                n += readings.len();
+            }
+        }
+    }
+    Ok(n)
 }
 
 fn station(

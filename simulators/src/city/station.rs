@@ -369,6 +369,16 @@ impl Sensor {
     }
 }
 
+/// A value as a station says it.
+fn rounded(sensor: &Sensor, value: f64) -> serde_json::Value {
+    let scale = 10f64.powi(i32::from(sensor.quantity.definition().decimals) + 1);
+    if sensor.quantity.is_state() {
+        value.round().into()
+    } else {
+        ((value * scale).round() / scale).into()
+    }
+}
+
 /// Which payload a station speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -400,6 +410,16 @@ impl Station {
             .shape
             .value(seed_of(&[self.seed, sensor as u64]), time_s)
     }
+    /// What a sensor (by index) would have said at these times, milliseconds since 1970, as `POST /api/v1/readings` takes it.
+    pub fn said(&self, sensor: usize, stamps_ms: impl Iterator<Item = i64>) -> Vec<serde_json::Value> {
+        let of = &self.sensors[sensor];
+        stamps_ms
+            .map(|t| {
+                let value = self.quiet(sensor, t as f64 / 1000.0);
+                serde_json::json!({"q": of.quantity.name(), "t": t, "v": rounded(of, value)})
+            })
+            .collect()
+    }
     /// The topic it publishes on.
     pub fn topic(&self) -> String {
         match self.dialect {
@@ -409,14 +429,6 @@ impl Station {
     }
     /// The payload for values in the order of the sensors; `seq` counts the station's values.
     pub fn payload(&self, stamp_ms: i64, values: &[f64], seq: u64) -> Vec<u8> {
-        let rounded = |sensor: &Sensor, value: f64| -> serde_json::Value {
-            let scale = 10f64.powi(i32::from(sensor.quantity.definition().decimals) + 1);
-            if sensor.quantity.is_state() {
-                value.round().into()
-            } else {
-                ((value * scale).round() / scale).into()
-            }
-        };
         let pairs = self.sensors.iter().zip(values);
         let message = match self.dialect {
             Dialect::ThingsBoard => {
