@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use onemap_model::alert::ActNote;
-use onemap_model::{Act, AlertId, Belongs, Edge, Severity, Timestamp, Transition, Verb};
+use onemap_model::{Act, AlertId, Edge, Severity, Timestamp, Transition, Verb};
 use onemap_rules::{RuleInfo, Texts};
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Acknowledgement, Alert, AlertState, Condition};
-use crate::list::{Cursor, DepartmentOf, Filter, StateFilter};
+use crate::list::{Cursor, Filter, StateFilter, Whose};
 
 /// How many ended alerts are kept; the ledger keeps all.
 const N_ENDED: usize = 10_000;
@@ -160,7 +160,7 @@ impl Board {
         }
     }
 
-    /// Carries an act out, if it may be, and returns its edge; `department_of` says whose the devices are now. The engine is to be told of
+    /// Carries an act out, if it may be, and returns its edge; `whose` knows whose the devices are now. The engine is to be told of
     /// [`Edge::Closed`] (`Engine::closed`).
     ///
     /// # Errors
@@ -169,9 +169,9 @@ impl Board {
         &mut self,
         position: u64,
         act: &Act,
-        department_of: DepartmentOf<'_>,
+        whose: &dyn Whose,
     ) -> Result<Vec<Transition>, ActRefused> {
-        let transition = self.edge_of(position, act, department_of)?;
+        let transition = self.edge_of(position, act, whose)?;
         self.fold(&transition, &RuleInfo::default());
         Ok(vec![transition])
     }
@@ -180,8 +180,8 @@ impl Board {
     ///
     /// # Errors
     /// See [`ActRefused`].
-    pub fn check(&self, act: &Act, department_of: DepartmentOf<'_>) -> Result<(), ActRefused> {
-        self.edge_of(0, act, department_of).map(drop)
+    pub fn check(&self, act: &Act, whose: &dyn Whose) -> Result<(), ActRefused> {
+        self.edge_of(0, act, whose).map(drop)
     }
 
     /// Ends acknowledgements that have run out.
@@ -335,12 +335,7 @@ impl Board {
         }
     }
 
-    fn edge_of(
-        &self,
-        position: u64,
-        act: &Act,
-        department_of: DepartmentOf<'_>,
-    ) -> Result<Transition, ActRefused> {
+    fn edge_of(&self, position: u64, act: &Act, whose: &dyn Whose) -> Result<Transition, ActRefused> {
         let (id, name, note, until) = match &act.verb {
             Verb::Acknowledge {
                 alert,
@@ -352,8 +347,7 @@ impl Board {
             _ => return Err(ActRefused::UnknownVerb),
         };
         let alert = self.get(id).ok_or(ActRefused::UnknownAlert(*id))?;
-        let belongs = Belongs::of(alert.division.as_ref(), department_of(&alert.series.device));
-        if !act.by.covers(belongs) {
+        if !act.by.covers(whose.belongs(alert)) {
             return Err(ActRefused::OutOfScope(*id));
         }
         if !alert.is_open() {

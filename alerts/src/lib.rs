@@ -9,5 +9,5 @@ mod list;
 
 pub use alert::{Acknowledgement, Alert, AlertState, Condition};
 pub use board::{ActRefused, Board, BoardError};
-pub use list::{Cursor, DepartmentOf, Filter, StateFilter};
+pub use list::{Cursor, Filter, StateFilter, Whose};
 pub use onemap_rules::{RuleInfo, Texts};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use onemap_model::{AlertId, Belongs, DeviceId, DivisionCode, Scope};
+use onemap_model::{AlertId, Belongs, DivisionCode, Scope};
 
 use crate::alert::Alert;
 
@@ -31,9 +31,11 @@ impl FromStr for StateFilter {
     }
 }
 
-/// The department of a device now; empty when it has none or is not known. An alert about a device is seen by who sees
-/// the device.
-pub type DepartmentOf<'a> = &'a dyn Fn(&DeviceId) -> &'a str;
+/// Knows whose devices are. An alert about a device is seen by who sees the device.
+pub trait Whose {
+    /// To whom an alert belongs: to whom its device does now.
+    fn belongs<'a>(&'a self, alert: &'a Alert) -> Belongs<'a>;
+}
 
 /// Which alerts a list shows.
 #[derive(Clone, Copy)]
@@ -43,7 +45,7 @@ pub struct Filter<'a> {
     /// Only what its holder may see.
     pub scope: &'a Scope,
     /// Whose the devices are.
-    pub department_of: DepartmentOf<'a>,
+    pub whose: &'a dyn Whose,
     /// Only inside this division.
     pub division: Option<&'a DivisionCode>,
 }
@@ -55,14 +57,12 @@ impl Filter<'_> {
             StateFilter::Ended => !alert.is_open(),
             StateFilter::All => true,
         };
-        let division = alert.division.as_ref();
+        let belongs = self.whose.belongs(alert);
         state
-            && self
-                .scope
-                .covers(Belongs::of(division, (self.department_of)(&alert.series.device)))
+            && self.scope.covers(belongs)
             && self
                 .division
-                .is_none_or(|own| division.is_some_and(|other| own.covers(other)))
+                .is_none_or(|own| belongs.division.is_some_and(|other| own.covers(other)))
     }
 }
 

@@ -4,12 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use onemap_alerts::{
-    ActRefused, Alert, AlertState, Board, Condition, Cursor, DepartmentOf, Filter, StateFilter,
-};
+use onemap_alerts::{ActRefused, Alert, AlertState, Board, Condition, Cursor, Filter, StateFilter, Whose};
 use onemap_model::{
-    Act, AlertId, DeviceId, DivisionCode, Edge, Observation, Quality, Quantity, Reading, Role, Scope,
-    SeriesKey, Timestamp, Transition, Value, Verb,
+    Act, AlertId, Belongs, DeviceId, DivisionCode, Edge, Observation, Quality, Quantity, Reading, Role,
+    Scope, SeriesKey, Timestamp, Transition, Value, Verb,
 };
 use onemap_rules::{Engine, RuleSet};
 use proptest::prelude::*;
@@ -104,8 +102,8 @@ impl Desk {
             verb,
         };
         let before = self.board.snapshot();
-        let asked = self.board.check(&act, departments());
-        let done = self.board.act(self.position, &act, departments());
+        let asked = self.board.check(&act, &Departments);
+        let done = self.board.act(self.position, &act, &Departments);
         assert_eq!(
             asked,
             done.as_ref().map(|_| ()).map_err(Clone::clone),
@@ -341,7 +339,7 @@ fn lists_are_newest_first_in_pages_that_new_alerts_do_not_shift() {
     let filter = |state| Filter {
         state,
         scope: &root,
-        department_of: departments(),
+        whose: &Departments,
         division: None,
     };
     let names = |alerts: &[&Alert]| {
@@ -379,7 +377,7 @@ fn lists_are_newest_first_in_pages_that_new_alerts_do_not_shift() {
     let own = Filter {
         state: StateFilter::Open,
         scope: &officer,
-        department_of: departments(),
+        whose: &Departments,
         division: None,
     };
     assert_eq!(names(&desk.board.list(&own, None, 100)), ["d7", "d5", "d3", "d1"]);
@@ -393,7 +391,7 @@ fn lists_are_newest_first_in_pages_that_new_alerts_do_not_shift() {
         let own = Filter {
             state: StateFilter::Open,
             scope: &scope,
-            department_of: departments(),
+            whose: &Departments,
             division: None,
         };
         assert_eq!(names(&desk.board.list(&own, None, 100)), expected, "{department}");
@@ -415,7 +413,7 @@ fn the_board_forgets_the_first_that_ended_and_no_open_one() {
     let filter = Filter {
         state: StateFilter::All,
         scope: &root,
-        department_of: departments(),
+        whose: &Departments,
         division: None,
     };
     let all = desk.board.list(&filter, None, usize::MAX);
@@ -424,12 +422,18 @@ fn the_board_forgets_the_first_that_ended_and_no_open_one() {
 }
 
 /// The departments of devices.
-fn departments<'a>() -> DepartmentOf<'a> {
-    &|device| match device.as_str() {
-        "a" => "a的部门",
-        "d4" => "d4的部门",
-        "d5" => "d5的部门",
-        _ => "",
+/// Devices lie where their alerts were raised.
+struct Departments;
+
+impl Whose for Departments {
+    fn belongs<'a>(&'a self, alert: &'a Alert) -> Belongs<'a> {
+        let department = match alert.series.device.as_str() {
+            "a" => "a的部门",
+            "d4" => "d4的部门",
+            "d5" => "d5的部门",
+            _ => "",
+        };
+        Belongs::of(alert.division.as_ref(), department)
     }
 }
 

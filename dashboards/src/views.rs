@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
-use onemap_alerts::{Alert, Board};
+use onemap_alerts::{Alert, Board, Whose};
 use onemap_ingest::admit::{AgeLimits, DeviceWatch, Watch};
 use onemap_ingest::downlink::{Desk, Sealer};
 use onemap_ingest::forward::ForwardState;
@@ -158,6 +158,12 @@ impl Pace {
     }
 }
 
+impl Whose for Register {
+    fn belongs<'a>(&'a self, alert: &'a Alert) -> Belongs<'a> {
+        self.recorded(alert.series.device.as_str(), alert.division.as_ref())
+    }
+}
+
 impl Register {
     /// How often a device reports, and how long it may say nothing.
     pub fn pace(&self, device: &Device) -> Pace {
@@ -180,10 +186,15 @@ impl Register {
     }
     /// To whom a device belongs; to nobody when it is not registered.
     pub(crate) fn belongs(&self, device: &str) -> Belongs<'_> {
-        self.recorded(device, self.divisions.get(device))
+        Belongs::of(self.divisions.get(device), self.department_of(device))
     }
-    /// To whom something belongs that was recorded of a device when it lay in `division`: its department is that of now.
+    /// To whom something belongs that was recorded of a device when it lay in `division`: to whom the device does now, which
+    /// takes along what was told of it. What is told of one that is not registered stays where it was.
     pub(crate) fn recorded<'a>(&'a self, device: &str, division: Option<&'a DivisionCode>) -> Belongs<'a> {
+        let division = match self.view.devices.contains_key(device) {
+            true => self.divisions.get(device),
+            false => division,
+        };
         Belongs::of(division, self.department_of(device))
     }
     /// Whether a scope sees a device.

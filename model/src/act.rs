@@ -99,12 +99,6 @@ pub enum Verb {
         /// Whether the person was known.
         found: bool,
     },
-    /// Somebody who has a part of the city stated persons who are known elsewhere. What is known of them stays as it
-    /// was, and who stated them is told what he is told of any other person.
-    KeepPersons {
-        /// Their pseudonyms.
-        pseudonyms: Vec<Pseudonym>,
-    },
     /// Persons get a new key: what stands for their numbers is made by it, too, and what is known of them is sealed by
     /// it, from here on.
     RotatePersonKey {

@@ -15,6 +15,12 @@ pub const MAX_LEVELS: usize = 32;
 pub const MAX_SOURCE: usize = 64;
 /// A forecast reaches at most so far ahead: 400 days.
 pub const MAX_LEAD_S: u32 = 400 * 86_400;
+/// Seconds of the widest grid: a month.
+pub const MAX_STEP_S: u32 = 31 * 86_400;
+/// Notes of one forecast, and characters of each.
+pub const MAX_NOTES: usize = 32;
+/// Characters of a note.
+pub const MAX_NOTE: usize = 500;
 
 /// What the server's own forecasts have as their source.
 pub const OWN: &str = "onemap";
@@ -136,12 +142,23 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
+/// Characters of a name that are not seen: it would look like another.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Whether a name reads as the server's own.
+pub fn reads_as_own(source: &str) -> bool {
+    source.trim().eq_ignore_ascii_case(OWN)
+}
+
 /// Why a forecast is none.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForecastError {
     /// The name of who made it.
-    #[error("source has 1 to {MAX_SOURCE} characters, none of them a control character")]
+    #[error("source has 1 to {MAX_SOURCE} characters, no space at its ends and none that is not seen")]
     Source,
     /// It says nothing, or too much.
     #[error("leads are 1 to {MAX_LEADS}, not {n}")]
@@ -163,6 +180,12 @@ pub enum ForecastError {
         /// Which, and what is wrong with it.
         what: &'static str,
     },
+    /// Its grid.
+    #[error("step_s is at most {MAX_STEP_S}")]
+    Step,
+    /// What else its maker has to say.
+    #[error("at most {MAX_NOTES} notes of {MAX_NOTE} characters, none of them a control character")]
+    Notes,
     /// It was issued before the newest value that it knows.
     #[error("it was issued before its origin")]
     Issued,
@@ -227,8 +250,16 @@ impl Forecast {
     /// The first fault.
     pub fn check(&self) -> Result<(), ForecastError> {
         let n = self.source.chars().count();
-        if !(1..=MAX_SOURCE).contains(&n) || self.source.chars().any(char::is_control) {
+        let is_name = self.source.trim() == self.source && !self.source.chars().any(is_unseen);
+        if !(1..=MAX_SOURCE).contains(&n) || !is_name {
             return Err(ForecastError::Source);
+        }
+        if self.step_s > MAX_STEP_S {
+            return Err(ForecastError::Step);
+        }
+        let is_note = |note: &String| note.chars().count() <= MAX_NOTE && !note.chars().any(char::is_control);
+        if self.notes.len() > MAX_NOTES || !self.notes.iter().all(is_note) {
+            return Err(ForecastError::Notes);
         }
         if self.issued_at < self.origin {
             return Err(ForecastError::Issued);
@@ -310,7 +341,12 @@ mod tests {
     #[test]
     fn what_is_no_forecast_is_told_by_its_first_fault() {
         type Change = fn(&mut Forecast);
-        let cases: [(Change, &str); 12] = [
+        let cases: [(Change, &str); 17] = [
+            (|f| f.source = " onemap".to_owned(), "source has"),
+            (|f| f.source = "one\u{200b}map".to_owned(), "source has"),
+            (|f| f.step_s = MAX_STEP_S + 1, "step_s is at most"),
+            (|f| f.notes = vec!["n".repeat(MAX_NOTE + 1)], "at most 32 notes"),
+            (|f| f.notes = vec!["\u{0}".to_owned()], "at most 32 notes"),
             (|f| f.source.clear(), "source has"),
             (|f| f.source = "a\nb".to_owned(), "source has"),
             (|f| f.issued_at = Timestamp::from_ms(0), "before its origin"),

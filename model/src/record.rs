@@ -309,6 +309,16 @@ pub enum Register {
         /// The person.
         person: Box<SealedPerson>,
     },
+    /// As [`Register::PersonSealed`], stated by somebody who has a part of the city. When the person is another's, what is
+    /// known stays, and who stated it is kept. Both take the same room, so that the journal's size does not tell which it was.
+    PersonStated {
+        /// The person.
+        person: Box<SealedPerson>,
+        /// Who stated it.
+        by: String,
+        /// 1 when the person is another's, else 0.
+        is_anothers: u8,
+    },
     /// A profile file is new or changed.
     Profile {
         /// File name without extension.

@@ -17,6 +17,7 @@ pub(super) fn audited(position: u64, record: &Record<'_>) -> Option<Audited> {
             | Register::EntityRemoved { .. }
             | Register::Person { .. }
             | Register::PersonSealed { .. }
+            | Register::PersonStated { .. }
             | Register::Adopted { .. }
             | Register::Attributes { .. } => return None,
             _ => (AuditKind::Register, change.at),

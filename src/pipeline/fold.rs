@@ -516,7 +516,6 @@ impl Fold<'_> {
         if matches!(
             act.verb,
             Verb::ResolvePerson { .. }
-                | Verb::KeepPersons { .. }
                 | Verb::RotatePersonKey { .. }
                 | Verb::Export { .. }
                 | Verb::Evidence { .. }
@@ -529,9 +528,8 @@ impl Fold<'_> {
         }
         let folded = {
             let register = self.views.register.read().expect(POISON);
-            let department_of = |device: &DeviceId| register.department_of(device.as_str());
             let mut board = self.views.board.write().expect(POISON);
-            board.act(position, act, &department_of)
+            board.act(position, act, &*register)
         };
         match folded {
             Ok(transitions) => {
@@ -603,7 +601,7 @@ impl Fold<'_> {
                 return Ok(());
             }
             // Persons stand in the ledger alone.
-            Register::Person { .. } | Register::PersonSealed { .. } => {
+            Register::Person { .. } | Register::PersonSealed { .. } | Register::PersonStated { .. } => {
                 let entry = (position, change.at, change.what.clone());
                 self.pending.ledger.register.push(entry);
                 return Ok(());

@@ -303,9 +303,7 @@ fn permission_for(verb: &Verb) -> Option<Permission> {
         Verb::Acknowledge { .. } | Verb::Close { .. } => Some(Permission::HandleAlerts),
         Verb::Readmit { .. } | Verb::Discard { .. } => Some(Permission::Quarantine),
         Verb::Review(_) | Verb::Dust(_) | Verb::WithdrawDust { .. } => Some(Permission::Review),
-        Verb::Correct(_) | Verb::WithdrawCorrection { .. } | Verb::KeepPersons { .. } => {
-            Some(Permission::Register)
-        }
+        Verb::Correct(_) | Verb::WithdrawCorrection { .. } => Some(Permission::Register),
         Verb::ResolvePerson { .. } => Some(Permission::Persons),
         Verb::RotatePersonKey { .. } => Some(Permission::Security),
         Verb::Export { .. } => Some(Permission::View),
@@ -463,7 +461,7 @@ fn check_change(scope: &Scope, index: usize, change: &Register) -> Result<(), Ac
         }
         Register::Person { person } => cover(scope, Belongs::of(person.division.as_ref(), "")),
         // Who sealed it has seen its division.
-        Register::PersonSealed { .. } => Ok(()),
+        Register::PersonSealed { .. } | Register::PersonStated { .. } => Ok(()),
         Register::DeviceToken { sha256, .. } | Register::AccessTokenRevoked { sha256 } => hash(index, sha256),
         Register::EntityRemoved { .. }
         | Register::Attributes { .. }

@@ -184,6 +184,37 @@ fn who_is_known_elsewhere_is_told_from_nobody_by_no_registration() {
     }
     server.caught_up();
     let integrator = token(&server, "integrator", OWN);
+    let mut sizes = Vec::new();
+    // What the journal grew by, which whoever sees anything sees.
+    let grown = |work: &mut dyn FnMut()| {
+        server.caught_up();
+        let of = || {
+            let journal =
+                request(&server.http, &integrator, "GET", "/api/v1/system", None).1["journal"].clone();
+            [
+                journal["bytes"].as_u64().unwrap(),
+                journal["last"].as_u64().unwrap(),
+            ]
+        };
+        let before = of();
+        work();
+        let after = of();
+        [after[0] - before[0], after[1] - before[1]]
+    };
+    for n in [1, 2] {
+        // A second before that nobody else writes in is long enough for one answer.
+        let size = (0..20).map(|_| {
+            grown(&mut || {
+                ask(&server, &integrator, "POST", "/api/v1/persons", &stated(n, OWN));
+            })
+        });
+        sizes.push(size.min().unwrap());
+    }
+    // Sealed bytes are random, and are packed a little better or worse.
+    assert!(
+        sizes[0][0].abs_diff(sizes[1][0]) <= 4 && sizes[0][1] == sizes[1][1],
+        "{sizes:?}"
+    );
     let [known, unknown] = [1, 2].map(|n| {
         let (status, mut said) = ask(&server, &integrator, "POST", "/api/v1/persons", &stated(n, OWN));
         assert!(said["pseudonym"].is_string(), "{said}");
@@ -215,14 +246,8 @@ fn who_is_known_elsewhere_is_told_from_nobody_by_no_registration() {
     server.caught_up();
     let stated = |items: &Value| {
         let acts = items["items"].as_array().unwrap().iter();
-        let acts = acts.filter(|item| item["act"]["verb"] == "keep_persons");
-        acts.map(|item| {
-            (
-                item["act"]["actor"].clone(),
-                item["act"]["pseudonyms"].as_array().unwrap().len(),
-            )
-        })
-        .collect::<Vec<_>>()
+        acts.filter(|item| item["act"]["verb"] == "state_known_person")
+            .count()
     };
     let path = "/api/v1/persons/resolutions";
     let auditor = server.post(
@@ -236,10 +261,126 @@ fn who_is_known_elsewhere_is_told_from_nobody_by_no_registration() {
         path,
         &Value::Null,
     );
-    assert_eq!((status, stated(&seen).len()), (200, 2), "{seen}");
+    assert_eq!((status, stated(&seen)), (200, 2), "{seen}");
     let bound = token(&server, "audit_admin", OWN);
     let (status, seen) = ask(&server, &bound, "GET", path, &Value::Null);
-    assert_eq!((status, stated(&seen).len()), (200, 0), "{seen}");
+    assert_eq!((status, stated(&seen)), (200, 0), "{seen}");
+}
+
+#[test]
+fn the_code_that_sets_an_account_opens_nothing_else() {
+    let server = Server::new();
+    let (used, secret) = crate::accounts::set_up(&server, "root", "system_admin");
+    let code = crate::accounts::code(&secret, used);
+    let (status, said) =
+        Person::default().log_in(&server.http, "root", crate::accounts::PASSWORD, Some(&code));
+    assert_eq!(status, 401, "{said}");
+}
+
+#[test]
+fn a_device_that_changes_hands_takes_its_alerts_along() {
+    let server = Server::with_rules(&[("dust", crate::alarms::DUST)]);
+    let id = crate::evidence::alert(&server);
+    let [now, before] = [OWN, ELSEWHERE].map(|division| token(&server, "officer", division));
+    let look = |token: &str| request(&server.http, token, "GET", &format!("/api/v1/alerts/{id}"), None).0;
+    let n_open = |token: &str| {
+        let open = request(&server.http, token, "GET", "/api/v1/alerts?state=open", None).1;
+        let counted =
+            request(&server.http, token, "GET", "/api/v1/system", None).1["counts"]["alerts_open"].clone();
+        (open["items"].as_array().unwrap().len(), counted)
+    };
+    assert_eq!((look(&now), look(&before)), (404, 200));
+    let moved = json!({"division": OWN}).to_string();
+    assert_eq!(
+        server.request("PATCH", "/api/v1/devices/air-1", Some(&moved)).0,
+        200
+    );
+    server.caught_up();
+    assert_eq!((look(&now), look(&before)), (200, 404));
+    assert_eq!((n_open(&now), n_open(&before)), ((1, json!(1)), (0, json!(0))));
+    let close = json!({"name": "李队", "note": "处置完毕"});
+    let path = format!("/api/v1/alerts/{id}/close");
+    assert_eq!(ask(&server, &before, "POST", &path, &close).0, 404);
+    let (status, said) = ask(&server, &now, "POST", &path, &close);
+    assert_eq!(status, 200, "{said}");
+    assert_eq!(server.get(&format!("/api/v1/alerts/{id}"))["division"], OWN);
+}
+
+#[test]
+fn forecasts_hold_nobody_up_and_hide_nobody() {
+    let server = Server::new();
+    server.add_device(
+        "gauge",
+        &json!({"kind": "river_gauge", "division": OWN, "cadence_s": 60}),
+    );
+    let now = onemap_model::Timestamp::from_system(std::time::SystemTime::now()).ms() / 1000 * 1000;
+    let text = |ms: i64| onemap_model::Timestamp::from_ms(ms).to_string();
+    for part in 0..20 {
+        let of = |n: i64| json!({"q": "water_level", "t": now - (part * 1000 + n) * 1000, "v": 1.5});
+        let readings: Vec<Value> = (0..1000).map(of).collect();
+        server.post(
+            "/api/v1/readings",
+            &json!({"device": "gauge", "readings": readings}),
+        );
+    }
+    server.caught_up();
+    let handed = |source: &str, n: usize, step_s: u32| {
+        let one = json!({"device": "gauge", "quantity": "water_level", "step_s": step_s,
+                         "leads": [{"at": text(now + 3_600_000), "value": 2.0}]});
+        json!({"source": source, "issued_at": text(now), "forecasts": vec![one; n]})
+    };
+    let integrator = token(&server, "integrator", OWN);
+    for (source, step_s) in [("ONEMAP", 60), (" onemap", 60), ("a", u32::MAX)] {
+        let (status, said) = ask(
+            &server,
+            &integrator,
+            "POST",
+            "/api/v1/forecasts",
+            &handed(source, 1, step_s),
+        );
+        assert_eq!(
+            (status, &said["code"]),
+            (400, &json!("bad_forecast")),
+            "{source}: {said}"
+        );
+    }
+    // A thousand without their values at the origin, which are looked up once and beside everybody else.
+    let http = server.http.clone();
+    let slowest = std::thread::scope(|scope| {
+        let body = handed("many", 1000, 2_678_400).to_string();
+        let (http, integrator) = (&http, &integrator);
+        let many = scope.spawn(move || request(http, integrator, "POST", "/api/v1/forecasts", Some(&body)));
+        let mut slowest = Duration::ZERO;
+        while !many.is_finished() {
+            let asked = std::time::Instant::now();
+            assert_eq!(request(http, "", "GET", "/health/live", None).0, 200);
+            slowest = slowest.max(asked.elapsed());
+        }
+        let (status, said) = many.join().unwrap();
+        assert_eq!(status, 201, "{said}");
+        slowest
+    });
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    for n in 0..120 {
+        server.post("/api/v1/forecasts", &handed(&format!("!{n:03}"), 1, 60));
+    }
+    let (mut names, mut path) = (Vec::new(), "/api/v1/forecasts?limit=50".to_owned());
+    loop {
+        let page = server.get(&path);
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 50);
+        names.extend(
+            items
+                .iter()
+                .map(|item| item["source"].as_str().unwrap().to_owned()),
+        );
+        match page["next"].as_str() {
+            Some(next) => path = format!("/api/v1/forecasts?limit=50&after={next}"),
+            None => break,
+        }
+    }
+    names.dedup();
+    assert_eq!((names.len(), names.last().unwrap().as_str()), (121, "many"));
 }
 
 #[test]

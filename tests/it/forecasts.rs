@@ -164,13 +164,15 @@ fn a_rule_looks_ahead_and_its_alert_says_when_and_how_such_did_here() {
     // What is foreseen is no state of the gauge.
     assert_eq!(server.get("/api/v1/devices/gauge")["status"], "normal");
     // It comes; the forecast that it is over ends the alert, and the next one knows of it, also after a kill.
-    level(now - 20_000, 2.7);
-    level(now - 15_000, 2.1);
-    issue(now - 10_000, 1.9);
+    let clock = || Timestamp::from_system(std::time::SystemTime::now()).ms();
+    level(clock(), 2.7);
+    level(clock(), 2.1);
+    issue(clock(), 1.9);
     assert_eq!(open(), json!([]));
     let id = alert["id"].as_str().unwrap().to_owned();
     let server = server.kill_and_restart();
-    let body = json!({"source": "省水文局", "issued_at": text(now), "forecasts": [of("gauge", now, 2.4)]});
+    let at = clock();
+    let body = json!({"source": "省水文局", "issued_at": text(at), "forecasts": [of("gauge", at, 2.4)]});
     server.post("/api/v1/forecasts", &body);
     server.caught_up();
     let again = server.get("/api/v1/alerts?state=open")["items"].clone();
@@ -283,10 +285,10 @@ fn a_gauge_is_foreseen_and_told_how_well() {
     let server = Server::start_in(&first.dir);
     let hour = Timestamp::from_system(std::time::SystemTime::now()).ms() / HOUR;
     let (n, mut devices) = (900, Vec::new());
-    for (device, ahead) in [("upper", 1), ("lower", 0)] {
+    for (device, ahead, division) in [("upper", 1, "630102"), ("lower", 0, "630104")] {
         server.add_device(
             device,
-            &json!({"kind": "river_gauge", "division": "630104", "cadence_s": 3600}),
+            &json!({"kind": "river_gauge", "division": division, "cadence_s": 3600}),
         );
         let readings: Vec<Value> = (0..=n)
             .rev()
@@ -339,7 +341,31 @@ fn a_gauge_is_foreseen_and_told_how_well() {
         assert_eq!(band.len(), 11);
         assert_eq!(lead["exceed"][0]["threshold"], 2.8);
     }
-    assert!(!issued["influences"].as_array().unwrap().is_empty(), "{issued}");
+    assert!(issued["influences"].to_string().contains("upper/"), "{issued}");
+    // Who has one division is not told of gauges of others.
+    let bound = server.post(
+        "/api/v1/tokens",
+        &json!({"role": "integrator", "division": "630104"}),
+    );
+    for (method, asked) in [
+        ("GET", path.clone()),
+        ("GET", "/api/v1/forecasters".to_owned()),
+        ("POST", format!("{path}/train")),
+    ] {
+        let body = (method == "POST").then_some("{}");
+        let told = crate::server::request(
+            &server.http,
+            bound["token"].as_str().unwrap(),
+            method,
+            &asked,
+            body,
+        )
+        .1;
+        assert!(
+            told.to_string().contains("leads_s") && !told.to_string().contains("upper"),
+            "{asked}: {told}"
+        );
+    }
     // A model that cannot be is said not to be, with the reason.
     let path = format!("/api/v1/forecasts/{}", id("new"));
     let thin = wait_for("a reason", LIMIT, || {

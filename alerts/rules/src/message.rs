@@ -281,7 +281,7 @@ fn foreseen(rule: &Rule, asked: &Prospect, outlook: Option<&Outlook>, of: &Texts
         (false, Some(time)) => {
             let (time, range) = around(time, outlook);
             Texts {
-                zh: format!("预计{}后{}{}，{}", time.zh, range.zh, raise.zh, worst.zh),
+                zh: format!("预计{}{}{}，{}", time.zh, range.zh, raise.zh, worst.zh),
                 en: format!(
                     "is expected {} in {}{}, {}",
                     raise.en, time.en, range.en, worst.en
@@ -340,9 +340,12 @@ fn around(time: Duration, outlook: &Outlook) -> (Texts, Texts) {
         },
         (None, _) => Texts::default(),
     };
-    let time = Texts {
-        zh: format!(" {} {zh}", count(time)),
-        en: format!("{} {en}", count(time)),
+    let time = match minutes(time) {
+        0 => texts(" 1 分钟内", "less than a minute"),
+        _ => Texts {
+            zh: format!(" {} {zh}后", count(time)),
+            en: format!("{} {en}", count(time)),
+        },
     };
     (time, range)
 }

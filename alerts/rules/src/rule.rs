@@ -297,7 +297,7 @@ impl Rule {
         }
     }
     /// What it asks of forecasts, if it is such a rule.
-    pub(crate) fn looks_ahead(&self) -> Option<&Prospect> {
+    pub fn looks_ahead(&self) -> Option<&Prospect> {
         match &self.when {
             When::Forecast(asked) => Some(asked),
             _ => None,

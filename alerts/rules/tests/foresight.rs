@@ -330,8 +330,9 @@ fn what_is_late_of_others_or_muted_changes_nothing() {
     city.foresees(121, &[(1, 2.4, 2.5, 2.6)]);
     assert_eq!(city.edges(), []);
     city.state(DeviceState::Active);
+    assert_eq!(city.edges(), [(121, Edge::Raised)]);
     city.foresees(181, &[(1, 2.4, 2.5, 2.6)]);
-    assert_eq!(city.edges(), [(181, Edge::Raised)]);
+    assert_eq!(city.edges(), []);
     city.state(DeviceState::Retired);
     assert_eq!(city.edges(), [(181, Edge::Withdrawn)]);
     city.foresees(241, &[(1, 2.4, 2.5, 2.6)]);
@@ -345,6 +346,53 @@ fn what_is_late_of_others_or_muted_changes_nothing() {
     theirs.step_s = 0;
     city.take(&theirs);
     assert_eq!(city.edges(), [(1, Edge::Raised)]);
+}
+
+#[test]
+fn what_is_foreseen_for_later_comes_near_without_another_forecast() {
+    let mut city = City::new(&RULE.replace("within", "source: bureau, within"), "");
+    city.reads(0, 1.9);
+    city.until(1);
+    let mut theirs = city.forecast(&[(1, 1.8, 1.9, 2.0), (9, 2.3, 2.5, 2.9), (12, 1.8, 1.9, 2.0)]);
+    theirs.source = "bureau".to_owned();
+    city.take(&theirs);
+    city.until(1200);
+    // Nine hours ahead is three hours ahead after six, and over after nine; what is said ends after twelve.
+    assert_eq!(
+        city.edges(),
+        [(361, Edge::Raised), (541, Edge::Cleared)],
+        "nothing is open when it has no more to say"
+    );
+}
+
+#[test]
+fn a_crossing_that_was_measured_before_it_was_foreseen_is_no_merit() {
+    let mut city = City::new(RULE, "");
+    city.reads(0, 1.9);
+    city.foresees(10, &[(1, 2.4, 2.5, 2.6)]);
+    // It was measured before and comes afterwards.
+    city.position += 1;
+    let reading = Reading {
+        series: key(),
+        measured_at: START + Duration::from_secs(300),
+        period: Duration::ZERO,
+        received_at: city.now,
+        value: Value::Number(2.5),
+        quality: Quality::GOOD,
+        position: city.position,
+    };
+    let seen = Observation {
+        every_s: 0,
+        reading,
+        kind: "river_gauge".into(),
+        division: None,
+    };
+    city.told.extend(city.engine.observe(city.now, &seen));
+    city.reads(60, 1.9);
+    city.foresees(61, &[(1, 1.5, 1.6, 1.7)]);
+    city.foresees(121, &[(1, 2.4, 2.5, 2.6)]);
+    let said = city.said().pop().unwrap();
+    assert!(said.2.ends_with("此处此类预报尚无检验记录"), "{}", said.2);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use onemap_alerts::{Alert, Condition, Cursor, Filter, StateFilter};
-use onemap_model::{AlertId, DeviceId, DivisionCode, Scope, Timestamp, Verb};
+use onemap_model::{AlertId, DivisionCode, Scope, Timestamp, Verb};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -49,11 +49,10 @@ pub(crate) async fn list_alerts(
     };
     let page: Vec<Alert> = {
         let register = views.register.read().expect(POISON);
-        let department_of = |device: &DeviceId| register.department_of(device.as_str());
         let filter = Filter {
             state,
             scope,
-            department_of: &department_of,
+            whose: &*register,
             division: query.division.as_ref(),
         };
         let board = views.board.read().expect(POISON);
@@ -85,6 +84,7 @@ pub(crate) fn alert_json(views: &Views, scope: &Scope, id: &AlertId) -> Option<V
 fn render(views: &Views, alert: &Alert) -> Value {
     let register = views.register.read().expect(POISON);
     let device = register.view.devices.get(&alert.series.device);
+    let belongs = register.recorded(alert.series.device.as_str(), alert.division.as_ref());
     let series = views.history.series_id(&alert.series);
     let condition = match alert.condition {
         Condition::Normal => "normal",
@@ -99,7 +99,7 @@ fn render(views: &Views, alert: &Alert) -> Value {
         "series": {"id": series.map(|id| id.0), "device": alert.series.device,
                    "quantity": alert.series.quantity, "ch": alert.series.channel},
         "device_name": device.map(|d| &*d.name), "device_name_en": device.map(|d| &*d.name_en),
-        "position": device.and_then(|d| d.position), "division": alert.division,
+        "position": device.and_then(|d| d.position), "division": belongs.division,
         "raised_at": alert.raised_at, "ended_at": alert.ended_at,
         "message": alert.message, "advice": alert.advice, "inputs": alert.inputs,
         "value": alert.value, "threshold": alert.threshold,

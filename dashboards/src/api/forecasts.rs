@@ -1,6 +1,6 @@
 //! Forecasts: as they were issued, own ones and those that others hand in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use onemap_model::forecast::{Lead, OWN};
+use onemap_model::forecast::{Lead, OWN, reads_as_own};
 use onemap_model::{DeviceId, Forecast, Quantity, Scope, SeriesKey, Timestamp};
 use onemap_store::history::SeriesId;
 use onemap_store::ledger::{ForecastFilter, LedgerForecast};
@@ -19,6 +19,7 @@ use crate::api::quarantine::read;
 use crate::api::{act_problem, behind, limit, list, time};
 use crate::auth::Caller;
 use crate::error::Problem;
+use crate::foresight::Gauge;
 use crate::request::{Body, Params};
 use crate::views::Views;
 
@@ -32,12 +33,49 @@ const READ_ROWS: usize = 500;
 const AHEAD: Duration = Duration::from_secs(600);
 /// A value at the origin is looked for within this, where the forecast states no step.
 const NEAR: Duration = Duration::from_secs(3600);
+/// And within a step, which is at most this.
+const LONGEST_BEFORE: Duration = Duration::from_secs(86_400);
+
+/// A forecast as a scope is shown it: of other series that it was made from only those that the scope sees.
+pub(crate) fn veiled(views: &Views, scope: &Scope, mut forecast: Forecast) -> Forecast {
+    if scope.is_whole() || forecast.source != OWN {
+        return forecast;
+    }
+    let own = forecast.series.to_string();
+    let names = views.foresight.of(&forecast.series).map(|gauge| gauge.inputs);
+    let names = names.unwrap_or_default().into_iter();
+    let told = forecast.influences.iter().map(|told| told.input.clone());
+    let foreign: BTreeSet<String> = names
+        .chain(told)
+        .filter(|name| *name != own && !sees_series(views, scope, name))
+        .collect();
+    forecast.influences.retain(|told| !foreign.contains(&told.input));
+    forecast
+        .notes
+        .retain(|note| !foreign.iter().any(|name| note.contains(name.as_str())));
+    forecast
+}
+
+/// Whether a scope sees the device of a series, named as `device/quantity/channel`; what names no series is nobody's secret.
+fn sees_series(views: &Views, scope: &Scope, name: &str) -> bool {
+    let mut parts = name.rsplitn(3, '/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(_), Some(_), Some(device)) => views.device(scope, device).is_some(),
+        _ => true,
+    }
+}
+
+/// What is known of a series that is foreseen, as a scope is shown it.
+fn forecaster(views: &Views, scope: &Scope, key: &SeriesKey) -> Option<Gauge> {
+    let mut gauge = views.foresight.of(key)?;
+    gauge.inputs.retain(|name| sees_series(views, scope, name));
+    Some(gauge)
+}
 
 /// A forecast as answers show it.
-fn shown(views: &Views, row: &LedgerForecast) -> Value {
-    let LedgerForecast {
-        seq, at, forecast, ..
-    } = row;
+fn shown(views: &Views, scope: &Scope, row: &LedgerForecast) -> Value {
+    let LedgerForecast { seq, at, .. } = row;
+    let forecast = &veiled(views, scope, row.forecast.clone());
     let series = &forecast.series;
     let leads: Vec<Value> = forecast
         .leads
@@ -74,45 +112,50 @@ pub(crate) async fn newest(
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.scope().clone();
     let limit = limit(query.limit, 100)?;
-    let mut after = query.after.unwrap_or_default();
+    let mut after = match query.after.as_deref() {
+        None => Default::default(),
+        Some(text) => read_cursor(text)
+            .ok_or_else(|| Problem::bad_request("bad_after", "after= is the `next` of a page before"))?,
+    };
     let mut found: Vec<LedgerForecast> = Vec::new();
     loop {
         let from = after.clone();
         let rows = read(&views, move |views| {
-            views.ledger.newest_forecasts(&from, READ_ROWS)
+            views.ledger.newest_forecasts((&from.0, &from.1), READ_ROWS)
         })
         .await?;
         let is_end = rows.len() < READ_ROWS;
-        let mut by_series: BTreeMap<String, Vec<LedgerForecast>> = BTreeMap::new();
         for row in rows {
-            by_series
-                .entry(row.forecast.series.to_string())
-                .or_default()
-                .push(row);
-        }
-        if !is_end && by_series.len() > 1 {
-            // The sources of the last may go on behind what was read.
-            by_series.pop_last();
-        }
-        for (series, rows) in by_series {
-            let is_seen = views
-                .device(&scope, rows[0].forecast.series.device.as_str())
-                .is_some();
-            if is_seen && !found.is_empty() && found.len() + rows.len() > limit {
-                return Ok(list(
-                    found.iter().map(|row| shown(&views, row)).collect(),
-                    Some(after),
-                ));
-            }
-            after = series;
-            if is_seen {
-                found.extend(rows);
+            let series = &row.forecast.series;
+            after = (series.to_string(), row.forecast.source.clone());
+            if views.device(&scope, series.device.as_str()).is_some() {
+                found.push(row);
             }
         }
-        if is_end {
-            return Ok(list(found.iter().map(|row| shown(&views, row)).collect(), None));
+        if is_end || found.len() > limit {
+            break;
         }
     }
+    let is_more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().filter(|_| is_more);
+    let next = last.map(|row| cursor_of(&row.forecast));
+    let items = found.iter().map(|row| shown(&views, &scope, row));
+    Ok(list(items.collect(), next))
+}
+
+/// Where a page ends: series and source, hexadecimal since a source may have any letter.
+fn cursor_of(forecast: &Forecast) -> String {
+    let text = format!("{}\n{}", forecast.series, forecast.source);
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn read_cursor(text: &str) -> Option<(String, String)> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();
+    let text = String::from_utf8(bytes?).ok()?;
+    let (series, source) = text.split_once('\n')?;
+    Some((series.to_owned(), source.to_owned()))
 }
 
 #[derive(Deserialize)]
@@ -139,7 +182,7 @@ pub(crate) async fn forecasters(
     let next = next.map(|(name, ..)| name.clone());
     let items = page
         .iter()
-        .map(|(_, key, gauge)| json!({"series": series_json(&views, key), "forecaster": gauge}));
+        .map(|(_, key, _)| json!({"series": series_json(&views, key), "forecaster": forecaster(&views, caller.scope(), key)}));
     Ok(list(items.collect(), next))
 }
 
@@ -203,9 +246,12 @@ pub(crate) async fn of_series(
     let is_more = page.len() > limit;
     page.truncate(limit);
     let next = page.last().filter(|_| is_more).map(|last| last.seq.to_string());
-    let items: Vec<Value> = page.iter().map(|row| shown(&views, row)).collect();
+    let items: Vec<Value> = page
+        .iter()
+        .map(|row| shown(&views, caller.scope(), row))
+        .collect();
     Ok(Json(
-        json!({"items": items, "next": next, "forecaster": views.foresight.of(&key)}),
+        json!({"items": items, "next": next, "forecaster": forecaster(&views, caller.scope(), &key)}),
     ))
 }
 
@@ -218,7 +264,7 @@ pub(crate) async fn train(
     let (_, key) = known_series(&views, caller.scope(), id)?;
     match views.foresight.order(&key) {
         true => {
-            let body = json!({"forecaster": views.foresight.of(&key)});
+            let body = json!({"forecaster": forecaster(&views, caller.scope(), &key)});
             Ok((StatusCode::ACCEPTED, Json(body)))
         }
         false => Err(Problem::conflict(
@@ -274,6 +320,30 @@ fn value_at(views: &Views, series: &SeriesKey, at: Timestamp, within: Duration) 
     newest
 }
 
+/// Fills in the values at origins that nobody stated, each looked up once.
+async fn with_origins(views: &Arc<Views>, mut forecasts: Vec<Forecast>) -> Result<Vec<Forecast>, Problem> {
+    let views = views.clone();
+    let filled = tokio::task::spawn_blocking(move || {
+        let mut known: BTreeMap<(SeriesKey, Timestamp, Duration), Option<f64>> = BTreeMap::new();
+        for forecast in forecasts
+            .iter_mut()
+            .filter(|forecast| forecast.at_origin.is_none())
+        {
+            let within = match forecast.step_s {
+                0 => NEAR,
+                step_s => Duration::from_secs(u64::from(step_s)).min(LONGEST_BEFORE),
+            };
+            let key = (forecast.series.clone(), forecast.origin, within);
+            let value = known
+                .entry(key)
+                .or_insert_with(|| value_at(&views, &forecast.series, forecast.origin, within));
+            forecast.at_origin = *value;
+        }
+        forecasts
+    });
+    filled.await.map_err(|e| Problem::internal(&e))
+}
+
 /// Takes forecasts of others, with the time at which they were issued.
 pub(crate) async fn post(
     State(views): State<Arc<Views>>,
@@ -282,7 +352,7 @@ pub(crate) async fn post(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = caller.scope();
     let bad = |detail: String| Problem::bad_request("bad_forecast", detail);
-    if handed.source == OWN {
+    if reads_as_own(&handed.source) {
         return Err(bad(format!(
             "source: `{OWN}` is what the server's own forecasts are called"
         )));
@@ -309,14 +379,8 @@ pub(crate) async fn post(
             channel: one.ch,
         };
         let origin = one.origin.unwrap_or(handed.issued_at);
-        let within = match one.step_s {
-            0 => NEAR,
-            step_s => Duration::from_secs(u64::from(step_s)),
-        };
         let forecast = Forecast {
-            at_origin: one
-                .at_origin
-                .or_else(|| value_at(&views, &series, origin, within)),
+            at_origin: one.at_origin,
             series,
             source: handed.source.clone(),
             model: handed.model.clone(),
@@ -334,6 +398,7 @@ pub(crate) async fn post(
             .map_err(|error| bad(format!("forecasts[{index}]: {error}")))?;
         forecasts.push(forecast);
     }
+    let forecasts = with_origins(&views, forecasts).await?;
     let position = views
         .acts
         .record_forecasts(scope, now, forecasts)

@@ -38,7 +38,7 @@ pub(crate) async fn list_rules(
                 })
                 .map(|rule| {
                     json!({"id": rule.id, "version": rule.version, "name": rule.name, "severity": rule.severity,
-                           "applies_to": rule.applies_to, "threshold": rule.threshold(), "quantity": rule.quantity(), "channel": rule.channel(), "advice": rule.advice, "sentence": rule.sentence()})
+                           "applies_to": rule.applies_to, "threshold": rule.threshold(), "quantity": rule.quantity(), "channel": rule.channel(), "advice": rule.advice, "sentence": rule.sentence(), "looks_ahead": rule.looks_ahead().is_some()})
                 })
                 .collect();
             // A file is of the whole city, and may name what lies anywhere in it.

@@ -144,7 +144,9 @@ pub(crate) async fn finish(
                 let message = "the code is not that of this secret now: look at the authenticator's clock";
                 return Err(Problem::bad_request("wrong_code", message));
             }
+            // It opens nothing else.
             door.forget_steps(&account.id);
+            door.takes(&account.id, &secret, code, at_s);
             Some(second_of(&views, &account.id, &secret))
         }
     };

@@ -127,19 +127,23 @@ pub(super) fn page(
         .collect()
 }
 
-/// The newest of each series and source, in the order of their names, behind a series of a page before.
+/// The newest of each series and source, in the order of their names, behind the last of a page before.
 pub(super) fn newest(
     connection: &Connection,
-    after: &str,
+    (series, source): (&str, &str),
     limit: usize,
 ) -> rusqlite::Result<Vec<LedgerForecast>> {
     connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM forecasts WHERE seq IN (
-                 SELECT max(seq) FROM forecasts WHERE series > ?1 GROUP BY series, source)
-             ORDER BY series, source LIMIT ?2"
+                 SELECT max(seq) FROM forecasts WHERE series >= ?1 AND (series, source) > (?1, ?2)
+                 GROUP BY series, source ORDER BY series, source LIMIT ?3)
+             ORDER BY series, source"
         ))?
-        .query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], read)?
+        .query_map(
+            params![series, source, i64::try_from(limit).unwrap_or(i64::MAX)],
+            read,
+        )?
         .collect()
 }
 
@@ -255,7 +259,7 @@ mod tests {
             ..ForecastFilter::default()
         };
         assert_eq!(reader.forecasts(&span, None, 100).unwrap().len(), 6);
-        let newest = reader.newest_forecasts("", 10).unwrap();
+        let newest = reader.newest_forecasts(("", ""), 10).unwrap();
         let names: Vec<(String, &str)> = newest
             .iter()
             .map(|row| (row.forecast.series.to_string(), &*row.forecast.source))
@@ -266,7 +270,13 @@ mod tests {
             [name("a", "onemap"), name("a", "气象台"), name("b", "onemap")]
         );
         assert!(newest.iter().all(|row| row.forecast.origin == at(180)));
-        assert_eq!(reader.newest_forecasts("a/water_level/0", 10).unwrap().len(), 1);
+        assert_eq!(
+            reader
+                .newest_forecasts(("a/water_level/0", "\u{10ffff}"), 10)
+                .unwrap()
+                .len(),
+            1
+        );
         let kept = ledger.retain(at(61) + Duration::from_secs(180 * 86_400)).unwrap();
         assert_eq!(kept.n_forecasts, 6);
     }

@@ -29,7 +29,7 @@ pub use audit::{AuditFault, AuditFound, AuditHead, AuditHeadError, AuditKind, Au
 pub use commands::CommandFilter;
 pub use fence_events::{FenceEventFilter, LedgerFenceEvent};
 pub use forecasts::{ForecastFilter, Issued, LedgerForecast};
-pub use persons::{KeptPerson, PersonSince};
+pub use persons::{KeptPerson, PersonSince, StatedPerson};
 pub use quarantine::{
     Became, QuarantineCount, QuarantineFilter, QuarantineState, QuarantineTotals, Quarantined, Settled,
     Settlement, Which,

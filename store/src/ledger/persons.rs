@@ -11,7 +11,22 @@ use crate::sqlite::{signed, unsigned};
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS persons (
     pseudonym TEXT PRIMARY KEY, json TEXT NOT NULL, at INTEGER NOT NULL, position INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS persons_stated (
+    position INTEGER PRIMARY KEY, at INTEGER NOT NULL, by_whom TEXT NOT NULL, pseudonym TEXT NOT NULL, json TEXT NOT NULL);
 ";
+
+/// A person whom somebody stated while it was another's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatedPerson {
+    /// Position of the record.
+    pub position: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// What was stated, as it was sealed.
+    pub person: SealedPerson,
+}
 
 /// A person as a record has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,9 +60,23 @@ pub type PersonSince = (KeptPerson, Timestamp);
 /// Notes a person, if the change is one. What is carried over from a former pseudonym keeps the time of what is known,
 /// and counts only where that is still there.
 pub(super) fn put(tx: &Connection, position: u64, at: Timestamp, change: &Change) -> rusqlite::Result<()> {
+    if let Change::PersonStated {
+        person,
+        by,
+        is_anothers: 1..,
+    } = change
+    {
+        let json = serde_json::to_string(person).expect("persons have text keys only");
+        return tx
+            .prepare_cached(
+                "INSERT OR IGNORE INTO persons_stated (position, at, by_whom, pseudonym, json) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![signed(position), at.ms(), by, person.pseudonym.to_string(), json])
+            .map(|_| ());
+    }
     let (pseudonym, kept, at) = match change {
         Change::Person { person } => (person.pseudonym, serde_json::to_string(person), at),
-        Change::PersonSealed { person } => {
+        Change::PersonSealed { person } | Change::PersonStated { person, .. } => {
             let mut carried = None;
             for former in &person.former {
                 let gone: Option<i64> = tx
@@ -97,6 +126,27 @@ pub(super) fn page(
     connection
         .prepare_cached("SELECT json FROM persons WHERE pseudonym > ?1 ORDER BY pseudonym LIMIT ?2")?
         .query_map(params![after, limit as i64], |row| kept(row, 0))?
+        .collect()
+}
+
+/// Those who were stated while they were another's, behind a position, in order, at most `limit`.
+pub(super) fn stated(
+    connection: &Connection,
+    after: u64,
+    limit: usize,
+) -> rusqlite::Result<Vec<StatedPerson>> {
+    connection
+        .prepare_cached(
+            "SELECT position, at, by_whom, json FROM persons_stated WHERE position > ?1 ORDER BY position LIMIT ?2",
+        )?
+        .query_map(params![signed(after), limit as i64], |row| {
+            Ok(StatedPerson {
+                position: unsigned(row.get(0)?),
+                at: Timestamp::from_ms(row.get(1)?),
+                by: row.get(2)?,
+                person: json(row, 3)?,
+            })
+        })?
         .collect()
 }
 

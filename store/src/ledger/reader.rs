@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::commands::{self, CommandFilter};
 use super::fence_events::{self, FenceEventFilter, LedgerFenceEvent};
 use super::forecasts::{self, ForecastFilter, LedgerForecast};
-use super::persons::{KeptPerson, PersonSince};
+use super::persons::{KeptPerson, PersonSince, StatedPerson};
 use super::quarantine::{self, QuarantineCount, QuarantineFilter, QuarantineTotals, Quarantined};
 use super::schema;
 use super::series_acts::{self, SeriesAct, SeriesActFilter};
@@ -295,9 +295,13 @@ impl LedgerReader {
         self.read(|c| forecasts::page(c, filter, before, limit))
     }
 
-    /// The newest forecast of each series (as `device/quantity/channel`) behind `after` and of each source, at most
-    /// `limit`, by their names.
-    pub fn newest_forecasts(&self, after: &str, limit: usize) -> Result<Vec<LedgerForecast>, LedgerError> {
+    /// The newest forecast of each series (as `device/quantity/channel`) and source behind one of these, at most `limit`,
+    /// by their names.
+    pub fn newest_forecasts(
+        &self,
+        after: (&str, &str),
+        limit: usize,
+    ) -> Result<Vec<LedgerForecast>, LedgerError> {
         self.read(|c| forecasts::newest(c, after, limit))
     }
 
@@ -461,13 +465,16 @@ impl LedgerReader {
         self.read(super::persons::newest)
     }
 
-    /// Acts by which persons were resolved, or were stated by somebody while they are another's, behind a journal
-    /// position, in order, at most `limit`.
+    /// Persons whom somebody stated while they were another's, behind a journal position, in order, at most `limit`.
+    pub fn stated_persons(&self, after: u64, limit: usize) -> Result<Vec<StatedPerson>, LedgerError> {
+        self.read(|c| super::persons::stated(c, after, limit))
+    }
+
+    /// Acts by which persons were resolved, behind a journal position, in order, at most `limit`.
     pub fn resolutions(&self, after: u64, limit: usize) -> Result<Vec<LedgerAct>, LedgerError> {
         self.read(|c| {
             c.prepare_cached(
-                "SELECT position, json FROM acts WHERE position > ?1
-                 AND (json LIKE '%\"verb\":\"resolve_person\"%' OR json LIKE '%\"verb\":\"keep_persons\"%')
+                "SELECT position, json FROM acts WHERE position > ?1 AND json LIKE '%\"verb\":\"resolve_person\"%'
                  ORDER BY position LIMIT ?2",
             )?
             .query_map(params![signed(after), limit as i64], |row| {

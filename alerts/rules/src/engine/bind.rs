@@ -64,6 +64,9 @@ impl Engine {
         if device.state == DeviceState::Maintenance && before != DeviceState::Maintenance {
             self.calm_foreseen(i);
         }
+        if resumes {
+            self.judge_foreseen(i);
+        }
         for series in self.devices[i as usize].indexes().collect::<Vec<_>>() {
             if device.state == DeviceState::Maintenance && before != DeviceState::Maintenance {
                 self.with_series_slots(series, |slot, _, _| {

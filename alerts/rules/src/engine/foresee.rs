@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onemap_model::alert::Input;
-use onemap_model::forecast::Lead;
+use onemap_model::forecast::{Lead, OWN};
 use onemap_model::{Forecast, Quantity, SeriesKey, Timestamp};
 
 use super::Engine;
@@ -35,14 +35,14 @@ pub(super) struct Watch {
     pub(super) slot: Slot,
     pub(super) seen: Option<Seen>,
     pub(super) track: Track,
-    /// Until when what was foreseen is to come; `None` while nothing is.
-    pub(super) due_by: Option<i64>,
+    /// Since when something is foreseen, and until when it is to come; `None` while nothing is.
+    pub(super) due: Option<(i64, i64)>,
     /// Whether the last value was beyond the limit.
     pub(super) is_beyond: Option<bool>,
 }
 
 /// The newest forecast.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Seen {
     pub(super) origin: i64,
     /// Record time at which it came.
@@ -50,8 +50,20 @@ pub(super) struct Seen {
     /// Record time until which it stands.
     pub(super) until: i64,
     pub(super) position: u64,
-    /// What it says of the time that the rule is about; `None` when it says nothing of it, or is too old by now.
+    /// The value at the origin, where it is known.
+    pub(super) at_origin: Option<f64>,
+    /// What it says, by time.
+    pub(super) points: Vec<Point>,
+    /// What that comes to in the time that the rule is about; `None` when it says nothing of it, or is too old by now.
     pub(super) ahead: Option<Ahead>,
+}
+
+/// What is foreseen for a time: of the rule's quantile, and of the tenths that cross the limit first and last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Point {
+    pub(super) at: i64,
+    pub(super) value: f64,
+    pub(super) tenths: [Option<f64>; 2],
 }
 
 /// What is foreseen of the time that a rule is about.
@@ -82,14 +94,14 @@ impl Watch {
             slot: Slot { rule, active: None },
             seen: None,
             track: Track::default(),
-            due_by: None,
+            due: None,
             is_beyond: None,
         }
     }
 
     /// The last forecast as evidence.
     pub(super) fn input(&self) -> Option<Input> {
-        let seen = self.seen?;
+        let seen = self.seen.as_ref()?;
         Some(Input {
             position: seen.position,
             measured_at: Timestamp::from_ms(seen.origin),
@@ -97,11 +109,35 @@ impl Watch {
         })
     }
 
-    /// When it next has something to do by itself.
-    fn deadline(&self) -> i64 {
-        let stands = self.seen.filter(|seen| seen.ahead.is_some());
-        let ends = stands.map_or(NO_DEADLINE, |seen| seen.until.saturating_add(1));
-        self.slot.hold_deadline().min(ends)
+    /// When it next has something to do by itself: a hold ends, the forecast is too old, or what it says of a later time
+    /// comes into what the rule is about, or has passed.
+    fn deadline(&self, now: i64) -> i64 {
+        let looked = self.seen.as_ref().map_or(NO_DEADLINE, |seen| {
+            let ends = seen.ahead.map_or(NO_DEADLINE, |_| seen.until.saturating_add(1));
+            let within = self.slot.rule.looks_ahead().map_or(0, |asked| ms(asked.within));
+            let turns = seen
+                .points
+                .iter()
+                .flat_map(|point| [point.at.saturating_sub(within), point.at]);
+            let next = turns.filter(|at| *at > now).min().unwrap_or(NO_DEADLINE);
+            ends.min(if now > seen.until { NO_DEADLINE } else { next })
+        });
+        self.slot.hold_deadline().min(looked)
+    }
+
+    /// Looks at the forecast as of now.
+    fn look(&mut self, now: i64) {
+        let Some(seen) = &mut self.seen else { return };
+        seen.ahead = match now > seen.until {
+            true => None,
+            // Its last lead has passed and the next forecast is about to come: what it said stands.
+            false => ahead(&self.slot.rule, seen, now).or(seen.ahead),
+        };
+        let foresees = |ahead: Ahead| self.slot.rule.side(ahead.worst) == Some(Side::Beyond);
+        let within = self.slot.rule.looks_ahead().map_or(0, |asked| ms(asked.within));
+        if seen.ahead.is_some_and(foresees) && self.due.is_none() && self.is_beyond == Some(false) {
+            self.due = Some((now, now.saturating_add(within)));
+        }
     }
 
     /// Takes a value that was measured: what was foreseen has come, or has not.
@@ -111,25 +147,27 @@ impl Watch {
         };
         let is_beyond = side == Side::Beyond;
         let was_beyond = self.is_beyond.replace(is_beyond);
-        match (self.due_by, is_beyond) {
-            (Some(by), _) if measured > by => {
-                self.due_by = None;
+        match (self.due, is_beyond) {
+            (Some((_, by)), _) if measured > by => {
+                self.due = None;
                 self.track.n_false += 1;
             }
+            // It was so before anybody foresaw it, and came late: nothing is to be said of that.
+            (Some((since, _)), true) if measured <= since => self.due = None,
             (Some(_), true) => {
-                self.due_by = None;
+                self.due = None;
                 self.track.n_true += 1;
             }
             (None, true) if was_beyond == Some(false) => {
-                let stands = self.seen.filter(|seen| seen.ahead.is_some() && seen.until >= now);
-                self.track.n_missed += u32::from(stands.is_some());
+                let stands = |seen: &Seen| seen.ahead.is_some() && seen.until >= now;
+                self.track.n_missed += u32::from(self.seen.as_ref().is_some_and(stands));
             }
             _ => {}
         }
     }
 
     fn outlook(&self, now: i64) -> Option<Outlook> {
-        let ahead = self.seen?.ahead?;
+        let ahead = self.seen.as_ref()?.ahead?;
         let until = |at: i64| Duration::from_millis(at.saturating_sub(now).max(0) as u64);
         let [middle, first, last] = ahead.crosses.map(|at| at.map(until));
         Some(Outlook {
@@ -194,31 +232,32 @@ impl Engine {
                 return;
             };
             let origin = forecast.origin.ms();
-            if *asked.source != *forecast.source || watch.seen.is_some_and(|seen| seen.origin >= origin) {
+            let is_late = watch.seen.as_ref().is_some_and(|seen| seen.origin >= origin);
+            if *asked.source != *forecast.source || is_late {
                 return;
             }
-            let within = ms(asked.within);
-            let step = match forecast.step_s {
-                0 => within,
-                step_s => STEPS * i64::from(step_s) * 1000,
+            let points = points(&watch.slot.rule, forecast);
+            // Own ones come at each step; how often others come is not known, and theirs stand as long as they say something.
+            let last = points.last().map_or(now, |point| point.at);
+            let until = match (&*asked.source, forecast.step_s) {
+                (OWN, step_s) if step_s > 0 => now.saturating_add(STEPS * i64::from(step_s) * 1000),
+                _ => last,
             };
-            let ahead = ahead(&watch.slot.rule, forecast, now);
             watch.seen = Some(Seen {
                 origin,
                 heard_at: now,
-                until: now.saturating_add(step),
+                until,
                 position,
-                ahead,
+                at_origin: forecast.at_origin,
+                points,
+                ahead: None,
             });
             if watch.is_beyond.is_none()
                 && let Some(last) = &judged
             {
                 watch.is_beyond = watch.slot.rule.side(last.value).map(|side| side == Side::Beyond);
             }
-            let foresees = ahead.is_some_and(|ahead| watch.slot.rule.side(ahead.worst) == Some(Side::Beyond));
-            if foresees && watch.due_by.is_none() && watch.is_beyond == Some(false) {
-                watch.due_by = Some(now.saturating_add(within));
-            }
+            watch.look(now);
             if muted {
                 return watch.slot.calm();
             }
@@ -314,6 +353,26 @@ impl Engine {
         }
     }
 
+    /// A device is in use again: what is foreseen of it is judged as it stands.
+    pub(super) fn judge_foreseen(&mut self, device: u32) {
+        let now = self.book.now;
+        for i in self.foreseen_of.get(&device).cloned().unwrap_or_default() {
+            self.with_watches(i, |watch, book, place| {
+                watch.look(now);
+                let outlook = watch.outlook(now);
+                if let Some(input) = watch.input() {
+                    let place = Place {
+                        last: Some(input.clone()),
+                        outlook: outlook.as_ref(),
+                        ..place
+                    };
+                    watch.slot.judge(book, &place, &input);
+                }
+            });
+            self.settle_foreseen(i);
+        }
+    }
+
     pub(super) fn foreseen_is_due(&mut self, i: u32, at: i64) {
         if self.foreseen[i as usize].armed != at {
             return;
@@ -322,41 +381,54 @@ impl Engine {
         let muted = self.devices[self.foreseen[i as usize].device as usize].in_maintenance();
         let now = self.book.now;
         self.with_watches(i, |watch, book, place| {
+            if watch.deadline(at - 1) > at {
+                return;
+            }
+            let had = watch.seen.as_ref().and_then(|seen| seen.ahead);
+            let input = watch.input();
+            watch.look(at);
+            let outlook = watch.outlook(now);
+            let last = watch.input();
             if watch.slot.hold_deadline() <= at {
-                let outlook = watch.outlook(now);
                 let place = Place {
-                    last: watch.input(),
+                    last: last.clone().or(input.clone()),
                     outlook: outlook.as_ref(),
                     ..place
                 };
                 watch.slot.hold_is_over(book, &place);
             }
-            let input = watch.input();
-            let Some(seen) = watch
-                .seen
-                .as_mut()
-                .filter(|seen| seen.ahead.is_some() && seen.until < at)
-            else {
-                return;
-            };
-            seen.ahead = None;
             if muted {
                 return watch.slot.calm();
             }
-            let place = Place {
-                last: input,
-                silent_for: Duration::from_millis(at.saturating_sub(seen.heard_at).max(0) as u64),
-                ..place
-            };
-            watch.slot.unknown(book, &place, true);
+            let heard_at = watch.seen.as_ref().map_or(at, |seen| seen.heard_at);
+            match (had, last) {
+                // What it says of a later time has come near.
+                (_, Some(last)) if watch.seen.as_ref().and_then(|seen| seen.ahead) != had => {
+                    let place = Place {
+                        last: Some(last.clone()),
+                        outlook: outlook.as_ref(),
+                        ..place
+                    };
+                    watch.slot.judge(book, &place, &last);
+                }
+                (Some(_), None) => {
+                    let place = Place {
+                        last: input,
+                        silent_for: Duration::from_millis(at.saturating_sub(heard_at).max(0) as u64),
+                        ..place
+                    };
+                    watch.slot.unknown(book, &place, true);
+                }
+                _ => {}
+            }
         });
         self.settle_foreseen(i);
     }
 
     /// After any change of what is foreseen: its next deadline.
     pub(super) fn settle_foreseen(&mut self, i: u32) {
-        let entry = &mut self.foreseen[i as usize];
-        let deadline = entry.watches.iter().map(Watch::deadline).min();
+        let (entry, now) = (&mut self.foreseen[i as usize], self.book.now);
+        let deadline = entry.watches.iter().map(|watch| watch.deadline(now)).min();
         self.timers.arm(
             &mut entry.armed,
             deadline.unwrap_or(NO_DEADLINE),
@@ -411,46 +483,60 @@ fn quantile(lead: &Lead, level: f64) -> Option<f64> {
     Some(below + (above - below) * (level - lower) / (upper - lower))
 }
 
+/// What a forecast says by time, as a rule asks for it; nothing where it has not the quantile.
+fn points(rule: &Rule, forecast: &Forecast) -> Vec<Point> {
+    let Some(asked) = rule.looks_ahead() else {
+        return Vec::new();
+    };
+    let tenths = if asked.is_above { [0.9, 0.1] } else { [0.1, 0.9] };
+    let point = |lead: &Lead| {
+        Some(Point {
+            at: lead.at.ms(),
+            value: quantile(lead, asked.quantile)?,
+            tenths: tenths.map(|level| quantile(lead, level)),
+        })
+    };
+    forecast.leads.iter().filter_map(point).collect()
+}
+
 /// What a forecast says of the time that a rule is about: from now on, as far as the rule looks.
-fn ahead(rule: &Rule, forecast: &Forecast, now: i64) -> Option<Ahead> {
+fn ahead(rule: &Rule, seen: &Seen, now: i64) -> Option<Ahead> {
     let asked = rule.looks_ahead()?;
     let last = now.saturating_add(ms(asked.within));
-    let leads = || {
-        let within = |lead: &&Lead| lead.at.ms() > now && lead.at.ms() <= last;
-        forecast.leads.iter().filter(within)
-    };
-    let values: Option<Vec<f64>> = leads().map(|lead| quantile(lead, asked.quantile)).collect();
-    let values = values.filter(|values| !values.is_empty())?;
+    let within = seen
+        .points
+        .iter()
+        .filter(|point| point.at > now && point.at <= last);
+    let values = within.map(|point| point.value);
     let worst = match asked.is_above {
-        true => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        false => values.iter().copied().fold(f64::INFINITY, f64::min),
-    };
+        true => values.reduce(f64::max),
+        false => values.reduce(f64::min),
+    }?;
     let is_beyond = |value: f64| rule.side(value) == Some(Side::Beyond);
-    let start = forecast.at_origin.map(|value| (forecast.origin.ms(), value));
-    let crosses = |level: f64| {
+    let start = seen.at_origin.map(|value| (seen.origin, value));
+    let crosses = |of: &dyn Fn(&Point) -> Option<f64>| {
         let mut before = start;
-        for lead in forecast.leads.iter().filter(|lead| lead.at.ms() <= last) {
-            let point = (lead.at.ms(), quantile(lead, level)?);
-            if point.0 > now && is_beyond(point.1) {
-                let Some((t, value)) = before.filter(|(_, value)| !is_beyond(*value)) else {
-                    return Some(point.0.min(last));
+        for point in seen.points.iter().filter(|point| point.at <= last) {
+            let (at, value) = (point.at, of(point)?);
+            if at > now && is_beyond(value) {
+                let Some((t, was)) = before.filter(|(_, was)| !is_beyond(*was)) else {
+                    return Some(at.min(last));
                 };
-                let share = (asked.limit.raise - value) / (point.1 - value);
-                let at = t as f64 + share.clamp(0.0, 1.0) * (point.0 - t) as f64;
-                return Some((at as i64).max(now));
+                let share = ((asked.limit.raise - was) / (value - was)).clamp(0.0, 1.0);
+                return Some(((t as f64 + share * (at - t) as f64) as i64).max(now));
             }
-            before = Some(point);
+            before = Some((at, value));
         }
         None
-    };
-    let (first, late) = match asked.is_above {
-        true => (0.9, 0.1),
-        false => (0.1, 0.9),
     };
     Some(Ahead {
         worst,
         is_beyond: start.is_some_and(|(_, value)| is_beyond(value)),
-        crosses: [crosses(asked.quantile), crosses(first), crosses(late)],
+        crosses: [
+            crosses(&|point| Some(point.value)),
+            crosses(&|point| point.tenths[0]),
+            crosses(&|point| point.tenths[1]),
+        ],
     })
 }
 

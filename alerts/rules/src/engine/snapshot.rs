@@ -13,9 +13,9 @@ use sha2::{Digest, Sha256};
 use super::Engine;
 use super::book::Owner;
 use super::entries::{
-    Active, Condition, DeviceEntry, LISTED, NO_DEADLINE, Named, Phase, RaisedAlert, SeriesEntry, Slot,
+    Active, Condition, DeviceEntry, LISTED, NEVER, NO_DEADLINE, Named, Phase, RaisedAlert, SeriesEntry, Slot,
 };
-use super::foresee::{Ahead, Foreseen, Seen, Track, Watch, held, kept};
+use super::foresee::{Ahead, Foreseen, Point, Seen, Track, Watch, held, kept};
 use crate::codec::{Damaged, Reader, Writer};
 use crate::file::RuleSet;
 use crate::rule::Rule;
@@ -405,6 +405,13 @@ fn write_watch(w: &mut Writer, watch: &Watch, index: &impl Fn(&Rule) -> usize) {
         w.i64(seen.heard_at);
         w.i64(seen.until);
         w.u64(seen.position);
+        maybe(w, seen.at_origin);
+        w.count(seen.points.len());
+        for point in &seen.points {
+            w.i64(point.at);
+            w.f64(point.value);
+            point.tenths.iter().for_each(|value| maybe(w, *value));
+        }
         w.u8(u8::from(seen.ahead.is_some()));
         if let Some(ahead) = &seen.ahead {
             w.f64(ahead.worst);
@@ -420,12 +427,28 @@ fn write_watch(w: &mut Writer, watch: &Watch, index: &impl Fn(&Rule) -> usize) {
     [n_true, n_false, n_missed]
         .iter()
         .for_each(|n| w.small(u64::from(*n)));
-    w.i64(kept(watch.due_by));
+    let due = watch.due.unwrap_or((NEVER, NEVER));
+    w.i64(due.0);
+    w.i64(due.1);
     w.u8(match watch.is_beyond {
         None => 0,
         Some(false) => 1,
         Some(true) => 2,
     });
+}
+
+fn maybe(w: &mut Writer, value: Option<f64>) {
+    w.u8(u8::from(value.is_some()));
+    if let Some(value) = value {
+        w.f64(value);
+    }
+}
+
+fn read_maybe(r: &mut Reader<'_>) -> Result<Option<f64>, Damaged> {
+    match r.u8()? {
+        0 => Ok(None),
+        _ => r.f64().map(Some),
+    }
 }
 
 fn read_watch(
@@ -447,8 +470,17 @@ fn read_watch(
             heard_at: r.i64()?,
             until: r.i64()?,
             position: r.u64()?,
+            at_origin: read_maybe(r)?,
+            points: Vec::new(),
             ahead: None,
         };
+        for _ in 0..r.count(18)? {
+            seen.points.push(Point {
+                at: r.i64()?,
+                value: r.f64()?,
+                tenths: [read_maybe(r)?, read_maybe(r)?],
+            });
+        }
         if r.u8()? != 0 {
             seen.ahead = Some(Ahead {
                 worst: r.f64()?,
@@ -464,7 +496,8 @@ fn read_watch(
         n_false: number(r)?,
         n_missed: number(r)?,
     };
-    watch.due_by = held(r.i64()?);
+    let (since, by) = (r.i64()?, r.i64()?);
+    watch.due = held(since).map(|since| (since, by));
     watch.is_beyond = match r.u8()? {
         0 => None,
         1 => Some(false),

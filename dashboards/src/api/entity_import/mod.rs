@@ -16,7 +16,6 @@ use axum::{Json, body::Body};
 use bytes::Bytes;
 use onemap_model::record::Register;
 use onemap_model::{DivisionCode, Entity, EntityKind, Person, PersonPlace, Pseudonym, Scope};
-use onemap_store::acts::ActError;
 use onemap_store::register::import::{
     Field, Format, ImportError, ImportPlace, Mapping, PersonRow, Row, Thing, open,
 };
@@ -28,7 +27,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::api::entities::{WHOLE_CITYS, is_a_border, is_anothers, not_stated_own, turn};
 use crate::api::listed::is_listed;
 use crate::api::numbers::{self, Numbers};
-use crate::api::persons::{self, Stated, holds_number};
+use crate::api::persons::{self, holds_number};
 use crate::api::{act_problem, behind};
 use crate::auth::Caller;
 use crate::error::Problem;
@@ -181,8 +180,6 @@ struct Import {
     places: Places,
     shift: Shift,
     numbers: Numbers,
-    /// Persons of the piece at hand who are another's and stay as they are.
-    kept: Vec<Pseudonym>,
     /// Divisions that the file names, as far as looked at.
     known: BTreeSet<DivisionCode>,
     done: Done,
@@ -281,7 +278,6 @@ impl Import {
             places,
             shift,
             numbers: Numbers::default(),
-            kept: Vec::new(),
             known: BTreeSet::new(),
             done: Done::default(),
             n_nowhere: 0,
@@ -299,15 +295,15 @@ impl Import {
             let views = self.views.clone();
             let turn = turn(&views, &self.scope).await;
             let changes = self.changes(piece)?;
-            let kept = std::mem::take(&mut self.kept);
-            let n = (changes.len() + kept.len()) as u64;
-            if n > 0 {
+            if !changes.is_empty() {
                 let n_replaced = self.n_known(&changes);
                 self.caught_up().await;
+                let n = changes.len() as u64;
                 self.room
                     .check(PIECE_ROOM)
                     .map_err(|problem| self.cut(&problem))?;
-                let recorded = self.recorded(changes, kept);
+                let now = self.views.now();
+                let recorded = self.views.acts.record_register(&self.scope, now, changes);
                 // The file is let go when this ends, and may be what the journal waits for.
                 let Ok(recorded) = tokio::time::timeout(PATIENCE, recorded).await else {
                     let slow = Problem::unavailable(format!(
@@ -353,28 +349,6 @@ impl Import {
             self.views.applied_whenever(self.done.position).await;
         }
         Ok(self.done)
-    }
-
-    /// Takes a piece into the journal; its position. What is changed and what is kept as it was go with the same write,
-    /// so that the time does not tell them apart.
-    async fn recorded(&self, changes: Vec<Register>, kept: Vec<Pseudonym>) -> Result<u64, ActError> {
-        let changed = async {
-            match changes.is_empty() {
-                true => Ok(0),
-                false => {
-                    let now = self.views.now();
-                    self.views.acts.record_register(&self.scope, now, changes).await
-                }
-            }
-        };
-        let noted = async {
-            match kept.is_empty() {
-                true => Ok(0),
-                false => persons::keep(&self.views, &self.scope, kept).await,
-            }
-        };
-        let (changed, noted) = tokio::join!(changed, noted);
-        Ok(changed?.max(noted?))
     }
 
     /// Why the import ends here, and how far it came.
@@ -475,17 +449,12 @@ impl Import {
                 }
                 Thing::Person(mut row) => {
                     row.division = row.division.take().or(named.clone());
-                    let stated = match persons::stated(&self.views, &self.scope, &row)? {
-                        Ok((_, stated)) => stated,
-                        Err(why) => {
-                            self.done.refuse(&at, why);
-                            continue;
+                    match persons::change(&self.views, &self.scope, &row)? {
+                        Ok((_, change)) => {
+                            self.done.take_one();
+                            changes.push(change);
                         }
-                    };
-                    self.done.take_one();
-                    match stated {
-                        Stated::Change(change) => changes.push(*change),
-                        Stated::Kept(pseudonym) => self.kept.push(pseudonym),
+                        Err(why) => self.done.refuse(&at, why),
                     }
                 }
             }

@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 
 use self::pack::{Pack, digest};
 use crate::api::alerts::alert_json;
+use crate::api::forecasts::veiled;
 use crate::api::{act_problem, behind, export};
 use crate::auth::Caller;
 use crate::error::Problem;
@@ -133,7 +134,7 @@ fn make(
             None => frames.push(position),
         }
     }
-    put_forecasts(views, alert, &history, &mut pack)?;
+    put_forecasts(views, scope, alert, &history, &mut pack)?;
     put_frames(views, scope, alert, &frames, &mut pack, &mut left_out, &mut rows)?;
     put_values(views, alert, &history, now, &mut pack, &mut left_out);
     rows::put(views, notary, &rows, now, &mut pack, &mut left_out)?;
@@ -288,6 +289,7 @@ fn body_of(views: &Views, position: u64) -> Result<Option<Vec<u8>>, String> {
 /// The forecasts that edges rest on, as they were issued.
 fn put_forecasts(
     views: &Views,
+    scope: &Scope,
     alert: &Alert,
     history: &[Transition],
     pack: &mut Pack,
@@ -308,7 +310,10 @@ fn put_forecasts(
     let all = all.map_err(|e| e.to_string())?;
     let asked = all.into_iter().filter(|row| positions.contains(&row.position));
     let rows: Vec<Value> = asked
-        .map(|row| json!({"position": row.position, "taken_at": row.at, "forecast": row.forecast}))
+        .map(|row| {
+            let forecast = veiled(views, scope, row.forecast);
+            json!({"position": row.position, "taken_at": row.at, "forecast": forecast})
+        })
         .collect();
     if !rows.is_empty() {
         pack.put("forecasts.json", pretty(&json!(rows)));

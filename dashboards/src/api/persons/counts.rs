@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use onemap_model::{Belongs, DivisionCode, PersonPlace, Scope, Timestamp};
+use onemap_model::{Belongs, DivisionCode, Person, PersonPlace, Scope, Timestamp};
+use onemap_store::ledger::KeptPerson;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -25,8 +26,8 @@ const N_PAGE: usize = 10_000;
 
 /// A cell of the grid of persons, eastward and northward.
 type Cell = (u32, u32);
-/// How many persons are in a division and a cell.
-type Counted = HashMap<(Option<DivisionCode>, Option<Cell>), u64>;
+/// How many persons are in a division and a cell: those that are known, and those that were stated there and are another's.
+type Counted = HashMap<(Option<DivisionCode>, Option<Cell>), [u64; 2]>;
 
 /// Counts of persons, taken at most once a minute.
 #[derive(Debug)]
@@ -71,18 +72,45 @@ fn count(views: &Views) -> Result<Counted, Problem> {
             .persons(after.as_ref(), N_PAGE)
             .map_err(|e| Problem::internal(&e))?;
         let Some(last) = page.last() else {
-            return Ok(counted);
+            break;
         };
         after = Some(last.pseudonym());
         for kept in page {
             let person = views.persons.open(kept).map_err(|e| key_problem(&e))?;
-            let cell = match person.place {
-                Some(PersonPlace::Cell { x, y }) => Some((x, y)),
-                Some(PersonPlace::UnitGrid(_)) | None => None,
-            };
-            *counted.entry((person.division, cell)).or_default() += 1;
+            counted.entry(place_of(person)).or_default()[0] += 1;
         }
     }
+    // Whoever stated them sees them counted: a count that did not rise would say that they are known elsewhere.
+    let (mut after, mut stated) = (0, HashMap::new());
+    loop {
+        let page = views
+            .ledger
+            .stated_persons(after, N_PAGE)
+            .map_err(|e| Problem::internal(&e))?;
+        let Some(last) = page.last() else {
+            break;
+        };
+        after = last.position;
+        for one in page {
+            let kept = KeptPerson::Sealed(one.person);
+            let pseudonym = kept.pseudonym();
+            let place = place_of(views.persons.open(kept).map_err(|e| key_problem(&e))?);
+            let division = place.0.clone();
+            stated.insert((pseudonym, division), place);
+        }
+    }
+    for place in stated.into_values() {
+        counted.entry(place).or_default()[1] += 1;
+    }
+    Ok(counted)
+}
+
+fn place_of(person: Person) -> (Option<DivisionCode>, Option<Cell>) {
+    let cell = match person.place {
+        Some(PersonPlace::Cell { x, y }) => Some((x, y)),
+        Some(PersonPlace::UnitGrid(_)) | None => None,
+    };
+    (person.division, cell)
 }
 
 /// What groups persons.
@@ -119,7 +147,12 @@ enum Group {
 fn published(counted: &Counted, scope: &Scope, by: By, k: u32) -> (BTreeMap<Group, u64>, bool) {
     let mut groups: BTreeMap<Group, u64> = BTreeMap::new();
     let mut is_held_back = false;
-    for ((division, cell), n) in counted {
+    for ((division, cell), [known, stated]) in counted {
+        // Who has the whole city counts each person once.
+        let n = known + if scope.is_whole() { 0 } else { *stated };
+        if n == 0 {
+            continue;
+        }
         if !scope.covers(Belongs::of(division.as_ref(), "")) {
             continue;
         }
@@ -184,7 +217,7 @@ mod tests {
 
     fn counted(rows: &[(Option<&str>, Option<Cell>, u64)]) -> Counted {
         let row = |(division, cell, n): &(Option<&str>, Option<Cell>, u64)| {
-            ((division.map(|d| d.parse().unwrap()), *cell), *n)
+            ((division.map(|d| d.parse().unwrap()), *cell), [*n, 0])
         };
         rows.iter().map(row).collect()
     }
@@ -224,6 +257,20 @@ mod tests {
         is(&scope(Some("630105"), &[]), By::District, &[], false);
     }
 
+    #[test]
+    fn who_stated_a_person_of_others_sees_him_counted_and_the_whole_city_counts_him_once() {
+        let mut all = counted(&[(Some("630104001001"), None, 9), (Some("630102001001"), None, 20)]);
+        all.entry((Some("630104001001".parse().unwrap()), None))
+            .or_default()[1] += 1;
+        let own = published(&all, &scope(Some("630104"), &[]), By::District, 10);
+        assert_eq!((shown(&own.0), own.1), (vec![("630104".to_owned(), 10)], false));
+        let whole = published(&all, &scope(None, &[]), By::District, 10);
+        assert_eq!(
+            (shown(&whole.0), whole.1),
+            (vec![("630102".to_owned(), 20)], true)
+        );
+    }
+
     proptest! {
         /// From what is shown of a street and of its communities several sizes of the one that is held back follow.
         #[test]
@@ -236,7 +283,7 @@ mod tests {
                 let sizes = std::iter::once(hidden).chain(shown.iter().copied());
                 let counted: Counted = sizes.enumerate().map(|(i, n)| {
                     let community = format!("630104001{:03}", i + 1).parse().unwrap();
-                    ((Some(community), None), n)
+                    ((Some(community), None), [n, 0])
                 }).collect();
                 let whole = scope(None, &[]);
                 (published(&counted, &whole, By::Street, k), published(&counted, &whole, By::Community, k))

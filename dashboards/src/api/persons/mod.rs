@@ -4,6 +4,7 @@
 pub(crate) mod counts;
 pub(crate) mod keys;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -11,8 +12,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use onemap_model::code::{CitizenNumber, UnitGrid};
 use onemap_model::record::Register;
-use onemap_model::{Belongs, DivisionCode, Person, Position, Pseudonym, Scope, Timestamp, Verb};
-use onemap_store::acts::ActError;
+use onemap_model::{Belongs, DivisionCode, Person, Position, Scope, Timestamp, Verb};
+use onemap_store::ledger::{LedgerError, LedgerReader};
 use onemap_store::persons::PersonKeyError;
 use onemap_store::register::import::PersonRow;
 use serde::Deserialize;
@@ -115,21 +116,14 @@ fn known(views: &Views, number: &CitizenNumber) -> Result<Option<(Person, Timest
     Ok(None)
 }
 
-/// What stating a person comes to.
-pub(crate) enum Stated {
-    /// A change of the register.
-    Change(Box<Register>),
-    /// The person is another's: what is known stays, an act says who stated him, and the caller is told as of any other,
-    /// so that nobody learns without a purpose who is known elsewhere.
-    Kept(Pseudonym),
-}
-
-/// A person that the caller may make known, and what comes of it. The inner error says why he may not.
-pub(crate) fn stated(
+/// A person that the caller may make known, as it is journaled. The inner error says why he may not. Of somebody who has a
+/// part of the city a person who is another's is taken as any other, and nothing comes of it but that he stated it: whom
+/// others know he learns by a question with a purpose alone.
+pub(crate) fn change(
     views: &Views,
     scope: &Scope,
     row: &PersonRow,
-) -> Result<Result<(Person, Stated), &'static str>, Problem> {
+) -> Result<Result<(Person, Register), &'static str>, Problem> {
     let sealed = views
         .persons
         .seal(&row.number, |pseudonym| person(views, pseudonym, row));
@@ -137,24 +131,18 @@ pub(crate) fn stated(
     if !scope.covers(belongs(&person)) {
         return Ok(Err(NOT_OWN));
     }
-    // What is another's to see is not the caller's to replace.
-    if !scope.is_whole()
-        && let Some((known, _)) = known(views, &row.number)?
-        && !scope.covers(belongs(&known))
-    {
-        let kept = Stated::Kept(person.pseudonym);
-        return Ok(Ok((person, kept)));
+    let sealed = Box::new(sealed);
+    if scope.is_whole() {
+        return Ok(Ok((person, Register::PersonSealed { person: sealed })));
     }
-    let change = Register::PersonSealed {
-        person: Box::new(sealed),
+    let known = known(views, &row.number)?;
+    let is_anothers = known.is_some_and(|(known, _)| !scope.covers(belongs(&known)));
+    let change = Register::PersonStated {
+        person: sealed,
+        by: scope.actor.clone(),
+        is_anothers: u8::from(is_anothers),
     };
-    Ok(Ok((person, Stated::Change(Box::new(change)))))
-}
-
-/// Keeps in the journal that somebody stated persons who are another's.
-pub(crate) async fn keep(views: &Views, scope: &Scope, pseudonyms: Vec<Pseudonym>) -> Result<u64, ActError> {
-    let act = Verb::KeepPersons { pseudonyms };
-    views.acts.record_act(scope, views.now(), act).await
+    Ok(Ok((person, change)))
 }
 
 /// Makes a person known.
@@ -174,15 +162,9 @@ pub(crate) async fn post(
         source: posted.source,
     };
     let _turn = turn(&views, scope).await;
-    let (person, stated) = stated(&views, scope, &row)?.map_err(Problem::forbidden)?;
+    let (person, change) = change(&views, scope, &row)?.map_err(Problem::forbidden)?;
     let answer = json!({"pseudonym": person.pseudonym, "last_four": person.last_four});
-    let recorded = match stated {
-        Stated::Change(change) => {
-            let changes = vec![*change];
-            views.acts.record_register(scope, views.now(), changes).await
-        }
-        Stated::Kept(pseudonym) => keep(&views, scope, vec![pseudonym]).await,
-    };
+    let recorded = views.acts.record_register(scope, views.now(), vec![change]).await;
     applied(&views, recorded.map_err(act_problem)?).await?;
     Ok((StatusCode::CREATED, Json(answer)))
 }
@@ -254,22 +236,44 @@ pub(crate) async fn resolutions(
     caller: Caller,
     Params(page): Params<Page>,
 ) -> Result<Json<Value>, Problem> {
-    let scope = caller.scope();
+    let scope = caller.scope().clone();
     let reader = views.ledger.clone();
-    let acts = tokio::task::spawn_blocking(move || reader.resolutions(page.after, N_PAGE))
+    let (items, next) = tokio::task::spawn_blocking(move || asked_for(&reader, &scope, page.after))
         .await
         .map_err(|e| Problem::internal(&e))?
         .map_err(|e| Problem::internal(&e))?;
-    let next = (acts.len() == N_PAGE)
-        .then(|| acts.last().map(|act| act.position))
-        .flatten();
-    // That a person is another's is for who sees all of them.
-    let seen = acts.into_iter().filter(|act| match act.act.verb {
-        Verb::KeepPersons { .. } => scope.is_whole(),
-        _ => scope.encloses(act.act.by.division.as_ref(), &act.act.by.departments),
-    });
-    let items: Vec<Value> = seen
-        .map(|act| json!({"position": act.position, "act": act.act}))
-        .collect();
     Ok(Json(json!({"items": items, "next": next})))
+}
+
+/// A page of what a scope may see: acts that resolved persons, and for who has the whole city those who were stated while
+/// they were another's. A page is full of what is seen, so that its end tells nothing of what is not.
+fn asked_for(
+    reader: &LedgerReader,
+    scope: &Scope,
+    mut after: u64,
+) -> Result<(Vec<Value>, Option<u64>), LedgerError> {
+    let mut found: BTreeMap<u64, Value> = BTreeMap::new();
+    if scope.is_whole() {
+        for stated in reader.stated_persons(after, N_PAGE)? {
+            let act = json!({"verb": "state_known_person", "at": stated.at, "by": {"actor": stated.by},
+                             "pseudonym": stated.person.pseudonym});
+            found.insert(stated.position, json!({"position": stated.position, "act": act}));
+        }
+    }
+    loop {
+        let acts = reader.resolutions(after, N_PAGE)?;
+        let is_end = acts.len() < N_PAGE;
+        after = acts.last().map_or(after, |act| act.position);
+        let seen = acts
+            .into_iter()
+            .filter(|act| scope.encloses(act.act.by.division.as_ref(), &act.act.by.departments));
+        found.extend(seen.map(|act| (act.position, json!({"position": act.position, "act": act.act}))));
+        if is_end || found.len() > N_PAGE {
+            break;
+        }
+    }
+    let is_more = found.len() > N_PAGE;
+    let items: Vec<(u64, Value)> = found.into_iter().take(N_PAGE).collect();
+    let next = items.last().filter(|_| is_more).map(|(position, _)| *position);
+    Ok((items.into_iter().map(|(_, item)| item).collect(), next))
 }
