@@ -107,7 +107,7 @@ fn a_first_device_in_five_minutes() {
     shell
         .args([
             "-euc",
-            &format!("trap 'kill $(jobs -p)' EXIT\n{script}\necho \"admin $ADMIN\"\nread -r _"),
+            &format!("trap 'kill $(jobs -p)' EXIT\n{script}\necho \"admin $DESK\"\nread -r _"),
         ])
         .current_dir(folder.path())
         .env(
