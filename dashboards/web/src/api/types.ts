@@ -151,7 +151,7 @@ export type Alert = {
 };
 
 /** A rule as the list of rule files has it: `sentence` says its condition in words. */
-export type RuleEntry = { id: string; version: string; sentence: Bilingual };
+export type RuleEntry = { id: string; version: string; looks_ahead: boolean };
 
 export type LedgerHour = {
   hour: number;

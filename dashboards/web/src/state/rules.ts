@@ -1,7 +1,7 @@
 // Which rules look ahead: an alarm of theirs tells of what is foreseen and not of what was measured.
 import { signal } from "@preact/signals";
 import { api } from "../api/client";
-import type { Alert, RuleEntry } from "../api/types";
+import type { Alert } from "../api/types";
 
 /** Ids of rules that look ahead; none of those that may not be seen. */
 export const rulesAhead = signal<ReadonlySet<string>>(new Set());
@@ -23,12 +23,6 @@ const absent = new Map<string, number>();
 /** When the rules may be asked for at all; never while an answer is awaited. */
 let askNext = -Infinity;
 
-/** What the server says of a rule with `when: {forecast: …}`; of other conditions it says nothing of the kind. */
-const AHEAD = / is foreseen (above|below) /;
-
-/** Whether a rule looks ahead, by the sentence that the server makes of its condition. */
-export const looksAhead = ({ sentence }: Pick<RuleEntry, "sentence">): boolean => AHEAD.test(sentence.en);
-
 /** Asks for the rules when that of an alarm is not known; `now` in milliseconds that never run backwards. */
 export async function learnRules(alert: Ruled, now = performance.now()): Promise<void> {
   const key = keyOf(alert);
@@ -39,7 +33,7 @@ export async function learnRules(alert: Ruled, now = performance.now()): Promise
     known = new Set(rules.map(({ id, version }) => keyOf({ rule: id, rule_version: version })));
     if (absent.size >= MOST_ABSENT) absent.clear();
     if (!known.has(key)) absent.set(key, now + AGAIN_AFTER_ABSENCE_MS);
-    const ahead = rules.filter(looksAhead).map(({ id }) => id);
+    const ahead = rules.filter(({ looks_ahead }) => looks_ahead).map(({ id }) => id);
     if (ahead.join() !== [...rulesAhead.peek()].join()) rulesAhead.value = new Set(ahead);
     askNext = -Infinity;
   } catch {
