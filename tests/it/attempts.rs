@@ -261,7 +261,7 @@ fn who_is_known_elsewhere_is_told_from_nobody_by_no_registration() {
         path,
         &Value::Null,
     );
-    assert_eq!((status, stated(&seen)), (200, 2), "{seen}");
+    assert_eq!((status, stated(&seen)), (200, 22), "{seen}");
     let bound = token(&server, "audit_admin", OWN);
     let (status, seen) = ask(&server, &bound, "GET", path, &Value::Null);
     assert_eq!((status, stated(&seen)), (200, 0), "{seen}");

@@ -440,7 +440,11 @@ const steps = {
   /** A forecast is drawn and told beside the course, stands on its page, and is old when it is one. */
   async forecasts() {
     const { items } = await fetchJson("/api/v1/series?kind=river_gauge");
-    const [series, other] = items.filter((each) => each.quantity === "water_level" && each.ch === 0);
+    // Those that the server foresees itself tell its own forecasts first.
+    const own = new Set((await fetchJson("/api/v1/forecasters")).items.map((item) => item.series.device));
+    const [series, other] = items.filter(
+      (each) => each.quantity === "water_level" && each.ch === 0 && !own.has(each.device),
+    );
     claim(other !== undefined, "there are no two river gauges");
     const now = Date.parse((await fetchJson("/api/v1/system")).now);
     const text = (hours) => new Date(now + hours * 3_600_000).toISOString();

@@ -75,6 +75,7 @@ fn a_stranger_has_few_guesses_over_all_its_connections_and_harms_no_station() {
     for from in [[127, 0, 0, 2], [127, 0, 0, 1]] {
         assert_eq!(data(&server, from, "M1"), Some(Answered::Data));
     }
+    server.caught_up();
     let entries = server.get("/api/v1/quarantine?limit=100&reason=too_many_guesses");
     let told = entries["items"][0]["detail"].as_str().unwrap();
     assert!(
