@@ -19,13 +19,13 @@ use crate::serve::{Server, Signals, announce};
 
 /// A folder holding this file was made by the demo and may be made anew by it.
 const MARK: &str = "onemap-demo";
-/// Days that stations of the demo have measured before it begins.
-const PAST_DAYS: u32 = 7;
+/// Days that stations of the demo have measured before it begins: what a forecaster learns a course from.
+const PAST_DAYS: u32 = 62;
 /// Stations of rivers and of air, each, that are foreseen.
 const N_FORESEEN: usize = 4;
 /// Between two forecasts, and leads in such steps: half an hour, one, three and six hours.
-const STEP_S: u32 = 600;
-const LEADS: [usize; 4] = [3, 6, 18, 36];
+const STEP_S: u32 = 1_800;
+const LEADS: [usize; 4] = [1, 2, 6, 12];
 /// Simulated Modbus slaves behind the demo's gateway.
 const N_SLAVES: usize = 2;
 

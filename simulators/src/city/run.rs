@@ -23,7 +23,9 @@ use crate::mqtt::Login;
 use crate::prng::{Prng, seed_of};
 
 /// Between two readings of the past.
-const PAST_EVERY_MS: i64 = 600_000;
+const PAST_EVERY_MS: i64 = 1_800_000;
+/// Days of the past of what is not foreseen.
+const WEEK: u32 = 7;
 /// Stations of rivers and of air, each, that have a past: the first ones.
 pub const N_WITH_PAST: usize = 4;
 
@@ -146,16 +148,18 @@ pub async fn run(config: RunConfig, stop: CancellationToken) -> anyhow::Result<(
     Ok(())
 }
 
-/// Sends what the first stations of rivers and air have measured in the days before now. Returns the number of readings.
+/// Sends what the first stations of rivers and air have measured in the days before now: their first quantity, which is
+/// foreseen, over all of them, the others of the last week. Returns the number of readings.
 fn past(city: &City, days: u32, register: &Register) -> anyhow::Result<usize> {
     let now_ms = Timestamp::from_system(SystemTime::now()).ms();
     let newest = now_ms / PAST_EVERY_MS;
-    let oldest = newest - i64::from(days) * 86_400_000 / PAST_EVERY_MS;
     let mut n = 0;
     for kind in [StationKind::River, StationKind::Air] {
         let of_kind = city.stations.iter().filter(|station| station.kind == kind);
         for station in of_kind.take(N_WITH_PAST) {
             for sensor in 0..station.sensors.len() {
+                let days = if sensor == 0 { days } else { days.min(WEEK) };
+                let oldest = newest - i64::from(days) * 86_400_000 / PAST_EVERY_MS;
                 let stamps = (oldest..=newest).map(|step| step * PAST_EVERY_MS);
                 let readings = station.said(sensor, stamps);
                 register.readings(&station.device.id, &readings)?;

@@ -419,6 +419,8 @@ export const en: Messages = {
   "foresight.old": "Old forecast (issued {age}), not of now; no new forecast does not mean no danger",
   "foresight.passed":
     "All times of the forecast have passed (issued {age}), it is not of now; no new forecast does not mean no danger",
+  "foresight.silent": "No skill at any lead (looked at {age}); no forecast does not mean no danger",
+  "foresight.silent_tag": "no forecast",
   "foresight.old_tag": "old forecast",
   "foresight.none": "No forecast now: {why}. No forecast does not mean no danger",
   "foresight.not_now": "No new forecast: {why}",

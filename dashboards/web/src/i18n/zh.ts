@@ -404,6 +404,8 @@ export const zh = {
   "foresight.lead_why": "{lead}：{why}",
   "foresight.issued": "{source} · {time} 发布",
   "foresight.old": "旧预报（{age}发布），不代表当前；无新预报不等于无险情",
+  "foresight.silent": "各时效均无预报能力（{age}检验），无预报不等于无险情",
+  "foresight.silent_tag": "无预报",
   "foresight.passed": "预报所指的时刻均已过去（{age}发布），不代表当前；无新预报不等于无险情",
   "foresight.old_tag": "旧预报",
   "foresight.none": "当前无预报：{why}。无预报不等于无险情",

@@ -8,7 +8,17 @@ import { age, moment, percent, whole } from "../i18n/format";
 import { devices, registerVersion } from "../state/city";
 import { type Failure, failureOf } from "../state/failure";
 import { askForeseen, type ForeseenList } from "../state/foreseen";
-import { chanceOf, inOrderOfChance, isOld, keyOf, OWN, type Row, rowsOf, toldOf } from "../state/foresight";
+import {
+  chanceOf,
+  inOrderOfChance,
+  isOld,
+  isSilent,
+  keyOf,
+  OWN,
+  type Row,
+  rowsOf,
+  toldOf,
+} from "../state/foresight";
 import {
   bandText,
   between,
@@ -190,7 +200,11 @@ function Line({ row, isChosen, choose }: LineProps) {
         ) : (
           <>
             <span class="forecasts-nowrap">{moment(Date.parse(forecast.issued_at), at)}</span>
-            <small>{isUnknown ? t("foresight.old_tag") : age(Date.parse(forecast.issued_at), at)}</small>
+            <small>
+              {isUnknown
+                ? t(isSilent(forecast) ? "foresight.silent_tag" : "foresight.old_tag")
+                : age(Date.parse(forecast.issued_at), at)}
+            </small>
           </>
         )}
       </td>

@@ -2,7 +2,7 @@
 import type { Forecast, Forecaster, ForecastLead } from "../api/types";
 import { lang, t } from "../i18n";
 import { age, aheadText, beijingDay, beijingHour, leadText, moment, percent } from "../i18n/format";
-import { interval, OWN, type Silence, seriesOfKey, toldOf, upcoming } from "./foresight";
+import { interval, isSilent, OWN, type Silence, seriesOfKey, toldOf, upcoming } from "./foresight";
 import { channelText, quantityName, valueText, valueWithUnit } from "./quantities";
 
 /** The hour at which a night is over. */
@@ -115,9 +115,10 @@ export function whyNotText(text: string, now: number, deviceName: DeviceName): s
   return /: leads are 1 to \d+, not 0$/.test(text) ? t("foresight.why_all_silent") : text;
 }
 
-/** What is said of an old forecast: that it is one, or that all of its times have passed. */
+/** What is said of a forecast that is none of now: that it is old, all of its times have passed, or it has nothing to say. */
 export function oldText(forecast: Forecast, now: number): string {
   const issued = age(Date.parse(forecast.issued_at), now);
+  if (isSilent(forecast)) return t("foresight.silent", { age: issued });
   return t(upcoming(forecast, now).length === 0 ? "foresight.passed" : "foresight.old", { age: issued });
 }
 

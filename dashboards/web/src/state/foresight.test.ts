@@ -136,6 +136,7 @@ describe("an old forecast", () => {
     expect(oldText(forecast([[6, 2]]), start + 3.1 * HOUR)).toBe(
       "旧预报（3 小时前发布），不代表当前；无新预报不等于无险情",
     );
+    expect(oldText(forecast([]), start + 0.1 * HOUR)).toContain("各时效均无预报能力");
     expect(oldText(forecast([[1, 2]]), start + 1.1 * HOUR)).toContain(
       "预报所指的时刻均已过去（1 小时前发布）",
     );

@@ -37,6 +37,9 @@ export function isOld(forecast: Forecast, now: number): boolean {
   return age > N_FRESH_STEPS * stepOf(forecast) * 1000 || upcoming(forecast, now).length === 0;
 }
 
+/** Whether a forecast says of every lead that nothing can be said. */
+export const isSilent = ({ leads }: Pick<Forecast, "leads">): boolean => leads.length === 0;
+
 /** Leads of times that are still to come, the nearest first. */
 export const upcoming = ({ leads }: Pick<Forecast, "leads">, now: number): ForecastLead[] =>
   leads.filter(({ at }) => Date.parse(at) > now);
