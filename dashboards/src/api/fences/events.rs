@@ -60,7 +60,8 @@ pub(crate) fn event_json(views: &Views, event: &FenceEvent, seq: Option<u64>) ->
 pub(crate) fn sees(register: &Register, scope: &Scope, event: &FenceEvent) -> bool {
     let fence = register.view.entities.stated(&EntityKind::Fence, &event.fence);
     let department = fence.map_or("", |fence| fence.department);
-    let device = register.recorded(event.device.as_str(), event.device_division.as_ref());
+    let department_of_device = register.department_of(event.device.as_str());
+    let device = Belongs::of(event.device_division.as_ref(), department_of_device);
     scope.covers(Belongs::of(event.division.as_ref(), department)) && scope.covers(device)
 }
 
