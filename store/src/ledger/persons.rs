@@ -12,7 +12,8 @@ pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS persons (
     pseudonym TEXT PRIMARY KEY, json TEXT NOT NULL, at INTEGER NOT NULL, position INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS persons_stated (
-    position INTEGER PRIMARY KEY, at INTEGER NOT NULL, by_whom TEXT NOT NULL, pseudonym TEXT NOT NULL, json TEXT NOT NULL);
+    pseudonym TEXT NOT NULL, json TEXT NOT NULL, at INTEGER NOT NULL, position INTEGER NOT NULL, by_whom TEXT NOT NULL,
+    PRIMARY KEY (pseudonym, position)) WITHOUT ROWID;
 ";
 
 /// A person whom somebody stated while it was another's.
@@ -66,12 +67,19 @@ pub(super) fn put(tx: &Connection, position: u64, at: Timestamp, change: &Change
         is_anothers: 1..,
     } = change
     {
+        // As much work as with one's own, so that the time does not tell them apart.
         let json = serde_json::to_string(person).expect("persons have text keys only");
         return tx
             .prepare_cached(
-                "INSERT OR IGNORE INTO persons_stated (position, at, by_whom, pseudonym, json) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR REPLACE INTO persons_stated (pseudonym, json, at, position, by_whom) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute(params![signed(position), at.ms(), by, person.pseudonym.to_string(), json])
+            .execute(params![
+                person.pseudonym.to_string(),
+                json,
+                at.ms(),
+                signed(position),
+                by
+            ])
             .map(|_| ());
     }
     let (pseudonym, kept, at) = match change {
