@@ -443,6 +443,7 @@ fn what_looks_like_a_fault_is_doubted_and_a_persons_word_stands() {
         json!({"device": "gauge", "quantity": "water_level", "from": text(at * HOUR), "to": text(at * HOUR + 1),
                "verdict": verdict, "name": "王工", "reason": "现场核实"})
     };
+    server.caught_up();
     server.post("/api/v1/reviews", &word(vouched, "valid"));
     server.caught_up();
     let path = format!("/api/v1/forecasts/{}", id_of(&server, "gauge"));
