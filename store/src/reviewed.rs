@@ -314,7 +314,7 @@ mod tests {
             "{reviewed:?}"
         );
         assert!(Reviewed::default().is_empty() && !all.is_empty());
-        assert_eq!(all.positions().collect::<Vec<_>>(), [2, 3, 4, 5, 1, 6]);
+        assert_eq!(all.positions().collect::<Vec<_>>(), [2, 3, 4, 5, 7, 8, 9, 1, 6]);
     }
 
     #[test]

@@ -416,7 +416,7 @@ impl Station {
         stamps_ms
             .map(|t| {
                 let value = self.quiet(sensor, t as f64 / 1000.0);
-                serde_json::json!({"q": of.quantity.name(), "t": t, "v": rounded(of, value)})
+                serde_json::json!({"q": of.quantity.name(), "t": t, "v": rounded(of, value), "r": true})
             })
             .collect()
     }
