@@ -40,9 +40,9 @@ class Catchment:
 
     def __init__(self, rng):
         self.rng = rng
-        self.k_h = rng.uniform(1.5, 4)
-        self.reach_h = rng.uniform(1.5, 4)
-        self.share = rng.uniform(0.15, 0.4)
+        self.k_h = rng.uniform(2, 6)
+        self.reach_h = rng.uniform(3, 8)
+        self.share = rng.uniform(0.05, 0.25)
         self.base_m, self.scale = rng.uniform(0.4, 1.2), rng.uniform(0.25, 0.6)
         self.season_days = rng.uniform(3, 6)
 
@@ -120,7 +120,9 @@ class Event:
     def values(self, first, last):
         """Readings of [first, last) hours, counted from the first of the history, of each device."""
         at = lambda n: START + (n - self.history_h) * HOUR
-        of = lambda quantity, all: [{"q": quantity, "t": at(n), "v": all[n]} for n in range(first, last)]
+        # What is older than the server takes of live values is said to be resent.
+        past = {"r": True} if last < self.history_h + 1 else {}
+        of = lambda quantity, all: [{"q": quantity, "t": at(n), "v": all[n], **past} for n in range(first, last)]
         return [
             {"device": f"{self.name}-up", "readings": of("water_level", self.upper)},
             {"device": self.name, "readings": of("water_level", self.lower)},
@@ -212,6 +214,8 @@ def play(server, clock, events, given):
             for at in range(0, len(body["readings"]), 1000):
                 server.ask("/api/v1/readings", {**body, "readings": body["readings"][at:at + 1000]})
     server.caught_up()
+    refused = server.ask("/api/v1/quarantine?limit=1")["items"]
+    assert not refused, refused
     say(f"{len(events)} catchments with {given.days} days of history are in")
     series = {}
     for event in events:
