@@ -1,7 +1,7 @@
 //! What looks like a sensor's fault in a series that is foreseen: said as a review that anybody's review overrules. Nothing
 //! is taken away, no alert ends by it; what is made of the best values counts it as suspect.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use onemap_dashboards::views::Views;
 use onemap_forecast::faults::{Detector, Fault, FaultKind, drift, neighbours};
 use onemap_model::forecast::OWN;
@@ -73,7 +73,11 @@ pub(super) fn doubts(
 fn spoken_of(views: &Views, key: &SeriesKey, (from, to): (i64, i64)) -> Result<Vec<(i64, i64)>> {
     const MOST_ACTS: usize = 10_000;
     let span = (Timestamp::from_ms(from), Timestamp::from_ms(to));
-    let acts = views.ledger.series_acts_of(key, span, None, MOST_ACTS)?;
+    let acts = views.ledger.series_acts_of(key, span, None, MOST_ACTS + 1)?;
+    ensure!(
+        acts.len() <= MOST_ACTS,
+        "{key} has more than {MOST_ACTS} reviews and corrections in what is looked through"
+    );
     let spans = acts.into_iter().filter_map(|act| match act.act.verb {
         Verb::Review(review) => Some((review.from.ms(), review.to.ms())),
         _ => None,

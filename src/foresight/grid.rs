@@ -2,14 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use onemap_dashboards::views::Views;
 use onemap_forecast::series::{Aligned, Kind, Series};
 use onemap_model::{Calendar, Quantity, SeriesKey, Timestamp};
 use onemap_store::history::Point;
 use onemap_store::reviewed::{Best, Reviewed};
 
-/// Reviews and corrections of a series that are looked at; of more the first hold.
+/// Reviews and corrections of a series that are looked at; with more nothing is made of it.
 const MOST_ACTS: usize = 100_000;
 
 /// Amounts of the step that ends with their stamp; all else is a state, running totals too.
@@ -91,7 +91,7 @@ impl Column {
     }
 }
 
-/// The target and its inputs from mark `first_ms` to mark `last_ms`, both in: as people found them, where they said
+/// The target and its inputs over a span from mark to mark, both in: as people found them, where they said
 /// something of them. What is only doubted is in it, as it is for whoever cleans the series to see.
 ///
 /// # Errors
@@ -100,33 +100,23 @@ pub(super) fn aligned(
     views: &Views,
     (target, inputs): (&SeriesKey, &[SeriesKey]),
     step_ms: i64,
-    (first_ms, last_ms): (i64, i64),
+    span: (i64, i64),
 ) -> Result<Aligned> {
-    let mut series = Vec::with_capacity(1 + inputs.len());
-    for key in std::iter::once(target).chain(inputs) {
-        let mut column = Column::new(kind(key.quantity), step_ms, (first_ms, last_ms));
-        if let Some(id) = views.history.series_id(key) {
-            let span = (
-                Timestamp::from_ms(first_ms - step_ms + 1),
-                Timestamp::from_ms(last_ms + 1),
-            );
-            let found = found(views, key, span)?;
-            let mut take = |point: Point| {
-                if let Some(value) = judged(&found, &point) {
-                    column.put(point.measured_at.ms(), value);
-                }
-                ControlFlow::Continue(())
-            };
-            views.archive.scan(id, span.0, span.1, &mut take)?;
-        }
-        series.push(Series {
+    let of = |key: &SeriesKey| {
+        let found = found(views, key, times(step_ms, span))?;
+        let values = column(views, key, step_ms, span, |point| judged(&found, point))?;
+        Ok(Series {
             name: key.to_string(),
-            kind: column.kind,
-            values: column.values,
-        });
-    }
+            kind: kind(key.quantity),
+            values,
+        })
+    };
+    let series = std::iter::once(target)
+        .chain(inputs)
+        .map(of)
+        .collect::<Result<_>>()?;
     Ok(Aligned {
-        start_ms: first_ms,
+        start_ms: span.0,
         step_ms,
         series,
     })
@@ -136,8 +126,12 @@ pub(super) fn aligned(
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub(super) fn found(views: &Views, key: &SeriesKey, span: (Timestamp, Timestamp)) -> Result<Reviewed> {
-    let acts = views.ledger.series_acts_of(key, span, None, MOST_ACTS)?;
+fn found(views: &Views, key: &SeriesKey, span: (Timestamp, Timestamp)) -> Result<Reviewed> {
+    let acts = views.ledger.series_acts_of(key, span, None, MOST_ACTS + 1)?;
+    ensure!(
+        acts.len() <= MOST_ACTS,
+        "{key} has more than {MOST_ACTS} reviews and corrections in its history"
+    );
     Ok(Reviewed::of(acts))
 }
 
@@ -152,24 +146,35 @@ fn judged(found: &Reviewed, point: &Point) -> Option<f64> {
     }
 }
 
-/// A series from mark `first_ms` to mark `last_ms` as it was sent, whatever was said of it; NaN where nothing was.
+/// A series over a span from mark to mark as it was sent, whatever was said of it; NaN where nothing was.
 ///
 /// # Errors
 /// When the history cannot be read.
-pub(super) fn sent(
+pub(super) fn sent(views: &Views, key: &SeriesKey, step_ms: i64, span: (i64, i64)) -> Result<Vec<f64>> {
+    column(views, key, step_ms, span, |point| {
+        point.value.number().filter(|_| point.quality.judgeable())
+    })
+}
+
+/// From behind the mark before the first to the last.
+fn times(step_ms: i64, (first_ms, last_ms): (i64, i64)) -> (Timestamp, Timestamp) {
+    let from = Timestamp::from_ms(first_ms - step_ms + 1);
+    (from, Timestamp::from_ms(last_ms + 1))
+}
+
+/// A series by mark, of what `read` takes of its points.
+fn column(
     views: &Views,
     key: &SeriesKey,
     step_ms: i64,
-    (first_ms, last_ms): (i64, i64),
+    span: (i64, i64),
+    read: impl Fn(&Point) -> Option<f64>,
 ) -> Result<Vec<f64>> {
-    let mut column = Column::new(kind(key.quantity), step_ms, (first_ms, last_ms));
+    let mut column = Column::new(kind(key.quantity), step_ms, span);
     if let Some(id) = views.history.series_id(key) {
-        let span = (
-            Timestamp::from_ms(first_ms - step_ms + 1),
-            Timestamp::from_ms(last_ms + 1),
-        );
-        views.archive.scan(id, span.0, span.1, &mut |point: Point| {
-            if let Some(value) = point.value.number().filter(|_| point.quality.judgeable()) {
+        let (from, to) = times(step_ms, span);
+        views.archive.scan(id, from, to, &mut |point: Point| {
+            if let Some(value) = read(&point) {
                 column.put(point.measured_at.ms(), value);
             }
             ControlFlow::Continue(())

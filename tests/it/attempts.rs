@@ -268,6 +268,33 @@ fn who_is_known_elsewhere_is_told_from_nobody_by_no_registration() {
 }
 
 #[test]
+fn who_audits_finds_all_that_were_stated_page_by_page() {
+    let server = Server::new();
+    const N: u32 = 1003;
+    let sheet = |division: &str| {
+        let rows = (0..N).map(|n| format!("{},{division}\n", number(n)));
+        format!("公民身份号码,division\n{}", rows.collect::<String>())
+    };
+    let path = "/api/v1/entities/import?name=x.csv&kind=person";
+    let integrator = token(&server, "integrator", OWN);
+    for (token, division) in [(&server.token, ELSEWHERE), (&integrator, OWN)] {
+        let (status, said) = request(&server.http, token, "POST", path, Some(&sheet(division)));
+        assert_eq!((status, &said["imported"]), (201, &json!(N)), "{said}");
+        server.caught_up();
+    }
+    let (mut n, mut after) = (0, 0);
+    loop {
+        let page = server.get(&format!("/api/v1/persons/resolutions?after={after}"));
+        n += page["items"].as_array().unwrap().len();
+        match page["next"].as_u64() {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    assert_eq!(n, N as usize);
+}
+
+#[test]
 fn the_code_that_sets_an_account_opens_nothing_else() {
     let server = Server::new();
     let (used, secret) = crate::accounts::set_up(&server, "root", "system_admin");

@@ -27,7 +27,7 @@ const PAST_EVERY_MS: i64 = 1_800_000;
 /// Days of the past of what is not foreseen.
 const WEEK: u32 = 7;
 /// Stations of rivers and of air, each, that have a past: the first ones.
-pub const N_WITH_PAST: usize = 4;
+const N_WITH_PAST: usize = 4;
 
 /// What a run needs to know.
 pub struct RunConfig {

@@ -84,8 +84,6 @@ pub(super) struct Track {
     pub(super) n_true: u32,
     /// It was not.
     pub(super) n_false: u32,
-    /// It was crossed and nothing had been foreseen, though there were forecasts.
-    pub(super) n_missed: u32,
 }
 
 impl Watch {
@@ -141,12 +139,12 @@ impl Watch {
     }
 
     /// Takes a value that was measured: what was foreseen has come, or has not.
-    fn observed(&mut self, measured: i64, value: f64, now: i64) {
+    fn observed(&mut self, measured: i64, value: f64) {
         let Some(side) = self.slot.rule.side(value) else {
             return;
         };
         let is_beyond = side == Side::Beyond;
-        let was_beyond = self.is_beyond.replace(is_beyond);
+        self.is_beyond = Some(is_beyond);
         match (self.due, is_beyond) {
             (Some((_, by)), _) if measured > by => {
                 self.due = None;
@@ -157,10 +155,6 @@ impl Watch {
             (Some(_), true) => {
                 self.due = None;
                 self.track.n_true += 1;
-            }
-            (None, true) if was_beyond == Some(false) => {
-                let stands = |seen: &Seen| seen.ahead.is_some() && seen.until >= now;
-                self.track.n_missed += u32::from(self.seen.as_ref().is_some_and(stands));
             }
             _ => {}
         }
@@ -286,9 +280,8 @@ impl Engine {
         let (Some(i), Some(input)) = (found, entry.judged()) else {
             return;
         };
-        let now = self.book.now;
         for watch in &mut self.foreseen[i as usize].watches {
-            watch.observed(input.measured_at.ms(), input.value, now);
+            watch.observed(input.measured_at.ms(), input.value);
         }
     }
 

@@ -419,14 +419,8 @@ fn write_watch(w: &mut Writer, watch: &Watch, index: &impl Fn(&Rule) -> usize) {
             ahead.crosses.iter().for_each(|at| w.i64(kept(*at)));
         }
     }
-    let Track {
-        n_true,
-        n_false,
-        n_missed,
-    } = watch.track;
-    [n_true, n_false, n_missed]
-        .iter()
-        .for_each(|n| w.small(u64::from(*n)));
+    let Track { n_true, n_false } = watch.track;
+    [n_true, n_false].iter().for_each(|n| w.small(u64::from(*n)));
     let due = watch.due.unwrap_or((NEVER, NEVER));
     w.i64(due.0);
     w.i64(due.1);
@@ -494,7 +488,6 @@ fn read_watch(
     watch.track = Track {
         n_true: number(r)?,
         n_false: number(r)?,
-        n_missed: number(r)?,
     };
     let (since, by) = (r.i64()?, r.i64()?);
     watch.due = held(since).map(|since| (since, by));

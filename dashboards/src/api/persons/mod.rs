@@ -254,7 +254,7 @@ fn asked_for(
 ) -> Result<(Vec<Value>, Option<u64>), LedgerError> {
     let mut found: BTreeMap<u64, Value> = BTreeMap::new();
     if scope.is_whole() {
-        for stated in reader.stated_persons(after, N_PAGE)? {
+        for stated in reader.stated_persons(after, N_PAGE + 1)? {
             let act = json!({"verb": "state_known_person", "at": stated.at, "by": {"actor": stated.by},
                              "pseudonym": stated.person.pseudonym});
             found.insert(stated.position, json!({"position": stated.position, "act": act}));
