@@ -5,7 +5,7 @@ use super::{Learner, N_FOLDS, NO_FOLD};
 use crate::band::{Bands, Left};
 use crate::blend::Blend;
 use crate::conformal::{Residuals, Steps};
-use crate::crossing::{Calibration, chance_above};
+use crate::crossing::{Calibration, Case, chance_above};
 use crate::features::Activity;
 use crate::model::{FIRST_LINE, N_CANDIDATES, N_LINES, Silence, Tier, Validated};
 use crate::pool::Pool;
@@ -371,7 +371,7 @@ impl Learner<'_> {
             return pools;
         };
         let clean = &self.view.tracks[0].clean;
-        let cases: Vec<(f64, bool)> = rows
+        let cases: Vec<Case> = rows
             .iter()
             .map(|at| {
                 let t = self.origins[*at];
@@ -379,10 +379,11 @@ impl Learner<'_> {
                 let state = tier.borders.state(&self.seen[*at], mean[*at]);
                 let size = tier.residuals.size(&self.seen[*at], mean[*at]);
                 let spread = Steps::default().spread(&tier.residuals, state, now + mean[*at], size);
-                (
-                    chance_above(&spread, threshold),
-                    now + self.changes[*at] > threshold,
-                )
+                Case {
+                    chance: chance_above(&spread, threshold),
+                    came: now + self.changes[*at] > threshold,
+                    is_above: now > threshold,
+                }
             })
             .collect();
         tier.calibration = Calibration::learn(&cases);
