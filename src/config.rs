@@ -25,7 +25,7 @@ mod security;
 mod stations;
 mod superior;
 
-pub(crate) use forecast::{ForecastPart, GaugePart};
+pub(crate) use forecast::{AheadPart, ForecastPart, GaugePart, MOST_STEPS};
 use history::History;
 pub(crate) use history::HistoryPart;
 use mqtt::Mqtt;

@@ -92,6 +92,7 @@ fn foreseen() -> Result<Vec<GaugePart>> {
             Ok(GaugePart {
                 target,
                 inputs: Vec::new(),
+                ahead: Vec::new(),
                 step_s: STEP_S,
                 leads: LEADS.to_vec(),
                 threshold: Some(threshold),

@@ -10,7 +10,7 @@ use onemap_forecast::conformal::Steps;
 use onemap_forecast::learn::Options;
 use onemap_forecast::model::Model;
 use onemap_forecast::refit::Evidence;
-use onemap_forecast::series::{Aligned, Kind, Series};
+use onemap_forecast::series::{Aligned, Foretold, Kind, Series};
 
 const N_GAUGES: usize = 2000;
 const N_TRAINED: usize = 20;
@@ -56,6 +56,7 @@ fn river(seed: u64, n: usize) -> Aligned {
             name: name.to_owned(),
             kind: if name == "rain" { Kind::Amount } else { Kind::State },
             values,
+            foretold: Foretold::default(),
         })
         .collect();
     Aligned {

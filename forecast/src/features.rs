@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clean::{Clean, Cleaner};
 use crate::score::quantile_of;
-use crate::series::{Aligned, Kind};
+use crate::series::{Aligned, Foretold, Kind};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -44,6 +44,7 @@ pub struct Track {
     /// Sums of amounts up to a step, exclusive, and of missing ones; empty of states.
     sums: Vec<f64>,
     missing: Vec<u32>,
+    pub(crate) foretold: Foretold,
 }
 
 /// The channels of a model, learned from training steps.
@@ -188,7 +189,12 @@ impl Channels {
                         missing.push(n_missing);
                     }
                 }
-                Track { clean, sums, missing }
+                Track {
+                    clean,
+                    sums,
+                    missing,
+                    foretold: series.foretold.clone(),
+                }
             })
             .collect();
         View {
@@ -301,13 +307,14 @@ impl View {
         (!change.is_nan() && clean.offset[from] == clean.offset[to]).then_some(change)
     }
 
-    /// Whether a channel says something at a step.
-    pub fn is_alive(&self, channel: usize, step: usize, kind: Kind) -> bool {
+    /// Whether a channel says something at a step; a forecast of others, whether it reaches to the horizon.
+    pub fn is_alive(&self, channel: usize, step: usize, kind: Kind, horizon: usize) -> bool {
         let track = &self.tracks[channel];
         let at = step as i64;
         match kind {
             Kind::State => !track.at(at).is_nan(),
-            _ => track.sum((at - 4).max(-1), at).is_some(),
+            Kind::Foretold => track.foretold.sum(step, at, at + horizon as i64).is_some(),
+            Kind::Amount | Kind::AheadAmount => track.sum((at - 4).max(-1), at).is_some(),
         }
     }
 }
@@ -353,6 +360,7 @@ impl Layout {
                 Kind::State => (layout.lags.len() - 1, 2 + layout.phases.len(), 0),
                 Kind::Amount => (layout.windows.len() - 1, 3, 0),
                 Kind::AheadAmount => (layout.windows.len() - 1, 3, layout.ahead().len() - 1),
+                Kind::Foretold => (0, 2, layout.ahead().len() - 1),
             };
             layout
                 .owner
@@ -424,6 +432,16 @@ impl Layout {
                 }
                 continue;
             }
+            if about.kind == Kind::Foretold {
+                let sum = |from: usize, to: usize| {
+                    let sum = track.foretold.sum(origin, t + from as i64, t + to as i64);
+                    sum.unwrap_or(f64::NAN)
+                };
+                let all = sum(0, self.horizon);
+                into.extend([all * own, all * all]);
+                into.extend(self.ahead().windows(2).map(|two| sum(two[0], two[1])));
+                continue;
+            }
             for two in self.windows.windows(2) {
                 into.push(
                     track
@@ -476,6 +494,11 @@ impl Layout {
             if about.kind == Kind::State {
                 let change = or_zero(track.at(t) - track.at(t - back));
                 inputs = inputs.max(change.abs() / about.spread);
+                continue;
+            }
+            if about.kind == Kind::Foretold {
+                let ahead = track.foretold.sum(origin, t, t + self.horizon as i64);
+                amount += ahead.unwrap_or(0.0);
                 continue;
             }
             amount += track.sum(t - back.max(3), t).unwrap_or(0.0);

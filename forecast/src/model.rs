@@ -412,7 +412,7 @@ impl Tier {
         self.layout
             .channels
             .iter()
-            .all(|channel| view.is_alive(*channel, origin, channels.all[*channel].kind))
+            .all(|channel| view.is_alive(*channel, origin, channels.all[*channel].kind, self.layout.horizon))
             || self.layout.channels.len() == 1
     }
 
@@ -526,24 +526,22 @@ pub(crate) fn scaled(raw: &[f64], scaling: &[Scaling]) -> Vec<f64> {
 }
 
 impl Channels {
-    /// Places of the channels that are known at a step, the target always.
+    /// Places of the channels that are known at a step (of forecasts of others: for the next), the target always.
     pub fn alive(&self, view: &View, origin: usize) -> Vec<usize> {
         (0..self.all.len())
-            .filter(|channel| *channel == 0 || view.is_alive(*channel, origin, self.all[*channel].kind))
+            .filter(|channel| *channel == 0 || view.is_alive(*channel, origin, self.all[*channel].kind, 1))
             .collect()
     }
 
     /// Whether a channel says anything in the steps before `n_train`: at least a fifth of them.
     pub fn is_taught(&self, view: &View, channel: usize, n_train: usize) -> bool {
-        let seen = &view.tracks[channel].clean.is_seen;
-        let n = n_train.min(seen.len());
-        let n_seen = seen[..n].iter().filter(|seen| **seen).count();
-        channel == 0
-            || n_seen * 5 >= n.max(1)
-                && matches!(
-                    self.all[channel].kind,
-                    Kind::State | Kind::Amount | Kind::AheadAmount
-                )
+        let track = &view.tracks[channel];
+        let n = n_train.min(view.len());
+        let n_seen = match self.all[channel].kind {
+            Kind::Foretold => track.foretold.n_known(n),
+            _ => track.clean.is_seen[..n].iter().filter(|seen| **seen).count(),
+        };
+        channel == 0 || n_seen * 5 >= n.max(1)
     }
 }
 

@@ -344,7 +344,7 @@ mod tests {
 
     use super::*;
     use crate::learn::Options;
-    use crate::series::{Kind, Series};
+    use crate::series::{Foretold, Kind, Series};
 
     const N_TRAIN: usize = 1500;
 
@@ -378,6 +378,7 @@ mod tests {
             name: name.to_owned(),
             kind,
             values,
+            foretold: Foretold::default(),
         };
         Aligned {
             start_ms: 0,

@@ -1,5 +1,7 @@
 //! Series on one grid of times, and the way there from rows as they came.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// What kind of quantity a series holds, which decides the features that are made of it.
@@ -12,6 +14,8 @@ pub enum Kind {
     Amount,
     /// An amount that is known ahead, as rain forecasts are: its sums up to the horizon count, too.
     AheadAmount,
+    /// An amount as others foresaw it ([`Series::foretold`]): its sums from the origin on count, of the forecast that was known there.
+    Foretold,
 }
 
 /// Values on a grid; NaN is what is missing.
@@ -21,8 +25,92 @@ pub struct Series {
     pub name: String,
     /// What it holds.
     pub kind: Kind,
-    /// One value a step.
+    /// One value a step; of [`Kind::Foretold`] none is looked at.
     pub values: Vec<f64>,
+    /// What others foresaw of it; empty but of [`Kind::Foretold`].
+    pub foretold: Foretold,
+}
+
+/// Amounts after each step of a grid, as they were foreseen by somebody else. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Foretold(Arc<Told>);
+
+#[derive(Debug, Default, PartialEq)]
+struct Told {
+    forecasts: Vec<Sums>,
+    /// By step: one more than the place of the forecast that was known there; 0 of none.
+    known: Vec<u32>,
+}
+
+/// Sums of amounts from a step of the grid on.
+#[derive(Debug, PartialEq)]
+struct Sums {
+    /// The step that the first amount is of; may lie before the grid.
+    first: i64,
+    /// Up to each step, exclusive.
+    sums: Vec<f64>,
+}
+
+/// One forecast of amounts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Amounts {
+    /// The first step of the grid at which it was known; may lie before the grid.
+    pub known_from: i64,
+    /// The last step at which it is still asked.
+    pub known_until: i64,
+    /// The step that the first amount is of.
+    pub first: i64,
+    /// One a step, without a gap; what is negative or no number is none.
+    pub amounts: Vec<f64>,
+}
+
+impl Foretold {
+    /// Forecasts on a grid of `n` steps, in the order in which they became known: a later one takes the place of those before.
+    pub fn new(n: usize, forecasts: impl IntoIterator<Item = Amounts>) -> Self {
+        let mut told = Told {
+            forecasts: Vec::new(),
+            known: vec![0; n],
+        };
+        for Amounts {
+            known_from,
+            known_until,
+            first,
+            amounts,
+        } in forecasts
+        {
+            let mut sum = 0.0;
+            let sums = amounts.iter().map(|amount| {
+                sum += amount.max(0.0);
+                sum
+            });
+            let sums = std::iter::once(0.0).chain(sums).collect();
+            told.forecasts.push(Sums { first, sums });
+            let place = u32::try_from(told.forecasts.len()).unwrap_or(0);
+            let within = |step: i64| usize::try_from(step).unwrap_or(0).min(n);
+            let (from, to) = (within(known_from), within(known_until.saturating_add(1)));
+            if let Some(steps) = told.known.get_mut(from..to) {
+                steps.fill(place);
+            }
+        }
+        Self(Arc::new(told))
+    }
+
+    /// Sum over the steps `(from, to]` as it was foreseen at a step; `None` where that does not reach so far, or nothing was known.
+    pub fn sum(&self, at: usize, from: i64, to: i64) -> Option<f64> {
+        let place = *self.0.known.get(at)?;
+        let Sums { first, sums } = self.0.forecasts.get((place as usize).checked_sub(1)?)?;
+        let up_to = |step: i64| sums.get(usize::try_from(step + 1 - first).ok()?).copied();
+        Some(up_to(to)? - up_to(from)?)
+    }
+
+    /// How many of the first `n` steps had a forecast.
+    pub fn n_known(&self, n: usize) -> usize {
+        let known = &self.0.known;
+        known[..n.min(known.len())]
+            .iter()
+            .filter(|place| **place > 0)
+            .count()
+    }
 }
 
 /// Series of one grid; the first is the target.
@@ -226,7 +314,36 @@ mod tests {
             name: "y".to_owned(),
             kind: Kind::State,
             values: values.to_vec(),
+            foretold: Foretold::default(),
         }
+    }
+
+    #[test]
+    fn what_others_foresaw_is_asked_of_the_newest_that_was_known() {
+        let forecast = |known: (i64, i64), first: i64, amounts: &[f64]| Amounts {
+            known_from: known.0,
+            known_until: known.1,
+            first,
+            amounts: amounts.to_vec(),
+        };
+        let told = Foretold::new(
+            8,
+            [
+                forecast((-2, 3), -1, &[9.0, 9.0, 1.0, 2.0, -5.0, f64::NAN, 4.0]),
+                forecast((2, 4), 3, &[7.0, 0.5]),
+                forecast((20, 30), 0, &[1.0]),
+            ],
+        );
+        // Steps 1 to 5 of the first are 1, 2, none, none, 4.
+        assert_eq!(told.sum(0, 0, 2), Some(3.0));
+        assert_eq!(told.sum(1, 1, 5), Some(6.0));
+        assert_eq!(told.sum(1, 1, 6), None, "beyond what it says");
+        assert_eq!(told.sum(2, 2, 4), Some(7.5));
+        assert_eq!(told.sum(3, 3, 5), None, "the newest is asked alone");
+        assert_eq!(told.sum(5, 5, 6), None, "too old");
+        assert_eq!(told.sum(99, 5, 6), None);
+        assert_eq!((told.n_known(8), told.n_known(3), told.n_known(99)), (5, 3, 5));
+        assert_eq!(Foretold::default().sum(0, 0, 1), None);
     }
 
     #[test]
@@ -265,6 +382,7 @@ mod tests {
             name: "rain".into(),
             kind: Kind::Amount,
             values: vec![0.0, 1.0, 0.0, 2.0, 3.0, 3.0, 0.0],
+            foretold: Foretold::default(),
         };
         let (grid, _) = Aligned::regrid(&times, vec![rain]).unwrap();
         assert_eq!(grid.series[0].values, [0.0, 1.0, 0.0, 5.0, 0.0]);

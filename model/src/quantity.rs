@@ -76,6 +76,9 @@ pub struct Definition {
     /// Channels on which it is worked out here from other readings; nobody else says it there.
     #[serde(default)]
     pub derived: Vec<u16>,
+    /// Values are amounts of the while that ends with their stamp, and add up.
+    #[serde(default)]
+    pub amount: bool,
     /// Values are texts.
     #[serde(default)]
     pub text: bool,
@@ -144,6 +147,10 @@ impl Quantity {
     /// Whether values are state codes.
     pub fn is_state(self) -> bool {
         !self.definition().states.is_empty()
+    }
+    /// Whether values are amounts of a while and add up; what is of a longer while than stations send is a state.
+    pub fn is_amount(self) -> bool {
+        self.definition().amount
     }
     /// Whether it is worked out here on a channel (the index of hours and days, a flow by a curve).
     pub fn is_derived_on(self, channel: u16) -> bool {

@@ -1,6 +1,7 @@
 //! `[forecast]`, `[[forecast.series]]`: what is foreseen, from what, how far ahead.
 
 use anyhow::{Context, Result, bail, ensure};
+use onemap_model::forecast::reads_as_own;
 use onemap_model::{DeviceId, Quantity, SeriesKey};
 use serde::Deserialize;
 
@@ -9,7 +10,7 @@ const MOST_SERIES: usize = 2_000;
 const MOST_INPUTS: usize = 16;
 const MOST_LEADS: usize = 48;
 /// Steps from the origin to the last lead at most.
-const MOST_STEPS: u32 = 400;
+pub(crate) const MOST_STEPS: u32 = 400;
 
 /// `[forecast]`
 #[derive(Debug, Deserialize)]
@@ -43,12 +44,25 @@ struct Series {
     /// Other series, `device/quantity` or `device/quantity/ch`: gauges upstream, rain.
     #[serde(default)]
     inputs: Vec<String>,
+    /// What others foresee of rain: an input where it reaches far enough.
+    #[serde(default)]
+    ahead: Vec<Ahead>,
     /// Between two forecasts and two values of the grid: `10m`, `1h`, `1d`.
     step: String,
     /// How far ahead: `["1h", "3h"]`, whole steps.
     leads: Vec<String>,
     /// Of exceedances, in the quantity's unit.
     threshold: Option<f64>,
+}
+
+/// A forecast of others.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ahead {
+    /// Of which series, as inputs are written.
+    series: String,
+    /// By whom, as it is handed in.
+    source: String,
 }
 
 /// What is foreseen, as meant.
@@ -65,10 +79,54 @@ pub(crate) struct ForecastPart {
 pub(crate) struct GaugePart {
     pub(crate) target: SeriesKey,
     pub(crate) inputs: Vec<SeriesKey>,
+    pub(crate) ahead: Vec<AheadPart>,
     pub(crate) step_s: u32,
     /// In steps, ascending.
     pub(crate) leads: Vec<usize>,
     pub(crate) threshold: Option<f64>,
+}
+
+/// A forecast of others that a model has as an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AheadPart {
+    pub(crate) series: SeriesKey,
+    pub(crate) source: String,
+}
+
+/// `device/quantity/ch (source)`: how the input is told.
+impl std::fmt::Display for AheadPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.series, self.source)
+    }
+}
+
+impl GaugePart {
+    /// What a model is told to look at, as it is told: the series itself, measured inputs, forecasts of others.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let measured = std::iter::once(&self.target).chain(&self.inputs);
+        let measured = measured.map(ToString::to_string);
+        measured
+            .chain(self.ahead.iter().map(ToString::to_string))
+            .collect()
+    }
+}
+
+impl Ahead {
+    fn checked(&self) -> Result<AheadPart> {
+        let series = key(&self.series, "ahead")?;
+        ensure!(
+            series.quantity.is_amount(),
+            "ahead: {series} is no rain or evaporation of a while; of others only these are taken"
+        );
+        let is_named = !self.source.is_empty() && self.source.trim() == self.source;
+        ensure!(
+            is_named && !reads_as_own(&self.source),
+            "ahead: source = \"{}\" is nobody else's name, as forecasts are handed in with",
+            self.source
+        );
+        let source = self.source.clone();
+        Ok(AheadPart { series, source })
+    }
 }
 
 impl Forecast {
@@ -115,11 +173,17 @@ impl Series {
             channel: self.ch,
         };
         ensure!(
-            self.inputs.len() <= MOST_INPUTS,
-            "inputs: at most {MOST_INPUTS}, not {}",
-            self.inputs.len()
+            self.inputs.len() + self.ahead.len() <= MOST_INPUTS,
+            "inputs and ahead: at most {MOST_INPUTS}, not {}",
+            self.inputs.len() + self.ahead.len()
         );
-        let inputs: Vec<SeriesKey> = self.inputs.iter().map(|text| key(text)).collect::<Result<_>>()?;
+        let inputs = self.inputs.iter().map(|text| key(text, "inputs"));
+        let inputs: Vec<SeriesKey> = inputs.collect::<Result<_>>()?;
+        let ahead = self.ahead.iter().map(Ahead::checked);
+        let ahead: Vec<AheadPart> = ahead.collect::<Result<_>>()?;
+        for (index, part) in ahead.iter().enumerate() {
+            ensure!(!ahead[..index].contains(part), "ahead: {part} stands there twice");
+        }
         for (index, input) in inputs.iter().enumerate() {
             ensure!(*input != target, "inputs: {input} is the series itself");
             ensure!(
@@ -157,6 +221,7 @@ impl Series {
         Ok(GaugePart {
             target,
             inputs,
+            ahead,
             step_s,
             leads,
             threshold: self.threshold,
@@ -175,8 +240,8 @@ fn quantity(name: &str) -> Result<Quantity> {
 }
 
 /// `device/quantity` or `device/quantity/ch`.
-fn key(text: &str) -> Result<SeriesKey> {
-    let wrong = || format!("inputs: `{text}` is no device/quantity or device/quantity/ch");
+fn key(text: &str, place: &str) -> Result<SeriesKey> {
+    let wrong = || format!("{place}: `{text}` is no device/quantity or device/quantity/ch");
     let mut parts = text.split('/');
     let (Some(device), Some(name)) = (parts.next(), parts.next()) else {
         bail!("{}", wrong());
@@ -211,7 +276,8 @@ mod tests {
 
     const GAUGE: &str = "[[series]]\ndevice = \"hydro-7\"\nquantity = \"water_level\"\n\
                          inputs = [\"hydro-3/water_level\", \"rain-1/rain/2\"]\nstep = \"1h\"\n\
-                         leads = [\"6h\", \"1h\", \"1h\"]\nthreshold = 2.5\n";
+                         leads = [\"6h\", \"1h\", \"1h\"]\nthreshold = 2.5\n\
+                         ahead = [{ series = \"rain-1/rain\", source = \"气象台\" }]\n";
 
     fn read(text: &str) -> Result<ForecastPart> {
         toml::from_str::<Forecast>(text)?.checked()
@@ -224,6 +290,7 @@ mod tests {
         assert_eq!((part.train_at_min, part.history_days), (150, 1_100));
         assert_eq!((gauge.step_s, &gauge.leads[..]), (3_600, &[1, 6][..]));
         assert_eq!(gauge.inputs[1].to_string(), "rain-1/rain/2");
+        assert_eq!(gauge.names()[3], "rain-1/rain/0 (气象台)");
         assert_eq!(read("").unwrap().series, []);
     }
 
@@ -247,6 +314,23 @@ mod tests {
             ("\"hydro-3/water_level\"", "\"rain-1/rain/2\"", "twice"),
             ("\"hydro-3/water_level\"", "\"hydro-3\"", "no device/quantity"),
             ("threshold = 2.5", "threshold = nan", "no finite number"),
+            ("source = \"气象台\"", "source = \"Onemap\"", "nobody else's name"),
+            ("source = \"气象台\"", "source = \" x\"", "nobody else's name"),
+            (
+                "{ series = \"rain-1/rain\"",
+                "{ series = \"hydro-3/water_level\"",
+                "no rain or evaporation",
+            ),
+            (
+                "{ series = \"rain-1/rain\"",
+                "{ series = \"rain-1\"",
+                "ahead: `rain-1` is no device/quantity",
+            ),
+            (
+                "ahead = [",
+                "ahead = [{ series = \"rain-1/rain\", source = \"气象台\" }, ",
+                "stands there twice",
+            ),
             ("[[series]]", "train_at = \"24:00\"\n[[series]]", "HH:MM"),
         ] {
             let error = format!("{:#}", read(&GAUGE.replace(from, to)).unwrap_err());

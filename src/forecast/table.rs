@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use onemap_forecast::series::{Kind, Series, kind_of};
+use onemap_forecast::series::{Foretold, Kind, Series, kind_of};
 use onemap_store::register::import::csv;
 
 /// What a file holds of what was asked for.
@@ -188,6 +188,7 @@ impl Column {
                 name: format!("{name}.{suffix}"),
                 kind: Kind::State,
                 values: self.angles.iter().map(|angle| of(*angle)).collect(),
+                foretold: Foretold::default(),
             };
             return Ok(vec![part("east", f64::sin), part("north", f64::cos)]);
         }
@@ -211,6 +212,7 @@ impl Column {
             name: name.to_owned(),
             kind,
             values: self.values,
+            foretold: Foretold::default(),
         }])
     }
 }

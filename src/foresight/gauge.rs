@@ -5,10 +5,12 @@ use onemap_dashboards::foresight::{LeadSkill, Trained};
 use onemap_dashboards::views::Views;
 use onemap_forecast::conformal::{State, Steps};
 use onemap_forecast::faults::Detector;
+use onemap_forecast::features::{Channels, View};
 use onemap_forecast::learn::Options;
 use onemap_forecast::model::{Model, Silence, VERSION};
 use onemap_forecast::refit::Evidence;
 use onemap_forecast::score::LEVELS;
+use onemap_forecast::series::Aligned;
 use onemap_model::Timestamp;
 use onemap_model::forecast::{Exceedance, Forecast, Influence, Lead, OWN, Regime, Silent};
 use serde::{Deserialize, Serialize};
@@ -48,14 +50,11 @@ impl Kept {
     pub(super) fn read(bytes: &[u8], part: &GaugePart) -> Option<Self> {
         let kept: Self = serde_json::from_slice(bytes).ok()?;
         let names = kept.model.channels.all.iter().map(|channel| channel.name.clone());
-        let wanted = std::iter::once(&part.target)
-            .chain(&part.inputs)
-            .map(ToString::to_string);
         let leads = kept.model.horizons.iter().map(|horizon| horizon.steps);
         let is_same = kept.model.version == VERSION
             && kept.model.step_ms == i64::from(part.step_s) * 1000
             && kept.model.threshold == part.threshold
-            && names.eq(wanted)
+            && names.eq(part.names())
             && leads.eq(part.leads.iter().copied());
         is_same.then_some(kept)
     }
@@ -104,7 +103,7 @@ pub(super) fn train(
         .ms();
     let span_ms = last_ms - wanted_ms.max(begins);
     let first_ms = last_ms - span_ms.max(0) / step_ms * step_ms;
-    let data = aligned(views, (&part.target, &part.inputs), step_ms, (first_ms, last_ms))?;
+    let data = aligned(views, part, (first_ms, last_ms))?;
     let n_values = data.series[0]
         .values
         .iter()
@@ -119,7 +118,7 @@ pub(super) fn train(
         threshold: part.threshold,
         ..Options::default()
     };
-    let (model, evidence) = Model::train_kept(&data, data.len(), &part.leads, &[], &options);
+    let (model, evidence) = Model::train_kept(&data, data.len(), &part.leads, &sets(part, &data), &options);
     let leads = model.horizons.iter().map(|horizon| {
         let richest = horizon.tiers.first();
         LeadSkill {
@@ -150,6 +149,37 @@ pub(super) fn train(
     Ok((kept, KeptEvidence { of: now, evidence }))
 }
 
+/// Sets of inputs that have a model of their own beside all and none: what is measured here, for the hours in which others have
+/// not said what they foresee, and what speaks at the end.
+fn sets(part: &GaugePart, data: &Aligned) -> Vec<Vec<usize>> {
+    let channels = Channels::learn(data, data.len());
+    let view = channels.view(data);
+    let speak = channels.alive(&view, data.len().saturating_sub(1));
+    let measured = (0..=part.inputs.len()).collect();
+    match part.ahead.is_empty() {
+        true => vec![speak],
+        false => vec![measured, speak],
+    }
+}
+
+/// Whether inputs speak at a step that no tier puts to use together, though training knew them.
+fn is_wanting(model: &Model, view: &View, origin: usize) -> bool {
+    let speak = model.channels.alive(view, origin);
+    model.horizons.iter().any(|horizon| {
+        let sets = || horizon.tiers.iter().map(|tier| &tier.layout.channels);
+        let taught = |channel: &usize| sets().any(|set| set.contains(channel));
+        let useful: Vec<usize> = speak.iter().copied().filter(taught).collect();
+        sets().all(|set| *set != useful)
+    })
+}
+
+/// What is said at a mark.
+pub(super) struct Said {
+    pub(super) forecast: Forecast,
+    /// Whether a model of the inputs that speak now would know more.
+    pub(super) is_wanting: bool,
+}
+
 /// The first digits of a model's digest.
 fn id_of(model: &Model) -> Result<String> {
     let text = serde_json::to_vec(model).context("the model cannot be written")?;
@@ -173,10 +203,10 @@ pub(super) fn refit(
         "the evidence is of another training"
     );
     let evidence = &mut kept_evidence.evidence;
-    let (mut model, step_ms) = (kept.model.clone(), i64::from(part.step_s) * 1000);
+    let mut model = kept.model.clone();
     let last_ms = Marks::of(part.target.quantity, part.step_s).before(now);
     let span = (evidence.needed_from_ms(&model), last_ms);
-    let data = aligned(views, (&part.target, &part.inputs), step_ms, span)?;
+    let data = aligned(views, part, span)?;
     let refitted = model.refit(evidence, &data)?;
     if !refitted.drifted.is_empty() {
         let leads = &refitted.drifted;
@@ -224,7 +254,7 @@ pub(super) fn issue(
     kept: &Kept,
     taught: &mut Option<Taught>,
     (mark_ms, now): (i64, Timestamp),
-) -> Result<Option<Forecast>> {
+) -> Result<Option<Said>> {
     let (model, step_ms) = (&kept.model, i64::from(part.step_s) * 1000);
     let n_leads = model.horizons.len();
     let taught = taught.get_or_insert_with(|| Taught {
@@ -234,7 +264,7 @@ pub(super) fn issue(
     let oldest = taught.met_ms.iter().copied().min().unwrap_or(mark_ms);
     let before = (model.reach() + part.leads.last().copied().unwrap_or(0)) as i64 * step_ms;
     let first_ms = oldest.min(mark_ms) - before;
-    let data = aligned(views, (&part.target, &part.inputs), step_ms, (first_ms, mark_ms))?;
+    let data = aligned(views, part, (first_ms, mark_ms))?;
     let sight = model.sight(&data);
     let origin = data.len() - 1;
     // No value at the mark itself: what an older one would say was said then.
@@ -326,5 +356,8 @@ pub(super) fn issue(
             .map(|name| format!("without {name}, which says nothing now")),
     );
     forecast.check().context("the model says what is no forecast")?;
-    Ok(Some(forecast))
+    Ok(Some(Said {
+        is_wanting: is_wanting(model, &sight.view, origin),
+        forecast,
+    }))
 }

@@ -36,6 +36,9 @@ const FIRST_AGAIN: Duration = Duration::from_secs(30);
 /// A training stands for this part of the time that it has seen, so that a new series is soon trained on more.
 const STANDS_FOR: f64 = 0.2;
 const LEAST_STANDING: Duration = Duration::from_secs(6 * 3_600);
+/// Inputs that are gone for so long, and for so many steps, are trained without.
+const LEFT: Duration = Duration::from_secs(3 * 3_600);
+const LEFT_STEPS: u32 = 3;
 const DAY_MIN: i64 = 1_440;
 const BEIJING_MIN: i64 = 480;
 
@@ -48,6 +51,17 @@ struct Foreseen {
     looked_ms: i64,
     /// When it was last tried to train it.
     tried: Option<Timestamp>,
+    /// Since when inputs speak that no model of it puts to use together.
+    wanting_since: Option<Timestamp>,
+}
+
+impl Foreseen {
+    /// Whether inputs have been gone, or back, for long enough that a model of those that are left is worth a training.
+    fn is_left(&self, now: Timestamp) -> bool {
+        let step = Duration::from_secs(u64::from(self.part.step_s));
+        let since = |wanting| now.since(wanting) >= LEFT.max(LEFT_STEPS * step);
+        self.wanting_since.is_some_and(since)
+    }
 }
 
 /// The folder of models.
@@ -92,6 +106,7 @@ pub(crate) async fn run(
                 taught: None,
                 looked_ms: 0,
                 tried: None,
+                wanting_since: None,
             }
         })
         .collect();
@@ -114,7 +129,7 @@ pub(crate) async fn run(
             && let Some(next) = due(&views, &mut all, part.train_at_min)
         {
             let (of, one, folder) = (views.clone(), all[next.of].part.clone(), data_dir.clone());
-            let before = all[next.of].kept.clone().filter(|_| !next.is_asked);
+            let before = all[next.of].kept.clone().filter(|_| !next.is_anew);
             let (days, now) = (part.history_days, views.now());
             let job =
                 tokio::task::spawn_blocking(move || made(&of, &one, before.as_deref(), days, &folder, now));
@@ -160,7 +175,7 @@ async fn ended(training: &mut Option<Training>) -> (usize, Result<Result<Kept>>)
 
 fn gauge_of(part: &GaugePart, kept: Option<&Kept>) -> Gauge {
     Gauge {
-        inputs: part.inputs.iter().map(ToString::to_string).collect(),
+        inputs: part.names().split_off(1),
         step_s: part.step_s,
         leads_s: part
             .leads
@@ -183,8 +198,8 @@ fn is_old(trained: Timestamp, now: Timestamp, at_min: u32) -> bool {
 struct Due {
     /// Index of the series.
     of: usize,
-    /// By somebody: then it is trained and not solved again.
-    is_asked: bool,
+    /// It is trained and not solved again: somebody asks for it, or other inputs speak than its model knows together.
+    is_anew: bool,
 }
 
 /// The series whose model is made next: one that is asked for, else one whose model is of yesterday or missing.
@@ -200,16 +215,17 @@ fn due(views: &Views, all: &mut [Foreseen], train_at_min: u32) -> Option<Due> {
                 let Trained { at, refit_at, .. } = kept.trained;
                 let is_old = is_old(refit_at.unwrap_or(at), now, train_at_min);
                 let has_stood = now.since(at) >= stands_for(&one.part.target, &kept.trained);
-                (is_old || has_stood, AGAIN)
+                (is_old || has_stood || one.is_left(now), AGAIN)
             }
         };
         is_wanted && one.tried.is_none_or(|tried| now.since(tried) >= again)
     };
     let next = asked.or_else(|| all.iter().position(is_due))?;
+    let is_left = all[next].is_left(now);
     all[next].tried = Some(now);
     Some(Due {
         of: next,
-        is_asked: asked.is_some(),
+        is_anew: asked.is_some() || is_left,
     })
 }
 
@@ -239,9 +255,10 @@ fn look(views: &Views, all: &mut [Foreseen], stop: &CancellationToken) -> Looked
         }
         one.looked_ms = mark_ms;
         match gauge::issue(views, &one.part, kept, &mut one.taught, (mark_ms, now)) {
-            Ok(Some(forecast)) => {
+            Ok(Some(said)) => {
                 views.foresight.told(&key, None);
-                looked.issued.push(forecast);
+                one.wanting_since = said.is_wanting.then(|| one.wanting_since.unwrap_or(now));
+                looked.issued.push(said.forecast);
             }
             Ok(None) => {
                 let why = format!("no value of {key} at {}", Timestamp::from_ms(mark_ms));
@@ -310,6 +327,7 @@ fn trained(views: &Views, one: &mut Foreseen, made: Result<Kept>) {
             views.foresight.put(key, gauge_of(&one.part, Some(&kept)));
             one.kept = Some(Arc::new(kept));
             one.taught = None;
+            one.wanting_since = None;
         }
         Err(error) => {
             // What is said of it stays to be seen; a model of before goes on.

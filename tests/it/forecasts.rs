@@ -407,6 +407,109 @@ fn a_gauge_is_foreseen_and_told_how_well() {
     );
 }
 
+/// Rain of an hour in mm: showers that nothing tells before.
+fn shower(hour: i64) -> f64 {
+    let dice = (hour / 4).wrapping_mul(0x9e37_79b9).wrapping_mul(hour / 4 + 7) >> 7;
+    if dice % 9 == 0 { (1 + dice % 5) as f64 } else { 0.0 }
+}
+
+#[test]
+fn a_rain_forecast_of_others_is_an_input_as_it_was_known() {
+    let mut first = Server::new();
+    first.stop();
+    let config = first.dir.join("onemap.toml");
+    let mut text_of = std::fs::read_to_string(&config).unwrap();
+    text_of.push_str(
+        "\n[[forecast.series]]\ndevice = \"brook\"\nquantity = \"water_level\"\ninputs = [\"sky/rain\", \"far/water_level\"]\n\
+         ahead = [{ series = \"sky/rain\", source = \"气象台\" }]\nstep = \"1h\"\nleads = [\"1h\", \"6h\"]\n",
+    );
+    std::fs::write(&config, text_of).unwrap();
+    let server = Server::start_in(&first.dir);
+    let hour = Timestamp::from_system(std::time::SystemTime::now()).ms() / HOUR;
+    for (device, kind, division) in [
+        ("brook", "river_gauge", "630104"),
+        ("sky", "rain_gauge", "630102"),
+        ("far", "river_gauge", "630102"),
+    ] {
+        server.add_device(
+            device,
+            &json!({"kind": kind, "division": division, "cadence_s": 3600}),
+        );
+    }
+    let n = 900;
+    let level = |at: i64| {
+        let runs_off: f64 = (0..12)
+            .map(|back| shower(at - 1 - back) * 0.75_f64.powi(back as i32))
+            .sum();
+        1.0 + 0.1 * runs_off
+    };
+    let post = |device: &str, quantity: &str, until: i64, of: &dyn Fn(i64) -> f64| {
+        let readings = (hour - n..=until)
+            .map(|at| json!({"q": quantity, "t": at * HOUR, "v": (of(at) * 1000.0).round() / 1000.0}));
+        let readings: Vec<Value> = readings.collect();
+        server.post(
+            "/api/v1/readings",
+            &json!({"device": device, "readings": readings}),
+        );
+    };
+    post("sky", "rain", hour, &|at| shower(at - 1));
+    post("far", "water_level", hour - 10, &wave);
+    // Somebody's forecasts of before, the newest of which was issued half a day ago and reaches over today.
+    for issued in (hour - n..=hour - 13).step_by(6) {
+        let leads = (1..=30)
+            .map(|ahead| json!({"at": text((issued + ahead) * HOUR), "value": shower(issued + ahead - 1)}));
+        let leads: Vec<Value> = leads.collect();
+        let one = json!({"device": "sky", "quantity": "rain", "step_s": 3600, "leads": leads});
+        server.post(
+            "/api/v1/forecasts",
+            &json!({"source": "气象台", "issued_at": text(issued * HOUR), "forecasts": [one]}),
+        );
+    }
+    server.caught_up();
+    // It is trained as soon as it has values.
+    post("brook", "water_level", hour, &level);
+    server.caught_up();
+    let path = format!("/api/v1/forecasts/{}", id_of(&server, "brook"));
+    let told = wait_for("a model", LIMIT, || {
+        let told = server.get(&path)["forecaster"].clone();
+        (!told["trained"].is_null()).then_some(told)
+    });
+    let inputs = ["sky/rain/0", "far/water_level/0", "sky/rain/0 (气象台)"];
+    assert_eq!(told["inputs"], json!(inputs));
+    let skill = told["trained"]["leads"][1]["skill"].as_f64().unwrap();
+    assert!(skill > 0.8, "six hours ahead nothing else knows of it: {told}");
+    let issued = wait_for("a forecast", LIMIT, || {
+        let told = server.get(&path);
+        (!told["items"][0].is_null()).then(|| told["items"][0].clone())
+    });
+    let origin = Timestamp::parse(issued["origin"].as_str().unwrap()).unwrap().ms() / HOUR;
+    let value = issued["leads"][1]["value"].as_f64().unwrap();
+    assert!(
+        (value - level(origin + 6)).abs() < 0.2,
+        "{value}, not {}: {issued}",
+        level(origin + 6)
+    );
+    assert!(
+        issued["influences"].to_string().contains("sky/rain/0 (气象台)"),
+        "{issued}"
+    );
+    // What has been silent for hours is left out, and the rest put to use.
+    assert_eq!(
+        issued["notes"],
+        json!(["without far/water_level/0, which says nothing now"])
+    );
+    // Who has one division is not told of rain elsewhere, by whomever it is foreseen.
+    let bound = json!({"role": "integrator", "division": "630104"});
+    let bound = server.post("/api/v1/tokens", &bound);
+    let told = crate::server::request(&server.http, bound["token"].as_str().unwrap(), "GET", &path, None).1;
+    assert!(
+        told["items"][0]["leads"].is_array()
+            && !told.to_string().contains("sky")
+            && !told.to_string().contains("far/"),
+        "{told}"
+    );
+}
+
 #[test]
 fn what_looks_like_a_fault_is_doubted_and_a_persons_word_stands() {
     let mut first = Server::new();

@@ -10,7 +10,11 @@ is measured, and what it said is read back from its ledger and its alerts afterw
 A flood is foreseen when a forecast that was issued before the stage was exceeded said so (`warns`, or the alert of the
 rule); the lead is from there to the exceedance. A false one says so of an event that stays below.
 
-    tests/proof/floods.py [--floods 30] [--near-misses 30] [--seed 1] [--days 150] [--json]
+With `--rain-forecast` somebody foresees the rain of each catchment every three hours, twelve hours ahead, then and in all of
+its history: each storm too much or too little (a factor of half to double), an hour or two early or late, one of six
+not at all, and as many that never come. The server has it as an input.
+
+    tests/proof/floods.py [--floods 30] [--near-misses 30] [--seed 1] [--days 150] [--rain-forecast] [--json]
 """
 import argparse
 import concurrent.futures
@@ -30,6 +34,8 @@ from outside import Clock, Server, until
 HOUR = 3_600_000
 #: Of the first hour of the event; long past, so that no real clock helps.
 START = 1_789_056_000_000 // HOUR * HOUR
+#: Who foresees rain, how often, and how many hours ahead.
+BUREAU, EVERY_H, REACH_H = "气象台", 3, 12
 #: Hours of the event that are played, and leads that are foreseen.
 PLAYED, LEADS = 60, [1, 2, 3, 4, 6]
 WITHIN_H = 6
@@ -116,6 +122,38 @@ class Event:
         assert bool(over) == is_flood or abs(peak - self.stage) < 0.05, (name, peak, self.stage)
         self.is_flood, self.crosses_at = bool(over), (START + over[0] * HOUR if over else None)
         self.peak = max(played)
+        self.rain_foreseen = self.foreseen(random.Random(f"{seed}/{name}/rain"))
+
+    def foreseen(self, rng):
+        """What somebody foresees of the rain of all hours and ever holds to: storms with errors, and some that never come."""
+        foreseen, hour, n = [0.0] * len(self.rain), 0, len(self.rain)
+        while hour < n:
+            if self.rain[hour] == 0:
+                hour += 1
+                continue
+            end = hour
+            while end < n and any(self.rain[end:end + 3]):
+                end += 1
+            depth, shift = rng.lognormvariate(0, 0.35), rng.choice([-2, -1, -1, 0, 0, 0, 1, 1, 2])
+            storm = self.rain[hour:end]
+            # How much falls is foreseen better than in which hour.
+            smooth = [statistics.fmean(storm[max(0, k - 1):k + 2]) for k in range(len(storm))]
+            places = [hour + shift] if rng.random() > 1 / 6 else []
+            if rng.random() < 1 / 6:
+                places.append(rng.randrange(n))
+            for place in places:
+                for k, mm in enumerate(smooth):
+                    if 0 <= place + k < n:
+                        foreseen[place + k] += min(2, max(0.5, depth)) * mm
+            hour = end
+        return [round(mm, 1) for mm in foreseen]
+
+    def rain_forecast(self, hour):
+        """What is issued at an hour, counted from the first of the history: amounts of the hours after it."""
+        at = lambda n: START + (n - self.history_h) * HOUR
+        ahead = range(hour + 1, min(hour + 1 + REACH_H, len(self.rain)))
+        leads = [{"at": at(n), "value": self.rain_foreseen[n]} for n in ahead]
+        return {"device": f"{self.name}-rain", "quantity": "rain", "step_s": 3600, "origin": at(hour), "leads": leads}
 
     def values(self, first, last):
         """Readings of [first, last) hours, counted from the first of the history, of each device."""
@@ -129,10 +167,11 @@ class Event:
             {"device": f"{self.name}-rain", "readings": of("rain", self.rain)},
         ]
 
-    def config(self):
+    def config(self, with_rain_forecast):
+        ahead = f'ahead = [{{ series = "{self.name}-rain/rain", source = "{BUREAU}" }}]\n' if with_rain_forecast else ""
         return (
             f'\n[[forecast.series]]\ndevice = "{self.name}"\nquantity = "water_level"\n'
-            f'inputs = ["{self.name}-up/water_level", "{self.name}-rain/rain"]\nstep = "1h"\n'
+            f'inputs = ["{self.name}-up/water_level", "{self.name}-rain/rain"]\nstep = "1h"\n{ahead}'
             f"leads = {json.dumps([f'{n}h' for n in LEADS])}\nthreshold = {self.stage}\n"
         )
 
@@ -185,6 +224,7 @@ def main():
     parser.add_argument("--near-misses", type=int, default=30)
     parser.add_argument("--seed", default="1")
     parser.add_argument("--days", type=int, default=150, help="of history")
+    parser.add_argument("--rain-forecast", action="store_true", help="somebody foresees the rain, with errors")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     events = [Event(f"f{n:02}", True, given.seed, given.days * 24) for n in range(given.floods)]
@@ -194,7 +234,7 @@ def main():
         (folder / "rules").mkdir()
         (folder / "rules" / "ahead.yaml").write_text("version: 1\nrules:\n" + "".join(e.rule() for e in events))
         (folder / "onemap.toml").write_text(
-            '[http]\nlisten = "127.0.0.1:0"\n[mqtt]\nlisten = "127.0.0.1:0"\n' + "".join(e.config() for e in events))
+            '[http]\nlisten = "127.0.0.1:0"\n[mqtt]\nlisten = "127.0.0.1:0"\n' + "".join(e.config(given.rain_forecast) for e in events))
         clock = Clock(folder)
         clock.set(START - HOUR + 30_000)
         server = Server(folder, env=clock.env)
@@ -202,6 +242,13 @@ def main():
             play(server, clock, events, given)
         finally:
             server.stop()
+
+
+def issue_rain(server, events, hour):
+    """Hands in what is foreseen of the rain of all catchments at an hour."""
+    issued_at = START + (hour - events[0].history_h) * HOUR
+    server.ask("/api/v1/forecasts", {
+        "source": BUREAU, "issued_at": issued_at, "forecasts": [event.rain_forecast(hour) for event in events]})
 
 
 def play(server, clock, events, given):
@@ -213,6 +260,9 @@ def play(server, clock, events, given):
         for body in event.values(0, event.history_h):
             for at in range(0, len(body["readings"]), 1000):
                 server.ask("/api/v1/readings", {**body, "readings": body["readings"][at:at + 1000]})
+    if given.rain_forecast:
+        for hour in range(0, events[0].history_h, EVERY_H):
+            issue_rain(server, events, hour)
     server.caught_up()
     refused = server.ask("/api/v1/quarantine?limit=1")["items"]
     assert not refused, refused
@@ -235,12 +285,17 @@ def play(server, clock, events, given):
             at = events[0].history_h + hour
             list(many.map(send, [body for event in events for body in event.values(at, at + 1)]))
             server.caught_up()
+            if given.rain_forecast and hour % EVERY_H == 0:
+                # Known from the next hour on.
+                issue_rain(server, events, at)
             clock.set(START + hour * HOUR + 600_000)
             mark = START + hour * HOUR
 
             def settled():
                 """The series without a forecast of this hour, when all have one or said why not."""
-                newest = {row["series"]["device"]: told(row["origin"]) for row in server.items("/api/v1/forecasts?limit=200")}
+                newest = {
+                    row["series"]["device"]: told(row["origin"])
+                    for row in server.items("/api/v1/forecasts?limit=200") if row["source"] != BUREAU}
                 late = [event.name for event in events if newest.get(event.name, 0) < mark]
                 if not late:
                     return late
@@ -265,7 +320,7 @@ def play(server, clock, events, given):
             alerted[name] = min(at, alerted.get(name, at))
     # A gauge that stood beyond its stage before anything was said of it was not foreseen.
     result = {
-        "seed": given.seed,
+        "seed": given.seed, "rain_forecast": given.rain_forecast,
         "warnings": score(events, lambda event: warned.get(event.name)),
         "alerts": score(events, lambda event: alerted.get(event.name)),
     }

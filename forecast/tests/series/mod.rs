@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use onemap_forecast::series::{Aligned, Kind, Series, kind_of};
+use onemap_forecast::series::{Aligned, Foretold, Kind, Series, kind_of};
 
 type Row = BTreeMap<String, String>;
 
@@ -71,6 +71,7 @@ pub(crate) fn wide(rows: &[Row], time: &str, columns: &[&str]) -> (Vec<i64>, Vec
                 name: c.to_string(),
                 kind: kind_of(&values),
                 values,
+                foretold: Foretold::default(),
             }
         })
         .collect();
@@ -113,6 +114,7 @@ pub(crate) fn pivot(
                 name: n.clone(),
                 kind: Kind::State,
                 values,
+                foretold: Foretold::default(),
             }
         })
         .collect();
