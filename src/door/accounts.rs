@@ -91,6 +91,11 @@ impl UserCommand {
                     "departments": args.departments,
                 });
                 let answer = door.post("/api/v1/accounts", &account)?;
+                if answer["first_link_ended"] == true {
+                    eprintln!(
+                        "this is the first account: the set-up link of the first start (setup.link) opens nothing any more"
+                    );
+                }
                 door.say_link(&answer, json)
             }
             Self::List => door.list_accounts(json),

@@ -198,6 +198,11 @@ fn a_new_city_from_the_first_link_to_a_second_user_of_one_district() {
     assert_eq!(status, 201, "{made}");
     let twice = first.ask(&server.http, "POST", "/api/v1/accounts", Some(&account));
     assert_eq!((twice.0, &twice.1["code"]), (409, &json!("known_account")));
+    assert_eq!(made["first_link_ended"], false);
+    // Nobody tells these two apart where they are read.
+    let like = json!({"id": "Li.Na", "name": "李娜", "role": "viewer", "division": "630104"});
+    let like = first.ask(&server.http, "POST", "/api/v1/accounts", Some(&like));
+    assert_eq!((like.0, &like.1["code"]), (409, &json!("known_account")));
     let key = made["link"]["key"].as_str().unwrap();
     let mut second = Person::default();
     let setup = json!({"key": key, "password": PASSWORD});

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::accounts::LINK_LIFE;
 use crate::api::listed::some_division;
 use crate::api::{act_problem, behind, list};
-use crate::auth::{Caller, new_token};
+use crate::auth::{Caller, SETUP_LINK, new_token};
 use crate::error::Problem;
 use crate::oidc::Oidc;
 use crate::request::{Body, NoParams};
@@ -135,10 +135,15 @@ pub(crate) async fn add(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = caller.scope();
     let _turn = views.accounting.lock().await;
-    if views.keys.account(&account.id).is_some() {
-        let message = format!("there is an account `{}`", account.id);
+    // Who reads a list of acts does not tell Li from li.
+    let spelt = account.id.as_str().to_lowercase();
+    let held = views.keys.accounts();
+    let like = held.iter().map(|held| &held.account.id);
+    if let Some(known) = like.into_iter().find(|id| id.as_str().to_lowercase() == spelt) {
+        let message = format!("there is an account `{known}`");
         return Err(Problem::conflict("known_account", message));
     }
+    let ends_first_link = held.is_empty();
     some_division(&views, account.division.as_ref())?;
     let (invited, link) = link(&views, &account.id)?;
     let id = account.id.clone();
@@ -146,11 +151,13 @@ pub(crate) async fn add(
         account: Box::new(account),
     };
     record(&views, scope, vec![made, invited]).await?;
+    if ends_first_link {
+        // It opens nothing any more.
+        let _ = std::fs::remove_file(views.dir.join(SETUP_LINK));
+    }
     let held = views.keys.account(&id).ok_or_else(|| unknown(id.as_str()))?;
-    Ok((
-        StatusCode::CREATED,
-        Json(json!({"account": shown(&views, &held), "link": link})),
-    ))
+    let answer = json!({"account": shown(&views, &held), "link": link, "first_link_ended": ends_first_link});
+    Ok((StatusCode::CREATED, Json(answer)))
 }
 
 #[derive(Deserialize)]
