@@ -310,6 +310,21 @@ impl Model {
         )
     }
 
+    /// The change that the ridge over all columns foresees by itself at a step, unbounded, as the tier that speaks there has it: what
+    /// a blend is measured by.
+    pub fn plain_ridge(&self, sight: &Sight, horizon: usize, origin: usize) -> Option<f64> {
+        let about = self.horizons.get(horizon)?;
+        sight.view.newest(origin)?;
+        let tier = about
+            .tiers
+            .iter()
+            .find(|tier| tier.is_served(&self.channels, &sight.view, origin))?;
+        let line = tier.lines[0].as_ref()?;
+        let mut raw = Vec::with_capacity(tier.layout.n_columns());
+        tier.layout.row(&self.channels, &sight.view, origin, &mut raw);
+        Some(line.at(&scaled(&raw, &tier.scaling)))
+    }
+
     /// Teaches a horizon's [`Steps`] what came of a forecast.
     pub fn meet(&self, horizon: usize, issued: &Issued, came: f64, steps: &mut Steps) {
         let Some(tier) = self

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use onemap_forecast::series::{Aligned, Foretold, Kind, Series, kind_of};
 
+pub(crate) mod gauges;
+
 type Row = BTreeMap<String, String>;
 
 /// The folder beside the clone; `None`, said aloud, when it is not there.
@@ -132,7 +134,7 @@ pub(crate) const CALDER: [(&str, &str); 5] = [
 
 /// One line of the table of floors.
 pub(crate) struct Case {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) times: Vec<i64>,
     pub(crate) series: Vec<Series>,
     /// Exceedances; `None` is the share of the whole series given beside it.
@@ -148,18 +150,19 @@ pub(crate) fn cases(data: &Path, wanted: &[String]) -> Vec<Case> {
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.starts_with(w.as_str()));
     let mut all = Vec::new();
     let h = data.join("hydrology");
-    let mut push = |name, (times, series), threshold, top, horizons_h: &[i64], floors: &[f64], is_mae| {
-        all.push(Case {
-            name,
-            times,
-            series,
-            threshold,
-            top,
-            horizons_h: horizons_h.to_vec(),
-            floors: floors.to_vec(),
-            is_mae,
-        });
-    };
+    let mut push =
+        |name: &str, (times, series), threshold, top, horizons_h: &[i64], floors: &[f64], is_mae| {
+            all.push(Case {
+                name: name.to_owned(),
+                times,
+                series,
+                threshold,
+                top,
+                horizons_h: horizons_h.to_vec(),
+                floors: floors.to_vec(),
+                is_mae,
+            });
+        };
     if is_wanted("wangsuk") {
         let t = table(&h.join("wangsuk/hourly.csv.gz"));
         push(
@@ -339,16 +342,7 @@ impl Case {
     /// The grid, and the threshold in the target's unit.
     pub(crate) fn aligned(&self) -> (Aligned, f64) {
         let (aligned, _) = Aligned::regrid(&self.times, self.series.clone()).expect("the series have a step");
-        let mut sorted: Vec<f64> = aligned.series[0]
-            .values
-            .iter()
-            .copied()
-            .filter(|v| !v.is_nan())
-            .collect();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let threshold = self
-            .threshold
-            .unwrap_or_else(|| onemap_forecast::score::quantile_of(&sorted, self.top));
+        let threshold = self.threshold.unwrap_or_else(|| threshold_of(&aligned, self.top));
         (aligned, threshold)
     }
 
@@ -359,4 +353,16 @@ impl Case {
             .map(|h| (h * 3_600_000 / aligned.step_ms) as usize)
             .collect()
     }
+}
+
+/// What a share of the target's values lies below.
+pub(crate) fn threshold_of(aligned: &Aligned, top: f64) -> f64 {
+    let mut sorted: Vec<f64> = aligned.series[0]
+        .values
+        .iter()
+        .copied()
+        .filter(|v| !v.is_nan())
+        .collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    onemap_forecast::score::quantile_of(&sorted, top)
 }
