@@ -188,6 +188,8 @@ pub struct Steps {
 const STEP: f64 = 0.04;
 /// What is left of a sum of foreseen changes after each forecast.
 const FADING: f64 = 0.9995;
+/// Share of the foreseen changes whose coming leaves nothing to scale down.
+const WELL_FOLLOWED: f64 = 0.9;
 
 impl Steps {
     /// Values at [`LEVELS`] around a forecast, ascending.
@@ -220,13 +222,13 @@ impl Steps {
         }
     }
 
-    /// Share of a foreseen change that is issued, `[0, 1]`: what the changes that came were to those foreseen. `prior` is
-    /// the sum of foreseen² that training stands for.
+    /// Share of a foreseen change that is issued, `[0, 1]`: what the changes that came were to those foreseen, all of it while these
+    /// were nine tenths, as chance alone takes one. `prior` is the sum of foreseen² that training stands for.
     pub fn trust(&self, prior: f64) -> f64 {
         let (product, square) = self.met;
         let all = prior + square;
         if all > 0.0 {
-            ((prior + product) / all).clamp(0.0, 1.0)
+            ((prior + product) / all / WELL_FOLLOWED).clamp(0.0, 1.0)
         } else {
             1.0
         }

@@ -11,9 +11,23 @@ use crate::model::{FIRST_LINE, N_CANDIDATES, N_LINES, Silence, Tier, Validated};
 use crate::pool::Pool;
 
 /// Losses over all rows (shares of persistence's) within this of the best may do more for floods.
-const AS_GOOD: f64 = 0.06;
-/// Losses (shares of persistence's) within this of the best are alike.
-const ALIKE: f64 = 0.03;
+const AS_GOOD: f64 = 0.1;
+/// Losses (shares of persistence's) further from the best than this are not alike, nearer than that they always are, and between
+/// them when they are within one standard error over blocks.
+const MOST_ALIKE: f64 = 0.1;
+const SURELY_ALIKE: f64 = 0.005;
+/// Share that the plain ridge has of a blend, unless it is this much worse in training and by so many standard errors: what a
+/// blend gains on it in five blocks of training is found again in part only, what it loses is at most this much less.
+const SHARE_OF_RIDGE: f64 = 0.5;
+const MOST_WORSE: f64 = 0.15;
+const SURELY_WORSE: f64 = 3.0;
+/// The plain ridge among the candidates, and lines that are tried in equal parts with it.
+const PLAIN_RIDGE: usize = FIRST_LINE;
+const IN_EQUAL_PARTS: [&[usize]; 3] = [
+    &[PLAIN_RIDGE, FIRST_LINE + 1],
+    &[PLAIN_RIDGE, FIRST_LINE + 2],
+    &[PLAIN_RIDGE, FIRST_LINE + 1, FIRST_LINE + 2],
+];
 /// Rows of training that a foreseen change's trust stands on before operation has taught anything.
 const PRIOR_ROWS: f64 = 4000.0;
 
@@ -51,10 +65,36 @@ struct Mixed {
 
 /// A way to weight the candidates that is tried.
 struct Tried {
+    /// Over all rows, a share of persistence's.
     loss: f64,
-    loss_in_floods: f64,
+    /// What each block has of the mean of the losses over all rows and in floods.
+    of_blocks: [f64; N_FOLDS],
     blend: Blend,
     foreseen: Vec<f64>,
+}
+
+impl Tried {
+    fn worth(&self) -> f64 {
+        self.of_blocks.iter().sum()
+    }
+
+    /// Whether it is no further behind the best than `surely` standard errors of the difference over blocks, `most` at most.
+    fn is_near(&self, best: &[f64; N_FOLDS], surely: f64, most: f64) -> bool {
+        let behind: [f64; N_FOLDS] = std::array::from_fn(|fold| self.of_blocks[fold] - best[fold]);
+        let n = N_FOLDS as f64;
+        let all: f64 = behind.iter().sum();
+        let squares: f64 = behind.iter().map(|d| (d - all / n).powi(2)).sum();
+        let error = (n * squares / (n - 1.0)).sqrt();
+        all <= (surely * error).min(most).max(SURELY_ALIKE)
+    }
+}
+
+/// Equal parts of some candidates.
+fn even(of: &[usize]) -> Blend {
+    let share = 1.0 / of.len().max(1) as f64;
+    let mut blend = Blend::none(N_CANDIDATES);
+    of.iter().for_each(|candidate| blend.weights[*candidate] = share);
+    blend
 }
 
 /// The candidates' forecasts of unseen rows and what came.
@@ -82,21 +122,43 @@ impl Weigher<'_> {
         rows.filter(|at| self.regimes[*at] == regime).collect()
     }
 
-    /// Squares against persistence's, over all rows and over floods.
-    fn loss(&self, rows: &[usize], foreseen: &[f64]) -> (f64, f64) {
-        let (mut all, mut none, mut flood, mut flood_none) = (0.0, 0.0, 0.0, 0.0);
+    /// Squares against persistence's.
+    fn loss(&self, rows: &[usize], foreseen: &[f64]) -> f64 {
+        let (mut all, mut none) = (0.0, 0.0);
+        for at in rows {
+            let change = self.learner.changes[*at];
+            all += (change - foreseen[*at]).powi(2);
+            none += change.powi(2);
+        }
+        if none > 0.0 { all / none } else { 1.0 }
+    }
+
+    /// What each block has of the mean of two losses: over all rows, and in floods; of the first alone where there were none.
+    fn of_blocks(&self, rows: &[usize], foreseen: &[f64]) -> [f64; N_FOLDS] {
+        let (mut of_all, mut of_floods) = ([0.0; N_FOLDS], [0.0; N_FOLDS]);
+        let (mut none, mut none_in_floods) = (0.0, 0.0);
         for at in rows {
             let change = self.learner.changes[*at];
             let left = (change - foreseen[*at]).powi(2);
-            all += left;
+            let fold = self.learner.folds[*at];
+            of_all[fold] += left;
             none += change.powi(2);
             if self.learner.weights[*at] > 1.0 {
-                flood += left;
-                flood_none += change.powi(2);
+                of_floods[fold] += left;
+                none_in_floods += change.powi(2);
             }
         }
-        let ratio = |a: f64, b: f64| if b > 0.0 { a / b } else { 1.0 };
-        (ratio(all, none), ratio(flood, flood_none))
+        std::array::from_fn(|fold| {
+            if none <= 0.0 {
+                return 1.0 / N_FOLDS as f64;
+            }
+            let all = of_all[fold] / none;
+            if none_in_floods > 0.0 {
+                (all + of_floods[fold] / none_in_floods) / 2.0
+            } else {
+                all
+            }
+        })
     }
 
     /// Weights of the `allowed` candidates fitted to the rows of a regime, without those of a block.
@@ -152,33 +214,24 @@ impl Weigher<'_> {
     }
 
     /// Ways to weight the candidates. Where floods are too few to find weights that hold in the next block, a single line or
-    /// the mean of all does better.
+    /// the mean of some does better.
     fn tried(&self, regime: usize, rows: &[usize], allowed: &[usize]) -> Vec<Tried> {
         let lines: Vec<usize> = allowed
             .iter()
             .copied()
             .filter(|c| (FIRST_LINE..FIRST_LINE + N_LINES).contains(c))
             .collect();
-        let even = |of: &[usize]| Blend {
-            weights: (0..N_CANDIDATES)
-                .map(|c| {
-                    if of.contains(&c) {
-                        1.0 / of.len() as f64
-                    } else {
-                        0.0
-                    }
-                })
-                .collect(),
-        };
+        let in_parts = IN_EQUAL_PARTS
+            .iter()
+            .filter(|of| of.iter().all(|line| lines.contains(line)));
         let simple = [even(&lines)]
             .into_iter()
-            .chain(lines.iter().map(|line| even(&[*line])));
-        let simple = simple.map(|blend| {
-            let foreseen: Vec<f64> = (0..self.learner.n())
-                .map(|at| self.bounded(blend.at(self.row(at))))
-                .collect();
-            (blend, foreseen)
-        });
+            .chain(lines.iter().map(|line| even(&[*line])))
+            .chain(in_parts.map(|of| even(of)))
+            .map(|blend| {
+                let foreseen = self.foreseen(&blend);
+                (blend, foreseen)
+            });
         [Way::Squares, Way::Floods]
             .map(|way| {
                 (
@@ -188,16 +241,53 @@ impl Weigher<'_> {
             })
             .into_iter()
             .chain(simple)
-            .map(|(blend, foreseen)| {
-                let (loss, loss_in_floods) = self.loss(rows, &foreseen);
-                Tried {
-                    loss,
-                    loss_in_floods,
-                    blend,
-                    foreseen,
-                }
-            })
+            .map(|(blend, foreseen)| self.tried_as(rows, blend, foreseen))
             .collect()
+    }
+
+    fn tried_as(&self, rows: &[usize], blend: Blend, foreseen: Vec<f64>) -> Tried {
+        Tried {
+            loss: self.loss(rows, &foreseen),
+            of_blocks: self.of_blocks(rows, &foreseen),
+            blend,
+            foreseen,
+        }
+    }
+
+    /// What a blend of fixed weights foresees.
+    fn foreseen(&self, blend: &Blend) -> Vec<f64> {
+        (0..self.learner.n())
+            .map(|at| self.bounded(blend.at(self.row(at))))
+            .collect()
+    }
+
+    /// The ways to be blended with their shares: those about as good as the best in equal parts, less hangs on the few floods of a
+    /// block then, beside the plain ridge. None where nothing beats persistence.
+    fn chosen(&self, regime: usize, rows: &[usize], allowed: &[usize]) -> Vec<(f64, Tried)> {
+        let mut found = self.tried(regime, rows, allowed);
+        found.retain(|tried| tried.loss < 0.995);
+        let least = found.iter().map(|tried| tried.loss).fold(f64::INFINITY, f64::min);
+        // Of those that are about as good as the best over all rows, those that do well in floods.
+        found.retain(|tried| tried.loss <= least + AS_GOOD);
+        let best = found.iter().min_by(|a, b| a.worth().total_cmp(&b.worth()));
+        let Some(best) = best.map(|best| best.of_blocks) else {
+            return Vec::new();
+        };
+        found.retain(|tried| tried.is_near(&best, 1.0, MOST_ALIKE));
+        let ridge = allowed.contains(&PLAIN_RIDGE).then(|| {
+            let blend = even(&[PLAIN_RIDGE]);
+            let foreseen = self.foreseen(&blend);
+            self.tried_as(rows, blend, foreseen)
+        });
+        let ridge = ridge.filter(|ridge| ridge.loss < 1.0 && ridge.is_near(&best, SURELY_WORSE, MOST_WORSE));
+        let left = if ridge.is_some() {
+            1.0 - SHARE_OF_RIDGE
+        } else {
+            1.0
+        };
+        let share = left / found.len() as f64;
+        let found = found.into_iter().map(|tried| (share, tried));
+        found.chain(ridge.map(|ridge| (1.0 - left, ridge))).collect()
     }
 
     /// Blends of the `allowed` candidates. A regime in which nothing beats persistence is left to it.
@@ -211,17 +301,7 @@ impl Weigher<'_> {
         };
         for regime in 0..2 {
             let rows = self.of_regime(regime);
-            let mut found = self.tried(regime, &rows, allowed);
-            found.retain(|tried| tried.loss < 0.995);
-            // Of those that are about as good as the best over all rows, those that do well in floods.
-            let least = found.iter().map(|tried| tried.loss).fold(f64::INFINITY, f64::min);
-            found.retain(|tried| tried.loss <= least + AS_GOOD);
-            // Those that are about as good as the best, together: less hangs on the few floods of a block.
-            let worth = |tried: &Tried| (tried.loss + 2.0 * tried.loss_in_floods) / 3.0;
-            let best = found.iter().map(worth).fold(f64::INFINITY, f64::min);
-            found.retain(|tried| worth(tried) <= best + ALIKE);
-            let share = 1.0 / found.len().max(1) as f64;
-            for tried in &found {
+            for (share, tried) in self.chosen(regime, &rows, allowed) {
                 let weights = mixed.mean[regime].weights.iter_mut();
                 weights
                     .zip(&tried.blend.weights)
@@ -277,7 +357,7 @@ impl Weigher<'_> {
                     .filter(|at| self.learner.folds[*at] == fold)
                     .collect();
                 let none: f64 = of_fold.iter().map(|at| changes[*at].powi(2)).sum();
-                (none > 0.01 * all).then(|| 1.0 - self.loss(&of_fold, foreseen).0)
+                (none > 0.01 * all).then(|| 1.0 - self.loss(&of_fold, foreseen))
             })
             .fold(f64::INFINITY, f64::min)
     }
