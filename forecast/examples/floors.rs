@@ -11,12 +11,12 @@ mod series;
 use std::path::Path;
 use std::time::Instant;
 
-use onemap_forecast::backtest::{Backtest, Outcome, backtest};
+use onemap_forecast::backtest::{Backtest, backtest};
 use onemap_forecast::conformal::State;
 use onemap_forecast::learn::Options;
-use onemap_forecast::score::{Scored, Scores, score};
+use onemap_forecast::score::Scores;
 use onemap_forecast::series::Aligned;
-use series::{Case, cases, gauges, threshold_of};
+use series::{Case, cases, gauges, plain_ridge, threshold_of};
 
 /// Flood rows without which a line says nothing of floods.
 const LEAST_FLOODS: usize = 30;
@@ -55,27 +55,6 @@ fn tested(case: &Case, aligned: &Aligned, split: f64, threshold: f64) -> Backtes
     backtest(aligned, n_train, &case.steps(aligned), &options)
 }
 
-/// Scores of the plain ridge on the rows that were scored, one a horizon.
-fn plain(found: &Backtest, aligned: &Aligned) -> Vec<Scores> {
-    let sight = found.model.sight(aligned);
-    let of = |(at, outcome): (usize, &Outcome)| {
-        let rows: Vec<Scored> = outcome
-            .rows
-            .iter()
-            .map(|row| {
-                let step = ((row.origin_ms - aligned.start_ms) / aligned.step_ms) as usize;
-                let change = found.model.plain_ridge(&sight, at, step).unwrap_or(0.0);
-                Scored {
-                    mean: row.persistence + change,
-                    ..row.clone()
-                }
-            })
-            .collect();
-        score(&rows, found.model.threshold)
-    };
-    found.horizons.iter().enumerate().map(of).collect()
-}
-
 fn shown(value: Option<f64>) -> String {
     value.map_or("–".to_owned(), |value| format!("{value:.2}"))
 }
@@ -92,12 +71,11 @@ fn floors(cases: &[Case]) {
             let began = Instant::now();
             let found = tested(case, &aligned, split, threshold);
             let took_s = began.elapsed().as_secs_f64();
-            let ridges = plain(&found, &aligned);
+            let ridges = plain_ridge(&found, &aligned);
             for (at, outcome) in found.horizons.iter().enumerate() {
                 let (s, ridge, floor) = (&outcome.scores, &ridges[at], case.floors[at]);
                 let (skill, of_ridge) = if case.is_mae {
-                    let of_ridge = mae_skill(&found, &aligned, at);
-                    (s.mae_skill, of_ridge)
+                    (s.mae_skill, ridge.mae_skill)
                 } else {
                     (s.flood_skill, ridge.flood_skill)
                 };
@@ -132,20 +110,6 @@ fn floors(cases: &[Case]) {
     }
 }
 
-/// Skill of the plain ridge in absolute error.
-fn mae_skill(found: &Backtest, aligned: &Aligned, at: usize) -> Option<f64> {
-    let sight = found.model.sight(aligned);
-    let rows = &found.horizons[at].rows;
-    let (mut left, mut none) = (0.0, 0.0);
-    for row in rows {
-        let step = ((row.origin_ms - aligned.start_ms) / aligned.step_ms) as usize;
-        let change = found.model.plain_ridge(&sight, at, step).unwrap_or(0.0);
-        left += (row.observed - row.persistence - change).abs();
-        none += (row.observed - row.persistence).abs();
-    }
-    (none > 0.0).then(|| 1.0 - left / none)
-}
-
 /// What all lines come to.
 #[derive(Default)]
 struct Total {
@@ -178,7 +142,7 @@ fn each_gauge(cases: Vec<Case>) {
             for split in splits("0.5,0.7,0.9") {
                 let label = format!("{} {word} {split}", case.name);
                 let found = tested(&case, &aligned, split, *threshold);
-                total.add(&case, &label, &found, &plain(&found, &aligned));
+                total.add(&case, &label, &found, &plain_ridge(&found, &aligned));
             }
         }
     }

@@ -187,6 +187,14 @@ impl Bands {
         found
     }
 
+    /// The same, drawn apart by a factor everywhere.
+    pub(crate) fn stretched(mut self, by: f64) -> Self {
+        for band in self.of_state.iter_mut().chain([&mut self.of_large]) {
+            band.stretch *= by;
+        }
+        self
+    }
+
     /// The ends among values at [`LEVELS`], for a state and a foreseen size of the error.
     pub fn of(&self, state: State, size: f64, quantiles: &[f64]) -> (f64, f64) {
         if size > self.large {

@@ -49,9 +49,18 @@ fn floods_of_years_that_were_not_seen_are_foreseen_better_than_by_persistence() 
             ..Options::default()
         };
         let found = backtest(&aligned, n_train, &case.steps(&aligned), &options);
-        for (outcome, least) in found.horizons.iter().zip(least) {
+        let ridges = series::plain_ridge(&found, &aligned);
+        for ((outcome, ridge), least) in found.horizons.iter().zip(ridges).zip(least) {
             let s = &outcome.scores;
             let steps = outcome.steps;
+            // The Aller's training saw one flood: a blend may lose a little more on the plain ridge there.
+            let behind = if name == "aller" { 0.02 } else { 0.015 };
+            assert!(
+                s.flood_skill >= ridge.flood_skill.map(|skill| skill - behind),
+                "{name} {steps}: {:?}, the plain ridge {:?}",
+                s.flood_skill,
+                ridge.flood_skill
+            );
             assert!(
                 s.flood_skill.is_some_and(|skill| skill >= *least),
                 "{name} {steps}: {:?} < {least}",

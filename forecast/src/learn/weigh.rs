@@ -38,7 +38,11 @@ const FLOODED: f64 = 0.75;
 /// Share that it has where water was seen to move at all.
 const MOVED: f64 = 1.0 / 3.0;
 /// Lengths of a lead that quiet water has to have lasted.
-const LEAST_SPANS: usize = 100;
+const LEAST_SPANS: usize = 150;
+/// Lengths of a lead in quiet weeks at which the 80 % interval is twice as wide as their errors, and the most it is drawn apart:
+/// so few errors that hang on one another are those of one kind of weather.
+const DOUBLE_SPANS: f64 = 30.0;
+const MOST_STRETCH: f64 = 2.5;
 /// Skill in every block of what comes as regularly as a tide.
 const REGULAR: f64 = 0.6;
 /// The trees of the median among the candidates, and how much worse than a blend in absolute error they may be to stand alone.
@@ -290,7 +294,23 @@ impl Weigher<'_> {
         found.chain(ridge.map(|ridge| (1.0 - left, ridge))).collect()
     }
 
-    /// Blends of the `allowed` candidates. A regime in which nothing beats persistence is left to it.
+    /// Whether a blend is worse than persistence in most blocks. In steady water a few rows of one block, from which a flood began,
+    /// may hold all of a blend's gain.
+    fn is_mostly_behind(&self, rows: &[usize], chosen: &[(f64, Tried)]) -> bool {
+        let mut behind = [0.0; N_FOLDS];
+        for at in rows {
+            let change = self.learner.changes[*at];
+            let foreseen: f64 = chosen
+                .iter()
+                .map(|(share, tried)| share * tried.foreseen[*at])
+                .sum();
+            behind[self.learner.folds[*at]] += (change - foreseen).powi(2) - change.powi(2);
+        }
+        2 * behind.iter().filter(|more| **more > 0.0).count() > N_FOLDS
+    }
+
+    /// Blends of the `allowed` candidates. A regime in which nothing beats persistence is left to it, and steady water in which
+    /// most blocks do not.
     fn mix(&self, allowed: &[usize]) -> Mixed {
         let n = self.learner.n();
         let mut mixed = Mixed {
@@ -301,7 +321,11 @@ impl Weigher<'_> {
         };
         for regime in 0..2 {
             let rows = self.of_regime(regime);
-            for (share, tried) in self.chosen(regime, &rows, allowed) {
+            let mut chosen = self.chosen(regime, &rows, allowed);
+            if regime == 0 && self.is_mostly_behind(&rows, &chosen) {
+                chosen.clear();
+            }
+            for (share, tried) in chosen {
                 let weights = mixed.mean[regime].weights.iter_mut();
                 weights
                     .zip(&tried.blend.weights)
@@ -395,7 +419,8 @@ impl Learner<'_> {
         let all: Vec<usize> = (0..N_CANDIDATES).collect();
         let mut mixed = weigher.mix(&all);
         let lively = weigher.lively_share();
-        if self.span_days() < THIN_DAYS && lively < FLOODED {
+        let is_quiet = self.span_days() < THIN_DAYS && lively < FLOODED;
+        if is_quiet {
             (mixed, tier.silent) = weigher.of_quiet_weeks(mixed, lively);
         }
         let Mixed {
@@ -436,6 +461,12 @@ impl Learner<'_> {
         }
         tier.prior = sum(&|at| mean[at].powi(2)) * (PRIOR_ROWS / rows.len().max(1) as f64).min(1.0);
         let pools = self.sureness(&mut tier, rows, &mean);
+        if is_quiet {
+            let spans = self.n_train as f64 / self.layout.horizon.max(1) as f64;
+            tier.bands = tier
+                .bands
+                .stretched((1.0 + DOUBLE_SPANS / spans).min(MOST_STRETCH));
+        }
         (tier, pools)
     }
 
@@ -498,5 +529,31 @@ impl Learner<'_> {
             })
             .collect();
         Bands::learn(&left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_is_near_the_best_while_blocks_do_not_agree_that_it_is_worse() {
+        let best = [0.1; N_FOLDS];
+        let tried = |of_blocks: [f64; N_FOLDS]| Tried {
+            loss: 0.5,
+            of_blocks,
+            blend: Blend::none(N_CANDIDATES),
+            foreseen: Vec::new(),
+        };
+        let in_every_block = tried([0.105, 0.105, 0.106, 0.105, 0.105]);
+        assert!(!in_every_block.is_near(&best, 1.0, MOST_ALIKE));
+        let in_one_block = tried([0.13, 0.098, 0.1, 0.1, 0.098]);
+        assert!((in_one_block.worth() - in_every_block.worth()).abs() < 1e-9);
+        assert!(in_one_block.is_near(&best, 1.0, MOST_ALIKE));
+        let far_in_one_block = tried([0.6, 0.1, 0.1, 0.1, 0.1]);
+        assert!(!far_in_one_block.is_near(&best, SURELY_WORSE, MOST_WORSE));
+        let hardly_at_all = tried([0.1005; N_FOLDS]);
+        assert!(hardly_at_all.is_near(&best, 1.0, MOST_ALIKE));
+        assert!(tried(best).is_near(&best, 1.0, MOST_ALIKE));
     }
 }

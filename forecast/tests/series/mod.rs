@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use onemap_forecast::backtest::{Backtest, Outcome};
+use onemap_forecast::score::{Scored, Scores, score};
 use onemap_forecast::series::{Aligned, Foretold, Kind, Series, kind_of};
 
 pub(crate) mod gauges;
@@ -353,6 +355,28 @@ impl Case {
             .map(|h| (h * 3_600_000 / aligned.step_ms) as usize)
             .collect()
     }
+}
+
+/// Scores of the ridge over all columns by itself, as mean and as median, on the rows that a backtest scored; one a horizon.
+pub(crate) fn plain_ridge(found: &Backtest, aligned: &Aligned) -> Vec<Scores> {
+    let sight = found.model.sight(aligned);
+    let of = |(at, outcome): (usize, &Outcome)| {
+        let rows: Vec<Scored> = outcome
+            .rows
+            .iter()
+            .map(|row| {
+                let step = ((row.origin_ms - aligned.start_ms) / aligned.step_ms) as usize;
+                let change = found.model.plain_ridge(&sight, at, step).unwrap_or(0.0);
+                Scored {
+                    mean: row.persistence + change,
+                    median: row.persistence + change,
+                    ..row.clone()
+                }
+            })
+            .collect();
+        score(&rows, found.model.threshold)
+    };
+    found.horizons.iter().enumerate().map(of).collect()
 }
 
 /// What a share of the target's values lies below.
