@@ -13,6 +13,10 @@ pub const MAX_LEADS: usize = 1_000;
 pub const MAX_LEVELS: usize = 32;
 /// Characters of the name of who made it.
 pub const MAX_SOURCE: usize = 64;
+/// Characters of the name of a model.
+pub const MAX_MODEL: usize = 200;
+/// Beyond this no quantity has a value, in any unit.
+const MAX_VALUE: f64 = 1e12;
 /// A forecast reaches at most so far ahead: 400 days.
 pub const MAX_LEAD_S: u32 = 400 * 86_400;
 /// Seconds of the widest grid: a month.
@@ -148,9 +152,32 @@ fn is_unseen(c: char) -> bool {
         || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Whether a name reads as the server's own.
+fn is_number(value: f64) -> bool {
+    value.abs() <= MAX_VALUE
+}
+
+/// Whether a name reads as the server's own: in other letters that look like these, with signs between them, or as the screen calls it.
 pub fn reads_as_own(source: &str) -> bool {
-    source.trim().eq_ignore_ascii_case(OWN)
+    let lower = source.to_lowercase();
+    let letters: String = lower.chars().filter(|c| c.is_alphanumeric()).map(plain).collect();
+    letters == OWN || OWN_SHOWN.contains(&letters.as_str())
+}
+
+/// What the screen calls the server's own forecasts, as [`reads_as_own`] compares.
+const OWN_SHOWN: [&str; 2] = ["本系统", "thissystem"];
+
+/// The letter of [`OWN`] that another looks like.
+fn plain(c: char) -> char {
+    match c {
+        'ａ'..='ｚ' => char::from(b'a' + (c as u32 - 'ａ' as u32) as u8),
+        'о' | 'ο' | '０' | '0' | 'ò'..='ö' | 'ø' | 'ō' | 'ŏ' | 'ő' | 'օ' => 'o',
+        'ñ' | 'ń' | 'ņ' | 'ň' | 'ո' => 'n',
+        'е' | 'ε' | 'è'..='ë' | 'ē' | 'ĕ' | 'ė' | 'ę' | 'ě' => 'e',
+        'м' | 'ṁ' | 'ṃ' => 'm',
+        'а' | 'α' | 'à'..='å' | 'ā' | 'ă' | 'ą' => 'a',
+        'р' | 'ρ' | 'þ' => 'p',
+        _ => c,
+    }
 }
 
 /// Why a forecast is none.
@@ -160,6 +187,9 @@ pub enum ForecastError {
     /// The name of who made it.
     #[error("source has 1 to {MAX_SOURCE} characters, no space at its ends and none that is not seen")]
     Source,
+    /// What its maker calls the model.
+    #[error("model has at most {MAX_MODEL} characters, none that is not seen")]
+    Model,
     /// It says nothing, or too much.
     #[error("leads are 1 to {MAX_LEADS}, not {n}")]
     Leads {
@@ -199,11 +229,8 @@ impl Lead {
 
     fn check(&self) -> Result<(), &'static str> {
         let numbers = [Some(self.value), self.median].into_iter().flatten();
-        if !numbers
-            .chain(self.quantiles.iter().map(|q| q.1))
-            .all(f64::is_finite)
-        {
-            return Err("a value is no finite number");
+        if !numbers.chain(self.quantiles.iter().map(|q| q.1)).all(is_number) {
+            return Err("a value is no number up to 1e12");
         }
         if self.quantiles.len() > MAX_LEVELS || self.exceed.len() > MAX_LEVELS {
             return Err("at most 32 quantiles and 32 thresholds");
@@ -222,9 +249,9 @@ impl Lead {
         if !self
             .exceed
             .iter()
-            .all(|e| e.threshold.is_finite() && (0.0..=1.0).contains(&e.probability))
+            .all(|e| is_number(e.threshold) && (0.0..=1.0).contains(&e.probability))
         {
-            return Err("an exceedance has a finite threshold and a probability of 0 to 1");
+            return Err("an exceedance has a threshold up to 1e12 and a probability of 0 to 1");
         }
         if !self
             .exceed
@@ -232,6 +259,13 @@ impl Lead {
             .all(|two| two[0].threshold < two[1].threshold)
         {
             return Err("thresholds ascend");
+        }
+        if !self
+            .exceed
+            .windows(2)
+            .all(|two| two[0].probability >= two[1].probability)
+        {
+            return Err("a higher threshold is no likelier exceeded");
         }
         Ok(())
     }
@@ -278,11 +312,14 @@ impl Forecast {
             lead.check()
                 .map_err(|what| ForecastError::Number { index, what })?;
         }
-        if !self.at_origin.is_none_or(f64::is_finite) {
+        if !self.at_origin.is_none_or(is_number) {
             return Err(ForecastError::Number {
                 index: 0,
-                what: "the value at the origin is no finite number",
+                what: "the value at the origin is no number up to 1e12",
             });
+        }
+        if self.model.chars().count() > MAX_MODEL || self.model.chars().any(is_unseen) {
+            return Err(ForecastError::Model);
         }
         Ok(())
     }
@@ -339,9 +376,32 @@ mod tests {
     }
 
     #[test]
+    fn names_that_read_as_the_servers_own_are_known() {
+        for own in [
+            "onemap",
+            "OneMap",
+            " onemap",
+            "ｏｎｅｍａｐ",
+            "оnemap",
+            "Οnemap",
+            "ònemap",
+            "One Map",
+            "on-emap",
+            "0nemap",
+            "本系统",
+            "This system",
+        ] {
+            assert!(reads_as_own(own), "{own}");
+        }
+        for other in ["气象台", "省水文局", "onemapper", "map", "HydroMap 1"] {
+            assert!(!reads_as_own(other), "{other}");
+        }
+    }
+
+    #[test]
     fn what_is_no_forecast_is_told_by_its_first_fault() {
         type Change = fn(&mut Forecast);
-        let cases: [(Change, &str); 17] = [
+        let cases: [(Change, &str); 21] = [
             (|f| f.source = " onemap".to_owned(), "source has"),
             (|f| f.source = "one\u{200b}map".to_owned(), "source has"),
             (|f| f.step_s = MAX_STEP_S + 1, "step_s is at most"),
@@ -358,7 +418,21 @@ mod tests {
                 |f| f.leads[1].at = f.origin + Duration::from_secs(u64::from(MAX_LEAD_S) + 1),
                 "within 400 days",
             ),
-            (|f| f.leads[0].value = f64::NAN, "no finite number"),
+            (|f| f.leads[0].value = f64::NAN, "no number up to 1e12"),
+            (|f| f.leads[0].quantiles[2].1 = 1e308, "no number up to 1e12"),
+            (|f| f.at_origin = Some(-1e13), "no number up to 1e12"),
+            (|f| f.model = "m".repeat(MAX_MODEL + 1), "model has"),
+            (
+                |f| {
+                    let more = Exceedance {
+                        threshold: 3.0,
+                        probability: 0.4,
+                        warns: false,
+                    };
+                    f.leads[0].exceed.push(more);
+                },
+                "no likelier exceeded",
+            ),
             (|f| f.leads[0].quantiles[0].0 = 0.0, "between 0 and 1"),
             (|f| f.leads[0].quantiles[2].1 = 0.0, "quantiles ascend"),
             (

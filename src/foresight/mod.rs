@@ -16,6 +16,7 @@ use onemap_dashboards::foresight::{Gauge, Trained};
 use onemap_dashboards::views::Views;
 use onemap_model::forecast::OWN;
 use onemap_model::{Forecast, Review, Scope, SeriesKey, Timestamp, Verb};
+use onemap_store::ledger::ForecastFilter;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,8 @@ const LEAST_STANDING: Duration = Duration::from_secs(6 * 3_600);
 /// Inputs that are gone for so long, and for so many steps, are trained without.
 const LEFT: Duration = Duration::from_secs(3 * 3_600);
 const LEFT_STEPS: u32 = 3;
+/// Forecasts among which one of the present mark would be.
+const N_NEWEST: usize = 8;
 const DAY_MIN: i64 = 1_440;
 const BEIJING_MIN: i64 = 480;
 
@@ -98,7 +101,11 @@ pub(crate) async fn run(
         .iter()
         .map(|one| {
             let bytes = std::fs::read(file(&data_dir, &one.target)).ok();
+            let has_file = bytes.is_some();
             let kept = bytes.and_then(|bytes| Kept::read(&bytes, one)).map(Arc::new);
+            if has_file && kept.is_none() {
+                warn!(series = %one.target, "its model cannot be read or is of other settings, and is trained anew");
+            }
             views.foresight.put(&one.target, gauge_of(one, kept.as_deref()));
             Foreseen {
                 part: one.clone(),
@@ -128,6 +135,10 @@ pub(crate) async fn run(
         if training.is_none()
             && let Some(next) = due(&views, &mut all, part.train_at_min)
         {
+            if all[next.of].kept.is_none() {
+                let why = "its first model is being trained".to_owned();
+                views.foresight.told(&all[next.of].part.target, Some(why));
+            }
             let (of, one, folder) = (views.clone(), all[next.of].part.clone(), data_dir.clone());
             let before = all[next.of].kept.clone().filter(|_| !next.is_anew);
             let (days, now) = (part.history_days, views.now());
@@ -213,12 +224,16 @@ fn due(views: &Views, all: &mut [Foreseen], train_at_min: u32) -> Option<Due> {
             None => (true, FIRST_AGAIN),
             Some(kept) => {
                 let Trained { at, refit_at, .. } = kept.trained;
-                let is_old = is_old(refit_at.unwrap_or(at), now, train_at_min);
+                // A model of a clock that was ahead is none of yesterday.
+                let is_old = at > now || is_old(refit_at.unwrap_or(at), now, train_at_min);
                 let has_stood = now.since(at) >= stands_for(&one.part.target, &kept.trained);
                 (is_old || has_stood || one.is_left(now), AGAIN)
             }
         };
-        is_wanted && one.tried.is_none_or(|tried| now.since(tried) >= again)
+        is_wanted
+            && one
+                .tried
+                .is_none_or(|tried| tried > now || now.since(tried) >= again)
     };
     let next = asked.or_else(|| all.iter().position(is_due))?;
     let is_left = all[next].is_left(now);
@@ -236,6 +251,17 @@ struct Looked {
     doubted: Vec<Review>,
 }
 
+/// Whether the forecast of a mark was issued before: by the server before its restart, or before its clock was set back.
+fn is_issued(views: &Views, key: &SeriesKey, mark_ms: i64) -> Result<bool> {
+    let filter = ForecastFilter {
+        series: Some(key.to_string()),
+        source: Some(OWN.to_owned()),
+        ..ForecastFilter::default()
+    };
+    let newest = views.ledger.forecasts(&filter, None, N_NEWEST)?;
+    Ok(newest.iter().any(|row| row.forecast.origin.ms() == mark_ms))
+}
+
 /// What is issued now, and what is doubted of what came.
 fn look(views: &Views, all: &mut [Foreseen], stop: &CancellationToken) -> Looked {
     let mut looked = Looked::default();
@@ -250,10 +276,20 @@ fn look(views: &Views, all: &mut [Foreseen], stop: &CancellationToken) -> Looked
         let settles_ms = (step_ms / SETTLES).clamp(SETTLE_MS.0, SETTLE_MS.1);
         let settled = Timestamp::from_ms(now.ms() - settles_ms);
         let mark_ms = Marks::of(key.quantity, one.part.step_s).before(settled);
-        if mark_ms <= one.looked_ms {
+        // A clock that was ahead has come back: its marks come again.
+        if mark_ms == one.looked_ms || (mark_ms < one.looked_ms && one.looked_ms <= now.ms()) {
             continue;
         }
         one.looked_ms = mark_ms;
+        match is_issued(views, &key, mark_ms) {
+            Ok(false) => {}
+            Ok(true) => continue,
+            Err(error) => {
+                warn!(series = %key, "what was issued cannot be read: {error:#}");
+                views.foresight.told(&key, Some(format!("{error:#}")));
+                continue;
+            }
+        }
         match gauge::issue(views, &one.part, kept, &mut one.taught, (mark_ms, now)) {
             Ok(Some(said)) => {
                 views.foresight.told(&key, None);

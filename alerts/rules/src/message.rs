@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use onemap_model::{Edge, Quantity};
+use onemap_model::forecast::OWN;
+use onemap_model::{Edge, Quantity, Timestamp};
 
 use crate::rule::{Outlook, Prospect, Rule, Side, Silence, Texts, When};
 
@@ -263,6 +264,7 @@ fn lost(occasion: &Occasion<'_>, of: &Texts, value: Option<Texts>) -> Texts {
 /// What is foreseen, when, and how often such came true here.
 fn foreseen(rule: &Rule, asked: &Prospect, outlook: Option<&Outlook>, of: &Texts, value: &Texts) -> Texts {
     let (raise, worst) = (limit(rule, Limit::Raise), worst(asked, value));
+    let of = &by(asked, of);
     let Some(outlook) = outlook else {
         return Texts {
             zh: format!("{}预计{}", of.zh, worst.zh),
@@ -280,10 +282,11 @@ fn foreseen(rule: &Rule, asked: &Prospect, outlook: Option<&Outlook>, of: &Texts
         },
         (false, Some(time)) => {
             let (time, range) = around(time, outlook);
+            let at = outlook.crosses_at.map(clock).unwrap_or_default();
             Texts {
-                zh: format!("预计{}{}{}，{}", time.zh, range.zh, raise.zh, worst.zh),
+                zh: format!("预计{}{}即 {at} {}，{}", time.zh, range.zh, raise.zh, worst.zh),
                 en: format!(
-                    "is expected {} in {}{}, {}",
+                    "is expected {} in {}{}, at {at}, {}",
                     raise.en, time.en, range.en, worst.en
                 ),
             }
@@ -305,6 +308,24 @@ fn foreseen(rule: &Rule, asked: &Prospect, outlook: Option<&Outlook>, of: &Texts
         zh: format!("{}{}；{}", of.zh, when.zh, record.zh),
         en: format!("{} {}; {}", of.en, when.en, record.en),
     }
+}
+
+/// What it is of, with who foresees it where that is somebody else.
+fn by(asked: &Prospect, of: &Texts) -> Texts {
+    match &*asked.source {
+        OWN => of.clone(),
+        source => Texts {
+            zh: format!("{}（{source}）", of.zh),
+            en: format!("{} (by {source})", of.en),
+        },
+    }
+}
+
+/// `11-28 20:03`, of Beijing: a sentence about the future is read when it is past.
+fn clock(at: Timestamp) -> String {
+    let text = (at + Duration::from_secs(30)).to_string();
+    let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default().to_owned();
+    format!("{} {}", part(5..10), part(11..16))
 }
 
 /// `3 小时内最高 2.6 m` / `up to 2.6 m within 3 h`.

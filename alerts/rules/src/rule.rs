@@ -160,6 +160,8 @@ pub(crate) struct Outlook {
     pub(crate) is_beyond: bool,
     /// How long until it is crossed, by the rule's quantile.
     pub(crate) crosses_in: Option<Duration>,
+    /// When that is: what is told in minutes is read hours later.
+    pub(crate) crosses_at: Option<Timestamp>,
     /// One in ten is earlier.
     pub(crate) earliest: Option<Duration>,
     /// One in ten is later; `None` when it may well not be crossed.

@@ -1,6 +1,6 @@
 //! How good forecasts were, found from what was issued and what came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -137,9 +137,10 @@ fn scored(
 
 type Found = BTreeMap<String, BTreeMap<u32, Came>>;
 
-/// By source and lead.
+/// By source and lead. Of what one says of a time from one origin the first that was taken counts: what is said again (a hand-in that is
+/// repeated, a revision) knows no more of what was measured, and is no other case.
 fn compare(rows: &[LedgerForecast], observed: &Observed, threshold: Option<f64>, now: Timestamp) -> Found {
-    let mut found = Found::new();
+    let (mut found, mut said) = (Found::new(), HashSet::new());
     // Oldest first, as they were issued.
     for row in rows.iter().rev() {
         let forecast = &row.forecast;
@@ -150,6 +151,9 @@ fn compare(rows: &[LedgerForecast], observed: &Observed, threshold: Option<f64>,
         };
         let reach_ms = i64::from(step_s) * 500;
         for lead in &forecast.leads {
+            if !said.insert((&forecast.source, forecast.origin, lead.at)) {
+                continue;
+            }
             let of_source = found.entry(forecast.source.clone()).or_default();
             let came = of_source.entry(forecast.lead_s(lead)).or_default();
             if lead.at <= row.at {

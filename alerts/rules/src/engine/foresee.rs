@@ -167,6 +167,7 @@ impl Watch {
         Some(Outlook {
             is_beyond: ahead.is_beyond,
             crosses_in: middle,
+            crosses_at: ahead.crosses[0].map(Timestamp::from_ms),
             earliest: first,
             latest: last,
             n_true: self.track.n_true,

@@ -298,13 +298,14 @@ function Model({ row: { source, forecast, forecaster } }: { row: Row }) {
   const words = inputs.join(between()) || t("forecasts.no_inputs");
   return (
     <>
-      <span class="forecasts-nowrap">
+      <span>{t("foresight.own")}</span>
+      <small class="forecasts-nowrap">
         {trained
           ? t("forecasts.trained", { time: moment(Date.parse(trained.at), now.value) })
           : forecaster
             ? t("forecasts.untrained")
             : "–"}
-      </span>
+      </small>
       {trained?.refit_at ? (
         <small title={t("forecasts.refit_hint")} class="forecasts-nowrap" data-testid="refit">
           {refitText(Date.parse(trained.refit_at), now.value)}

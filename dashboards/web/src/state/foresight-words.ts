@@ -111,6 +111,7 @@ export function whyNotText(text: string, now: number, deviceName: DeviceName): s
   if (noValues) return t("foresight.why_no_values", { series: seriesName(noValues[1] ?? "", deviceName) });
   const few = /^(\d+) values since (\S+) are too few: (\d+) are needed$/.exec(text);
   if (few) return t("foresight.why_few_values", { n: few[1] ?? "", time: time(few[2]), least: few[3] ?? "" });
+  if (text === "its first model is being trained") return t("foresight.waits_training");
   // A forecast has to have a lead: without any it is none.
   return /: leads are 1 to \d+, not 0$/.test(text) ? t("foresight.why_all_silent") : text;
 }
