@@ -19,7 +19,7 @@ const SURELY_ALIKE: f64 = 0.005;
 /// Share that the plain ridge has of a blend, unless it is this much worse in training and by so many standard errors: what a
 /// blend gains on it in five blocks of training is found again in part only, what it loses is at most this much less.
 const SHARE_OF_RIDGE: f64 = 0.5;
-const MOST_WORSE: f64 = 0.15;
+const MOST_WORSE: f64 = 0.08;
 const SURELY_WORSE: f64 = 3.0;
 /// The plain ridge among the candidates, and lines that are tried in equal parts with it.
 const PLAIN_RIDGE: usize = FIRST_LINE;
