@@ -352,6 +352,7 @@ fn the_command_line_keeps_accounts() {
         "viewer",
         &["--division", "630104", "--name", "马晓燕"],
     );
+    assert!(!server.dir.join("setup.link").exists(), "the first link is void");
     assert_eq!(person.ask(&server.http, "GET", "/api/v1/session", None).0, 200);
     let list = user(&server, &["list"]);
     let list = String::from_utf8(list.stdout).unwrap();

@@ -405,6 +405,17 @@ fn a_gauge_is_foreseen_and_told_how_well() {
         server.get("/api/v1/forecasts")["items"][0]["leads"],
         before["items"][0]["leads"]
     );
+    // A value of another hour is foreseen from, but no hour twice.
+    let all = server.get(&format!("{path}?limit=10"));
+    let origins = all["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["origin"].as_str().unwrap());
+    let mut origins: Vec<&str> = origins.collect();
+    let n = origins.len();
+    origins.dedup();
+    assert_eq!(origins.len(), n, "{origins:?}");
 }
 
 /// Rain of an hour in mm: showers that nothing tells before.

@@ -176,8 +176,8 @@ fn a_crossing_that_is_foreseen_is_told_with_its_time_and_its_record() {
         [told(
             61,
             Edge::Raised,
-            "水位预计 100 分钟后（60–150）高于 2.2 m，3 小时内最高 2.600 m；此处此类预报尚无检验记录",
-            "Water level is expected above 2.2 m in 100 min (60–150), up to 2.600 m within 3 h; no such forecast has been judged here yet",
+            "水位预计 100 分钟后（60–150）即 11-23 02:41 高于 2.2 m，3 小时内最高 2.600 m；此处此类预报尚无检验记录",
+            "Water level is expected above 2.2 m in 100 min (60–150), at 11-23 02:41, up to 2.600 m within 3 h; no such forecast has been judged here yet",
         )]
     );
     assert_eq!(
@@ -345,7 +345,13 @@ fn what_is_late_of_others_or_muted_changes_nothing() {
     theirs.source = "bureau".to_owned();
     theirs.step_s = 0;
     city.take(&theirs);
-    assert_eq!(city.edges(), [(1, Edge::Raised)]);
+    let said = city.said();
+    assert_eq!(said.len(), 1, "{said:?}");
+    let (.., zh, en) = &said[0];
+    assert!(
+        zh.starts_with("水位（bureau）预计") && en.starts_with("Water level (by bureau) is expected"),
+        "{said:?}"
+    );
 }
 
 #[test]

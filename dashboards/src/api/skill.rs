@@ -412,6 +412,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_again_is_no_other_case() {
+        // Newest first: handed in again later, with another value, and once more after it came.
+        let rows = [row(0, 2, 9.0, None), row(0, 0, 2.5, None), row(0, 0, 2.0, None)];
+        let observed = Observed(vec![(at(1).ms(), 2.2)]);
+        let found = compare(&rows, &observed, None, at(5));
+        let came = &found["onemap"][&3_600];
+        assert_eq!((came.rows.len(), came.late), (1, 0));
+        assert_eq!(came.rows[0].mean, 2.0);
+    }
+
+    #[test]
     fn skill_ends_at_the_first_lead_without() {
         assert_eq!(
             ends(&[(1, Some(0.5)), (2, Some(0.1)), (3, Some(-0.1)), (6, Some(0.2))]),

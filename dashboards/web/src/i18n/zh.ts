@@ -422,6 +422,7 @@ export const zh = {
   "foresight.past_cut": "仅显示最近 {n} 次预报",
   "foresight.moved": "主要影响：{inputs}",
   "foresight.moved_by": "{input} {by}",
+  "foresight.foreseen_by": "{series}（{source}预报）",
   "foresight.without": "缺少输入：{name} 当前无数据",
   "foresight.why_no_value": "{time} 没有{series}的可用值",
   "foresight.why_no_values": "{series} 尚无数据",

@@ -85,6 +85,13 @@ export function silenceWhy(text: string): string {
 
 /** A series by its key in words; the key itself where it names none. */
 export function seriesName(key: string, deviceName: DeviceName): string {
+  // What others foresee of it: `device/quantity/channel (source)`.
+  const foreseen = /^(.*\/\d+) \((.+)\)$/.exec(key);
+  if (foreseen)
+    return t("foresight.foreseen_by", {
+      series: seriesName(foreseen[1] ?? "", deviceName),
+      source: foreseen[2] ?? "",
+    });
   const series = seriesOfKey(key);
   if (series === null) return key;
   const channel = channelText(series.quantity, series.ch);
@@ -137,7 +144,7 @@ export function refitText(at: number, now: number): string {
 
 /** A remark of the forecast's maker. */
 export function noteText(text: string, deviceName: DeviceName): string {
-  const gone = /^without (\S+), which says nothing now$/.exec(text);
+  const gone = /^without (.+), which says nothing now$/.exec(text);
   return gone ? t("foresight.without", { name: seriesName(gone[1] ?? "", deviceName) }) : text;
 }
 

@@ -317,6 +317,7 @@ describe("why nothing is foreseen", () => {
     ],
     ["the model says what is no forecast: leads are 1 to 1000, not 0", "各时效均不优于“现值不变”，故不发布"],
     ["no value of gauge/water_level/0 at noon", "noon 没有新宁桥站 水位的可用值"],
+    ["its first model is being trained", "模型尚未训练完成"],
     ["the disk is on fire", "the disk is on fire"],
   ];
   it.each(cases)("%s", (told, words) => {
@@ -330,7 +331,15 @@ describe("why nothing is foreseen", () => {
   });
 
   it("lies in training, or in the last step", () => {
-    expect(cases.map(([told]) => isOfTraining(told))).toEqual([false, true, true, false, false, false]);
+    expect(cases.map(([told]) => isOfTraining(told))).toEqual([
+      false,
+      true,
+      true,
+      false,
+      false,
+      false,
+      false,
+    ]);
   });
 
   it("is told of leads and inputs in the reader's language, too", () => {
@@ -340,6 +349,9 @@ describe("why nothing is foreseen", () => {
     );
     expect(silenceWhy("the series did not change in training")).toBe("训练期内数值没有变化");
     expect(silenceWhy("for other reasons")).toBe("for other reasons");
+    expect(noteText("without upper/water_level/0 (气象台), which says nothing now", deviceName)).toBe(
+      "缺少输入：多巴站 水位（气象台预报） 当前无数据",
+    );
     expect(noteText("without upper/water_level/0, which says nothing now", deviceName)).toBe(
       "缺少输入：多巴站 水位 当前无数据",
     );
