@@ -371,7 +371,7 @@ fn without_spikes(values: &mut [f64]) {
     known.sort_unstable_by(f64::total_cmp);
     let changes = sorted_changes(values);
     let far = (12.0 * quantile_of(&changes, 0.98)).max(quantile_of(&known, 0.99) - quantile_of(&known, 0.01));
-    if !(far > 0.0) {
+    if far.is_nan() || far <= 0.0 {
         return;
     }
     let steps: Vec<usize> = (0..values.len()).filter(|at| !values[*at].is_nan()).collect();
