@@ -248,7 +248,7 @@ fn cleaned(view: &View, found: &Backtest, clock: Clock) -> Vec<String> {
         }
         for (step, by) in clean.jumps.iter().take(5) {
             notes.push(format!(
-                "`{name}`: the datum moved at {} (now {by:+} in all): bridged",
+                "`{name}`: the datum moved at {} (now {by:+.3} in all): bridged",
                 shown_ms(view.time_ms(*step), clock)
             ));
         }
