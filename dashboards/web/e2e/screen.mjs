@@ -551,7 +551,10 @@ const steps = {
     const card = page.locator(`.alarm[data-device="${of.device}"]`).filter(own);
     await card.waitFor();
     const words = await card.locator(".alarm-message").textContent();
-    claim(/^水位（屏幕试报）预计 .*后.*即 .* 高于 30 m，.*；此处此类预报.*$/.test(words), `it says: ${words}`);
+    claim(
+      /^水位（屏幕试报）预计 .*后.*即 .* 高于 30 m，.*；此处此类预报.*$/.test(words),
+      `it says: ${words}`,
+    );
     const isCut = await card
       .locator(".alarm-message")
       .evaluate((e) => e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight);
