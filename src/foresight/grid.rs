@@ -284,7 +284,7 @@ mod tests {
             position: 1,
             at: Timestamp::from_ms(taken),
             forecast: serde_json::from_value(serde_json::json!({
-                "series": "rain-1/rain/0", "source": "气象台", "issued_at": Timestamp::from_ms(issued),
+                "series": {"device": "rain-1", "quantity": "rain"}, "source": "气象台", "issued_at": Timestamp::from_ms(issued),
                 "origin": Timestamp::from_ms(origin),
                 "leads": leads.iter().map(|(at, value)| serde_json::json!({"at": Timestamp::from_ms(*at), "value": value}))
                     .collect::<Vec<_>>(),
