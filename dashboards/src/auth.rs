@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::RwLock;
 use std::time::Duration;
 
@@ -21,6 +22,11 @@ use crate::views::Views;
 
 /// The file of the data folder (mode 0600) with the link that makes the first account; there as long as there is none.
 pub const SETUP_LINK: &str = "setup.link";
+
+/// Removes the file of a first link that opens nothing any more; it may be gone already.
+pub(crate) fn forget_first_link(dir: &Path) {
+    let _ = std::fs::remove_file(dir.join(SETUP_LINK));
+}
 
 /// 32 random bytes as 43 URL-safe characters.
 ///

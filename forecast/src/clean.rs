@@ -354,7 +354,7 @@ fn is_measure(value: f64) -> bool {
 }
 
 /// Sizes of the changes from step to step that are any, sorted.
-fn sorted_changes(values: &[f64]) -> Vec<f64> {
+pub(crate) fn sorted_changes(values: &[f64]) -> Vec<f64> {
     let mut changes: Vec<f64> = values
         .windows(2)
         .map(|two| (two[1] - two[0]).abs())

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::clean::sorted_changes;
 use crate::score::quantile_of;
 
 /// What is wrong.
@@ -69,12 +70,7 @@ const SIDE: usize = 24;
 impl Detector {
     /// Learns from a series, NaN where missing. `range` is what can be, when that is known.
     pub fn learn(values: &[f64], range: Option<(f64, f64)>) -> Self {
-        let mut changes: Vec<f64> = values
-            .windows(2)
-            .map(|two| (two[1] - two[0]).abs())
-            .filter(|change| *change > 0.0)
-            .collect();
-        changes.sort_unstable_by(f64::total_cmp);
+        let changes = sorted_changes(values);
         let mut levels: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
         levels.sort_unstable_by(f64::total_cmp);
         let width = quantile_of(&levels, 0.98) - quantile_of(&levels, 0.02);

@@ -228,17 +228,19 @@ impl Model {
         tiers.map(|tier| tier.layout.reach()).max().unwrap_or(1) + 64
     }
 
+    /// The richest tier of a horizon whose inputs all speak at a step, with its place.
+    fn serving(&self, sight: &Sight, horizon: usize, origin: usize) -> Option<(usize, &Tier)> {
+        let mut tiers = self.horizons.get(horizon)?.tiers.iter().enumerate();
+        tiers.find(|(_, tier)| tier.is_served(&self.channels, &sight.view, origin))
+    }
+
     /// Issues the forecast of a horizon (its place in [`Model::horizons`]) at a step. `None` when there is no value of the target
     /// not older than a short gap.
     pub fn issue(&self, sight: &Sight, horizon: usize, origin: usize, steps: &Steps) -> Option<Issued> {
         let view = &sight.view;
         let persistence = view.newest(origin)?;
         let about = self.horizons.get(horizon)?;
-        let at_tier = about
-            .tiers
-            .iter()
-            .position(|tier| tier.is_served(&self.channels, view, origin))?;
-        let tier = &about.tiers[at_tier];
+        let (at_tier, tier) = self.serving(sight, horizon, origin)?;
         let activity = tier.layout.activity(&self.channels, view, origin);
         let seen = tier.seen(
             &self.channels,
@@ -290,35 +292,11 @@ impl Model {
         })
     }
 
-    /// The change that each of [`CANDIDATES`] foresees at a step, as the tier that speaks there has them.
-    pub fn candidates(&self, sight: &Sight, horizon: usize, origin: usize) -> Option<[f64; 10]> {
-        let about = self.horizons.get(horizon)?;
-        sight.view.newest(origin)?;
-        let at = about
-            .tiers
-            .iter()
-            .position(|tier| tier.is_served(&self.channels, &sight.view, origin))?;
-        Some(
-            about.tiers[at]
-                .seen(
-                    &self.channels,
-                    &sight.view,
-                    origin,
-                    sight.trends[horizon][at][origin],
-                )
-                .candidates,
-        )
-    }
-
     /// The change that the ridge over all columns foresees by itself at a step, unbounded, as the tier that speaks there has it: what
     /// a blend is measured by.
     pub fn plain_ridge(&self, sight: &Sight, horizon: usize, origin: usize) -> Option<f64> {
-        let about = self.horizons.get(horizon)?;
         sight.view.newest(origin)?;
-        let tier = about
-            .tiers
-            .iter()
-            .find(|tier| tier.is_served(&self.channels, &sight.view, origin))?;
+        let (_, tier) = self.serving(sight, horizon, origin)?;
         let line = tier.lines[0].as_ref()?;
         let mut raw = Vec::with_capacity(tier.layout.n_columns());
         tier.layout.row(&self.channels, &sight.view, origin, &mut raw);
@@ -347,16 +325,9 @@ impl Model {
     /// What a forecast's change is owed to, the largest part first; the parts add up to the change that is foreseen (before
     /// its bound and [`Steps::trust`]).
     pub fn explain(&self, sight: &Sight, horizon: usize, origin: usize) -> Vec<Moved> {
-        let Some((about, at_tier)) = self.horizons.get(horizon).and_then(|about| {
-            let at = about
-                .tiers
-                .iter()
-                .position(|tier| tier.is_served(&self.channels, &sight.view, origin))?;
-            Some((about, at))
-        }) else {
+        let Some((at_tier, tier)) = self.serving(sight, horizon, origin) else {
             return Vec::new();
         };
-        let tier = &about.tiers[at_tier];
         if tier.silent.is_some() || sight.view.newest(origin).is_none() {
             return Vec::new();
         }

@@ -255,6 +255,8 @@ fn column(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
     use super::*;
 
     const HOUR: i64 = 3_600_000;
@@ -279,18 +281,20 @@ mod tests {
     #[test]
     fn what_others_foresaw_counts_from_when_it_was_known() {
         let row = |taken: i64, issued: i64, origin: i64, leads: &[(i64, f64)]| {
+            let time = Timestamp::from_ms;
+            let leads = leads
+                .iter()
+                .map(|(at, value)| json!({"at": time(*at), "value": value}));
+            let forecast = json!({
+                "series": {"device": "rain-1", "quantity": "rain"}, "source": "气象台",
+                "issued_at": time(issued), "origin": time(origin), "leads": leads.collect::<Vec<_>>(),
+            });
             LedgerForecast {
-            seq: 1,
-            position: 1,
-            at: Timestamp::from_ms(taken),
-            forecast: serde_json::from_value(serde_json::json!({
-                "series": {"device": "rain-1", "quantity": "rain"}, "source": "气象台", "issued_at": Timestamp::from_ms(issued),
-                "origin": Timestamp::from_ms(origin),
-                "leads": leads.iter().map(|(at, value)| serde_json::json!({"at": Timestamp::from_ms(*at), "value": value}))
-                    .collect::<Vec<_>>(),
-            }))
-            .unwrap(),
-        }
+                seq: 1,
+                position: 1,
+                at: time(taken),
+                forecast: serde_json::from_value(forecast).unwrap(),
+            }
         };
         // Hours of a grid that begins at hour 100; issued at 101:20, there at 101:40, of the time from 101:00 on.
         let start = 100 * HOUR;

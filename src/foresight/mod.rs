@@ -293,7 +293,9 @@ fn look(views: &Views, all: &mut [Foreseen], stop: &CancellationToken) -> Looked
         match gauge::issue(views, &one.part, kept, &mut one.taught, (mark_ms, now)) {
             Ok(Some(said)) => {
                 views.foresight.told(&key, None);
-                one.wanting_since = said.is_wanting.then(|| one.wanting_since.unwrap_or(now));
+                one.wanting_since = said
+                    .is_wanting
+                    .then(|| one.wanting_since.filter(|since| *since <= now).unwrap_or(now));
                 looked.issued.push(said.forecast);
             }
             Ok(None) => {

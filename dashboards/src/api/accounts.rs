@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::accounts::LINK_LIFE;
 use crate::api::listed::some_division;
 use crate::api::{act_problem, behind, list};
-use crate::auth::{Caller, SETUP_LINK, new_token};
+use crate::auth::{Caller, forget_first_link, new_token};
 use crate::error::Problem;
 use crate::oidc::Oidc;
 use crate::request::{Body, NoParams};
@@ -152,8 +152,7 @@ pub(crate) async fn add(
     };
     record(&views, scope, vec![made, invited]).await?;
     if ends_first_link {
-        // It opens nothing any more.
-        let _ = std::fs::remove_file(views.dir.join(SETUP_LINK));
+        forget_first_link(&views.dir);
     }
     let held = views.keys.account(&id).ok_or_else(|| unknown(id.as_str()))?;
     let answer = json!({"account": shown(&views, &held), "link": link, "first_link_ended": ends_first_link});

@@ -16,7 +16,7 @@ use tracing::info;
 use crate::accounts::{Door, check_password};
 use crate::api::session::{busy, entered, second_of};
 use crate::api::{act_problem, behind};
-use crate::auth::{Over, SETUP_LINK, own_page};
+use crate::auth::{Over, forget_first_link, own_page};
 use crate::error::Problem;
 use crate::request::Body;
 use crate::views::Views;
@@ -175,8 +175,7 @@ pub(crate) async fn finish(
         .map_err(act_problem)?;
     views.applied(position).await.map_err(behind)?;
     door.settled(link);
-    // It opens nothing any more, and may be gone already.
-    let _ = std::fs::remove_file(views.dir.join(SETUP_LINK));
+    forget_first_link(&views.dir);
     info!(account = %id, "`{id}` has set a password by a link");
     entered(&views, over, &id)
 }

@@ -7,7 +7,8 @@ use super::{CALDER, Case, Row, pivot, table, wide};
 /// Shares of rows above which a flood begins, where no stage is named.
 pub(crate) const TOPS: [f64; 2] = [0.95, 0.99];
 
-const HAN: [&str; 13] = [
+/// Columns of the Han's table, the bridge first.
+pub(crate) const HAN: [&str; 13] = [
     "wl_jamsu_cm",
     "dam_level_m",
     "dam_inflow_m3s",

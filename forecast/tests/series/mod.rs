@@ -191,25 +191,7 @@ pub(crate) fn cases(data: &Path, wanted: &[String]) -> Vec<Case> {
         let t = table(&h.join("han-river/ten_minute.csv.gz"));
         push(
             "han",
-            wide(
-                &t,
-                "time",
-                &[
-                    "wl_jamsu_cm",
-                    "dam_level_m",
-                    "dam_inflow_m3s",
-                    "dam_storage_mcm",
-                    "dam_release_m3s",
-                    "tide_cm",
-                    "wl_cheongdam_cm",
-                    "q_cheongdam_m3s",
-                    "wl_hangang_cm",
-                    "wl_haengju_cm",
-                    "rf_10184100",
-                    "rf_10184110",
-                    "rf_10184140",
-                ],
-            ),
+            wide(&t, "time", &gauges::HAN),
             Some(600.0),
             0.0,
             &[1, 3, 6, 12],
