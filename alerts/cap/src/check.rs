@@ -285,7 +285,7 @@ fn is_uri(text: &str) -> bool {
         && bytes.iter().filter(|b| **b == b'#').count() <= 1
 }
 
-fn is_absolute_uri(text: &str) -> bool {
+pub(crate) fn is_absolute_uri(text: &str) -> bool {
     let is_scheme = |scheme: &str| {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic())
             && scheme

@@ -117,8 +117,10 @@ faults! {
     UnknownElement { name: String } = "unknown_element", "there is no element `{name}` here";
     /// An attribute where the schema has none.
     Attribute { name: String } = "attribute", "attribute `{name}` has no place here";
-    /// Out of the schema's order.
-    Order { name: String, expected: &'static str } = "order", "element `{name}` stands out of order, `{expected}` comes before it";
+    /// Something else has to come first.
+    Order { name: String, due: &'static str } = "order", "element `{name}` stands where `{due}` is due";
+    /// Something stands before it that belongs behind it.
+    Late { name: String, behind: &'static str } = "order", "element `{name}` stands out of order, `{behind}` stands before it";
     /// A second one of what is there once.
     Repeated { name: String } = "repeated", "element `{name}` stands here more than once";
     /// Not there.

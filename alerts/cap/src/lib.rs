@@ -15,10 +15,10 @@
 
 mod area;
 mod check;
-// pub mod draft;
+pub mod draft;
 mod error;
-// pub mod feed;
-// pub mod gbt35965;
+pub mod feed;
+pub mod gbt35965;
 mod group;
 mod message;
 mod read;

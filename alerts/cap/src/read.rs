@@ -445,7 +445,7 @@ impl<'a> Within<'a> {
                 next,
                 Fault::Order {
                     name: start(&next.name),
-                    expected: name,
+                    due: name,
                 },
             ),
             next => self.fault(next.unwrap_or(self.parent), Fault::Missing { name }),
@@ -472,28 +472,22 @@ impl<'a> Within<'a> {
                 let taken = self.parent.children.get(..self.at).unwrap_or_default();
                 let place_of = |child: &Element| self.known.iter().position(|known| *known == child.name);
                 match taken.last().and_then(place_of) {
-                    Some(last) if last == place => Fault::Repeated { name },
-                    Some(last) => Fault::Order {
+                    // Of what this passes over, only signatures are not known here.
+                    None if !taken.is_empty() => Fault::Late {
                         name,
-                        expected: self.before(place, last),
+                        behind: "Signature",
                     },
-                    None => Fault::UnknownElement { name },
+                    Some(last) if last == place => Fault::Repeated { name },
+                    Some(last) if last > place => Fault::Late {
+                        name,
+                        behind: self.known.get(last).copied().unwrap_or_default(),
+                    },
+                    // Everything that is known and comes later was asked for before the end.
+                    _ => Fault::UnknownElement { name },
                 }
             }
         };
         self.fault(next, fault)
-    }
-
-    /// What was taken last and belongs behind the element that comes now; or the element that has to come before.
-    fn before(&self, place: usize, last: usize) -> &'static str {
-        self.known
-            .get(if place < last {
-                last
-            } else {
-                place.saturating_sub(1)
-            })
-            .copied()
-            .unwrap_or_default()
     }
 }
 

@@ -37,8 +37,7 @@ impl DateTime {
     ///
     /// `None` when the offset is more than 14 h or the local time is outside of the years 1 to 9999.
     pub fn new(at: Timestamp, offset_min: i16) -> Option<Self> {
-        let at = Timestamp::given(at.ms()).ok()?;
-        let at = Timestamp::given(at.ms().div_euclid(1000) * 1000).ok()?;
+        let at = whole_second(at)?;
         let time = Self { at, offset_min };
         let is_offset = (-MAX_OFFSET_MIN..=MAX_OFFSET_MIN).contains(&offset_min);
         (is_offset && time.local()?.year() >= 1).then_some(time)
@@ -83,6 +82,12 @@ impl DateTime {
         let at = offset.to_timestamp(local).map_err(|_| other())?;
         Self::new(Timestamp::from_ms(at.as_millisecond()), offset_min).ok_or_else(other)
     }
+}
+
+/// The second that holds `at`; `None` outside of the years 1 to 9999.
+pub(crate) fn whole_second(at: Timestamp) -> Option<Timestamp> {
+    let ms = Timestamp::given(at.ms()).ok()?.ms();
+    Timestamp::given(ms.div_euclid(1000) * 1000).ok()
 }
 
 /// `2026-11-23T08:15:00`; `None` when it is another text or no time of a calendar.

@@ -142,7 +142,7 @@ impl Xml {
         self.text.push_str(name);
         for (name, value) in attributes {
             self.text.push_str(&format!(" {name}=\""));
-            escape(&mut self.text, value);
+            escape_attribute(&mut self.text, value);
             self.text.push('"');
         }
     }
@@ -151,17 +151,27 @@ impl Xml {
     }
 }
 
-/// For text and for attributes in double quotes. A carriage return is written by its number: readers make line feeds
-/// of others. In attributes so are tab and line feed, of which none is written.
+/// A carriage return is written by its number: readers make line feeds of others.
 fn escape(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
-            '"' => out.push_str("&quot;"),
             '\r' => out.push_str("&#13;"),
             c => out.push(c),
         }
     }
+}
+
+/// For attributes in double quotes, of whose blanks readers make plain ones.
+fn escape_attribute(out: &mut String, text: &str) {
+    let mut escaped = String::new();
+    escape(&mut escaped, text);
+    out.push_str(
+        &escaped
+            .replace('"', "&quot;")
+            .replace('\n', "&#10;")
+            .replace('\t', "&#9;"),
+    );
 }
