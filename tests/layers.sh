@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo metadata --format-version 1 --no-deps --locked | python3 -c '
 import json, sys
-leaf = {"onemap-model", "onemap-wire", "onemap-log", "onemap-rules", "onemap-standards"}
+leaf = {"onemap-model", "onemap-wire", "onemap-log", "onemap-rules", "onemap-standards", "onemap-cap"}
 rooms = {"onemap-ingest", "onemap-spatial", "onemap-forecast", "onemap-alerts", "onemap-store"}
 own = {"onemap-store": {"onemap-log"}, "onemap-alerts": {"onemap-rules"}}
 bad = []
@@ -15,6 +15,8 @@ for package in json.load(sys.stdin)["packages"]:
         bad.append((name, uses & rooms))
     if name in rooms and uses & ((rooms | {"onemap-dashboards", "onemap"}) - {name}):
         bad.append((name, uses & rooms))
+    if name == "onemap-cap" and uses - {"onemap-model"}:
+        bad.append((name, uses))
     if name == "onemap-gateway" and uses - {"onemap-model", "onemap-wire", "onemap-log", "onemap-rules"}:
         bad.append((name, uses))
     if name == "onemap-sim" and uses - {"onemap-model", "onemap-wire"}:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the clients and providers we did not write into target/peers (git-ignored): ten Python environments and one
+# Installs the clients and providers we did not write into target/peers (git-ignored): eleven Python environments and one
 # node_modules, exactly as pinned beside this file. What is there already and still matches its pins is left
 # alone, so a second run needs no network.
 set -euo pipefail
@@ -31,6 +31,7 @@ environment() { # name, requirements file, perhaps --no-deps: what is pinned nee
     [ -n "${3:-}" ] || "$folder/bin/python" -m pip check --disable-pip-version-check
     echo "$sum" > "$folder/pins"
 }
+environment cap requirements-cap.txt
 environment clients requirements.txt
 environment codes requirements-codes.txt
 environment contract requirements-contract.txt

@@ -330,7 +330,8 @@ mod tests {
 
     #[test]
     fn words_that_look_like_something() {
-        let table: [(fn(&str) -> bool, &[&str], &[&str]); 6] = [
+        type Row<'a> = (fn(&str) -> bool, &'a [&'a str], &'a [&'a str]);
+        let table: [Row<'_>; 6] = [
             (
                 is_language,
                 &["zh-CN", "en", "zh-Hans-CN", "en-029"],

@@ -1,13 +1,13 @@
 //! Warnings (预警) as the world exchanges them: CAP 1.2 of OASIS, its feeds, and the Chinese mapping.
 //!
-//! Pure: no clock, no network, no disk. [`read`] makes an [`Alert`] of bytes, [`write`] makes XML of an alert,
+//! Pure: no clock, no network, no disk. [`read()`] makes an [`Alert`] of bytes, [`write()`] makes XML of an alert,
 //! [`feed`] does both for Atom (and reads RSS), [`gbt35965`] holds what is Chinese about a message, [`draft`] builds
 //! the two-language messages that we issue. What is refused is a [`CapError`]: where, and a [`Fault`] with a stable
 //! code.
 //!
 //! A reader is strict where a message says who, when, where and how bad, and lenient where it does not matter:
 //! what is merely against the standard's advice (a long headline, an update without references) is a remark of
-//! [`Alert::remarks`] on what was read, and a refusal of [`write`].
+//! [`Alert::remarks`] on what was read, and a refusal of [`write()`].
 //!
 //! Messages that came in are kept as bytes by the caller. Signatures (XML-DSig) are noticed, not verified.
 //!
