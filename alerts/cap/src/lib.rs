@@ -9,6 +9,15 @@
 //! what is merely against the standard's advice (a long headline, an update without references) is a remark of
 //! [`Alert::remarks`] on what was read, and a refusal of [`write()`].
 //!
+//! ```
+//! let bytes = b"<alert xmlns='urn:oasis:names:tc:emergency:cap:1.2'>
+//!   <identifier>1</identifier><sender>a.cn</sender><sent>2026-11-23T08:15:00Z</sent>
+//! </alert>";
+//! let error = onemap_cap::read(bytes).unwrap_err();
+//! assert_eq!(error.code(), "time_z");
+//! assert_eq!(error.to_string(), "line 2, alert/sent: time `2026-11-23T08:15:00Z` ends in Z; UTC is -00:00");
+//! ```
+//!
 //! Messages that came in are kept as bytes by the caller. Signatures (XML-DSig) are noticed, not verified.
 //!
 //! Source: OASIS Common Alerting Protocol Version 1.2 and its schema.

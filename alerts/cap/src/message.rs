@@ -168,7 +168,7 @@ impl Alert {
         ends.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
     /// Whether it still holds at `now`: not over, and no Cancel, Ack or Error. That another message replaced it is
-    /// not seen here.
+    /// not seen here, and its status is not looked at.
     pub fn is_active(&self, now: Timestamp) -> bool {
         matches!(self.msg_type, MsgType::Alert | MsgType::Update)
             && self.expires().is_none_or(|end| now < end)

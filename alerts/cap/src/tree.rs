@@ -39,6 +39,8 @@ impl Limits {
 
 /// Attributes of one element, and namespaces in scope, that are read.
 const N_ATTRIBUTES: usize = 32;
+/// Bytes of a namespace: each element may hold its own copy, so that a long one would take up memory without end.
+const NAMESPACE_BYTES: usize = 256;
 
 /// An element with all that is in it.
 #[derive(Debug)]
@@ -384,6 +386,12 @@ fn interned(known: &mut Vec<Rc<str>>, found: ResolveResult<'_>) -> Result<Rc<str
             return Err(broken(&format!("prefix `{}` has no namespace", start(&prefix))));
         }
     };
+    if text.len() > NAMESPACE_BYTES {
+        return Err(Fault::TooMany {
+            what: "bytes of a namespace",
+            limit: NAMESPACE_BYTES,
+        });
+    }
     if let Some(same) = known.iter().find(|known| ***known == *text) {
         return Ok(same.clone());
     }
@@ -469,6 +477,7 @@ mod tests {
             (&deep(100_000), "too_deep"),
             (&many_attributes, "too_many"),
             (&many_namespaces, "too_many"),
+            (&format!("<a xmlns='{}'/>", "u".repeat(257)), "too_many"),
             (&format!("<a>{}</a>", "<b/>".repeat(1 << 15)), "too_many"),
             (&format!("<a>{}</a>", "x".repeat(2 << 20)), "too_large"),
         ] {
