@@ -149,6 +149,9 @@ pub struct Input {
     pub measured_at: Timestamp,
     /// Its number.
     pub value: f64,
+    /// The series it is of, where that is another than the alert's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<SeriesKey>,
 }
 
 /// One edge in an alert's life, as the journal's order gives it.

@@ -85,6 +85,7 @@ fn ledger(dir: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
                 position,
                 measured_at: Timestamp::from_ms(position as i64),
                 value: 612.0,
+                of: None,
             }],
             message_zh: "PM10 高于 250 µg/m³".into(),
             message_en: "PM10 above 250 µg/m³".into(),

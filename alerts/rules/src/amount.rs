@@ -32,6 +32,50 @@ pub(crate) fn parse_value(quantity: Quantity, text: &str) -> Result<f64, String>
     }
 }
 
+/// Reads an amount by which values differ, `0.15 m` or `5 Cel`, into the quantity's canonical unit: where a unit has
+/// another zero only its size counts.
+pub(crate) fn parse_difference(quantity: Quantity, text: &str) -> Result<f64, String> {
+    let value = parse_value(quantity, text)?;
+    let (_, unit) = split(text)?;
+    let zero = quantity.convert(0.0, unit).unwrap_or_default();
+    match value - zero {
+        amount if amount >= 0.0 => Ok(amount),
+        _ => Err(format!(
+            "`{text}` is less than nothing; which way is said beside it"
+        )),
+    }
+}
+
+/// Reads `6 to 9`, `5 to 35 Cel`: the unit stands behind the second number and holds for both.
+pub(crate) fn parse_band(quantity: Quantity, text: &str) -> Result<(f64, f64), String> {
+    let bad = || format!("`{text}` is not a band (like `6 to 9` or `5 to 35 Cel`)");
+    let (low, high) = text.split_once(" to ").ok_or_else(bad)?;
+    let (_, unit) = split(high)?;
+    let (low, high) = (
+        parse_value(quantity, &format!("{} {unit}", low.trim()))?,
+        parse_value(quantity, high)?,
+    );
+    match low < high {
+        true => Ok((low, high)),
+        false => Err(format!("`{text}` ends before it begins")),
+    }
+}
+
+/// Reads `500 m`, `3 km` into metres, more than nothing and at most 100 km.
+pub(crate) fn parse_distance(text: &str) -> Result<f64, String> {
+    let bad = || format!("`{text}` is not a distance (like `500 m`, `3 km`)");
+    let (number, unit) = split(text).map_err(|_| bad())?;
+    let metres = match unit {
+        "m" => number,
+        "km" => number * 1000.0,
+        _ => return Err(bad()),
+    };
+    match metres > 0.0 && metres <= 100_000.0 {
+        true => Ok(metres),
+        false => Err(format!("`{text}` is not more than nothing and at most 100 km")),
+    }
+}
+
 /// Reads `30 s`, `10min`, `2 h`, `1 d`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("`{text}` is not a duration (like `30 s`, `10 min`, `2 h`, `1 d`)");

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::amount::{parse_duration, parse_silence, parse_value};
 use crate::rule::{Clause, Prospect, Rule, Selector, Threshold, When};
 use crate::trial::{Trial, TrialOutcome, TrialText};
+use crate::weighed;
 use crate::written::{FileText, ForecastText, RuleText, SelectorText, StateText, WhenText};
 
 /// The largest file that is read, in bytes.
@@ -203,6 +204,9 @@ impl RuleText {
         let hold = duration(&mut errors, &self.hold);
         let clear_hold = duration(&mut errors, &self.clear_hold);
         let when = self.when.check(&mut errors);
+        if let Some(message) = when.as_ref().and_then(weighed::too_much) {
+            errors.push(RuleError::at(self.id.referenced, message));
+        }
         if let Some(clause) = &self.clause {
             let Clause {
                 text,
@@ -274,7 +278,7 @@ impl SelectorText {
 }
 
 impl WhenText {
-    fn check(self, errors: &mut Vec<RuleError>) -> Option<When> {
+    pub(crate) fn check(self, errors: &mut Vec<RuleError>) -> Option<When> {
         let (written, above) = match self {
             WhenText::Above(written) => (written, true),
             WhenText::Below(written) => (written, false),
@@ -283,11 +287,14 @@ impl WhenText {
                 let fence = keep(errors, &written.fence, fence_code)?;
                 return Some(When::Inside { fence });
             }
-            WhenText::Outside(written) => {
-                let fence = keep(errors, &written.fence, fence_code)?;
-                return Some(When::Outside { fence });
-            }
+            WhenText::Outside(written) => return written.check(errors),
             WhenText::Forecast(written) => return written.check(errors).map(When::Forecast),
+            WhenText::Change(written) => return written.check(errors).map(When::Change),
+            WhenText::Stuck(written) => return written.check(errors).map(When::Stuck),
+            WhenText::Neighbours(written) => return written.check(errors).map(When::Neighbours),
+            WhenText::All(parts) => return weighed::parts(errors, parts, "all").map(When::All),
+            WhenText::Any(parts) => return weighed::parts(errors, parts, "any").map(When::Any),
+            WhenText::Not(part) => return part.check(errors).map(|part| When::Not(Box::new(part))),
             WhenText::NoData(written) => {
                 if let (Some(ch), None) = (&written.ch, written.quantity) {
                     errors.push(RuleError::at(ch.referenced, "`ch` needs a `quantity` beside it"));
@@ -320,7 +327,7 @@ impl WhenText {
 }
 
 /// Where it becomes wrong and where it is over.
-fn limits(
+pub(crate) fn limits(
     errors: &mut Vec<RuleError>,
     quantity: Quantity,
     (raise, clear): (&Spanned<String>, Option<&Spanned<String>>),
@@ -444,7 +451,7 @@ impl StateText {
 }
 
 /// The code of a fence. Whether there is one is not known here: it may come later.
-fn fence_code(text: &str) -> Result<Arc<str>, String> {
+pub(crate) fn fence_code(text: &str) -> Result<Arc<str>, String> {
     let is_code =
         !text.trim().is_empty() && text.len() <= LONGEST_CODE && !text.chars().any(char::is_control);
     is_code
@@ -453,7 +460,7 @@ fn fence_code(text: &str) -> Result<Arc<str>, String> {
 }
 
 /// The meaning of a written text, or `None` and an error at its place.
-fn keep<T>(
+pub(crate) fn keep<T>(
     errors: &mut Vec<RuleError>,
     written: &Spanned<String>,
     read: impl FnOnce(&str) -> Result<T, String>,

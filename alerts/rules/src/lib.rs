@@ -16,9 +16,13 @@ mod file;
 mod message;
 mod rule;
 mod trial;
+mod weighed;
 mod written;
 
-pub use engine::{Condition, Engine, Explanation, OpenAlert, Progress, SnapshotError};
+pub use engine::{Condition, Engine, Explanation, FactState, OpenAlert, Progress, SnapshotError};
 pub use file::{RuleError, RuleSet};
-pub use rule::{Clause, Prospect, Rule, RuleInfo, Selector, Silence, Texts, Threshold, When};
+pub use rule::{
+    Around, Asked, Band, Change, Clause, Direction, Neighbours, Prospect, Rule, RuleInfo, Selector, Silence,
+    Stuck, Texts, Threshold, When,
+};
 pub use trial::TrialOutcome;

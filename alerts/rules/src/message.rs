@@ -8,7 +8,11 @@ use std::time::Duration;
 use onemap_model::forecast::OWN;
 use onemap_model::{Edge, Quantity, Timestamp};
 
-use crate::rule::{Outlook, Prospect, Rule, Side, Silence, Texts, When};
+use crate::rule::{Band, Finding, Outlook, Prospect, Rule, Side, Silence, Texts, When};
+
+mod weighed;
+
+pub(crate) use weighed::fact;
 
 /// What an edge is about, beside its rule.
 pub(crate) struct Occasion<'a> {
@@ -24,6 +28,8 @@ pub(crate) struct Occasion<'a> {
     pub(crate) because: Option<&'a Texts>,
     /// What the forecast says, of a rule that looks ahead.
     pub(crate) outlook: Option<&'a Outlook>,
+    /// What was found of each fact, of a rule that weighs several.
+    pub(crate) findings: &'a [Finding],
 }
 
 /// Why an alert is withdrawn: its rule is gone or changed.
@@ -54,10 +60,14 @@ pub(crate) fn device_retired() -> Texts {
 
 /// The sentence of one edge.
 pub(crate) fn edge(rule: &Rule, occasion: &Occasion<'_>) -> Texts {
+    if rule.is_weighed() && occasion.edge != Edge::Withdrawn {
+        let Texts { zh, en } = weighed::edge(rule, occasion);
+        return Texts { zh: spaced(&zh), en };
+    }
     let of = subject(rule, occasion);
     // A longitude says nothing of a fence.
     let value = occasion.value.filter(|_| rule.fence().is_none());
-    let value = value.map(|v| shown(rule, occasion.quantity, v));
+    let value = value.map(|v| shown(&rule.when, occasion.quantity, v));
     let Texts { zh, en } = match occasion.edge {
         Edge::Raised => raised(rule, occasion, &of, value),
         Edge::Cleared => cleared(rule, &of, value),
@@ -82,6 +92,9 @@ pub(crate) fn edge(rule: &Rule, occasion: &Occasion<'_>) -> Texts {
 
 /// What a rule says, for the list of rules.
 pub(crate) fn sentence(rule: &Rule) -> Texts {
+    if rule.is_weighed() {
+        return weighed::sentence(rule);
+    }
     let (raise, over, of) = match &rule.when {
         When::NoData {
             quantity,
@@ -107,19 +120,19 @@ pub(crate) fn sentence(rule: &Rule) -> Texts {
         }
         When::Inside { .. } | When::Outside { .. } => {
             let of = texts("设备", "The device");
-            let Texts { zh, en } = presence(rule, Limit::Clear);
+            let Texts { zh, en } = presence(&rule.when, Limit::Clear);
             let over = Texts {
                 zh,
                 en: format!("it {en}"),
             };
-            (presence(rule, Limit::Raise), over, of)
+            (presence(&rule.when, Limit::Raise), over, of)
         }
         When::Forecast(asked) => {
             let (within, of) = (
                 lasting(asked.within),
                 named(asked.limit.quantity, asked.limit.channel.unwrap_or(0)),
             );
-            let (raise, clear) = (limit(rule, Limit::Raise), limit(rule, Limit::Clear));
+            let (raise, clear) = (limit(&rule.when, Limit::Raise), limit(&rule.when, Limit::Clear));
             let quantile = match asked.quantile {
                 0.5 => Texts::default(),
                 other => Texts {
@@ -137,10 +150,16 @@ pub(crate) fn sentence(rule: &Rule) -> Texts {
             };
             (raise, over, of)
         }
-        When::Above(_) | When::Below(_) | When::State { .. } => {
-            let quantity = rule.quantity().expect("only a silence may be without quantity");
-            let of = named(quantity, rule.channel().unwrap_or(0));
-            (limit(rule, Limit::Raise), limit(rule, Limit::Clear), of)
+        _ => {
+            let of = match rule.quantity() {
+                Some(quantity) => named(quantity, rule.channel().unwrap_or(0)),
+                None => texts("设备", "The device"),
+            };
+            (
+                limit(&rule.when, Limit::Raise),
+                limit(&rule.when, Limit::Clear),
+                of,
+            )
         }
     };
     let (hold, clear_hold) = (held(rule.hold, "持续"), held(rule.clear_hold, "持续"));
@@ -161,7 +180,7 @@ fn raised(rule: &Rule, occasion: &Occasion<'_>, of: &Texts, value: Option<Texts>
         return silent(occasion.silent_for.unwrap_or_default(), of, value);
     }
     if rule.fence().is_some() {
-        let (there, hold) = (presence(rule, Limit::Raise), held(rule.hold, "，已持续"));
+        let (there, hold) = (presence(&rule.when, Limit::Raise), held(rule.hold, "，已持续"));
         return Texts {
             zh: format!("{}{}{}", of.zh, there.zh, hold.zh),
             en: format!("{} {}{}", of.en, there.en, hold.en),
@@ -180,7 +199,7 @@ fn raised(rule: &Rule, occasion: &Occasion<'_>, of: &Texts, value: Option<Texts>
             en: format!("{}: {}{}", of.en, value.en, hold.en),
         };
     }
-    let raise = limit(rule, Limit::Raise);
+    let raise = limit(&rule.when, Limit::Raise);
     Texts {
         zh: format!("{} {} {} {}，超过运行阈值", of.zh, value.zh, raise.zh, hold.zh),
         en: format!(
@@ -199,13 +218,13 @@ fn cleared(rule: &Rule, of: &Texts, value: Option<Texts>) -> Texts {
         };
     }
     if rule.fence().is_some() {
-        let back = presence(rule, Limit::Clear);
+        let back = presence(&rule.when, Limit::Clear);
         return Texts {
             zh: format!("{}{}{}，告警解除", of.zh, back.zh, hold.zh),
             en: format!("{} {}{}: over", of.en, back.en, hold.en),
         };
     }
-    let back = limit(rule, Limit::Clear);
+    let back = limit(&rule.when, Limit::Clear);
     let value = value.unwrap_or_default();
     if let Some(asked) = rule.looks_ahead() {
         let worst = worst(asked, &value);
@@ -222,14 +241,14 @@ fn cleared(rule: &Rule, of: &Texts, value: Option<Texts>) -> Texts {
 
 fn found(rule: &Rule, of: &Texts, value: Option<Texts>) -> Texts {
     if rule.fence().is_some() {
-        let there = presence(rule, Limit::Raise);
+        let there = presence(&rule.when, Limit::Raise);
         return Texts {
             zh: format!("{}恢复上报位置，仍{}", of.zh, there.zh),
             en: format!("{} says its place again and still {}", of.en, there.en),
         };
     }
     let value = value.unwrap_or_default();
-    let back = limit(rule, Limit::Clear);
+    let back = limit(&rule.when, Limit::Clear);
     let (still_zh, still_en) = match rule.when {
         When::State { .. } => ("告警仍未解除".to_owned(), "the alert goes on".to_owned()),
         _ => (format!("仍未{}", back.zh), format!("not yet {}", back.en)),
@@ -263,7 +282,7 @@ fn lost(occasion: &Occasion<'_>, of: &Texts, value: Option<Texts>) -> Texts {
 
 /// What is foreseen, when, and how often such came true here.
 fn foreseen(rule: &Rule, asked: &Prospect, outlook: Option<&Outlook>, of: &Texts, value: &Texts) -> Texts {
-    let (raise, worst) = (limit(rule, Limit::Raise), worst(asked, value));
+    let (raise, worst) = (limit(&rule.when, Limit::Raise), worst(asked, value));
     let of = &by(asked, of);
     let Some(outlook) = outlook else {
         return Texts {
@@ -440,13 +459,14 @@ enum Limit {
 }
 
 /// `高于 250 µg/m³` / `above 250 µg/m³`, or for the way back `回落至 200 µg/m³ 及以下`.
-fn limit(rule: &Rule, which: Limit) -> Texts {
-    let (threshold, above) = match &rule.when {
+fn limit(when: &When, which: Limit) -> Texts {
+    let (threshold, above) = match when {
         When::Above(threshold) if !threshold.quantity.is_state() => (threshold, true),
         When::Below(threshold) if !threshold.quantity.is_state() => (threshold, false),
         When::Forecast(asked) => (&asked.limit, asked.is_above),
-        When::NoData { .. } | When::Inside { .. } | When::Outside { .. } => return Texts::default(),
-        When::Above(_) | When::Below(_) | When::State { .. } => return state_limit(rule, which),
+        When::OutOf(band) => return band_limit(band, which),
+        When::Above(_) | When::Below(_) | When::State { .. } => return state_limit(when, which),
+        _ => return Texts::default(),
     };
     let number = match which {
         Limit::Raise => threshold.raise,
@@ -462,10 +482,26 @@ fn limit(rule: &Rule, which: Limit) -> Texts {
     Texts { zh, en }
 }
 
+/// `超出 6–9` / `outside 6–9`, or for the way back `回到 6.2–8.8 之内` / `back within 6.2–8.8`.
+fn band_limit(band: &Band, which: Limit) -> Texts {
+    let shown =
+        |(low, high): (f64, f64)| format!("{}–{}{}", trimmed(low), trimmed(high), unit(band.quantity));
+    match which {
+        Limit::Raise => {
+            let band = shown(band.raise);
+            texts(&format!("超出 {band}"), &format!("outside {band}"))
+        }
+        Limit::Clear => {
+            let band = shown(band.clear);
+            texts(&format!("回到 {band} 之内"), &format!("back within {band}"))
+        }
+    }
+}
+
 /// `在围栏 F1 内` / `is in fence F1`, or for the way back `已离开围栏 F1` / `has left fence F1`.
-fn presence(rule: &Rule, which: Limit) -> Texts {
-    let code = rule.fence().map_or("", |fence| fence);
-    let is_wrong_inside = matches!(rule.when, When::Inside { .. });
+fn presence(when: &When, which: Limit) -> Texts {
+    let code = when.fence().map_or("", |fence| fence);
+    let is_wrong_inside = matches!(when, When::Inside { .. });
     let (zh, en) = match (which, is_wrong_inside) {
         (Limit::Raise, true) => (format!("在围栏 {code} 内"), format!("is in fence {code}")),
         (Limit::Raise, false) => (format!("在围栏 {code} 外"), format!("is not in fence {code}")),
@@ -479,13 +515,13 @@ fn presence(rule: &Rule, which: Limit) -> Texts {
 }
 
 /// `为打开` / `is open`, or for the way back `不再为打开` / `no longer open`.
-fn state_limit(rule: &Rule, which: Limit) -> Texts {
-    let states = rule
+fn state_limit(when: &When, which: Limit) -> Texts {
+    let states = when
         .quantity()
         .map_or(&[][..], |quantity| &quantity.definition().states);
     let wrong = states
         .iter()
-        .filter(|state| rule.side(f64::from(state.code)) == Some(Side::Beyond));
+        .filter(|state| when.side(f64::from(state.code)) == Some(Side::Beyond));
     let (zh, en): (Vec<_>, Vec<_>) = wrong.map(|state| (state.zh.as_str(), state.en.as_str())).unzip();
     let (zh, en) = (zh.join("或"), en.join(" or "));
     match which {
@@ -496,17 +532,17 @@ fn state_limit(rule: &Rule, which: Limit) -> Texts {
 
 /// A value with its unit or its state's name. Decimals are the dictionary's, more when rounding would
 /// put the value on the other side of the rule's limit.
-fn shown(rule: &Rule, quantity: Quantity, value: f64) -> Texts {
+fn shown(when: &When, quantity: Quantity, value: f64) -> Texts {
     let definition = quantity.definition();
     let state = definition.states.iter().find(|s| f64::from(s.code) == value);
     if let Some(state) = state {
         return texts(&state.zh, &state.en);
     }
-    let side = rule.side(value);
+    let side = when.side(value);
     let least = usize::from(definition.decimals);
     let number = (least..=least + 6)
         .map(|decimals| format!("{value:.decimals$}"))
-        .find(|text| text.parse().is_ok_and(|rounded| rule.side(rounded) == side))
+        .find(|text| text.parse().is_ok_and(|rounded| when.side(rounded) == side))
         .unwrap_or_else(|| value.to_string());
     let text = format!("{number}{}", unit(quantity));
     Texts {
@@ -642,6 +678,7 @@ mod tests {
             silent_for: silent_s.map(Duration::from_secs),
             because: Some(&because),
             outlook: None,
+            findings: &[],
         };
         let Texts { zh, en } = super::edge(rule, &occasion);
         (zh, en)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use onemap_model::alert::Input;
 use onemap_model::{DeviceId, DivisionCode, Quantity, RuleId, Severity, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +135,20 @@ pub enum When {
     },
     /// A forecast says that a limit will be crossed; over when it says so no more.
     Forecast(Prospect),
+    /// The value lies outside of a band; over when it is back in the narrower one.
+    OutOf(Band),
+    /// The value has changed by more than an amount within a time.
+    Change(Change),
+    /// The value does not move though it is reported.
+    Stuck(Stuck),
+    /// What devices near by, or those named, say is another than this, or is the same.
+    Neighbours(Neighbours),
+    /// Every one of these.
+    All(Vec<When>),
+    /// At least one of these.
+    Any(Vec<When>),
+    /// Not this. What is not known stays not known.
+    Not(Box<When>),
 }
 
 /// What a forecast is asked for.
@@ -172,6 +187,19 @@ pub(crate) struct Outlook {
     pub(crate) n_false: u32,
 }
 
+/// What was found of one fact of a rule that weighs several.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Finding {
+    /// Whether it is so; `None` is not known.
+    pub(crate) holds: Option<bool>,
+    /// What was compared: the value, by how much it changed or differs, how many agree.
+    pub(crate) amount: Option<f64>,
+    /// How long nothing has come, where that is asked.
+    pub(crate) silent_for: Option<Duration>,
+    /// What it rests on, newest last.
+    pub(crate) inputs: Vec<Input>,
+}
+
 /// A limit with hysteresis, in the quantity's canonical unit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Threshold {
@@ -184,6 +212,118 @@ pub struct Threshold {
     pub raise: f64,
     /// Back to this it is normal again.
     pub clear: f64,
+}
+
+/// A band with hysteresis, in the quantity's canonical unit. Its borders are inside.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Band {
+    /// What is compared.
+    pub quantity: Quantity,
+    /// Only this channel; `None` is each channel on its own.
+    #[serde(rename = "ch", skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u16>,
+    /// Outside of these it is abnormal.
+    pub raise: (f64, f64),
+    /// Within these it is normal again.
+    pub clear: (f64, f64),
+}
+
+/// Which way a value goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Upwards.
+    Up,
+    /// Downwards.
+    Down,
+    /// Either way.
+    Either,
+}
+
+/// A change within a time: from the lowest (highest) value of that time to the last one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Change {
+    /// What is compared.
+    pub quantity: Quantity,
+    /// Only this channel; `None` is each channel on its own.
+    #[serde(rename = "ch", skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u16>,
+    /// Within this time, by the readings' own times.
+    #[serde(rename = "over_ms", serialize_with = "ms")]
+    pub over: Duration,
+    /// Which way.
+    pub direction: Direction,
+    /// More than this is abnormal, in the quantity's canonical unit.
+    pub raise: f64,
+    /// At most this is normal again.
+    pub clear: f64,
+}
+
+/// A value that stands still.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Stuck {
+    /// What is compared.
+    pub quantity: Quantity,
+    /// Only this channel; `None` is each channel on its own.
+    #[serde(rename = "ch", skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u16>,
+    /// For this long, by the readings' own times.
+    #[serde(rename = "for_ms", serialize_with = "ms")]
+    pub time: Duration,
+    /// Within a range of this width, in the quantity's canonical unit.
+    pub within: f64,
+    /// At these values standing still is normal (rain is 0 for weeks).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<f64>,
+}
+
+/// Which devices are looked at beside the one at hand.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Around {
+    /// Those that the rule is for and that stand within so many metres (great circle), the nearest first.
+    Within {
+        /// Metres.
+        metres: f64,
+        /// At most so many of them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nearest: Option<u16>,
+    },
+    /// These, whatever the rule is for: gauges upstream.
+    Named(Vec<DeviceId>),
+}
+
+/// What is asked of them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asked {
+    /// The own value is further from the median of theirs than an amount.
+    Differs {
+        /// Which way.
+        direction: Direction,
+        /// More than this is abnormal, in the quantity's canonical unit.
+        raise: f64,
+        /// At most this is normal again.
+        clear: f64,
+    },
+    /// With so many of them this is so as well.
+    Agree(Box<When>),
+}
+
+/// A comparison with other devices.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Neighbours {
+    /// What is compared.
+    pub quantity: Quantity,
+    /// Only this channel, of all of them; `None` is channel 0 of the others.
+    #[serde(rename = "ch", skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u16>,
+    /// Which devices.
+    pub around: Around,
+    /// So many of them at least must be known (`Differs`) or agree (`Agree`).
+    pub at_least: u16,
+    /// What is asked of them.
+    pub asked: Asked,
 }
 
 /// How long a silence must be.
@@ -241,19 +381,28 @@ pub struct RuleInfo {
     pub threshold: Option<f64>,
 }
 
-impl Rule {
-    /// The limit that raises, in the quantity's canonical unit, if the rule has one.
+impl When {
+    /// The limit that raises, in the quantity's canonical unit, if it has one.
     pub fn threshold(&self) -> Option<f64> {
-        match &self.when {
+        match self {
             When::Above(t) | When::Below(t) => Some(t.raise),
             When::Forecast(asked) => Some(asked.limit.raise),
-            When::State { .. } | When::NoData { .. } | When::Inside { .. } | When::Outside { .. } => None,
+            When::Change(change) => Some(change.raise),
+            When::Neighbours(Neighbours {
+                asked: Asked::Differs { raise, .. },
+                ..
+            }) => Some(*raise),
+            _ => None,
         }
     }
-    /// The quantity it looks at; `None` is the device as a whole.
+    /// The quantity it looks at, of several facts that of the first; `None` is the device as a whole.
     pub fn quantity(&self) -> Option<Quantity> {
-        match &self.when {
+        match self {
             When::Above(t) | When::Below(t) => Some(t.quantity),
+            When::OutOf(band) => Some(band.quantity),
+            When::Change(change) => Some(change.quantity),
+            When::Stuck(stuck) => Some(stuck.quantity),
+            When::Neighbours(asked) => Some(asked.quantity),
             When::Forecast(asked) => Some(asked.limit.quantity),
             When::State { quantity, .. } => Some(*quantity),
             When::NoData { quantity, .. } => *quantity,
@@ -261,16 +410,116 @@ impl Rule {
             When::Inside { .. } | When::Outside { .. } => {
                 Some(Quantity::named("longitude").expect("the dictionary has positions"))
             }
+            When::All(parts) | When::Any(parts) => parts.first().and_then(When::quantity),
+            When::Not(part) => part.quantity(),
         }
     }
-    /// The one channel it looks at; `None` is each.
+    /// The one channel it looks at, of several facts that of the first; `None` is each.
     pub fn channel(&self) -> Option<u16> {
-        match &self.when {
+        match self {
             When::Above(t) | When::Below(t) => t.channel,
+            When::OutOf(band) => band.channel,
+            When::Change(change) => change.channel,
+            When::Stuck(stuck) => stuck.channel,
+            When::Neighbours(asked) => asked.channel,
             When::Forecast(asked) => asked.limit.channel,
             When::State { channel, .. } | When::NoData { channel, .. } => *channel,
             When::Inside { .. } | When::Outside { .. } => None,
+            When::All(parts) | When::Any(parts) => parts.first().and_then(When::channel),
+            When::Not(part) => part.channel(),
         }
+    }
+    /// The single facts of it, in the order in which they are written.
+    pub fn facts(&self) -> Vec<&When> {
+        match self {
+            When::All(parts) | When::Any(parts) => parts.iter().flat_map(When::facts).collect(),
+            When::Not(part) => part.facts(),
+            fact => vec![fact],
+        }
+    }
+    /// What it comes to, with the truth of each fact in the order of [`When::facts`]; `None` is what is not known
+    /// (Kleene's logic of three values). `truths` is taken from its front.
+    pub(crate) fn truth(&self, truths: &mut impl Iterator<Item = Option<bool>>) -> Option<bool> {
+        let mut joined = |parts: &[When], ends_with: bool| {
+            // Each part is asked, so that each takes its truths.
+            let parts: Vec<Option<bool>> = parts.iter().map(|part| part.truth(truths)).collect();
+            match parts.contains(&Some(ends_with)) {
+                true => Some(ends_with),
+                false if parts.contains(&None) => None,
+                false => Some(!ends_with),
+            }
+        };
+        match self {
+            When::All(parts) => joined(parts, false),
+            When::Any(parts) => joined(parts, true),
+            When::Not(part) => part.truth(truths).map(|truth| !truth),
+            _ => truths.next().flatten(),
+        }
+    }
+    /// The fence whose inside or outside is wrong, if it is such a condition.
+    pub(crate) fn fence(&self) -> Option<&Arc<str>> {
+        match self {
+            When::Inside { fence } | When::Outside { fence } => Some(fence),
+            _ => None,
+        }
+    }
+    /// Where a device stands that is in some fences and has said a value; `None` when values do not tell.
+    pub(crate) fn stands(&self, value: f64, fences: &[Arc<str>]) -> Option<Side> {
+        let (fence, is_wrong_inside) = match self {
+            When::Inside { fence } => (fence, true),
+            When::Outside { fence } => (fence, false),
+            _ => return self.side(value),
+        };
+        Some(match fences.contains(fence) == is_wrong_inside {
+            true => Side::Beyond,
+            false => Side::Back,
+        })
+    }
+    /// Where a value stands: itself, or with `Change` and `Neighbours` by how much it has changed or differs; `None` when
+    /// values do not tell.
+    pub(crate) fn side(&self, value: f64) -> Option<Side> {
+        let above = |raise: f64, clear: f64| (value > raise, value <= clear);
+        let below = |t: &Threshold| (value < t.raise, value >= t.clear);
+        let (beyond, back) = match self {
+            When::Above(t) => above(t.raise, t.clear),
+            When::Below(t) => below(t),
+            When::Forecast(asked) if asked.is_above => above(asked.limit.raise, asked.limit.clear),
+            When::Forecast(asked) => below(&asked.limit),
+            When::OutOf(band) => (
+                value < band.raise.0 || value > band.raise.1,
+                (band.clear.0..=band.clear.1).contains(&value),
+            ),
+            When::Change(change) => above(change.raise, change.clear),
+            When::Neighbours(Neighbours {
+                asked: Asked::Differs { raise, clear, .. },
+                ..
+            }) => above(*raise, *clear),
+            When::State { is, .. } => {
+                let met = is.iter().any(|code| f64::from(*code) == value);
+                (met, !met)
+            }
+            _ => return None,
+        };
+        Some(match (beyond, back) {
+            (true, _) => Side::Beyond,
+            (false, true) => Side::Back,
+            (false, false) => Side::Between,
+        })
+    }
+}
+
+impl Rule {
+    /// The limit that raises, in the quantity's canonical unit, if the rule has one.
+    pub fn threshold(&self) -> Option<f64> {
+        self.when.threshold()
+    }
+    /// The quantity it looks at; `None` is the device as a whole.
+    pub fn quantity(&self) -> Option<Quantity> {
+        self.when.quantity()
+    }
+    /// The one channel it looks at; `None` is each.
+    pub fn channel(&self) -> Option<u16> {
+        self.when.channel()
     }
     /// What the alert's life needs to know.
     pub fn info(&self) -> RuleInfo {
@@ -293,10 +542,7 @@ impl Rule {
     }
     /// The fence whose inside or outside is wrong, if it is such a rule.
     pub(crate) fn fence(&self) -> Option<&Arc<str>> {
-        match &self.when {
-            When::Inside { fence } | When::Outside { fence } => Some(fence),
-            _ => None,
-        }
+        self.when.fence()
     }
     /// What it asks of forecasts, if it is such a rule.
     pub fn looks_ahead(&self) -> Option<&Prospect> {
@@ -305,42 +551,31 @@ impl Rule {
             _ => None,
         }
     }
+    /// Whether more than the last value of one series is weighed: values over a time, of several series, or of several
+    /// devices.
+    pub fn is_weighed(&self) -> bool {
+        matches!(
+            self.when,
+            When::Change(_)
+                | When::Stuck(_)
+                | When::Neighbours(_)
+                | When::All(_)
+                | When::Any(_)
+                | When::Not(_)
+        )
+    }
     /// The fences that it asks for.
     pub(crate) fn fences(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.fence().into_iter().chain(&self.applies_to.fence)
+        let facts = self.when.facts().into_iter().filter_map(When::fence);
+        facts.chain(&self.applies_to.fence)
     }
     /// Where a device stands that is in some fences and has said a value; `None` when the rule waits for silence.
     pub(crate) fn stands(&self, value: f64, fences: &[Arc<str>]) -> Option<Side> {
-        let (fence, is_wrong_inside) = match &self.when {
-            When::Inside { fence } => (fence, true),
-            When::Outside { fence } => (fence, false),
-            _ => return self.side(value),
-        };
-        Some(match fences.contains(fence) == is_wrong_inside {
-            true => Side::Beyond,
-            false => Side::Back,
-        })
+        self.when.stands(value, fences)
     }
     /// Where a value stands; `None` when the rule does not compare values.
     pub(crate) fn side(&self, value: f64) -> Option<Side> {
-        let above = |t: &Threshold, value: f64| (value > t.raise, value <= t.clear);
-        let below = |t: &Threshold, value: f64| (value < t.raise, value >= t.clear);
-        let (beyond, back) = match &self.when {
-            When::Above(t) => above(t, value),
-            When::Below(t) => below(t, value),
-            When::Forecast(asked) if asked.is_above => above(&asked.limit, value),
-            When::Forecast(asked) => below(&asked.limit, value),
-            When::State { is, .. } => {
-                let met = is.iter().any(|code| f64::from(*code) == value);
-                (met, !met)
-            }
-            When::NoData { .. } | When::Inside { .. } | When::Outside { .. } => return None,
-        };
-        Some(match (beyond, back) {
-            (true, _) => Side::Beyond,
-            (false, true) => Side::Back,
-            (false, false) => Side::Between,
-        })
+        self.when.side(value)
     }
 }
 

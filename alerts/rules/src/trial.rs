@@ -7,6 +7,8 @@
 //!   00:10 260 suspect         # with a mark
 //!   00:40 90 measured 00:05   # a late one
 //!   05:00 -                   # nothing comes; the clock goes on until here
+//!   05:10 rain 2.5            # of another quantity of the device, `rain/1 2.5` of its channel 1
+//!   05:20 other-2 180         # of another device that stands beside it, metres away; also `other-2 pm10 180`
 //!   06:00 inside              # of `inside` and `outside`: it says a place in the fence, or one that is not (outside)
 //!   07:00 foresees 2.4 in 2h           # of `forecast`: this value is foreseen for then
 //!   08:00 foresees 2.4 in 2h 2.0 to 2.9   # with what one in ten is under and over
@@ -21,8 +23,8 @@ use std::time::Duration;
 
 use onemap_model::forecast::Lead;
 use onemap_model::{
-    Device, DeviceId, DeviceState, Edge, Forecast, Observation, Quality, Quantity, Reading, SeriesKey,
-    Setting, Timestamp, Value,
+    Device, DeviceId, DeviceState, Edge, Forecast, Observation, Position, Quality, Quantity, Reading,
+    SeriesKey, Setting, Timestamp, Value,
 };
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
@@ -30,7 +32,7 @@ use serde_saphyr::Spanned;
 use crate::amount::parse_duration;
 use crate::engine::Engine;
 use crate::file::{RuleError, RuleSet};
-use crate::rule::Rule;
+use crate::rule::{Rule, When};
 
 /// 2026-01-01T00:00:00+08:00; any start will do.
 const START: Timestamp = Timestamp::from_ms(1_767_196_800_000);
@@ -65,9 +67,13 @@ pub(crate) struct Trial {
     end_s: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Event {
     came_s: u32,
+    /// Which device says it; `None` is the one that the rule is tried on.
+    device: Option<DeviceId>,
+    quantity: Quantity,
+    channel: u16,
     measured_s: u32,
     value: f64,
     quality: Quality,
@@ -158,18 +164,26 @@ impl Trial {
         })
     }
 
-    pub(crate) fn run(&self) -> TrialOutcome {
+    /// The device that the rule is tried on, or the n-th of those beside it, metres apart.
+    fn device(&self, other: Option<(&DeviceId, usize)>) -> Device {
         let selector = &self.rule.applies_to;
-        let device = Device {
-            id: selector
-                .device
-                .clone()
-                .unwrap_or_else(|| DeviceId::new("trial-device").expect("letters and a hyphen are a name")),
+        let own = || {
+            let id = selector.device.clone();
+            id.unwrap_or_else(|| DeviceId::new("trial-device").expect("letters and a hyphen are a name"))
+        };
+        let (id, n) = match other {
+            Some((id, n)) => (id.clone(), n),
+            None => (own(), 0),
+        };
+        // A metre is 0.000009 degrees of latitude.
+        let position = Position::new(101.77, 36.62 + n as f64 * 9e-6, None).ok();
+        Device {
+            id,
+            position,
             name: String::new(),
             name_en: String::new(),
             kind: selector.kinds.first().map_or("trial_kind", String::as_str).into(),
             profile: None,
-            position: None,
             division: selector.division.clone(),
             setting: Setting::Urban,
             gateway: None,
@@ -181,12 +195,17 @@ impl Trial {
             is_gateway: false,
             adopts: false,
             demo: false,
-        };
-        let counter = Quantity::named("counter").expect("the dictionary has the counter");
+        }
+    }
+
+    pub(crate) fn run(&self) -> TrialOutcome {
+        let selector = &self.rule.applies_to;
+        let device = self.device(None);
+        let (quantity, channel) = lead(&self.rule);
         let series = SeriesKey {
             device: device.id.clone(),
-            quantity: self.rule.quantity().unwrap_or(counter),
-            channel: self.rule.channel().unwrap_or(0),
+            quantity,
+            channel,
         };
         let time = |s: u32| START + Duration::from_secs(u64::from(s));
         let mut engine = Engine::new();
@@ -195,6 +214,14 @@ impl Trial {
         got.extend(engine.set_device(START, position, &device, device.division.as_ref()));
         let selected: Vec<Arc<str>> = selector.fence.iter().cloned().collect();
         got.extend(engine.set_fences(START, position, &device.id, selected.clone()));
+        let mut others: Vec<&DeviceId> = Vec::new();
+        for other in self.events.iter().filter_map(|event| event.device.as_ref()) {
+            if !others.contains(&other) {
+                others.push(other);
+                let other = self.device(Some((other, others.len())));
+                got.extend(engine.set_device(START, position, &other, other.division.as_ref()));
+            }
+        }
         let mut events = self.events.iter().peekable();
         let mut last = None;
         for s in 0..=self.end_s {
@@ -229,13 +256,17 @@ impl Trial {
                     continue;
                 }
                 last = Some(event.value);
-                if let Some(fence) = self.rule.fence() {
-                    let there = (event.value == INSIDE).then(|| fence.clone());
+                if event.is_place() {
+                    let there = fences_of(&self.rule).filter(|_| event.value == INSIDE);
                     let fences = selected.iter().cloned().chain(there).collect();
                     got.extend(engine.set_fences(time(s), position, &device.id, fences));
                 }
                 let reading = Reading {
-                    series: series.clone(),
+                    series: SeriesKey {
+                        device: event.device.clone().unwrap_or_else(|| device.id.clone()),
+                        quantity: event.quantity,
+                        channel: event.channel,
+                    },
                     measured_at: time(event.measured_s),
                     period: Duration::ZERO,
                     received_at: time(s),
@@ -262,6 +293,7 @@ impl Trial {
             expected: self.expected.iter().map(|(s, edge)| shown(*s, *edge)).collect(),
             got: got
                 .iter()
+                .filter(|t| t.series.device == device.id)
                 .map(|t| shown(t.at.since(START).as_secs() as u32, t.edge))
                 .collect(),
         }
@@ -284,17 +316,97 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
 fn read_event(words: &[&str], rule: &Rule) -> Result<(u32, Option<Event>), String> {
     let (time, rest) = words.split_first().ok_or("the line is empty")?;
     let came_s = read_time(time)?;
-    let (value, mut marks) = rest.split_first().ok_or("a value or `-` is missing")?;
+    let (value, marks) = rest.split_first().ok_or("a value or `-` is missing")?;
     if *value == "-" {
         return Ok((came_s, None));
+    }
+    if let Some(named) = read_name(value, rule)? {
+        let (device, (quantity, channel), words) = match named {
+            Name::Series(quantity, channel) => (None, (quantity, channel), marks),
+            Name::Device(id) => {
+                let (next, rest) = marks.split_first().ok_or("a value is missing")?;
+                match read_name(next, rule)? {
+                    Some(Name::Series(quantity, channel)) => (Some(id), (quantity, channel), rest),
+                    Some(Name::Device(other)) => return Err(format!("`{other}` is not a quantity")),
+                    None => (Some(id), lead(rule), marks),
+                }
+            }
+        };
+        let event = read_value(came_s, words, rule)?;
+        return Ok((
+            came_s,
+            Some(Event {
+                device,
+                quantity,
+                channel,
+                ..event
+            }),
+        ));
     }
     if *value == "foresees" {
         if rule.looks_ahead().is_none() {
             return Err("only a rule with `forecast` looks at what is foreseen".to_owned());
         }
-        return read_ahead(came_s, marks).map(|event| (came_s, Some(event)));
+        return read_ahead(came_s, marks, rule).map(|event| (came_s, Some(event)));
     }
-    let value: f64 = match (rule.fence().is_some(), *value) {
+    read_value(came_s, rest, rule).map(|event| (came_s, Some(event)))
+}
+
+/// The quantity and channel of values that are written without a name.
+fn lead(rule: &Rule) -> (Quantity, u16) {
+    let counter = || Quantity::named("counter").expect("the dictionary has the counter");
+    (
+        rule.quantity().unwrap_or_else(counter),
+        rule.channel().unwrap_or(0),
+    )
+}
+
+fn fences_of(rule: &Rule) -> impl Iterator<Item = Arc<str>> {
+    rule.when
+        .facts()
+        .into_iter()
+        .filter_map(|fact| fact.fence().cloned())
+}
+
+/// What a value is said to be of.
+enum Name {
+    Series(Quantity, u16),
+    Device(DeviceId),
+}
+
+/// A word that names a series or another device; `None` is a value.
+fn read_name(word: &str, rule: &Rule) -> Result<Option<Name>, String> {
+    let is_value = word.parse::<f64>().is_ok()
+        || word == "foresees"
+        || (matches!(word, "inside" | "outside") && fences_of(rule).next().is_some());
+    let is_name = word.starts_with(|c: char| c.is_ascii_lowercase());
+    if is_value || !is_name {
+        return Ok(None);
+    }
+    let (name, channel) = word.split_once('/').unwrap_or((word, "0"));
+    if let Some(quantity) = Quantity::named(name) {
+        let channel = channel
+            .parse()
+            .map_err(|_| format!("`{channel}` is not a channel"))?;
+        return Ok(Some(Name::Series(quantity, channel)));
+    }
+    let id = DeviceId::new(word).map_err(|_| format!("`{word}` is not a number"))?;
+    match rule
+        .when
+        .facts()
+        .iter()
+        .any(|fact| matches!(fact, When::Neighbours(_)))
+    {
+        true => Ok(Some(Name::Device(id))),
+        false => Err(format!("`{word}` is not a number, nor a quantity")),
+    }
+}
+
+/// A value with its marks.
+fn read_value(came_s: u32, words: &[&str], rule: &Rule) -> Result<Event, String> {
+    let (value, mut marks) = words.split_first().ok_or("a value is missing")?;
+    let is_place = matches!(*value, "inside" | "outside");
+    let value: f64 = match (is_place || rule.fence().is_some(), *value) {
         (true, "inside") => INSIDE,
         (true, "outside") => OUTSIDE,
         (true, other) => return Err(format!("`{other}` is not `inside` or `outside`")),
@@ -303,8 +415,15 @@ fn read_event(words: &[&str], rule: &Rule) -> Result<(u32, Option<Event>), Strin
     if !value.is_finite() {
         return Err(format!("`{value}` is not a finite number"));
     }
+    let (quantity, channel) = match is_place {
+        true => (longitude(), 0),
+        false => lead(rule),
+    };
     let mut event = Event {
         came_s,
+        device: None,
+        quantity,
+        channel,
         measured_s: came_s,
         value,
         quality: Quality::GOOD,
@@ -327,11 +446,22 @@ fn read_event(words: &[&str], rule: &Rule) -> Result<(u32, Option<Event>), Strin
         };
         event.quality = event.quality.with(mark);
     }
-    Ok((came_s, Some(event)))
+    Ok(event)
+}
+
+fn longitude() -> Quantity {
+    Quantity::named("longitude").expect("the dictionary has positions")
+}
+
+impl Event {
+    /// Whether it says where the device is.
+    fn is_place(&self) -> bool {
+        self.device.is_none() && self.quantity == longitude()
+    }
 }
 
 /// What is foreseen: `2.4 in 2h`, `2.4 in 2h 2.0 to 2.9`.
-fn read_ahead(came_s: u32, words: &[&str]) -> Result<Event, String> {
+fn read_ahead(came_s: u32, words: &[&str], rule: &Rule) -> Result<Event, String> {
     let number = |text: &str| {
         let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
         number.ok_or_else(|| format!("`{text}` is not a number"))
@@ -350,8 +480,12 @@ fn read_ahead(came_s: u32, words: &[&str]) -> Result<Event, String> {
     if range.is_some_and(|(low, high)| !(low..=high).contains(&value)) {
         return Err("the value lies between what one in ten is under and over".to_owned());
     }
+    let (quantity, channel) = lead(rule);
     Ok(Event {
         came_s,
+        device: None,
+        quantity,
+        channel,
         measured_s: came_s,
         value,
         quality: Quality::GOOD,

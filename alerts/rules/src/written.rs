@@ -59,8 +59,96 @@ pub(crate) enum WhenText {
     State(StateText),
     NoData(NoDataText),
     Inside(FenceText),
-    Outside(FenceText),
+    Outside(OutsideText),
     Forecast(Box<ForecastText>),
+    Change(Box<ChangeText>),
+    Stuck(Box<StuckText>),
+    Neighbours(Box<NeighboursText>),
+    All(Spanned<Vec<WhenText>>),
+    Any(Spanned<Vec<WhenText>>),
+    Not(Box<WhenText>),
+}
+
+/// Outside of a fence, or of a band of values.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OutsideText {
+    #[serde(default)]
+    pub(crate) fence: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) quantity: Option<Spanned<Quantity>>,
+    #[serde(default)]
+    pub(crate) ch: Option<u16>,
+    /// Like `6 to 9`, `5 to 35 Cel`.
+    #[serde(default)]
+    pub(crate) raise: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) clear: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangeText {
+    pub(crate) quantity: Spanned<Quantity>,
+    #[serde(default)]
+    pub(crate) ch: Option<u16>,
+    pub(crate) over: Spanned<String>,
+    #[serde(default)]
+    pub(crate) rises: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) falls: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) changes: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) clear: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StuckText {
+    pub(crate) quantity: Spanned<Quantity>,
+    #[serde(default)]
+    pub(crate) ch: Option<u16>,
+    #[serde(rename = "for")]
+    pub(crate) time: Spanned<String>,
+    #[serde(default)]
+    pub(crate) within: Option<Spanned<String>>,
+    /// Values at which standing still is normal.
+    #[serde(default)]
+    pub(crate) except: Option<Spanned<Names>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NeighboursText {
+    /// Like `500 m`, `3 km`.
+    #[serde(default)]
+    pub(crate) within: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) nearest: Option<Spanned<u16>>,
+    #[serde(default)]
+    pub(crate) devices: Option<Spanned<Names>>,
+    pub(crate) at_least: Spanned<u16>,
+    #[serde(default)]
+    pub(crate) differs: Option<DiffersText>,
+    #[serde(default)]
+    pub(crate) agree: Option<Spanned<Box<WhenText>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DiffersText {
+    pub(crate) quantity: Spanned<Quantity>,
+    #[serde(default)]
+    pub(crate) ch: Option<u16>,
+    #[serde(default)]
+    pub(crate) above: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) below: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) by: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) clear: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

@@ -71,7 +71,7 @@ fn errors_name_their_place() {
             &["when: {below: {quantity: pm10, raise: 250 ug/m3, clear: 200 ug/m3}}"],
             "7:61: `clear` of `below` may not be less",
         ),
-        (&["when: {stuck: {quantity: pm10}}"], "stuck"),
+        (&["when: {sticks: {quantity: pm10}}"], "sticks"),
         (
             &["when: {state: {quantity: pm10, is: open}}"],
             "7:30: pm10 has no states",

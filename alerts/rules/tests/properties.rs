@@ -59,7 +59,37 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-fn rules(raise: i16, hold_s: u8, clear_s: u8) -> RuleSet {
+/// Rules that weigh more than the last value; the second device is the first one's neighbour.
+const WEIGHED: &str = "
+  - id: moves
+    name: {zh: 变, en: moves}
+    severity: minor
+    when: {change: {quantity: pm10, over: 20 s, changes: 8 ug/m3, clear: 4 ug/m3}}
+    clear_for: 3 s
+    advice: {zh: 看, en: look}
+  - id: stuck
+    name: {zh: 停, en: stuck}
+    severity: minor
+    when: {stuck: {quantity: pm10, for: 9 s, within: 2 ug/m3, except: 95 ug/m3}}
+    advice: {zh: 看, en: look}
+  - id: apart
+    name: {zh: 异, en: apart}
+    severity: minor
+    when: {neighbours: {within: 1 km, at_least: 1, differs: {quantity: pm10, by: 5 ug/m3, clear: 3 ug/m3}}}
+    for: 2 s
+    advice: {zh: 看, en: look}
+  - id: joint
+    name: {zh: 合, en: joint}
+    severity: major
+    when:
+      any:
+        - all: [{above: {quantity: pm10, raise: 104 ug/m3, clear: 100 ug/m3}}, {not: {above: {quantity: pm10, raise: 108 ug/m3}}}]
+        - no_data: {quantity: pm10, for: 25 s}
+    for: 2 s
+    advice: {zh: 看, en: look}
+";
+
+fn rules(raise: i16, hold_s: u8, clear_s: u8, more: &str) -> RuleSet {
     let clear = raise - 5;
     let text = format!(
         "version: 1
@@ -77,7 +107,7 @@ rules:
     when: {{no_data: {{quantity: pm10, for: 5 x cadence}}}}
     clear_for: {clear_s} s
     advice: {{zh: 看, en: look}}
-"
+{more}"
     );
     RuleSet::parse("rules", &text).unwrap_or_else(|e| panic!("{e:#?}"))
 }
@@ -93,6 +123,7 @@ fn series(device: u8) -> SeriesKey {
 fn device(device: u8, state: DeviceState) -> Device {
     serde_json::from_value(serde_json::json!({
         "id": format!("d{device}"), "name": "d", "kind": "air_station", "cadence_s": CADENCE_S, "state": state,
+        "position": {"lon": 101.77, "lat": 36.62 + f64::from(device) / 1e4},
     }))
     .unwrap()
 }
@@ -130,11 +161,16 @@ struct World {
     conditions: Vec<[Condition; 2]>,
     holds: (u8, u8),
     restart_every: Option<u64>,
+    more: &'static str,
 }
 
 impl World {
     fn new(hold_s: u8, clear_s: u8, restart_every: Option<u64>) -> Self {
+        Self::with(hold_s, clear_s, restart_every, "")
+    }
+    fn with(hold_s: u8, clear_s: u8, restart_every: Option<u64>, more: &'static str) -> Self {
         let mut world = Self {
+            more,
             engine: Engine::new(),
             now: START,
             position: 0,
@@ -166,7 +202,7 @@ impl World {
         self.step(|engine, now, position| engine.tick(now, position));
     }
     fn happen(&mut self, happening: &Happening) {
-        let (hold_s, clear_s) = self.holds;
+        let ((hold_s, clear_s), more) = (self.holds, self.more);
         match *happening {
             Happening::Wait(seconds) => (0..seconds).for_each(|_| self.second()),
             Happening::Jump(seconds) => {
@@ -186,7 +222,7 @@ impl World {
                 });
             }
             Happening::Limit(raise) => self.step(|engine, now, position| {
-                engine.set_file(now, position, "rules", Some(rules(raise, hold_s, clear_s)))
+                engine.set_file(now, position, "rules", Some(rules(raise, hold_s, clear_s, more)))
             }),
             Happening::State(n, state) => {
                 self.step(|engine, now, position| engine.set_device(now, position, &device(n, state), None));
@@ -210,8 +246,8 @@ proptest! {
         happenings in prop::collection::vec(happening(), 1..60),
         hold_s in 0_u8..12, clear_s in 0_u8..12, every in 1_u64..40,
     ) {
-        let mut plain = World::new(hold_s, clear_s, None);
-        let mut restarted = World::new(hold_s, clear_s, Some(every));
+        let mut plain = World::with(hold_s, clear_s, None, WEIGHED);
+        let mut restarted = World::with(hold_s, clear_s, Some(every), WEIGHED);
         for happening in &happenings {
             plain.happen(happening);
             restarted.happen(happening);
@@ -225,7 +261,7 @@ proptest! {
     fn the_life_of_an_alert_is_in_order_and_ids_are_unique(
         happenings in prop::collection::vec(happening(), 1..80), hold_s in 0_u8..12, clear_s in 0_u8..12,
     ) {
-        let mut world = World::new(hold_s, clear_s, None);
+        let mut world = World::with(hold_s, clear_s, None, WEIGHED);
         happenings.iter().for_each(|happening| world.happen(happening));
         let mut ids = std::collections::BTreeSet::new();
         let mut lives: BTreeMap<_, Vec<Edge>> = BTreeMap::new();

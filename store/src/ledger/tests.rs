@@ -58,6 +58,7 @@ fn transition(position: u64, raised: u64, edge: Edge) -> Transition {
             position: position - 1,
             measured_at: at(position as i64 * 1000 - 500),
             value: 612.25,
+            of: None,
         }],
         message_zh: "扬尘".into(),
         message_en: "dust".into(),

@@ -12,6 +12,7 @@ impl Engine {
     /// Recomputes the rules in force from the files. Of two with one id, the first file's holds.
     pub(super) fn index_rules(&mut self) {
         self.rules.clear();
+        self.scales.moved();
         self.by_quantity.clear();
         for set in self.files.values() {
             for rule in set.rules() {
@@ -26,14 +27,16 @@ impl Engine {
             .flat_map(|rule| rule.fences())
             .cloned()
             .collect();
-        let (ahead, now): (Vec<_>, Vec<_>) = self
-            .rules
-            .values()
-            .cloned()
-            .partition(|rule| rule.looks_ahead().is_some());
-        self.looking_ahead = ahead;
-        for rule in now {
-            self.by_quantity.entry(rule.quantity()).or_default().push(rule);
+        self.looking_ahead.clear();
+        self.weighing.clear();
+        for rule in self.rules.values().cloned() {
+            if rule.looks_ahead().is_some() {
+                self.looking_ahead.push(rule);
+            } else if rule.is_weighed() {
+                self.weighing.push(rule);
+            } else {
+                self.by_quantity.entry(rule.quantity()).or_default().push(rule);
+            }
         }
     }
 
@@ -51,6 +54,8 @@ impl Engine {
         entry.cadence_s = device.cadence_s;
         entry.registered = true;
         entry.state = device.state;
+        entry.place = device.position.map(|at| (at.lon(), at.lat()));
+        self.scales.moved();
         let resumes = before != DeviceState::Active && device.state == DeviceState::Active;
         if resumes {
             entry.counted_from = now;
@@ -63,6 +68,7 @@ impl Engine {
         self.bind_device(i, &because);
         if device.state == DeviceState::Maintenance && before != DeviceState::Maintenance {
             self.calm_foreseen(i);
+            self.calm_weighed(i);
         }
         if resumes {
             self.judge_foreseen(i);
@@ -80,6 +86,9 @@ impl Engine {
             }
             self.settle_series(series);
         }
+        if resumes {
+            self.weigh_again(i);
+        }
         self.settle_device(i);
     }
 
@@ -95,6 +104,7 @@ impl Engine {
             kind: Arc::clone(kind),
             division: division.cloned(),
             fences: Vec::new(),
+            place: None,
             cadence_s: 0,
             silent_after_s: 0,
             state: DeviceState::Active,
@@ -106,6 +116,7 @@ impl Engine {
             armed: NO_DEADLINE,
         });
         self.device_index.insert(id.clone(), i);
+        self.scales.moved();
         self.bind_device(i, &crate::message::rule_changed());
         i
     }
@@ -121,6 +132,7 @@ impl Engine {
             .values()
             .filter_map(|rule| rule.applies_to.fence.as_ref());
         if asked.into_iter().any(turned) {
+            self.scales.moved();
             self.bind_device(i, &crate::message::fence_left());
         }
     }
@@ -136,6 +148,7 @@ impl Engine {
             });
             self.settle_series(series);
         }
+        self.forget_weighed_fence(i, code);
     }
 
     /// The index of a series.
@@ -150,6 +163,7 @@ impl Engine {
     pub(super) fn first_reading(&mut self, i: u32) {
         self.bind_series(i, &crate::message::rule_changed(), false);
         let (device, quantity) = (self.series[i as usize].device, self.series[i as usize].quantity);
+        self.bind_weighed(device, &crate::message::rule_changed());
         let list = &self.devices[device as usize].series;
         let of_it = list.partition_point(|named| named.quantity < quantity)
             ..list.partition_point(|named| named.quantity <= quantity);
@@ -207,6 +221,7 @@ impl Engine {
         self.with_device_slots(i, |slot, book, place| slot.withdraw(book, place, because));
         self.devices[i as usize].slots = aligned.slots;
         self.bind_foreseen(i, because);
+        self.bind_weighed(i, because);
         self.settle_device(i);
     }
 

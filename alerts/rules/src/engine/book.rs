@@ -7,7 +7,7 @@ use onemap_model::alert::Input;
 use onemap_model::{AlertId, DivisionCode, Edge, SeriesKey, Timestamp, Transition, TransitionId};
 
 use crate::message::{self, Occasion};
-use crate::rule::{Outlook, Rule, Texts};
+use crate::rule::{Finding, Outlook, Rule, Texts};
 
 /// Where a slot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +16,8 @@ pub(super) enum Owner {
     Device(u32),
     /// What is foreseen of a series.
     Foreseen(u32),
+    /// What is weighed of a device.
+    Weighed(u32),
 }
 
 /// The record at hand, and what it has changed.
@@ -47,6 +49,8 @@ pub(super) struct Grounds<'a> {
     pub(super) silent_for: Option<Duration>,
     pub(super) because: Option<&'a Texts>,
     pub(super) outlook: Option<&'a Outlook>,
+    /// What was found of each fact, of a rule that weighs several.
+    pub(super) findings: &'a [Finding],
 }
 
 impl Book {
@@ -89,6 +93,7 @@ impl Book {
                 silent_for: grounds.silent_for,
                 because: grounds.because,
                 outlook: grounds.outlook,
+                findings: grounds.findings,
             },
         );
         self.out.push(Transition {

@@ -39,6 +39,8 @@ pub(super) struct DeviceEntry {
     pub(super) division: Option<DivisionCode>,
     /// Codes of the fences that it is in, in order.
     pub(super) fences: Vec<Arc<str>>,
+    /// Where the register has it stand, longitude and latitude.
+    pub(super) place: Option<(f64, f64)>,
     pub(super) cadence_s: u32,
     /// Seconds that it may say nothing when it has no cadence; 0 is not stated.
     pub(super) silent_after_s: u32,
@@ -110,6 +112,8 @@ pub(super) const JUDGEABLE: u8 = 4;
 pub(super) const SILENT: u8 = 8;
 /// Stands in the list of changed series.
 pub(super) const LISTED: u8 = 16;
+/// An alert about it is open whose rule weighs more than its last value.
+pub(super) const WEIGHED: u8 = 32;
 
 pub(super) struct SeriesEntry {
     pub(super) device: u32,
@@ -172,6 +176,7 @@ impl SeriesEntry {
             position: self.position,
             measured_at: Timestamp::from_ms(self.measured_at),
             value: self.value,
+            of: None,
         })
     }
     /// The value that thresholds may judge now: fresh, judgeable, a number.
@@ -189,6 +194,9 @@ impl SeriesEntry {
             .peekable();
         if !known || (thresholds.peek().is_some() && !self.value.is_finite()) {
             return Condition::Unknown;
+        }
+        if self.has(WEIGHED) {
+            return Condition::Abnormal;
         }
         // Under maintenance the alerts stand still, so the value itself must say what is.
         let muted = device.in_maintenance() || self.has(MAINTAINED);

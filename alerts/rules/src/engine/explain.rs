@@ -1,12 +1,13 @@
 //! Why a rule fired on a series, and why another did not.
 
 use onemap_model::alert::Input;
-use onemap_model::{AlertId, RuleId, SeriesKey, Severity, Timestamp};
+use onemap_model::{AlertId, Quantity, RuleId, SeriesKey, Severity, Timestamp};
 use serde::Serialize;
 
 use super::Engine;
 use super::book::Owner;
 use super::entries::{Condition, Phase, SeriesEntry, Slot};
+use super::weigh::Case;
 use crate::rule::Texts;
 
 /// How far a rule has come on a series.
@@ -46,6 +47,20 @@ pub struct Explanation {
     pub inputs: Vec<Input>,
     /// What is known of the series.
     pub condition: Condition,
+    /// Each fact of a rule that weighs several, in the order in which they are written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<FactState>,
+}
+
+/// What was found of one fact.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FactState {
+    /// What it says.
+    pub sentence: Texts,
+    /// Whether it is so; `None` is not known.
+    pub holds: Option<bool>,
+    /// What was compared: the value, by how much it changed or differs, how many agree.
+    pub amount: Option<f64>,
 }
 
 /// An alert that is open in the engine.
@@ -78,6 +93,7 @@ impl Engine {
         };
         let foreseen = self.find_foreseen(*device, series.quantity, series.channel);
         let watches = foreseen.map_or(&[][..], |i| &self.foreseen[i as usize].watches);
+        let number = *device;
         let entry = self.find_series(*device, series.quantity, series.channel);
         let entry = entry.map(|i| &self.series[i as usize]);
         let (own, device) = match entry {
@@ -87,9 +103,12 @@ impl Engine {
         let last = entry.and_then(SeriesEntry::input);
         let condition = entry.map_or(Condition::Unknown, |entry| entry.condition);
         let slots = own.iter().chain(device).map(|slot| (slot, last.clone()));
+        let weighed = self.weighed_of(number, series.quantity, series.channel);
         slots
             .chain(watches.iter().map(|watch| (&watch.slot, watch.input())))
-            .map(|(slot, last)| {
+            .map(|(slot, last)| (slot, last, Vec::new()))
+            .chain(weighed.map(|case| (&case.slot, last.clone(), self.fact_states(number, case))))
+            .map(|(slot, last, facts)| {
                 let first = slot.active.as_ref().and_then(|active| active.first.clone());
                 let mut inputs: Vec<Input> = first.into_iter().chain(last).collect();
                 inputs.dedup();
@@ -106,9 +125,28 @@ impl Engine {
                     alert: slot.alert().map(|alert| alert.id),
                     inputs,
                     condition,
+                    facts,
                 }
             })
             .collect()
+    }
+
+    /// The rules that weigh a series of a device, among others.
+    fn weighed_of(&self, device: u32, quantity: Quantity, channel: u16) -> impl Iterator<Item = &Case> {
+        let entry = self.scales.of_device.get(&device);
+        let cases = entry.map_or(&[][..], |i| &self.scales.entries[*i as usize].cases);
+        cases.iter().filter(move |case| case.is_about(quantity, channel))
+    }
+
+    fn fact_states(&self, device: u32, case: &Case) -> Vec<FactState> {
+        let facts = case.slot.rule.when.facts();
+        let found = self.findings(device, case);
+        let states = facts.into_iter().zip(found).map(|(fact, found)| FactState {
+            sentence: crate::message::fact(fact),
+            holds: found.holds,
+            amount: found.amount,
+        });
+        states.collect()
     }
 
     /// The alerts that are not over, in the order of their ids; those closed by a person among them.
@@ -131,6 +169,11 @@ impl Engine {
                     let slot = entry.watches.iter().map(|watch| &watch.slot).find(is_its)?;
                     let device = &self.devices[entry.device as usize];
                     (slot, device, Some(entry.key(&device.id)))
+                }
+                Owner::Weighed(i) => {
+                    let entry = &self.scales.entries[*i as usize];
+                    let slot = entry.cases.iter().map(|case| &case.slot).find(is_its)?;
+                    (slot, &self.devices[entry.device as usize], None)
                 }
             };
             let alert = slot.alert()?;
@@ -157,7 +200,8 @@ impl Engine {
         let on_series: usize = self.series.iter().map(|series| series.slots.len()).sum();
         let on_devices: usize = self.devices.iter().map(|device| device.slots.len()).sum();
         let ahead: usize = self.foreseen.iter().map(|entry| entry.watches.len()).sum();
-        (self.series.len(), on_series + on_devices + ahead)
+        let weighed: usize = self.scales.entries.iter().map(|entry| entry.cases.len()).sum();
+        (self.series.len(), on_series + on_devices + ahead + weighed)
     }
 }
 

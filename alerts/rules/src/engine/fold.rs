@@ -10,7 +10,7 @@ use super::entries::{
 };
 use super::slot::Place;
 use super::{Engine, messages_of};
-use crate::rule::Rule;
+use crate::rule::Silence;
 
 impl Engine {
     /// Folds an observation in, after time was brought to its record.
@@ -75,6 +75,7 @@ impl Engine {
             self.first_reading(i);
         }
         self.judge_series(i, muted);
+        self.weigh_series(i, muted, true);
         if !muted {
             self.compare_with_foreseen(i);
         }
@@ -125,6 +126,7 @@ impl Engine {
             last: series.input(),
             silent_for: Duration::from_millis(self.book.now.saturating_sub(since).max(0) as u64),
             outlook: None,
+            findings: &[],
         };
         for slot in &mut slots {
             work(slot, &mut self.book, &place);
@@ -164,6 +166,7 @@ impl Engine {
             last: None,
             silent_for: Duration::from_millis(self.book.now.saturating_sub(since).max(0) as u64),
             outlook: None,
+            findings: &[],
         };
         for slot in &mut slots {
             work(slot, &mut self.book, &place);
@@ -172,8 +175,14 @@ impl Engine {
     }
 
     /// The record time at which a silence of a rule is complete.
-    fn silence_deadline(&self, device: &DeviceEntry, heard_at: i64, every_s: u32, rule: &Rule) -> i64 {
-        let Some(silence) = rule.silence() else {
+    pub(super) fn silence_deadline(
+        &self,
+        device: &DeviceEntry,
+        heard_at: i64,
+        every_s: u32,
+        silence: Option<Silence>,
+    ) -> i64 {
+        let Some(silence) = silence else {
             return NO_DEADLINE;
         };
         if device.in_maintenance() || device.retired() {
@@ -191,7 +200,7 @@ impl Engine {
         if firing {
             hold
         } else {
-            hold.min(self.silence_deadline(device, heard_at, every_s, &slot.rule))
+            hold.min(self.silence_deadline(device, heard_at, every_s, slot.rule.silence()))
         }
     }
 
@@ -240,6 +249,7 @@ impl Engine {
                 (None, true) => slot.calm(),
                 (None, false) => slot.unknown(book, place, true),
             });
+            self.weigh_series(i, muted, false);
         } else {
             let mut n = 0;
             self.with_series_slots(i, |slot, book, place| {

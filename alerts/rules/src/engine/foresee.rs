@@ -104,6 +104,7 @@ impl Watch {
             position: seen.position,
             measured_at: Timestamp::from_ms(seen.origin),
             value: seen.ahead?.worst,
+            of: None,
         })
     }
 
@@ -445,6 +446,7 @@ impl Engine {
                 last: None,
                 silent_for: Duration::ZERO,
                 outlook: None,
+                findings: &[],
             };
             work(watch, &mut self.book, place);
         }

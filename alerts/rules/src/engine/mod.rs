@@ -9,6 +9,7 @@ mod foresee;
 mod slot;
 mod snapshot;
 mod timers;
+mod weigh;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -22,10 +23,11 @@ use crate::rule::{Rule, RuleInfo};
 use book::{Book, Owner};
 pub use entries::Condition;
 use entries::{DeviceEntry, LISTED, NEVER, SEEN, SeriesEntry, Slot};
-pub use explain::{Explanation, OpenAlert, Progress};
+pub use explain::{Explanation, FactState, OpenAlert, Progress};
 use foresee::Foreseen;
 pub use snapshot::SnapshotError;
 use timers::Timers;
+use weigh::Scales;
 
 /// When no record at all comes for longer than this, nobody was listening (the clock alone writes a
 /// record a second), and the time is not held against the devices: `no_data` counts anew.
@@ -56,6 +58,8 @@ pub struct Engine {
     by_quantity: HashMap<Option<Quantity>, Vec<Arc<Rule>>>,
     /// Those that look at forecasts, which are not among them.
     looking_ahead: Vec<Arc<Rule>>,
+    /// Those that weigh more than the last value of one series, which are not among them either.
+    weighing: Vec<Arc<Rule>>,
     /// Codes of the fences that they ask for.
     fences: HashSet<Arc<str>>,
     devices: Vec<DeviceEntry>,
@@ -65,6 +69,8 @@ pub struct Engine {
     foreseen: Vec<Foreseen>,
     /// Of each device the indexes of its own.
     foreseen_of: HashMap<u32, Vec<u32>>,
+    /// What is weighed, by device.
+    scales: Scales,
     timers: Timers,
     /// Series whose condition changed since the last drain.
     changed: Vec<u32>,
@@ -93,12 +99,14 @@ impl Engine {
             rules: BTreeMap::new(),
             by_quantity: HashMap::new(),
             looking_ahead: Vec::new(),
+            weighing: Vec::new(),
             fences: HashSet::new(),
             devices: Vec::new(),
             device_index: foldhash::HashMap::default(),
             series: Vec::new(),
             foreseen: Vec::new(),
             foreseen_of: HashMap::new(),
+            scales: Scales::default(),
             timers: Timers::default(),
             changed: Vec::new(),
         }
@@ -232,6 +240,7 @@ impl Engine {
                 let watches = self.foreseen[*i as usize].watches.iter_mut();
                 watches.map(|watch| &mut watch.slot).collect()
             }
+            Some(Owner::Weighed(i)) => self.scales.slots_mut(*i),
             None => return false,
         };
         let raised = slots
@@ -333,6 +342,7 @@ impl Engine {
                 Owner::Series(i) => self.series_is_due(i, at),
                 Owner::Device(i) => self.device_is_due(i, at),
                 Owner::Foreseen(i) => self.foreseen_is_due(i, at),
+                Owner::Weighed(i) => self.weighed_is_due(i, at),
             }
         }
     }

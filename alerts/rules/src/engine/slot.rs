@@ -15,7 +15,7 @@ use onemap_model::{DivisionCode, Edge, SeriesKey};
 
 use super::book::{Book, Grounds, Owner, Scene};
 use super::entries::{Active, NO_DEADLINE, Phase, RaisedAlert, Slot, ms};
-use crate::rule::{Outlook, Rule, Side, Texts};
+use crate::rule::{Finding, Outlook, Rule, Side, Texts};
 
 /// Where a slot stands, for what it has to tell.
 pub(super) struct Place<'a> {
@@ -33,9 +33,18 @@ pub(super) struct Place<'a> {
     pub(super) silent_for: Duration,
     /// What the forecast says, of a rule that looks ahead.
     pub(super) outlook: Option<&'a Outlook>,
+    /// What was found of each fact, of a rule that weighs several.
+    pub(super) findings: &'a [Finding],
 }
 
 impl Place<'_> {
+    /// What an edge rests on: of a rule that weighs several facts what these rest on, else what is given.
+    fn evidence(&self, given: impl IntoIterator<Item = Input>) -> Vec<Input> {
+        match self.findings {
+            [] => given.into_iter().collect(),
+            findings => findings.iter().flat_map(|found| found.inputs.clone()).collect(),
+        }
+    }
     fn scene<'r>(&self, rule: &'r Rule, about: Option<u32>) -> Scene<'r> {
         Scene {
             rule,
@@ -51,6 +60,11 @@ impl Slot {
         let Some(side) = self.rule.stands(input.value, place.fences) else {
             return;
         };
+        self.step(book, place, side, input);
+    }
+
+    /// Goes on by where things stand after a reading in order.
+    pub(super) fn step(&mut self, book: &mut Book, place: &Place<'_>, side: Side, input: &Input) {
         let measured = input.measured_at.ms();
         match (self.active.as_deref_mut(), side) {
             (None, Side::Between | Side::Back) => {}
@@ -87,13 +101,14 @@ impl Slot {
                     && !alert.closed
                 {
                     let scene = place.scene(&self.rule, alert.about);
-                    let inputs = vec![input.clone()];
+                    let inputs = place.evidence([input.clone()]);
                     book.write(
                         scene,
                         alert.id,
                         Edge::Found,
                         Grounds {
                             inputs,
+                            findings: place.findings,
                             ..Grounds::default()
                         },
                     );
@@ -118,7 +133,8 @@ impl Slot {
             && !alert.closed
         {
             let grounds = Grounds {
-                inputs: place.last.iter().cloned().collect(),
+                inputs: place.evidence(place.last.clone()),
+                findings: place.findings,
                 silent_for: silent.then_some(place.silent_for),
                 ..Grounds::default()
             };
@@ -256,7 +272,7 @@ impl Slot {
             lost: false,
             closed: false,
         });
-        let mut inputs: Vec<Input> = active.first.iter().chain(&place.last).cloned().collect();
+        let mut inputs = place.evidence(active.first.iter().chain(&place.last).cloned());
         inputs.dedup();
         let silent_for = self.rule.silence().map(|_| place.silent_for);
         book.write(
@@ -267,7 +283,8 @@ impl Slot {
                 inputs,
                 silent_for,
                 outlook: place.outlook,
-                ..Grounds::default()
+                findings: place.findings,
+                because: None,
             },
         );
     }
@@ -277,7 +294,7 @@ impl Slot {
         if let Some(alert) = self.active.take().and_then(|active| active.alert) {
             book.open.remove(&alert.id);
             if !alert.closed {
-                let inputs = place.last.iter().cloned().collect();
+                let inputs = place.evidence(place.last.clone());
                 let scene = place.scene(&self.rule, alert.about);
                 book.write(
                     scene,
@@ -285,6 +302,7 @@ impl Slot {
                     Edge::Cleared,
                     Grounds {
                         inputs,
+                        findings: place.findings,
                         ..Grounds::default()
                     },
                 );

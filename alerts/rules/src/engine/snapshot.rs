@@ -16,14 +16,17 @@ use super::entries::{
     Active, Condition, DeviceEntry, LISTED, NEVER, NO_DEADLINE, Named, Phase, RaisedAlert, SeriesEntry, Slot,
 };
 use super::foresee::{Ahead, Foreseen, Point, Seen, Track, Watch, held, kept};
+use super::weigh::Case;
+use super::weigh::course::{self, Memory, Still};
 use crate::codec::{Damaged, Reader, Writer};
 use crate::file::RuleSet;
 use crate::rule::Rule;
 
 const MAGIC: &[u8] = b"onemap rules";
-/// What is foreseen, and devices with the fences that they are in. Format 4 was without the former, format 3 without these, format 2 without how often series come, format 1
+/// What is weighed, what is foreseen, and devices with the fences that they are in and where they stand. Format 5 was
+/// without places and what is weighed, format 4 without what is foreseen, format 3 without these, format 2 without how often series come, format 1
 /// wrote every number whole.
-const FORMAT: u8 = 5;
+const FORMAT: u8 = 6;
 
 /// Why bytes do not restore an engine. The journal still can: start empty and replay.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +121,14 @@ impl Engine {
                 write_watch(&mut w, watch, &index);
             }
         }
+        w.count(self.scales.entries.len());
+        for entry in &self.scales.entries {
+            w.small(u64::from(entry.device));
+            w.small(entry.cases.len() as u64);
+            for case in &entry.cases {
+                write_case(&mut w, case, &index);
+            }
+        }
         let sum = Sha256::digest(&w.0[MAGIC.len() + 1..]);
         w.0.extend_from_slice(&sum[..8]);
         w.0
@@ -206,11 +217,20 @@ impl Engine {
         if format > 4 {
             self.read_foreseen(r, format, &rules, &quantities)?;
         }
+        if format > 5 {
+            self.read_weighed(r, format, &rules)?;
+        }
         let slots = self
             .devices
             .iter()
             .flat_map(|d| &d.slots)
-            .chain(self.series.iter().flat_map(|s| &s.slots));
+            .chain(self.series.iter().flat_map(|s| &s.slots))
+            .chain(
+                self.scales
+                    .entries
+                    .iter()
+                    .flat_map(|entry| entry.cases.iter().map(|case| &case.slot)),
+            );
         let mut about = slots.filter_map(|slot| slot.alert()?.about);
         if about.any(|about| about as usize >= self.series.len()) {
             return Err(Damaged("an alert is about no series").into());
@@ -255,7 +275,29 @@ impl Engine {
         Ok(())
     }
 
+    fn read_weighed(&mut self, r: &mut Reader<'_>, format: u8, rules: &[Arc<Rule>]) -> Result<(), Damaged> {
+        for _ in 0..r.count(2)? {
+            let device = u32::try_from(r.small()?).map_err(|_| Damaged("a device's number"))?;
+            if device as usize >= self.devices.len() || self.scales.of_device.contains_key(&device) {
+                return Err(Damaged(
+                    "what is weighed belongs to no device, or stands in it twice",
+                ));
+            }
+            let i = self.scales.add(device);
+            let mut cases = Vec::new();
+            for _ in 0..r.small()? {
+                let owner = Owner::Weighed(i);
+                cases.push(read_case(r, format, rules, owner, &mut self.book.open)?);
+            }
+            self.scales.entries[i as usize].cases = cases;
+        }
+        Ok(())
+    }
+
     fn arm_all(&mut self) {
+        for i in 0..self.scales.entries.len() as u32 {
+            self.settle_weighed(i);
+        }
         for i in 0..self.foreseen.len() as u32 {
             self.settle_foreseen(i);
         }
@@ -288,6 +330,11 @@ fn write_device(w: &mut Writer, device: &DeviceEntry) {
     w.i64(device.heard_at);
     w.small(device.fences.len() as u64);
     device.fences.iter().for_each(|fence| w.text(fence));
+    w.u8(u8::from(device.place.is_some()));
+    if let Some((lon, lat)) = device.place {
+        w.f64(lon);
+        w.f64(lat);
+    }
 }
 
 fn read_device(r: &mut Reader<'_>, format: u8) -> Result<DeviceEntry, Damaged> {
@@ -299,6 +346,7 @@ fn read_device(r: &mut Reader<'_>, format: u8) -> Result<DeviceEntry, Damaged> {
             code => Some(DivisionCode::new(code).map_err(|_| Damaged("a division code"))?),
         },
         fences: Vec::new(),
+        place: None,
         cadence_s: r.u32()?,
         silent_after_s: 0,
         state: match r.u8()? {
@@ -319,6 +367,9 @@ fn read_device(r: &mut Reader<'_>, format: u8) -> Result<DeviceEntry, Damaged> {
         for _ in 0..r.small()? {
             device.fences.push(r.text()?.into());
         }
+    }
+    if format > 5 && r.u8()? != 0 {
+        device.place = Some((r.f64()?, r.f64()?));
     }
     Ok(device)
 }
@@ -429,6 +480,106 @@ fn write_watch(w: &mut Writer, watch: &Watch, index: &impl Fn(&Rule) -> usize) {
         Some(false) => 1,
         Some(true) => 2,
     });
+}
+
+fn write_case(w: &mut Writer, case: &Case, index: &impl Fn(&Rule) -> usize) {
+    write_slot(w, &case.slot, index);
+    w.small(u64::from(case.channel));
+    w.i64(case.measured_at);
+    for cell in &case.cells {
+        w.u8(u8::from(cell.held) | u8::from(cell.is_known) << 1);
+        maybe(w, cell.amount);
+        match &cell.memory {
+            Memory::Nothing => {}
+            Memory::Course {
+                lows,
+                highs,
+                last,
+                before,
+            } => {
+                for points in [lows, highs] {
+                    w.count(points.len());
+                    points.iter().for_each(|point| write_point(w, point));
+                }
+                w.u8(u8::from(last.is_some()));
+                last.iter().for_each(|point| write_point(w, point));
+                w.i64(kept(*before));
+            }
+            Memory::Still(still) => {
+                w.u8(u8::from(still.is_some()));
+                if let Some(still) = still {
+                    write_point(w, &still.since);
+                    w.f64(still.low);
+                    w.f64(still.high);
+                }
+            }
+        }
+    }
+}
+
+fn read_case(
+    r: &mut Reader<'_>,
+    format: u8,
+    rules: &[Arc<Rule>],
+    owner: Owner,
+    open: &mut std::collections::BTreeMap<AlertId, Owner>,
+) -> Result<Case, Damaged> {
+    let slot = read_slot(r, format, rules, owner, open)?;
+    if !slot.rule.is_weighed() {
+        return Err(Damaged("a rule weighs nothing"));
+    }
+    let channel = u16::try_from(r.small()?).map_err(|_| Damaged("a channel"))?;
+    let mut case = Case::new(Arc::clone(&slot.rule), channel);
+    case.slot = slot;
+    case.measured_at = r.i64()?;
+    for cell in &mut case.cells {
+        let marks = r.u8()?;
+        (cell.held, cell.is_known) = (marks & 1 != 0, marks & 2 != 0);
+        cell.amount = read_maybe(r)?;
+        match &mut cell.memory {
+            Memory::Nothing => {}
+            Memory::Course {
+                lows,
+                highs,
+                last,
+                before,
+            } => {
+                for points in [lows, highs] {
+                    for _ in 0..r.count(24)? {
+                        points.push_back(read_point(r)?);
+                    }
+                }
+                if r.u8()? != 0 {
+                    *last = Some(read_point(r)?);
+                }
+                *before = held(r.i64()?);
+            }
+            Memory::Still(still) => {
+                if r.u8()? != 0 {
+                    *still = Some(Still {
+                        since: read_point(r)?,
+                        low: r.f64()?,
+                        high: r.f64()?,
+                    });
+                }
+            }
+        }
+    }
+    Ok(case)
+}
+
+fn write_point(w: &mut Writer, point: &course::Point) {
+    w.i64(point.at);
+    w.f64(point.value);
+    w.u64(point.position);
+}
+
+fn read_point(r: &mut Reader<'_>) -> Result<course::Point, Damaged> {
+    Ok(course::Point {
+        at: r.i64()?,
+        value: r.f64()?,
+        position: r.u64()?,
+    })
 }
 
 fn maybe(w: &mut Writer, value: Option<f64>) {
@@ -584,6 +735,7 @@ fn read_slot(
                 position: r.u64()?,
                 measured_at: Timestamp::from_ms(r.i64()?),
                 value: r.f64()?,
+                of: None,
             }),
         };
         let alert = match r.u8()? {

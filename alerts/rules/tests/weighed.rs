@@ -1,0 +1,425 @@
+//! Rules that weigh more than one value: courses, values that stand still, several series, neighbours.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use onemap_rules::{RuleSet, TrialOutcome};
+
+/// One rule with one test beside it; the outcome of that.
+fn tried(when: &str, more: &str, series: &str, expect: &str) -> TrialOutcome {
+    let series: String = series
+        .trim()
+        .lines()
+        .map(|line| format!("          {}\n", line.trim()))
+        .collect();
+    let expect: String = expect
+        .trim()
+        .lines()
+        .map(|line| format!("          {}\n", line.trim()))
+        .collect();
+    let text = format!(
+        "version: 1
+rules:
+  - id: r
+    name: {{zh: 规则, en: rule}}
+    severity: major
+    when: {when}
+{more}
+    advice: {{zh: 看, en: look}}
+    tests:
+      - name: t
+        cadence: 10 min
+        series: |
+{series}        expect: |
+{}",
+        if expect.is_empty() {
+            "          #\n".to_owned()
+        } else {
+            expect
+        }
+    );
+    let set = RuleSet::parse("t", &text).unwrap_or_else(|e| panic!("{e:#?}\n{text}"));
+    set.run_tests().remove(0)
+}
+
+fn holds(when: &str, more: &str, series: &str, expect: &str) {
+    let outcome = tried(when, more, series, expect);
+    assert!(outcome.passed(), "{when}: {outcome:#?}");
+}
+
+fn refused(when: &str, says: &str) {
+    let text = format!(
+        "version: 1\nrules:\n  - id: r\n    name: {{zh: 规则, en: rule}}\n    severity: major\n    when: {when}\n    \
+         advice: {{zh: 看, en: look}}\n"
+    );
+    let errors = RuleSet::parse("t", &text).unwrap_err();
+    assert!(
+        errors
+            .iter()
+            .any(|error| error.message.contains(says) && error.line > 0),
+        "{when}: {errors:#?}"
+    );
+}
+
+#[test]
+fn a_rapid_rise_is_measured_from_the_lowest_value_of_its_time() {
+    let rise = "{change: {quantity: water_level, over: 30 min, rises: 0.15 m, clear: 0.05 m}}";
+    holds(
+        rise,
+        "",
+        "
+        00:00 2.10
+        10:00 2.08
+        20:00 2.15
+        30:00 2.22
+        40:00 2.25   # 0.17 above the lowest of 30 min, which is 2.08 at 00:10
+        49:00 2.26
+        ",
+        "
+        40:00 raised
+        ",
+    );
+    // Falling is no rising; a rise that takes longer than the time is none.
+    holds(
+        rise,
+        "",
+        "
+        00:00 2.50
+        10:00 2.20
+        20:00 2.24
+        30:00 2.28
+        40:00 2.32
+        50:00 2.34
+        ",
+        "",
+    );
+}
+
+#[test]
+fn a_rise_is_over_when_little_of_it_is_left_in_its_time() {
+    holds(
+        "{change: {quantity: water_level, over: 20 min, rises: 0.15 m, clear: 0.05 m}}",
+        "",
+        "
+        00:00 2.00
+        10:00 2.20
+        20:00 2.25
+        30:00 2.27
+        40:00 2.28
+        ",
+        "
+        10:00 raised
+        40:00 cleared
+        ",
+    );
+}
+
+#[test]
+fn one_value_tells_nothing_of_a_change_and_a_silence_makes_it_unknown() {
+    holds(
+        "{change: {quantity: water_level, over: 30 min, falls: 0.30 m}}",
+        "",
+        "
+        00:00:00 2.00
+        00:10:00 1.60
+        00:55:00 1.55
+        01:05:00 1.55
+        ",
+        "
+        00:10:00 raised
+        00:40:01 lost
+        01:05:00 cleared
+        ",
+    );
+}
+
+#[test]
+fn a_sensor_that_stands_still_is_stuck_but_not_at_a_value_that_is_normal() {
+    let stuck = "{stuck: {quantity: rain, for: 1 h, within: 0 mm, except: 0 mm}}";
+    let still = |value: &str| {
+        (0..8)
+            .map(|n| format!("{:02}:{:02}:00 {value}\n", n * 10 / 60, n * 10 % 60))
+            .collect::<String>()
+    };
+    holds(stuck, "", &still("2.5"), "01:00:00 raised");
+    holds(stuck, "", &still("0"), "");
+    holds(
+        stuck,
+        "",
+        &format!("{}01:20:00 2.6\n", still("2.5")),
+        "01:00:00 raised\n01:20:00 cleared",
+    );
+    // A value that may not be judged is passed over, a silence begins anew.
+    holds(
+        stuck,
+        "",
+        &still("2.5").replace("00:30:00 2.5", "00:30:00 9 suspect"),
+        "01:00:00 raised",
+    );
+    holds(
+        stuck,
+        "",
+        &still("2.5").replace("00:20:00 2.5\n00:30:00 2.5\n00:40:00 2.5\n", ""),
+        "",
+    );
+}
+
+#[test]
+fn all_any_and_not_have_three_values() {
+    let both =
+        "{all: [{above: {quantity: water_level, raise: 2.5 m}}, {above: {quantity: rain, raise: 10 mm}}]}";
+    holds(
+        both,
+        "",
+        "
+        00:00 2.6
+        01:00 rain 12
+        02:00 2.4
+        03:00 2.7
+        04:00 rain 3
+        ",
+        "
+        01:00 raised
+        02:00 cleared
+        03:00 raised
+        04:00 cleared
+        ",
+    );
+    // What is not known makes `all` unknown, unless another fact is false; and is never normal.
+    holds(
+        both,
+        "",
+        "
+        00:00 2.6
+        01:00 rain 12
+        02:00 rain 12 suspect
+        03:00 rain 13
+        04:00 rain 13 suspect
+        05:00 2.4
+        ",
+        "
+        01:00 raised
+        02:00 lost
+        03:00 found
+        04:00 lost
+        05:00 cleared
+        ",
+    );
+    holds(
+        "{any: [{above: {quantity: water_level, raise: 2.5 m}}, {above: {quantity: rain, raise: 10 mm}}]}",
+        "",
+        "
+        00:00 2.6
+        01:00 rain 12
+        02:00 2.4
+        03:00 rain 3
+        ",
+        "
+        00:00 raised
+        03:00 cleared
+        ",
+    );
+    holds(
+        "{all: [{above: {quantity: water_level, raise: 2.5 m}}, {not: {above: {quantity: rain, raise: 0.5 mm}}}]}",
+        "    for: 1 min",
+        "
+        00:00 rain 0
+        01:00 2.6
+        03:00 rain 1
+        05:00 rain 0
+        07:00 -
+        ",
+        "
+        02:00 raised
+        03:00 cleared
+        06:00 raised
+        ",
+    );
+}
+
+#[test]
+fn the_silence_of_one_series_is_a_fact_beside_others() {
+    holds(
+        "{all: [{above: {quantity: rain, raise: 10 mm}}, {no_data: {quantity: water_level, for: 25 min}}]}",
+        "",
+        "
+        00:00 rain 2
+        05:00 water_level 2.0
+        10:00 rain 12
+        20:00 rain 12
+        35:00 water_level 2.1
+        40:00 -
+        ",
+        "
+        30:01 raised
+        35:00 cleared
+        ",
+    );
+}
+
+#[test]
+fn a_band_has_two_sides() {
+    holds(
+        "{outside: {quantity: ph, raise: 6 to 9, clear: 6.5 to 8.5}}",
+        "",
+        "
+        00:00 7
+        01:00 9
+        02:00 9.1
+        03:00 8.7
+        04:00 8.5
+        05:00 5.9
+        06:00 6.4
+        07:00 7
+        ",
+        "
+        02:00 raised
+        04:00 cleared
+        05:00 raised
+        07:00 cleared
+        ",
+    );
+}
+
+#[test]
+fn one_station_far_from_the_median_of_its_neighbours() {
+    let differs = "{neighbours: {within: 3 km, at_least: 3, differs: {quantity: pm10, above: 100 ug/m3, clear: 60 ug/m3}}}";
+    holds(
+        differs,
+        "",
+        "
+        00:00 b 80
+        00:01 c 90
+        00:02 300        # two are known of three
+        00:03 d 100
+        01:00 300
+        02:00 170
+        03:00 140
+        ",
+        "
+        01:00 raised
+        03:00 cleared
+        ",
+    );
+    // When all of them rise, none is wrong by itself.
+    holds(
+        differs,
+        "",
+        "
+        00:00 b 280
+        00:01 c 290
+        00:02 d 310
+        01:00 330
+        ",
+        "",
+    );
+}
+
+#[test]
+fn a_second_detector_confirms_the_first() {
+    let two = "{neighbours: {within: 50 m, at_least: 1, agree: {above: {quantity: smoke, raise: 10 %/m}}}}";
+    holds(
+        two,
+        "",
+        "
+        00:00 b 0
+        00:01 12
+        00:02 b 14
+        00:03 13
+        00:05 2
+        ",
+        "
+        00:03 raised
+        00:05 cleared
+        ",
+    );
+}
+
+#[test]
+fn what_has_no_meaning_is_refused_with_its_place() {
+    for (when, says) in [
+        ("{all: []}", "at least one condition"),
+        (
+            "{change: {quantity: water_level, over: 30 min}}",
+            "says by how much",
+        ),
+        (
+            "{change: {quantity: water_level, over: 30 min, rises: 0.1 m, falls: 0.1 m}}",
+            "says by how much",
+        ),
+        (
+            "{change: {quantity: water_level, over: 0 s, rises: 0.1 m}}",
+            "more than no time",
+        ),
+        (
+            "{change: {quantity: water_level, over: 30 min, rises: 0.1 ug/m3}}",
+            "not a unit",
+        ),
+        (
+            "{change: {quantity: water_level, over: 30 min, rises: 0.1}}",
+            "no unit",
+        ),
+        (
+            "{change: {quantity: water_level, over: 30 min, rises: 0.1 m, clear: 0.2 m}}",
+            "`clear` may not be more",
+        ),
+        (
+            "{change: {quantity: water_level, over: 30 min, rises: -0.1 m}}",
+            "less than nothing",
+        ),
+        (
+            "{change: {quantity: manhole_open, over: 30 min, rises: \"1\"}}",
+            "has states",
+        ),
+        ("{stuck: {quantity: rain, for: 0 s}}", "more than no time"),
+        (
+            "{outside: {quantity: ph, raise: 9 to 6}}",
+            "ends before it begins",
+        ),
+        ("{outside: {quantity: ph, raise: \"6\"}}", "not a band"),
+        (
+            "{outside: {quantity: ph, raise: 6 to 9, clear: 5 to 8}}",
+            "lies within",
+        ),
+        ("{outside: {quantity: ph}}", "`outside` is of a `fence`"),
+        (
+            "{neighbours: {at_least: 1, differs: {quantity: pm10, by: 1 ug/m3}}}",
+            "`within` a distance",
+        ),
+        (
+            "{neighbours: {within: 3, at_least: 1, differs: {quantity: pm10, by: 1 ug/m3}}}",
+            "not a distance",
+        ),
+        (
+            "{neighbours: {within: 900 km, at_least: 1, differs: {quantity: pm10, by: 1 ug/m3}}}",
+            "at most 100 km",
+        ),
+        (
+            "{neighbours: {within: 3 km, nearest: 2, at_least: 3, differs: {quantity: pm10, by: 1 ug/m3}}}",
+            "no more than are looked at",
+        ),
+        (
+            "{neighbours: {within: 3 km, at_least: 1}}",
+            "whether they `agree`",
+        ),
+        (
+            "{neighbours: {within: 3 km, at_least: 1, agree: {no_data: {for: 1 h}}}}",
+            "`agree` is",
+        ),
+        ("{all: [{no_data: {for: 1 h}}]}", "needs a `quantity`"),
+        (
+            "{not: {not: {not: {not: {not: {not: {not: {above: {quantity: ph, raise: \"9\"}}}}}}}}}",
+            "at most 6 deep",
+        ),
+    ] {
+        refused(when, says);
+    }
+}
+
+#[test]
+fn a_condition_nested_without_end_is_refused_and_ends_nothing() {
+    let deep = format!("{}{}", "{not: ".repeat(20_000), "}".repeat(20_000));
+    let text = format!(
+        "version: 1\nrules:\n  - id: r\n    name: {{zh: 规, en: r}}\n    severity: major\n    when: {deep}\n    advice: \
+         {{zh: 看, en: look}}\n"
+    );
+    assert!(RuleSet::parse("t", &text).is_err());
+}
