@@ -98,6 +98,11 @@ impl Timestamp {
     pub fn hour_start(self) -> Self {
         Self(self.0.div_euclid(3_600_000) * 3_600_000)
     }
+    /// The month in the Beijing calendar, 1 to 12; before 1970 that of 1970-01.
+    pub fn beijing_month(self) -> u8 {
+        let day = u64::try_from(self.beijing_day()).unwrap_or(0);
+        civil(day).1 as u8
+    }
     /// Days since 1970-01-01 in the Beijing calendar.
     pub fn beijing_day(self) -> i64 {
         (self.0 + 8 * 3_600_000).div_euclid(86_400_000)

@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 use crate::amount::{parse_duration, parse_silence, parse_value};
 use crate::rule::{Clause, Prospect, Rule, Selector, Threshold, When};
 use crate::trial::{Trial, TrialOutcome, TrialText};
-use crate::weighed;
 use crate::written::{FileText, ForecastText, RuleText, SelectorText, StateText, WhenText};
+use crate::{times, weighed};
 
 /// The largest file that is read, in bytes.
 const LARGEST: usize = 256 * 1024;
@@ -225,6 +225,7 @@ impl RuleText {
                 ));
             }
         }
+        let times = times::check(&mut errors, self.valid, self.during, self.otherwise);
         let rule = (|| {
             let mut rule = Rule {
                 id: id?,
@@ -237,6 +238,7 @@ impl RuleText {
                 clear_hold: clear_hold?,
                 advice: self.advice.value,
                 clause: self.clause.map(|c| c.value),
+                times: times?,
             };
             let canonical = serde_json::to_vec(&rule).expect("a rule has text keys and finite numbers only");
             rule.version = hash8(&canonical);

@@ -15,6 +15,7 @@ mod engine;
 mod file;
 mod message;
 mod rule;
+mod times;
 mod trial;
 mod weighed;
 mod written;
@@ -25,4 +26,5 @@ pub use rule::{
     Around, Asked, Band, Change, Clause, Direction, Neighbours, Prospect, Rule, RuleInfo, Selector, Silence,
     Stuck, Texts, Threshold, When,
 };
+pub use times::{Hours, Times};
 pub use trial::TrialOutcome;

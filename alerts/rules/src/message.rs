@@ -53,6 +53,11 @@ pub(crate) fn fence_gone() -> Texts {
     texts("围栏已撤销或已到期", "the fence was taken off or has ended")
 }
 
+/// Why an alert is withdrawn: its rule does not look at this hour.
+pub(crate) fn outside_hours() -> Texts {
+    texts("规则此时段不适用", "its rule is not in force at this hour")
+}
+
 /// Why an alert is withdrawn: its device is retired.
 pub(crate) fn device_retired() -> Texts {
     texts("设备已退役", "the device was retired")

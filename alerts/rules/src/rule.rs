@@ -7,6 +7,8 @@ use onemap_model::alert::Input;
 use onemap_model::{DeviceId, DivisionCode, Quantity, RuleId, Severity, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::times::Times;
+
 /// A text in both languages of the screen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +46,9 @@ pub struct Rule {
     /// The legal or internal clause it stands on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clause: Option<Clause>,
+    /// When it is in force; always when nothing is said.
+    #[serde(skip_serializing_if = "Times::is_always")]
+    pub times: Times,
 }
 
 fn ms<S: serde::Serializer>(duration: &Duration, s: S) -> Result<S::Ok, S::Error> {

@@ -15,6 +15,7 @@
 //! expect: |
 //!   00:10 raised
 //! ```
+//! `start: 2026-07-01 22:00` says what time it is in Beijing at 00:00, for a rule that has hours.
 //! Times are `mm:ss` or `hh:mm:ss` from the start; the device is registered at 00:00 and the clock ticks
 //! every second.
 
@@ -50,6 +51,9 @@ pub(crate) struct TrialText {
     name: Spanned<String>,
     #[serde(default)]
     cadence: Option<Spanned<String>>,
+    /// Beijing time at 00:00 of the test, for rules that are in force at hours.
+    #[serde(default)]
+    start: Option<Spanned<String>>,
     series: Spanned<String>,
     expect: Spanned<String>,
 }
@@ -60,6 +64,7 @@ pub(crate) struct Trial {
     rule: Arc<Rule>,
     name: String,
     line: u32,
+    start: Timestamp,
     cadence_s: u32,
     /// Readings in the order of their coming; seconds from the start.
     events: Vec<Event>,
@@ -112,6 +117,10 @@ impl Trial {
                 cadence.as_secs() as u32
             }
         };
+        let start = match &written.start {
+            Some(text) => read_start(&text.value).map_err(|e| RuleError::at(text.referenced, e))?,
+            None => rule.times.from.map_or(START, |from| from.max(START)),
+        };
         let mut events = Vec::new();
         let mut end_s = 0;
         for (line, words) in lines(&written.series.value) {
@@ -145,10 +154,20 @@ impl Trial {
                     "a line is a time and an edge, like `00:10 raised`".to_owned(),
                 ));
             };
-            let edge = [Edge::Raised, Edge::Cleared, Edge::Lost, Edge::Found]
-                .into_iter()
-                .find(|e| e.name() == *edge)
-                .ok_or_else(|| fail(format!("`{edge}` is not raised, cleared, lost or found")))?;
+            let edge = [
+                Edge::Raised,
+                Edge::Cleared,
+                Edge::Lost,
+                Edge::Found,
+                Edge::Withdrawn,
+            ]
+            .into_iter()
+            .find(|e| e.name() == *edge)
+            .ok_or_else(|| {
+                fail(format!(
+                    "`{edge}` is not raised, cleared, lost, found or withdrawn"
+                ))
+            })?;
             let at_s = read_time(time).map_err(fail)?;
             end_s = end_s.max(at_s);
             expected.push((at_s, edge));
@@ -157,6 +176,7 @@ impl Trial {
             rule: Arc::clone(rule),
             name: written.name.value,
             line: u32::try_from(written.name.referenced.line()).unwrap_or(u32::MAX),
+            start,
             cadence_s,
             events,
             expected,
@@ -207,19 +227,19 @@ impl Trial {
             quantity,
             channel,
         };
-        let time = |s: u32| START + Duration::from_secs(u64::from(s));
+        let time = |s: u32| self.start + Duration::from_secs(u64::from(s));
         let mut engine = Engine::new();
         let mut position = 1;
-        let mut got = engine.set_file(START, position, "trial", Some(RuleSet::of(&self.rule)));
-        got.extend(engine.set_device(START, position, &device, device.division.as_ref()));
+        let mut got = engine.set_file(self.start, position, "trial", Some(RuleSet::of(&self.rule)));
+        got.extend(engine.set_device(self.start, position, &device, device.division.as_ref()));
         let selected: Vec<Arc<str>> = selector.fence.iter().cloned().collect();
-        got.extend(engine.set_fences(START, position, &device.id, selected.clone()));
+        got.extend(engine.set_fences(self.start, position, &device.id, selected.clone()));
         let mut others: Vec<&DeviceId> = Vec::new();
         for other in self.events.iter().filter_map(|event| event.device.as_ref()) {
             if !others.contains(&other) {
                 others.push(other);
                 let other = self.device(Some((other, others.len())));
-                got.extend(engine.set_device(START, position, &other, other.division.as_ref()));
+                got.extend(engine.set_device(self.start, position, &other, other.division.as_ref()));
             }
         }
         let mut events = self.events.iter().peekable();
@@ -294,7 +314,7 @@ impl Trial {
             got: got
                 .iter()
                 .filter(|t| t.series.device == device.id)
-                .map(|t| shown(t.at.since(START).as_secs() as u32, t.edge))
+                .map(|t| shown(t.at.since(self.start).as_secs() as u32, t.edge))
                 .collect(),
         }
     }
@@ -491,6 +511,12 @@ fn read_ahead(came_s: u32, words: &[&str], rule: &Rule) -> Result<Event, String>
         quality: Quality::GOOD,
         ahead: Some((parse_duration(span)?, range)),
     })
+}
+
+/// `2026-07-01 22:00` in Beijing.
+fn read_start(text: &str) -> Result<Timestamp, String> {
+    let full = format!("{}:00+08:00", text.trim().replacen(' ', "T", 1));
+    Timestamp::parse(&full).map_err(|_| format!("`{text}` is not a time (like `2026-07-01 22:00`)"))
 }
 
 /// Seconds of `mm:ss` or `hh:mm:ss`.

@@ -33,7 +33,39 @@ pub(crate) struct RuleText {
     #[serde(default)]
     pub(crate) clause: Option<Spanned<Clause>>,
     #[serde(default)]
+    pub(crate) valid: Option<Spanned<ValidText>>,
+    #[serde(default)]
+    pub(crate) during: Option<Spanned<Vec<HoursText>>>,
+    #[serde(default)]
+    pub(crate) otherwise: Option<Spanned<String>>,
+    #[serde(default)]
     pub(crate) tests: Vec<TrialText>,
+}
+
+/// The days on which a rule begins and ends.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ValidText {
+    #[serde(default)]
+    pub(crate) from: Option<Spanned<String>>,
+    /// The first day on which it is no longer in force.
+    #[serde(default)]
+    pub(crate) to: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HoursText {
+    /// Like `5 to 9`.
+    #[serde(default)]
+    pub(crate) months: Option<Spanned<String>>,
+    /// Like `mon to fri`, or a list.
+    #[serde(default)]
+    pub(crate) days: Option<Spanned<Names>>,
+    #[serde(default)]
+    pub(crate) from: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) to: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]

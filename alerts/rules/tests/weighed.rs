@@ -423,3 +423,144 @@ fn a_condition_nested_without_end_is_refused_and_ends_nothing() {
     );
     assert!(RuleSet::parse("t", &text).is_err());
 }
+
+const LOUD: &str = "{above: {quantity: noise_laeq, raise: 55 dB(A), clear: 52 dB(A)}}";
+
+#[test]
+fn a_rule_of_the_night_looks_at_night_and_ends_with_it() {
+    let tried_at = |start: &str, more: &str, series: &str, expect: &str| {
+        let more = format!("    during: [{{from: \"22:00\", to: \"06:00\"}}]{more}");
+        let series: String = series
+            .trim()
+            .lines()
+            .map(|line| format!("          {}\n", line.trim()))
+            .collect();
+        let expect: String = expect
+            .trim()
+            .lines()
+            .map(|line| format!("          {}\n", line.trim()))
+            .collect();
+        let text = format!(
+            "version: 1\nrules:\n  - id: r\n    name: {{zh: 规, en: r}}\n    severity: minor\n    when: {LOUD}\n{more}\n    \
+             advice: {{zh: 看, en: look}}\n    tests:\n      - name: t\n        cadence: 10 min\n        start: {start}\n        \
+             series: |\n{series}        expect: |\n{expect}"
+        );
+        let set = RuleSet::parse("t", &text).unwrap_or_else(|e| panic!("{e:#?}\n{text}"));
+        let outcome = set.run_tests().remove(0);
+        assert!(outcome.passed(), "{outcome:#?}");
+    };
+    tried_at(
+        "2026-07-01 21:50",
+        "",
+        "00:00 60
+         09:00 61
+         12:00 62",
+        "10:00 raised",
+    );
+    tried_at(
+        "2026-07-01 05:50",
+        "",
+        "00:00 60
+         09:00 61
+         12:00 62",
+        "00:00 raised
+         10:00 withdrawn",
+    );
+    // What the night found wrong stays until the next night looks again.
+    tried_at(
+        "2026-07-01 05:50",
+        "\n    otherwise: keep",
+        "00:00:00 60
+         00:12:00 40
+         12:00:00 40
+         15:59:00 40
+         16:09:00 60
+         16:20:00 40",
+        "00:00:00 raised
+         00:42:01 lost
+         16:10:00 found
+         16:20:00 cleared",
+    );
+}
+
+#[test]
+fn limits_switch_on_their_day() {
+    let rules = "version: 1
+rules:
+  - id: until
+    name: {zh: 旧, en: old}
+    severity: minor
+    valid: {to: 2026-03-01}
+    when: {above: {quantity: pm10, raise: 150 ug/m3}}
+    advice: {zh: 看, en: look}
+    tests:
+      - name: it ends with its last day
+        cadence: 10 min
+        start: 2026-02-28 23:50
+        series: |
+          00:00 160
+          11:00 160
+        expect: |
+          00:00 raised
+          10:00 withdrawn
+  - id: from
+    name: {zh: 新, en: new}
+    severity: minor
+    valid: {from: 2026-03-01, to: 2031-01-01}
+    when: {above: {quantity: pm10, raise: 120 ug/m3}}
+    advice: {zh: 看, en: look}
+    tests:
+      - name: it begins with its first day
+        cadence: 10 min
+        start: 2026-02-28 23:50
+        series: |
+          00:00 130
+          11:00 130
+        expect: |
+          10:00 raised
+      - name: and ends when the next phase begins
+        cadence: 10 min
+        start: 2030-12-31 23:55
+        series: |
+          00:00 130
+          05:00 -
+          06:00 130
+        expect: |
+          00:00 raised
+          05:00 withdrawn
+";
+    let set = RuleSet::parse("t", rules).unwrap();
+    for outcome in set.run_tests() {
+        assert!(outcome.passed(), "{outcome:#?}");
+    }
+}
+
+#[test]
+fn hours_without_meaning_are_refused() {
+    for (more, says) in [
+        ("during: []", "names no hours"),
+        ("during: [{from: \"25:00\"}]", "not a time of day"),
+        ("during: [{days: someday}]", "not a day of the week"),
+        ("during: [{months: 5-9}]", "not a season"),
+        (
+            "during: [{from: \"22:00\"}]\n    otherwise: maybe",
+            "`end` or `keep`",
+        ),
+        ("otherwise: keep", "needs `during`"),
+        (
+            "valid: {from: 2026-03-01, to: 2026-03-01}",
+            "ends before it begins",
+        ),
+        ("valid: {from: soon}", "not a day"),
+    ] {
+        let text = format!(
+            "version: 1\nrules:\n  - id: r\n    name: {{zh: 规, en: r}}\n    severity: minor\n    when: {LOUD}\n    {more}\n    \
+             advice: {{zh: 看, en: look}}\n"
+        );
+        let errors = RuleSet::parse("t", &text).unwrap_err();
+        assert!(
+            errors.iter().any(|e| e.message.contains(says) && e.line > 0),
+            "{more}: {errors:#?}"
+        );
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use onemap_model::{Device, DeviceId, DeviceState, DivisionCode, Quantity};
+use onemap_model::{Device, DeviceId, DeviceState, DivisionCode, Quantity, RuleId, Timestamp};
 
 use super::Engine;
 use super::entries::{DeviceEntry, MAINTAINED, NEVER, NO_DEADLINE, Named, SEEN, SILENT, SeriesEntry, Slot};
@@ -12,8 +12,6 @@ impl Engine {
     /// Recomputes the rules in force from the files. Of two with one id, the first file's holds.
     pub(super) fn index_rules(&mut self) {
         self.rules.clear();
-        self.scales.moved();
-        self.by_quantity.clear();
         for set in self.files.values() {
             for rule in set.rules() {
                 self.rules
@@ -27,9 +25,26 @@ impl Engine {
             .flat_map(|rule| rule.fences())
             .cloned()
             .collect();
+        self.sort_rules();
+    }
+
+    /// Sorts the rules that look at something now by what they look at, and notes when that is another next.
+    fn sort_rules(&mut self) {
+        let now = Timestamp::from_ms(self.book.now);
+        self.scales.moved();
+        self.by_quantity.clear();
         self.looking_ahead.clear();
         self.weighing.clear();
-        for rule in self.rules.values().cloned() {
+        let turns = self.rules.values().filter_map(|rule| match self.book.now {
+            NEVER if !rule.times.is_always() => Some(NEVER),
+            _ => rule.times.next_turn(now).map(Timestamp::ms),
+        });
+        self.next_turn = turns.min().unwrap_or(NO_DEADLINE);
+        let looking = self.rules.values().filter(|rule| looks(rule, now));
+        self.in_force = looking
+            .map(|rule| (rule.id.clone(), rule.times.rests(now)))
+            .collect();
+        for rule in self.rules.values().filter(|rule| looks(rule, now)).cloned() {
             if rule.looks_ahead().is_some() {
                 self.looking_ahead.push(rule);
             } else if rule.is_weighed() {
@@ -37,6 +52,48 @@ impl Engine {
             } else {
                 self.by_quantity.entry(rule.quantity()).or_default().push(rule);
             }
+        }
+    }
+
+    /// A time has come at which rules begin or end.
+    pub(super) fn turn(&mut self) {
+        let before = std::mem::take(&mut self.in_force);
+        self.sort_rules();
+        if self.in_force == before {
+            return;
+        }
+        let now = &self.in_force;
+        let rested = before.into_iter().filter(|(_, rested)| *rested);
+        let woken: Vec<RuleId> = rested
+            .filter(|(id, _)| now.iter().any(|(other, rests)| other == id && !rests))
+            .map(|(id, _)| id)
+            .collect();
+        for device in 0..self.devices.len() as u32 {
+            self.bind_device(device, &crate::message::outside_hours());
+            self.rest(device, &woken);
+        }
+    }
+
+    /// Stops the holds of rules that do not look now and keep what they have raised; those that look again judge what is
+    /// known.
+    fn rest(&mut self, device: u32, woken: &[RuleId]) {
+        let now = Timestamp::from_ms(self.book.now);
+        let muted = self.devices[device as usize].in_maintenance();
+        for i in self.devices[device as usize].indexes().collect::<Vec<_>>() {
+            let series = &self.series[i as usize];
+            let judged = series.judged().filter(|_| !muted && !series.has(MAINTAINED));
+            self.with_series_slots(i, |slot, book, place| {
+                if slot.rule.times.rests(now) {
+                    slot.calm();
+                } else if let (Some(input), true) = (&judged, woken.contains(&slot.rule.id)) {
+                    slot.judge(book, place, input);
+                }
+            });
+            self.settle_series(i);
+        }
+        self.calm_resting(device, now);
+        if !muted && self.weighing.iter().any(|rule| woken.contains(&rule.id)) {
+            self.weigh_again(device);
         }
     }
 
@@ -303,6 +360,11 @@ impl Engine {
             None => slot.unknown(book, place, silent),
         });
     }
+}
+
+/// Whether a rule is bound to what it is for: it looks now, or keeps what it has raised until it looks again.
+fn looks(rule: &Rule, now: Timestamp) -> bool {
+    rule.times.holds(now) || rule.times.rests(now)
 }
 
 /// Slots brought in line with the rules that are wanted.

@@ -18,6 +18,8 @@ pub(super) enum Owner {
     Foreseen(u32),
     /// What is weighed of a device.
     Weighed(u32),
+    /// The hours of rules; no slot is there.
+    Clock,
 }
 
 /// The record at hand, and what it has changed.

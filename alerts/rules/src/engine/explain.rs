@@ -170,6 +170,7 @@ impl Engine {
                     let device = &self.devices[entry.device as usize];
                     (slot, device, Some(entry.key(&device.id)))
                 }
+                Owner::Clock => return None,
                 Owner::Weighed(i) => {
                     let entry = &self.scales.entries[*i as usize];
                     let slot = entry.cases.iter().map(|case| &case.slot).find(is_its)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use onemap_model::{Observation, Quality, Value};
+use onemap_model::{Observation, Quality, Timestamp, Value};
 
 use super::book::{Book, Owner};
 use super::entries::{
@@ -196,6 +196,9 @@ impl Engine {
     /// When a slot next has something to do by itself.
     fn slot_deadline(&self, device: &DeviceEntry, heard_at: i64, every_s: u32, slot: &Slot) -> i64 {
         let hold = slot.hold_deadline();
+        if slot.rule.times.rests(Timestamp::from_ms(self.book.now)) {
+            return hold;
+        }
         let firing = slot.active.as_ref().is_some_and(|a| a.phase == Phase::Firing);
         if firing {
             hold

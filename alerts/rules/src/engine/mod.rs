@@ -22,7 +22,7 @@ use crate::file::{RuleError, RuleSet};
 use crate::rule::{Rule, RuleInfo};
 use book::{Book, Owner};
 pub use entries::Condition;
-use entries::{DeviceEntry, LISTED, NEVER, SEEN, SeriesEntry, Slot};
+use entries::{DeviceEntry, LISTED, NEVER, NO_DEADLINE, SEEN, SeriesEntry, Slot};
 pub use explain::{Explanation, FactState, OpenAlert, Progress};
 use foresee::Foreseen;
 pub use snapshot::SnapshotError;
@@ -60,6 +60,10 @@ pub struct Engine {
     looking_ahead: Vec<Arc<Rule>>,
     /// Those that weigh more than the last value of one series, which are not among them either.
     weighing: Vec<Arc<Rule>>,
+    /// Those that are bound now, and whether they rest.
+    in_force: Vec<(RuleId, bool)>,
+    /// When that may be another next.
+    next_turn: i64,
     /// Codes of the fences that they ask for.
     fences: HashSet<Arc<str>>,
     devices: Vec<DeviceEntry>,
@@ -100,6 +104,8 @@ impl Engine {
             by_quantity: HashMap::new(),
             looking_ahead: Vec::new(),
             weighing: Vec::new(),
+            in_force: Vec::new(),
+            next_turn: NO_DEADLINE,
             fences: HashSet::new(),
             devices: Vec::new(),
             device_index: foldhash::HashMap::default(),
@@ -241,7 +247,7 @@ impl Engine {
                 watches.map(|watch| &mut watch.slot).collect()
             }
             Some(Owner::Weighed(i)) => self.scales.slots_mut(*i),
-            None => return false,
+            Some(Owner::Clock) | None => return false,
         };
         let raised = slots
             .into_iter()
@@ -337,12 +343,16 @@ impl Engine {
             self.listening_since = now;
         }
         self.book.begin(now, position);
-        while let Some((at, owner)) = self.timers.due(now) {
+        while let Some((at, owner)) = self.timers.due(now.min(self.next_turn)).or_else(|| {
+            let turns = self.next_turn <= now;
+            turns.then_some((self.next_turn, Owner::Clock))
+        }) {
             match owner {
                 Owner::Series(i) => self.series_is_due(i, at),
                 Owner::Device(i) => self.device_is_due(i, at),
                 Owner::Foreseen(i) => self.foreseen_is_due(i, at),
                 Owner::Weighed(i) => self.weighed_is_due(i, at),
+                Owner::Clock => self.turn(),
             }
         }
     }

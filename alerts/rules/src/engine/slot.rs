@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onemap_model::alert::Input;
-use onemap_model::{DivisionCode, Edge, SeriesKey};
+use onemap_model::{DivisionCode, Edge, SeriesKey, Timestamp};
 
 use super::book::{Book, Grounds, Owner, Scene};
 use super::entries::{Active, NO_DEADLINE, Phase, RaisedAlert, Slot, ms};
@@ -65,6 +65,9 @@ impl Slot {
 
     /// Goes on by where things stand after a reading in order.
     pub(super) fn step(&mut self, book: &mut Book, place: &Place<'_>, side: Side, input: &Input) {
+        if self.rule.times.rests(Timestamp::from_ms(book.now)) {
+            return self.calm();
+        }
         let measured = input.measured_at.ms();
         match (self.active.as_deref_mut(), side) {
             (None, Side::Between | Side::Back) => {}

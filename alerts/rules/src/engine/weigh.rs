@@ -212,6 +212,18 @@ impl Engine {
         }
     }
 
+    /// Stops the holds of rules that do not look now.
+    pub(super) fn calm_resting(&mut self, device: u32, now: Timestamp) {
+        let Some(i) = self.scales.of_device.get(&device).copied() else {
+            return;
+        };
+        let cases = self.scales.entries[i as usize].cases.iter_mut();
+        for case in cases.filter(|case| case.slot.rule.times.rests(now)) {
+            case.slot.calm();
+        }
+        self.settle_weighed(i);
+    }
+
     /// A fence is gone: what was told of being in it or not is withdrawn, and is not known any more.
     pub(super) fn forget_weighed_fence(&mut self, device: u32, code: &str) {
         let Some(mut taken) = self.take_weighed(device) else {
