@@ -125,6 +125,18 @@ impl Board {
                 alert.value = transition.inputs.last().map(|input| input.value);
                 alert.inputs.clone_from(&transition.inputs);
             }
+            Edge::Worsened | Edge::Eased => {
+                alert.severity = transition.severity;
+                alert.message = told;
+                alert.value = transition.inputs.last().map(|input| input.value);
+                alert.inputs.clone_from(&transition.inputs);
+                // What somebody took care of was less than this.
+                if transition.edge == Edge::Worsened
+                    && let Some(before) = alert.acknowledged.take()
+                {
+                    self.expiries.remove(&(before.until, alert.id));
+                }
+            }
             Edge::Acknowledged => {
                 let Some(note) = &transition.act else {
                     return;

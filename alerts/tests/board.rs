@@ -49,7 +49,10 @@ impl Desk {
     }
     fn take(&mut self, transitions: Vec<Transition>) {
         for transition in transitions {
-            self.board.fold(&transition, &self.engine.info(&transition.rule));
+            self.board.fold(
+                &transition,
+                &self.engine.info(&transition.rule, &transition.series.device),
+            );
             self.told.push(transition);
         }
     }
@@ -461,7 +464,7 @@ proptest! {
         }
         let mut folded = Board::new();
         for transition in desk.told.iter().flat_map(|t| [t, t]) {
-            folded.fold(transition, &desk.engine.info(&transition.rule));
+            folded.fold(transition, &desk.engine.info(&transition.rule, &transition.series.device));
         }
         prop_assert_eq!(folded.snapshot(), desk.board.snapshot());
         let ids: std::collections::BTreeSet<_> = desk.told.iter().map(|t| t.id).collect();

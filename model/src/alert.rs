@@ -23,6 +23,15 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// Stable name, the English word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Notice => "notice",
+            Severity::Minor => "minor",
+            Severity::Major => "major",
+            Severity::Critical => "critical",
+        }
+    }
     /// The Chinese word.
     pub fn zh(self) -> &'static str {
         match self {
@@ -114,6 +123,10 @@ pub enum Edge {
     Lost,
     /// It is known again, and still abnormal.
     Found,
+    /// It matters more than before: the severity is the new one.
+    Worsened,
+    /// It matters less than before: the severity is the new one.
+    Eased,
     /// A person took it.
     Acknowledged,
     /// The acknowledgement ran out while the alert was open.
@@ -132,6 +145,8 @@ impl Edge {
             Edge::Cleared => "cleared",
             Edge::Lost => "lost",
             Edge::Found => "found",
+            Edge::Worsened => "worsened",
+            Edge::Eased => "eased",
             Edge::Acknowledged => "acknowledged",
             Edge::AcknowledgementExpired => "acknowledgement_expired",
             Edge::Closed => "closed",

@@ -477,7 +477,10 @@ impl Fold<'_> {
         }
         let mut board = self.views.board.write().expect(POISON);
         for transition in &transitions {
-            board.fold(transition, &self.engine.info(&transition.rule));
+            board.fold(
+                transition,
+                &self.engine.info(&transition.rule, &transition.series.device),
+            );
         }
         drop(board);
         self.pending.ledger.transitions.extend(transitions);

@@ -3,20 +3,20 @@
 //! A file is taken whole or not at all. Shape errors (unknown field, wrong type) stop at the first,
 //! because what follows cannot be read; errors of meaning are all collected.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use onemap_model::forecast::{MAX_LEAD_S, OWN};
-use onemap_model::{DeviceId, DivisionCode, Quantity, RuleId};
+use onemap_model::{DeviceId, DivisionCode, RuleId};
 use serde_saphyr::{Location, Spanned};
 use sha2::{Digest, Sha256};
 
-use crate::amount::{parse_duration, parse_silence, parse_value};
+use crate::amount::{parse_duration, parse_silence};
 use crate::rule::{Clause, Prospect, Rule, Selector, Threshold, When};
 use crate::trial::{Trial, TrialOutcome, TrialText};
-use crate::written::{FileText, ForecastText, RuleText, SelectorText, StateText, WhenText};
-use crate::{times, weighed};
+use crate::written::{FileText, ForecastText, ParameterText, RuleText, SelectorText, StateText, WhenText};
+use crate::{parameters, times, weighed};
 
 /// The largest file that is read, in bytes.
 const LARGEST: usize = 256 * 1024;
@@ -178,10 +178,32 @@ impl FileText {
     }
 }
 
+/// What is found wrong with a rule while it is read, and the parameters that it may ask for.
+#[derive(Default)]
+pub(crate) struct Errors {
+    found: Vec<RuleError>,
+    pub(crate) parameters: BTreeMap<String, ParameterText>,
+}
+
+impl Errors {
+    pub(crate) fn push(&mut self, error: RuleError) {
+        // A parameter is read by each limit that names it.
+        if !self.found.contains(&error) {
+            self.found.push(error);
+        }
+    }
+    pub(crate) fn len(&self) -> usize {
+        self.found.len()
+    }
+}
+
 impl RuleText {
     /// The rule (when its parts can be read), its tests, and everything that is wrong with it.
     fn check(self) -> (Option<Rule>, Vec<TrialText>, Vec<RuleError>) {
-        let mut errors = Vec::new();
+        let mut errors = Errors {
+            found: Vec::new(),
+            parameters: self.parameters,
+        };
         let id = keep(&mut errors, &self.id, |text| {
             RuleId::new(text).map_err(|e| e.to_string())
         });
@@ -197,7 +219,7 @@ impl RuleText {
             let message = "`no_data` has its own `for`; a second one beside it has no meaning";
             errors.push(RuleError::at(hold.referenced, message));
         }
-        let duration = |errors: &mut Vec<RuleError>, written: &Option<Spanned<String>>| match written {
+        let duration = |errors: &mut Errors, written: &Option<Spanned<String>>| match written {
             None => Some(Duration::ZERO),
             Some(text) => keep(errors, text, parse_duration),
         };
@@ -225,6 +247,7 @@ impl RuleText {
                 ));
             }
         }
+        let levels = parameters::levels(&mut errors, self.levels, when.as_ref(), self.severity.value);
         let times = times::check(&mut errors, self.valid, self.during, self.otherwise);
         let rule = (|| {
             let mut rule = Rule {
@@ -232,24 +255,25 @@ impl RuleText {
                 version: String::new(),
                 name: self.name.value,
                 applies_to: selector?,
-                severity: self.severity,
+                severity: self.severity.value,
                 when: when?,
                 hold: hold?,
                 clear_hold: clear_hold?,
                 advice: self.advice.value,
                 clause: self.clause.map(|c| c.value),
                 times: times?,
+                levels: levels?,
             };
             let canonical = serde_json::to_vec(&rule).expect("a rule has text keys and finite numbers only");
             rule.version = hash8(&canonical);
             Some(rule)
         })();
-        (rule, self.tests, errors)
+        (rule, self.tests, errors.found)
     }
 }
 
 impl SelectorText {
-    fn check(self, errors: &mut Vec<RuleError>) -> Option<Selector> {
+    fn check(self, errors: &mut Errors) -> Option<Selector> {
         let division = self.division.as_ref().map(|text| {
             keep(errors, text, |code| {
                 DivisionCode::new(code).map_err(|e| e.to_string())
@@ -280,7 +304,7 @@ impl SelectorText {
 }
 
 impl WhenText {
-    pub(crate) fn check(self, errors: &mut Vec<RuleError>) -> Option<When> {
+    pub(crate) fn check(self, errors: &mut Errors) -> Option<When> {
         let (written, above) = match self {
             WhenText::Above(written) => (written, true),
             WhenText::Below(written) => (written, false),
@@ -308,17 +332,14 @@ impl WhenText {
                 });
             }
         };
-        let (raise, clear) = limits(
-            errors,
-            written.quantity,
-            (&written.raise, written.clear.as_ref()),
-            above,
-        )?;
         let threshold = Threshold {
-            quantity: written.quantity,
             channel: written.ch,
-            raise,
-            clear,
+            ..parameters::limit(
+                errors,
+                written.quantity,
+                (&written.raise, written.clear.as_ref()),
+                above,
+            )?
         };
         Some(if above {
             When::Above(threshold)
@@ -328,34 +349,8 @@ impl WhenText {
     }
 }
 
-/// Where it becomes wrong and where it is over.
-pub(crate) fn limits(
-    errors: &mut Vec<RuleError>,
-    quantity: Quantity,
-    (raise, clear): (&Spanned<String>, Option<&Spanned<String>>),
-    above: bool,
-) -> Option<(f64, f64)> {
-    let value = |text: &str| parse_value(quantity, text);
-    let from = keep(errors, raise, value);
-    let to = match clear {
-        Some(text) => keep(errors, text, value),
-        None => from,
-    };
-    let (from, to) = (from?, to?);
-    let wrong_way = if above { to > from } else { to < from };
-    if let (true, Some(clear)) = (wrong_way, clear) {
-        let message = if above {
-            "`clear` of `above` may not be greater than `raise`"
-        } else {
-            "`clear` of `below` may not be less than `raise`"
-        };
-        errors.push(RuleError::at(clear.referenced, message));
-    }
-    Some((from, to))
-}
-
 impl ForecastText {
-    fn check(self, errors: &mut Vec<RuleError>) -> Option<Prospect> {
+    fn check(self, errors: &mut Errors) -> Option<Prospect> {
         let quantity = self.quantity.value;
         let before = errors.len();
         if quantity.is_state() {
@@ -394,12 +389,9 @@ impl ForecastText {
                 return None;
             }
         };
-        let (raise, clear) = limits(errors, quantity, (raise, self.clear.as_ref()), is_above)?;
         let limit = Threshold {
-            quantity,
             channel: self.ch,
-            raise,
-            clear,
+            ..parameters::limit(errors, quantity, (raise, self.clear.as_ref()), is_above)?
         };
         (errors.len() == before).then_some(Prospect {
             limit,
@@ -412,7 +404,7 @@ impl ForecastText {
 }
 
 impl StateText {
-    fn check(self, errors: &mut Vec<RuleError>) -> Option<When> {
+    fn check(self, errors: &mut Errors) -> Option<When> {
         let quantity = self.quantity.value;
         let states = &quantity.definition().states;
         if states.is_empty() {
@@ -463,7 +455,7 @@ pub(crate) fn fence_code(text: &str) -> Result<Arc<str>, String> {
 
 /// The meaning of a written text, or `None` and an error at its place.
 pub(crate) fn keep<T>(
-    errors: &mut Vec<RuleError>,
+    errors: &mut Errors,
     written: &Spanned<String>,
     read: impl FnOnce(&str) -> Result<T, String>,
 ) -> Option<T> {

@@ -14,6 +14,7 @@ mod codec;
 mod engine;
 mod file;
 mod message;
+mod parameters;
 mod rule;
 mod times;
 mod trial;
@@ -22,6 +23,7 @@ mod written;
 
 pub use engine::{Condition, Engine, Explanation, FactState, OpenAlert, Progress, SnapshotError};
 pub use file::{RuleError, RuleSet};
+pub use parameters::{Given, Level, Own};
 pub use rule::{
     Around, Asked, Band, Change, Clause, Direction, Neighbours, Prospect, Rule, RuleInfo, Selector, Silence,
     Stuck, Texts, Threshold, When,

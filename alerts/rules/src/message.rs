@@ -17,6 +17,8 @@ pub(crate) use weighed::fact;
 /// What an edge is about, beside its rule.
 pub(crate) struct Occasion<'a> {
     pub(crate) edge: Edge,
+    /// The rule's level that the alert is at.
+    pub(crate) level: u8,
     /// The quantity and channel of the alert's series.
     pub(crate) quantity: Quantity,
     pub(crate) channel: u16,
@@ -81,6 +83,7 @@ pub(crate) fn edge(rule: &Rule, occasion: &Occasion<'_>) -> Texts {
             None => lost(occasion, &of, value),
         },
         Edge::Found => found(rule, &of, value),
+        Edge::Worsened | Edge::Eased => levelled(rule, occasion, &of, value),
         _ => {
             let Texts { zh, en } = occasion.because.cloned().unwrap_or_default();
             Texts {
@@ -204,13 +207,44 @@ fn raised(rule: &Rule, occasion: &Occasion<'_>, of: &Texts, value: Option<Texts>
             en: format!("{}: {}{}", of.en, value.en, hold.en),
         };
     }
-    let raise = limit(&rule.when, Limit::Raise);
+    let raise = match rule.limit_at(occasion.level) {
+        Some(level) => limit(&level, Limit::Raise),
+        None => limit(&rule.when, Limit::Raise),
+    };
     Texts {
         zh: format!("{} {} {} {}，超过运行阈值", of.zh, value.zh, raise.zh, hold.zh),
         en: format!(
             "{} {} is {}{}, past its operational threshold",
             of.en, value.en, raise.en, hold.en
         ),
+    }
+}
+
+/// It matters more, or less, than before.
+fn levelled(rule: &Rule, occasion: &Occasion<'_>, of: &Texts, value: Option<Texts>) -> Texts {
+    let (level, value) = (occasion.level, value.unwrap_or_default());
+    let severity = rule.severity_at(level);
+    match occasion.edge {
+        Edge::Worsened => {
+            let limit = rule
+                .limit_at(level)
+                .map(|when| limit(&when, Limit::Raise))
+                .unwrap_or_default();
+            Texts {
+                zh: format!("{} {} {}，升为{}", of.zh, value.zh, limit.zh, severity.zh()),
+                en: format!("{} {} is {}: now {}", of.en, value.en, limit.en, severity.name()),
+            }
+        }
+        _ => {
+            let limit = rule
+                .limit_at(level + 1)
+                .map(|when| limit(&when, Limit::Clear))
+                .unwrap_or_default();
+            Texts {
+                zh: format!("{} {}，{}，降为{}", of.zh, value.zh, limit.zh, severity.zh()),
+                en: format!("{} {}, {}: now {}", of.en, value.en, limit.en, severity.name()),
+            }
+        }
     }
 }
 
@@ -677,6 +711,7 @@ mod tests {
         let because = rule_changed();
         let occasion = Occasion {
             edge,
+            level: 0,
             quantity: Quantity::named(quantity).unwrap(),
             channel: 0,
             value,

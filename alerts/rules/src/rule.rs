@@ -7,6 +7,7 @@ use onemap_model::alert::Input;
 use onemap_model::{DeviceId, DivisionCode, Quantity, RuleId, Severity, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::parameters::{Level, Own};
 use crate::times::Times;
 
 /// A text in both languages of the screen.
@@ -49,6 +50,9 @@ pub struct Rule {
     /// When it is in force; always when nothing is said.
     #[serde(skip_serializing_if = "Times::is_always")]
     pub times: Times,
+    /// Limits further out, from which it matters more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<Level>,
 }
 
 fn ms<S: serde::Serializer>(duration: &Duration, s: S) -> Result<S::Ok, S::Error> {
@@ -217,6 +221,9 @@ pub struct Threshold {
     pub raise: f64,
     /// Back to this it is normal again.
     pub clear: f64,
+    /// Where both are others for each device, how; above are those of devices that nothing is said of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own: Option<Arc<Own>>,
 }
 
 /// A band with hysteresis, in the quantity's canonical unit. Its borders are inside.

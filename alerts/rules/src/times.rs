@@ -4,7 +4,7 @@ use onemap_model::Timestamp;
 use serde::Serialize;
 use serde_saphyr::Spanned;
 
-use crate::file::{RuleError, keep};
+use crate::file::{Errors, RuleError, keep};
 use crate::written::{HoursText, Names, ValidText};
 
 const DAY_MS: i64 = 86_400_000;
@@ -104,7 +104,7 @@ impl Hours {
 
 /// Reads when a rule is in force.
 pub(crate) fn check(
-    errors: &mut Vec<RuleError>,
+    errors: &mut Errors,
     valid: Option<Spanned<ValidText>>,
     during: Option<Spanned<Vec<HoursText>>>,
     otherwise: Option<Spanned<String>>,
@@ -112,7 +112,7 @@ pub(crate) fn check(
     let before = errors.len();
     let mut times = Times::default();
     if let Some(valid) = valid {
-        let day = |errors: &mut Vec<RuleError>, text: &Option<Spanned<String>>| {
+        let day = |errors: &mut Errors, text: &Option<Spanned<String>>| {
             text.as_ref().and_then(|text| keep(errors, text, read_day))
         };
         (times.from, times.to) = (day(errors, &valid.value.from), day(errors, &valid.value.to));
@@ -147,9 +147,9 @@ pub(crate) fn check(
 }
 
 impl HoursText {
-    fn check(&self, errors: &mut Vec<RuleError>) -> Option<Hours> {
+    fn check(&self, errors: &mut Errors) -> Option<Hours> {
         let before = errors.len();
-        let minute = |errors: &mut Vec<RuleError>, text: &Option<Spanned<String>>, else_: u16| match text {
+        let minute = |errors: &mut Errors, text: &Option<Spanned<String>>, else_: u16| match text {
             Some(text) => keep(errors, text, read_minute),
             None => Some(else_),
         };

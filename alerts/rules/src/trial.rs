@@ -159,13 +159,15 @@ impl Trial {
                 Edge::Cleared,
                 Edge::Lost,
                 Edge::Found,
+                Edge::Worsened,
+                Edge::Eased,
                 Edge::Withdrawn,
             ]
             .into_iter()
             .find(|e| e.name() == *edge)
             .ok_or_else(|| {
                 fail(format!(
-                    "`{edge}` is not raised, cleared, lost, found or withdrawn"
+                    "`{edge}` is not raised, cleared, lost, found, worsened, eased or withdrawn"
                 ))
             })?;
             let at_s = read_time(time).map_err(fail)?;

@@ -5,7 +5,7 @@ use onemap_model::{DeviceId, Quantity};
 use serde_saphyr::Spanned;
 
 use crate::amount::{parse_band, parse_difference, parse_distance, parse_duration, parse_value};
-use crate::file::{RuleError, fence_code, keep};
+use crate::file::{Errors, RuleError, fence_code, keep};
 use crate::rule::{Around, Asked, Band, Change, Direction, Neighbours, Stuck, When};
 use crate::written::{ChangeText, DiffersText, NeighboursText, OutsideText, StuckText, WhenText};
 
@@ -17,11 +17,7 @@ const DEEPEST: usize = 6;
 const MOST_NAMED: usize = 32;
 
 /// The parts of `all` and `any`.
-pub(crate) fn parts(
-    errors: &mut Vec<RuleError>,
-    written: Spanned<Vec<WhenText>>,
-    what: &str,
-) -> Option<Vec<When>> {
+pub(crate) fn parts(errors: &mut Errors, written: Spanned<Vec<WhenText>>, what: &str) -> Option<Vec<When>> {
     if written.value.is_empty() {
         let message = format!("`{what}` needs at least one condition");
         errors.push(RuleError::at(written.referenced, message));
@@ -68,7 +64,7 @@ pub(crate) fn too_much(when: &When) -> Option<String> {
 }
 
 impl OutsideText {
-    pub(crate) fn check(self, errors: &mut Vec<RuleError>) -> Option<When> {
+    pub(crate) fn check(self, errors: &mut Errors) -> Option<When> {
         match (self.fence, self.quantity, self.raise) {
             (Some(fence), None, None) => {
                 let fence = keep(errors, &fence, fence_code)?;
@@ -115,7 +111,7 @@ impl OutsideText {
 }
 
 impl ChangeText {
-    pub(crate) fn check(self, errors: &mut Vec<RuleError>) -> Option<Change> {
+    pub(crate) fn check(self, errors: &mut Errors) -> Option<Change> {
         let quantity = number(errors, &self.quantity)?;
         let over = keep(errors, &self.over, |text| match parse_duration(text)? {
             over if over.is_zero() => Err("a change takes more than no time".to_owned()),
@@ -147,7 +143,7 @@ impl ChangeText {
 }
 
 impl StuckText {
-    pub(crate) fn check(self, errors: &mut Vec<RuleError>) -> Option<Stuck> {
+    pub(crate) fn check(self, errors: &mut Errors) -> Option<Stuck> {
         let quantity = number(errors, &self.quantity)?;
         let time = keep(errors, &self.time, |text| match parse_duration(text)? {
             time if time.is_zero() => Err("a value stands still for more than no time".to_owned()),
@@ -180,8 +176,8 @@ impl StuckText {
 }
 
 impl NeighboursText {
-    pub(crate) fn check(self, errors: &mut Vec<RuleError>) -> Option<Neighbours> {
-        let fail = |errors: &mut Vec<RuleError>, message: &str| {
+    pub(crate) fn check(self, errors: &mut Errors) -> Option<Neighbours> {
+        let fail = |errors: &mut Errors, message: &str| {
             errors.push(RuleError::at(self.at_least.referenced, message));
             None
         };
@@ -256,7 +252,7 @@ impl NeighboursText {
 }
 
 impl DiffersText {
-    fn check(self, errors: &mut Vec<RuleError>) -> Option<(Quantity, Option<u16>, Asked)> {
+    fn check(self, errors: &mut Errors) -> Option<(Quantity, Option<u16>, Asked)> {
         let quantity = number(errors, &self.quantity)?;
         let ways = [
             (self.above, Direction::Up),
@@ -281,7 +277,7 @@ impl DiffersText {
 }
 
 /// A quantity whose values are numbers.
-fn number(errors: &mut Vec<RuleError>, written: &Spanned<Quantity>) -> Option<Quantity> {
+fn number(errors: &mut Errors, written: &Spanned<Quantity>) -> Option<Quantity> {
     let quantity = written.value;
     if quantity.is_state() {
         let message = format!("{quantity} has states; this is asked of numbers");
@@ -293,7 +289,7 @@ fn number(errors: &mut Vec<RuleError>, written: &Spanned<Quantity>) -> Option<Qu
 
 /// Which one of three ways is written, by how much, and down to where it is over.
 fn amounts(
-    errors: &mut Vec<RuleError>,
+    errors: &mut Errors,
     quantity: Quantity,
     ways: [(Option<Spanned<String>>, Direction); 3],
     clear: Option<Spanned<String>>,

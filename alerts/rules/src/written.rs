@@ -1,5 +1,7 @@
 //! A file of rules as written: the shapes that YAML is read into, nothing checked yet.
 
+use std::collections::BTreeMap;
+
 use onemap_model::{Quantity, Severity};
 use serde::Deserialize;
 use serde::de::{SeqAccess, Visitor};
@@ -23,8 +25,14 @@ pub(crate) struct RuleText {
     pub(crate) name: Spanned<Texts>,
     #[serde(default)]
     pub(crate) applies_to: SelectorText,
-    pub(crate) severity: Severity,
+    pub(crate) severity: Spanned<Severity>,
     pub(crate) when: WhenText,
+    /// Further out it matters more.
+    #[serde(default)]
+    pub(crate) levels: Vec<LevelText>,
+    /// Values that limits name with a `$` before them.
+    #[serde(default)]
+    pub(crate) parameters: BTreeMap<String, ParameterText>,
     #[serde(default, rename = "for")]
     pub(crate) hold: Option<Spanned<String>>,
     #[serde(default, rename = "clear_for")]
@@ -40,6 +48,27 @@ pub(crate) struct RuleText {
     pub(crate) otherwise: Option<Spanned<String>>,
     #[serde(default)]
     pub(crate) tests: Vec<TrialText>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LevelText {
+    pub(crate) severity: Spanned<Severity>,
+    pub(crate) raise: Spanned<String>,
+    #[serde(default)]
+    pub(crate) clear: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ParameterText {
+    /// For devices that are not named; without it the rule looks at none of these.
+    #[serde(default)]
+    pub(crate) default: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) devices: BTreeMap<String, Spanned<String>>,
+    #[serde(default)]
+    pub(crate) divisions: BTreeMap<String, Spanned<String>>,
 }
 
 /// The days on which a rule begins and ends.

@@ -564,3 +564,125 @@ fn hours_without_meaning_are_refused() {
         );
     }
 }
+
+const STAGES: &str = "version: 1
+rules:
+  - id: stage
+    name: {zh: 水位, en: stage}
+    severity: major
+    parameters:
+      warning:
+        default: 2.5 m
+        devices: {low: 1.2 m}
+        divisions: {\"630102\": 3 m, \"630102001\": 310 cm}
+      guarantee: {default: 3.5 m, devices: {low: 2.0 m}, divisions: {\"630102\": 4 m}}
+    when: {above: {quantity: water_level, raise: $warning, clear: $warning - 0.10 m}}
+    levels:
+      - {severity: critical, raise: $guarantee, clear: $guarantee - 10 cm}
+    advice: {zh: 看, en: look}
+    tests:
+      - name: higher matters more, lower less
+        cadence: 10 min
+        series: |
+          00:00 2.6
+          10:00 3.6
+          20:00 3.45
+          30:00 3.4
+          40:00 2.45
+          50:00 2.4
+        expect: |
+          00:00 raised
+          10:00 worsened
+          30:00 eased
+          50:00 cleared
+      - name: it may begin as the worst
+        cadence: 10 min
+        series: |
+          00:00 3.6
+          10:00 2.3
+        expect: |
+          00:00 raised
+          10:00 cleared
+";
+
+#[test]
+fn limits_are_those_of_the_device_then_of_its_division() {
+    let set = RuleSet::parse("t", STAGES).unwrap();
+    for outcome in set.run_tests() {
+        assert!(outcome.passed(), "{outcome:#?}");
+    }
+    let rule = &set.rules()[0];
+    let limit = |device: &str, division: Option<&str>| {
+        let device = onemap_model::DeviceId::new(device).unwrap();
+        let division = division.map(|code| onemap_model::DivisionCode::new(code).unwrap());
+        rule.of_device(&device, division.as_ref())
+            .unwrap()
+            .threshold()
+            .unwrap()
+    };
+    assert_eq!(limit("low", Some("630102001")), 1.2);
+    assert_eq!(limit("other", Some("630102001002")), 3.1);
+    assert_eq!(limit("other", Some("630102")), 3.0);
+    assert_eq!(limit("other", Some("630103")), 2.5);
+    assert_eq!(limit("other", None), 2.5);
+}
+
+#[test]
+fn without_a_default_a_rule_looks_at_named_devices_alone() {
+    let text = STAGES
+        .replace("default: 2.5 m", "")
+        .replace(
+            "  - {severity: critical, raise: $guarantee, clear: $guarantee - 10 cm}",
+            "",
+        )
+        .replace("    levels:\n", "");
+    let text = &text[..text.find("    tests:").unwrap()];
+    let set = RuleSet::parse("t", text).unwrap();
+    let device = |id: &str| onemap_model::DeviceId::new(id).unwrap();
+    assert!(set.rules()[0].of_device(&device("other"), None).is_none());
+    assert!(set.rules()[0].of_device(&device("low"), None).is_some());
+}
+
+#[test]
+fn limits_that_contradict_one_another_are_refused() {
+    for (from, to, says) in [
+        ("$warning - 0.10 m", "$warning + 0.10 m", "may not be greater"),
+        (
+            "$warning - 0.10 m",
+            "$alert",
+            "no parameter is called `alert`; there are guarantee, warning",
+        ),
+        (
+            "$warning - 0.10 m",
+            "$warning * 2",
+            "is not like `$warning - 0.10 m`",
+        ),
+        ("$warning - 0.10 m", "$warning - 3", "has no unit"),
+        ("devices: {low: 1.2 m}", "devices: {low: 1.2 kg}", "not a unit"),
+        (
+            "devices: {low: 1.2 m}",
+            "devices: {\"\": 1.2 m}",
+            "may not be empty",
+        ),
+        ("\"630102\": 3 m", "\"63\": 3 m", "not a division code"),
+        ("severity: critical", "severity: minor", "more severe"),
+        (
+            "raise: $guarantee,",
+            "raise: 1.0 m,",
+            "`clear` of `above` may not be greater",
+        ),
+        (
+            "raise: $guarantee, clear: $guarantee - 10 cm",
+            "raise: 1.0 m",
+            "further out",
+        ),
+        ("clear: $warning - 0.10 m", "clear: 1.3 m", "(for low)"),
+    ] {
+        let text = STAGES.replace(from, to);
+        let errors = RuleSet::parse("t", &text).unwrap_err();
+        assert!(
+            errors.iter().any(|e| e.message.contains(says) && e.line > 0),
+            "{to}: {errors:#?}"
+        );
+    }
+}

@@ -312,7 +312,7 @@ impl Engine {
                 rule.applies_to
                     .selects(&device.id, &device.kind, device.division.as_ref(), &device.fences)
             })
-            .cloned()
+            .filter_map(|rule| rule.of_device(&device.id, device.division.as_ref()))
             .collect()
     }
 

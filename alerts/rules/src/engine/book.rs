@@ -41,6 +41,8 @@ pub(super) struct Scene<'a> {
     pub(super) rule: &'a Rule,
     pub(super) series: SeriesKey,
     pub(super) division: Option<DivisionCode>,
+    /// The rule's level that the alert is at.
+    pub(super) level: u8,
 }
 
 /// What an edge rests on.
@@ -80,6 +82,7 @@ impl Book {
             rule,
             series,
             division,
+            level,
         } = scene;
         let mut id = Transition::id_of(&rule.id, &rule.version, &series, self.position, edge);
         while !self.edges_here.insert(id) {
@@ -89,6 +92,7 @@ impl Book {
             rule,
             &Occasion {
                 edge,
+                level,
                 quantity: series.quantity,
                 channel: series.channel,
                 value: grounds.inputs.last().map(|input| input.value),
@@ -107,7 +111,7 @@ impl Book {
             rule: rule.id.clone(),
             rule_version: rule.version.clone(),
             series,
-            severity: rule.severity,
+            severity: rule.severity_at(level),
             division,
             inputs: grounds.inputs,
             message_zh: text.zh,

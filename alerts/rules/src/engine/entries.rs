@@ -254,6 +254,8 @@ pub(super) struct RaisedAlert {
     pub(super) raised_at: i64,
     /// The series it is about; `None` only for a device that never sent anything.
     pub(super) about: Option<u32>,
+    /// The rule's level that it is at.
+    pub(super) level: u8,
     /// The last edge told was that nothing is known.
     pub(super) lost: bool,
     /// A person closed it: nothing more is told until it is over.

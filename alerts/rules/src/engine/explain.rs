@@ -187,7 +187,7 @@ impl Engine {
                     (None, Some(about)) => self.series[about as usize].key(device),
                     (None, None) => super::messages_of(&device.id),
                 },
-                severity: slot.rule.severity,
+                severity: slot.rule.severity_at(alert.level),
                 raised_at: Timestamp::from_ms(alert.raised_at),
                 lost: alert.lost,
                 closed: alert.closed,

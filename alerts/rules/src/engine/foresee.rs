@@ -310,7 +310,10 @@ impl Engine {
                     .applies_to
                     .selects(&device.id, &device.kind, device.division.as_ref(), &device.fences)
         };
-        self.looking_ahead.iter().filter(of_it).cloned().collect()
+        let rules = self.looking_ahead.iter().filter(of_it);
+        rules
+            .filter_map(|rule| rule.of_device(&device.id, device.division.as_ref()))
+            .collect()
     }
 
     /// Brings what looks ahead at a device's series in line with the rules in force. A rule with the same id and version
@@ -324,8 +327,13 @@ impl Engine {
             for rule in wanted {
                 let same =
                     |watch: &Watch| watch.slot.rule.id == rule.id && watch.slot.rule.version == rule.version;
-                let before = old.iter().position(same).map(|at| old.remove(at));
-                kept.push(before.unwrap_or_else(|| Watch::new(rule)));
+                match old.iter().position(same).map(|at| old.remove(at)) {
+                    Some(mut watch) => {
+                        watch.slot.rule = rule;
+                        kept.push(watch);
+                    }
+                    None => kept.push(Watch::new(rule)),
+                }
             }
             self.foreseen[i as usize].watches = old;
             self.with_watches(i, |watch, book, place| {

@@ -304,10 +304,16 @@ impl Engine {
     pub fn files(&self) -> &BTreeMap<String, RuleSet> {
         &self.files
     }
-    /// What the alert's life needs to know of a rule. A rule that is no longer in force is called by
+    /// What the alert's life needs to know of a rule on a device. A rule that is no longer in force is called by
     /// its id and has no advice: an alert keeps what it was raised with.
-    pub fn info(&self, rule: &RuleId) -> RuleInfo {
-        self.rules.get(rule).map_or_else(
+    pub fn info(&self, rule: &RuleId, device: &DeviceId) -> RuleInfo {
+        let division = self.device_index.get(device);
+        let division = division.and_then(|i| self.devices[*i as usize].division.as_ref());
+        let own = self.rules.get(rule).map(|rule| {
+            let own = rule.of_device(device, division);
+            own.unwrap_or_else(|| Arc::clone(rule))
+        });
+        own.map_or_else(
             || RuleInfo {
                 name: crate::rule::Texts {
                     zh: rule.as_str().to_owned(),

@@ -45,11 +45,12 @@ impl Place<'_> {
             findings => findings.iter().flat_map(|found| found.inputs.clone()).collect(),
         }
     }
-    fn scene<'r>(&self, rule: &'r Rule, about: Option<u32>) -> Scene<'r> {
+    fn scene<'r>(&self, rule: &'r Rule, about: Option<u32>, level: u8) -> Scene<'r> {
         Scene {
             rule,
             series: (self.series)(about),
             division: self.division.cloned(),
+            level,
         }
     }
 }
@@ -103,7 +104,7 @@ impl Slot {
                     && std::mem::take(&mut alert.lost)
                     && !alert.closed
                 {
-                    let scene = place.scene(&self.rule, alert.about);
+                    let scene = place.scene(&self.rule, alert.about, alert.level);
                     let inputs = place.evidence([input.clone()]);
                     book.write(
                         scene,
@@ -116,6 +117,7 @@ impl Slot {
                         },
                     );
                 }
+                self.change_level(book, place, input);
             }
             (Some(active), Side::Back) => {
                 if active.phase == Phase::Firing {
@@ -126,6 +128,32 @@ impl Slot {
                 self.clear_when_held(book, place, measured);
             }
         }
+    }
+
+    /// It matters more, or less, than before.
+    fn change_level(&mut self, book: &mut Book, place: &Place<'_>, input: &Input) {
+        if self.rule.levels.is_empty() {
+            return;
+        }
+        let Some(alert) = self.active.as_mut().and_then(|active| active.alert.as_mut()) else {
+            return;
+        };
+        let before = alert.level;
+        alert.level = self.rule.level_of(input.value, before);
+        if alert.level == before || alert.closed {
+            return;
+        }
+        let edge = match alert.level > before {
+            true => Edge::Worsened,
+            false => Edge::Eased,
+        };
+        let grounds = Grounds {
+            inputs: place.evidence([input.clone()]),
+            findings: place.findings,
+            ..Grounds::default()
+        };
+        let scene = place.scene(&self.rule, alert.about, alert.level);
+        book.write(scene, alert.id, edge, grounds);
     }
 
     /// Nothing is known any more: holds start anew, an open alert is told as lost, once.
@@ -142,7 +170,7 @@ impl Slot {
                 ..Grounds::default()
             };
             book.write(
-                place.scene(&self.rule, alert.about),
+                place.scene(&self.rule, alert.about, alert.level),
                 alert.id,
                 Edge::Lost,
                 grounds,
@@ -229,7 +257,7 @@ impl Slot {
                     ..Grounds::default()
                 };
                 book.write(
-                    place.scene(&self.rule, alert.about),
+                    place.scene(&self.rule, alert.about, alert.level),
                     alert.id,
                     Edge::Withdrawn,
                     grounds,
@@ -265,13 +293,18 @@ impl Slot {
             return;
         };
         let about = (place.about)();
-        let scene = place.scene(&self.rule, about);
+        let level = place
+            .last
+            .as_ref()
+            .map_or(0, |last| self.rule.level_of(last.value, 0));
+        let scene = place.scene(&self.rule, about, level);
         let id = book.new_alert(&scene, place.owner);
         active.phase = Phase::Firing;
         active.alert = Some(RaisedAlert {
             id,
             raised_at: book.now,
             about,
+            level,
             lost: false,
             closed: false,
         });
@@ -298,7 +331,7 @@ impl Slot {
             book.open.remove(&alert.id);
             if !alert.closed {
                 let inputs = place.evidence(place.last.clone());
-                let scene = place.scene(&self.rule, alert.about);
+                let scene = place.scene(&self.rule, alert.about, alert.level);
                 book.write(
                     scene,
                     alert.id,

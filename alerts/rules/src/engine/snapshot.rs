@@ -220,6 +220,7 @@ impl Engine {
         if format > 5 {
             self.read_weighed(r, format, &rules)?;
         }
+        self.take_own_limits()?;
         let slots = self
             .devices
             .iter()
@@ -290,6 +291,36 @@ impl Engine {
                 cases.push(read_case(r, format, rules, owner, &mut self.book.open)?);
             }
             self.scales.entries[i as usize].cases = cases;
+        }
+        Ok(())
+    }
+
+    /// A snapshot names rules; their limits are those of the device.
+    fn take_own_limits(&mut self) -> Result<(), Damaged> {
+        let devices = &self.devices;
+        let own = |device: u32, slot: &mut Slot| -> Result<(), Damaged> {
+            let device = &devices[device as usize];
+            let rule = slot.rule.of_device(&device.id, device.division.as_ref());
+            slot.rule = rule.ok_or(Damaged("a rule has no limit for its device"))?;
+            Ok(())
+        };
+        for series in &mut self.series {
+            let device = series.device;
+            series.slots.iter_mut().try_for_each(|slot| own(device, slot))?;
+        }
+        for entry in &mut self.foreseen {
+            let device = entry.device;
+            entry
+                .watches
+                .iter_mut()
+                .try_for_each(|watch| own(device, &mut watch.slot))?;
+        }
+        for entry in &mut self.scales.entries {
+            let device = entry.device;
+            entry
+                .cases
+                .iter_mut()
+                .try_for_each(|case| own(device, &mut case.slot))?;
         }
         Ok(())
     }
@@ -679,7 +710,7 @@ fn write_slot(w: &mut Writer, slot: &Slot, index: &impl Fn(&Rule) -> usize) {
         w.text(&alert.id.to_string());
         w.i64(alert.raised_at);
         w.u32(alert.about.unwrap_or(u32::MAX));
-        w.u8(u8::from(alert.lost) | u8::from(alert.closed) << 1);
+        w.u8(u8::from(alert.lost) | u8::from(alert.closed) << 1 | alert.level << 2);
     }
 }
 
@@ -750,6 +781,7 @@ fn read_slot(
                     id,
                     raised_at,
                     about,
+                    level: marks >> 2,
                     lost: marks & 1 != 0,
                     closed: marks & 2 != 0,
                 })

@@ -265,8 +265,13 @@ impl Engine {
                     && case.slot.rule.version == rule.version
                     && case.channel == channel
             };
-            let kept = old.iter().position(same).map(|at| old.remove(at));
-            cases.push(kept.unwrap_or_else(|| Case::new(rule, channel)));
+            match old.iter().position(same).map(|at| old.remove(at)) {
+                Some(mut case) => {
+                    case.slot.rule = rule;
+                    cases.push(case);
+                }
+                None => cases.push(Case::new(rule, channel)),
+            }
         }
         for case in &mut old {
             self.with_case(i, device, case, |slot, book, place, _| {
@@ -316,7 +321,10 @@ impl Engine {
                     .collect(),
                 None => vec![0],
             };
-            wanted.extend(channels.into_iter().map(|channel| (Arc::clone(rule), channel)));
+            let Some(rule) = rule.of_device(&entry.id, entry.division.as_ref()) else {
+                continue;
+            };
+            wanted.extend(channels.into_iter().map(|channel| (Arc::clone(&rule), channel)));
         }
         wanted
     }

@@ -1,0 +1,346 @@
+//! Limits that are others for each device: a number, or a parameter's name with `$` before it, with what is added to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use onemap_model::{DeviceId, DivisionCode, Quantity, Severity};
+use serde::Serialize;
+use serde_saphyr::Spanned;
+
+use crate::amount::{parse_difference, parse_value};
+use crate::file::{Errors, RuleError, keep};
+use crate::rule::{Rule, Threshold, When};
+use crate::written::LevelText;
+
+/// A limit that matters more than the rule's own.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Level {
+    /// How much.
+    pub severity: Severity,
+    /// Beyond its `raise` it is so, until its `clear`.
+    pub limit: Threshold,
+}
+
+/// What a limit is of each device, in the quantity's canonical unit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Given {
+    /// Of devices that nothing is said of; `None` leaves them out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<f64>,
+    /// Of these devices.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub devices: BTreeMap<DeviceId, f64>,
+    /// Of devices in these divisions; of several that hold a device the innermost counts.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub divisions: BTreeMap<DivisionCode, f64>,
+}
+
+/// Both limits of a threshold as they are given.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Own {
+    /// Beyond this it is abnormal.
+    pub raise: Given,
+    /// Back to this it is normal again.
+    pub clear: Given,
+}
+
+impl Given {
+    fn number(value: f64) -> Self {
+        Self {
+            default: Some(value),
+            ..Self::default()
+        }
+    }
+    fn is_number(&self) -> bool {
+        self.devices.is_empty() && self.divisions.is_empty() && self.default.is_some()
+    }
+    fn of(&self, device: Option<&DeviceId>, division: Option<&DivisionCode>) -> Option<f64> {
+        let named = device.and_then(|device| self.devices.get(device));
+        let within = || {
+            let division = division?;
+            let holds = self.divisions.iter().filter(|(code, _)| code.covers(division));
+            holds
+                .max_by_key(|(code, _)| code.as_str().len())
+                .map(|(_, value)| value)
+        };
+        named.or_else(within).copied().or(self.default)
+    }
+}
+
+/// Reads a limit and where it is over, each a number or a parameter. The threshold has no channel.
+pub(crate) fn limit(
+    errors: &mut Errors,
+    quantity: Quantity,
+    (raise, clear): (&Spanned<String>, Option<&Spanned<String>>),
+    is_above: bool,
+) -> Option<Threshold> {
+    let from = given(errors, quantity, raise);
+    let to = match clear {
+        Some(text) => given(errors, quantity, text),
+        None => from.clone(),
+    };
+    let own = Own {
+        raise: from?,
+        clear: to?,
+    };
+    let (devices, divisions) = own.named();
+    let each = devices
+        .into_iter()
+        .map(|device| (Some(device), None))
+        .chain(divisions.into_iter().map(|division| (None, Some(division))))
+        .chain([(None, None)]);
+    for (device, division) in each {
+        let (Some(from), Some(to)) = (own.raise.of(device, division), own.clear.of(device, division)) else {
+            continue;
+        };
+        let wrong_way = if is_above { to > from } else { to < from };
+        if let (true, Some(clear)) = (wrong_way, clear) {
+            let of = device.map(|device| format!(" (for {device})"));
+            let of = of
+                .or(division.map(|division| format!(" (for {division})")))
+                .unwrap_or_default();
+            let message = match is_above {
+                true => format!("`clear` of `above` may not be greater than `raise`{of}"),
+                false => format!("`clear` of `below` may not be less than `raise`{of}"),
+            };
+            errors.push(RuleError::at(clear.referenced, message));
+            break;
+        }
+    }
+    let (raise, clear) = (own.raise.default, own.clear.default);
+    let is_same_everywhere = own.raise.is_number() && own.clear.is_number();
+    Some(Threshold {
+        quantity,
+        channel: None,
+        raise: raise.unwrap_or(f64::NAN),
+        clear: clear.unwrap_or(f64::NAN),
+        own: (!is_same_everywhere).then(|| Arc::new(own)),
+    })
+}
+
+impl Own {
+    fn named(&self) -> (BTreeSet<&DeviceId>, BTreeSet<&DivisionCode>) {
+        let both = || [&self.raise, &self.clear].into_iter();
+        (
+            both().flat_map(|given| given.devices.keys()).collect(),
+            both().flat_map(|given| given.divisions.keys()).collect(),
+        )
+    }
+}
+
+/// Reads `2.5 m`, `$warning`, `$warning - 0.10 m`.
+fn given(errors: &mut Errors, quantity: Quantity, written: &Spanned<String>) -> Option<Given> {
+    let Some(rest) = written.value.trim().strip_prefix('$') else {
+        return keep(errors, written, |text| parse_value(quantity, text)).map(Given::number);
+    };
+    let end = rest
+        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .unwrap_or(rest.len());
+    let (name, more) = (&rest[..end], rest[end..].trim());
+    let (sign, amount) = match more.split_at_checked(1) {
+        None => (0.0, ""),
+        Some(("+", amount)) => (1.0, amount.trim()),
+        Some(("-", amount)) => (-1.0, amount.trim()),
+        Some(_) => {
+            let message = format!("`{}` is not like `$warning - 0.10 m`", written.value);
+            errors.push(RuleError::at(written.referenced, message));
+            return None;
+        }
+    };
+    let by = match amount {
+        "" if sign == 0.0 => 0.0,
+        amount => sign * keep(errors, written, |_| parse_difference(quantity, amount))?,
+    };
+    let Some(parameter) = errors.parameters.get(name) else {
+        let known: Vec<&str> = errors.parameters.keys().map(String::as_str).collect();
+        let message = match known.as_slice() {
+            [] => format!("no parameter is called `{name}`; the rule has no `parameters`"),
+            known => format!("no parameter is called `{name}`; there are {}", known.join(", ")),
+        };
+        errors.push(RuleError::at(written.referenced, message));
+        return None;
+    };
+    let mut given = Given::default();
+    let mut wrong = Vec::new();
+    let value = |text: &Spanned<String>, wrong: &mut Vec<RuleError>| match parse_value(quantity, &text.value)
+    {
+        Ok(value) => Some(value + by),
+        Err(message) => {
+            wrong.push(RuleError::at(text.referenced, message));
+            None
+        }
+    };
+    given.default = parameter
+        .default
+        .as_ref()
+        .and_then(|text| value(text, &mut wrong));
+    for (id, text) in &parameter.devices {
+        match DeviceId::new(id) {
+            Ok(id) => given
+                .devices
+                .extend(value(text, &mut wrong).map(|value| (id, value))),
+            Err(error) => wrong.push(RuleError::at(text.referenced, error.to_string())),
+        }
+    }
+    for (code, text) in &parameter.divisions {
+        match DivisionCode::new(code) {
+            Ok(code) => given
+                .divisions
+                .extend(value(text, &mut wrong).map(|value| (code, value))),
+            Err(error) => wrong.push(RuleError::at(text.referenced, error.to_string())),
+        }
+    }
+    let is_sound = wrong.is_empty();
+    wrong.into_iter().for_each(|error| errors.push(error));
+    is_sound.then_some(given)
+}
+
+/// Reads the levels of a rule: each further out than the one before, and more severe.
+pub(crate) fn levels(
+    errors: &mut Errors,
+    written: Vec<LevelText>,
+    when: Option<&When>,
+    severity: Severity,
+) -> Option<Vec<Level>> {
+    let (base, is_above) = match (when, written.first()) {
+        (_, None) | (None, _) => return Some(Vec::new()),
+        (Some(When::Above(base)), _) => (base, true),
+        (Some(When::Below(base)), _) => (base, false),
+        (Some(_), Some(first)) => {
+            let message = "`levels` belong to a rule that is `above` or `below` one limit";
+            errors.push(RuleError::at(first.severity.referenced, message));
+            return None;
+        }
+    };
+    let mut levels: Vec<Level> = Vec::new();
+    for level in written {
+        let limits = (&level.raise, level.clear.as_ref());
+        let limit = Threshold {
+            channel: base.channel,
+            ..limit(errors, base.quantity, limits, is_above)?
+        };
+        let (below, before) = match levels.last() {
+            Some(last) => (last.severity, &last.limit),
+            None => (severity, base),
+        };
+        if level.severity.value <= below {
+            let message = "each of `levels` is more severe than the one before it";
+            errors.push(RuleError::at(level.severity.referenced, message));
+            return None;
+        }
+        let is_further = match is_above {
+            true => limit.raise > before.raise,
+            false => limit.raise < before.raise,
+        };
+        if !is_further && !limit.raise.is_nan() && !before.raise.is_nan() {
+            let message = "each of `levels` is further out than the one before it";
+            errors.push(RuleError::at(level.raise.referenced, message));
+            return None;
+        }
+        levels.push(Level {
+            severity: level.severity.value,
+            limit,
+        });
+    }
+    Some(levels)
+}
+
+impl Threshold {
+    fn of_device(&self, device: &DeviceId, division: Option<&DivisionCode>) -> Option<Self> {
+        let Some(own) = &self.own else {
+            return Some(self.clone());
+        };
+        Some(Self {
+            raise: own.raise.of(Some(device), division)?,
+            clear: own.clear.of(Some(device), division)?,
+            own: None,
+            ..self.clone()
+        })
+    }
+}
+
+impl When {
+    fn has_parameters(&self) -> bool {
+        match self {
+            When::Above(limit) | When::Below(limit) => limit.own.is_some(),
+            When::Forecast(asked) => asked.limit.own.is_some(),
+            When::All(parts) | When::Any(parts) => parts.iter().any(When::has_parameters),
+            When::Not(part) => part.has_parameters(),
+            _ => false,
+        }
+    }
+    fn of_device(&self, device: &DeviceId, division: Option<&DivisionCode>) -> Option<Self> {
+        let each = |parts: &[When]| -> Option<Vec<When>> {
+            parts
+                .iter()
+                .map(|part| part.of_device(device, division))
+                .collect()
+        };
+        Some(match self {
+            When::Above(limit) => When::Above(limit.of_device(device, division)?),
+            When::Below(limit) => When::Below(limit.of_device(device, division)?),
+            When::Forecast(asked) => {
+                let mut asked = asked.clone();
+                asked.limit = asked.limit.of_device(device, division)?;
+                When::Forecast(asked)
+            }
+            When::All(parts) => When::All(each(parts)?),
+            When::Any(parts) => When::Any(each(parts)?),
+            When::Not(part) => When::Not(Box::new(part.of_device(device, division)?)),
+            other => other.clone(),
+        })
+    }
+}
+
+impl Rule {
+    /// The rule as it is for one device; `None` when it has no limit for that. Id and version stay those of the rule.
+    pub fn of_device(
+        self: &Arc<Self>,
+        device: &DeviceId,
+        division: Option<&DivisionCode>,
+    ) -> Option<Arc<Self>> {
+        let levels = self.levels.iter().any(|level| level.limit.own.is_some());
+        if !levels && !self.when.has_parameters() {
+            return Some(Arc::clone(self));
+        }
+        let levels = self.levels.iter().filter_map(|level| {
+            Some(Level {
+                limit: level.limit.of_device(device, division)?,
+                ..level.clone()
+            })
+        });
+        Some(Arc::new(Rule {
+            when: self.when.of_device(device, division)?,
+            levels: levels.collect(),
+            ..Rule::clone(self)
+        }))
+    }
+    /// How much it matters at one of its levels, 0 is the rule's own.
+    pub(crate) fn severity_at(&self, level: u8) -> Severity {
+        let level = usize::from(level).checked_sub(1).and_then(|n| self.levels.get(n));
+        level.map_or(self.severity, |level| level.severity)
+    }
+    /// The limit of one of its levels, as a condition.
+    pub(crate) fn limit_at(&self, level: u8) -> Option<When> {
+        let level = self.levels.get(usize::from(level).checked_sub(1)?)?;
+        Some(match &self.when {
+            When::Below(_) => When::Below(level.limit.clone()),
+            _ => When::Above(level.limit.clone()),
+        })
+    }
+    /// The level of a value, coming from another: beyond a limit it goes up, and goes down where it is back behind one.
+    pub(crate) fn level_of(&self, value: f64, from: u8) -> u8 {
+        use crate::rule::Side;
+        let side = |level: u8| self.limit_at(level).and_then(|limit| limit.side(value));
+        let n = u8::try_from(self.levels.len()).unwrap_or(u8::MAX);
+        let up = (1..=n)
+            .rev()
+            .find(|level| side(*level) == Some(Side::Beyond))
+            .unwrap_or(0);
+        let stays = (1..=from.min(n))
+            .rev()
+            .find(|level| side(*level) != Some(Side::Back))
+            .unwrap_or(0);
+        up.max(stays)
+    }
+}
