@@ -297,10 +297,11 @@ fn others(asked: &Neighbours) -> Texts {
                 },
             }
         }
-        Around::Named(ids) => {
-            let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
-            texts(&ids.join("、"), &ids.join(", "))
-        }
+        // Who reads this may have nothing to do with their divisions.
+        Around::Named(ids) => Texts {
+            zh: format!("规则所列 {} 台设备", ids.len()),
+            en: format!("the {} devices that its rule names", ids.len()),
+        },
     }
 }
 

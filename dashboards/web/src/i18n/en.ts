@@ -275,6 +275,8 @@ export const en: Messages = {
   "edge.cleared": "Cleared",
   "edge.lost": "Data lost",
   "edge.found": "Data back",
+  "edge.worsened": "Worsened",
+  "edge.eased": "Eased",
   "edge.acknowledged": "Acknowledged",
   "edge.acknowledgement_expired": "Acknowledgement ran out",
   "edge.closed": "Closed by hand",

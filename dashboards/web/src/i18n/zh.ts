@@ -266,6 +266,8 @@ export const zh = {
   "edge.cleared": "解除",
   "edge.lost": "数据中断",
   "edge.found": "数据恢复",
+  "edge.worsened": "升级",
+  "edge.eased": "降级",
   "edge.acknowledged": "已确认",
   "edge.acknowledgement_expired": "确认到期",
   "edge.closed": "人工关闭",

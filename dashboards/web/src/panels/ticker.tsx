@@ -12,6 +12,8 @@ const EDGE_ICONS: Record<EdgeName, string> = {
   cleared: "M5 12.5l4.5 4.5L19 7.5",
   lost: "M4 12h4M11 12h2M16 12h4",
   found: "M4 12h16M15 7l5 5-5 5",
+  worsened: "M6 13l6-6 6 6M6 19l6-6 6 6",
+  eased: "M6 5l6 6 6-6M6 11l6 6 6-6",
   acknowledged: "M12 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM4.5 20c1-4 4-6 7.5-6s6.5 2 7.5 6",
   acknowledgement_expired: "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17zM12 7.5V12l3 2.5",
   closed: "M5 5h14v14H5zM9 12h6",

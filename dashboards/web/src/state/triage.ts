@@ -48,6 +48,8 @@ export type EdgeName =
   | "cleared"
   | "lost"
   | "found"
+  | "worsened"
+  | "eased"
   | "acknowledged"
   | "acknowledgement_expired"
   | "closed"
@@ -66,9 +68,14 @@ export function edgesBetween(
     else if (before.condition === "unknown" && after.condition === "abnormal")
       edges.push({ edge: "found", at: now });
   }
+  const worsened = before !== undefined && levelOf(after.severity) < levelOf(before.severity);
+  if (worsened) edges.push({ edge: "worsened", at: now });
+  else if (before && levelOf(after.severity) > levelOf(before.severity))
+    edges.push({ edge: "eased", at: now });
   if (after.acknowledged && after.acknowledged.at !== before?.acknowledged?.at)
     edges.push({ edge: "acknowledged", at: Date.parse(after.acknowledged.at) });
-  if (before?.acknowledged && !after.acknowledged && after.state === "open")
+  // What worsens is nobody's again.
+  if (before?.acknowledged && !after.acknowledged && after.state === "open" && !worsened)
     edges.push({ edge: "acknowledgement_expired", at: now });
   if (after.state !== "open" && (before === undefined || before.state === "open"))
     edges.push({ edge: after.state, at: after.ended_at ? Date.parse(after.ended_at) : now });
