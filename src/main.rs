@@ -29,6 +29,7 @@ mod rebuild;
 mod registrar;
 mod resend;
 mod restore;
+mod rules;
 mod security;
 mod serve;
 mod shipped;
@@ -118,6 +119,9 @@ enum Command {
     /// What was refused, and its way back.
     #[command(subcommand)]
     Quarantine(quarantine::QuarantineCommand),
+    /// Rules: their tests, and what they would have told.
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
     /// The journal.
     #[command(subcommand)]
     Journal(JournalCommand),
@@ -330,6 +334,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::History(HistoryCommand::Verify) => history::verify(&load()?, json),
         Command::History(HistoryCommand::Stat) => history::stat(&load()?, json),
         Command::History(HistoryCommand::Rebuild) => rebuild::rebuild(&load()?, json),
+        Command::Rules(command) => command.run(&load()?, json),
         Command::Audit(command) => command.run(&load()?, json),
         Command::Backup { dir } => backup::backup(&load()?, &dir, json),
         Command::Restore { dir } => restore::restore(&dir, &data_dir, json),
@@ -422,6 +427,7 @@ impl Command {
             Self::Export(_)
             | Self::Audit(_)
             | Self::Journal(_)
+            | Self::Rules(rules::RulesCommand::Replay(_))
             | Self::History(_)
             | Self::Backup { .. }
             | Self::Digest => true,
@@ -432,6 +438,7 @@ impl Command {
             Self::Persons(command) => command.only_looks(),
             Self::Quarantine(command) => command.only_looks(),
             Self::Serve
+            | Self::Rules(_)
             | Self::Demo(_)
             | Self::Check { .. }
             | Self::Import(_)

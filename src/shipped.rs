@@ -26,7 +26,8 @@ macro_rules! shipped {
     };
 }
 
-const RULES: &[(&str, &str)] = shipped!("rules": "air", "drain", "fire", "noise", "river", "silence");
+const RULES: &[(&str, &str)] =
+    shipped!("rules": "air", "drain", "fire", "noise", "river", "silence", "water-supply");
 const PROFILES: &[(&str, &str)] =
     shipped!("profiles": "gbt26875-device", "hj212-air", "modbus-meter", "sl651-station");
 

@@ -28,6 +28,7 @@ use onemap_wire::profile::Profile;
 use onemap_wire::push::{self, PUSH};
 use tracing::{error, info, warn};
 
+use super::Trial;
 use super::audited::audited;
 use super::flow::Flows;
 use super::imported::refused_rows;
@@ -119,6 +120,8 @@ pub(super) struct Fold<'a> {
     pub(super) spools: bool,
     /// A look-up in the history that fails is tried again until this says stop; without it never.
     pub(super) patience: Option<&'a AtomicBool>,
+    /// Rules that are tried in place of those that were in force.
+    pub(super) trial: Option<&'a mut Trial>,
     /// The way in of the record's frame.
     pub(super) lane: Lane,
     pub(super) turn: Turn,
@@ -161,8 +164,14 @@ pub(super) fn fold(fold: &mut Fold<'_>, position: u64, record: Record<'_>) -> Re
         *fold.now = (*fold.now).max(time);
         fold.views.history.note_time(*fold.now);
     }
+    let now = *fold.now;
+    if let Some(files) = fold.trial.as_mut().and_then(|trial| trial.begin(now)) {
+        fold.try_rules(position, files);
+    }
     fold.pending.ledger.audited.extend(audited(position, &record));
     match record {
+        // Others are tried in their place.
+        Record::Rule(_) if fold.trial.as_ref().is_some_and(|trial| trial.has_begun()) => {}
         Record::Frame(frame) => fold.frame(position, &frame)?,
         Record::Refused(refused) => fold.refused_there(position, &refused.frame, refused.detail),
         Record::Tick(_) => fold.tick(position)?,
@@ -591,6 +600,26 @@ impl Fold<'_> {
         }
         let transitions = self.engine.set_file(*self.now, position, name, set);
         self.judged(transitions);
+    }
+
+    /// Puts other rules in the place of those that are in force.
+    fn try_rules(&mut self, position: u64, files: Vec<(String, RuleSet)>) {
+        let names: Vec<String> = self.engine.files().keys().cloned().collect();
+        let gone = names
+            .into_iter()
+            .filter(|name| files.iter().all(|(other, _)| other != name));
+        let gone: Vec<String> = gone.collect();
+        for name in gone {
+            let transitions = self.engine.set_file(*self.now, position, &name, None);
+            self.judged(transitions);
+        }
+        if files.iter().any(|(_, set)| set.fences().next().is_some()) {
+            self.all_stand(position, true);
+        }
+        for (name, set) in files {
+            let transitions = self.engine.set_file(*self.now, position, &name, Some(set));
+            self.judged(transitions);
+        }
     }
 
     fn register(&mut self, position: u64, change: &Stamped<Register>) -> Result<()> {

@@ -45,7 +45,7 @@ use onemap_ingest::fanout::Fanout;
 use onemap_log::Reader;
 use onemap_model::record;
 use onemap_model::{AlertId, DeviceId, ProfileId, Record, Timestamp};
-use onemap_rules::Engine;
+use onemap_rules::{Engine, RuleSet};
 use onemap_store::ledger::{Ledger, LedgerBatch};
 use onemap_store::register::Register as RegisterFile;
 use onemap_store::remote::Spool;
@@ -128,10 +128,38 @@ pub(crate) struct Pipeline {
     last: u64,
     /// Set while the pipeline runs: a write or a look-up that fails is tried again until this says stop.
     patience: Option<Arc<AtomicBool>>,
+    /// Rules that are tried in place of those that were in force.
+    trial: Option<Trial>,
 }
 
 /// Opens the journal that is being folded behind a position.
 pub(crate) type Reread = Box<dyn Fn(u64) -> Result<Reader> + Send>;
+
+/// Rules that are tried on what the journal holds.
+pub(crate) struct Trial {
+    from: Timestamp,
+    /// By the names of their files; `None` once they are in force.
+    files: Option<Vec<(String, RuleSet)>>,
+}
+
+impl Trial {
+    fn new(from: Timestamp, files: Vec<(String, RuleSet)>) -> Self {
+        Self {
+            from,
+            files: Some(files),
+        }
+    }
+    pub(super) fn has_begun(&self) -> bool {
+        self.files.is_none()
+    }
+    /// The files, once, when their time has come.
+    pub(super) fn begin(&mut self, now: Timestamp) -> Option<Vec<(String, RuleSet)>> {
+        if now < self.from {
+            return None;
+        }
+        self.files.take()
+    }
+}
 
 /// What a pipeline is built from; all at the position of the last checkpoint.
 pub(crate) struct Parts {
@@ -224,14 +252,25 @@ impl Pipeline {
             spooled: 0,
             last: u64::MAX,
             patience: None,
+            trial: None,
         };
         pipeline.show_states();
         pipeline
     }
 
+    /// From a time on other rules are in force than the journal says.
+    pub(crate) fn try_rules(&mut self, from: Timestamp, files: Vec<(String, RuleSet)>) {
+        self.trial = Some(Trial::new(from, files));
+    }
+
     /// From now on ends at a record as if the journal did.
     pub(crate) fn fold_no_further_than(&mut self, last: u64) {
         self.last = last;
+    }
+
+    /// The journal's time: the largest that was folded.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// Last position folded.
@@ -329,6 +368,7 @@ impl Pipeline {
                         reviewed: &mut self.reviewed,
                         spools: self.spool.is_some(),
                         patience: self.patience.as_deref(),
+                        trial: self.trial.as_mut(),
                     },
                     position,
                     record,

@@ -66,6 +66,7 @@ mod queries;
 mod readme;
 mod replay;
 mod reviews;
+mod rules;
 mod schemas;
 mod screen;
 mod scrub;

@@ -73,9 +73,11 @@ impl Slot {
         match (self.active.as_deref_mut(), side) {
             (None, Side::Between | Side::Back) => {}
             (None, Side::Beyond) => {
+                // What was so before the rule looked is no part of its hold.
+                let looked = self.rule.times.holds(input.measured_at);
                 self.active = Some(Box::new(Active {
                     phase: Phase::Pending,
-                    since_measured: measured,
+                    since_measured: if looked { measured } else { book.now },
                     since_record: book.now,
                     first: Some(input.clone()),
                     alert: None,
