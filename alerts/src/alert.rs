@@ -74,6 +74,9 @@ pub struct Alert {
     pub raised_at: Timestamp,
     /// Journal position of the record that raised it.
     pub raised_position: u64,
+    /// When it last changed: its last edge, whoever made it.
+    #[serde(default)]
+    pub changed_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// The sentence of its last edge that the engine told.
@@ -92,5 +95,22 @@ impl Alert {
     /// Whether it goes on.
     pub fn is_open(&self) -> bool {
         self.state == AlertState::Open
+    }
+
+    /// Whether a desk has to look at it: it goes on.
+    pub fn is_triaged(&self) -> bool {
+        self.is_open()
+    }
+
+    /// The newest time that it holds; an alert kept by a version before `changed_at` says it so.
+    pub(crate) fn newest_time(&self) -> Timestamp {
+        let acknowledged = self.acknowledged.as_ref().map(|by| by.at);
+        let times = [
+            Some(self.raised_at),
+            acknowledged,
+            self.ended_at,
+            Some(self.changed_at),
+        ];
+        times.into_iter().flatten().max().unwrap_or(self.raised_at)
     }
 }

@@ -113,6 +113,7 @@ impl Board {
             zh: transition.message_zh.clone(),
             en: transition.message_en.clone(),
         };
+        alert.changed_at = transition.at;
         match transition.edge {
             Edge::Raised => {}
             Edge::Lost => {
@@ -280,7 +281,8 @@ impl Board {
         let Snapshot { alerts, ended } =
             serde_json::from_slice::<Snapshot<Alert>>(bytes).map_err(BoardError)?;
         let mut board = Self::new();
-        for alert in alerts {
+        for mut alert in alerts {
+            alert.changed_at = alert.newest_time();
             let cursor = Cursor::of(&alert);
             board.index.insert(alert.id, cursor);
             if alert.is_open() {
@@ -312,6 +314,7 @@ impl Board {
             division: transition.division.clone(),
             raised_at: transition.at,
             raised_position: transition.position,
+            changed_at: transition.at,
             ended_at: None,
             message: Texts {
                 zh: transition.message_zh.clone(),

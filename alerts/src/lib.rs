@@ -5,6 +5,7 @@
 
 mod alert;
 mod board;
+pub mod cards;
 mod list;
 
 pub use alert::{Acknowledgement, Alert, AlertState, Condition};
