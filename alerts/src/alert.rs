@@ -46,6 +46,36 @@ pub struct Acknowledgement {
     pub until: Timestamp,
 }
 
+/// Why an alert is not on the desk's list, and until when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shelf {
+    /// Token or user.
+    pub actor: String,
+    /// The person's name as given.
+    pub name: String,
+    /// The reason.
+    pub note: String,
+    /// When it was shelved.
+    pub at: Timestamp,
+    /// When it comes back.
+    pub until: Timestamp,
+}
+
+/// Who is to see to an alert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Token or user that said so.
+    pub actor: String,
+    /// The person who said so.
+    pub name: String,
+    /// Who is to.
+    pub to: String,
+    /// What is to be done.
+    pub note: String,
+    /// When it was said.
+    pub at: Timestamp,
+}
+
 /// One alert. As JSON it is the API's alert object without what the API joins in (the device's name and
 /// position, the series' number).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +96,12 @@ pub struct Alert {
     pub condition: Condition,
     /// Who takes care of it; an ended alert keeps the last one.
     pub acknowledged: Option<Acknowledgement>,
+    /// Why it is not on the desk's list. One that ended or became more severe is not shelved.
+    #[serde(default)]
+    pub shelved: Option<Shelf>,
+    /// Who is to see to it; an ended alert keeps the last one.
+    #[serde(default)]
+    pub assigned: Option<Assignment>,
     /// What it is about.
     pub series: SeriesKey,
     /// Where.
@@ -97,9 +133,9 @@ impl Alert {
         self.state == AlertState::Open
     }
 
-    /// Whether a desk has to look at it: it goes on.
+    /// Whether a desk has to look at it: it goes on and is not shelved.
     pub fn is_triaged(&self) -> bool {
-        self.is_open()
+        self.is_open() && self.shelved.is_none()
     }
 
     /// The newest time that it holds; an alert kept by a version before `changed_at` says it so.

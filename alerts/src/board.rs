@@ -8,13 +8,13 @@ use onemap_model::{Act, AlertId, Edge, Severity, Timestamp, Transition, Verb};
 use onemap_rules::{RuleInfo, Texts};
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Acknowledgement, Alert, AlertState, Condition};
+use crate::alert::{Acknowledgement, Alert, AlertState, Assignment, Condition, Shelf};
 use crate::list::{Cursor, Filter, StateFilter, Whose};
 
 /// How many ended alerts are kept; the ledger keeps all.
 const N_ENDED: usize = 10_000;
-/// The longest acknowledgement.
-const LONGEST_ACKNOWLEDGEMENT: Duration = Duration::from_secs(7 * 86_400);
+/// The longest acknowledgement, and the longest time on the shelf.
+const LONGEST_WHILE: Duration = Duration::from_secs(7 * 86_400);
 /// The longest name and note, in characters.
 const LONGEST_NAME: usize = 64;
 const LONGEST_NOTE: usize = 2000;
@@ -39,17 +39,23 @@ pub enum ActRefused {
     #[error("a name has at most {LONGEST_NAME} characters, a note at most {LONGEST_NOTE}")]
     TooLong,
     /// The end lies before the act.
-    #[error("an acknowledgement ends after it begins, not at {until}")]
+    #[error("an acknowledgement, or a time on the shelf, ends after it begins, not at {until}")]
     UntilPast {
         /// The end as given.
         until: Timestamp,
     },
     /// The end lies too far ahead.
-    #[error("an acknowledgement lasts at most 7 days, not until {until}")]
+    #[error("an acknowledgement, or a time on the shelf, lasts at most 7 days, not until {until}")]
     UntilTooFar {
         /// The end as given.
         until: Timestamp,
     },
+    /// An alert is shelved for a reason.
+    #[error("shelving an alert needs a reason")]
+    NoReason,
+    /// It is on the list already.
+    #[error("alert {0} is not shelved")]
+    NotShelved(AlertId),
     /// A verb of a newer version.
     #[error("this version does not know what the act does")]
     UnknownVerb,
@@ -66,6 +72,8 @@ impl ActRefused {
             ActRefused::TooLong => "too_long",
             ActRefused::UntilPast { .. } => "until_past",
             ActRefused::UntilTooFar { .. } => "until_too_far",
+            ActRefused::NoReason => "no_reason",
+            ActRefused::NotShelved(_) => "not_shelved",
             ActRefused::UnknownVerb => "unknown_verb",
         }
     }
@@ -89,6 +97,8 @@ pub struct Board {
     ended: VecDeque<Cursor>,
     /// When acknowledgements of open alerts run out.
     expiries: BTreeSet<(Timestamp, AlertId)>,
+    /// When shelved ones come back.
+    shelf_expiries: BTreeSet<(Timestamp, AlertId)>,
 }
 
 impl Board {
@@ -114,6 +124,12 @@ impl Board {
             en: transition.message_en.clone(),
         };
         alert.changed_at = transition.at;
+        if transition.severity > alert.severity {
+            alert.severity = transition.severity;
+            if let Some(shelf) = alert.shelved.take() {
+                self.shelf_expiries.remove(&(shelf.until, alert.id));
+            }
+        }
         match transition.edge {
             Edge::Raised => {}
             Edge::Lost => {
@@ -160,6 +176,40 @@ impl Board {
                     self.expiries.remove(&(before.until, alert.id));
                 }
             }
+            Edge::Shelved => {
+                let Some(note) = &transition.act else {
+                    return;
+                };
+                let until = note.until.unwrap_or(transition.at);
+                let before = alert.shelved.replace(Shelf {
+                    actor: note.actor.clone(),
+                    name: note.name.clone(),
+                    note: note.note.clone(),
+                    at: transition.at,
+                    until,
+                });
+                if let Some(before) = before {
+                    self.shelf_expiries.remove(&(before.until, alert.id));
+                }
+                self.shelf_expiries.insert((until, alert.id));
+            }
+            Edge::Unshelved | Edge::ShelfExpired => {
+                if let Some(before) = alert.shelved.take() {
+                    self.shelf_expiries.remove(&(before.until, alert.id));
+                }
+            }
+            Edge::Assigned => {
+                let Some(note) = &transition.act else {
+                    return;
+                };
+                alert.assigned = Some(Assignment {
+                    actor: note.actor.clone(),
+                    name: note.name.clone(),
+                    to: note.to.clone().unwrap_or_default(),
+                    note: note.note.clone(),
+                    at: transition.at,
+                });
+            }
             Edge::Cleared => {
                 alert.condition = Condition::Normal;
                 alert.message = told;
@@ -197,8 +247,36 @@ impl Board {
         self.edge_of(0, act, whose).map(drop)
     }
 
-    /// Ends acknowledgements that have run out.
+    /// Ends acknowledgements and times on the shelf that have run out.
     pub fn tick(&mut self, now: Timestamp, position: u64) -> Vec<Transition> {
+        let mut out = self.acknowledgements_end(now, position);
+        out.extend(self.shelves_end(now, position));
+        out
+    }
+
+    fn shelves_end(&mut self, now: Timestamp, position: u64) -> Vec<Transition> {
+        let mut out = Vec::new();
+        while let Some((until, id)) = self
+            .shelf_expiries
+            .first()
+            .copied()
+            .filter(|(until, _)| *until <= now)
+        {
+            self.shelf_expiries.remove(&(until, id));
+            let Some(alert) = self.get(&id) else {
+                continue;
+            };
+            let by = alert.shelved.as_ref().map_or("", |by| by.name.as_str());
+            let zh = format!("{by}的搁置已到期，告警仍未结束");
+            let en = format!("The time on the shelf by {by} is over and the alert goes on");
+            let transition = edge(alert, Edge::ShelfExpired, now, position, (zh, en), None);
+            self.fold(&transition, &RuleInfo::default());
+            out.push(transition);
+        }
+        out
+    }
+
+    fn acknowledgements_end(&mut self, now: Timestamp, position: u64) -> Vec<Transition> {
         let mut out = Vec::new();
         while let Some((until, id)) = self.expiries.first().copied().filter(|(until, _)| *until <= now) {
             self.expiries.remove(&(until, id));
@@ -225,7 +303,7 @@ impl Board {
     pub fn list(&self, filter: &Filter<'_>, after: Option<Cursor>, limit: usize) -> Vec<&Alert> {
         let before = |cursor: &&Cursor| after.is_none_or(|after| **cursor < after);
         let shown = |alert: &&Alert| filter.shows(alert);
-        if filter.state == StateFilter::Open {
+        if matches!(filter.state, StateFilter::Open | StateFilter::Shelved) {
             let cursors = self.open.iter().rev().filter(before);
             cursors
                 .filter_map(|cursor| self.alerts.get(cursor))
@@ -249,6 +327,10 @@ impl Board {
     /// How many are open.
     pub fn open_count(&self) -> usize {
         self.open.len()
+    }
+    /// How many are open and shelved.
+    pub fn shelved_count(&self) -> usize {
+        self.open_alerts().filter(|alert| alert.shelved.is_some()).count()
     }
     /// How many are open and nobody takes care of.
     pub fn unacknowledged_count(&self) -> usize {
@@ -289,6 +371,8 @@ impl Board {
                 board.open.insert(cursor);
                 let until = alert.acknowledged.as_ref().map(|by| (by.until, alert.id));
                 board.expiries.extend(until);
+                let until = alert.shelved.as_ref().map(|by| (by.until, alert.id));
+                board.shelf_expiries.extend(until);
             }
             board.alerts.insert(cursor, alert);
         }
@@ -310,6 +394,8 @@ impl Board {
             state: AlertState::Open,
             condition: Condition::Abnormal,
             acknowledged: None,
+            shelved: None,
+            assigned: None,
             series: transition.series.clone(),
             division: transition.division.clone(),
             raised_at: transition.at,
@@ -340,6 +426,9 @@ impl Board {
         if let Some(by) = &alert.acknowledged {
             self.expiries.remove(&(by.until, alert.id));
         }
+        if let Some(shelf) = alert.shelved.take() {
+            self.shelf_expiries.remove(&(shelf.until, alert.id));
+        }
         self.open.remove(&cursor);
         self.ended.push_back(cursor);
         while self.ended.len() > N_ENDED {
@@ -351,57 +440,124 @@ impl Board {
     }
 
     fn edge_of(&self, position: u64, act: &Act, whose: &dyn Whose) -> Result<Transition, ActRefused> {
-        let (id, name, note, until) = match &act.verb {
+        let asked = Asked::of(&act.verb).ok_or(ActRefused::UnknownVerb)?;
+        let id = asked.alert;
+        let alert = self.get(&id).ok_or(ActRefused::UnknownAlert(id))?;
+        if !act.by.covers(whose.belongs(alert)) {
+            return Err(ActRefused::OutOfScope(id));
+        }
+        if !alert.is_open() {
+            return Err(ActRefused::Ended(id));
+        }
+        asked.check(act.at)?;
+        if asked.edge == Edge::Unshelved && alert.shelved.is_none() {
+            return Err(ActRefused::NotShelved(id));
+        }
+        let note = ActNote {
+            actor: act.by.actor.clone(),
+            name: asked.name.to_owned(),
+            note: asked.note.to_owned(),
+            until: asked.until,
+            to: asked.to.map(str::to_owned),
+        };
+        Ok(edge(
+            alert,
+            asked.edge,
+            act.at,
+            position,
+            asked.words(),
+            Some(note),
+        ))
+    }
+}
+
+/// What a person asks of an alert.
+struct Asked<'a> {
+    edge: Edge,
+    alert: AlertId,
+    name: &'a str,
+    note: &'a str,
+    until: Option<Timestamp>,
+    to: Option<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    /// `None` when the verb is about something else, or of a newer version.
+    fn of(verb: &'a Verb) -> Option<Self> {
+        let (edge, alert, name, note, until, to) = match verb {
             Verb::Acknowledge {
                 alert,
                 name,
                 note,
                 until,
-            } => (alert, name, note, Some(*until)),
-            Verb::Close { alert, name, note } => (alert, name, note, None),
-            _ => return Err(ActRefused::UnknownVerb),
+            } => (Edge::Acknowledged, alert, name, note, Some(*until), None),
+            Verb::Close { alert, name, note } => (Edge::Closed, alert, name, note, None, None),
+            Verb::Shelve {
+                alert,
+                name,
+                note,
+                until,
+            } => (Edge::Shelved, alert, name, note, Some(*until), None),
+            Verb::Unshelve { alert, name, note } => (Edge::Unshelved, alert, name, note, None, None),
+            Verb::Assign {
+                alert,
+                name,
+                to,
+                note,
+            } => (Edge::Assigned, alert, name, note, None, Some(to.trim())),
+            _ => return None,
         };
-        let alert = self.get(id).ok_or(ActRefused::UnknownAlert(*id))?;
-        if !act.by.covers(whose.belongs(alert)) {
-            return Err(ActRefused::OutOfScope(*id));
-        }
-        if !alert.is_open() {
-            return Err(ActRefused::Ended(*id));
-        }
-        let name = name.trim();
-        if name.is_empty() {
+        Some(Self {
+            edge,
+            alert: *alert,
+            name: name.trim(),
+            note,
+            until,
+            to,
+        })
+    }
+
+    fn check(&self, now: Timestamp) -> Result<(), ActRefused> {
+        if self.name.is_empty() || self.to.is_some_and(str::is_empty) {
             return Err(ActRefused::NoName);
         }
-        if name.chars().count() > LONGEST_NAME || note.chars().count() > LONGEST_NOTE {
+        let is_long = |text: &str, most| text.chars().count() > most;
+        if is_long(self.name, LONGEST_NAME)
+            || is_long(self.to.unwrap_or_default(), LONGEST_NAME)
+            || is_long(self.note, LONGEST_NOTE)
+        {
             return Err(ActRefused::TooLong);
         }
-        if let Some(until) = until {
-            if until <= act.at {
-                return Err(ActRefused::UntilPast { until });
-            }
-            if until > act.at + LONGEST_ACKNOWLEDGEMENT {
-                return Err(ActRefused::UntilTooFar { until });
-            }
+        if self.edge == Edge::Shelved && self.note.trim().is_empty() {
+            return Err(ActRefused::NoReason);
         }
-        let (kind, zh, en) = match until {
-            Some(until) => (
-                Edge::Acknowledged,
+        match self.until {
+            Some(until) if until <= now => Err(ActRefused::UntilPast { until }),
+            Some(until) if until > now + LONGEST_WHILE => Err(ActRefused::UntilTooFar { until }),
+            _ => Ok(()),
+        }
+    }
+
+    fn words(&self) -> (String, String) {
+        let name = self.name;
+        let until = self.until.map(|until| until.to_string()).unwrap_or_default();
+        let to = self.to.unwrap_or_default();
+        match self.edge {
+            Edge::Acknowledged => (
                 format!("{name}已确认，有效期至 {until}"),
                 format!("Acknowledged by {name} until {until}"),
             ),
-            None => (
-                Edge::Closed,
-                format!("{name}已关闭告警"),
-                format!("Closed by {name}"),
+            Edge::Shelved => (
+                format!("{name}已搁置告警至 {until}"),
+                format!("Shelved by {name} until {until}"),
             ),
-        };
-        let note = ActNote {
-            actor: act.by.actor.clone(),
-            name: name.to_owned(),
-            note: note.clone(),
-            until,
-        };
-        Ok(edge(alert, kind, act.at, position, (zh, en), Some(note)))
+            Edge::Unshelved => (format!("{name}已取消搁置"), format!("Put back by {name}")),
+            Edge::Assigned => (
+                format!("{name}已指派给{to}"),
+                format!("Assigned to {to} by {name}"),
+            ),
+            _ => (format!("{name}已关闭告警"), format!("Closed by {name}")),
+        }
     }
 }
 

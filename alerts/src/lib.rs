@@ -8,7 +8,7 @@ mod board;
 pub mod cards;
 mod list;
 
-pub use alert::{Acknowledgement, Alert, AlertState, Condition};
+pub use alert::{Acknowledgement, Alert, AlertState, Assignment, Condition, Shelf};
 pub use board::{ActRefused, Board, BoardError};
 pub use list::{Cursor, Filter, StateFilter, Whose};
 pub use onemap_rules::{RuleInfo, Texts};

@@ -10,12 +10,14 @@ use crate::alert::Alert;
 /// Which states a list shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StateFilter {
-    /// Those that go on.
+    /// Those that go on and are not shelved.
     #[default]
     Open,
+    /// Those that go on and are shelved.
+    Shelved,
     /// Those that ended.
     Ended,
-    /// Both.
+    /// Every one.
     All,
 }
 
@@ -24,9 +26,10 @@ impl FromStr for StateFilter {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "open" => Ok(Self::Open),
+            "shelved" => Ok(Self::Shelved),
             "ended" => Ok(Self::Ended),
             "all" => Ok(Self::All),
-            _ => Err(format!("`{text}` is not open, ended or all")),
+            _ => Err(format!("`{text}` is not open, shelved, ended or all")),
         }
     }
 }
@@ -53,7 +56,8 @@ pub struct Filter<'a> {
 impl Filter<'_> {
     pub(crate) fn shows(&self, alert: &Alert) -> bool {
         let state = match self.state {
-            StateFilter::Open => alert.is_open(),
+            StateFilter::Open => alert.is_triaged(),
+            StateFilter::Shelved => alert.is_open() && alert.shelved.is_some(),
             StateFilter::Ended => !alert.is_open(),
             StateFilter::All => true,
         };

@@ -471,3 +471,142 @@ proptest! {
         prop_assert_eq!(ids.len(), desk.told.len());
     }
 }
+
+fn shelve(desk: &mut Desk, alert: AlertId, seconds: u64, note: &str) -> Result<(), ActRefused> {
+    let until = desk.now() + Duration::from_secs(seconds);
+    let (name, note) = ("王队".to_owned(), note.to_owned());
+    desk.act(
+        &Scope::local("desk-1"),
+        Verb::Shelve {
+            alert,
+            name,
+            note,
+            until,
+        },
+    )
+}
+
+fn unshelve(desk: &mut Desk, alert: AlertId) -> Result<(), ActRefused> {
+    let (name, note) = ("王队".to_owned(), String::new());
+    desk.act(&Scope::local("desk-1"), Verb::Unshelve { alert, name, note })
+}
+
+fn in_list(desk: &Desk, state: StateFilter) -> usize {
+    let scope = Scope::local("desk-1");
+    let filter = Filter {
+        state,
+        scope: &scope,
+        whose: &Departments,
+        division: None,
+    };
+    desk.board.list(&filter, None, 100).len()
+}
+
+#[test]
+fn a_shelved_alert_leaves_the_list_for_its_while_and_is_recorded() {
+    let mut desk = Desk::new();
+    desk.reading("a", 300.0);
+    let id = desk.alert(0).id;
+    assert_eq!(shelve(&mut desk, id, 60, " "), Err(ActRefused::NoReason));
+    let refused = shelve(&mut desk, id, 7 * 86_400 + 1, "校准");
+    assert!(
+        matches!(refused, Err(ActRefused::UntilTooFar { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(unshelve(&mut desk, id), Err(ActRefused::NotShelved(id)));
+    shelve(&mut desk, id, 60, "校准").unwrap();
+    assert_eq!(
+        (
+            in_list(&desk, StateFilter::Open),
+            in_list(&desk, StateFilter::Shelved),
+            in_list(&desk, StateFilter::All)
+        ),
+        (0, 1, 1)
+    );
+    assert_eq!((desk.board.open_count(), desk.board.shelved_count()), (1, 1));
+    desk.wait(30);
+    desk.board = Board::restore(&desk.board.snapshot()).unwrap();
+    desk.wait(31);
+    assert_eq!(
+        in_list(&desk, StateFilter::Open),
+        1,
+        "it comes back by itself, after a restart too"
+    );
+    shelve(&mut desk, id, 600, "又在校准").unwrap();
+    unshelve(&mut desk, id).unwrap();
+    assert_eq!(in_list(&desk, StateFilter::Open), 1);
+    shelve(&mut desk, id, 600, "再校准").unwrap();
+    desk.reading("a", 100.0);
+    let alert = desk.alert(0);
+    assert_eq!((alert.state, &alert.shelved), (AlertState::Cleared, &None));
+    assert_eq!(
+        desk.edges(),
+        [
+            "raised",
+            "shelved",
+            "shelf_expired",
+            "shelved",
+            "unshelved",
+            "shelved",
+            "cleared"
+        ]
+    );
+    desk.wait(601);
+    assert_eq!(desk.edges().len(), 7, "what ended does not come back");
+}
+
+#[test]
+fn what_becomes_more_severe_comes_off_the_shelf() {
+    let mut desk = Desk::new();
+    desk.reading("a", 300.0);
+    let id = desk.alert(0).id;
+    shelve(&mut desk, id, 600, "校准").unwrap();
+    let mut worse = desk.told[0].clone();
+    worse.edge = Edge::Found;
+    worse.severity = onemap_model::Severity::Critical;
+    desk.take(vec![worse]);
+    let alert = desk.alert(0);
+    assert_eq!(
+        (alert.severity, &alert.shelved),
+        (onemap_model::Severity::Critical, &None)
+    );
+}
+
+#[test]
+fn an_alert_is_assigned_to_a_name() {
+    let mut desk = Desk::new();
+    desk.reading("a", 300.0);
+    let alert = desk.alert(0).id;
+    let assign = |to: &str| Verb::Assign {
+        alert,
+        name: "王队".to_owned(),
+        to: to.to_owned(),
+        note: "现场查看".to_owned(),
+    };
+    let scope = Scope::local("desk-1");
+    assert_eq!(desk.act(&scope, assign(" ")), Err(ActRefused::NoName));
+    desk.act(&scope, assign(" 李工 ")).unwrap();
+    let assigned = desk.alert(0).assigned.clone().unwrap();
+    assert_eq!(
+        (assigned.to.as_str(), assigned.name.as_str(), assigned.at),
+        ("李工", "王队", desk.now())
+    );
+    assert_eq!(desk.told[1].message_zh, "王队已指派给李工");
+}
+
+#[test]
+fn a_snapshot_of_before_shelves_is_read() {
+    let mut desk = Desk::new();
+    desk.reading("a", 300.0);
+    let id = desk.alert(0).id;
+    desk.ack(id, 60).unwrap();
+    let text = String::from_utf8(desk.board.snapshot()).unwrap();
+    let at = desk.now().to_string();
+    let mut old = text.replace(r#""shelved":null,"assigned":null,"#, "");
+    for known in [&at, &desk.alert(0).raised_at.to_string()] {
+        old = old.replace(&format!(r#""changed_at":"{known}","#), "");
+    }
+    assert!(!old.contains("changed_at") && !old.contains("shelved"), "{old}");
+    let restored = Board::restore(old.as_bytes()).unwrap();
+    assert_eq!(restored.get(&id), desk.board.get(&id));
+}

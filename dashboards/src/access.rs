@@ -138,8 +138,21 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/dust/{id}/withdraw", Need::Any(&[P::Review])),
     // Alerts, commands, quarantine.
     ("GET", "/api/v1/alerts", Need::Any(&[P::View])),
+    ("GET", "/api/v1/alerts/cards", Need::Any(&[P::View])),
+    ("GET", "/api/v1/alerts/cards/{id}", Need::Any(&[P::View])),
     ("GET", "/api/v1/alerts/{id}", Need::Any(&[P::View])),
     ("POST", "/api/v1/alerts/{id}/ack", Need::Any(&[P::HandleAlerts])),
+    ("POST", "/api/v1/alerts/{id}/assign", Need::Any(&[P::HandleAlerts])),
+    (
+        "POST",
+        "/api/v1/alerts/{id}/shelve",
+        Need::Any(&[P::ShelveAlerts]),
+    ),
+    (
+        "POST",
+        "/api/v1/alerts/{id}/unshelve",
+        Need::Any(&[P::ShelveAlerts]),
+    ),
     ("POST", "/api/v1/alerts/{id}/close", Need::Any(&[P::HandleAlerts])),
     ("GET", "/api/v1/alerts/{id}/evidence", Need::Any(&[P::Evidence])),
     ("GET", "/api/v1/commands", Need::Any(&[P::View])),

@@ -617,6 +617,10 @@ impl Views {
             scope.covers(register.recorded(alert.series.device.as_str(), alert.division.as_ref()))
         };
         for alert in board.open_alerts().filter(seen) {
+            if !alert.is_triaged() {
+                counts.alerts_shelved += 1;
+                continue;
+            }
             counts.alerts_open += 1;
             counts.alerts_unacknowledged += usize::from(alert.acknowledged.is_none());
         }
@@ -711,6 +715,7 @@ pub struct Counts {
     pub stale: usize,
     pub alerts_open: usize,
     pub alerts_unacknowledged: usize,
+    pub alerts_shelved: usize,
     pub series: usize,
 }
 

@@ -53,6 +53,37 @@ pub enum Verb {
         /// The reason.
         note: String,
     },
+    /// The alert leaves the desk's list until `until`; it goes on and is recorded.
+    Shelve {
+        /// The alert.
+        alert: AlertId,
+        /// The person's name as given.
+        name: String,
+        /// The reason.
+        note: String,
+        /// When it comes back.
+        until: Timestamp,
+    },
+    /// A shelved alert comes back before its time.
+    Unshelve {
+        /// The alert.
+        alert: AlertId,
+        /// The person's name as given.
+        name: String,
+        /// Why.
+        note: String,
+    },
+    /// Somebody is to see to the alert.
+    Assign {
+        /// The alert.
+        alert: AlertId,
+        /// The person's name as given.
+        name: String,
+        /// Who is to.
+        to: String,
+        /// What is to be done.
+        note: String,
+    },
     /// Refused frames are read again with the profiles of now; each follows as a record of its own.
     Readmit {
         /// Journal positions of the frames when they came first.

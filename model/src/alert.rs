@@ -135,6 +135,14 @@ pub enum Edge {
     Closed,
     /// Its rule was removed or no longer applies; the alert ends without being called normal.
     Withdrawn,
+    /// A person took it off the desk's list for a while.
+    Shelved,
+    /// A person put it back.
+    Unshelved,
+    /// The while is over and the alert goes on.
+    ShelfExpired,
+    /// A person said who is to see to it.
+    Assigned,
 }
 
 impl Edge {
@@ -151,6 +159,10 @@ impl Edge {
             Edge::AcknowledgementExpired => "acknowledgement_expired",
             Edge::Closed => "closed",
             Edge::Withdrawn => "withdrawn",
+            Edge::Shelved => "shelved",
+            Edge::Unshelved => "unshelved",
+            Edge::ShelfExpired => "shelf_expired",
+            Edge::Assigned => "assigned",
         }
     }
 }
@@ -212,9 +224,12 @@ pub struct ActNote {
     pub name: String,
     /// Note.
     pub note: String,
-    /// End of an acknowledgement.
+    /// End of an acknowledgement, or of the time on the shelf.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// Who is to see to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
 }
 
 impl Transition {

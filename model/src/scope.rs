@@ -35,6 +35,8 @@ pub enum Permission {
     View,
     /// Acknowledge, assign, close alerts.
     HandleAlerts,
+    /// Take alerts off the desk's list for a while, and put them back.
+    ShelveAlerts,
     /// See and re-admit quarantined bytes.
     Quarantine,
     /// Register devices, profiles, entities; import.
@@ -63,9 +65,10 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::View,
         Self::HandleAlerts,
+        Self::ShelveAlerts,
         Self::Quarantine,
         Self::Register,
         Self::WriteReadings,
@@ -85,6 +88,7 @@ impl Permission {
         match self {
             Self::View => "view",
             Self::HandleAlerts => "handle_alerts",
+            Self::ShelveAlerts => "shelve_alerts",
             Self::Quarantine => "quarantine",
             Self::Register => "register",
             Self::WriteReadings => "write_readings",
@@ -113,7 +117,13 @@ impl Role {
             R::Operator => {
                 matches!(
                     permission,
-                    P::View | P::HandleAlerts | P::Quarantine | P::Command | P::Review | P::Evidence
+                    P::View
+                        | P::HandleAlerts
+                        | P::ShelveAlerts
+                        | P::Quarantine
+                        | P::Command
+                        | P::Review
+                        | P::Evidence
                 )
             }
             R::Commander => {
@@ -121,6 +131,7 @@ impl Role {
                     permission,
                     P::View
                         | P::HandleAlerts
+                        | P::ShelveAlerts
                         | P::Quarantine
                         | P::Command
                         | P::Review

@@ -75,8 +75,8 @@ pub enum ActError {
     /// The note is too long, or empty where it must say why.
     #[error("a note says why, in at most {MAX_NOTE} bytes")]
     Note,
-    /// The acknowledgement does not end within the next seven days.
-    #[error("an acknowledgement ends later than now and within 7 days")]
+    /// The acknowledgement or the time on the shelf does not end within the next seven days.
+    #[error("an acknowledgement, or a time on the shelf, ends later than now and within 7 days")]
     Until,
     /// An entity that the register does not take.
     #[error("change {index} holds an entity that the register does not take")]
@@ -300,7 +300,8 @@ impl Acts {
 /// What a role needs for a verb; `None` for a verb nobody has ruled on, which is then nobody's.
 fn permission_for(verb: &Verb) -> Option<Permission> {
     match verb {
-        Verb::Acknowledge { .. } | Verb::Close { .. } => Some(Permission::HandleAlerts),
+        Verb::Acknowledge { .. } | Verb::Close { .. } | Verb::Assign { .. } => Some(Permission::HandleAlerts),
+        Verb::Shelve { .. } | Verb::Unshelve { .. } => Some(Permission::ShelveAlerts),
         Verb::Readmit { .. } | Verb::Discard { .. } => Some(Permission::Quarantine),
         Verb::Review(_) | Verb::Dust(_) | Verb::WithdrawDust { .. } => Some(Permission::Review),
         Verb::Correct(_) | Verb::WithdrawCorrection { .. } => Some(Permission::Register),
@@ -324,6 +325,22 @@ fn check_verb(at: Timestamp, verb: &Verb) -> Result<(), ActError> {
             (name, note)
         }
         Verb::Close { name, note, .. } => (name, note),
+        Verb::Shelve {
+            name, note, until, ..
+        } => {
+            if *until <= at || *until > at + MAX_ACKNOWLEDGEMENT {
+                return Err(ActError::Until);
+            }
+            check_reason(note)?;
+            (name, note)
+        }
+        Verb::Unshelve { name, note, .. } => (name, note),
+        Verb::Assign { name, to, note, .. } => {
+            if to.trim().is_empty() || to.len() > MAX_NAME {
+                return Err(ActError::Name);
+            }
+            (name, note)
+        }
         Verb::Readmit { note, .. } | Verb::Discard { note, .. } => {
             if note.trim().is_empty() || note.len() > MAX_NOTE {
                 return Err(ActError::Note);

@@ -18,6 +18,7 @@ mod audit_sm2;
 mod backtest;
 mod bad_input;
 mod basemaps;
+mod cards;
 mod care;
 mod chaos;
 mod cli;

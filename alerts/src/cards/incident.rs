@@ -20,17 +20,14 @@ pub(super) struct Incident<'a> {
     /// When the last of its members so far ends; `None` while one goes on.
     ended_at: Option<Timestamp>,
     devices: HashSet<&'a DeviceId>,
-    places: Vec<Position>,
-    bounds: Bounds,
+    places: Vec<Place>,
+    least: Place,
+    most: Place,
 }
 
-#[derive(Clone, Copy)]
-struct Bounds {
-    west: f64,
-    south: f64,
-    east: f64,
-    north: f64,
-}
+/// Metres from the middle of the earth, so that distances are the same whichever way they are asked for and cost little. A
+/// distance is the straight one, which is 1 m in 10 km shorter at the most.
+type Place = [f64; 3];
 
 /// Follows the alerts in the order given, which is that in which they were raised.
 pub(super) fn incidents<'a>(
@@ -103,12 +100,8 @@ impl<'a> Incident<'a> {
             ended_at: Some(alert.raised_at),
             devices: HashSet::new(),
             places: Vec::new(),
-            bounds: Bounds {
-                west: f64::INFINITY,
-                south: f64::INFINITY,
-                east: f64::NEG_INFINITY,
-                north: f64::NEG_INFINITY,
-            },
+            least: [f64::INFINITY; 3],
+            most: [f64::NEG_INFINITY; 3],
         }
     }
 
@@ -129,11 +122,10 @@ impl<'a> Incident<'a> {
             self.network = site.network.as_deref();
         }
         if let Some(at) = site.position.filter(|_| is_new) {
+            let at = place_of(at);
             self.places.push(at);
-            self.bounds.west = self.bounds.west.min(at.lon());
-            self.bounds.south = self.bounds.south.min(at.lat());
-            self.bounds.east = self.bounds.east.max(at.lon());
-            self.bounds.north = self.bounds.north.max(at.lat());
+            self.least = std::array::from_fn(|axis| self.least[axis].min(at[axis]));
+            self.most = std::array::from_fn(|axis| self.most[axis].max(at[axis]));
         }
     }
 
@@ -158,33 +150,35 @@ impl<'a> Incident<'a> {
             return true;
         }
         let place = one.site.and_then(|site| site.position);
-        place.is_some_and(|at| self.spans(at, cause.diameter_m))
+        place.is_some_and(|at| self.spans(place_of(at), cause.diameter_m))
     }
 
     /// Whether a place lies at most so far from every place of it.
-    fn spans(&self, at: Position, diameter_m: f64) -> bool {
-        !self.places.is_empty()
-            && self.bounds.may_lie_within(at, diameter_m)
-            && self.places.iter().all(|own| distance_m(*own, at) <= diameter_m)
+    fn spans(&self, at: Place, diameter_m: f64) -> bool {
+        if self.places.is_empty() {
+            return false;
+        }
+        let furthest: Place =
+            std::array::from_fn(|axis| (at[axis] - self.least[axis]).max(self.most[axis] - at[axis]));
+        if furthest.iter().any(|metres| *metres > diameter_m) {
+            return false;
+        }
+        let square = diameter_m * diameter_m;
+        let is_near = |metres: Place| metres.iter().map(|m| m * m).sum::<f64>() <= square;
+        // Where the furthest corner of all is near, each place is.
+        is_near(furthest)
+            || self
+                .places
+                .iter()
+                .all(|own| is_near(std::array::from_fn(|axis| at[axis] - own[axis])))
     }
 }
 
-impl Bounds {
-    /// Whether a place may lie so near to all of what is inside. Says yes too often, never no where it should not.
-    fn may_lie_within(&self, at: Position, diameter_m: f64) -> bool {
-        let north_south = (self.north - at.lat()).max(at.lat() - self.south);
-        north_south.to_radians() * EARTH_RADIUS_M <= diameter_m * 1.001
-    }
-}
-
-/// Metres between two places at most some 100 km apart, as on a sphere.
-pub(super) fn distance_m(one: Position, other: Position) -> f64 {
-    let middle = f64::midpoint(one.lat(), other.lat()).to_radians();
-    let mut east = (one.lon() - other.lon()).abs();
-    if east > 180.0 {
-        east = 360.0 - east;
-    }
-    let east = east.to_radians() * middle.cos();
-    let north = (one.lat() - other.lat()).to_radians();
-    east.hypot(north) * EARTH_RADIUS_M
+fn place_of(at: Position) -> Place {
+    let (lon, lat) = (at.lon().to_radians(), at.lat().to_radians());
+    [
+        EARTH_RADIUS_M * lat.cos() * lon.cos(),
+        EARTH_RADIUS_M * lat.cos() * lon.sin(),
+        EARTH_RADIUS_M * lat.sin(),
+    ]
 }

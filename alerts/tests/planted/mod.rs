@@ -51,6 +51,8 @@ pub fn alert(n: u64, id: &str, quantity: &str, severity: Severity, s: i64) -> Al
         state: AlertState::Open,
         condition: Condition::Abnormal,
         acknowledged: None,
+        shelved: None,
+        assigned: None,
         series,
         division: None,
         raised_at: at(s),

@@ -1,4 +1,4 @@
-//! Alerts: lists, one with its story, acknowledge and close.
+//! Alerts: lists, one with its story, and what people do with one: acknowledge, assign, shelve, close.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +81,7 @@ pub(crate) fn alert_json(views: &Views, scope: &Scope, id: &AlertId) -> Option<V
     is_seen.then(|| render(views, &alert))
 }
 
-fn render(views: &Views, alert: &Alert) -> Value {
+pub(crate) fn render(views: &Views, alert: &Alert) -> Value {
     let register = views.register.read().expect(POISON);
     let device = register.view.devices.get(&alert.series.device);
     let belongs = register.recorded(alert.series.device.as_str(), alert.division.as_ref());
@@ -95,12 +95,12 @@ fn render(views: &Views, alert: &Alert) -> Value {
         "id": alert.id, "rule": alert.rule, "rule_version": alert.rule_version,
         "rule_name": alert.rule_name, "severity": alert.severity, "severity_zh": alert.severity.zh(),
         "state": alert.state, "condition": condition,
-        "acknowledged": alert.acknowledged,
+        "acknowledged": alert.acknowledged, "shelved": alert.shelved, "assigned": alert.assigned,
         "series": {"id": series.map(|id| id.0), "device": alert.series.device,
                    "quantity": alert.series.quantity, "ch": alert.series.channel},
         "device_name": device.map(|d| &*d.name), "device_name_en": device.map(|d| &*d.name_en),
         "position": device.and_then(|d| d.position), "division": belongs.division,
-        "raised_at": alert.raised_at, "ended_at": alert.ended_at,
+        "raised_at": alert.raised_at, "changed_at": alert.changed_at, "ended_at": alert.ended_at,
         "message": alert.message, "advice": alert.advice, "inputs": alert.inputs,
         "value": alert.value, "threshold": alert.threshold,
     })
@@ -144,16 +144,12 @@ pub(crate) struct Ack {
     minutes: Option<u32>,
 }
 
-const LONGEST_ACK: Duration = Duration::from_secs(7 * 86_400);
+/// The longest acknowledgement, and the longest time on the shelf.
+const LONGEST_WHILE: Duration = Duration::from_secs(7 * 86_400);
 
-pub(crate) async fn ack(
-    State(views): State<Arc<Views>>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Body(body): Body<Ack>,
-) -> Result<Json<Value>, Problem> {
-    let now = views.now();
-    let until = match (body.until, body.minutes) {
+/// The end of a while that is given as a time or in minutes.
+fn end_of(now: Timestamp, until: Option<Timestamp>, minutes: Option<u32>) -> Result<Timestamp, Problem> {
+    let until = match (until, minutes) {
         (Some(until), None) => until,
         (None, Some(minutes)) => now + Duration::from_secs(u64::from(minutes) * 60),
         _ => {
@@ -163,18 +159,116 @@ pub(crate) async fn ack(
             ));
         }
     };
-    if until <= now || until.since(now) > LONGEST_ACK {
+    if until <= now || until.since(now) > LONGEST_WHILE {
         return Err(Problem::bad_request(
             "bad_expiry",
-            "an acknowledgement ends in the future, within 7 days",
+            "it ends in the future, within 7 days",
         ));
     }
+    Ok(until)
+}
+
+pub(crate) async fn ack(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body<Ack>,
+) -> Result<Json<Value>, Problem> {
+    let until = end_of(views.now(), body.until, body.minutes)?;
     let name = checked_name(body.name)?;
     act(&views, &caller, &id, |alert| Verb::Acknowledge {
         alert,
         name,
         note: body.note,
         until,
+    })
+    .await
+}
+
+pub(crate) async fn shelve(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body<Ack>,
+) -> Result<Json<Value>, Problem> {
+    let until = end_of(views.now(), body.until, body.minutes)?;
+    let name = checked_name(body.name)?;
+    if body.note.trim().is_empty() {
+        return Err(Problem::bad_request(
+            "no_reason",
+            "shelving an alert needs a reason in `note`",
+        ));
+    }
+    act(&views, &caller, &id, |alert| Verb::Shelve {
+        alert,
+        name,
+        note: body.note,
+        until,
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Unshelve {
+    name: String,
+    #[serde(default)]
+    note: String,
+}
+
+pub(crate) async fn unshelve(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body<Unshelve>,
+) -> Result<Json<Value>, Problem> {
+    let name = checked_name(body.name)?;
+    let (alert, _) = find(&views, caller.scope(), &id)?;
+    let is_not_shelved = |alert: &Alert| alert.is_open() && alert.shelved.is_none();
+    if views
+        .board
+        .read()
+        .expect(POISON)
+        .get(&alert)
+        .is_some_and(is_not_shelved)
+    {
+        return Err(Problem::conflict("not_shelved", "the alert is not shelved"));
+    }
+    act(&views, &caller, &id, |alert| Verb::Unshelve {
+        alert,
+        name,
+        note: body.note,
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Assign {
+    name: String,
+    to: String,
+    #[serde(default)]
+    note: String,
+}
+
+pub(crate) async fn assign(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body<Assign>,
+) -> Result<Json<Value>, Problem> {
+    let name = checked_name(body.name)?;
+    if body.to.trim().is_empty() {
+        return Err(Problem::bad_request(
+            "no_assignee",
+            "`to` says who is to see to the alert and may not be empty",
+        ));
+    }
+    act(&views, &caller, &id, |alert| Verb::Assign {
+        alert,
+        name,
+        to: body.to,
+        note: body.note,
     })
     .await
 }

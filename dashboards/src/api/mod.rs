@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod aggregate;
 pub(crate) mod alerts;
 pub(crate) mod attributes;
+pub(crate) mod cards;
 pub(crate) mod commands;
 pub(crate) mod corrections;
 pub(crate) mod device_http;
