@@ -7,6 +7,7 @@ mod alert;
 mod board;
 pub mod cards;
 mod list;
+pub mod load;
 
 pub use alert::{Acknowledgement, Alert, AlertState, Assignment, Condition, Shelf};
 pub use board::{ActRefused, Board, BoardError};
