@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::score::{LEVELS, Table};
+use crate::score::LEVELS;
 
 /// Chance that a value given by its quantiles at [`LEVELS`] (ascending) is above a threshold. Beyond the outer quantiles the
 /// chance falls by half with each distance between the two outermost ones.
@@ -25,13 +25,13 @@ pub fn chance_above(quantiles: &[f64], threshold: f64) -> f64 {
     1.0 - (LEVELS[above - 1] + share * (LEVELS[above] - LEVELS[above - 1]))
 }
 
-/// A rising curve from chances as read to chances as they came (isotonic regression by pooling adjacent violators).
+/// A rising curve from chances as read to chances as they came (isotonic regression by pooling adjacent violators), and the chance
+/// from which a warning is given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     knots: Vec<(f64, f64)>,
-    /// Chance from which a warning is given: the one with the largest critical success index in training. First of what is
-    /// still at or below the threshold, then of what is above it already and may stay there.
-    warn_at: [f64; 2],
+    /// Of chances as read.
+    warn_from: f64,
 }
 
 /// What was said of a threshold and what came.
@@ -41,8 +41,6 @@ pub struct Case {
     pub chance: f64,
     /// Whether it was.
     pub came: bool,
-    /// Whether it was exceeded when that was said.
-    pub is_above: bool,
 }
 
 /// Cases of either kind that a curve needs.
@@ -52,64 +50,25 @@ impl Calibration {
     /// Learns from chances and whether the threshold was exceeded. With fewer than 25 cases of either kind chances stay as
     /// they are and a warning is given from one half.
     pub fn learn(cases: &[Case]) -> Self {
-        let mut found = Self {
-            knots: Vec::new(),
-            warn_at: [0.5; 2],
-        };
-        let is_thin = |cases: &[Case]| {
-            let n_came = cases.iter().filter(|case| case.came).count();
-            n_came < LEAST || cases.len() - n_came < LEAST
-        };
-        if is_thin(cases) {
-            return found;
-        }
-        let mut sorted: Vec<(f64, bool)> = cases.iter().map(|case| (case.chance, case.came)).collect();
-        sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        // Blocks of (sum of chances, number that came, number).
-        let mut blocks: Vec<(f64, f64, f64)> = Vec::new();
-        for (chance, came) in sorted {
-            blocks.push((chance, f64::from(u8::from(came)), 1.0));
-            while let [.., before, last] = blocks.as_slice() {
-                let apart = last.0 / last.2 - before.0 / before.2;
-                if before.1 / before.2 < last.1 / last.2 && before.2 >= 10.0 && apart > 1e-6 {
-                    break;
-                }
-                let merged = (before.0 + last.0, before.1 + last.1, before.2 + last.2);
-                blocks.truncate(blocks.len() - 2);
-                blocks.push(merged);
-            }
-        }
-        // A block is never surer than its number of cases allows.
-        found.knots = blocks
-            .iter()
-            .map(|(chance, came, n)| (chance / n, (came + 0.1) / (n + 0.2)))
-            .collect();
-        let best = |cases: &[Case]| {
-            let csi = |at: f64| {
-                let mut table = Table::default();
-                for case in cases {
-                    table.count(found.at(case.chance) >= at, case.came);
-                }
-                table.csi().unwrap_or(0.0)
+        let n_came = cases.iter().filter(|case| case.came).count();
+        if n_came < LEAST || cases.len() - n_came < LEAST {
+            return Self {
+                knots: Vec::new(),
+                warn_from: 0.5,
             };
-            let tried = (2..=16).map(|i| f64::from(i) * 0.05);
-            tried.max_by(|a, b| csi(*a).total_cmp(&csi(*b))).unwrap_or(0.5)
+        }
+        let mut found = Self {
+            knots: knots(cases),
+            warn_from: 0.5,
         };
-        let of_all = best(cases);
-        found.warn_at = [false, true].map(|is_above| {
-            let own: Vec<Case> = cases
-                .iter()
-                .copied()
-                .filter(|case| case.is_above == is_above)
-                .collect();
-            if is_thin(&own) { of_all } else { best(&own) }
-        });
+        found.warn_from = worth_warning(cases.iter().map(|case| found.at(case.chance)).collect());
         found
     }
 
-    /// Whether a chance (as it came in training) is worth a warning.
-    pub fn warns(&self, chance: f64, is_above: bool) -> bool {
-        chance >= self.warn_at[usize::from(is_above)]
+    /// Whether a chance as read is worth a warning: as read from the quantiles that are issued, which operation moves on, not from
+    /// the curve, whose steps stand on the few floods of training.
+    pub fn warns(&self, chance: f64) -> bool {
+        chance >= self.warn_from
     }
 
     /// The chance as it came in training.
@@ -125,6 +84,50 @@ impl Calibration {
             (Some((x0, y0)), Some((x1, y1))) => y0 + (y1 - y0) * (chance - x0) / (x1 - x0),
         }
     }
+}
+
+/// Points of the curve, ascending: mean chance as read and share that came, of blocks of neighbours.
+fn knots(cases: &[Case]) -> Vec<(f64, f64)> {
+    let mut sorted: Vec<(f64, bool)> = cases.iter().map(|case| (case.chance, case.came)).collect();
+    sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    // Blocks of (sum of chances, number that came, number).
+    let mut blocks: Vec<(f64, f64, f64)> = Vec::new();
+    for (chance, came) in sorted {
+        blocks.push((chance, f64::from(u8::from(came)), 1.0));
+        while let [.., before, last] = blocks.as_slice() {
+            let apart = last.0 / last.2 - before.0 / before.2;
+            if before.1 / before.2 < last.1 / last.2 && before.2 >= 10.0 && apart > 1e-6 {
+                break;
+            }
+            let merged = (before.0 + last.0, before.1 + last.1, before.2 + last.2);
+            blocks.truncate(blocks.len() - 2);
+            blocks.push(merged);
+        }
+    }
+    // A block is never surer than its number of cases allows.
+    blocks
+        .iter()
+        .map(|(chance, came, n)| (chance / n, (came + 0.1) / (n + 0.2)))
+        .collect()
+}
+
+/// The chance from which a warning raises the critical success index that is expected of all. With `C` = hits/(came + false
+/// alarms) so far, a further warning of chance `p` makes it (hits + p)/(came + false alarms + 1 − p), which is more while
+/// p > C/(1 + C): chances are warned of from the surest down until that no longer holds. Nothing is searched among the few
+/// cases that came, as the warnings that served best among those serve the next flood less well.
+fn worth_warning(mut chances: Vec<f64>) -> f64 {
+    chances.sort_unstable_by(|a, b| b.total_cmp(a));
+    let came: f64 = chances.iter().sum();
+    let (mut hits, mut false_alarms, mut index) = (0.0, 0.0, 0.0);
+    for chance in chances {
+        if chance <= index / (1.0 + index) {
+            break;
+        }
+        hits += chance;
+        false_alarms += 1.0 - chance;
+        index = hits / (came + false_alarms);
+    }
+    index / (1.0 + index)
 }
 
 #[cfg(test)]
@@ -148,7 +151,6 @@ mod tests {
             .map(|i| Case {
                 chance: if i % 2 == 0 { 0.9 } else { 0.1 },
                 came: i % 4 == 0,
-                is_above: false,
             })
             .collect();
         let curve = Calibration::learn(&cases);
@@ -158,42 +160,32 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_crossed_yet_is_warned_of_by_its_own_record() {
-        // Above it stays there by nine in ten; below it a chance of 0.3 comes true by three in ten, all else never.
-        let cases: Vec<Case> = (0..3000)
-            .map(|i| match i % 3 {
-                0 => Case {
-                    chance: 0.3,
-                    came: i / 3 % 10 < 3,
-                    is_above: false,
-                },
-                1 => Case {
-                    chance: 0.8,
-                    came: i / 3 % 10 > 0,
-                    is_above: true,
-                },
-                _ => Case {
-                    chance: 0.01,
-                    came: false,
-                    is_above: false,
-                },
+    fn what_comes_by_three_in_ten_is_warned_of_where_little_surer_is_known_and_not_else() {
+        // Of 3000 cases 300 have a chance of 0.3, some are sure, the rest is nothing.
+        let warn_from = |n_sure: usize| {
+            let chance = |i: usize| match i {
+                i if i < n_sure => 1.0,
+                i if i < n_sure + 300 => 0.3,
+                _ => 0.0,
+            };
+            worth_warning((0..3000).map(chance).collect())
+        };
+        // 30 sure: C = 30/120, then (30 + 90)/(120 + 210) = 4/11; from 4/15.
+        assert!((warn_from(30) - 4.0 / 15.0).abs() < 1e-9);
+        // 100 sure: C = 100/190, from 10/29, which is more than 0.3.
+        assert!((warn_from(100) - 10.0 / 29.0).abs() < 1e-9);
+        assert_eq!(warn_from(2700), 2700.0 / 2790.0 / (1.0 + 2700.0 / 2790.0));
+    }
+
+    #[test]
+    fn a_few_floods_teach_no_warning() {
+        let cases: Vec<Case> = (0..1000)
+            .map(|i| Case {
+                chance: if i < 20 { 0.9 } else { 0.0 },
+                came: i < 20,
             })
             .collect();
         let curve = Calibration::learn(&cases);
-        assert!(
-            curve.warns(curve.at(0.3), false) && !curve.warns(curve.at(0.01), false),
-            "{curve:?}"
-        );
-        assert!(curve.warns(curve.at(0.8), true), "{curve:?}");
-        // The best for all would be to leave out what comes true by three in ten.
-        let all: Vec<Case> = cases
-            .iter()
-            .map(|case| Case {
-                is_above: true,
-                ..*case
-            })
-            .collect();
-        let of_all = Calibration::learn(&all);
-        assert!(!of_all.warns(of_all.at(0.3), true), "{of_all:?}");
+        assert!(curve.warns(0.5) && !curve.warns(0.49));
     }
 }

@@ -13,7 +13,7 @@ use crate::series::{Aligned, Kind};
 use crate::trees::Trees;
 
 /// What a kept model is written as. A model of another version is trained anew.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Names of the candidates of a blend, in the order of its weights.
 pub const CANDIDATES: [&str; 10] = [
@@ -280,10 +280,7 @@ impl Model {
             band80: tier.bands.of(state, size, &quantiles),
             quantiles,
             crossing,
-            warns: crossing.is_some_and(|chance| {
-                let is_above = self.threshold.is_some_and(|threshold| persistence > threshold);
-                tier.calibration.warns(chance, is_above)
-            }),
+            warns: raw.is_some_and(|chance| tier.calibration.warns(chance)),
             state,
             tier: at_tier,
             is_silent: tier.silent.is_some(),

@@ -493,7 +493,6 @@ impl Learner<'_> {
                 Case {
                     chance: chance_above(&spread, threshold),
                     came: now + self.changes[*at] > threshold,
-                    is_above: now > threshold,
                 }
             })
             .collect();
