@@ -22,6 +22,8 @@ use series::{Case, cases, gauges, plain_ridge, threshold_of};
 const LEAST_FLOODS: usize = 30;
 /// What is called below.
 const NOISE: f64 = 0.005;
+/// What is called far below of a critical success index.
+const FAR_BELOW: f64 = 0.02;
 /// Forecasts of a state without which its coverage says nothing.
 const LEAST_OF_STATE: usize = 100;
 
@@ -117,6 +119,8 @@ struct Total {
     in_floods: Vec<(f64, String)>,
     over_all: Vec<(f64, String)>,
     skills: Vec<(f64, String)>,
+    /// Critical success index of warnings less persistence's, with flood rows enough.
+    warnings: Vec<(f64, String)>,
     /// Shares inside the 80 % interval, over all rows, in wet and in rising states.
     inside: Vec<(f64, String)>,
     inside_moving: Vec<(f64, String)>,
@@ -125,7 +129,7 @@ struct Total {
 fn each_gauge(cases: Vec<Case>) {
     let mut total = Total::default();
     println!(
-        "line: flood skill / plain ridge, skill / plain ridge, inside 80 % (rising, wet), flood rows / rows"
+        "line: flood skill / plain ridge, skill / plain ridge, inside 80 % (rising, wet), CSI (persistence), flood rows / rows"
     );
     for case in cases {
         let (aligned, named) = case.aligned();
@@ -162,7 +166,7 @@ impl Total {
             };
             let (rising, wet) = (of_state(State::Rising), of_state(State::Wet));
             println!(
-                "{label}: {} / {}, {} / {}, {} ({}, {}), {} / {}{}",
+                "{label}: {} / {}, {} / {}, {} ({}, {}), {} ({}), {} / {}{}",
                 shown(s.flood_skill),
                 shown(ridge.flood_skill),
                 shown(s.skill),
@@ -170,6 +174,8 @@ impl Total {
                 shown(s.coverage80),
                 shown(rising),
                 shown(wet),
+                shown(s.csi),
+                shown(s.csi_persistence),
                 s.n_flood,
                 s.n,
                 outcome.silent.map_or(String::new(), |_| ", silent".to_owned()),
@@ -178,6 +184,9 @@ impl Total {
                 (s.flood_skill, ridge.flood_skill, s.n_flood >= LEAST_FLOODS)
             {
                 self.in_floods.push((own - other, label.clone()));
+            }
+            if let (Some(own), Some(other), true) = (s.csi, s.csi_persistence, s.n_flood >= LEAST_FLOODS) {
+                self.warnings.push((own - other, label.clone()));
             }
             if let (Some(own), Some(other)) = (s.skill, ridge.skill) {
                 self.over_all.push((own - other, label.clone()));
@@ -212,6 +221,13 @@ impl Total {
             self.skills.len()
         );
         worst(&mut self.skills);
+        println!(
+            "critical success index of warnings less persistence's: mean {:.4}, {} of {} below by more than {FAR_BELOW}",
+            self.warnings.iter().map(|(v, _)| v).sum::<f64>() / self.warnings.len().max(1) as f64,
+            of(&self.warnings, &|v| v < -FAR_BELOW),
+            self.warnings.len()
+        );
+        worst(&mut self.warnings);
         println!(
             "inside the 80 % interval: {} below 0.75, {} above 0.85 of {}; in wet or rising states {} below 0.70 of {}",
             of(&self.inside, &|v| v < 0.75),
