@@ -46,17 +46,15 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// What was written before; `None` for a model of another version, or of other series, steps and leads.
-    pub(super) fn read(bytes: &[u8], part: &GaugePart) -> Option<Self> {
-        let kept: Self = serde_json::from_slice(bytes).ok()?;
-        let names = kept.model.channels.all.iter().map(|channel| channel.name.clone());
-        let leads = kept.model.horizons.iter().map(|horizon| horizon.steps);
-        let is_same = kept.model.version == VERSION
-            && kept.model.step_ms == i64::from(part.step_s) * 1000
-            && kept.model.threshold == part.threshold
+    /// Whether it is of this version, and of these series, steps and leads.
+    pub(super) fn is_of(&self, part: &GaugePart) -> bool {
+        let names = self.model.channels.all.iter().map(|channel| channel.name.clone());
+        let leads = self.model.horizons.iter().map(|horizon| horizon.steps);
+        self.model.version == VERSION
+            && self.model.step_ms == i64::from(part.step_s) * 1000
+            && self.model.threshold == part.threshold
             && names.eq(part.names())
-            && leads.eq(part.leads.iter().copied());
-        is_same.then_some(kept)
+            && leads.eq(part.leads.iter().copied())
     }
 }
 

@@ -6,6 +6,7 @@
 mod doubt;
 mod gauge;
 mod grid;
+mod kept;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,6 @@ use onemap_dashboards::views::Views;
 use onemap_model::forecast::OWN;
 use onemap_model::{Forecast, Review, Scope, SeriesKey, Timestamp, Verb};
 use onemap_store::ledger::ForecastFilter;
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -100,12 +100,7 @@ pub(crate) async fn run(
         .series
         .iter()
         .map(|one| {
-            let bytes = std::fs::read(file(&data_dir, &one.target)).ok();
-            let has_file = bytes.is_some();
-            let kept = bytes.and_then(|bytes| Kept::read(&bytes, one)).map(Arc::new);
-            if has_file && kept.is_none() {
-                warn!(series = %one.target, "its model cannot be read or is of other settings, and is trained anew");
-            }
+            let kept = taken_up(&data_dir, one).map(Arc::new);
             views.foresight.put(&one.target, gauge_of(one, kept.as_deref()));
             Foreseen {
                 part: one.clone(),
@@ -329,12 +324,11 @@ fn made(
     let key = &part.target;
     let (model_file, evidence_file) = (file(data_dir, key), evidence_file(data_dir, key));
     let stands = before.filter(|kept| now.since(kept.trained.at) < stands_for(key, &kept.trained));
-    let evidence = stands.and_then(|_| std::fs::read(&evidence_file).ok());
-    let evidence = evidence.and_then(|bytes| serde_json::from_slice::<KeptEvidence>(&bytes).ok());
+    let evidence = stands.and_then(|_| evidence_of(&evidence_file, key));
     if let (Some(kept), Some(mut evidence)) = (stands, evidence) {
         match gauge::refit(views, part, kept, &mut evidence, now) {
             Ok(Some(kept)) => {
-                keep(&evidence_file, &evidence).and_then(|()| keep(&model_file, &kept))?;
+                kept::write(&evidence_file, &evidence).and_then(|()| kept::write(&model_file, &kept))?;
                 return Ok(kept);
             }
             Ok(None) => {}
@@ -343,7 +337,8 @@ fn made(
     }
     let (kept, evidence) = gauge::train(views, part, days, now)?;
     info!(series = %key, model = %kept.trained.model, values = kept.trained.values, "a model is trained");
-    if let Err(error) = keep(&evidence_file, &evidence).and_then(|()| keep(&model_file, &kept)) {
+    if let Err(error) = kept::write(&evidence_file, &evidence).and_then(|()| kept::write(&model_file, &kept))
+    {
         warn!(series = %key, "a model is not kept, and is trained again after a restart: {error:#}");
     }
     Ok(kept)
@@ -375,13 +370,29 @@ fn trained(views: &Views, one: &mut Foreseen, made: Result<Kept>) {
     }
 }
 
-/// Whole or not at all.
-fn keep(path: &Path, kept: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_vec(kept).context("the model cannot be written")?;
-    let part = path.with_extension("part");
-    std::fs::write(&part, text)
-        .and_then(|()| std::fs::rename(&part, path))
-        .with_context(|| format!("cannot write {}", path.display()))
+/// The model of a series that was written before, if it is whole and of these settings; else it is said why not.
+fn taken_up(data_dir: &Path, part: &GaugePart) -> Option<Kept> {
+    let key = &part.target;
+    match kept::read::<Kept>(&file(data_dir, key)) {
+        Ok(Some(kept)) if kept.is_of(part) => Some(kept),
+        Ok(Some(_)) => {
+            warn!(series = %key, "its model is of another version or of other settings, and is trained anew");
+            None
+        }
+        Ok(None) => None,
+        Err(error) => {
+            warn!(series = %key, "its model is not taken up, and is trained anew: {:#}", anyhow::Error::from(error));
+            None
+        }
+    }
+}
+
+/// What the model of a series is solved again from, if it is whole; else it is said why not.
+fn evidence_of(path: &Path, key: &SeriesKey) -> Option<KeptEvidence> {
+    kept::read(path).unwrap_or_else(|error| {
+        warn!(series = %key, "what its model is solved again from is not taken up: {:#}", anyhow::Error::from(error));
+        None
+    })
 }
 
 #[cfg(test)]
