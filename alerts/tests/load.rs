@@ -25,6 +25,7 @@ fn edge(device: &str, edge: Edge, s: i64, value: Option<f64>, division: &str) ->
         position,
         measured_at: at(s),
         value,
+        of: None,
     };
     Transition {
         id: Transition::id_of(&rule, "v", &series, position, edge),

@@ -529,6 +529,7 @@ fn a_rain_forecast_of_others_is_an_input_as_it_was_known() {
 
 #[test]
 fn what_looks_like_a_fault_is_doubted_and_a_persons_word_stands() {
+    const PHASE: i64 = 25668;
     let mut first = Server::new();
     first.stop();
     let config = first.dir.join("onemap.toml");
@@ -545,12 +546,14 @@ fn what_looks_like_a_fault_is_doubted_and_a_persons_word_stands() {
     );
     // Two spikes, of which an officer has said that one is true, and a day and a half of which nothing is known.
     let (spike, vouched, stuck) = (hour - 40, hour - 60, hour - 200..hour - 110);
+    // The same water whatever the time is: where a spike stands in it decides whether it is seen.
+    let water = |at: i64| wave(at - hour + PHASE);
     let readings: Vec<Value> = (hour - 900..=hour)
         .map(|at| {
             let level = match at {
-                at if at == spike || at == vouched => wave(at) + 4.0,
-                at if stuck.contains(&at) => wave(stuck.start),
-                at => wave(at) + f64::from((at % 3) as u32) * 0.002,
+                at if at == spike || at == vouched => water(at) + 4.0,
+                at if stuck.contains(&at) => water(stuck.start),
+                at => water(at) + f64::from(((at - hour).rem_euclid(3)) as u32) * 0.002,
             };
             json!({"q": "water_level", "t": at * HOUR, "v": (level * 1000.0).round() / 1000.0})
         })

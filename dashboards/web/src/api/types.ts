@@ -135,6 +135,8 @@ export type Alert = {
   state: "open" | "cleared" | "closed" | "withdrawn";
   condition: Condition;
   acknowledged: Acknowledgement | null;
+  /** Put aside for a while, with the reason; it goes on. */
+  shelved?: Acknowledgement | null;
   series: { id: number | null; device: string; quantity: string; ch: number };
   /** Null when the register no longer holds the device. */
   device_name: string | null;

@@ -82,7 +82,7 @@ const deviceOfSeries = new Map<number, string>();
 export const serverNow = () => Date.now() + clockOffset.peek();
 
 export const openAlerts = computed(() =>
-  [...alerts.value.values()].filter((a) => a.state === "open").sort(byNeed),
+  [...alerts.value.values()].filter((a) => a.state === "open" && !a.shelved).sort(byNeed),
 );
 /** How many are open of each severity; `atLeast` when there are more than are kept. */
 export const openBySeverity = computed(() => {
