@@ -18,6 +18,8 @@ use crate::{house, shipped};
 const DAY_MS: f64 = 86_400_000.0;
 /// How many transitions are read at once.
 const PAGE: usize = 10_000;
+/// What the folder beside the data is called, with the process's number behind it.
+const SCRATCH: &str = "rules-replay-";
 /// Digits of a county in a division's code: one desk each.
 const DESK: usize = 6;
 
@@ -125,19 +127,7 @@ fn test(config: &Config, paths: &[PathBuf], json: bool) -> Result<ExitCode> {
             crate::say!("{fault}");
         }
         for (path, outcome) in &failed {
-            let list = |edges: &[String]| match edges {
-                [] => "nothing".to_owned(),
-                edges => edges.join(", "),
-            };
-            crate::say!(
-                "{}:{}: rule `{}`, test `{}`: expected {}, got {}",
-                path.display(),
-                outcome.line,
-                outcome.rule,
-                outcome.name,
-                list(&outcome.expected),
-                list(&outcome.got)
-            );
+            crate::say!("{}:{}: {}", path.display(), outcome.line, outcome.told());
         }
         let n = outcomes.len();
         crate::say!(
@@ -197,7 +187,8 @@ impl Load {
                 }
             }
         }
-        let days = (to.since(from).as_millis() as f64 / DAY_MS).max(1.0 / 24.0);
+        // Less than a day is counted as it is: nobody knows the rest of it.
+        let days = (to.since(from).as_millis() as f64 / DAY_MS).max(1.0);
         for desk in load.by_desk.values_mut() {
             desk.per_day = (desk.raised as f64 / days * 100.0).round() / 100.0;
             desk.worst_day = desk.days.values().copied().max().unwrap_or(0);
@@ -231,19 +222,27 @@ fn replay(config: &Config, args: &ReplayArgs, json: bool) -> Result<ExitCode> {
     if args.to.is_some_and(|to| to <= args.from) {
         bail!("--to lies before --from");
     }
-    let beside = config
-        .data_dir
-        .join(format!("rules-replay-{}", std::process::id()));
+    sweep(&config.data_dir)?;
+    let beside = config.data_dir.join(format!("{SCRATCH}{}", std::process::id()));
     let scratch = args.scratch.clone().unwrap_or(beside);
-    let is_new = !scratch.exists();
+    let is_usable = match std::fs::read_dir(&scratch) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(_) => !scratch.exists(),
+    };
+    ensure!(is_usable, "{} is not an empty folder", scratch.display());
     let found = fold(config, args, &scratch, trial);
-    // It holds copies of keys, and nobody needs it any more.
-    let emptied = match is_new {
+    // It holds copies of keys, and nobody needs it any more, whatever came of it.
+    let emptied = match scratch.exists() {
         true => std::fs::remove_dir_all(&scratch),
         false => Ok(()),
     };
     let (records, to, after) = found?;
     emptied.with_context(|| format!("{} cannot be removed", scratch.display()))?;
+    ensure!(
+        args.from <= to,
+        "--from ({}) lies behind the last record ({to}): nothing was tried",
+        args.from
+    );
     let before = Load::of(&config.data_dir.join("ledger.sqlite"), args.from, to)?;
     let same = before.ids.intersection(&after.ids).count();
     let (gone, new) = (before.ids.len() - same, after.ids.len() - same);
@@ -282,6 +281,25 @@ fn replay(config: &Config, args: &ReplayArgs, json: bool) -> Result<ExitCode> {
         _ => crate::say!("{same} transitions are the same by id, {gone} would not have been, {new} are new"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes what replays left behind that were ended in the middle.
+fn sweep(data_dir: &Path) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(data_dir) else {
+        return Ok(());
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let pid = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(SCRATCH)?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            let path = entry.path();
+            std::fs::remove_dir_all(&path)
+                .with_context(|| format!("{} cannot be removed", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Folds the journal into a folder; how many records, until when, and what was raised.

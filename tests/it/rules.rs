@@ -88,6 +88,8 @@ fn facts_of_several_series_make_one_alert_that_says_what_was_found() {
         "{said}"
     );
     assert_eq!(flood["severity"], "major");
+    // The value is that of the alert's own series, whatever else it rests on.
+    assert_eq!(flood["value"], json!(1.3));
     let of_others: Vec<&Value> = flood["inputs"]
         .as_array()
         .unwrap()

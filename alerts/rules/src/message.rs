@@ -511,6 +511,13 @@ fn limit(when: &When, which: Limit) -> Texts {
         Limit::Raise => threshold.raise,
         Limit::Clear => threshold.clear,
     };
+    if number.is_nan() {
+        return match which {
+            Limit::Raise if above => texts("高于各设备的限值", "above the limit of each device"),
+            Limit::Raise => texts("低于各设备的限值", "below the limit of each device"),
+            Limit::Clear => texts("回到各设备的限值", "back at the limit of each device"),
+        };
+    }
     let number = format!("{}{}", trimmed(number), unit(threshold.quantity));
     let (zh, en) = match (which, above) {
         (Limit::Raise, true) => (format!("高于 {number}"), format!("above {number}")),
@@ -518,6 +525,12 @@ fn limit(when: &When, which: Limit) -> Texts {
         (Limit::Clear, true) => (format!("回落至 {number} 及以下"), format!("at or below {number}")),
         (Limit::Clear, false) => (format!("回升至 {number} 及以上"), format!("at or above {number}")),
     };
+    if threshold.own.is_some() {
+        return Texts {
+            zh: format!("{zh}（部分设备另定）"),
+            en: format!("{en} (another for some devices)"),
+        };
+    }
     Texts { zh, en }
 }
 

@@ -106,6 +106,20 @@ impl TrialOutcome {
     pub fn passed(&self) -> bool {
         self.expected == self.got
     }
+    /// How it went, in one sentence.
+    pub fn told(&self) -> String {
+        let list = |edges: &[String]| match edges {
+            [] => "nothing".to_owned(),
+            edges => edges.join(", "),
+        };
+        format!(
+            "rule `{}`, test `{}`: expected {}, got {}",
+            self.rule,
+            self.name,
+            list(&self.expected),
+            list(&self.got)
+        )
+    }
 }
 
 impl Trial {

@@ -334,6 +334,43 @@ fn a_second_detector_confirms_the_first() {
 }
 
 #[test]
+fn a_neighbour_that_is_gone_is_not_one_that_disagrees() {
+    let two = "{neighbours: {within: 50 m, at_least: 1, agree: {above: {quantity: smoke, raise: 10 %/m}}}}";
+    holds(
+        two,
+        "",
+        "
+        00:00:00 b 14
+        00:01:00 12
+        00:20:00 12
+        00:40:00 12
+        00:45:00 b 3
+        00:46:00 12
+        ",
+        "
+        00:01:00 raised
+        00:40:00 lost
+        00:46:00 cleared
+        ",
+    );
+    holds(two, "", "00:00 12\n01:00 13", "");
+}
+
+#[test]
+fn a_limit_that_is_each_device_s_own_is_said_so() {
+    let text = STAGES.replace("default: 2.5 m", "");
+    let text = text.replace("default: 3.5 m, ", "");
+    let text = &text[..text.find("    tests:").unwrap()];
+    let sentence = RuleSet::parse("t", text).unwrap().rules()[0].sentence();
+    assert!(
+        sentence.zh.contains("高于各设备的限值") && !sentence.en.contains("NaN"),
+        "{sentence:?}"
+    );
+    let sentence = RuleSet::parse("t", STAGES).unwrap().rules()[0].sentence();
+    assert!(sentence.zh.contains("高于 2.5 m（部分设备另定）"), "{sentence:?}");
+}
+
+#[test]
 fn what_has_no_meaning_is_refused_with_its_place() {
     for (when, says) in [
         ("{all: []}", "at least one condition"),

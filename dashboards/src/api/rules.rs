@@ -147,7 +147,7 @@ fn check(views: &Views, name: &str, text: &str) -> Result<(), Problem> {
     if !failed.is_empty() {
         let rows: Vec<Value> = failed
             .iter()
-            .map(|f| json!({"line": f.line, "column": 1, "message": format!("{f:?}")}))
+            .map(|f| json!({"line": f.line, "column": 1, "message": f.told()}))
             .collect();
         return Err(Problem::unprocessable(
             "rule_tests_failed",

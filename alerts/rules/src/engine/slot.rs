@@ -42,7 +42,17 @@ impl Place<'_> {
     fn evidence(&self, given: impl IntoIterator<Item = Input>) -> Vec<Input> {
         match self.findings {
             [] => given.into_iter().collect(),
-            findings => findings.iter().flat_map(|found| found.inputs.clone()).collect(),
+            findings => {
+                let mut inputs: Vec<Input> = Vec::new();
+                for input in findings.iter().flat_map(|found| &found.inputs) {
+                    if !inputs.contains(input) {
+                        inputs.push(input.clone());
+                    }
+                }
+                // The last one is of the alert's own series.
+                inputs.sort_by_key(|input| (input.of.is_none(), input.measured_at));
+                inputs
+            }
         }
     }
     fn scene<'r>(&self, rule: &'r Rule, about: Option<u32>, level: u8) -> Scene<'r> {

@@ -478,13 +478,13 @@ impl Engine {
             Asked::Agree(same) => {
                 let agrees = |value: &f64| same.side(*value) == Some(Side::Beyond);
                 let n_agree = values.iter().flatten().filter(|value| agrees(value)).count();
-                let n_unknown = values.iter().filter(|value| value.is_none()).count();
-                let own_agrees = agrees(&own.value);
-                let truth = match (own_agrees, n_agree >= least, n_agree + n_unknown >= least) {
-                    (false, _, _) => Some(false),
-                    (true, true, _) => Some(true),
-                    (true, false, true) => None,
-                    (true, false, false) => Some(false),
+                let n_known = values.iter().flatten().count();
+                let truth = match agrees(&own.value) {
+                    false => Some(false),
+                    true if n_agree >= least => Some(true),
+                    // Too few are known to say that they do not agree, or those that are not might.
+                    true if n_known < least || n_agree + (values.len() - n_known) >= least => None,
+                    true => Some(false),
                 };
                 (truth, Some(n_agree as f64))
             }

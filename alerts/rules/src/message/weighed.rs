@@ -154,13 +154,26 @@ fn as_found(when: &When, finding: &Finding) -> Texts {
         zh: format!("{}未知", of.zh),
         en: format!("{} is not known", of.en),
     };
-    let Some(holds) = finding.holds else {
-        return unknown;
-    };
     let last = finding.inputs.last().map(|input| input.value);
     let value = |value: f64| match when.quantity() {
         Some(quantity) => shown(when, quantity, value),
         None => Texts::default(),
+    };
+    let Some(holds) = finding.holds else {
+        return match (when, last) {
+            // The device itself is known, those that it is compared with are not.
+            (When::Neighbours(asked), Some(last)) => {
+                let (others, last) = (others(asked), value(last));
+                Texts {
+                    zh: format!(
+                        "{} {}，{}有数据的不足 {} 台",
+                        of.zh, last.zh, others.zh, asked.at_least
+                    ),
+                    en: format!("{} {}, too few of {} are known", of.en, last.en, others.en),
+                }
+            }
+            _ => unknown,
+        };
     };
     match when {
         When::NoData { .. } => match (holds, finding.silent_for) {
@@ -189,6 +202,13 @@ fn as_found(when: &When, finding: &Finding) -> Texts {
             Texts {
                 zh: format!("{} {}，{}", of.zh, last.zh, moved.zh),
                 en: format!("{} {} {}", of.en, last.en, moved.en),
+            }
+        }
+        When::Stuck(_) if !holds => {
+            let last = last.map(value).unwrap_or_default();
+            Texts {
+                zh: format!("{} {}，未卡滞", of.zh, last.zh),
+                en: format!("{} {} is not stuck", of.en, last.en),
             }
         }
         When::Stuck(_) => {
@@ -288,8 +308,8 @@ fn others(asked: &Neighbours) -> Texts {
             };
             match nearest {
                 Some(n) => Texts {
-                    zh: format!("{far}内最近 {n} 台设备"),
-                    en: format!("the {n} nearest devices within {far}"),
+                    zh: format!("{far}内最近至多 {n} 台设备"),
+                    en: format!("the nearest devices within {far}, at most {n},"),
                 },
                 None => Texts {
                     zh: format!("{far}内其他设备"),
@@ -300,7 +320,10 @@ fn others(asked: &Neighbours) -> Texts {
         // Who reads this may have nothing to do with their divisions.
         Around::Named(ids) => Texts {
             zh: format!("规则所列 {} 台设备", ids.len()),
-            en: format!("the {} devices that its rule names", ids.len()),
+            en: match ids.len() {
+                1 => "the device that its rule names".to_owned(),
+                n => format!("the {n} devices that its rule names"),
+            },
         },
     }
 }
@@ -343,20 +366,45 @@ fn found_neighbours(asked: &Neighbours, of: &Texts, finding: &Finding, last: Opt
     let found = finding.amount.unwrap_or_default();
     match &asked.asked {
         Asked::Differs { direction, .. } => {
-            let amount = format!("{}{}", trimmed(found.abs()), unit(asked.quantity));
-            let is_up = match direction {
-                Direction::Down => found < 0.0,
-                _ => found >= 0.0,
+            let shown = |value: f64| format!("{}{}", trimmed(value), unit(asked.quantity));
+            let own = finding.inputs.last().map(|input| input.value).unwrap_or_default();
+            // In the direction that is asked for; against it the difference is less than nothing.
+            let median = match direction {
+                Direction::Up => Some(own - found),
+                Direction::Down => Some(own + found),
+                Direction::Either => None,
             };
-            let (zh, en) = match (direction, is_up) {
-                (Direction::Either, _) => ("偏离", "differs from"),
-                (_, true) => ("高于", "is above"),
-                (_, false) => ("低于", "is below"),
+            let Some(median) = median else {
+                return Texts {
+                    zh: format!(
+                        "{} {}，与{}的中位数相差 {}",
+                        of.zh,
+                        last.zh,
+                        others.zh,
+                        shown(found)
+                    ),
+                    en: format!(
+                        "{} {} differs by {} from the median of {}",
+                        of.en,
+                        last.en,
+                        shown(found),
+                        others.en
+                    ),
+                };
             };
+            let by = shown((own - median).abs());
+            let (zh, en) = match own >= median {
+                true => ("高", "above"),
+                false => ("低", "below"),
+            };
+            let median = shown(median);
             Texts {
-                zh: format!("{} {}，{zh}{}的中位数 {amount}", of.zh, last.zh, others.zh),
+                zh: format!(
+                    "{} {}，比{}的中位数 {median} {zh} {by}",
+                    of.zh, last.zh, others.zh
+                ),
                 en: format!(
-                    "{} {} {en} the median of {} by {amount}",
+                    "{} {} is {by} {en} the median {median} of {}",
                     of.en, last.en, others.en
                 ),
             }
