@@ -461,7 +461,7 @@ const OPERATIONS: &[Operation] = &[
         "/api/v1/alerts/cards",
         "Open alerts folded into cards, one for each incident, worst first; severity is the least that is shown. Carries a strong ETag.",
         &["division", "severity", "limit"],
-        &[200, 400],
+        &[200, 304, 400],
     ),
     Operation(
         "get",
