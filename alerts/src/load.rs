@@ -12,11 +12,10 @@ use serde::Serialize;
 pub const TEN_MINUTES: Duration = Duration::from_secs(600);
 /// So many alarms of a desk in ten minutes are a flood (ISA-18.2, EEMUA 191).
 pub const FLOOD: usize = 10;
-/// An alert that is open for longer is stale.
-pub const STALE: Duration = Duration::from_secs(24 * 3600);
-/// A series that raised a rule so often within an hour chatters.
+/// A series that raised a rule so often within [`CHATTER_WITHIN`] chatters.
 pub const CHATTER: usize = 3;
-const HOUR: Duration = Duration::from_secs(3600);
+/// An hour.
+pub const CHATTER_WITHIN: Duration = Duration::from_secs(3600);
 /// Bad actors that are named.
 const N_BAD_ACTORS: usize = 10;
 /// Chattering series that are named, the worst first.
@@ -176,7 +175,7 @@ fn chatter(edges: &[&Transition]) -> Option<Chattering> {
         raised[..=i]
             .iter()
             .rev()
-            .take_while(|b| at.since(**b) < HOUR)
+            .take_while(|b| at.since(**b) < CHATTER_WITHIN)
             .count()
     };
     let index = raised.iter().enumerate().map(within).max()?;
@@ -187,7 +186,7 @@ fn chatter(edges: &[&Transition]) -> Option<Chattering> {
     let quantity = first.series.quantity;
     let value = |t: &Transition| t.inputs.last().map(|input| input.value);
     let swings = edges.windows(2).filter_map(|pair| {
-        let is_swing = pair[0].edge != pair[1].edge && pair[1].at.since(pair[0].at) < HOUR;
+        let is_swing = pair[0].edge != pair[1].edge && pair[1].at.since(pair[0].at) < CHATTER_WITHIN;
         let swing = (value(pair[0])? - value(pair[1])?).abs();
         (is_swing && swing.is_finite()).then_some(swing)
     });

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use onemap_model::{DeviceId, Position, RuleId, SeriesKey, Timestamp};
 
 use super::cause::Cause;
-use super::{CHATTER_WITHIN, Followed, Surroundings};
+use super::{Followed, Surroundings};
+use crate::load::CHATTER_WITHIN;
 
 const EARTH_RADIUS_M: f64 = 6_371_008.8;
 

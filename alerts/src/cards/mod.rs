@@ -20,23 +20,19 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use onemap_model::{AlertId, DeviceId, DivisionCode, Position, RuleId, Severity, Timestamp};
-use onemap_rules::Texts;
+use onemap_rules::{Silence, Texts};
 use serde::Serialize;
 
 pub use cause::Cause;
 
 use crate::alert::{Alert, Condition};
 use crate::list::Cursor;
+use crate::load::{CHATTER, CHATTER_WITHIN};
 
 /// Gateways may hang on gateways; so many steps are followed.
 const N_STEPS: usize = 8;
-/// A device of unknown cadence is taken to report so often.
-const UNKNOWN_CADENCE_S: u32 = 200;
 /// Added to two cadences before a silence is called older than the gateway's.
 const SLACK: Duration = Duration::from_secs(60);
-/// A series that raised the same rule so often within [`CHATTER_WITHIN`] chatters.
-const N_CHATTER: usize = 3;
-const CHATTER_WITHIN: Duration = Duration::from_secs(3600);
 
 /// What is known of a device.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -116,11 +112,7 @@ impl Surroundings {
         let Some(site) = self.sites.get(device) else {
             return false;
         };
-        let cadence_s = match site.cadence_s {
-            0 => UNKNOWN_CADENCE_S,
-            stated => stated,
-        };
-        let missed = Duration::from_secs(2 * u64::from(cadence_s)) + SLACK;
+        let missed = Silence::Cadences(2).length(site.cadence_s) + SLACK;
         site.heard_at.is_some_and(|heard| heard + missed < since)
     }
 
@@ -391,7 +383,7 @@ fn card(
         counts,
         raised_at,
         changed_at,
-        chatter: (n_raised >= N_CHATTER).then_some(n_raised),
+        chatter: (n_raised >= CHATTER).then_some(n_raised),
         bounds,
         point,
         members: members.iter().map(|i| all[*i].alert.id).collect(),

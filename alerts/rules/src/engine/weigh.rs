@@ -168,23 +168,18 @@ impl Engine {
             return;
         };
         for case in &mut taken.cases {
-            let rule = Arc::clone(&case.slot.rule);
-            let mut concerned = false;
-            for (n, fact) in rule.when.facts().into_iter().enumerate() {
-                if named(fact, case.channel) == Some(name) {
-                    concerned = true;
-                    if !muted {
-                        self.look_at(device, case, n, fact, is_reading);
-                    }
-                }
+            if !case.is_about(name.0, name.1) {
+                continue;
             }
-            if muted && concerned {
+            if muted {
                 case.slot.calm();
-            } else if concerned {
-                let series = &self.series[i as usize];
-                case.measured_at = case.measured_at.max(series.measured_at);
-                self.weigh(taken.entry, device, case);
+                continue;
             }
+            self.look_at_each(device, case, is_reading, |fact, channel| {
+                named(fact, channel) == Some(name)
+            });
+            case.measured_at = case.measured_at.max(self.series[i as usize].measured_at);
+            self.weigh(taken.entry, device, case);
         }
         self.put_weighed(taken);
     }
@@ -195,10 +190,7 @@ impl Engine {
             return;
         };
         for case in &mut taken.cases {
-            let rule = Arc::clone(&case.slot.rule);
-            for (n, fact) in rule.when.facts().into_iter().enumerate() {
-                self.look_at(device, case, n, fact, false);
-            }
+            self.look_at_each(device, case, false, |_, _| true);
             self.weigh(taken.entry, device, case);
         }
         self.put_weighed(taken);
@@ -283,10 +275,7 @@ impl Engine {
             .iter_mut()
             .filter(|case| case.measured_at == NEVER && !muted)
         {
-            let rule = Arc::clone(&case.slot.rule);
-            for (n, fact) in rule.when.facts().into_iter().enumerate() {
-                self.look_at(device, case, n, fact, true);
-            }
+            self.look_at_each(device, case, true, |_, _| true);
             if let Some(last) = self.last_of(device, case) {
                 case.measured_at = last.measured_at.ms();
                 self.weigh(i, device, case);
@@ -351,12 +340,7 @@ impl Engine {
                     slot.hold_is_over(book, place)
                 });
             } else {
-                let rule = Arc::clone(&case.slot.rule);
-                for (n, fact) in rule.when.facts().into_iter().enumerate() {
-                    if matches!(fact, When::NoData { .. }) {
-                        self.look_at(device, case, n, fact, false);
-                    }
-                }
+                self.look_at_each(device, case, false, |fact, _| matches!(fact, When::NoData { .. }));
                 self.weigh(i, device, case);
             }
         }
@@ -388,6 +372,22 @@ impl Engine {
         let (quantity, channel) = named(fact, channel)?;
         let i = self.find_series(device, quantity, channel)?;
         Some(&self.series[i as usize])
+    }
+
+    /// Looks anew at those facts of a case that are meant, by the fact and the case's channel.
+    fn look_at_each(
+        &mut self,
+        device: u32,
+        case: &mut Case,
+        is_reading: bool,
+        is_meant: impl Fn(&When, u16) -> bool,
+    ) {
+        let rule = Arc::clone(&case.slot.rule);
+        for (n, fact) in rule.when.facts().into_iter().enumerate() {
+            if is_meant(fact, case.channel) {
+                self.look_at(device, case, n, fact, is_reading);
+            }
+        }
     }
 
     /// Looks at one fact anew; with a new reading its course goes on.
@@ -514,6 +514,10 @@ impl Engine {
         let mut truths = case.cells.iter().map(Cell::truth);
         let truth = case.slot.rule.when.truth(&mut truths);
         drop(truths);
+        if truth != Some(true) && case.slot.active.is_none() {
+            // Nothing runs and nothing begins, which is nearly always.
+            return;
+        }
         let now = self.book.now;
         let measured_at = Timestamp::from_ms(match case.measured_at {
             NEVER => now,
@@ -638,12 +642,11 @@ impl Engine {
         let wrong: Vec<u32> = cases.iter().filter_map(about).collect();
         self.scales.entries[entry as usize].cases = cases;
         self.settle_weighed(entry);
-        for i in self.devices[device as usize].indexes().collect::<Vec<_>>() {
-            let is_wrong = wrong.contains(&i);
-            if self.series[i as usize].has(WEIGHED) != is_wrong {
-                self.series[i as usize].set(WEIGHED, is_wrong);
-                self.settle_series(i);
-            }
+        let turned = |i: &u32| self.series[*i as usize].has(WEIGHED) != wrong.contains(i);
+        let turned: Vec<u32> = self.devices[device as usize].indexes().filter(turned).collect();
+        for i in turned {
+            self.series[i as usize].set(WEIGHED, wrong.contains(&i));
+            self.settle_series(i);
         }
     }
 
