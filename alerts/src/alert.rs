@@ -1,7 +1,7 @@
 //! One alert as people see it.
 
 use onemap_model::alert::Input;
-use onemap_model::{AlertId, DivisionCode, RuleId, SeriesKey, Severity, Timestamp};
+use onemap_model::{AlertId, DivisionCode, RuleId, SeriesKey, Severity, Timestamp, Transition};
 use onemap_rules::Texts;
 use serde::{Deserialize, Serialize};
 
@@ -31,14 +31,14 @@ pub enum Condition {
     Normal,
 }
 
-/// Who takes care of it, and until when.
+/// What a person said of an alert, and until when that holds: that he takes care of it, or why it is not on the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Acknowledgement {
+pub struct Undertaking {
     /// Token or user.
     pub actor: String,
     /// The person's name as given.
     pub name: String,
-    /// What he wrote.
+    /// What he wrote; of a shelved alert the reason.
     pub note: String,
     /// When.
     pub at: Timestamp,
@@ -46,19 +46,18 @@ pub struct Acknowledgement {
     pub until: Timestamp,
 }
 
-/// Why an alert is not on the desk's list, and until when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shelf {
-    /// Token or user.
-    pub actor: String,
-    /// The person's name as given.
-    pub name: String,
-    /// The reason.
-    pub note: String,
-    /// When it was shelved.
-    pub at: Timestamp,
-    /// When it comes back.
-    pub until: Timestamp,
+impl Undertaking {
+    /// That of an act's edge; `None` of an edge without one.
+    pub(crate) fn of(transition: &Transition) -> Option<Self> {
+        let note = transition.act.as_ref()?;
+        Some(Self {
+            actor: note.actor.clone(),
+            name: note.name.clone(),
+            note: note.note.clone(),
+            at: transition.at,
+            until: note.until.unwrap_or(transition.at),
+        })
+    }
 }
 
 /// Who is to see to an alert.
@@ -95,10 +94,10 @@ pub struct Alert {
     /// What is known of its cause.
     pub condition: Condition,
     /// Who takes care of it; an ended alert keeps the last one.
-    pub acknowledged: Option<Acknowledgement>,
+    pub acknowledged: Option<Undertaking>,
     /// Why it is not on the desk's list. One that ended or became more severe is not shelved.
     #[serde(default)]
-    pub shelved: Option<Shelf>,
+    pub shelved: Option<Undertaking>,
     /// Who is to see to it; an ended alert keeps the last one.
     #[serde(default)]
     pub assigned: Option<Assignment>,

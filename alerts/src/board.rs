@@ -8,7 +8,7 @@ use onemap_model::{Act, AlertId, Edge, Severity, Timestamp, Transition, Verb};
 use onemap_rules::{RuleInfo, Texts};
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Acknowledgement, Alert, AlertState, Assignment, Condition, Shelf};
+use crate::alert::{Alert, AlertState, Assignment, Condition, Undertaking};
 use crate::list::{Cursor, Filter, StateFilter, Whose};
 
 /// How many ended alerts are kept; the ledger keeps all.
@@ -84,6 +84,20 @@ impl ActRefused {
 #[error("the alert board's snapshot is not readable")]
 pub struct BoardError(#[source] serde_json::Error);
 
+/// Puts a word in the place of another, and in the order in which words run out.
+fn exchange(
+    word: &mut Option<Undertaking>,
+    new: Option<Undertaking>,
+    expiries: &mut BTreeSet<(Timestamp, AlertId)>,
+    id: AlertId,
+) {
+    let until = new.as_ref().map(|word| (word.until, id));
+    if let Some(before) = std::mem::replace(word, new) {
+        expiries.remove(&(before.until, id));
+    }
+    expiries.extend(until);
+}
+
 /// The alerts, folded from transitions and acts.
 ///
 /// Every edge may be folded again without harm, so a board is also rebuilt from the ledger's transitions.
@@ -126,9 +140,7 @@ impl Board {
         alert.changed_at = transition.at;
         if transition.severity > alert.severity {
             alert.severity = transition.severity;
-            if let Some(shelf) = alert.shelved.take() {
-                self.shelf_expiries.remove(&(shelf.until, alert.id));
-            }
+            exchange(&mut alert.shelved, None, &mut self.shelf_expiries, alert.id);
         }
         match transition.edge {
             Edge::Raised => {}
@@ -148,55 +160,25 @@ impl Board {
                 alert.value = transition.inputs.last().map(|input| input.value);
                 alert.inputs.clone_from(&transition.inputs);
                 // What somebody took care of was less than this.
-                if transition.edge == Edge::Worsened
-                    && let Some(before) = alert.acknowledged.take()
-                {
-                    self.expiries.remove(&(before.until, alert.id));
+                if transition.edge == Edge::Worsened {
+                    exchange(&mut alert.acknowledged, None, &mut self.expiries, alert.id);
                 }
             }
             Edge::Acknowledged => {
-                let Some(note) = &transition.act else {
-                    return;
-                };
-                let until = note.until.unwrap_or(transition.at);
-                let before = alert.acknowledged.replace(Acknowledgement {
-                    actor: note.actor.clone(),
-                    name: note.name.clone(),
-                    note: note.note.clone(),
-                    at: transition.at,
-                    until,
-                });
-                if let Some(before) = before {
-                    self.expiries.remove(&(before.until, alert.id));
+                if let Some(word) = Undertaking::of(transition) {
+                    exchange(&mut alert.acknowledged, Some(word), &mut self.expiries, alert.id);
                 }
-                self.expiries.insert((until, alert.id));
             }
             Edge::AcknowledgementExpired => {
-                if let Some(before) = alert.acknowledged.take() {
-                    self.expiries.remove(&(before.until, alert.id));
-                }
+                exchange(&mut alert.acknowledged, None, &mut self.expiries, alert.id);
             }
             Edge::Shelved => {
-                let Some(note) = &transition.act else {
-                    return;
-                };
-                let until = note.until.unwrap_or(transition.at);
-                let before = alert.shelved.replace(Shelf {
-                    actor: note.actor.clone(),
-                    name: note.name.clone(),
-                    note: note.note.clone(),
-                    at: transition.at,
-                    until,
-                });
-                if let Some(before) = before {
-                    self.shelf_expiries.remove(&(before.until, alert.id));
+                if let Some(word) = Undertaking::of(transition) {
+                    exchange(&mut alert.shelved, Some(word), &mut self.shelf_expiries, alert.id);
                 }
-                self.shelf_expiries.insert((until, alert.id));
             }
             Edge::Unshelved | Edge::ShelfExpired => {
-                if let Some(before) = alert.shelved.take() {
-                    self.shelf_expiries.remove(&(before.until, alert.id));
-                }
+                exchange(&mut alert.shelved, None, &mut self.shelf_expiries, alert.id);
             }
             Edge::Assigned => {
                 let Some(note) = &transition.act else {
@@ -426,9 +408,7 @@ impl Board {
         if let Some(by) = &alert.acknowledged {
             self.expiries.remove(&(by.until, alert.id));
         }
-        if let Some(shelf) = alert.shelved.take() {
-            self.shelf_expiries.remove(&(shelf.until, alert.id));
-        }
+        exchange(&mut alert.shelved, None, &mut self.shelf_expiries, alert.id);
         self.open.remove(&cursor);
         self.ended.push_back(cursor);
         while self.ended.len() > N_ENDED {

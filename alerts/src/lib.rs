@@ -9,7 +9,7 @@ pub mod cards;
 mod list;
 pub mod load;
 
-pub use alert::{Acknowledgement, Alert, AlertState, Assignment, Condition, Shelf};
+pub use alert::{Alert, AlertState, Assignment, Condition, Undertaking};
 pub use board::{ActRefused, Board, BoardError};
 pub use list::{Cursor, Filter, StateFilter, Whose};
 pub use onemap_rules::{RuleInfo, Texts};

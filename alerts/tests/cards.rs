@@ -6,7 +6,7 @@ mod planted;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use onemap_alerts::cards::{Card, CardKind, Surroundings, fold};
-use onemap_alerts::{Acknowledgement, Alert, Condition};
+use onemap_alerts::{Alert, Condition, Undertaking};
 use onemap_model::{AlertId, Severity};
 use planted::{CRITICAL, GATEWAYS, Storm, alert, at, device, ended, place, site, surroundings};
 use proptest::prelude::*;
@@ -76,8 +76,8 @@ fn a_dark_gateway_is_one_card_with_all_that_is_silent_or_lost_behind_it() {
     assert_eq!((card.counts.alerts, &card.gateway), (3, &Some(device("gw"))));
 }
 
-fn taken() -> Acknowledgement {
-    Acknowledgement {
+fn taken() -> Undertaking {
+    Undertaking {
         actor: "desk".to_owned(),
         name: "王队".to_owned(),
         note: String::new(),
