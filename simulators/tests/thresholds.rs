@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use onemap_model::Quantity;
@@ -26,9 +26,43 @@ impl Threshold {
 }
 
 enum Condition {
-    Above { raise: f64, clear: f64 },
-    Below { clear: f64 },
+    Above {
+        raise: f64,
+        clear: f64,
+    },
+    Below {
+        clear: f64,
+    },
     State(f64),
+    /// A rise within a time.
+    Rises {
+        raise: f64,
+    },
+    /// Above the median of those around.
+    Apart {
+        raise: f64,
+    },
+    /// The same value for a long time.
+    Stuck,
+}
+
+/// A limit of a rule: `2.5 m`, or `$name` with or without `± 0.5 m` beside it, whose
+/// default in the rule's `parameters` is that of a device that has none of its own.
+fn limit(quantity: Quantity, text: &Value, parameters: &Value) -> f64 {
+    let Some((name, beside)) = text
+        .as_str()
+        .and_then(|t| t.strip_prefix('$'))
+        .map(|t| t.split_once(' ').unwrap_or((t, "")))
+    else {
+        return number(quantity, text);
+    };
+    let default = number(quantity, &parameters[name]["default"]);
+    match beside.split_at_checked(2) {
+        None => default,
+        Some(("- ", by)) => default - number(quantity, &by.into()),
+        Some(("+ ", by)) => default + number(quantity, &by.into()),
+        Some(_) => panic!("`{text}` is no limit"),
+    }
 }
 
 fn number(quantity: Quantity, text: &Value) -> f64 {
@@ -59,16 +93,33 @@ fn thresholds() -> Vec<Threshold> {
                 _ => Vec::new(),
             };
             for (name, body) in rule["when"].as_object().unwrap() {
+                let body = match name.as_str() {
+                    "neighbours" if body["differs"].is_object() => &body["differs"],
+                    "neighbours" => &body["agree"]["above"],
+                    _ => body,
+                };
                 let Some(quantity) = body["quantity"].as_str().map(|q| Quantity::named(q).unwrap()) else {
                     continue;
                 };
                 let condition = match name.as_str() {
                     "above" => Condition::Above {
-                        raise: number(quantity, &body["raise"]),
-                        clear: number(quantity, &body["clear"]),
+                        raise: limit(quantity, &body["raise"], &rule["parameters"]),
+                        clear: limit(quantity, &body["clear"], &rule["parameters"]),
                     },
+                    // Two detectors agree when each of them is above.
+                    "neighbours" if body["raise"].is_string() => Condition::Above {
+                        raise: limit(quantity, &body["raise"], &rule["parameters"]),
+                        clear: limit(quantity, &body["clear"], &rule["parameters"]),
+                    },
+                    "neighbours" => Condition::Apart {
+                        raise: limit(quantity, &body["above"], &rule["parameters"]),
+                    },
+                    "change" => Condition::Rises {
+                        raise: limit(quantity, &body["rises"], &rule["parameters"]),
+                    },
+                    "stuck" => Condition::Stuck,
                     "below" => Condition::Below {
-                        clear: number(quantity, &body["clear"]),
+                        clear: limit(quantity, &body["clear"], &rule["parameters"]),
                     },
                     "state" => {
                         let state = quantity
@@ -101,7 +152,13 @@ fn no_undisturbed_value_of_any_station_comes_near_a_threshold() {
     assert!(thresholds.len() >= 8, "{} thresholds found", thresholds.len());
     let mut n_checked = 0;
     for seed in 0..20 {
-        for station in City::plan(seed).unwrap().stations {
+        let stations = City::plan(seed).unwrap().stations;
+        let mut lowest = HashMap::new();
+        for sensor in stations.iter().flat_map(|station| &station.sensors) {
+            let lowest = lowest.entry(sensor.quantity).or_insert(f64::MAX);
+            *lowest = lowest.min(sensor.shape.bounds().0);
+        }
+        for station in &stations {
             for sensor in &station.sensors {
                 let (low, high) = sensor.shape.bounds();
                 let [least, most] = sensor.quantity.definition().range.unwrap_or([f64::MIN, f64::MAX]);
@@ -122,6 +179,16 @@ fn no_undisturbed_value_of_any_station_comes_near_a_threshold() {
                         Condition::Below { clear } => {
                             assert!(low > clear * 1.1, "{}: {low} of {clear}", t.rule)
                         }
+                        Condition::Rises { raise } => {
+                            assert!(high - low < raise * 0.9, "{}: {low} to {high} of {raise}", t.rule)
+                        }
+                        // The median of the others is not below the lowest of all. Stations share
+                        // the hour of the day, so what they can be apart at once is less than this.
+                        Condition::Apart { raise } => {
+                            let apart = high - lowest[&sensor.quantity];
+                            assert!(apart < raise * 0.9, "{}: {apart} of {raise}", t.rule)
+                        }
+                        Condition::Stuck => assert!(low < high, "{}: always {low}", t.rule),
                         Condition::State(bad) => {
                             assert!(low == 0.0 && high == 0.0 && bad != 0.0, "{}", t.rule)
                         }
@@ -147,7 +214,9 @@ fn every_incident_but_silence_crosses_a_threshold_of_its_station() {
                     .filter(|t| t.quantity.name() == *quantity && t.is_of(kind))
                     .any(|t| match t.condition {
                         Condition::Above { raise, .. } => *peak > raise * 1.03,
-                        Condition::Below { .. } => false,
+                        Condition::Below { .. } | Condition::Stuck => false,
+                        // What else an incident crosses is the business of the limits above.
+                        Condition::Rises { .. } | Condition::Apart { .. } => false,
                         Condition::State(bad) => *peak == bad,
                     })
             });
