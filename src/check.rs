@@ -40,6 +40,7 @@ pub(crate) fn check(config: Result<Config>, json: bool) -> Result<ExitCode> {
 
 fn all_faults(config: &Config) -> Vec<String> {
     let mut faults = shipped::faults(config);
+    faults.extend(shipped::remarks(config));
     let path = config.data_dir.join("register.gpkg");
     // A folder that no server has opened yet knows no device, and its configuration is written first.
     let known = match path.exists().then(|| Names::read(&path)) {

@@ -375,7 +375,7 @@ fn assemble(
         ledger: ledger.cursor(),
         now,
     };
-    let (digests, questions) = mpsc::channel(4);
+    let (asks, questions) = mpsc::channel(16);
     let station_keys = crate::keys::open(config)?;
     let sealer = match &fanout {
         Some(_) => Sealer::open(dir),
@@ -454,7 +454,7 @@ fn assemble(
             sources: config.push_dir.clone(),
             changing: Arc::default(),
         },
-        digests,
+        questions: asks,
     });
     let reviewed = views
         .ledger

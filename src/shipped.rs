@@ -204,6 +204,21 @@ pub(crate) fn faults(config: &Config) -> Vec<String> {
     faults
 }
 
+/// What rules lack that are sound, as `path:line:column: message`: a panel of their alerts that they neither fill nor
+/// say why not. A start does not look: rules of before go on.
+pub(crate) fn remarks(config: &Config) -> Vec<String> {
+    // Files that cannot be read are faults and named there.
+    let files = readable(&config.rules_dir, &mut Vec::new());
+    let mut remarks = Vec::new();
+    for file in files {
+        let at = file.path.display();
+        let set = RuleSet::parse(&file.name, &file.text).ok();
+        let found = set.iter().flat_map(RuleSet::remarks);
+        remarks.extend(found.map(|e| format!("{at}:{}:{}: {}", e.line, e.column, e.message)));
+    }
+    remarks
+}
+
 /// The line of a rule's id in its file; 1 where it is written in some other way.
 fn line_of_id(text: &str, id: &str) -> usize {
     let is_of = |line: &str| {

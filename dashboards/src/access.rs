@@ -140,7 +140,10 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/alerts", Need::Any(&[P::View])),
     ("GET", "/api/v1/alerts/cards", Need::Any(&[P::View])),
     ("GET", "/api/v1/alerts/cards/{id}", Need::Any(&[P::View])),
+    ("GET", "/api/v1/alerts/load", Need::Any(&[P::View])),
     ("GET", "/api/v1/alerts/{id}", Need::Any(&[P::View])),
+    ("GET", "/api/v1/alerts/{id}/explain", Need::Any(&[P::View])),
+    ("GET", "/api/v1/why", Need::Any(&[P::View])),
     ("POST", "/api/v1/alerts/{id}/ack", Need::Any(&[P::HandleAlerts])),
     ("POST", "/api/v1/alerts/{id}/assign", Need::Any(&[P::HandleAlerts])),
     (

@@ -67,10 +67,10 @@ pub fn router(
 ) -> Router {
     use api::devices::{change, provisioning};
     use api::{
-        accounts, aggregate, alerts, attributes, cards, commands, corrections, device_http, devices, dust,
-        entities, entity_export, entity_import, evidence, export, fences, fetched, forecasts, geocode,
-        history, hydrology, import, latest, ledger, map, persons, quarantine, readings, readmit, recode,
-        reviews, rules, series, session, setup, skill, standards, system, write,
+        accounts, aggregate, alarm_load, alerts, attributes, cards, commands, corrections, device_http,
+        devices, dust, entities, entity_export, entity_import, evidence, explain, export, fences, fetched,
+        forecasts, geocode, history, hydrology, import, latest, ledger, map, persons, quarantine, readings,
+        readmit, recode, reviews, rules, series, session, setup, skill, standards, system, write,
     };
     let scoped = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -155,7 +155,10 @@ pub fn router(
         .route("/api/v1/alerts", get(alerts::list_alerts))
         .route("/api/v1/alerts/cards", get(cards::list_cards))
         .route("/api/v1/alerts/cards/{id}", get(cards::show_card))
+        .route("/api/v1/alerts/load", get(alarm_load::load))
         .route("/api/v1/alerts/{id}", get(alerts::show))
+        .route("/api/v1/alerts/{id}/explain", get(explain::alert))
+        .route("/api/v1/why", get(explain::why))
         .route("/api/v1/alerts/{id}/ack", post(alerts::ack))
         .route("/api/v1/alerts/{id}/assign", post(alerts::assign))
         .route("/api/v1/alerts/{id}/shelve", post(alerts::shelve))

@@ -472,6 +472,27 @@ const OPERATIONS: &[Operation] = &[
     ),
     Operation(
         "get",
+        "/api/v1/alerts/load",
+        "Alarm load: what each desk (county) had to look at per ten minutes, the share of floods, what chatters with the deadband that would end it, and what cost most. The last 24 h where nothing is said, 31 days at most.",
+        &["from", "to", "division"],
+        &[200, 400],
+    ),
+    Operation(
+        "get",
+        "/api/v1/alerts/{id}/explain",
+        "Why an alert is there: what its rule says, what was compared with what, each fact, and the four panels.",
+        &[],
+        &[200, 404, 503],
+    ),
+    Operation(
+        "get",
+        "/api/v1/why",
+        "How the rules, or one of them, stand to a series, and why nothing is raised; now from the engine, at a time that is past from the history as it was known then, by the rules and register of now.",
+        &["device", "quantity", "ch", "rule", "at"],
+        &[200, 400, 404, 503],
+    ),
+    Operation(
+        "get",
         "/api/v1/alerts/{id}",
         "One alert with its story.",
         &[],

@@ -15,9 +15,9 @@ use onemap_ingest::{Counters, Links, Provision};
 use onemap_log::{Entry, Log, LogError};
 use onemap_model::{
     AlertId, Belongs, Device, DeviceId, DivisionCode, EntityCode, EntityKind, FenceEvent, ProfileId, Quality,
-    Scope, SeriesKey, Timestamp,
+    RuleId, Scope, SeriesKey, Timestamp,
 };
-use onemap_rules::{Condition, RuleSet};
+use onemap_rules::{Aside, Condition, Engine, Explanation, RuleSet};
 use onemap_spatial::{CityMap, Moving, ThingKind};
 use onemap_store::acts::Acts;
 use onemap_store::attributes::Attributes;
@@ -395,8 +395,60 @@ pub struct Views {
     pub keeping: crate::keeping::Keeping,
     /// The geocoder, which follows the names of the register.
     pub places: crate::geocoding::Places,
-    /// Asks the pipeline for digests between two batches.
-    pub digests: mpsc::Sender<oneshot::Sender<serde_json::Value>>,
+    /// Asks the pipeline between two batches.
+    pub questions: mpsc::Sender<Question>,
+}
+
+/// What the pipeline is asked between two batches.
+#[derive(Debug)]
+pub enum Question {
+    /// Digests of everything that is made of the journal.
+    Digests(oneshot::Sender<serde_json::Value>),
+    /// How the rules, or one of them, stand to a series.
+    Stand {
+        /// Which series.
+        series: SeriesKey,
+        /// Only this rule.
+        rule: Option<RuleId>,
+        /// Who wants to know.
+        answer: oneshot::Sender<Stand>,
+    },
+}
+
+/// How rules stand to a series.
+#[derive(Debug)]
+pub struct Stand {
+    /// When.
+    pub at: Timestamp,
+    /// Those that look at it.
+    pub rules: Vec<Explanation>,
+    /// Why the one that was asked for does not.
+    pub aside: Option<Aside>,
+}
+
+impl Stand {
+    /// What an engine says of it.
+    pub fn of(engine: &Engine, at: Timestamp, series: &SeriesKey, rule: Option<&RuleId>) -> Self {
+        let Some(rule) = rule else {
+            return Self {
+                at,
+                rules: engine.explain(series),
+                aside: None,
+            };
+        };
+        match engine.why(rule, series) {
+            Ok(told) => Self {
+                at,
+                rules: vec![told],
+                aside: None,
+            },
+            Err(aside) => Self {
+                at,
+                rules: Vec::new(),
+                aside: Some(aside),
+            },
+        }
+    }
 }
 
 /// Folders of the configuration's own files.

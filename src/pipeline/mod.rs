@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use onemap_alerts::Board;
-use onemap_dashboards::views::{Notice, Views};
+use onemap_dashboards::views::{Notice, Question, Stand, Views};
 use onemap_ingest::admit::{AgeLimits, Lane};
 use onemap_ingest::fanout::Fanout;
 use onemap_log::Reader;
@@ -51,7 +51,7 @@ use onemap_store::register::Register as RegisterFile;
 use onemap_store::remote::Spool;
 use onemap_wire::native::Receipt;
 use onemap_wire::profile::Profile;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 pub(crate) use children::{Adoptions, id_for, name_at_gateway};
@@ -110,7 +110,7 @@ pub(crate) struct Pipeline {
     /// Beijing day on which the ledger last let old rows go.
     retained_on: i64,
     pending: Pending,
-    questions: mpsc::Receiver<oneshot::Sender<serde_json::Value>>,
+    questions: mpsc::Receiver<Question>,
     reread: Reread,
     ages: AgeLimits,
     adoptions: Adoptions,
@@ -183,8 +183,8 @@ pub(crate) struct Parts {
     pub(crate) reread: Reread,
     /// The disk that checkpoints are written to.
     pub(crate) room: Room,
-    /// Requests for digests, answered between two batches.
-    pub(crate) questions: mpsc::Receiver<oneshot::Sender<serde_json::Value>>,
+    /// Answered between two batches.
+    pub(crate) questions: mpsc::Receiver<Question>,
     /// Where children go that gateways made known.
     pub(crate) adoptions: Adoptions,
 }
@@ -293,15 +293,8 @@ impl Pipeline {
             if due {
                 checkpoint = Instant::now();
             }
-            while let Ok(answer) = self.questions.try_recv() {
-                match self.digest() {
-                    // The asker may have gone away meanwhile.
-                    Ok(digest) => {
-                        drop(answer.send(serde_json::to_value(&digest).context("digests are text")?))
-                    }
-                    // Who asks is told that there is none.
-                    Err(error) => error!("no digests can be made: {error:#}"),
-                }
+            while let Ok(question) = self.questions.try_recv() {
+                self.answer(question)?;
             }
             if n > 0 {
                 if n < N_TRICKLE {
@@ -319,6 +312,21 @@ impl Pipeline {
                 std::thread::sleep(IDLE);
             }
         }
+    }
+
+    /// Who asked may have gone away meanwhile.
+    fn answer(&mut self, question: Question) -> Result<()> {
+        match question {
+            Question::Digests(answer) => match self.digest() {
+                Ok(digest) => drop(answer.send(serde_json::to_value(&digest).context("digests are text")?)),
+                // Who asks is told that there is none.
+                Err(error) => error!("no digests can be made: {error:#}"),
+            },
+            Question::Stand { series, rule, answer } => {
+                drop(answer.send(Stand::of(&self.engine, self.now, &series, rule.as_ref())))
+            }
+        }
+        Ok(())
     }
 
     /// Folds everything there is (an offline journal or a start).

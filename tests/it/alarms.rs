@@ -17,6 +17,7 @@ rules:
     when: {above: {quantity: pm10, raise: 250 ug/m3, clear: 200 ug/m3}}
     for: 2s
     advice: {zh: 派人查看, en: Send someone}
+    panels: {forecast: pm10}
 ";
 
 fn post(server: &Server, device: &str, quantity: &str, value: f64) {

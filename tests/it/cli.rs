@@ -291,6 +291,12 @@ fn check_finds_what_stands_twice_and_what_stops_a_start() {
             .as_bytes(),
     );
     write("rules/bad name.yaml", dust.replace("pm10-dust", "c").as_bytes());
+    write(
+        "rules/bare.yaml",
+        dust.replace("pm10-dust", "d")
+            .replace("    panels: {forecast: pm10}\n", "")
+            .as_bytes(),
+    );
     write("profiles/level.yaml", PROFILE.as_bytes());
     write("profiles/level.yml", PROFILE.as_bytes());
     write(
@@ -308,6 +314,7 @@ fn check_finds_what_stands_twice_and_what_stops_a_start() {
         ("rules/more.yaml:4:", "pm10-dust"),
         ("rules/key.yaml:10:", "for"),
         ("rules/bad name.yaml:1:", "name"),
+        ("rules/bare.yaml:4:", "shows no forecast"),
         ("profiles/level.yml:1:", "level.yaml"),
         ("profiles/key.yaml:4:", "protocol"),
         ("push/key.yaml:6:", "device"),
@@ -320,7 +327,7 @@ fn check_finds_what_stands_twice_and_what_stops_a_start() {
             "{place} {what}: {said:#?}"
         );
     }
-    assert_eq!(said.len(), 8, "{said:#?}");
+    assert_eq!(said.len(), 9, "{said:#?}");
     // A start says the same, and does not happen.
     let started = run(dir, &["serve", "--config", config.to_str().unwrap()]);
     assert!(!started.status.success());

@@ -39,6 +39,7 @@ mod entities;
 mod entity_export;
 mod entity_files;
 mod evidence;
+mod explain;
 mod export;
 mod fences;
 mod forecasts;

@@ -13,6 +13,7 @@ use serde_saphyr::{Location, Spanned};
 use sha2::{Digest, Sha256};
 
 use crate::amount::{parse_duration, parse_silence};
+use crate::panels::Foreseen;
 use crate::rule::{Clause, Prospect, Rule, Selector, Threshold, When};
 use crate::trial::{Trial, TrialOutcome, TrialText};
 use crate::written::{FileText, ForecastText, ParameterText, RuleText, SelectorText, StateText, WhenText};
@@ -248,6 +249,10 @@ impl RuleText {
             }
         }
         let levels = parameters::levels(&mut errors, self.levels, when.as_ref(), self.severity.value);
+        let panels = match self.panels {
+            Some(panels) => panels.check(&mut errors),
+            None => Some(Foreseen::Unsaid),
+        };
         let times = times::check(&mut errors, self.valid, self.during, self.otherwise);
         let rule = (|| {
             let mut rule = Rule {
@@ -263,6 +268,7 @@ impl RuleText {
                 clause: self.clause.map(|c| c.value),
                 times: times?,
                 levels: levels?,
+                panels: panels?,
             };
             let canonical = serde_json::to_vec(&rule).expect("a rule has text keys and finite numbers only");
             rule.version = hash8(&canonical);

@@ -14,6 +14,7 @@ mod codec;
 mod engine;
 mod file;
 mod message;
+mod panels;
 mod parameters;
 mod rule;
 mod times;
@@ -21,8 +22,9 @@ mod trial;
 mod weighed;
 mod written;
 
-pub use engine::{Condition, Engine, Explanation, FactState, OpenAlert, Progress, SnapshotError};
+pub use engine::{Aside, Condition, Engine, Explanation, FactState, OpenAlert, Progress, SnapshotError};
 pub use file::{RuleError, RuleSet};
+pub use panels::Foreseen;
 pub use parameters::{Given, Level, Own};
 pub use rule::{
     Around, Asked, Band, Change, Clause, Direction, Neighbours, Prospect, Rule, RuleInfo, Selector, Silence,

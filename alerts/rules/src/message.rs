@@ -11,8 +11,10 @@ use onemap_model::{Edge, Quantity, Timestamp};
 use crate::rule::{Band, Finding, Outlook, Prospect, Rule, Side, Silence, Texts, When};
 
 mod weighed;
+mod why;
 
 pub(crate) use weighed::fact;
+pub(crate) use why::{Standing, aside, why};
 
 /// What an edge is about, beside its rule.
 pub(crate) struct Occasion<'a> {

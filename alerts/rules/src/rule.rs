@@ -7,6 +7,7 @@ use onemap_model::alert::Input;
 use onemap_model::{DeviceId, DivisionCode, Quantity, RuleId, Severity, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::panels::Foreseen;
 use crate::parameters::{Level, Own};
 use crate::times::Times;
 
@@ -53,6 +54,9 @@ pub struct Rule {
     /// Limits further out, from which it matters more.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub levels: Vec<Level>,
+    /// What is foreseen beside its alerts. It changes no judgement, so it is no part of the version.
+    #[serde(skip)]
+    pub panels: Foreseen,
 }
 
 fn ms<S: serde::Serializer>(duration: &Duration, s: S) -> Result<S::Ok, S::Error> {

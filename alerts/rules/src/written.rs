@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::{SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
+use crate::panels::PanelsText;
 use crate::rule::{Clause, Texts};
 use crate::trial::TrialText;
 
@@ -46,6 +47,9 @@ pub(crate) struct RuleText {
     pub(crate) during: Option<Spanned<Vec<HoursText>>>,
     #[serde(default)]
     pub(crate) otherwise: Option<Spanned<String>>,
+    /// What its alerts show beside their evidence and place.
+    #[serde(default)]
+    pub(crate) panels: Option<PanelsText>,
     #[serde(default)]
     pub(crate) tests: Vec<TrialText>,
 }

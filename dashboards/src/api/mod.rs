@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod aggregate;
+pub(crate) mod alarm_load;
 pub(crate) mod alerts;
 pub(crate) mod attributes;
 pub(crate) mod cards;
@@ -16,6 +17,7 @@ pub(crate) mod entities;
 pub(crate) mod entity_export;
 pub(crate) mod entity_import;
 pub(crate) mod evidence;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod fences;
 pub(crate) mod fetched;

@@ -16,7 +16,7 @@ use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::NoParams;
 use crate::screen;
-use crate::views::{Sighted, Views};
+use crate::views::{Question, Sighted, Views};
 
 pub(crate) async fn live() -> &'static str {
     "ok\n"
@@ -102,8 +102,8 @@ pub(crate) async fn digest(State(views): State<Arc<Views>>, caller: Caller) -> R
     }
     let (answer, digests) = tokio::sync::oneshot::channel();
     views
-        .digests
-        .send(answer)
+        .questions
+        .send(Question::Digests(answer))
         .await
         .map_err(|_| Problem::unavailable("the pipeline has stopped"))?;
     digests

@@ -124,6 +124,31 @@ impl LedgerReader {
         })
     }
 
+    /// The number behind which transitions are not older than a time: their record times rise with their numbers.
+    pub fn seq_before(&self, at: Timestamp) -> Result<u64, LedgerError> {
+        self.read(|c| {
+            let mut next =
+                c.prepare_cached("SELECT seq, at FROM transitions WHERE seq > ?1 ORDER BY seq LIMIT 1")?;
+            let (mut low, mut high): (i64, i64) = (
+                0,
+                c.query_row("SELECT coalesce(max(seq), 0) FROM transitions", [], |row| {
+                    row.get(0)
+                })?,
+            );
+            while low < high {
+                let middle = low + (high - low) / 2;
+                let (seq, its): (i64, i64) =
+                    next.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                match its < at.ms() {
+                    true => low = seq,
+                    false => high = middle,
+                }
+            }
+            Ok(low)
+        })
+        .map(unsigned)
+    }
+
     /// Every transition of an alert, oldest first.
     pub fn transitions_of(&self, alert: &AlertId) -> Result<Vec<LedgerTransition>, LedgerError> {
         self.read(|c| {

@@ -1,14 +1,15 @@
 //! Why a rule fired on a series, and why another did not.
 
 use onemap_model::alert::Input;
-use onemap_model::{AlertId, Quantity, RuleId, SeriesKey, Severity, Timestamp};
+use onemap_model::{AlertId, DivisionCode, Quantity, RuleId, SeriesKey, Severity, Timestamp};
 use serde::Serialize;
 
 use super::Engine;
 use super::book::Owner;
-use super::entries::{Condition, Phase, SeriesEntry, Slot};
+use super::entries::{Condition, MAINTAINED, NEVER, Phase, SeriesEntry, Slot};
 use super::weigh::Case;
-use crate::rule::Texts;
+use crate::message::Standing;
+use crate::rule::{Finding, Selector, Texts, When};
 
 /// How far a rule has come on a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -47,6 +48,8 @@ pub struct Explanation {
     pub inputs: Vec<Input>,
     /// What is known of the series.
     pub condition: Condition,
+    /// What was compared with what, and how far that went: also why nothing is raised.
+    pub why: Texts,
     /// Each fact of a rule that weighs several, in the order in which they are written.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub facts: Vec<FactState>,
@@ -84,51 +87,238 @@ pub struct OpenAlert {
     pub closed: bool,
 }
 
+/// Why a rule does not look at a series at all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "aside", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Aside {
+    /// No rule in force has this id.
+    UnknownRule,
+    /// The device is not known.
+    UnknownDevice,
+    /// It is retired.
+    Retired,
+    /// The rule is for other kinds.
+    Kind {
+        /// The device's own.
+        kind: String,
+    },
+    /// The rule is for another division.
+    Division,
+    /// The rule is for another device.
+    Device,
+    /// The rule is for devices in a fence that it is not in.
+    Fence,
+    /// The rule looks at other quantities.
+    Quantity,
+    /// The rule looks at one other channel.
+    Channel {
+        /// That one.
+        channel: u16,
+    },
+    /// The rule is not in force at this time.
+    Hours,
+    /// The rule asks for a limit of each device, and this one has none.
+    NoLimit,
+    /// Nothing ever came of the series.
+    Unheard,
+}
+
+impl Aside {
+    /// The same as a sentence.
+    pub fn sentence(&self) -> Texts {
+        crate::message::aside(self)
+    }
+}
+
+/// One slot that looks at a series, and what it looked at.
+struct Bound<'a> {
+    slot: &'a Slot,
+    last: Option<Input>,
+    heard_at: i64,
+    is_known: bool,
+    findings: Vec<Finding>,
+}
+
 impl Engine {
     /// Every rule that looks at a series, with how far it has come: also the answer to "why not".
     /// Empty when the series was never heard of or no rule looks at it.
     pub fn explain(&self, series: &SeriesKey) -> Vec<Explanation> {
-        let Some(device) = self.device_index.get(&series.device) else {
+        let Some(number) = self.device_index.get(&series.device).copied() else {
             return Vec::new();
         };
-        let foreseen = self.find_foreseen(*device, series.quantity, series.channel);
-        let watches = foreseen.map_or(&[][..], |i| &self.foreseen[i as usize].watches);
-        let number = *device;
-        let entry = self.find_series(*device, series.quantity, series.channel);
+        let entry = self.find_series(number, series.quantity, series.channel);
         let entry = entry.map(|i| &self.series[i as usize]);
-        let (own, device) = match entry {
-            Some(entry) => (&entry.slots[..], &self.devices[*device as usize].slots[..]),
-            None => (&[][..], &[][..]),
+        let bound = self.bound(number, series, entry);
+        let told = bound
+            .iter()
+            .map(|bound| self.explained(number, series, entry, bound));
+        told.collect()
+    }
+
+    /// How far one rule has come with a series, or why it does not look at it at all.
+    ///
+    /// # Errors
+    /// Why it does not look.
+    pub fn why(&self, rule: &RuleId, series: &SeriesKey) -> Result<Explanation, Aside> {
+        let of_rule = self.explain(series).into_iter().find(|told| told.rule == *rule);
+        of_rule.ok_or_else(|| self.aside(rule, series))
+    }
+
+    fn aside(&self, rule: &RuleId, series: &SeriesKey) -> Aside {
+        let Some(rule) = self.rules.get(rule) else {
+            return Aside::UnknownRule;
         };
+        let Some(device) = self.device_index.get(&series.device) else {
+            return Aside::UnknownDevice;
+        };
+        let device = &self.devices[*device as usize];
+        let Selector {
+            kinds,
+            not_kinds,
+            division,
+            device: only,
+            fence,
+        } = &rule.applies_to;
+        let kind = &*device.kind;
+        let facts = rule.when.facts();
+        let of_quantity = |fact: &&&When| fact.quantity().is_none_or(|quantity| quantity == series.quantity);
+        let of_channel = |fact: &&When| fact.channel().is_none_or(|channel| channel == series.channel);
+        let alike: Vec<&When> = facts.iter().filter(of_quantity).copied().collect();
+        let lies_in = |own: &DivisionCode| device.division.as_ref().is_some_and(|code| own.covers(code));
+        if device.retired() {
+            return Aside::Retired;
+        }
+        if !kinds.is_empty() && !kinds.iter().any(|own| own == kind)
+            || not_kinds.iter().any(|own| own == kind)
+        {
+            return Aside::Kind {
+                kind: kind.to_owned(),
+            };
+        }
+        if only.as_ref().is_some_and(|only| *only != device.id) {
+            return Aside::Device;
+        }
+        if !division.as_ref().is_none_or(lies_in) {
+            return Aside::Division;
+        }
+        if fence.as_ref().is_some_and(|fence| !device.fences.contains(fence)) {
+            return Aside::Fence;
+        }
+        if alike.is_empty() {
+            return Aside::Quantity;
+        }
+        if let (false, Some(channel)) = (
+            alike.iter().any(of_channel),
+            alike.iter().find_map(|fact| fact.channel()),
+        ) {
+            return Aside::Channel { channel };
+        }
+        if !rule.times.holds(Timestamp::from_ms(self.book.now)) {
+            return Aside::Hours;
+        }
+        if rule.of_device(&device.id, device.division.as_ref()).is_none() {
+            return Aside::NoLimit;
+        }
+        Aside::Unheard
+    }
+
+    /// Everything that looks at a series: at its values, at its device as a whole, at its forecasts, and at it among others.
+    fn bound<'a>(
+        &'a self,
+        device: u32,
+        series: &SeriesKey,
+        entry: Option<&'a SeriesEntry>,
+    ) -> Vec<Bound<'a>> {
         let last = entry.and_then(SeriesEntry::input);
-        let condition = entry.map_or(Condition::Unknown, |entry| entry.condition);
-        let slots = own.iter().chain(device).map(|slot| (slot, last.clone()));
-        let weighed = self.weighed_of(number, series.quantity, series.channel);
-        slots
-            .chain(watches.iter().map(|watch| (&watch.slot, watch.input())))
-            .map(|(slot, last)| (slot, last, Vec::new()))
-            .chain(weighed.map(|case| (&case.slot, last.clone(), self.fact_states(number, case))))
-            .map(|(slot, last, facts)| {
-                let first = slot.active.as_ref().and_then(|active| active.first.clone());
-                let mut inputs: Vec<Input> = first.into_iter().chain(last).collect();
-                inputs.dedup();
-                Explanation {
-                    rule: slot.rule.id.clone(),
-                    version: slot.rule.version.clone(),
-                    sentence: slot.rule.sentence(),
-                    threshold: slot.rule.threshold(),
-                    progress: progress(slot),
-                    since: slot
-                        .active
-                        .as_ref()
-                        .map(|active| Timestamp::from_ms(active.since_record)),
-                    alert: slot.alert().map(|alert| alert.id),
-                    inputs,
-                    condition,
-                    facts,
-                }
-            })
-            .collect()
+        let is_known = entry.and_then(SeriesEntry::judged).is_some();
+        let own_heard_at = entry.map_or(NEVER, |entry| entry.heard_at);
+        let whole = &self.devices[device as usize];
+        let of_values = |slot: &'a Slot, heard_at: i64| Bound {
+            slot,
+            last: last.clone(),
+            heard_at,
+            is_known,
+            findings: Vec::new(),
+        };
+        let mut bound: Vec<Bound<'a>> = Vec::new();
+        if let Some(entry) = entry {
+            bound.extend(entry.slots.iter().map(|slot| of_values(slot, own_heard_at)));
+            bound.extend(whole.slots.iter().map(|slot| of_values(slot, whole.heard_at)));
+        }
+        if let Some(i) = self.find_foreseen(device, series.quantity, series.channel) {
+            let watches = self.foreseen[i as usize].watches.iter();
+            bound.extend(watches.map(|watch| Bound {
+                slot: &watch.slot,
+                last: watch.input(),
+                heard_at: NEVER,
+                is_known: watch.input().is_some(),
+                findings: Vec::new(),
+            }));
+        }
+        let weighed = self.weighed_of(device, series.quantity, series.channel);
+        bound.extend(weighed.map(|case| {
+            let findings = self.findings(device, case);
+            let truths = &mut findings.iter().map(|finding| finding.holds);
+            Bound {
+                is_known: case.slot.rule.when.truth(truths).is_some(),
+                slot: &case.slot,
+                last: last.clone(),
+                heard_at: own_heard_at,
+                findings,
+            }
+        }));
+        bound
+    }
+
+    fn explained(
+        &self,
+        device: u32,
+        series: &SeriesKey,
+        entry: Option<&SeriesEntry>,
+        bound: &Bound<'_>,
+    ) -> Explanation {
+        let Bound { slot, last, .. } = bound;
+        let active = slot.active.as_deref();
+        let first = active.and_then(|active| active.first.clone());
+        let mut inputs: Vec<Input> = first.into_iter().chain(last.clone()).collect();
+        inputs.dedup();
+        let now = Timestamp::from_ms(self.book.now);
+        let since = active.map(|active| Timestamp::from_ms(active.since_record));
+        let facts = slot.rule.when.facts().into_iter().zip(&bound.findings);
+        let standing = Standing {
+            rule: &slot.rule,
+            quantity: series.quantity,
+            channel: series.channel,
+            progress: progress(slot),
+            since,
+            last: last.as_ref(),
+            heard_at: (bound.heard_at != NEVER).then(|| Timestamp::from_ms(bound.heard_at)),
+            is_known: bound.is_known,
+            in_maintenance: self.devices[device as usize].in_maintenance()
+                || entry.is_some_and(|entry| entry.has(MAINTAINED)),
+            rests: slot.rule.times.rests(now),
+            findings: &bound.findings,
+        };
+        Explanation {
+            rule: slot.rule.id.clone(),
+            version: slot.rule.version.clone(),
+            sentence: slot.rule.sentence(),
+            threshold: slot.rule.threshold(),
+            progress: standing.progress,
+            since,
+            alert: slot.alert().map(|alert| alert.id),
+            inputs,
+            condition: entry.map_or(Condition::Unknown, |entry| entry.condition),
+            why: crate::message::why(&standing),
+            facts: facts
+                .map(|(fact, found)| FactState {
+                    sentence: crate::message::fact(fact),
+                    holds: found.holds,
+                    amount: found.amount,
+                })
+                .collect(),
+        }
     }
 
     /// The rules that weigh a series of a device, among others.
@@ -136,17 +326,6 @@ impl Engine {
         let entry = self.scales.of_device.get(&device);
         let cases = entry.map_or(&[][..], |i| &self.scales.entries[*i as usize].cases);
         cases.iter().filter(move |case| case.is_about(quantity, channel))
-    }
-
-    fn fact_states(&self, device: u32, case: &Case) -> Vec<FactState> {
-        let facts = case.slot.rule.when.facts();
-        let found = self.findings(device, case);
-        let states = facts.into_iter().zip(found).map(|(fact, found)| FactState {
-            sentence: crate::message::fact(fact),
-            holds: found.holds,
-            amount: found.amount,
-        });
-        states.collect()
     }
 
     /// The alerts that are not over, in the order of their ids; those closed by a person among them.

@@ -23,7 +23,7 @@ use crate::rule::{Rule, RuleInfo};
 use book::{Book, Owner};
 pub use entries::Condition;
 use entries::{DeviceEntry, LISTED, NEVER, NO_DEADLINE, SEEN, SeriesEntry, Slot};
-pub use explain::{Explanation, FactState, OpenAlert, Progress};
+pub use explain::{Aside, Explanation, FactState, OpenAlert, Progress};
 use foresee::Foreseen;
 pub use snapshot::SnapshotError;
 use timers::Timers;

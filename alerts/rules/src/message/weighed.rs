@@ -53,6 +53,11 @@ pub(super) fn edge(rule: &Rule, occasion: &Occasion<'_>) -> Texts {
     }
 }
 
+/// A condition as it was found now.
+pub(super) fn as_weighed(when: &When, findings: &[Finding]) -> Texts {
+    found(when, &mut findings.iter())
+}
+
 /// A condition as written.
 fn said(when: &When) -> Texts {
     match when {
@@ -254,7 +259,7 @@ fn of(when: &When) -> Texts {
     }
 }
 
-fn silence_time(silence: Silence) -> Texts {
+pub(super) fn silence_time(silence: Silence) -> Texts {
     match silence {
         Silence::Cadences(n) => Texts {
             zh: format!("{n}个上报周期"),

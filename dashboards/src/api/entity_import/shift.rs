@@ -69,7 +69,7 @@ impl Shift {
     /// What there is to warn of.
     pub(super) fn found(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let plain = median(self.pairs.iter().map(|(new, known)| distance_m(new, known)));
+        let plain = median(self.pairs.iter().map(|(new, known)| new.distance_m(*known)));
         if let Some(plain) = plain.filter(|plain| self.pairs.len() >= N_FEWEST && OFFSETS_M.contains(plain)) {
             let explained = |crs: Crs, back: bool| {
                 let rest = self.pairs.iter().filter_map(|(new, known)| {
@@ -77,7 +77,7 @@ impl Shift {
                         false => crs.from_wgs84(known.lon(), known.lat()),
                         true => crs.to_wgs84(known.lon(), known.lat()),
                     };
-                    Some(distance_m(new, &Position::new(lon, lat, None).ok()?))
+                    Some(new.distance_m(Position::new(lon, lat, None).ok()?))
                 });
                 Some((median(rest)?, crs, back))
             };
@@ -132,12 +132,6 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     let middle = values.len() / 2;
     (!values.is_empty()).then(|| *values.select_nth_unstable_by(middle, f64::total_cmp).1)
-}
-
-/// Metres between two near points.
-fn distance_m(a: &Position, b: &Position) -> f64 {
-    let east = (a.lon() - b.lon()) * 111_320.0 * ((a.lat() + b.lat()) / 2.0).to_radians().cos();
-    east.hypot((a.lat() - b.lat()) * 110_950.0)
 }
 
 #[cfg(test)]
