@@ -114,6 +114,9 @@ pub struct Alert {
     pub changed_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// Since when nobody has it who had it, or since it is worse than what he took; `None` where nobody ever had it.
+    #[serde(default)]
+    pub waits_since: Option<Timestamp>,
     /// The sentence of its last edge that the engine told.
     pub message: Texts,
     /// What to do.
@@ -127,6 +130,11 @@ pub struct Alert {
 }
 
 impl Alert {
+    /// Since when it waits for somebody to take it.
+    pub(crate) fn waiting_since(&self) -> Timestamp {
+        self.waits_since.unwrap_or(self.raised_at)
+    }
+
     /// Whether it goes on.
     pub fn is_open(&self) -> bool {
         self.state == AlertState::Open

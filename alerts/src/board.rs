@@ -9,6 +9,7 @@ use onemap_rules::{RuleInfo, Texts};
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, AlertState, Assignment, Condition, Undertaking};
+use crate::duty::Duty;
 use crate::list::{Cursor, Filter, StateFilter, Whose};
 
 /// How many ended alerts are kept; the ledger keeps all.
@@ -113,6 +114,8 @@ pub struct Board {
     expiries: BTreeSet<(Timestamp, AlertId)>,
     /// When shelved ones come back.
     shelf_expiries: BTreeSet<(Timestamp, AlertId)>,
+    /// Whom those reach that nobody takes.
+    duty: Duty,
 }
 
 impl Board {
@@ -138,12 +141,19 @@ impl Board {
             en: transition.message_en.clone(),
         };
         alert.changed_at = transition.at;
+        // From here on nobody has it, though somebody had, or took it for less than it is.
+        if matches!(
+            transition.edge,
+            Edge::AcknowledgementExpired | Edge::Worsened | Edge::Unshelved | Edge::ShelfExpired
+        ) {
+            alert.waits_since = Some(transition.at);
+        }
         if transition.severity > alert.severity {
             alert.severity = transition.severity;
             exchange(&mut alert.shelved, None, &mut self.shelf_expiries, alert.id);
         }
         match transition.edge {
-            Edge::Raised => {}
+            Edge::Raised | Edge::Paged => {}
             Edge::Lost => {
                 alert.condition = Condition::Unknown;
                 alert.message = told;
@@ -233,7 +243,35 @@ impl Board {
     pub fn tick(&mut self, now: Timestamp, position: u64) -> Vec<Transition> {
         let mut out = self.acknowledgements_end(now, position);
         out.extend(self.shelves_end(now, position));
+        let pages = self.pages(now, position);
+        for page in &pages {
+            self.fold(page, &RuleInfo::default());
+        }
+        out.extend(pages);
         out
+    }
+
+    fn pages(&mut self, now: Timestamp, position: u64) -> Vec<Transition> {
+        let alerts = &self.alerts;
+        let open = self.open.iter().filter_map(|cursor| alerts.get(cursor));
+        self.duty.tick(now, position, open)
+    }
+
+    /// Carries an act out that is about a desk; false when it is about something else, or changed nothing.
+    pub fn man(&mut self, act: &Act) -> bool {
+        match &act.verb {
+            Verb::PutDesk { id, desk } => {
+                self.duty.put(act.at, id.clone(), (**desk).clone());
+                true
+            }
+            Verb::RemoveDesk { id } => self.duty.remove(id),
+            _ => false,
+        }
+    }
+
+    /// The desks, and who is on duty.
+    pub fn duty(&self) -> &Duty {
+        &self.duty
     }
 
     fn shelves_end(&mut self, now: Timestamp, position: u64) -> Vec<Transition> {
@@ -335,16 +373,18 @@ impl Board {
     pub fn snapshot(&self) -> Vec<u8> {
         let alerts: Vec<&Alert> = self.alerts.values().collect();
         let ended: Vec<AlertId> = self.ended.iter().map(|cursor| cursor.id).collect();
-        serde_json::to_vec(&Snapshot { alerts, ended }).expect("an alert has text keys only")
+        let duty = Some(&self.duty);
+        serde_json::to_vec(&Snapshot { alerts, ended, duty }).expect("an alert has text keys only")
     }
     /// The board that wrote the bytes.
     ///
     /// # Errors
     /// When the bytes are not a snapshot.
     pub fn restore(bytes: &[u8]) -> Result<Self, BoardError> {
-        let Snapshot { alerts, ended } =
-            serde_json::from_slice::<Snapshot<Alert>>(bytes).map_err(BoardError)?;
+        let Snapshot { alerts, ended, duty } =
+            serde_json::from_slice::<Snapshot<Alert, Duty>>(bytes).map_err(BoardError)?;
         let mut board = Self::new();
+        board.duty = duty.unwrap_or_default();
         for mut alert in alerts {
             alert.changed_at = alert.newest_time();
             let cursor = Cursor::of(&alert);
@@ -384,6 +424,7 @@ impl Board {
             raised_position: transition.position,
             changed_at: transition.at,
             ended_at: None,
+            waits_since: None,
             message: Texts {
                 zh: transition.message_zh.clone(),
                 en: transition.message_en.clone(),
@@ -542,14 +583,17 @@ impl<'a> Asked<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Snapshot<A> {
+struct Snapshot<A, D> {
     alerts: Vec<A>,
     /// In the order in which they ended.
     ended: Vec<AlertId>,
+    /// A board of before has none.
+    #[serde(default = "Option::default")]
+    duty: Option<D>,
 }
 
 /// An edge that the board writes.
-fn edge(
+pub(crate) fn edge(
     alert: &Alert,
     edge: Edge,
     at: Timestamp,

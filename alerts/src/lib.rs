@@ -6,10 +6,12 @@
 mod alert;
 mod board;
 pub mod cards;
+mod duty;
 mod list;
 pub mod load;
 
 pub use alert::{Alert, AlertState, Assignment, Condition, Undertaking};
 pub use board::{ActRefused, Board, BoardError};
+pub use duty::Duty;
 pub use list::{Cursor, Filter, StateFilter, Whose};
 pub use onemap_rules::{RuleInfo, Texts};

@@ -144,6 +144,9 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/alerts/{id}", Need::Any(&[P::View])),
     ("GET", "/api/v1/alerts/{id}/explain", Need::Any(&[P::View])),
     ("GET", "/api/v1/why", Need::Any(&[P::View])),
+    ("GET", "/api/v1/duty", Need::Any(&[P::View])),
+    ("PUT", "/api/v1/duty/{desk}", Need::Any(&[P::Duty])),
+    ("DELETE", "/api/v1/duty/{desk}", Need::Any(&[P::Duty])),
     ("POST", "/api/v1/alerts/{id}/ack", Need::Any(&[P::HandleAlerts])),
     ("POST", "/api/v1/alerts/{id}/assign", Need::Any(&[P::HandleAlerts])),
     (

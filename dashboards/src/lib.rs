@@ -54,6 +54,8 @@ use views::Views;
 
 /// Largest body of what anybody may ask.
 const SMALL_BODY: usize = 64 << 10;
+/// A desk with the shifts of two years.
+const ROSTER_BODY: usize = 1 << 20;
 
 /// The whole HTTP surface. `scraper` is the hash of the token that opens `/metrics` alone, `provider` the one of OpenID
 /// Connect whose word lets people in, if there are such.
@@ -68,9 +70,9 @@ pub fn router(
     use api::devices::{change, provisioning};
     use api::{
         accounts, aggregate, alarm_load, alerts, attributes, cards, commands, corrections, device_http,
-        devices, dust, entities, entity_export, entity_import, evidence, explain, export, fences, fetched,
-        forecasts, geocode, history, hydrology, import, latest, ledger, map, persons, quarantine, readings,
-        readmit, recode, reviews, rules, series, session, setup, skill, standards, system, write,
+        devices, dust, duty, entities, entity_export, entity_import, evidence, explain, export, fences,
+        fetched, forecasts, geocode, history, hydrology, import, latest, ledger, map, persons, quarantine,
+        readings, readmit, recode, reviews, rules, series, session, setup, skill, standards, system, write,
     };
     let scoped = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -159,6 +161,11 @@ pub fn router(
         .route("/api/v1/alerts/{id}", get(alerts::show))
         .route("/api/v1/alerts/{id}/explain", get(explain::alert))
         .route("/api/v1/why", get(explain::why))
+        .route("/api/v1/duty", get(duty::list_desks))
+        .route(
+            "/api/v1/duty/{desk}",
+            sized(put(duty::put), ROSTER_BODY).merge(delete(duty::remove)),
+        )
         .route("/api/v1/alerts/{id}/ack", post(alerts::ack))
         .route("/api/v1/alerts/{id}/assign", post(alerts::assign))
         .route("/api/v1/alerts/{id}/shelve", post(alerts::shelve))

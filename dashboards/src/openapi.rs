@@ -486,6 +486,27 @@ const OPERATIONS: &[Operation] = &[
     ),
     Operation(
         "get",
+        "/api/v1/duty",
+        "Desks: what each looks at, its steps and shifts, who is on duty now, how many alerts wait for somebody, and when it was paged last. Desks whose alerts the caller does not all see are left out.",
+        &[],
+        &[200],
+    ),
+    Operation(
+        "put",
+        "/api/v1/duty/{desk}",
+        "Says what a desk is; a desk of this name is another from then on.",
+        &[],
+        &[200, 400, 403, 409, 503],
+    ),
+    Operation(
+        "delete",
+        "/api/v1/duty/{desk}",
+        "Takes a desk away.",
+        &[],
+        &[200, 404, 503],
+    ),
+    Operation(
+        "get",
         "/api/v1/why",
         "How the rules, or one of them, stand to a series, and why nothing is raised; now from the engine, at a time that is past from the history as it was known then, by the rules and register of now.",
         &["device", "quantity", "ch", "rule", "at"],

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, AlertId, Correction, Dust, Pseudonym, Review, Scope, SeriesKey, Subject, Timestamp};
+use crate::{
+    AccountId, AlertId, Correction, Desk, DeskId, Dust, Pseudonym, Review, Scope, SeriesKey, Subject,
+    Timestamp,
+};
 
 /// One act of a person or machine with a name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,6 +86,18 @@ pub enum Verb {
         to: String,
         /// What is to be done.
         note: String,
+    },
+    /// A desk is there, or is another than before: who sits at it, and whom alerts reach that nobody takes.
+    PutDesk {
+        /// The desk.
+        id: DeskId,
+        /// What is said of it.
+        desk: Box<Desk>,
+    },
+    /// A desk is no more.
+    RemoveDesk {
+        /// The desk.
+        id: DeskId,
     },
     /// Refused frames are read again with the profiles of now; each follows as a record of its own.
     Readmit {

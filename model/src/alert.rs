@@ -143,6 +143,8 @@ pub enum Edge {
     ShelfExpired,
     /// A person said who is to see to it.
     Assigned,
+    /// Nobody took it, and who is on duty was called.
+    Paged,
 }
 
 impl Edge {
@@ -163,6 +165,7 @@ impl Edge {
             Edge::Unshelved => "unshelved",
             Edge::ShelfExpired => "shelf_expired",
             Edge::Assigned => "assigned",
+            Edge::Paged => "paged",
         }
     }
 }
@@ -227,7 +230,7 @@ pub struct ActNote {
     /// End of an acknowledgement, or of the time on the shelf.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Who is to see to it.
+    /// Who is to see to it, or was called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }

@@ -111,6 +111,10 @@ id! {
     ProfileId
 }
 id! {
+    /// A desk of the command centre.
+    DeskId
+}
+id! {
     /// A rule, unique over all rule files.
     RuleId
 }

@@ -37,6 +37,8 @@ pub enum Permission {
     HandleAlerts,
     /// Take alerts off the desk's list for a while, and put them back.
     ShelveAlerts,
+    /// Say who is on duty, and whom alerts reach that nobody takes.
+    Duty,
     /// See and re-admit quarantined bytes.
     Quarantine,
     /// Register devices, profiles, entities; import.
@@ -65,10 +67,11 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::View,
         Self::HandleAlerts,
         Self::ShelveAlerts,
+        Self::Duty,
         Self::Quarantine,
         Self::Register,
         Self::WriteReadings,
@@ -89,6 +92,7 @@ impl Permission {
             Self::View => "view",
             Self::HandleAlerts => "handle_alerts",
             Self::ShelveAlerts => "shelve_alerts",
+            Self::Duty => "duty",
             Self::Quarantine => "quarantine",
             Self::Register => "register",
             Self::WriteReadings => "write_readings",
@@ -132,6 +136,7 @@ impl Role {
                     P::View
                         | P::HandleAlerts
                         | P::ShelveAlerts
+                        | P::Duty
                         | P::Quarantine
                         | P::Command
                         | P::Review

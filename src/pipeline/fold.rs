@@ -535,6 +535,10 @@ impl Fold<'_> {
         ) {
             return;
         }
+        if matches!(act.verb, Verb::PutDesk { .. } | Verb::RemoveDesk { .. }) {
+            self.views.board.write().expect(POISON).man(act);
+            return;
+        }
         if self.quarantine_act(position, act) || self.series_act(act) {
             return;
         }

@@ -13,8 +13,8 @@ use onemap_model::hydrology::HydrologyError;
 use onemap_model::record::{Frame, KIND_READMISSION, Readmission, Register, RuleFile, Stamped};
 use onemap_model::scope::Permission;
 use onemap_model::{
-    AccountError, Act, Belongs, CommandRecord, CommandStep, DivisionCode, EntityKind, Forecast, Record,
-    ReviewError, Role, RuleId, Scope, Subject, Timestamp, Verb,
+    AccountError, Act, Belongs, CommandRecord, CommandStep, DeskError, DivisionCode, EntityKind, Forecast,
+    Record, ReviewError, Role, RuleId, Scope, Subject, Timestamp, Verb,
 };
 
 use crate::ledger::{TokenHash, TokenHashError};
@@ -132,6 +132,9 @@ pub enum ActError {
     /// A review, correction or time of dust that says nothing, or what cannot be.
     #[error(transparent)]
     Review(#[from] ReviewError),
+    /// A desk that cannot be.
+    #[error(transparent)]
+    Desk(#[from] DeskError),
     /// The journal did not take it. Whether a part was kept is not known.
     #[error("the journal did not take it")]
     Journal(#[from] LogError),
@@ -302,6 +305,7 @@ fn permission_for(verb: &Verb) -> Option<Permission> {
     match verb {
         Verb::Acknowledge { .. } | Verb::Close { .. } | Verb::Assign { .. } => Some(Permission::HandleAlerts),
         Verb::Shelve { .. } | Verb::Unshelve { .. } => Some(Permission::ShelveAlerts),
+        Verb::PutDesk { .. } | Verb::RemoveDesk { .. } => Some(Permission::Duty),
         Verb::Readmit { .. } | Verb::Discard { .. } => Some(Permission::Quarantine),
         Verb::Review(_) | Verb::Dust(_) | Verb::WithdrawDust { .. } => Some(Permission::Review),
         Verb::Correct(_) | Verb::WithdrawCorrection { .. } => Some(Permission::Register),
@@ -347,6 +351,7 @@ fn check_verb(at: Timestamp, verb: &Verb) -> Result<(), ActError> {
             }
             return Ok(());
         }
+        Verb::PutDesk { desk, .. } => return Ok(desk.check()?),
         Verb::ResolvePerson { purpose, .. } => {
             if purpose.trim().is_empty() || purpose.len() > MAX_NOTE {
                 return Err(ActError::Note);

@@ -34,6 +34,7 @@ mod devices;
 mod dialects;
 mod disk;
 mod dust;
+mod duty;
 mod engine;
 mod entities;
 mod entity_export;

@@ -517,12 +517,19 @@ fn explain_says_why_and_why_not() {
         "可吸入颗粒物 PM10 485 µg/m³（01-01 08:00），限值为高于 250 µg/m³；自 01-01 08:00 起成立，须持续 1 分钟方告警"
     );
     assert!(
-        why[1].why.en.ends_with("may be silent for 20 s; that is not over, so nothing is raised"),
+        why[1]
+            .why
+            .en
+            .ends_with("may be silent for 20 s; that is not over, so nothing is raised"),
         "{}",
         why[1].why.en
     );
     assert!(city.engine.explain(&key("nobody/pm10/0")).is_empty());
-    let aside = |rule: &str, series: &str| city.engine.why(&RuleId::new(rule).unwrap(), &key(series)).unwrap_err();
+    let aside = |rule: &str, series: &str| {
+        city.engine
+            .why(&RuleId::new(rule).unwrap(), &key(series))
+            .unwrap_err()
+    };
     assert_eq!(aside("nothing", "station-7/pm10/0"), Aside::UnknownRule);
     assert_eq!(aside("dust", "nobody/pm10/0"), Aside::UnknownDevice);
     assert_eq!(aside("dust", "station-7/pm2_5/0"), Aside::Quantity);

@@ -12,6 +12,7 @@ pub(crate) mod device_http;
 pub(crate) mod devices;
 mod disk;
 pub(crate) mod dust;
+pub(crate) mod duty;
 mod engine;
 pub(crate) mod entities;
 pub(crate) mod entity_export;
@@ -107,6 +108,7 @@ pub(crate) fn act_problem(error: onemap_store::acts::ActError) -> Problem {
         | ActError::Escalation { .. } => Problem::forbidden(error.to_string()),
         ActError::Journal(_) => Problem::unavailable(error.to_string()),
         ActError::Review(fault) => review_problem(fault),
+        ActError::Desk(fault) => Problem::bad_request("bad_desk", fault.to_string()),
         ActError::Account { source, .. } => Problem::bad_request("bad_account", source.to_string()),
         _ => Problem::bad_request("bad_act", error.to_string()),
     }

@@ -1,0 +1,112 @@
+//! Desks: who is on duty, and whom alerts reach that nobody takes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use onemap_model::{Desk, DeskId, Scope, Timestamp, Verb};
+use serde_json::{Value, json};
+
+use crate::api::{act_problem, behind, list};
+use crate::auth::Caller;
+use crate::error::Problem;
+use crate::request::Body;
+use crate::views::Views;
+
+const POISON: &str = "no holder of this lock panics";
+
+/// Whether a desk is a scope's to see and to man: the scope sees all that the desk looks at. Desks are of no department.
+fn is_of(scope: &Scope, desk: &Desk) -> bool {
+    scope.encloses(desk.division.as_ref(), &[])
+}
+
+pub(crate) async fn list_desks(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+) -> Result<Json<Value>, Problem> {
+    let (scope, now) = (caller.scope(), views.now());
+    let board = views.board.read().expect(POISON);
+    let desks = board.duty().desks().filter(|(_, desk)| is_of(scope, desk));
+    let items = desks.map(|(id, desk)| {
+        let waiting = board.duty().waiting(id, board.open_alerts());
+        shown(id, desk, now, waiting)
+    });
+    Ok(list(items.collect(), None))
+}
+
+fn shown(id: &DeskId, desk: &Desk, now: Timestamp, waiting: Option<(usize, Option<Timestamp>)>) -> Value {
+    let mut row = serde_json::to_value(desk).expect("a desk has text keys only");
+    let on_duty: BTreeMap<&str, Vec<&str>> = desk
+        .steps
+        .iter()
+        .map(|step| (&*step.post, desk.on_duty(&step.post, now).into_iter().collect()))
+        .collect();
+    row["id"] = json!(id);
+    row["on_duty"] = json!(on_duty);
+    row["waiting"] = json!(waiting.map_or(0, |(n, _)| n));
+    row["paged_at"] = json!(waiting.and_then(|(_, at)| at));
+    row
+}
+
+/// Says what a desk is.
+pub(crate) async fn put(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(desk): Body<Desk>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.scope();
+    let id = DeskId::new(&id).map_err(|e| Problem::bad_request("bad_name", e.to_string()))?;
+    if !is_of(scope, &desk) {
+        return Err(Problem::forbidden("the desk looks at more than you may see"));
+    }
+    // What another division's desk is called is nobody's to take.
+    if held(&views, &id).is_some_and(|held| !is_of(scope, &held)) {
+        return Err(Problem::conflict("known_desk", "another desk has this name"));
+    }
+    let verb = Verb::PutDesk {
+        id: id.clone(),
+        desk: Box::new(desk),
+    };
+    record(&views, scope, verb).await?;
+    let gone = || Problem::conflict("desk_gone", "somebody took the desk away meanwhile");
+    let desk = held(&views, &id).ok_or_else(gone)?;
+    let now = views.now();
+    let board = views.board.read().expect(POISON);
+    let waiting = board.duty().waiting(&id, board.open_alerts());
+    Ok(Json(shown(&id, &desk, now, waiting)))
+}
+
+/// Takes a desk away.
+pub(crate) async fn remove(
+    State(views): State<Arc<Views>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let scope = caller.scope();
+    let unknown = || Problem::not_found("unknown_desk", format!("no desk has the id `{id}`"));
+    let id = DeskId::new(&id).map_err(|_| unknown())?;
+    held(&views, &id)
+        .filter(|desk| is_of(scope, desk))
+        .ok_or_else(unknown)?;
+    record(&views, scope, Verb::RemoveDesk { id: id.clone() }).await?;
+    Ok(Json(json!({"id": id})))
+}
+
+fn held(views: &Views, id: &DeskId) -> Option<Desk> {
+    let board = views.board.read().expect(POISON);
+    let mut desks = board.duty().desks();
+    desks
+        .find(|(other, _)| *other == id)
+        .map(|(_, desk)| desk.clone())
+}
+
+async fn record(views: &Arc<Views>, scope: &Scope, verb: Verb) -> Result<(), Problem> {
+    let position = views
+        .acts
+        .record_act(scope, views.now(), verb)
+        .await
+        .map_err(act_problem)?;
+    views.applied(position).await.map_err(behind)
+}
