@@ -1,6 +1,6 @@
 # onemap: `make run` shows the demo city, `make test` is what CI runs.
 .DEFAULT_GOAL := help
-.PHONY: help run build screen test proof check bench bench-ingest bench-history bench-map bench-forecast bench-login fuzz need-rust need-node clean-demo
+.PHONY: help run build screen test proof check bench bench-ingest bench-history bench-map bench-forecast bench-login bench-alerts fuzz need-rust need-node clean-demo
 SHELL := /bin/bash
 
 CARGO ?= cargo
@@ -55,6 +55,11 @@ bench-forecast: need-rust ## training, 2,000 nightly refits and 10,000 forecasts
 bench-login: need-rust ## log-in while passwords are guessed 1,000 times a second: the table of docs/benchmarks.md, 2 minutes
 	$(CARGO) build --release --locked -p onemap --bins
 	python3 benches/login.py $(ARGS)
+
+bench-alerts: need-rust ## rules, the way of an alert to who listens, and a storm's lists: the table of docs/benchmarks.md, 4 minutes
+	$(CARGO) build --release --locked -p onemap -p onemap-sim --bins
+	$(CARGO) build --release --locked -p onemap-rules -p onemap-alerts --examples
+	python3 benches/alerts.py $(ARGS)
 
 fuzz: need-rust ## fuzz the decoders, a minute each (needs cargo-fuzz and a C++ compiler; fuzz/README.md)
 	./fuzz/run.sh

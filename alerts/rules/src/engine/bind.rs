@@ -5,6 +5,7 @@ use std::sync::Arc;
 use onemap_model::{Device, DeviceId, DeviceState, DivisionCode, Quantity, RuleId, Timestamp};
 
 use super::Engine;
+use super::by_kind::ByKind;
 use super::entries::{DeviceEntry, MAINTAINED, NEVER, NO_DEADLINE, Named, SEEN, SILENT, SeriesEntry, Slot};
 use crate::rule::{Rule, Texts};
 
@@ -25,6 +26,12 @@ impl Engine {
             .flat_map(|rule| rule.fences())
             .cloned()
             .collect();
+        self.promising = ByKind::default();
+        for rule in self.rules.values() {
+            if rule.silence().is_some() && rule.quantity().is_some() {
+                self.promising.push(rule);
+            }
+        }
         self.sort_rules();
     }
 
@@ -50,7 +57,7 @@ impl Engine {
             } else if rule.is_weighed() {
                 self.weighing.push(rule);
             } else {
-                self.by_quantity.entry(rule.quantity()).or_default().push(rule);
+                self.by_quantity.entry(rule.quantity()).or_default().push(&rule);
             }
         }
     }
@@ -288,9 +295,8 @@ impl Engine {
         if !device.registered || device.retired() {
             return Vec::new();
         }
-        self.rules
-            .values()
-            .filter(|rule| rule.silence().is_some() && rule.quantity().is_some())
+        self.promising
+            .of(&device.kind)
             .filter(|rule| {
                 rule.applies_to
                     .selects(&device.id, &device.kind, device.division.as_ref(), &device.fences)
@@ -305,8 +311,9 @@ impl Engine {
         if device.retired() {
             return Vec::new();
         }
-        let rules = self.by_quantity.get(&quantity).into_iter().flatten();
+        let rules = self.by_quantity.get(&quantity).into_iter();
         rules
+            .flat_map(|rules| rules.of(&device.kind))
             .filter(|rule| rule.channel().is_none() || rule.channel() == channel)
             .filter(|rule| {
                 rule.applies_to

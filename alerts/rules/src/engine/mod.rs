@@ -2,6 +2,7 @@
 
 mod bind;
 mod book;
+mod by_kind;
 mod entries;
 mod explain;
 mod fold;
@@ -21,6 +22,7 @@ use onemap_model::{
 use crate::file::{RuleError, RuleSet};
 use crate::rule::{Rule, RuleInfo};
 use book::{Book, Owner};
+use by_kind::ByKind;
 pub use entries::Condition;
 use entries::{DeviceEntry, LISTED, NEVER, NO_DEADLINE, SEEN, SeriesEntry, Slot};
 pub use explain::{Aside, Explanation, FactState, OpenAlert, Progress};
@@ -55,7 +57,9 @@ pub struct Engine {
     /// The rules in force, by id.
     rules: BTreeMap<RuleId, Arc<Rule>>,
     /// The same by what they look at; `None` is the device as a whole.
-    by_quantity: HashMap<Option<Quantity>, Vec<Arc<Rule>>>,
+    by_quantity: HashMap<Option<Quantity>, ByKind>,
+    /// Those that wait for a quantity which devices promise by being registered.
+    promising: ByKind,
     /// Those that look at forecasts, which are not among them.
     looking_ahead: Vec<Arc<Rule>>,
     /// Those that weigh more than the last value of one series, which are not among them either.
@@ -102,6 +106,7 @@ impl Engine {
             files: BTreeMap::new(),
             rules: BTreeMap::new(),
             by_quantity: HashMap::new(),
+            promising: ByKind::default(),
             looking_ahead: Vec::new(),
             weighing: Vec::new(),
             in_force: Vec::new(),
