@@ -9,6 +9,7 @@ import "./style/layout.css";
 import "./style/panels.css";
 import "./style/forecasts.css";
 import "./style/drawer.css";
+import "./style/alarms.css";
 import "./style/map.css";
 
 if (wall) document.documentElement.classList.add("wall");

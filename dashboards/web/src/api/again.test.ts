@@ -1,6 +1,6 @@
-import { afterEach, describe, expect, it } from "vitest";
-import { askEvery } from "./again";
-import { api } from "./client";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { askEvery, askWhenWished, LEAST_REST_MS, MOST_REST_MS, restAfter } from "./again";
+import { ApiError, api } from "./client";
 import { type Answer, type Loopback, problem, serve } from "./loopback";
 
 let server: Loopback | undefined;
@@ -72,5 +72,63 @@ describe("a question that is asked again and again", () => {
     await new Promise((later) => setTimeout(later, 10 * EVERY_MS));
     expect(told).toEqual([]);
     expect(server.asked.length).toBe(1);
+  });
+});
+
+describe("many wishes", () => {
+  beforeEach(() => vi.useFakeTimers());
+  afterEach(() => vi.useRealTimers());
+
+  /** A question whose answer takes `ms`; how often it was asked, and what was told. */
+  function question(ms: number, answer: (n: number) => string | ApiError = (n) => `${n}`) {
+    const seen = { asked: 0, told: [] as string[] };
+    const { wish, stop } = askWhenWished(
+      async () => {
+        seen.asked += 1;
+        const said = answer(seen.asked);
+        await new Promise((later) => setTimeout(later, ms));
+        if (said instanceof ApiError) throw said;
+        return said;
+      },
+      (said) => seen.told.push(said),
+      (error) => seen.told.push(`failed ${(error as ApiError).status}`),
+    );
+    return { seen, wish, stop };
+  }
+
+  it("are one question at once and one more after the rest", async () => {
+    const { seen, wish } = question(10);
+    for (let i = 0; i < 10_000; i += 1) wish();
+    await vi.advanceTimersByTimeAsync(5);
+    for (let i = 0; i < 10_000; i += 1) wish();
+    expect(seen.asked).toBe(1);
+    await vi.advanceTimersByTimeAsync(LEAST_REST_MS + 20);
+    expect(seen).toEqual({ asked: 2, told: ["1", "2"] });
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(seen.asked).toBe(2);
+  });
+
+  it("leave a slow server alone for longer, and never for good", () => {
+    expect(restAfter(1)).toBe(LEAST_REST_MS);
+    expect(restAfter(1_000)).toBe(4_000);
+    expect(restAfter(60_000)).toBe(MOST_REST_MS);
+  });
+
+  it("are asked again after a failure, not after a denial, and never after the end", async () => {
+    const away = question(10, (n) => (n === 1 ? new ApiError(503, "away") : "back"));
+    away.wish();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(away.seen).toEqual({ asked: 2, told: ["failed 503", "back"] });
+    const denied = question(10, () => new ApiError(403, "no"));
+    denied.wish();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(denied.seen).toEqual({ asked: 1, told: ["failed 403"] });
+    const over = question(10);
+    over.wish();
+    await vi.advanceTimersByTimeAsync(5);
+    over.stop();
+    over.wish();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(over.seen).toEqual({ asked: 1, told: [] });
   });
 });

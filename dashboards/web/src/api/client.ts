@@ -2,13 +2,17 @@
 import type {
   Account,
   AccountFacts,
+  AlarmLoad,
   Alert,
   BaseMap,
+  CardList,
+  CardPage,
   CommandItem,
   Device,
   DeviceDetail,
   DivisionPage,
   Entity,
+  Explanation,
   Forecast,
   Forecaster,
   ForeseenSeries,
@@ -29,6 +33,7 @@ import type {
   StationFrame,
   SystemState,
   TileInfo,
+  Transition,
   Ways,
 } from "./types";
 
@@ -63,7 +68,7 @@ async function ask(path: string, init?: RequestInit): Promise<Response> {
   } catch (cause) {
     throw new ApiError(0, cause instanceof Error ? cause.message : String(cause));
   }
-  if (!response.ok) throw await problem(response);
+  if (!response.ok && response.status !== 304) throw await problem(response);
   return response;
 }
 
@@ -131,6 +136,19 @@ async function pages<T>(path: string, params: Record<string, string | number>, m
 
 const enc = encodeURIComponent;
 
+/** An answer with its tag; null in place of what has not changed since `tag`. */
+export type Tagged<T> = { body: T; tag: string | null };
+
+async function askIfChanged<T>(path: string, tag: string | null): Promise<Tagged<T> | null> {
+  // The browser's own store is left out: it would answer in the place of a 304.
+  const response = await ask(path, {
+    cache: "no-store",
+    headers: tag === null ? {} : { "if-none-match": tag },
+  });
+  if (response.status === 304) return null;
+  return { body: (await response.json()) as T, tag: response.headers.get("etag") };
+}
+
 export const api = {
   logIn: (token: string) => post<void>("/api/v1/session", { token }),
   logInAs: (account: string, password: string, code: string) =>
@@ -166,12 +184,30 @@ export const api = {
   latest: () => pages<LatestItem>("/api/v1/latest", {}, 200_000),
   latestOf: (device: string) => pages<LatestItem>("/api/v1/latest", { device }, 1_000),
   openAlerts: (most: number) => pages<Alert>("/api/v1/alerts", { state: "open", limit: 1_000 }, most),
+  shelvedAlerts: (most: number) => pages<Alert>("/api/v1/alerts", { state: "shelved", limit: 1_000 }, most),
   endedAlerts: (limit: number) => pages<Alert>("/api/v1/alerts", { state: "ended", limit }, limit),
   ruleFiles: () => pages<{ rules: RuleEntry[] }>("/api/v1/rules", {}, 10_000),
   acknowledge: (id: string, act: { name: string; note: string; minutes: number }) =>
     post<Alert>(`/api/v1/alerts/${enc(id)}/ack`, act),
   close: (id: string, act: { name: string; note: string }) =>
     post<Alert>(`/api/v1/alerts/${enc(id)}/close`, act),
+  shelve: (id: string, act: { name: string; note: string; minutes: number }) =>
+    post<Alert>(`/api/v1/alerts/${enc(id)}/shelve`, act),
+  unshelve: (id: string, act: { name: string; note: string }) =>
+    post<Alert>(`/api/v1/alerts/${enc(id)}/unshelve`, act),
+  assign: (id: string, act: { name: string; to: string; note: string }) =>
+    post<Alert>(`/api/v1/alerts/${enc(id)}/assign`, act),
+  /** The open alarms by incident, the first `limit`; null when nothing changed since the answer with this tag. */
+  cards: (limit: number, tag: string | null) =>
+    askIfChanged<CardList>(query("/api/v1/alerts/cards", { limit }), tag),
+  /** Alarms of one card behind the alarm `after`. */
+  card: (id: string, of: { limit: number; after?: string }) =>
+    request<CardPage>(query(`/api/v1/alerts/cards/${enc(id)}`, of)),
+  /** What happened to an alarm, oldest first. */
+  story: (id: string) =>
+    request<{ history: Transition[] }>(`/api/v1/alerts/${enc(id)}`).then(({ history }) => history),
+  explain: (id: string) => request<Explanation>(`/api/v1/alerts/${enc(id)}/explain`),
+  load: (from: string, to: string) => request<AlarmLoad>(query("/api/v1/alerts/load", { from, to })),
   /** Makes the pack of what an alert rests on; each time is an act in the audit. */
   evidence: (id: string) => file(`/api/v1/alerts/${enc(id)}/evidence`),
   /** Newest first; `after` is the `next` of the page before, an empty kind or actor is all of them. */

@@ -16,6 +16,7 @@ export type Counts = {
   stale: number;
   alerts_open: number;
   alerts_unacknowledged: number;
+  alerts_shelved?: number;
   series: number;
 };
 
@@ -126,6 +127,8 @@ export type LatestItem = {
 
 export type Acknowledgement = { actor: string; name: string; note: string; at: string; until: string };
 
+export type Assignment = { actor: string; name: string; to: string; note: string; at: string };
+
 export type Alert = {
   id: string;
   rule: string;
@@ -137,6 +140,8 @@ export type Alert = {
   acknowledged: Acknowledgement | null;
   /** Put aside for a while, with the reason; it goes on. */
   shelved?: Acknowledgement | null;
+  /** Who is to see to it. */
+  assigned?: Assignment | null;
   series: { id: number | null; device: string; quantity: string; ch: number };
   /** Null when the register no longer holds the device. */
   device_name: string | null;
@@ -144,12 +149,143 @@ export type Alert = {
   position: { lon: number; lat: number } | null;
   division: string | null;
   raised_at: string;
+  changed_at?: string;
   ended_at: string | null;
   message: Bilingual;
   advice: Bilingual;
   inputs: { position: number; measured_at: string; value: number }[];
   value: number | null;
   threshold: number | null;
+};
+
+/** What happened to an alarm once, as the ledger has it. */
+export type Transition = {
+  seq: number;
+  id: string;
+  edge: string;
+  at: string;
+  severity: Severity;
+  message_zh: string;
+  message_en: string;
+  act?: { actor: string; name: string; note: string; until?: string | null; to?: string | null } | null;
+};
+
+/** How many alarms of a card are what. */
+export type CardCounts = {
+  alerts: number;
+  devices: number;
+  critical: number;
+  major: number;
+  minor: number;
+  notice: number;
+  abnormal: number;
+  unknown: number;
+  normal: number;
+  acknowledged: number;
+  unacknowledged: number;
+};
+
+/** An alarm as the list of cards spells it out. */
+export type CardMember = {
+  id: string;
+  rule: string;
+  rule_name: Bilingual;
+  severity: Severity;
+  condition: Condition;
+  acknowledged: boolean;
+  device: string;
+  quantity: string;
+  device_name: string | null;
+  device_name_en: string | null;
+  raised_at: string;
+  changed_at: string;
+  value: number | null;
+};
+
+/** Open alarms of one incident. `members` are the first ten, and only in the list. */
+export type Card = {
+  id: string;
+  kind: "gateway" | "place" | "series";
+  cause: { id: string; zh: string; en: string };
+  gateway: string | null;
+  headline: Bilingual;
+  severity: Severity;
+  condition: Condition;
+  acknowledged: boolean;
+  counts: CardCounts;
+  raised_at: string;
+  changed_at: string;
+  /** How often a series of it was raised within an hour, from three on. */
+  chatter: number | null;
+  bounds: [number, number, number, number] | null;
+  position: { lon: number; lat: number } | null;
+  members?: CardMember[];
+};
+
+/** Cards, what needs somebody first. The figures count all that the caller sees, not only what is listed. */
+export type CardList = { items: Card[]; total: number; alerts: number; shelved: number };
+export type CardPage = { card: Card; items: Alert[]; next: string | null };
+
+/** One of the four panels of an alarm; `is` false says in its text why there is nothing. */
+export type ExplainPanel = { is: boolean; text: Bilingual };
+
+/** Why an alarm is what it is. */
+export type Explanation = {
+  at: string;
+  /** What the engine holds now, or what the record says of an alarm that it holds no more. */
+  by: "engine" | "record";
+  rule: string;
+  rule_version: string | number;
+  name: Bilingual;
+  sentence: Bilingual;
+  progress: "pending" | "raised" | "clearing" | "closed" | "quiet" | "ended";
+  since: string | null;
+  condition: Condition;
+  threshold: number | null;
+  unit: string;
+  inputs: { measured_at: string; value: number; position: number; of?: SeriesName | string }[];
+  /** Conditions of the rule; `holds` is null where it is not known. */
+  facts: { sentence: Bilingual; holds: boolean | null; amount: number | null }[];
+  clause: { text: string } | null;
+  panels: Record<"evidence" | "place" | "forecast" | "control", ExplainPanel>;
+};
+
+export type SeriesName = { device: string; quantity: string; ch: number };
+
+/** Alarms of a series and rule, with the names that the register and the rules have for them. */
+type Offender = {
+  rule: string;
+  rule_name?: Bilingual | null;
+  series: SeriesName;
+  device_name?: string | null;
+  device_name_en?: string | null;
+};
+
+/** How much a desk had to look at; `mean` and `most` are alarms in ten minutes, shares lie in 0 to 1. */
+export type DeskLoad = {
+  division: string | null;
+  n_raised: number;
+  mean: number;
+  most: number;
+  most_at: string;
+  flood_share: number;
+};
+export type Chattering = Offender & {
+  /** Most alarms within an hour. */
+  index: number;
+  deadband: number | null;
+  unit: string;
+};
+export type BadActor = Offender & { n_raised: number; share: number };
+
+/** Alarm load of a span of time. */
+export type AlarmLoad = {
+  from: string;
+  to: string;
+  n_raised: number;
+  desks: DeskLoad[];
+  chattering: Chattering[];
+  bad_actors: BadActor[];
 };
 
 /** A rule as the list of rule files has it: `sentence` says its condition in words. */

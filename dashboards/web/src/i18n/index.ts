@@ -42,7 +42,7 @@ export function t(key: MessageKey, values?: Record<string, string | number>): st
 
 /** The words for a key made at run time (kinds, refusals); `fallback` when the dictionary has none. */
 export function named(
-  prefix: "kind" | "refusal" | "quality" | "role" | "event",
+  prefix: "kind" | "refusal" | "quality" | "role" | "event" | "edge",
   name: string,
   fallback?: string,
 ): string {

@@ -20,8 +20,6 @@ setWorkerUrl(workerUrl);
 
 /** Where the map stands until devices are known: the middle of the city. */
 const START = { center: [101.75, 36.64] as [number, number], zoom: 9.6 };
-/** Names are drawn for the most urgent alarms only. */
-const MAX_NAMED = 100;
 const CLOSE_UP_ZOOM = 13.2;
 /** Changes of states gather this long before the tiles that show them are asked for. */
 const STANDING_MS = 500;
@@ -213,12 +211,12 @@ export class MapController {
     }, STANDING_MS);
   }
 
-  /** Rings and names for devices with open alarms, most urgent first. */
+  /** Rings and names for devices with open alarms, most urgent first; the caller says of how many at most. */
   setAlarming(items: readonly Alarming[]): void {
     if (this.gone) return;
     this.source("alarming")?.setData({
       type: "FeatureCollection",
-      features: items.slice(0, MAX_NAMED).flatMap(({ device, alert, label, order }) => {
+      features: items.flatMap(({ device, alert, label, order }) => {
         const at = placeOf(device);
         if (!at) return [];
         return [

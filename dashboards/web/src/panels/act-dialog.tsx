@@ -1,17 +1,36 @@
-// Acknowledging or closing an alarm: who, why, for how long. The server records it; the screen only asks.
+// What a person does with an alarm: who, why, for how long. The server records it; the screen only asks.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../api/client";
+import type { Alert } from "../api/types";
 import { alertDevice, langOf, pick, t } from "../i18n";
+import { moment } from "../i18n/format";
 import { takeAlert } from "../state/city";
 import { type Failure, failureOf } from "../state/failure";
 import { actorOf } from "../state/self";
 import { may, sessionNow } from "../state/session";
-import { actsOn } from "../state/triage";
-import { type Act, act } from "../state/view";
+import { actsOn, type Verb } from "../state/triage";
+import { type Act, act, now } from "../state/view";
 import { SeverityBadge } from "./marks";
 import { Trouble } from "./trouble";
 
-const MINUTES = [30, 60, 240, 480] as const;
+type Minutes = 30 | 60 | 240 | 480 | 1440 | 10080;
+/** For how long something is said; what runs out by itself only. */
+const MINUTES: Partial<Record<Verb, readonly Minutes[]>> = {
+  acknowledge: [30, 60, 240, 480],
+  shelve: [60, 240, 480, 1440, 10080],
+};
+/** What cannot be done without a reason. */
+const NEEDS_REASON: readonly Verb[] = ["shelve", "close"];
+
+type Said = { name: string; note: string; minutes: Minutes; to: string };
+
+const SEND: Record<Verb, (id: string, said: Said) => Promise<Alert>> = {
+  acknowledge: (id, { name, note, minutes }) => api.acknowledge(id, { name, note, minutes }),
+  assign: (id, { name, note, to }) => api.assign(id, { name, note, to }),
+  shelve: (id, { name, note, minutes }) => api.shelve(id, { name, note, minutes }),
+  unshelve: (id, { name, note }) => api.unshelve(id, { name, note }),
+  close: (id, { name, note }) => api.close(id, { name, note }),
+};
 const NAME_STORED_AS = "onemap.name";
 
 function storedName(): string {
@@ -36,7 +55,8 @@ function Form({ verb, alert }: Act) {
   const [said, setSaid] = useState(storedName);
   const name = own ?? said;
   const [note, setNote] = useState("");
-  const [minutes, setMinutes] = useState<(typeof MINUTES)[number]>(60);
+  const [minutes, setMinutes] = useState<Minutes>(60);
+  const [to, setTo] = useState(alert.assigned?.to ?? "");
   /** What is missing in the form. */
   const [lack, setLack] = useState<string | null>(null);
   const [failure, setFailure] = useState<Failure | null>(null);
@@ -56,14 +76,12 @@ function Form({ verb, alert }: Act) {
     const why = note.trim();
     setFailure(null);
     if (!who) return setLack(t("act.name_missing"));
-    if (verb === "close" && !why) return setLack(t("act.note_missing"));
+    if (verb === "assign" && !to.trim()) return setLack(t("act.to_missing"));
+    if (NEEDS_REASON.includes(verb) && !why) return setLack(t("act.note_missing"));
     setBusy(true);
     setLack(null);
     try {
-      const told =
-        verb === "acknowledge"
-          ? await api.acknowledge(alert.id, { name: who, note: why, minutes })
-          : await api.close(alert.id, { name: who, note: why });
+      const told = await SEND[verb](alert.id, { name: who, note: why, minutes, to: to.trim() });
       try {
         if (own === null) localStorage.setItem(NAME_STORED_AS, who);
       } catch {
@@ -79,7 +97,7 @@ function Form({ verb, alert }: Act) {
 
   const rule = pick(alert.rule_name);
   const device = alertDevice(alert);
-  const title = t(verb === "acknowledge" ? "act.acknowledge_title" : "act.close_title");
+  const title = t(`act.${verb}_title`);
   return (
     <dialog ref={dialog} class="dialog" aria-labelledby="act-title" data-testid="act-dialog" onClose={leave}>
       <form onSubmit={send} noValidate>
@@ -112,37 +130,32 @@ function Form({ verb, alert }: Act) {
             </b>
           </p>
         )}
+        {verb === "assign" ? (
+          <label class="field">
+            <span>{t("act.to")}</span>
+            <input
+              type="text"
+              value={to}
+              maxLength={40}
+              required
+              data-testid="act-to"
+              aria-invalid={lack !== null && !to.trim()}
+              onInput={(event) => setTo(event.currentTarget.value)}
+            />
+          </label>
+        ) : null}
         <label class="field">
           <span>{t("act.note")}</span>
           <textarea
             rows={2}
             value={note}
             maxLength={400}
-            placeholder={t(verb === "acknowledge" ? "act.note_ack_hint" : "act.note_close_hint")}
+            placeholder={t(`act.note_${verb}_hint`)}
             data-testid="act-note"
             onInput={(event) => setNote(event.currentTarget.value)}
           />
         </label>
-        {verb === "acknowledge" ? (
-          <fieldset class="field">
-            <legend>{t("act.until")}</legend>
-            <div class="choices">
-              {MINUTES.map((each) => (
-                <label key={each} class="choice">
-                  <input
-                    type="radio"
-                    name="minutes"
-                    checked={minutes === each}
-                    data-testid={`act-minutes-${each}`}
-                    onChange={() => setMinutes(each)}
-                  />
-                  <span>{t(`act.minutes_${each}`)}</span>
-                </label>
-              ))}
-            </div>
-            <small class="hint">{t("act.until_hint")}</small>
-          </fieldset>
-        ) : null}
+        <HowLong verb={verb} minutes={minutes} choose={setMinutes} />
         {lack ? (
           <p class="trouble" role="alert">
             {lack}
@@ -154,10 +167,43 @@ function Form({ verb, alert }: Act) {
             {t("act.cancel")}
           </button>
           <button type="submit" class="primary" disabled={busy} data-testid="act-submit">
-            {t(verb === "acknowledge" ? "act.submit_ack" : "act.submit_close")}
+            {t(`act.submit_${verb}`)}
           </button>
         </div>
       </form>
     </dialog>
+  );
+}
+
+type HowLongProps = { verb: Verb; minutes: Minutes; choose: (minutes: Minutes) => void };
+
+function HowLong({ verb, minutes, choose }: HowLongProps) {
+  const choices = MINUTES[verb];
+  if (choices === undefined) return null;
+  const isShelf = verb === "shelve";
+  return (
+    <fieldset class="field">
+      <legend>
+        {t(isShelf ? "act.until_shelve" : "act.until")} ·{" "}
+        <span data-testid="act-ends">
+          {t("act.ends", { time: moment(now.value + minutes * 60_000, now.value) })}
+        </span>
+      </legend>
+      <div class={isShelf ? "choices is-five" : "choices"}>
+        {choices.map((each) => (
+          <label key={each} class="choice">
+            <input
+              type="radio"
+              name="minutes"
+              checked={minutes === each}
+              data-testid={`act-minutes-${each}`}
+              onChange={() => choose(each)}
+            />
+            <span>{t(`act.minutes_${each}`)}</span>
+          </label>
+        ))}
+      </div>
+      <small class="hint">{t(isShelf ? "act.until_shelve_hint" : "act.until_hint")}</small>
+    </fieldset>
   );
 }

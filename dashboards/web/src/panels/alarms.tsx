@@ -1,17 +1,17 @@
-// The right panel: alarms in the order in which they need a person.
+// The right panel: what is wrong, by incident, in the order in which it needs a person; or what is shelved.
 import { signal } from "@preact/signals";
-import type { RefObject } from "preact";
+import type { ComponentChildren, RefObject } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Alert } from "../api/types";
-import { alertDevice, langOf, nameOf, pick, t } from "../i18n";
-import { age, minute, stamp, whole } from "../i18n/format";
-import { contact, counts, openAlerts } from "../state/city";
+import type { Card } from "../api/types";
+import { nameOf, t } from "../i18n";
+import { whole } from "../i18n/format";
+import { cards, cardsFailure, wantCards } from "../state/cards";
+import { contact, counts, shelvedAlerts } from "../state/city";
 import { districtOf, divisions, learnDivisions } from "../state/divisions";
-import { isForeseen } from "../state/rules";
-import { may } from "../state/session";
-import { actsOn, levelOf } from "../state/triage";
-import { act, now, selectDevice, wall } from "../state/view";
-import { ForeseenBadge, SeverityBadge, StateMark } from "./marks";
+import { desk, wall } from "../state/view";
+import { AlarmCard, LoneCard } from "./alarm";
+import { IncidentCard } from "./incident";
+import { Trouble } from "./trouble";
 
 /** Cards shown at once: more than a person can take in. */
 const N_CARDS = 20;
@@ -19,71 +19,173 @@ const N_CARDS = 20;
 const N_WALL_CARDS = 9;
 
 const shown = signal(wall ? N_WALL_CARDS : N_CARDS);
+const view = signal<"open" | "shelved">("open");
+
+/** Who is in next begins with what is open. */
+export function resetAlarms(): void {
+  view.value = "open";
+  shown.value = wall ? N_WALL_CARDS : N_CARDS;
+}
 
 export function Alarms() {
-  const all = openAlerts.value;
-  const total = Math.max(all.length, counts.value?.alerts_open ?? 0);
-  const cards = all.slice(0, shown.value);
-  const list = useRef<HTMLOListElement>(null);
-  const nWhole = useWhole(list, cards.map(({ id }) => id).join());
-  const rest = total - Math.min(cards.length, nWhole);
-  const unacknowledged = all.filter((a) => a.acknowledged === null).length;
+  const nOpen = cards.value?.alerts ?? counts.value?.alerts_open ?? 0;
+  const isShelved = view.value === "shelved";
+  useEffect(() => resetAlarms, []);
   return (
     <section class="panel alarms" aria-labelledby="alarms-title" id="alarms" tabIndex={-1}>
       <h2 id="alarms-title" class="panel-title">
         {t("alarms.title")}
         <b class="panel-count" data-testid="alerts-open">
-          {whole(total)}
+          {whole(nOpen)}
         </b>
-        <span class="panel-note">
-          {unacknowledged > 0
-            ? `${t("alarms.unacknowledged")} ${whole(unacknowledged)} · ${t("alarms.order")}`
-            : t("alarms.order")}
-        </span>
+        <span class="panel-note">{isShelved ? t("alarms.shelved_order") : orderNote()}</span>
+        {wall ? null : (
+          <button
+            type="button"
+            class="quiet load-open"
+            data-testid="load-open"
+            onClick={() => {
+              desk.value = "load";
+            }}
+          >
+            {t("load.title")}
+          </button>
+        )}
       </h2>
-      {all.length === 0 ? (
-        <p class="empty">{contact.value === "live" ? t("alarms.none") : t("alarms.none_lost")}</p>
-      ) : (
-        <ol
-          class="alarm-list last-known"
-          ref={list}
-          data-testid="alarm-list"
-          tabIndex={wall ? undefined : 0}
-          aria-labelledby="alarms-title"
-        >
-          {cards.map((alert, i) => (
-            <AlarmCard key={alert.id} alert={alert} isWhole={i < nWhole} />
-          ))}
-          {rest > 0 && !wall ? (
-            <li class="alarm-rest">
-              {cards.length === all.length ? (
-                t("alarms.rest", { n: whole(rest) })
-              ) : (
-                <button
-                  type="button"
-                  class="quiet"
-                  onClick={() => {
-                    shown.value += N_CARDS;
-                  }}
-                >
-                  {t("alarms.more", { n: whole(Math.min(rest, N_CARDS)) })}
-                </button>
-              )}
-            </li>
-          ) : null}
-        </ol>
-      )}
-      {wall && all.length > 0 ? (
-        <p class="alarm-rest" data-testid="alarm-rest">
-          {rest > 0 ? t("alarms.rest", { n: whole(rest) }) : "\u00a0"}
-        </p>
+      {wall ? null : <ViewChoice nOpen={cards.value?.total ?? null} />}
+      {cardsFailure.value && contact.value !== "lost" ? (
+        <Trouble failure={cardsFailure.value} said="alarms.cards_failed" test="cards-trouble" />
       ) : null}
+      {isShelved ? <Shelved /> : <Open />}
     </section>
   );
 }
 
+function orderNote(): string {
+  const list = cards.value;
+  const waiting = list === null ? 0 : (counts.value?.alerts_unacknowledged ?? 0);
+  const words = [
+    waiting > 0 ? `${t("alarms.unacknowledged")} ${whole(waiting)}` : "",
+    wall && list ? t("alarms.as_cards", { cards: whole(list.total) }) : "",
+    t("alarms.order"),
+  ];
+  return words.filter(Boolean).join(" · ");
+}
+
+/** What is open by cards, and how many are put aside. */
+function ViewChoice({ nOpen }: { nOpen: number | null }) {
+  const nShelved = cards.value?.shelved ?? counts.value?.alerts_shelved ?? 0;
+  const choices = [
+    ["open", t("alarms.view_open"), nOpen === null ? "" : t("alarms.as_cards", { cards: whole(nOpen) })],
+    ["shelved", t("alarms.view_shelved"), whole(nShelved)],
+  ] as const;
+  return (
+    <fieldset class="segments alarm-views" aria-label={t("alarms.view")}>
+      {choices.map(([name, words, n]) => (
+        <button
+          key={name}
+          type="button"
+          aria-pressed={view.value === name}
+          data-testid={`alarms-${name}`}
+          onClick={() => {
+            view.value = name;
+            shown.value = N_CARDS;
+          }}
+        >
+          {words} <b data-testid={`alarms-${name}-n`}>{n}</b>
+        </button>
+      ))}
+    </fieldset>
+  );
+}
+
+function Open() {
+  const list = cards.value;
+  const items = (list?.items ?? []).slice(0, shown.value);
+  const total = list?.total ?? 0;
+  const element = useRef<HTMLOListElement>(null);
+  const nWhole = useWhole(element, items.map(({ id }) => id).join());
+  if (list === null) return <p class="empty">{cardsFailure.value ? "" : t("alarms.loading")}</p>;
+  if (total === 0)
+    return <p class="empty">{contact.value === "live" ? t("alarms.none") : t("alarms.none_lost")}</p>;
+  const rest = total - Math.min(items.length, nWhole);
+  return (
+    <>
+      <List of={element} rest={rest} hasMore={items.length < Math.min(total, list.items.length)}>
+        {items.map((card, i) => (
+          <OneCard key={card.id} card={card} isWhole={i < nWhole} />
+        ))}
+      </List>
+      {wall ? (
+        <p class="alarm-rest" data-testid="alarm-rest">
+          {rest > 0 ? t("alarms.rest", { n: whole(rest) }) : "\u00a0"}
+        </p>
+      ) : null}
+    </>
+  );
+}
+
+function OneCard({ card, isWhole }: { card: Card; isWhole: boolean }) {
+  if (card.counts.alerts === 1 && card.kind !== "gateway") return <LoneCard card={card} isWhole={isWhole} />;
+  return <IncidentCard card={card} isWhole={isWhole} />;
+}
+
+function Shelved() {
+  const all = shelvedAlerts.value;
+  const items = all.slice(0, shown.value);
+  if (all.length === 0) return <p class="empty">{t("alarms.none_shelved")}</p>;
+  return (
+    <List rest={all.length - items.length} hasMore={items.length < all.length}>
+      {items.map((alert) => (
+        <AlarmCard key={alert.id} alert={alert} isWhole />
+      ))}
+    </List>
+  );
+}
+
+type ListProps = {
+  of?: RefObject<HTMLOListElement | null>;
+  rest: number;
+  hasMore: boolean;
+  children: ComponentChildren;
+};
+
+function List({ of, rest, hasMore, children }: ListProps) {
+  return (
+    <ol
+      class="alarm-list last-known"
+      ref={of}
+      data-testid="alarm-list"
+      tabIndex={wall ? undefined : 0}
+      aria-labelledby="alarms-title"
+    >
+      {children}
+      {rest > 0 && !wall ? (
+        <li class="alarm-rest">
+          {hasMore ? (
+            <button
+              type="button"
+              class="quiet"
+              data-testid="alarms-more"
+              onClick={() => {
+                shown.value += N_CARDS;
+                // Those after the next ones are fetched while these are read.
+                wantCards(shown.value + N_CARDS);
+              }}
+            >
+              {t("alarms.more", { n: whole(Math.min(rest, N_CARDS)) })}
+            </button>
+          ) : (
+            t("alarms.rest", { n: whole(rest) })
+          )}
+        </li>
+      ) : null}
+    </ol>
+  );
+}
+
 /** How many cards of a wall stand whole in its list, which nobody scrolls; all where somebody can. */
-function useWhole(list: RefObject<HTMLOListElement | null>, cards: string): number {
+function useWhole(list: RefObject<HTMLOListElement | null>, ids: string): number {
   const [n, setN] = useState(Infinity);
   useEffect(() => {
     const element = list.current;
@@ -98,7 +200,7 @@ function useWhole(list: RefObject<HTMLOListElement | null>, cards: string): numb
     sizes.observe(element);
     for (const card of element.children) sizes.observe(card);
     return () => sizes.disconnect();
-  }, [cards]);
+  }, [ids]);
   return n;
 }
 
@@ -109,90 +211,4 @@ export function placeName(code: string | null): string {
   void learnDivisions([district]);
   const division = divisions.value.get(district);
   return division ? nameOf(division) : district;
-}
-
-function AlarmCard({ alert, isWhole }: { alert: Alert; isWhole: boolean }) {
-  const raised = Date.parse(alert.raised_at);
-  const name = alertDevice(alert);
-  const place = placeName(alert.division);
-  const rule = pick(alert.rule_name);
-  const done = alert.acknowledged;
-  const heading = <span lang={langOf(rule)}>{rule}</span>;
-  return (
-    <li
-      class={`alarm sev-${alert.severity}${done ? " is-acknowledged" : ""}${isWhole ? "" : " is-cut"}`}
-      data-testid={`alarm-${alert.id}`}
-      data-severity={alert.severity}
-      data-device={alert.series.device}
-      data-acknowledged={done ? "true" : "false"}
-    >
-      <div class="alarm-body">
-        <div class="alarm-head">
-          <SeverityBadge severity={alert.severity} />
-          <span class="only-read">{t("severity.level", { n: levelOf(alert.severity) })}</span>
-          <h3 class="alarm-rule">
-            {wall ? (
-              heading
-            ) : (
-              <button
-                type="button"
-                class="alarm-open"
-                aria-label={`${rule} · ${t("alarms.show", { name })}`}
-                data-testid="alarm-open"
-                onClick={() => selectDevice(alert.series.device, alert.series.id)}
-              >
-                {heading}
-              </button>
-            )}
-          </h3>
-        </div>
-        <p class="alarm-place">
-          {isForeseen(alert) ? <ForeseenBadge /> : null}
-          <span class="alarm-name" lang={langOf(name)}>
-            {name}
-          </span>
-          <span class="alarm-district" lang={langOf(place)}>
-            {place}
-          </span>
-          {alert.condition === "abnormal" ? null : (
-            <span class={`alarm-condition state-${alert.condition}`}>
-              <StateMark state={alert.condition} />
-              {t(alert.condition === "unknown" ? "alarms.condition_unknown" : "alarms.condition_normal")}
-            </span>
-          )}
-        </p>
-      </div>
-      <div class="alarm-side">
-        <time class="alarm-age" title={t("alarms.raised", { time: stamp(raised, now.value) })}>
-          {age(raised, now.value)}
-        </time>
-        {done ? null : wall || !actsOn(alert, may).includes("acknowledge") ? (
-          <span class="alarm-waiting">{t("alarms.unacknowledged")}</span>
-        ) : (
-          <button
-            type="button"
-            class="alarm-acknowledge"
-            data-testid="alarm-acknowledge"
-            aria-label={`${t("alarms.acknowledge")}: ${rule}, ${name}`}
-            onClick={() => {
-              act.value = { verb: "acknowledge", alert };
-            }}
-          >
-            {t("alarms.acknowledge")}
-          </button>
-        )}
-      </div>
-      <div class="alarm-words">
-        <p class="alarm-message" lang={langOf(pick(alert.message))}>
-          {pick(alert.message)}
-        </p>
-        {done ? (
-          <p class="alarm-ack" data-testid="alarm-acknowledged" lang={langOf(done.name + done.note)}>
-            {t("alarms.acknowledged", { name: done.name, until: minute(Date.parse(done.until)) })}
-            {done.note ? ` · ${done.note}` : ""}
-          </p>
-        ) : null}
-      </div>
-    </li>
-  );
 }

@@ -6,6 +6,7 @@ import { desk } from "../state/view";
 import { Accounts } from "./accounts";
 import { Audit } from "./audit";
 import { Forecasts } from "./forecasts";
+import { Load } from "./load";
 import { WhoButton } from "./who";
 
 /** `alone` without a map behind it. */
@@ -25,9 +26,15 @@ export function DeskPage({ alone }: { alone: boolean }) {
           {alone ? <Own /> : <Back />}
         </div>
       </header>
-      {shown === "accounts" ? <Accounts /> : shown === "audit" ? <Audit /> : <Forecasts />}
+      <Body desk={shown} />
     </section>
   );
+}
+
+function Body({ desk: shown }: { desk: Desk }) {
+  if (shown === "accounts") return <Accounts />;
+  if (shown === "audit") return <Audit />;
+  return shown === "load" ? <Load /> : <Forecasts />;
 }
 
 function Choice({ desks, shown }: { desks: readonly Desk[]; shown: Desk }) {

@@ -21,6 +21,7 @@ import {
   openAlerts,
   registerVersion,
   serverNow,
+  shelvedAlerts,
   statusVersion,
   valuesVersion,
 } from "../state/city";
@@ -74,7 +75,11 @@ function Details({ device }: { device: Device }) {
   const { detail, commands } = useDetail(device.id);
   const lost = contact.value === "lost";
   const name = nameOf(device);
-  const own = openAlerts.value.filter((alert) => alert.series.device === device.id);
+  // What is shelved goes on, and stands behind what is not.
+  const own = [...openAlerts.value, ...shelvedAlerts.value].filter(
+    (alert) => alert.series.device === device.id,
+  );
+  const first = own.find((alert) => alert.series.id === selectedSeries.value) ?? own[0];
   const series = inOrder(device.series);
   // The chosen one; else what is wrong; else the first.
   const chosen =
@@ -122,7 +127,7 @@ function Details({ device }: { device: Device }) {
         {own.length > 0 ? (
           <section aria-label={t("device.alarms")}>
             {own.map((alert) => (
-              <Evidence key={alert.id} alert={alert} />
+              <Evidence key={alert.id} alert={alert} isFirst={alert === first} />
             ))}
           </section>
         ) : null}

@@ -5,24 +5,33 @@ import { stamp } from "../i18n/format";
 import { valueWithUnit } from "../state/quantities";
 import { isForeseen } from "../state/rules";
 import { may } from "../state/session";
-import { actsOn } from "../state/triage";
+import { actsOn, type Verb } from "../state/triage";
 import { act, now, wall } from "../state/view";
+import { Condition, Words } from "./alarm";
 import { ForeseenBadge, SeverityBadge } from "./marks";
 import { usePack } from "./pack";
+import { Story } from "./story";
 import { Trouble } from "./trouble";
+import { Why } from "./why";
 
-/** What an alarm rests on and what to do about it. */
-export function Evidence({ alert }: { alert: Alert }) {
+const VERBS: readonly Verb[] = ["acknowledge", "assign", "shelve", "unshelve", "close"];
+
+/** What an alarm rests on and what to do about it; `isFirst` is the one that the drawer was opened for. */
+export function Evidence({ alert, isFirst }: { alert: Alert; isFirst: boolean }) {
   const rule = pick(alert.rule_name);
   const advice = pick(alert.advice);
   const quantity = alert.series.quantity;
   const foreseen = isForeseen(alert);
   return (
-    <article class={`evidence sev-${alert.severity}`}>
+    <article
+      class={`evidence sev-${alert.severity}${alert.shelved ? " is-shelved" : ""}`}
+      data-testid={`evidence-${alert.id}`}
+    >
       <header>
         <SeverityBadge severity={alert.severity} />
         <b lang={langOf(rule)}>{rule}</b>
         {foreseen ? <ForeseenBadge /> : null}
+        <Condition of={alert.condition} />
         <time>{stamp(Date.parse(alert.raised_at), now.value)}</time>
       </header>
       <p lang={langOf(pick(alert.message))}>{pick(alert.message)}</p>
@@ -52,16 +61,14 @@ export function Evidence({ alert }: { alert: Alert }) {
           <span lang={langOf(advice)}>{advice}</span>
         </p>
       ) : null}
-      {alert.acknowledged ? (
-        <p class="alarm-ack" lang={langOf(alert.acknowledged.name + alert.acknowledged.note)}>
-          {t("alarms.acknowledged", {
-            name: alert.acknowledged.name,
-            until: stamp(Date.parse(alert.acknowledged.until), now.value),
-          })}
-          {alert.acknowledged.note ? ` · ${alert.acknowledged.note}` : ""}
-        </p>
-      ) : null}
-      {wall ? null : <Acts alert={alert} />}
+      <Words alert={alert} />
+      {wall ? null : (
+        <>
+          <Acts alert={alert} />
+          <Why alert={alert} startsOpen={isFirst} />
+          <Story alert={alert} />
+        </>
+      )}
     </article>
   );
 }
@@ -72,28 +79,19 @@ function Acts({ alert }: { alert: Alert }) {
   return (
     <>
       <div class="evidence-acts">
-        {acts.includes("acknowledge") ? (
+        {VERBS.filter((verb) => acts.includes(verb)).map((verb, i) => (
           <button
+            key={verb}
             type="button"
-            class="primary"
+            class={i === 0 ? "primary" : "quiet"}
+            data-testid={`evidence-${verb}`}
             onClick={() => {
-              act.value = { verb: "acknowledge", alert };
+              act.value = { verb, alert };
             }}
           >
-            {t("alarms.acknowledge")}
+            {t(`alarms.${verb}`)}
           </button>
-        ) : null}
-        {acts.includes("close") ? (
-          <button
-            type="button"
-            class="quiet"
-            onClick={() => {
-              act.value = { verb: "close", alert };
-            }}
-          >
-            {t("alarms.close")}
-          </button>
-        ) : null}
+        ))}
         {acts.includes("evidence") ? (
           <button
             type="button"

@@ -24,10 +24,20 @@ import { credits, learnLayersSoon, stopLearning, wordsOf } from "../state/layers
 import { inOrder, quantityName, valueWithUnit } from "../state/quantities";
 import { seesAll } from "../state/self";
 import { sessionNow } from "../state/session";
-import { scale, selectDevice, selectedDevice, selectedDistrict, selectedKind, wall } from "../state/view";
+import {
+  boxWanted,
+  scale,
+  selectDevice,
+  selectedDevice,
+  selectedDistrict,
+  selectedKind,
+  wall,
+} from "../state/view";
 import { Icon, SeverityMark, StateBadge, StateMark } from "./marks";
 
 const LOST_PAINT_MS = 300;
+/** Rings and names are drawn for the most urgent alarms only. */
+const MAX_NAMED = 100;
 
 type Hover = { device: string; x: number; y: number };
 const hover = signal<Hover | null>(null);
@@ -106,12 +116,19 @@ function join(map: MapController, cell: HTMLElement): () => void {
       const named = new Set<string>();
       const items = [];
       for (const alert of openAlerts.value) {
+        if (items.length === MAX_NAMED) break;
         const device = devices.get(alert.series.device);
         if (!device || named.has(device.id)) continue;
         named.add(device.id);
         items.push({ device, alert, label: callsForName(alert) ? nameOf(device) : "", order: items.length });
       }
       map.setAlarming(items);
+    }),
+    effect(() => {
+      const box = boxWanted.value;
+      if (box === null) return;
+      boxWanted.value = null;
+      map.fit(box, 96 * scale.peek());
     }),
     effect(() => {
       const id = selectedDevice.value;

@@ -16,6 +16,11 @@ const EDGE_ICONS: Record<EdgeName, string> = {
   eased: "M6 5l6 6 6-6M6 11l6 6 6-6",
   acknowledged: "M12 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM4.5 20c1-4 4-6 7.5-6s6.5 2 7.5 6",
   acknowledgement_expired: "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17zM12 7.5V12l3 2.5",
+  shelved: "M5 5h14v6H5zM5 11h14v8H5zM10 8h4",
+  unshelved: "M5 11h14v8H5zM12 9V3M9 6l3-3 3 3",
+  shelf_expired: "M5 11h14v8H5zM12 3v5M12 8h3",
+  assigned:
+    "M9 5a3.4 3.4 0 1 0 0 6.8A3.4 3.4 0 0 0 9 5zM3 19c.6-3.4 3-5 6-5s5.4 1.6 6 5M16 9h5M19 6.5L21.5 9 19 11.5",
   closed: "M5 5h14v14H5zM9 12h6",
   withdrawn: "M19 6v7a4 4 0 0 1-4 4H5M9 13l-4 4 4 4",
 };

@@ -17,15 +17,18 @@ import type {
   LiveValues,
   SystemState,
 } from "../api/types";
+import { followCards, wishCards } from "./cards";
 import { noteAlert, seedTicker } from "./events";
 import { type Failure, failureOf } from "./failure";
 import { quantities } from "./quantities";
-import { byNeed, SEVERITIES } from "./triage";
+import { byNeed, byReturn, SEVERITIES } from "./triage";
 
 /** Changes reach the screen at most this often. */
 const FLUSH_MS = 200;
 /** Open alarms kept in memory (about 30 MB), so that no grave one hides behind many newer ones. */
 const MAX_OPEN_ALERTS = 20_000;
+/** Shelved alarms kept, which are those that somebody put aside by hand. */
+const MAX_SHELVED_ALERTS = 1_000;
 /** Ended alarms kept for the charts' marks. */
 const MAX_ENDED_ALERTS = 200;
 /** Live events kept while a snapshot is fetched; when more come, another snapshot follows. */
@@ -84,14 +87,16 @@ export const serverNow = () => Date.now() + clockOffset.peek();
 export const openAlerts = computed(() =>
   [...alerts.value.values()].filter((a) => a.state === "open" && !a.shelved).sort(byNeed),
 );
+/** Open ones that somebody put aside, the next to come back first. */
+export const shelvedAlerts = computed(() =>
+  [...alerts.value.values()].filter((a) => a.state === "open" && a.shelved).sort(byReturn),
+);
 /** How many are open of each severity; `atLeast` when there are more than are kept. */
 export const openBySeverity = computed(() => {
   const atLeast = openAlerts.value.length >= MAX_OPEN_ALERTS;
-  return SEVERITIES.map((severity) => ({
-    severity,
-    n: openAlerts.value.filter((a) => a.severity === severity).length,
-    atLeast,
-  }));
+  const n = { critical: 0, major: 0, minor: 0, notice: 0 };
+  for (const { severity } of openAlerts.value) n[severity] += 1;
+  return SEVERITIES.map((severity) => ({ severity, n: n[severity], atLeast }));
 });
 
 type Sink = (changed: ReadonlySet<string>) => void;
@@ -131,6 +136,7 @@ function flush(): void {
   if (dirty.alerts.size > 0) {
     alerts.value = bounded(new Map([...alerts.value, ...dirty.alerts]));
     dirty.alerts.clear();
+    wishCards();
   }
   if (dirty.devices.size > 0) {
     mapSink?.(dirty.devices);
@@ -266,12 +272,13 @@ async function loadSnapshot(): Promise<void> {
   }
   loading = true;
   try {
-    const [state, dictionary, deviceItems, latestItems, open, ended] = await Promise.all([
+    const [state, dictionary, deviceItems, latestItems, open, shelved, ended] = await Promise.all([
       api.system(),
       api.quantities(),
       api.devices(),
       api.latest(),
       api.openAlerts(MAX_OPEN_ALERTS),
+      api.shelvedAlerts(MAX_SHELVED_ALERTS),
       api.endedAlerts(50),
     ]);
     system.value = state;
@@ -289,7 +296,8 @@ async function loadSnapshot(): Promise<void> {
       latest.set(item.series, item);
       deviceOfSeries.set(item.series, item.device);
     }
-    alerts.value = bounded(new Map([...ended, ...open].map((a) => [a.id, a])));
+    alerts.value = bounded(new Map([...ended, ...shelved, ...open].map((a) => [a.id, a])));
+    wishCards();
     seedTicker([...ended, ...open]);
     dirty.devices.clear();
     dirty.moves.clear();
@@ -377,6 +385,7 @@ export function follow(sessionEnded: () => void): () => void {
     },
   };
   const stopLive = openLive(handlers);
+  const stopCards = followCards();
   const poll = setInterval(() => {
     if (contact.value === "live")
       api.system().then(
@@ -388,6 +397,7 @@ export function follow(sessionEnded: () => void): () => void {
   }, SYSTEM_EVERY_MS);
   return () => {
     stopLive();
+    stopCards();
     clearInterval(poll);
     onSessionEnded = null;
     clearTimeout(reloadTimer);

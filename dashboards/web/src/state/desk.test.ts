@@ -18,9 +18,9 @@ describe("pages beside the map", () => {
     expect(desks.filter(administers)).toEqual([]);
   });
 
-  it("have forecasts for all who may view, behind what is only theirs", () => {
-    expect(desksOf(holding("view"))).toEqual(["forecasts"]);
-    expect(desksOf(holding("view", "tokens", "audit"))).toEqual(["accounts", "audit", "forecasts"]);
+  it("have forecasts and the alarm load for all who may view, behind what is only theirs", () => {
+    expect(desksOf(holding("view"))).toEqual(["forecasts", "load"]);
+    expect(desksOf(holding("view", "tokens", "audit"))).toEqual(["accounts", "audit", "forecasts", "load"]);
     expect(desksOf(holding())).toEqual([]);
   });
 

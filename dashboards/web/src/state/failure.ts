@@ -18,6 +18,8 @@ const BY_CODE: Partial<Record<string, Failure["key"]>> = {
   token_expired: "failed.session",
   unknown_alert: "failed.unknown_alert",
   alert_ended: "failed.alert_ended",
+  not_shelved: "failed.not_shelved",
+  unknown_card: "failed.unknown_card",
   unknown_device: "failed.unknown_device",
   unknown_series: "failed.unknown_device",
   unknown_entry: "failed.unknown_entry",

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Alert } from "../api/types";
-import { actsOn, byNeed, edgesBetween } from "./triage";
+import { actsOn, byNeed, byReturn, edgesBetween } from "./triage";
 
 const alert = (id: string, more: Partial<Alert> = {}): Alert => ({
   id,
@@ -34,17 +34,28 @@ const taken = {
 
 describe("what may be done with an alarm", () => {
   const officer = (permission: string) => ["view", "handle_alerts", "evidence"].includes(permission);
+  const operator = (permission: string) => ["view", "handle_alerts", "shelve_alerts"].includes(permission);
   const viewer = (permission: string) => permission === "view";
   const auditor = (permission: string) => ["audit", "evidence"].includes(permission);
 
   it("is for who holds the permission only", () => {
-    expect(actsOn(alert("a"), officer)).toEqual(["acknowledge", "close", "evidence"]);
+    expect(actsOn(alert("a"), officer)).toEqual(["acknowledge", "assign", "close", "evidence"]);
+    expect(actsOn(alert("a"), operator)).toEqual(["acknowledge", "assign", "shelve", "close"]);
     expect(actsOn(alert("a"), viewer)).toEqual([]);
     expect(actsOn(alert("a"), auditor)).toEqual(["evidence"]);
   });
 
   it("is acknowledged once", () => {
-    expect(actsOn(alert("a", { acknowledged: taken }), officer)).toEqual(["close", "evidence"]);
+    expect(actsOn(alert("a", { acknowledged: taken }), officer)).toEqual(["assign", "close", "evidence"]);
+  });
+
+  it("is put aside, and brought back from there", () => {
+    expect(actsOn(alert("a", { shelved: taken }), operator)).toEqual([
+      "acknowledge",
+      "assign",
+      "unshelve",
+      "close",
+    ]);
   });
 });
 
@@ -80,6 +91,18 @@ describe("what needs a person first", () => {
   });
 });
 
+describe("what is shelved", () => {
+  const until = (id: string, time: string) => alert(id, { shelved: { ...taken, until: time } });
+
+  it("stands in the order in which it comes back", () => {
+    const order = [
+      until("late", "2026-11-24T09:00:00+08:00"),
+      until("soon", "2026-11-23T09:00:00+08:00"),
+    ].sort(byReturn);
+    expect(order.map((a) => a.id)).toEqual(["soon", "late"]);
+  });
+});
+
 describe("what happened between two pictures of an alarm", () => {
   const now = Date.parse("2026-11-23T10:00:00+08:00");
   const names = (before: Alert | undefined, after: Alert) =>
@@ -98,6 +121,16 @@ describe("what happened between two pictures of an alarm", () => {
     const ended = alert("x", { state: "closed", acknowledged: taken, ended_at: "2026-11-23T09:00:00+08:00" });
     expect(names(undefined, ended)).toEqual(["raised", "acknowledged", "closed"]);
     expect(edgesBetween(undefined, ended, now)[2]?.at).toBe(Date.parse("2026-11-23T09:00:00+08:00"));
+  });
+
+  it("tells what people said of it, and whose word ran out", () => {
+    const shelved = alert("x", { shelved: { ...taken, until: "2026-11-23T12:00:00+08:00" } });
+    const assigned = alert("x", { assigned: { ...taken, to: "李工" } });
+    expect(names(alert("x"), shelved)).toEqual(["shelved"]);
+    expect(names(shelved, alert("x"))).toEqual(["unshelved"]);
+    expect(names(alert("x", { shelved: taken }), alert("x"))).toEqual(["shelf_expired"]);
+    expect(names(alert("x"), assigned)).toEqual(["assigned"]);
+    expect(names(assigned, assigned)).toEqual([]);
   });
 
   it("does not call an end a loss of data", () => {

@@ -29,17 +29,28 @@ export function byNeed(a: Alert, b: Alert): number {
   );
 }
 
-export type AlertAct = "acknowledge" | "close" | "evidence";
+/** Of what is shelved: the next to come back first. */
+export function byReturn(a: Alert, b: Alert): number {
+  const until = (alert: Alert) => Date.parse(alert.shelved?.until ?? "");
+  return until(a) - until(b) || byNeed(a, b);
+}
+
+/** What is said of an alarm in a dialog. */
+export type Verb = "acknowledge" | "assign" | "shelve" | "unshelve" | "close";
+export type AlertAct = Verb | "evidence";
 
 /** What a person may do with an open alarm, in the order of its buttons; `may` says which permissions are held. */
-export function actsOn(alert: Pick<Alert, "acknowledged">, may: (permission: string) => boolean): AlertAct[] {
+export function actsOn(
+  alert: Pick<Alert, "acknowledged" | "shelved">,
+  may: (permission: string) => boolean,
+): AlertAct[] {
   const acts: AlertAct[] = [];
-  if (may("handle_alerts")) {
-    acts.push(...(alert.acknowledged ? (["close"] as const) : (["acknowledge", "close"] as const)));
-  }
-  if (may("evidence")) {
-    acts.push("evidence");
-  }
+  const handles = may("handle_alerts");
+  if (handles && !alert.acknowledged) acts.push("acknowledge");
+  if (handles) acts.push("assign");
+  if (may("shelve_alerts")) acts.push(alert.shelved ? "unshelve" : "shelve");
+  if (handles) acts.push("close");
+  if (may("evidence")) acts.push("evidence");
   return acts;
 }
 
@@ -52,6 +63,10 @@ export type EdgeName =
   | "eased"
   | "acknowledged"
   | "acknowledgement_expired"
+  | "shelved"
+  | "unshelved"
+  | "shelf_expired"
+  | "assigned"
   | "closed"
   | "withdrawn";
 
@@ -77,7 +92,24 @@ export function edgesBetween(
   // What worsens is nobody's again.
   if (before?.acknowledged && !after.acknowledged && after.state === "open" && !worsened)
     edges.push({ edge: "acknowledgement_expired", at: now });
+  edges.push(...wordsBetween(before, after, now));
   if (after.state !== "open" && (before === undefined || before.state === "open"))
     edges.push({ edge: after.state, at: after.ended_at ? Date.parse(after.ended_at) : now });
+  return edges;
+}
+
+/** What people said of an alarm, and what ran out, beside its acknowledgement. */
+function wordsBetween(
+  before: Alert | undefined,
+  after: Alert,
+  now: number,
+): { edge: EdgeName; at: number }[] {
+  const edges: { edge: EdgeName; at: number }[] = [];
+  if (after.assigned && after.assigned.at !== before?.assigned?.at)
+    edges.push({ edge: "assigned", at: Date.parse(after.assigned.at) });
+  if (after.shelved && after.shelved.at !== before?.shelved?.at)
+    edges.push({ edge: "shelved", at: Date.parse(after.shelved.at) });
+  if (before?.shelved && !after.shelved && after.state === "open")
+    edges.push({ edge: now < Date.parse(before.shelved.until) ? "unshelved" : "shelf_expired", at: now });
   return edges;
 }

@@ -3,6 +3,7 @@ import { signal } from "@preact/signals";
 import type { Alert } from "../api/types";
 import { serverNow } from "./city";
 import type { Desk } from "./desk";
+import type { Verb } from "./triage";
 
 const search = new URLSearchParams(location.search);
 
@@ -21,12 +22,14 @@ export const selectedSeries = signal<number | null>(null);
 export const courseWanted = signal<number | null>(null);
 /** The district (six digits) that is marked on the map. */
 export const selectedDistrict = signal<string | null>(null);
+/** West, south, east and north of what the map is to show as a whole; null once it does. */
+export const boxWanted = signal<[number, number, number, number] | null>(null);
 export const quarantineOpen = signal(false);
 /** The page beside the map that was chosen: over the map, or instead of one. */
 export const desk = signal<Desk | null>(null);
 /** Who is logged in is told, over everything. */
 export const whoOpen = signal(false);
-export type Act = { verb: "acknowledge" | "close"; alert: Alert };
+export type Act = { verb: Verb; alert: Alert };
 export const act = signal<Act | null>(null);
 
 export function selectDevice(id: string | null, series: number | null = null): void {
