@@ -100,12 +100,20 @@ const overflow = (of) =>
     return wide;
   });
 
+/** Where no card is of one alarm, the first card is opened into its alarms. */
+async function unfold(of) {
+  if ((await of.getByTestId("alarm-open").count()) > 0) return;
+  await of.getByTestId("card-open").first().click({ timeout: 5_000 });
+  await of.getByTestId("alarm-open").first().waitFor({ timeout: 5_000 });
+}
+
 /** Opens the drawer of an alarm that is open now: one that was a moment ago may have cleared. */
 const openAlarm = (of) =>
   until(
     "an open alarm in a drawer",
     async () => {
       if ((await of.locator(".evidence-acts").count()) > 0) return true;
+      await unfold(of);
       await of.getByTestId("alarm-open").first().click({ timeout: 5_000 });
       await of.locator(".evidence-acts").first().waitFor({ timeout: 5_000 });
       return true;
@@ -155,21 +163,28 @@ const steps = {
       all.map((card) => ({ ...card.dataset, text: card.textContent })),
     );
     const rank = ["critical", "major", "minor", "notice"];
-    const order = listed.map((c) => (c.acknowledged === "true" ? 10 : 0) + rank.indexOf(c.severity));
+    const order = listed.map((c) => 2 * rank.indexOf(c.severity) + (c.acknowledged === "true" ? 1 : 0));
     claim(
       order.every((n, i) => i === 0 || order[i - 1] <= n),
       `the list is not in the order of need: ${order.join(", ")}`,
     );
+    await until("the cards are the server's", async () => {
+      const { items } = await fetchJson("/api/v1/alerts/cards");
+      const shown = await cards.evaluateAll((all) => all.map((card) => Number(card.dataset.alarms)));
+      const held = items.slice(0, shown.length).map((card) => card.counts.alerts);
+      return shown.length === Math.min(items.length, 20) && shown.join() === held.join();
+    });
     return { listed: listed.length, first: listed[0].text };
   },
 
   async device() {
-    const card = at("alarm-list").locator("[data-severity]").first();
-    device = await card.getAttribute("data-device");
+    await unfold(page);
+    const open = at("alarm-open").first();
+    device = await open.locator("xpath=ancestor::li[@data-device][1]").getAttribute("data-device");
     await at("map").evaluate((map) => {
       map.dataset.idle = "false";
     });
-    await card.getByTestId("alarm-open").click();
+    await open.click();
     await page.locator(`[data-testid="device-drawer"][data-device="${device}"]`).waitFor();
     await ready(page);
     await until(
@@ -262,7 +277,14 @@ const steps = {
     await other.page.goto(`${url}/#token=${encodeURIComponent(made.token)}`);
     await ready(other.page);
     await openAlarm(other.page);
-    for (const id of ["alarm-acknowledge", "quarantine-open", "quarantine-count", "desk-open"])
+    for (const id of [
+      "alarm-acknowledge",
+      "evidence-acknowledge",
+      "evidence-shelve",
+      "quarantine-open",
+      "quarantine-count",
+      "desk-open",
+    ])
       claim((await other.page.getByTestId(id).count()) === 0, `a viewer is shown ${id}`);
     await other.page.getByTestId("who-open").click();
     const said = await other.page.getByTestId("who-dialog").textContent();
@@ -362,9 +384,8 @@ const steps = {
       return (await there("overview-title").textContent()) === `${district}总览`;
     });
     await shot("person", other.page);
-    const card = there("alarm-list").locator('[data-acknowledged="false"]').first();
-    await until("an alarm of the district", async () => (await card.count()) > 0, alarmWait);
-    await card.getByTestId("alarm-acknowledge").click();
+    await openAlarm(other.page);
+    await there("evidence-acknowledge").first().click();
     await there("act-dialog").waitFor();
     claim((await there("act-own-name").textContent()) === "李娜", "another name than the account's");
     claim((await there("act-name").count()) === 0, "the account's name can be written over");
@@ -548,6 +569,7 @@ const steps = {
       ],
     });
     const own = { has: at("foreseen-badge"), hasText: "30 m" };
+    // Alone, or before others of the same water: it is of the worst severity.
     const card = page.locator(`.alarm[data-device="${of.device}"]`).filter(own);
     await card.waitFor();
     const words = await card.locator(".alarm-message").textContent();
@@ -559,7 +581,9 @@ const steps = {
       .locator(".alarm-message")
       .evaluate((e) => e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight);
     claim(!isCut, "its words are cut in the list");
-    await card.getByTestId("alarm-open").click();
+    await page.evaluate((id) => {
+      location.hash = `device=${id}`;
+    }, of.device);
     const evidence = at("device-drawer").locator(".evidence").filter(own);
     await evidence.waitFor();
     claim((await evidence.textContent()).includes(words), "its words are not whole in the drawer");
@@ -573,10 +597,17 @@ const steps = {
   },
 
   async acknowledge() {
-    const card = at("alarm-list").locator('[data-acknowledged="false"]').first();
-    await until("an alarm that nobody has acknowledged", async () => (await card.count()) > 0, alarmWait);
-    const id = (await card.getAttribute("data-testid")).replace(/^alarm-/, "");
-    await card.getByTestId("alarm-acknowledge").click();
+    const free = (alert) => alert.acknowledged === null && alert.shelved === null;
+    const id = await until(
+      "an alarm that nobody has acknowledged",
+      async () => (await fetchJson("/api/v1/alerts?state=open&limit=1000")).items.find(free)?.id,
+      alarmWait,
+    );
+    const { series } = await fetchJson(`/api/v1/alerts/${id}`);
+    await page.evaluate((of) => {
+      location.hash = `device=${of}`;
+    }, series.device);
+    await at(`evidence-${id}`).getByTestId("evidence-acknowledge").click();
     await at("act-dialog").waitFor();
     await at("act-name").fill("");
     await at("act-submit").click();
@@ -589,12 +620,129 @@ const steps = {
     claim(faults.length === 0, faults.join("\n"));
     await at("act-submit").click();
     await at("act-dialog").waitFor({ state: "detached" });
-    await page.locator(`[data-testid="alarm-${id}"][data-acknowledged="true"]`).waitFor();
+    await at(`evidence-${id}`).getByTestId("alarm-acknowledged").waitFor();
     const { acknowledged } = await fetchJson(`/api/v1/alerts/${id}`);
     claim(acknowledged?.name === "王队", `the server holds ${JSON.stringify(acknowledged)}`);
     const minutes = (Date.parse(acknowledged.until) - Date.parse(acknowledged.at)) / 60_000;
     claim(Math.abs(minutes - 30) < 1, `the acknowledgement lasts ${minutes} minutes`);
     return { id };
+  },
+
+  /** Two alarms of one device are one card, which says why, opens into them, and leads to the device. */
+  async card() {
+    const { items } = await fetchJson("/api/v1/series?kind=noise_meter");
+    const of = items.findLast((each) => each.quantity === "noise_laeq");
+    const rule = (id, severity) => ({
+      id,
+      name: { zh: "噪声试告", en: "Noise tried" },
+      applies_to: { device: of.device },
+      severity,
+      advice: { zh: "不必处置", en: "Nothing to do" },
+      when: { above: { quantity: "noise_laeq", raise: "2 dB(A)", clear: "1 dB(A)" } },
+    });
+    await send("PUT", "/api/v1/rules/screen-pair", {
+      version: 1,
+      rules: [rule("screen-pair-a", "critical"), rule("screen-pair-b", "notice")],
+    });
+    const card = page.locator(`.incident[data-device="${of.device}"]`);
+    await card.waitFor({ timeout: alarmWait });
+    await until("both alarms on it", async () => Number(await card.getAttribute("data-alarms")) >= 2);
+    claim((await card.getByTestId("card-bond").textContent()) === "同一设备", "it does not say why");
+    const open = card.getByTestId("card-open");
+    await open.focus();
+    await page.keyboard.press("Enter");
+    claim((await open.getAttribute("aria-expanded")) === "true", "the keyboard does not open it");
+    const rows = card.getByTestId("card-rows").locator("li");
+    await until("its alarms", async () => (await rows.count()) >= 2);
+    const faults = await axe();
+    claim(faults.length === 0, faults.join("\n"));
+    const wide = await overflow(page);
+    claim(wide.length === 0, wide.join("; "));
+    await shot("card");
+    await rows.first().getByTestId("alarm-open").click();
+    await page.locator(`[data-testid="device-drawer"][data-device="${of.device}"]`).waitFor();
+    await send("DELETE", "/api/v1/rules/screen-pair");
+    await card.waitFor({ state: "detached" });
+    return { device: of.device };
+  },
+
+  /** An alarm is shelved with a reason, stands among the shelved, is brought back and assigned; its story says so. */
+  async shelve() {
+    const { items } = await until(
+      "an open alarm",
+      async () => {
+        const open = await fetchJson("/api/v1/alerts?state=open&limit=1000");
+        return open.items.length > 0 && open;
+      },
+      alarmWait,
+    );
+    const { id, series } = items[0];
+    await page.evaluate((of) => {
+      location.hash = `device=${of}`;
+    }, series.device);
+    const own = at(`evidence-${id}`);
+    const say = async (verb, fields) => {
+      await own.getByTestId(`evidence-${verb}`).click();
+      await at("act-dialog").waitFor();
+      for (const [test, text] of Object.entries(fields)) await at(test).fill(text);
+      await at("act-submit").click();
+    };
+    await say("shelve", { "act-name": "王队", "act-note": "" });
+    claim(await at("act-dialog").isVisible(), "it was shelved without a reason");
+    await at("act-note").fill("校准");
+    await at("act-minutes-240").check();
+    await shot("shelve");
+    await at("act-submit").click();
+    await own.getByTestId("alarm-shelved").waitFor();
+    const { shelved } = await fetchJson(`/api/v1/alerts/${id}`);
+    const minutes = (Date.parse(shelved.until) - Date.parse(shelved.at)) / 60_000;
+    claim(Math.abs(minutes - 240) < 1 && shelved.note === "校准", `it holds ${JSON.stringify(shelved)}`);
+    await at("alarms-shelved").click();
+    await page.locator(`.alarm[data-testid="alarm-${id}"]`).waitFor();
+    await until("the number of the shelved", async () => (await number("alarms-shelved-n")) >= 1);
+    const faults = await axe();
+    claim(faults.length === 0, faults.join("\n"));
+    await shot("shelved");
+    await at("alarms-open").click();
+    await say("unshelve", { "act-name": "王队" });
+    await own.getByTestId("alarm-shelved").waitFor({ state: "detached" });
+    await say("assign", { "act-name": "王队", "act-to": "李工" });
+    await own.getByTestId("alarm-assigned").waitFor();
+    await own.getByTestId("story-open").click();
+    const edges = own.getByTestId("story-edges").locator("[data-edge]");
+    await until("the story", async () => {
+      const told = await edges.evaluateAll((all) => all.map((edge) => edge.dataset.edge));
+      return told[0] === "raised" && told.slice(-3).join() === "shelved,unshelved,assigned";
+    });
+    return { id };
+  },
+
+  /** Why an alarm is one: four panels, and nothing but words where the server cannot say. */
+  async why() {
+    await openAlarm(page);
+    const why = at("device-drawer").getByTestId("why").first();
+    await until("the four panels", async () => (await why.locator(".panel4").count()) === 4);
+    const said = await why.locator(".panel4").allTextContents();
+    for (const [i, word] of ["可感", "可视", "可预", "可控"].entries())
+      claim(said[i].includes(word) && said[i].length > word.length + 4, `the panels say: ${said}`);
+    await shot("why");
+    const faults = await axe();
+    claim(faults.length === 0, faults.join("\n"));
+    return { said };
+  },
+
+  /** The page of the alarm load names the desks that had alarms. */
+  async load() {
+    await at("load-open").click();
+    const desks = at("load-desks").locator("tbody tr");
+    await until("a desk with alarms", async () => (await desks.count()) > 0);
+    await shot("load");
+    const faults = await axe();
+    claim(faults.length === 0, faults.join("\n"));
+    const wide = await overflow(page);
+    claim(wide.length === 0, wide.join("; "));
+    await at("desk-close").click();
+    return { desks: await desks.count() };
   },
 
   async quarantine() {
@@ -642,7 +790,8 @@ const steps = {
     for (let i = 0; i < 120 && reached.size < 2; i += 1) {
       await page.keyboard.press("Tab");
       const id = await page.evaluate(() => document.activeElement?.getAttribute("data-testid") ?? "");
-      if (id === "search" || id === "alarm-open") reached.add(id);
+      if (id === "search") reached.add(id);
+      if (id === "alarm-open" || id === "card-open") reached.add("alarm");
     }
     claim(reached.size === 2, `the keyboard reaches only ${[...reached].join(", ") || "nothing"}`);
     return {};

@@ -4,7 +4,7 @@
 //   banner                  whether the stale banner shows                 {"visible":true,"text":"…"}
 //   contact                 connecting, live or lost                       {"contact":"live"}
 //   counts                  the figures of the strip                       {"normal":110,"abnormal":2,"unknown":8,"stale":3}
-//   alarms                  the cards in the list                          {"alarms":[{"id":"…","device":"…","severity":"critical","acknowledged":false}]}
+//   alarms                  the cards in the list                          {"alarms":[{"id":"…","device":"…","alarms":1,"severity":"critical","acknowledged":false}]}
 //   shot FILE               writes a screenshot                            {"file":"…"}
 //   quit
 //
@@ -62,8 +62,9 @@ const commands = {
   alarms: () =>
     page.evaluate(() => ({
       alarms: [...document.querySelectorAll("[data-testid=alarm-list] [data-severity]")].map((card) => ({
-        id: card.dataset.testid?.replace(/^alarm-/, ""),
+        id: card.dataset.testid?.replace(/^(alarm|card)-/, ""),
         device: card.dataset.device,
+        alarms: Number(card.dataset.alarms),
         severity: card.dataset.severity,
         acknowledged: card.dataset.acknowledged === "true",
       })),

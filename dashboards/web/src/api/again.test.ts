@@ -110,7 +110,7 @@ describe("many wishes", () => {
 
   it("leave a slow server alone for longer, and never for good", () => {
     expect(restAfter(1)).toBe(LEAST_REST_MS);
-    expect(restAfter(1_000)).toBe(4_000);
+    expect(restAfter(1_000)).toBe(2_000);
     expect(restAfter(60_000)).toBe(MOST_REST_MS);
   });
 

@@ -38,8 +38,8 @@ export function askEvery<T>(
 /** Between the end of one answer and the next question, at least. */
 export const LEAST_REST_MS = 1_000;
 /** What takes long is asked for less often, up to this. */
-export const MOST_REST_MS = 10_000;
-const RESTS_PER_ANSWER = 4;
+export const MOST_REST_MS = 5_000;
+const RESTS_PER_ANSWER = 2;
 const REST_AFTER_FAILURE_MS = 5_000;
 
 /** How long to leave a server alone that took `tookMs` for an answer. */

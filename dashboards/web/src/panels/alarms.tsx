@@ -6,7 +6,7 @@ import type { Card } from "../api/types";
 import { nameOf, t } from "../i18n";
 import { whole } from "../i18n/format";
 import { cards, cardsFailure, wantCards } from "../state/cards";
-import { contact, counts, shelvedAlerts } from "../state/city";
+import { contact, counts, openAlerts, shelvedAlerts } from "../state/city";
 import { districtOf, divisions, learnDivisions } from "../state/divisions";
 import { desk, wall } from "../state/view";
 import { AlarmCard, LoneCard } from "./alarm";
@@ -28,7 +28,7 @@ export function resetAlarms(): void {
 }
 
 export function Alarms() {
-  const nOpen = cards.value?.alerts ?? counts.value?.alerts_open ?? 0;
+  const nOpen = Math.max(openAlerts.value.length, counts.value?.alerts_open ?? 0);
   const isShelved = view.value === "shelved";
   useEffect(() => resetAlarms, []);
   return (

@@ -171,7 +171,7 @@ const GradeWord = ({ grade }: { grade: Grade }) => (
 function Share({ share, grade = "calm" }: { share: number; grade?: Grade }) {
   return (
     <span class="load-share">
-      {percent(share)}
+      {share > 0 && share < 0.1 ? `${decimal(share * 100, 1)} %` : percent(share)}
       <span class={`load-bar is-${grade}`} aria-hidden="true">
         <i style={{ width: `${Math.min(100, share * 100)}%` }} />
       </span>

@@ -10,7 +10,7 @@ import { type Failure, failureOf } from "./failure";
 import { renewals } from "./session";
 
 /** Cards that are fetched at first, and the most that the server lists. */
-const N_FIRST = 100;
+const N_FIRST = 40;
 const N_MOST = 1_000;
 /** Cards change by what is not told as an alarm, too: a gateway is heard again, a device gets another place. */
 const EVERY_MS = 30_000;

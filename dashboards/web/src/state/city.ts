@@ -18,13 +18,15 @@ import type {
   SystemState,
 } from "../api/types";
 import { followCards, wishCards } from "./cards";
-import { noteAlert, seedTicker } from "./events";
+import { noteAlert, seedTicker, showNoted } from "./events";
 import { type Failure, failureOf } from "./failure";
 import { quantities } from "./quantities";
 import { byNeed, byReturn, SEVERITIES } from "./triage";
 
 /** Changes reach the screen at most this often. */
 const FLUSH_MS = 200;
+/** All alarms are put in order at each change: the more there are, the less often, up to once a second. */
+const alertsRest = () => Math.min(1_000, alerts.peek().size / 10);
 /** Open alarms kept in memory (about 30 MB), so that no grave one hides behind many newer ones. */
 const MAX_OPEN_ALERTS = 20_000;
 /** Shelved alarms kept, which are those that somebody put aside by hand. */
@@ -123,6 +125,7 @@ const dirty = {
 };
 let flushTimer: ReturnType<typeof setTimeout> | undefined;
 let flushedAt = 0;
+let alertsShownAt = 0;
 
 function flushSoon(): void {
   if (flushTimer !== undefined) return;
@@ -134,9 +137,8 @@ function flush(): void {
   flushTimer = undefined;
   flushedAt = performance.now();
   if (dirty.alerts.size > 0) {
-    alerts.value = bounded(new Map([...alerts.value, ...dirty.alerts]));
-    dirty.alerts.clear();
-    wishCards();
+    if (flushedAt - alertsShownAt < alertsRest()) flushSoon();
+    else showAlerts();
   }
   if (dirty.devices.size > 0) {
     mapSink?.(dirty.devices);
@@ -154,6 +156,14 @@ function flush(): void {
   }
 }
 
+function showAlerts(): void {
+  alertsShownAt = performance.now();
+  alerts.value = bounded(new Map([...alerts.value, ...dirty.alerts]));
+  dirty.alerts.clear();
+  showNoted();
+  wishCards();
+}
+
 /** Drops the oldest ended alarms, then the least urgent open ones, beyond the limits. */
 function bounded(all: Map<string, Alert>): Map<string, Alert> {
   const ended = [...all.values()].filter((a) => a.state !== "open");
@@ -168,7 +178,7 @@ function bounded(all: Map<string, Alert>): Map<string, Alert> {
   return all;
 }
 
-/** Takes an alarm as the server now tells it (from the stream or as the answer to an act). */
+/** Takes an alarm as the server now tells it. */
 export function takeAlert(alert: Alert): void {
   noteAlert(dirty.alerts.get(alert.id) ?? alerts.value.get(alert.id), alert, serverNow());
   dirty.alerts.set(alert.id, alert);

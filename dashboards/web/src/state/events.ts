@@ -26,9 +26,19 @@ function put(events: TickerEvent[]): void {
   ticker.value = [...known.values()].sort((a, b) => b.at - a.at).slice(0, MAX_EVENTS);
 }
 
-/** Adds what changed between two pictures of an alarm. */
+/** What was noted and is not shown yet; a storm of alarms is put in its place once. */
+let noted: TickerEvent[] = [];
+
+/** Notes what changed between two pictures of an alarm. */
 export function noteAlert(before: Alert | undefined, alert: Alert, now: number): void {
-  put(eventsOf(before, alert, now));
+  noted.push(...eventsOf(before, alert, now));
+}
+
+/** Shows what was noted. */
+export function showNoted(): void {
+  const events = noted;
+  noted = [];
+  put(events);
 }
 
 /** Fills the ticker from a snapshot: the edges that the alarms themselves tell. */
