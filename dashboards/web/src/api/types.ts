@@ -235,16 +235,18 @@ export type Explanation = {
   /** What the engine holds now, or what the record says of an alarm that it holds no more. */
   by: "engine" | "record";
   rule: string;
-  rule_version: string | number;
-  name: Bilingual;
-  sentence: Bilingual;
+  rule_version: string;
+  /** The rule is another one by now than the one that raised it. */
+  rule_changed?: boolean;
+  /** What the rule says, and why it stands as it does; null where the rule is gone. */
+  sentence: Bilingual | null;
+  why?: Bilingual;
   progress: "pending" | "raised" | "clearing" | "closed" | "quiet" | "ended";
   since: string | null;
   condition: Condition;
-  threshold: number | null;
-  unit: string;
-  inputs: { measured_at: string; value: number; position: number; of?: SeriesName | string }[];
-  /** Conditions of the rule; `holds` is null where it is not known. */
+  /** Without a position they come from the history. */
+  inputs: { measured_at: string; value: number; position?: number; of?: SeriesName | string }[];
+  /** Conditions of the rule; `holds` is null where it is not known. An amount is a value, a change, or how many agree. */
   facts: { sentence: Bilingual; holds: boolean | null; amount: number | null }[];
   clause: { text: string } | null;
   panels: Record<"evidence" | "place" | "forecast" | "control", ExplainPanel>;

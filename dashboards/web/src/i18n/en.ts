@@ -171,6 +171,8 @@ export const en: Messages = {
   "why.holds_not": "does not hold",
   "why.holds_unknown": "unknown",
   "why.inputs": "Readings it rests on",
+  "why.rule": "Rule",
+  "why.rule_changed": "The rule was changed since the alarm was raised",
   "why.clause": "Clause",
   "why.since": "since {time}",
   "why.progress_pending": "Condition holds, not long enough yet",

@@ -167,6 +167,8 @@ export const zh = {
   "why.holds_not": "不成立",
   "why.holds_unknown": "未知",
   "why.inputs": "依据的读数",
+  "why.rule": "规则",
+  "why.rule_changed": "规则在告警发生后已有改动",
   "why.clause": "条款",
   "why.since": "自 {time}",
   "why.progress_pending": "条件成立，未满时长",

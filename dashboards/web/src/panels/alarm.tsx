@@ -194,7 +194,7 @@ export function AlarmRow({ alert }: { alert: Alert }) {
       <button
         type="button"
         class="row-open"
-        aria-label={`${rule} · ${t("alarms.show", { name })}`}
+        title={t("alarms.show", { name })}
         data-testid="alarm-open"
         onClick={() => selectDevice(alert.series.device, alert.series.id)}
       >

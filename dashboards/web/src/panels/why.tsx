@@ -4,13 +4,13 @@ import { askEvery } from "../api/again";
 import { ApiError, api } from "../api/client";
 import type { Alert, ExplainPanel, Explanation } from "../api/types";
 import { langOf, nameOf, pick, t } from "../i18n";
-import { decimal, stamp, unitText } from "../i18n/format";
+import { stamp } from "../i18n/format";
 import { devices } from "../state/city";
 import { type Failure, failureOf } from "../state/failure";
 import { quantityName, valueWithUnit } from "../state/quantities";
 import { renewals } from "../state/session";
 import { now } from "../state/view";
-import { type Holding, holdingOf, newestInputs, PANELS, seriesOf } from "../state/why";
+import { amountText, type Holding, holdingOf, newestInputs, PANELS, seriesOf } from "../state/why";
 import { Icon, StateMark } from "./marks";
 import { failureWords } from "./trouble";
 
@@ -84,7 +84,8 @@ function useExplanation({ id, changed_at }: Alert): { told: Explanation | null; 
 }
 
 function Told({ alert, told }: { alert: Alert; told: Explanation }) {
-  const sentence = pick(told.sentence);
+  const sentence = told.sentence ? pick(told.sentence) : "";
+  const why = told.why ? pick(told.why) : "";
   const at = stamp(Date.parse(told.at), now.value);
   return (
     <>
@@ -93,11 +94,15 @@ function Told({ alert, told }: { alert: Alert; told: Explanation }) {
           <Panel key={name} name={name} panel={told.panels[name]} />
         ))}
       </div>
-      <p class="why-sentence" lang={langOf(sentence)}>
-        {sentence}
-      </p>
+      {sentence ? (
+        <p class="why-line">
+          <span>{t("why.rule")}</span>
+          <span lang={langOf(sentence)}>{sentence}</span>
+        </p>
+      ) : null}
+      {told.rule_changed ? <p class="why-changed">{t("why.rule_changed")}</p> : null}
       {told.clause ? (
-        <p class="why-clause">
+        <p class="why-line">
           <span>{t("why.clause")}</span>
           <span lang={langOf(told.clause.text)}>{told.clause.text}</span>
         </p>
@@ -110,6 +115,7 @@ function Told({ alert, told }: { alert: Alert; told: Explanation }) {
         {told.since ? (
           <span>{t("why.since", { time: stamp(Date.parse(told.since), now.value) })}</span>
         ) : null}
+        <span lang={langOf(why)}>{why}</span>
         <small>{t(told.by === "engine" ? "why.by_engine" : "why.by_record", { time: at })}</small>
       </p>
       <Facts told={told} />
@@ -136,7 +142,7 @@ function Panel({ name, panel }: { name: (typeof PANELS)[number]; panel: ExplainP
 }
 
 /** The conditions of the rule; what is not known has a mark of its own. */
-function Facts({ told: { facts, unit } }: { told: Explanation }) {
+function Facts({ told: { facts } }: { told: Explanation }) {
   if (facts.length === 0) return null;
   return (
     <div>
@@ -152,9 +158,7 @@ function Facts({ told: { facts, unit } }: { told: Explanation }) {
                 {t(`why.${holding}`)}
               </span>
               <span lang={langOf(words)}>{words}</span>
-              {fact.amount === null || fact.amount === undefined ? null : (
-                <b>{`${decimal(fact.amount, 2).replace(/[.,]?0+$/, "")} ${unitText(unit)}`.trim()}</b>
-              )}
+              {fact.amount === null || fact.amount === undefined ? null : <b>{amountText(fact.amount)}</b>}
             </li>
           );
         })}

@@ -1,11 +1,24 @@
 import { describe, expect, it } from "vitest";
-import { holdingOf, newestInputs, seriesOf } from "./why";
+import { amountText, holdingOf, newestInputs, seriesOf } from "./why";
 
 describe("a condition of a rule", () => {
   it("that is not known is never a no", () => {
     expect(holdingOf(true)).toBe("holds");
     expect(holdingOf(false)).toBe("holds_not");
     for (const unknown of [null, undefined]) expect(holdingOf(unknown)).toBe("holds_unknown");
+  });
+});
+
+describe("an amount", () => {
+  it("is told without what a computer adds to it", () => {
+    expect([612, 0.1 + 0.2, 3.5, -2, 0, 1234.5678].map(amountText)).toEqual([
+      "612",
+      "0.3",
+      "3.5",
+      "-2",
+      "0",
+      "1234.57",
+    ]);
   });
 });
 

@@ -10,6 +10,9 @@ export type Holding = "holds" | "holds_not" | "holds_unknown";
 export const holdingOf = (holds: boolean | null | undefined): Holding =>
   holds === true ? "holds" : holds === false ? "holds_not" : "holds_unknown";
 
+/** An amount without the zeros at its end; what it is of stands in the sentence before it. */
+export const amountText = (amount: number): string => String(Number(amount.toPrecision(6)));
+
 /** Readings that are shown. */
 const N_INPUTS = 6;
 
