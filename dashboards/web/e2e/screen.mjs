@@ -748,8 +748,9 @@ const steps = {
     claim(faults.length === 0, faults.join("\n"));
     const wide = await overflow(page);
     claim(wide.length === 0, wide.join("; "));
+    const n = await desks.count();
     await at("desk-close").click();
-    return { desks: await desks.count() };
+    return { desks: n };
   },
 
   async quarantine() {

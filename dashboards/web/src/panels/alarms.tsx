@@ -67,7 +67,7 @@ function orderNote(): string {
   const words = [
     waiting > 0 ? `${t("alarms.unacknowledged")} ${whole(waiting)}` : "",
     wall && list ? t("alarms.as_cards", { cards: whole(list.total) }) : "",
-    t("alarms.order"),
+    wall || waiting === 0 ? t("alarms.order") : "",
   ];
   return words.filter(Boolean).join(" · ");
 }

@@ -40,6 +40,16 @@ export function IncidentCard({ card, isWhole }: { card: Card; isWhole: boolean }
           <Bond card={card} />
           <b class="incident-n">{t("card.alerts", { n: whole(card.counts.alerts) })}</b>
         </div>
+      </div>
+      <div class="alarm-side">
+        <time class="alarm-age" title={t("card.times", timesOf(card, true))}>
+          {age(newest, now.value)}
+        </time>
+        <span class="incident-fold" aria-hidden="true">
+          {wall ? null : <Icon name={isOpen ? "up" : "down"} />}
+        </span>
+      </div>
+      <div class="alarm-words">
         <h3 class="incident-line">
           {wall ? (
             words
@@ -56,16 +66,6 @@ export function IncidentCard({ card, isWhole }: { card: Card; isWhole: boolean }
             </button>
           )}
         </h3>
-      </div>
-      <div class="alarm-side">
-        <time class="alarm-age" title={t("card.times", timesOf(card, true))}>
-          {age(newest, now.value)}
-        </time>
-        <span class="incident-fold" aria-hidden="true">
-          {wall ? null : <Icon name={isOpen ? "up" : "down"} />}
-        </span>
-      </div>
-      <div class="alarm-words">
         <Lead card={card} />
         <Tally card={card} />
         <p class="incident-times">{t("card.times", timesOf(card, false))}</p>
