@@ -6,7 +6,7 @@ cargo metadata --format-version 1 --no-deps --locked | python3 -c '
 import json, sys
 leaf = {"onemap-model", "onemap-wire", "onemap-log", "onemap-rules", "onemap-standards", "onemap-cap"}
 rooms = {"onemap-ingest", "onemap-spatial", "onemap-forecast", "onemap-alerts", "onemap-store"}
-own = {"onemap-store": {"onemap-log"}, "onemap-alerts": {"onemap-rules"}}
+own = {"onemap-store": {"onemap-log"}, "onemap-alerts": {"onemap-rules", "onemap-cap"}}
 bad = []
 for package in json.load(sys.stdin)["packages"]:
     name = package["name"]

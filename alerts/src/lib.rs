@@ -9,6 +9,7 @@ pub mod cards;
 mod duty;
 mod list;
 pub mod load;
+pub mod warnings;
 
 pub use alert::{Alert, AlertState, Assignment, Condition, Undertaking};
 pub use board::{ActRefused, Board, BoardError};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountId, AlertId, Correction, Desk, DeskId, Dust, Pseudonym, Review, Scope, SeriesKey, Subject,
-    Timestamp,
+    Timestamp, WarningStep,
 };
 
 /// One act of a person or machine with a name.
@@ -179,6 +179,8 @@ pub enum Verb {
         /// The folder.
         dir: String,
     },
+    /// A statutory warning is drafted, changed, approved or given up.
+    Warning(Box<WarningStep>),
     /// What was named as sand and dust was none.
     WithdrawDust {
         /// Journal position of the act that named it.

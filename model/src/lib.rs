@@ -28,6 +28,7 @@ pub mod refusal;
 pub mod review;
 pub mod scope;
 pub mod time;
+pub mod warning;
 
 pub use account::{Account, AccountError, Subject};
 pub use act::{Act, SecondSeen, Verb};
@@ -51,3 +52,7 @@ pub use refusal::Refusal;
 pub use review::{Correction, Dust, DustPlace, Review, ReviewError, Verdict};
 pub use scope::{Belongs, Owner, Reach, Role, Scope};
 pub use time::Timestamp;
+pub use warning::{
+    WarningApproval, WarningArea, WarningCircle, WarningColour, WarningContent, WarningIssuer, WarningKind,
+    WarningStanding, WarningStep, WarningWords,
+};

@@ -109,6 +109,8 @@ refusals! {
     IncompletePackets = "incomplete_packets", "分包不全";
     /// An encrypted frame that no key of its station opens: it has another, or the frame is damaged.
     WrongKey = "wrong_key", "密钥不符";
+    /// A warning of others that is no CAP message; the detail says what and where.
+    BadWarning = "bad_warning", "预警报文无效";
     /// A station's frame whose password is not looked at: too many were wrong, of its address or of its station.
     TooManyGuesses = "too_many_guesses", "口令试错超限";
 }

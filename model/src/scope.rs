@@ -14,9 +14,9 @@ pub enum Role {
     Officer,
     /// Also runs the desk: shelves alarms, re-admits quarantine, commands devices.
     Operator,
-    /// Also resolves persons.
+    /// Also resolves persons and approves warnings.
     Commander,
-    /// Registers devices, profiles and entities; writes readings.
+    /// Registers devices, profiles and entities; writes readings; hands in warnings of others.
     Integrator,
     /// Users, tokens, configuration.
     SystemAdmin,
@@ -63,11 +63,15 @@ pub enum Permission {
     Persons,
     /// Take away what an alert rests on, signed.
     Evidence,
+    /// Record that the competent authority approved a warning, by which it is issued.
+    ApproveWarnings,
+    /// Hand in warnings of others.
+    ExchangeWarnings,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::View,
         Self::HandleAlerts,
         Self::ShelveAlerts,
@@ -84,6 +88,8 @@ impl Permission {
         Self::Security,
         Self::Persons,
         Self::Evidence,
+        Self::ApproveWarnings,
+        Self::ExchangeWarnings,
     ];
 
     /// As it stands in the API.
@@ -105,6 +111,8 @@ impl Permission {
             Self::Security => "security",
             Self::Persons => "persons",
             Self::Evidence => "evidence",
+            Self::ApproveWarnings => "approve_warnings",
+            Self::ExchangeWarnings => "exchange_warnings",
         }
     }
 }
@@ -142,12 +150,13 @@ impl Role {
                         | P::Review
                         | P::Persons
                         | P::Evidence
+                        | P::ApproveWarnings
                 )
             }
             R::Integrator => {
                 matches!(
                     permission,
-                    P::View | P::Quarantine | P::Register | P::WriteReadings | P::Rules
+                    P::View | P::Quarantine | P::Register | P::WriteReadings | P::Rules | P::ExchangeWarnings
                 )
             }
             R::SystemAdmin => matches!(permission, P::Tokens | P::Register | P::Rules),

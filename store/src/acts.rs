@@ -14,7 +14,7 @@ use onemap_model::record::{Frame, KIND_READMISSION, Readmission, Register, RuleF
 use onemap_model::scope::Permission;
 use onemap_model::{
     AccountError, Act, Belongs, CommandRecord, CommandStep, DeskError, DivisionCode, EntityKind, Forecast,
-    Record, ReviewError, Role, RuleId, Scope, Subject, Timestamp, Verb,
+    Record, ReviewError, Role, RuleId, Scope, Subject, Timestamp, Verb, WarningStep,
 };
 
 use crate::ledger::{TokenHash, TokenHashError};
@@ -314,6 +314,19 @@ fn permission_for(verb: &Verb) -> Option<Permission> {
         Verb::Export { .. } => Some(Permission::View),
         Verb::Evidence { .. } => Some(Permission::Evidence),
         Verb::Backup { .. } => Some(Permission::Backup),
+        Verb::Warning(step) => permission_for_warning(step),
+        _ => None,
+    }
+}
+
+/// Who handles alerts drafts; another permission approves.
+fn permission_for_warning(step: &WarningStep) -> Option<Permission> {
+    match step {
+        WarningStep::Draft { .. }
+        | WarningStep::Edit { .. }
+        | WarningStep::Drop { .. }
+        | WarningStep::Revise { .. } => Some(Permission::HandleAlerts),
+        WarningStep::Approve { .. } | WarningStep::Reject { .. } => Some(Permission::ApproveWarnings),
         _ => None,
     }
 }

@@ -16,6 +16,7 @@ mod reader;
 mod schema;
 mod series_acts;
 mod tokens;
+mod warnings;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub use quarantine::{
 pub use reader::{AccessToken, LedgerAct, LedgerReader, LedgerTransition};
 pub use series_acts::{SeriesAct, SeriesActFilter, SeriesActKind};
 pub use tokens::{Ended, Gone, Provisioning, TokenHash, TokenHashError, Tokens};
+pub use warnings::WarningMessage;
 
 use crate::attributes::AttributeChange;
 use crate::sqlite::{self, FileError, signed, unsigned};
@@ -94,6 +96,8 @@ pub struct LedgerBatch {
     pub fence_events: Vec<FenceEvent>,
     /// Forecasts as they were issued.
     pub forecasts: Vec<Issued>,
+    /// Messages of warnings that were issued.
+    pub warnings: Vec<WarningMessage>,
     /// Name, journal position and bytes of whole states (the rule engine's); the newest position of a
     /// name is kept.
     pub snapshots: Vec<(&'static str, u64, Vec<u8>)>,
@@ -215,6 +219,7 @@ impl Ledger {
             .and_then(|()| connection.execute_batch(series_acts::SCHEMA))
             .and_then(|()| connection.execute_batch(persons::SCHEMA))
             .and_then(|()| connection.execute_batch(accounts::SCHEMA))
+            .and_then(|()| connection.execute_batch(warnings::TABLE))
             .map_err(|e| sqlite::error(path, "add tables to", e))?;
         connection.set_prepared_statement_cache_capacity(32);
         connection
@@ -322,6 +327,9 @@ impl Ledger {
         }
         for issued in batch.forecasts.iter().filter(|i| i.position > cursor) {
             forecasts::put(&tx, issued)?;
+        }
+        for message in batch.warnings.iter().filter(|m| m.position > cursor) {
+            warnings::put(&tx, message)?;
         }
         for (name, position, bytes) in &batch.snapshots {
             tx.prepare_cached(

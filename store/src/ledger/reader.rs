@@ -21,6 +21,7 @@ use super::quarantine::{self, QuarantineCount, QuarantineFilter, QuarantineTotal
 use super::schema;
 use super::series_acts::{self, SeriesAct, SeriesActFilter};
 use super::tokens::{Provisioning, TokenHash};
+use super::warnings::{self, WarningMessage};
 use super::{LedgerError, attributes};
 use crate::attributes::AttributeChange;
 use crate::canonical;
@@ -308,6 +309,20 @@ impl LedgerReader {
         limit: usize,
     ) -> Result<Vec<LedgerFenceEvent>, LedgerError> {
         self.read(|c| fence_events::page(c, filter, before, limit))
+    }
+
+    /// The message of a warning by its name.
+    pub fn warning_message(&self, identifier: &str) -> Result<Option<WarningMessage>, LedgerError> {
+        self.read(|c| warnings::named(c, identifier))
+    }
+
+    /// At most `limit` messages of warnings before a journal position, newest first.
+    pub fn warning_messages(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<WarningMessage>, LedgerError> {
+        self.read(|c| warnings::page(c, before, limit))
     }
 
     /// At most `limit` forecasts with numbers under `before`, newest first.
