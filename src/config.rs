@@ -24,6 +24,7 @@ mod retention;
 mod security;
 mod stations;
 mod superior;
+mod warnings;
 
 pub(crate) use forecast::{AheadPart, ForecastPart, GaugePart, MOST_STEPS};
 use history::History;
@@ -34,6 +35,7 @@ pub(crate) use security::{Syslog, Transport};
 use stations::Station;
 pub(crate) use stations::{CalledPart, StationPart};
 use superior::Superior;
+pub(crate) use warnings::WarningSource;
 
 /// The file as written. Unknown keys are refused with file, line and column.
 #[derive(Debug, Default, Deserialize)]
@@ -237,6 +239,8 @@ impl Default for Journal {
 struct Alerts {
     /// Folder of rule files (`*.yaml`). Default `DATA_DIR/rules`, filled with the shipped rules at first start.
     rules: Option<PathBuf>,
+    /// Who issues statutory warnings.
+    warnings: warnings::Warnings,
 }
 
 /// `[devices]`
@@ -341,6 +345,10 @@ pub(crate) struct Config {
     pub(crate) journal_reserve_bytes: u64,
     pub(crate) journal_keep: Duration,
     pub(crate) history: HistoryPart,
+    /// How statutory warnings are issued.
+    pub(crate) warnings: onemap_dashboards::warnings::Settings,
+    /// Feeds of warnings of others.
+    pub(crate) warning_sources: Vec<WarningSource>,
     pub(crate) rules_dir: PathBuf,
     pub(crate) profiles_dir: PathBuf,
     pub(crate) push_dir: PathBuf,
@@ -449,7 +457,7 @@ impl Config {
 }
 
 impl File {
-    fn check(self, data_dir: &Path, folder: &Path) -> Result<Config> {
+    fn check(mut self, data_dir: &Path, folder: &Path) -> Result<Config> {
         let dir = |written: Option<PathBuf>, default: &str| match written {
             Some(written) => folder.join(written),
             None => data_dir.join(default),
@@ -558,6 +566,8 @@ impl File {
             journal_reserve_bytes: reserve_bytes,
             journal_keep: Duration::from_secs(keep_hours * 3600),
             history,
+            warning_sources: self.alerts.warnings.sources(folder)?,
+            warnings: self.alerts.warnings.checked()?,
             rules_dir: dir(self.alerts.rules, "rules"),
             profiles_dir: dir(self.devices.profiles, "profiles"),
             push_dir: dir(self.push.sources, "push"),

@@ -31,8 +31,8 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::pipeline::{
-    Adoptions, FLOWS, Flows, MOVING, OPEN, Open, Parts, Pipeline, Room, WATCH, locate, parse_profile,
-    refused, restore_board, restore_moving,
+    Adoptions, FLOWS, Flows, MOVING, OPEN, Open, Parts, Pipeline, RECEIVED, Room, WARNINGS, WATCH, locate,
+    parse_profile, refused, restore_board, restore_moving, restore_warnings,
 };
 use crate::{files, rebuild};
 
@@ -299,6 +299,7 @@ fn assemble(
         Some(bytes) => Book::restore(&bytes).context("the checkpoint of the commands cannot be read")?,
     };
     let board = restore_board(history.extra("board"))?;
+    let (warnings, received) = restore_warnings(history.extra(WARNINGS), history.extra(RECEIVED))?;
     let now = history
         .extra("now")
         .and_then(|bytes| bytes.try_into().ok())
@@ -418,6 +419,11 @@ fn assemble(
         sightings: Default::default(),
         seen: RwLock::new(seen),
         board: RwLock::new(board),
+        warnings: onemap_dashboards::warnings::Desk {
+            settings: config.warnings.clone(),
+            book: RwLock::new(warnings),
+            received: RwLock::new(received),
+        },
         commands: Desk::new(book, config.command_rules, config.command_limits, durable),
         max_packet_bytes: config.mqtt.max_packet_bytes,
         rules: RwLock::new(rules),

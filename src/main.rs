@@ -23,6 +23,7 @@ mod history;
 mod house;
 mod keys;
 mod pipeline;
+mod polling;
 mod provision;
 mod quarantine;
 mod rebuild;

@@ -38,7 +38,7 @@ use crate::house::{self, House, Purpose, Running, clock};
 use crate::pipeline::Room;
 use crate::provision::Provisioner;
 use crate::stations::Servers;
-use crate::{calling, clocks, foresight, keys, registrar, resend, security, shipped};
+use crate::{calling, clocks, foresight, keys, polling, registrar, resend, security, shipped};
 
 /// How long a start waits for the fold of what the last run left before it opens the listeners.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -314,6 +314,10 @@ impl Server {
             stop.clone(),
         );
         tasks.push(("foresight", tokio::spawn(foresight)));
+        for source in config.warning_sources.clone() {
+            let polled = polling::run(source, views.clone(), stop.clone());
+            tasks.push(("warnings of others", tokio::spawn(polled)));
+        }
         if let Some(days) = config.history.scrub_days {
             tasks.push((
                 "scrub",

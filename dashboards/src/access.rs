@@ -37,6 +37,10 @@ enum Need {
 /// Where the counters stand; who asks by the token that is for them alone is let in.
 const METRICS: &str = "/metrics";
 
+/// Where warnings are published: open to everybody where they are configured to be public.
+const FEED: &str = "/feeds/cap.atom";
+const MESSAGE: &str = "/feeds/cap/{file}";
+
 /// Where a link is looked at, and at the address itself used.
 const SETUP: &str = "/api/v1/setup";
 
@@ -161,6 +165,20 @@ const TABLE: &[(&str, &str, Need)] = &[
     ),
     ("POST", "/api/v1/alerts/{id}/close", Need::Any(&[P::HandleAlerts])),
     ("GET", "/api/v1/alerts/{id}/evidence", Need::Any(&[P::Evidence])),
+    ("POST", "/api/v1/alerts/{id}/warning", Need::Any(&[P::HandleAlerts])),
+    // Statutory warnings, our own and those of others.
+    ("GET", "/api/v1/warnings", Need::Any(&[P::View])),
+    ("POST", "/api/v1/warnings", Need::Any(&[P::HandleAlerts])),
+    ("GET", "/api/v1/warnings/received", Need::Any(&[P::View])),
+    ("POST", "/api/v1/warnings/received", Need::Any(&[P::ExchangeWarnings])),
+    ("GET", "/api/v1/warnings/received.geojson", Need::Any(&[P::View])),
+    ("GET", "/api/v1/warnings/{id}", Need::Any(&[P::View])),
+    ("PUT", "/api/v1/warnings/{id}", Need::Any(&[P::HandleAlerts])),
+    ("DELETE", "/api/v1/warnings/{id}", Need::Any(&[P::HandleAlerts])),
+    ("POST", "/api/v1/warnings/{id}/approve", Need::Any(&[P::ApproveWarnings])),
+    ("POST", "/api/v1/warnings/{id}/reject", Need::Any(&[P::ApproveWarnings])),
+    ("POST", "/api/v1/warnings/{id}/update", Need::Any(&[P::HandleAlerts])),
+    ("POST", "/api/v1/warnings/{id}/cancel", Need::Any(&[P::HandleAlerts])),
     ("GET", "/api/v1/commands", Need::Any(&[P::View])),
     ("POST", "/api/v1/commands", Need::Any(&[P::Command])),
     ("GET", "/api/v1/commands/{id}", Need::Any(&[P::View])),
@@ -223,6 +241,8 @@ const TABLE: &[(&str, &str, Need)] = &[
     // Streams.
     ("GET", "/api/v1/live", Need::Any(&[P::View])),
     ("GET", "/feeds/alerts", Need::Any(&[P::View])),
+    ("GET", FEED, Need::Any(&[P::View])),
+    ("GET", MESSAGE, Need::Any(&[P::View])),
     // Readings in Prometheus's words.
     ("GET", "/prometheus/api/v1/query", Need::Any(&[P::View])),
     ("POST", "/prometheus/api/v1/query", Need::Any(&[P::View])),
@@ -413,6 +433,11 @@ impl Gate {
         response
     }
 
+    /// Whether a route is open because warnings are public here.
+    fn is_public(&self, route: &str) -> bool {
+        matches!(route, FEED | MESSAGE) && self.views.warnings.settings.public
+    }
+
     /// Whether a request for the counters shows the token that is for them alone.
     fn is_scraper(&self, route: &str, request: &Request) -> bool {
         let Some(scraper) = self.scraper.as_ref().filter(|_| route == METRICS) else {
@@ -475,7 +500,10 @@ pub(crate) async fn gate(State(gate): State<Arc<Gate>>, mut request: Request, ne
         }
         Said::OtherMethods(_) | Said::Nothing => None,
     };
-    let need = row.map_or(Need::Known, |row| row.need);
+    let need = match row {
+        Some(_) if gate.is_public(asked.route()) => Need::Open,
+        row => row.map_or(Need::Known, |row| row.need),
+    };
     if is_without_scope(need) || gate.is_scraper(asked.route(), &request) {
         return gate.without_scope(need, &asked, request, next).await;
     }

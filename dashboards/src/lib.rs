@@ -26,6 +26,7 @@ pub mod screen;
 pub mod security;
 pub mod shares;
 pub mod views;
+pub mod warnings;
 
 use std::sync::Arc;
 
@@ -72,7 +73,8 @@ pub fn router(
         accounts, aggregate, alarm_load, alerts, attributes, cards, commands, corrections, device_http,
         devices, dust, duty, entities, entity_export, entity_import, evidence, explain, export, fences,
         fetched, forecasts, geocode, history, hydrology, import, latest, ledger, map, persons, quarantine,
-        readings, readmit, recode, reviews, rules, series, session, setup, skill, standards, system, write,
+        readings, readmit, recode, reviews, rules, series, session, setup, skill, standards, system,
+        warnings, write,
     };
     let scoped = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -173,6 +175,53 @@ pub fn router(
         .route("/api/v1/alerts/{id}/close", post(alerts::close))
         .route("/api/v1/alerts/{id}/evidence", get(evidence::take))
         .route(
+            "/api/v1/alerts/{id}/warning",
+            sized(post(warnings::steps::propose), SMALL_BODY),
+        )
+        .route(
+            "/api/v1/warnings",
+            sized(
+                get(warnings::list_warnings).post(warnings::steps::post),
+                warnings::MAX_BODY,
+            ),
+        )
+        .route(
+            "/api/v1/warnings/received",
+            sized(
+                get(warnings::received::list_received).post(warnings::received::post),
+                warnings::received::MAX_BODY,
+            ),
+        )
+        .route(
+            "/api/v1/warnings/received.geojson",
+            get(warnings::received::geojson),
+        )
+        .route(
+            "/api/v1/warnings/{id}",
+            sized(
+                get(warnings::show)
+                    .put(warnings::steps::put)
+                    .delete(warnings::steps::delete),
+                warnings::MAX_BODY,
+            ),
+        )
+        .route(
+            "/api/v1/warnings/{id}/approve",
+            sized(post(warnings::steps::approve), SMALL_BODY),
+        )
+        .route(
+            "/api/v1/warnings/{id}/reject",
+            sized(post(warnings::steps::reject), SMALL_BODY),
+        )
+        .route(
+            "/api/v1/warnings/{id}/update",
+            sized(post(warnings::steps::update), warnings::MAX_BODY),
+        )
+        .route(
+            "/api/v1/warnings/{id}/cancel",
+            sized(post(warnings::steps::cancel), SMALL_BODY),
+        )
+        .route(
             "/api/v1/commands",
             get(commands::list_commands).post(commands::post),
         )
@@ -241,6 +290,8 @@ pub fn router(
         .route("/api/v1/section", get(map::section::get))
         .route("/api/v1/live", get(push::live::live))
         .route("/feeds/alerts", get(push::feed::alerts))
+        .route("/feeds/cap.atom", get(warnings::feed::atom))
+        .route("/feeds/cap/{file}", get(warnings::feed::document))
         .route("/tiles/{layer}/{z}/{x}/{y}", get(map::tiles::tile))
         .route("/tiles/{file}", get(map::tiles::tilejson))
         .route("/api/v1/basemaps", get(basemap::list))

@@ -8,6 +8,7 @@ mod map;
 mod notation;
 mod ogc;
 mod prometheus;
+mod warnings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -866,6 +867,7 @@ fn operations() -> impl Iterator<Item = &'static Operation> {
         .chain(ogc::OPERATIONS)
         .chain(map::OPERATIONS)
         .chain(forecasts::OPERATIONS)
+        .chain(warnings::OPERATIONS)
         .chain(prometheus::OPERATIONS)
 }
 
@@ -879,6 +881,7 @@ fn shapes() -> Shapes {
         include_str!("openapi/shapes/devices.txt"),
         include_str!("openapi/shapes/readings.txt"),
         include_str!("openapi/shapes/alerts.txt"),
+        include_str!("openapi/shapes/warnings.txt"),
         include_str!("openapi/shapes/map.txt"),
         include_str!("openapi/shapes/forecasts.txt"),
         include_str!("openapi/shapes/ogc.txt"),

@@ -332,6 +332,8 @@ pub struct Views {
     pub seen: RwLock<HashMap<DeviceId, Seen>>,
     /// Open and ended alerts.
     pub board: RwLock<Board>,
+    /// Statutory warnings, our own and those of others.
+    pub warnings: crate::warnings::Desk,
     /// Commands that wait or ended lately.
     pub commands: Desk,
     /// Largest MQTT packet that a device may send.

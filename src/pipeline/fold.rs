@@ -13,6 +13,7 @@ use onemap_dashboards::views::{
 };
 use onemap_ingest::admit::{Admitted, AgeLimits, Arrival, Lane, admit, cadence_s, silent_after_s};
 use onemap_model::record::{self, Register, Stamped};
+use onemap_model::warning::RECEIVED_TOPIC;
 use onemap_model::{
     Device, DeviceId, DeviceState, DivisionCode, EntityKind, Forecast, Frame, Observation, ProfileId,
     Quality, Reading, Record, Refusal, Source, Timestamp, Transition,
@@ -234,6 +235,10 @@ impl Fold<'_> {
         if frame.source == Source::Http {
             if let Some(source) = frame.topic.strip_prefix(PUSH) {
                 return self.pushed(position, frame, source);
+            }
+            if let Some(source) = frame.topic.strip_prefix(RECEIVED_TOPIC) {
+                self.warning_of_others(position, frame, source);
+                return Ok(());
             }
             if let Some(params) = Params::of_topic(frame.topic) {
                 return self.lines(position, frame, &params);
@@ -511,6 +516,7 @@ impl Fold<'_> {
     fn tick(&mut self, position: u64) -> Result<()> {
         self.expire(position);
         self.life(position);
+        self.warnings_end();
         self.turn_fences(position);
         self.derive(position)?;
         self.flows_again(position)?;
@@ -539,7 +545,7 @@ impl Fold<'_> {
             self.views.board.write().expect(POISON).man(act);
             return;
         }
-        if self.quarantine_act(position, act) || self.series_act(act) {
+        if self.quarantine_act(position, act) || self.series_act(act) || self.warning_act(position, act) {
             return;
         }
         let folded = {

@@ -31,6 +31,7 @@ mod reviewed;
 mod room;
 mod spooling;
 mod stations;
+mod warned;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -64,6 +65,7 @@ pub(crate) use moves::restore as restore_moving;
 pub(crate) use open::Open;
 use patience::patiently;
 pub(crate) use room::Room;
+pub(crate) use warned::{RECEIVED, WARNINGS, restore_warnings};
 
 /// Name of what admission remembers in the checkpoint.
 pub(crate) const WATCH: &str = "admission";
@@ -545,6 +547,16 @@ impl Pipeline {
             moving.is_changed().then(|| moving.encode())
         };
         extras.extend(moving.iter().map(|bytes| (MOVING, bytes.as_slice())));
+        let warnings = {
+            let book = self.views.warnings.book.read().expect(POISON);
+            book.is_changed().then(|| book.snapshot())
+        };
+        extras.extend(warnings.iter().map(|bytes| (WARNINGS, bytes.as_slice())));
+        let received = {
+            let book = self.views.warnings.received.read().expect(POISON);
+            book.is_changed().then(|| book.snapshot())
+        };
+        extras.extend(received.iter().map(|bytes| (RECEIVED, bytes.as_slice())));
         extras.extend(commands.iter().map(|bytes| ("commands", bytes.as_slice())));
         extras.extend(gaps.iter().map(|(name, blob)| (name.as_str(), blob.as_slice())));
         let refused = refused::encode(&self.views.refused);
@@ -562,6 +574,12 @@ impl Pipeline {
         })?;
         if moving.is_some() {
             self.views.moving.write().expect(POISON).note_kept();
+        }
+        if warnings.is_some() {
+            self.views.warnings.book.write().expect(POISON).note_kept();
+        }
+        if received.is_some() {
+            self.views.warnings.received.write().expect(POISON).note_kept();
         }
         self.persist("register.gpkg is written", |own| {
             Ok(own.register.commit(own.position)?)
@@ -660,6 +678,7 @@ fn is_empty(batch: &LedgerBatch) -> bool {
         && batch.settled.is_empty()
         && batch.fence_events.is_empty()
         && batch.forecasts.is_empty()
+        && batch.warnings.is_empty()
 }
 
 /// The board of an empty journal.

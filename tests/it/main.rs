@@ -80,3 +80,4 @@ mod shares;
 mod sl651;
 mod standards;
 mod standing;
+mod warnings;

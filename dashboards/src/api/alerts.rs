@@ -113,6 +113,13 @@ fn find(views: &Views, scope: &Scope, id: &str) -> Result<(AlertId, Value), Prob
     Ok((id, json))
 }
 
+/// An alert that a scope sees, by its id.
+pub(crate) fn found(views: &Views, scope: &Scope, id: &str) -> Result<Alert, Problem> {
+    let (id, _) = find(views, scope, id)?;
+    let alert = views.board.read().expect(POISON).get(&id).cloned();
+    alert.ok_or_else(|| Problem::not_found("unknown_alert", format!("no alert has the id `{id}`")))
+}
+
 pub(crate) async fn show(
     State(views): State<Arc<Views>>,
     caller: Caller,

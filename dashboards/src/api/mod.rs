@@ -53,6 +53,7 @@ mod spelt;
 pub(crate) mod standards;
 mod superior;
 pub(crate) mod system;
+pub(crate) mod warnings;
 pub(crate) mod write;
 
 use axum::Json;

@@ -233,6 +233,32 @@ impl Endpoint {
         })
     }
 
+    /// As [`Self::fetch`], but 304 without a body when what is there has the entity tag `known`; also gives the tag of what
+    /// came.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] without a whole answer of at most `max_bytes`.
+    pub async fn fetch_unless(
+        &self,
+        path: &str,
+        known: Option<&str>,
+        max_bytes: usize,
+    ) -> Result<(Fetched, Option<String>), StoreError> {
+        let mut request = self.request(Method::GET, path, "", Bytes::new())?;
+        if let Some(known) = known.and_then(|known| HeaderValue::try_from(known).ok()) {
+            request.headers_mut().insert(header::IF_NONE_MATCH, known);
+        }
+        let answer = self.connect().await?.send(self, request, max_bytes).await?;
+        let tag = answer.headers.get(header::ETAG);
+        let tag = tag.and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        let fetched = Fetched {
+            status: answer.status.as_u16(),
+            kind: answer.headers.get(header::CONTENT_TYPE).cloned(),
+            body: answer.body,
+        };
+        Ok((fetched, tag))
+    }
+
     /// Sends a request that was made up elsewhere, on a connection of its own: its method, path, query, heads and body go
     /// to this address, whatever host it names. A redirect is an answer like others. What the path, the query and the
     /// heads hold is not said in errors.

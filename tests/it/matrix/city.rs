@@ -69,6 +69,7 @@ impl Things {
             "alert",
             "command",
             "entry",
+            "warning",
             "place",
             "component",
             "fence",
@@ -140,7 +141,7 @@ impl City {
         let absent = |(kind, name): &(&'static str, String)| {
             let none = match *kind {
                 "token" | "alert" => "0".repeat(name.len()),
-                "series" | "command" | "entry" | "correction" | "dust" => "999999".to_owned(),
+                "series" | "command" | "entry" | "correction" | "dust" | "warning" => "999999".to_owned(),
                 _ => name.replace("-for", "-abs"),
             };
             (*kind, none)
@@ -231,6 +232,10 @@ impl City {
         server.post("/api/v1/forecasts", &forecast);
         let order = json!({"device": device, "method": "open", "ttl_s": 300});
         let command = server.post("/api/v1/commands", &order)["id"].to_string();
+        let drafted = json!({"name": "王", "content": {"colour": "blue", "expires": "2036-01-01T00:00:00+08:00",
+            "division": division, "department": department,
+            "areas": [{"zh": division, "en": division, "divisions": [division]}]}});
+        let warning = server.post("/api/v1/warnings", &drafted)["id"].to_string();
         let account = format!("user-{which}");
         server.post(
             "/api/v1/accounts",
@@ -255,6 +260,7 @@ impl City {
             ("alert", alert),
             ("command", command),
             ("entry", entry),
+            ("warning", warning),
             ("component", component),
             ("fence", fence),
         ];

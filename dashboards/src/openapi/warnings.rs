@@ -1,0 +1,111 @@
+//! Operations of statutory warnings.
+
+use super::Operation;
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation(
+        "get",
+        "/api/v1/warnings",
+        "Warnings (预警) of the caller's division and departments, newest first: drafts, those in force, and the last that are over.",
+        &["state", "limit", "after"],
+        &[200, 400],
+    ),
+    Operation(
+        "post",
+        "/api/v1/warnings",
+        "Draft a warning by hand. A draft may lack what an issued one has to have: `faults` says what.",
+        &[],
+        &[201, 400, 403, 409],
+    ),
+    Operation(
+        "post",
+        "/api/v1/alerts/{id}/warning",
+        "Draft a warning from an alert: colour, event, area, sentence and advice in both languages are proposed.",
+        &[],
+        &[201, 400, 403, 404, 409],
+    ),
+    Operation(
+        "get",
+        "/api/v1/warnings/{id}",
+        "One warning with its draft, what keeps it from being issued, and its messages.",
+        &[],
+        &[200, 400, 404],
+    ),
+    Operation(
+        "put",
+        "/api/v1/warnings/{id}",
+        "Change a draft; with `revision` only the one that was read.",
+        &[],
+        &[200, 400, 403, 404, 409],
+    ),
+    Operation(
+        "delete",
+        "/api/v1/warnings/{id}",
+        "Give a draft up, with a reason; what was issued stays.",
+        &[],
+        &[200, 400, 403, 404, 409],
+    ),
+    Operation(
+        "post",
+        "/api/v1/warnings/{id}/approve",
+        "Record the competent authority's approval of the revision that was read: from then on a CAP document exists that nothing changes. Not by who wrote the draft, where the configuration does not allow it.",
+        &[],
+        &[200, 400, 403, 404, 409, 422],
+    ),
+    Operation(
+        "post",
+        "/api/v1/warnings/{id}/reject",
+        "Do not approve a draft, with a reason; it is edited before it is looked at again.",
+        &[],
+        &[200, 400, 403, 404, 409],
+    ),
+    Operation(
+        "post",
+        "/api/v1/warnings/{id}/update",
+        "Draft what takes the place of what was issued; it needs its own approval.",
+        &[],
+        &[200, 400, 403, 404, 409],
+    ),
+    Operation(
+        "post",
+        "/api/v1/warnings/{id}/cancel",
+        "Draft the end (解除) of what was issued; it needs its own approval.",
+        &[],
+        &[200, 400, 403, 404, 409],
+    ),
+    Operation(
+        "get",
+        "/api/v1/warnings/received",
+        "What others warn of, as it was handed in, the newest sent first; never our own.",
+        &["active"],
+        &[200, 400],
+    ),
+    Operation(
+        "post",
+        "/api/v1/warnings/received",
+        "Hand in a CAP message of others (1.1 or 1.2). Its bytes are kept as they are; what is no message is refused by name and goes into the quarantine.",
+        &[],
+        &[202, 400, 403, 413, 422],
+    ),
+    Operation(
+        "get",
+        "/api/v1/warnings/received.geojson",
+        "The areas of what others warn of, for the map: polygons, circles as polygons, else the outlines of the divisions.",
+        &["active"],
+        &[200, 400],
+    ),
+    Operation(
+        "get",
+        "/feeds/cap.atom",
+        "Atom feed of warnings in force, newest first; with `since` of all that was sent after a time, cancellations too. With ETag and Last-Modified; open to everybody where [alerts.warnings] public says so.",
+        &["standing", "since"],
+        &[200, 304, 400],
+    ),
+    Operation(
+        "get",
+        "/feeds/cap/{file}",
+        "A message as a document of CAP 1.2: its identifier and `.xml`. It never changes.",
+        &[],
+        &[200, 304, 404],
+    ),
+];
