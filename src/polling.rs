@@ -166,7 +166,8 @@ impl Poller {
         let authorization = match &self.source.token_file {
             None => None,
             Some(path) => {
-                let token = tokio::fs::read_to_string(path).await;
+                let file = path.clone();
+                let token = tokio::task::spawn_blocking(move || std::fs::read_to_string(file)).await?;
                 let token =
                     token.with_context(|| format!("the token in {} cannot be read", path.display()))?;
                 Some(Authorization::new("Bearer", &token)?)

@@ -80,7 +80,13 @@ fn base(views: &Views, headers: &HeaderMap) -> String {
         Some("https") => "https",
         _ => "http",
     };
-    format!("{scheme}://{}", text("host").unwrap_or("localhost"))
+    let is_host = |host: &&str| {
+        let is_part =
+            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+        !host.is_empty() && host.bytes().all(is_part)
+    };
+    let host = text("host").filter(is_host).unwrap_or("localhost");
+    format!("{scheme}://{host}")
 }
 
 /// Documents of a feed, and whatever is of it besides.
