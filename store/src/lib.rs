@@ -7,6 +7,7 @@ pub mod acts;
 pub mod attributes;
 mod canonical;
 pub mod engine;
+pub mod feeds;
 pub mod gaps;
 pub mod history;
 pub mod latest;

@@ -281,6 +281,31 @@ impl Endpoint {
         Ok(response)
     }
 
+    /// As [`exchange`](Self::exchange), but of the answer no more than `max_bytes` are read, and the rest is left there; what
+    /// was answered counts none the less. Also says what stood in the way of an answer: nothing of the address.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn tell(
+        &self,
+        made: Request<Vec<u8>>,
+        max_bytes: usize,
+    ) -> Result<Response<Vec<u8>>, Unanswered> {
+        let (head, body) = made.into_parts();
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let request = self.request(head.method, path, "", body.into());
+        let mut request = request.map_err(|_| Unanswered::Unreached)?;
+        request.headers_mut().extend(head.headers);
+        let told = async {
+            let mut connection = self.connect().await.map_err(|_| Unanswered::Unreached)?;
+            connection.tell(request, max_bytes).await
+        };
+        match tokio::time::timeout(self.timeout, told).await {
+            Ok(told) => told,
+            Err(_) => Err(Unanswered::Late),
+        }
+    }
+
     /// One request on a connection of its own; the answer has at most `max_bytes`.
     ///
     /// # Errors
@@ -317,6 +342,21 @@ fn connector(roots: Option<&Path>) -> Result<TlsConnector, EndpointError> {
             .with_root_certificates(store)
             .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Why there is no answer to what was sent. Whether it was taken is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unanswered {
+    /// No connection came up.
+    #[error("no connection came up")]
+    Unreached,
+    /// No whole answer in time.
+    #[error("no answer in time")]
+    Late,
+    /// The connection ended before the answer did.
+    #[error("the connection ended before the answer")]
+    Broken,
 }
 
 /// What another server gave.
@@ -438,6 +478,40 @@ impl Connection {
                 endpoint.timeout.as_secs()
             ))),
         }
+    }
+
+    /// Sends a request and reads the head and at most `max_bytes` of its answer.
+    async fn tell(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        max_bytes: usize,
+    ) -> Result<Response<Vec<u8>>, Unanswered> {
+        let requests = &mut self.requests;
+        let asked = async {
+            let broken = |_: hyper::Error| Unanswered::Broken;
+            requests.ready().await.map_err(broken)?;
+            let answer = requests.send_request(request).await.map_err(broken)?;
+            let (head, mut body) = answer.into_parts();
+            let mut read = Vec::new();
+            while read.len() < max_bytes {
+                let Some(frame) = body.frame().await.transpose().map_err(broken)? else {
+                    break;
+                };
+                let data = frame.into_data().unwrap_or_default();
+                read.extend_from_slice(&data[..data.len().min(max_bytes - read.len())]);
+            }
+            Ok(Response::from_parts(head, read))
+        };
+        let mut asked = std::pin::pin!(asked);
+        if !self.ended {
+            tokio::select! {
+                biased;
+                answer = &mut asked => return answer,
+                () = &mut self.driver => self.ended = true,
+            }
+        }
+        // The connection ended; what had arrived before is still to be read.
+        asked.await
     }
 
     /// One request on this connection.
