@@ -7,6 +7,7 @@ mod alert;
 mod board;
 pub mod cards;
 mod duty;
+pub mod feeds;
 mod list;
 pub mod load;
 pub mod warnings;
