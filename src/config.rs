@@ -13,6 +13,7 @@ use onemap_ingest::mqtt::{ClientAuth, TlsConfig};
 use serde::Deserialize;
 
 mod audit;
+mod feeds;
 mod forecast;
 mod history;
 mod http;
@@ -26,6 +27,7 @@ mod stations;
 mod superior;
 mod warnings;
 
+pub(crate) use feeds::ConsumerPart;
 pub(crate) use forecast::{AheadPart, ForecastPart, GaugePart, MOST_STEPS};
 use history::History;
 pub(crate) use history::HistoryPart;
@@ -241,6 +243,8 @@ struct Alerts {
     rules: Option<PathBuf>,
     /// Who issues statutory warnings.
     warnings: warnings::Warnings,
+    /// Who is sent alerts. Default nobody.
+    consumers: Vec<feeds::Consumer>,
 }
 
 /// `[devices]`
@@ -336,6 +340,8 @@ pub(crate) struct Config {
     /// Base maps of the screen.
     pub(crate) basemaps: Arc<onemap_dashboards::basemap::BaseMaps>,
     pub(crate) superiors: Vec<onemap_ingest::forward::ForwardConfig>,
+    /// Who is sent alerts.
+    pub(crate) consumers: Vec<ConsumerPart>,
     /// Devices that `[[mqtt.acl]]` names.
     pub(crate) acl_devices: Vec<String>,
     /// The file, to say where something stands in it.
@@ -555,6 +561,7 @@ impl File {
             mqtt: self.mqtt.check(folder)?,
             basemaps: Arc::new(self.map.check(folder)?),
             superiors: superior::check(self.superior, data_dir)?,
+            consumers: feeds::check(self.alerts.consumers, folder)?,
             hj212: self.hj212.map(|hj212| hj212.check("hj212", folder)).transpose()?,
             sl651: self.sl651.map(|sl651| sl651.check_sl651()).transpose()?,
             gbt26875: self

@@ -396,6 +396,7 @@ fn assemble(
         archive: Archive::new(history.clone()),
         remote: OnceLock::new(),
         superiors: OnceLock::new(),
+        outboxes: OnceLock::new(),
         station_keys,
         sealer,
         trust: config.trust,

@@ -32,6 +32,7 @@ use crate::care;
 use crate::config::Config;
 use crate::disk;
 use crate::downlink;
+use crate::feeding;
 use crate::files;
 use crate::forwarding;
 use crate::house::{self, House, Purpose, Running, clock};
@@ -180,6 +181,11 @@ impl Server {
             let forwarding = forwarding::run(forward, views.clone(), stop.clone());
             tasks.push(("forwarding", tokio::spawn(forwarding)));
         }
+        for outbox in feeding::open(&config.consumers, &views).await? {
+            tasks.push(("feeding", tokio::spawn(outbox.run(stop.clone()))));
+        }
+        let receipts = feeding::retention(views.clone(), stop.clone());
+        tasks.push(("receipts", tokio::spawn(receipts)));
         tasks.extend(servers.start(&views, &counters, &peers, &stop));
         if config.hj212.is_some() {
             let clocks = clocks::run(views.clone(), left, stop.clone());

@@ -47,6 +47,9 @@ const SETUP: &str = "/api/v1/setup";
 /// Who makes accounts, and who keeps the security of those that are there.
 const KEEPER: Need = Need::Any(&[P::Tokens, P::Security]);
 
+/// Who sees to consumers of alerts: desks, who sets them up, who looks for receipts.
+const FEEDS: Need = Need::Any(&[P::ShelveAlerts, P::Rules, P::Audit]);
+
 /// Method, route and what it needs. A `GET` is a `HEAD`, too.
 #[rustfmt::skip]
 const TABLE: &[(&str, &str, Need)] = &[
@@ -179,6 +182,10 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/warnings/{id}/reject", Need::Any(&[P::ApproveWarnings])),
     ("POST", "/api/v1/warnings/{id}/update", Need::Any(&[P::HandleAlerts])),
     ("POST", "/api/v1/warnings/{id}/cancel", Need::Any(&[P::HandleAlerts])),
+    ("GET", "/api/v1/feeds", FEEDS),
+    ("GET", "/api/v1/feeds/{name}/receipts", FEEDS),
+    ("GET", "/api/v1/feeds/{name}/set-aside", FEEDS),
+    ("POST", "/api/v1/feeds/{name}/set-aside/{id}/retry", Need::Any(&[P::Rules])),
     ("GET", "/api/v1/commands", Need::Any(&[P::View])),
     ("POST", "/api/v1/commands", Need::Any(&[P::Command])),
     ("GET", "/api/v1/commands/{id}", Need::Any(&[P::View])),

@@ -10,6 +10,7 @@ pub mod auth;
 pub mod basemap;
 mod changes;
 mod error;
+pub mod feeding;
 pub mod foresight;
 mod frames;
 pub mod geocoding;
@@ -70,11 +71,7 @@ pub fn router(
 ) -> Router {
     use api::devices::{change, provisioning};
     use api::{
-        accounts, aggregate, alarm_load, alerts, attributes, cards, commands, corrections, device_http,
-        devices, dust, duty, entities, entity_export, entity_import, evidence, explain, export, fences,
-        fetched, forecasts, geocode, history, hydrology, import, latest, ledger, map, persons, quarantine,
-        readings, readmit, recode, reviews, rules, series, session, setup, skill, standards, system,
-        warnings, write,
+        accounts, aggregate, alarm_load, alerts, attributes, cards, commands, corrections, device_http, devices, dust, duty, entities, entity_export, entity_import, evidence, explain, export, feeds, fences, fetched, forecasts, geocode, history, hydrology, import, latest, ledger, map, persons, quarantine, readings, readmit, recode, reviews, rules, series, session, setup, skill, standards, system, warnings, write,
     };
     let scoped = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -173,6 +170,10 @@ pub fn router(
         .route("/api/v1/alerts/{id}/shelve", post(alerts::shelve))
         .route("/api/v1/alerts/{id}/unshelve", post(alerts::unshelve))
         .route("/api/v1/alerts/{id}/close", post(alerts::close))
+        .route("/api/v1/feeds", get(feeds::list_feeds))
+        .route("/api/v1/feeds/{name}/receipts", get(feeds::receipts))
+        .route("/api/v1/feeds/{name}/set-aside", get(feeds::set_aside))
+        .route("/api/v1/feeds/{name}/set-aside/{id}/retry", post(feeds::retry))
         .route("/api/v1/alerts/{id}/evidence", get(evidence::take))
         .route(
             "/api/v1/alerts/{id}/warning",

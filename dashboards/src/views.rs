@@ -288,6 +288,8 @@ pub struct Views {
     pub remote: OnceLock<Arc<RemoteStore>>,
     /// Platforms that get HJ 212 frames, by name, set when the server starts.
     pub superiors: OnceLock<Superiors>,
+    /// Consumers of alerts, when there are or were any.
+    pub outboxes: OnceLock<crate::feeding::Outboxes>,
     /// Seals passwords of commands before they are recorded.
     pub sealer: Sealer,
     /// What accounts and tokens have to show.

@@ -20,6 +20,7 @@ pub(crate) mod entity_import;
 pub(crate) mod evidence;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod feeds;
 pub(crate) mod fences;
 pub(crate) mod fetched;
 pub(crate) mod forecasts;

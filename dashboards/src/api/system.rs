@@ -11,7 +11,7 @@ use axum::{Extension, Json};
 use onemap_model::{Refusal, Scope};
 use serde_json::{Map, Value, json};
 
-use crate::api::{disk, engine, superior};
+use crate::api::{disk, engine, feeds, superior};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::NoParams;
@@ -431,6 +431,9 @@ pub(crate) async fn metrics(
     }
     if let Some(superiors) = views.superiors.get() {
         superior::metrics(superiors, &mut metric);
+    }
+    if let Some(outboxes) = views.outboxes.get() {
+        feeds::metrics(&views, outboxes, &mut metric);
     }
     let (held, facts, n_resent, n_repeated) = {
         let work = views.commands.work();

@@ -287,7 +287,7 @@ impl Feeds {
 
     fn write<T>(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, FileError> {
         let mut connection = self.connection();
-        let mut written = || {
+        let written = || {
             let tx = sqlite::begin(&mut connection)?;
             let written = write(&tx)?;
             tx.commit()?;

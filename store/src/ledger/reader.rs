@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use onemap_model::Pseudonym;
 use onemap_model::record::ProvisioningStrategy;
 use onemap_model::{
-    Act, AlertId, Command, DeviceId, DivisionCode, Fact, Role, SeriesKey, Timestamp, Transition,
+    Act, AlertId, Command, DeviceId, DivisionCode, Fact, Role, SeriesKey, Timestamp, Transition, TransitionId,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
@@ -192,6 +192,26 @@ impl LedgerReader {
             })
         })
         .map(unsigned)
+    }
+
+    /// Number of the first transition that is there; 0 when there is none.
+    pub fn first_seq(&self) -> Result<u64, LedgerError> {
+        self.read(|c| {
+            c.query_row("SELECT coalesce(min(seq), 0) FROM transitions", [], |row| {
+                row.get(0)
+            })
+        })
+        .map(unsigned)
+    }
+
+    /// Number of the transition with an id.
+    pub fn seq_of(&self, id: &TransitionId) -> Result<Option<u64>, LedgerError> {
+        self.read(|c| {
+            c.prepare_cached("SELECT seq FROM transitions WHERE id = unhex(?1)")?
+                .query_row([id.to_string()], |row| row.get(0))
+                .optional()
+        })
+        .map(|seq| seq.map(unsigned))
     }
 
     /// SHA-256 over the transitions in order of journal position and id: what was judged, when and on

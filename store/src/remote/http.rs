@@ -281,21 +281,27 @@ impl Endpoint {
         Ok(response)
     }
 
-    /// As [`exchange`](Self::exchange), but of the answer no more than `max_bytes` are read, and the rest is left there; what
-    /// was answered counts none the less. Also says what stood in the way of an answer: nothing of the address.
+    /// Sends a request on a connection of its own, to `target` (path and query). Of the answer no more than `max_bytes` are
+    /// read, and the rest is left there; what was answered counts none the less. A redirect is an answer like others.
     ///
     /// # Errors
-    /// [`Unanswered`].
+    /// [`Unanswered`]; it says nothing of the address.
     pub async fn tell(
         &self,
-        made: Request<Vec<u8>>,
+        method: &str,
+        target: &str,
+        headers: &[(String, String)],
+        body: Vec<u8>,
         max_bytes: usize,
-    ) -> Result<Response<Vec<u8>>, Unanswered> {
-        let (head, body) = made.into_parts();
-        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-        let request = self.request(head.method, path, "", body.into());
-        let mut request = request.map_err(|_| Unanswered::Unreached)?;
-        request.headers_mut().extend(head.headers);
+    ) -> Result<Told, Unanswered> {
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| Unanswered::Unmade)?;
+        let request = self.request(method, target, "", body.into());
+        let mut request = request.map_err(|_| Unanswered::Unmade)?;
+        for (name, value) in headers {
+            let name = HeaderName::try_from(name).map_err(|_| Unanswered::Unmade)?;
+            let value = HeaderValue::try_from(value).map_err(|_| Unanswered::Unmade)?;
+            request.headers_mut().insert(name, value);
+        }
         let told = async {
             let mut connection = self.connect().await.map_err(|_| Unanswered::Unreached)?;
             connection.tell(request, max_bytes).await
@@ -344,6 +350,17 @@ fn connector(roots: Option<&Path>) -> Result<TlsConnector, EndpointError> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
+/// What another server answered to what it was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Status of the answer.
+    pub status: u16,
+    /// Its header `Retry-After`.
+    pub retry_after: Option<String>,
+    /// The beginning of what it holds.
+    pub body: Vec<u8>,
+}
+
 /// Why there is no answer to what was sent. Whether it was taken is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -357,6 +374,9 @@ pub enum Unanswered {
     /// The connection ended before the answer did.
     #[error("the connection ended before the answer")]
     Broken,
+    /// The request cannot be made: a header or a path that HTTP does not allow.
+    #[error("HTTP does not allow the request")]
+    Unmade,
 }
 
 /// What another server gave.
@@ -485,7 +505,7 @@ impl Connection {
         &mut self,
         request: Request<Full<Bytes>>,
         max_bytes: usize,
-    ) -> Result<Response<Vec<u8>>, Unanswered> {
+    ) -> Result<Told, Unanswered> {
         let requests = &mut self.requests;
         let asked = async {
             let broken = |_: hyper::Error| Unanswered::Broken;
@@ -500,7 +520,12 @@ impl Connection {
                 let data = frame.into_data().unwrap_or_default();
                 read.extend_from_slice(&data[..data.len().min(max_bytes - read.len())]);
             }
-            Ok(Response::from_parts(head, read))
+            let retry_after = head.headers.get(header::RETRY_AFTER);
+            Ok(Told {
+                status: head.status.as_u16(),
+                retry_after: retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned),
+                body: read,
+            })
         };
         let mut asked = std::pin::pin!(asked);
         if !self.ended {

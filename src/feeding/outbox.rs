@@ -1,0 +1,414 @@
+//! The outbox of one consumer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use onemap_alerts::feeds::{self as pure, Batch, Failure, Kind, Made, Next, Verdict, retry_after};
+use onemap_dashboards::feeding::{self, LastError, Outbox as Shown, Waiting};
+use onemap_dashboards::views::Views;
+use onemap_model::{Timestamp, TransitionId};
+use onemap_store::feeds::{Answered, Aside, FeedCursor, Feeds, Mark, Standing, Trying};
+use onemap_store::remote::Unanswered;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::gathered::{self, Gathered, gather};
+use crate::config::ConsumerPart;
+
+/// Bytes that are read of an answer.
+const N_ANSWER: usize = 64 << 10;
+/// Characters of an answer that its receipt keeps.
+const N_KEPT: usize = 200;
+/// Pause when a file cannot be read or written.
+const FILE_PAUSE: Duration = Duration::from_secs(5);
+
+/// One consumer with its cursor.
+pub(crate) struct Outbox {
+    part: ConsumerPart,
+    views: Arc<Views>,
+    store: Arc<Feeds>,
+    shown: Arc<Shown>,
+    standing: Standing,
+    /// Before this nothing is sent: the consumer, or its limit, asks for it.
+    not_before: Option<Instant>,
+    /// When the last request was sent.
+    sent_at: Option<Instant>,
+    /// When it is told again what is open.
+    remind_at: Option<Instant>,
+}
+
+/// What to do after a step.
+enum After {
+    /// The next step.
+    Step,
+    /// Wait until then, or for a wish to send something again.
+    Until(Instant),
+    /// Wait for a transition.
+    News,
+}
+
+/// What came back.
+struct Sent {
+    verdict: Verdict,
+    at: Timestamp,
+    status: Option<u16>,
+    answer: String,
+}
+
+impl Outbox {
+    /// Finds where the consumer stands.
+    pub(super) fn open(part: ConsumerPart, views: Arc<Views>, store: Arc<Feeds>) -> Result<Self> {
+        let begin = match part.is_from_beginning {
+            true => FeedCursor::default(),
+            false => end_of(&views)?,
+        };
+        let mut standing = store.standing(&part.name, begin)?;
+        let shown = Shown::new(&part.name, part.kind.name(), &part.host);
+        let (cursor, n_missing) = gathered::found(&views, standing.cursor)?;
+        if n_missing > 0 {
+            warn!(
+                consumer = part.name,
+                "the ledger is another than consumer `{}` was served from: {n_missing} transitions are not sent",
+                part.name
+            );
+        }
+        shown.n_missing.store(n_missing, Ordering::Relaxed);
+        if cursor.seq != standing.cursor.seq {
+            store.pass(&part.name, cursor)?;
+            standing.trying = None;
+        }
+        standing.cursor = cursor;
+        shown.cursor.store(cursor.seq, Ordering::Relaxed);
+        shown.n_aside.store(store.n_aside(&part.name)?, Ordering::Relaxed);
+        let remind_at = part.kind.is_reminded().then(Instant::now);
+        Ok(Self {
+            part,
+            views,
+            store,
+            shown: Arc::new(shown),
+            standing,
+            not_before: None,
+            sent_at: None,
+            remind_at,
+        })
+    }
+
+    /// How it stands, for who looks.
+    pub(super) fn shown(&self) -> Arc<Shown> {
+        self.shown.clone()
+    }
+
+    /// Serves the consumer until the stop. What is under way then is sent again, by the same id.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<()> {
+        let mut newest = self.views.last_transition.subscribe();
+        loop {
+            newest.borrow_and_update();
+            let stepped = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                stepped = self.step() => stepped,
+            };
+            let after = stepped.unwrap_or_else(|error| {
+                let name = &self.part.name;
+                warn!(consumer = name, "consumer `{name}` is not served: {error:#}");
+                After::Until(Instant::now() + FILE_PAUSE)
+            });
+            let until = match after {
+                After::Step => continue,
+                After::Until(until) => Some(until),
+                After::News => self.remind_at,
+            };
+            let is_idle = matches!(after, After::News);
+            let due = async {
+                match until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = due => {}
+                () = self.shown.asked.notified() => {}
+                changed = newest.changed(), if is_idle => if changed.is_err() { return Ok(()) },
+            }
+        }
+    }
+
+    /// One request at most.
+    async fn step(&mut self) -> Result<After> {
+        if let Some(at) = self.paced() {
+            return Ok(After::Until(at));
+        }
+        let (store, name) = (self.store.clone(), self.part.name.clone());
+        if let Some(aside) = blocking(move || Ok(store.next_again(&name)?)).await? {
+            self.send_again(aside).await?;
+            return Ok(After::Step);
+        }
+        if let Some(at) = self.not_before.filter(|at| *at > Instant::now()) {
+            return Ok(After::Until(at));
+        }
+        if self.remind_at.is_some_and(|at| at <= Instant::now()) {
+            return self.remind().await;
+        }
+        let Gathered {
+            batch,
+            marks,
+            cursor,
+            n_missing,
+        } = self.gathered().await?;
+        if batch.is_empty() {
+            if cursor != self.standing.cursor {
+                let (store, name) = (self.store.clone(), self.part.name.clone());
+                blocking(move || Ok(store.pass(&name, cursor)?)).await?;
+                self.moved(cursor);
+            }
+            return Ok(After::News);
+        }
+        let sent = self.send(&batch).await;
+        self.settle(sent, marks, cursor, n_missing).await?;
+        Ok(After::Step)
+    }
+
+    /// Until when the least pause between two requests lasts.
+    fn paced(&self) -> Option<Instant> {
+        let at = self.sent_at? + self.part.patience.min_pause;
+        (at > Instant::now()).then_some(at)
+    }
+
+    async fn gathered(&self) -> Result<Gathered> {
+        let (views, store) = (self.views.clone(), self.store.clone());
+        let (part, cursor) = (self.part.clone(), self.standing.cursor);
+        blocking(move || gather(&views, &store, &part, cursor, (views.clock)())).await
+    }
+
+    async fn send(&mut self, batch: &Batch) -> Sent {
+        let now = (self.views.clock)();
+        let made = self.part.kind.request(&self.part.target, batch, now);
+        self.tell(made).await
+    }
+
+    async fn tell(&mut self, made: Made) -> Sent {
+        self.sent_at = Some(Instant::now());
+        let told = self
+            .part
+            .endpoint
+            .tell(made.method, &made.target, &made.headers, made.body, N_ANSWER)
+            .await;
+        let at = (self.views.clock)();
+        match told {
+            Ok(told) => {
+                let after = told.retry_after.and_then(|text| retry_after(&text, at));
+                let answer = String::from_utf8_lossy(&told.body);
+                Sent {
+                    verdict: self.part.kind.judge(told.status, after, &told.body),
+                    at,
+                    status: Some(told.status),
+                    answer: answer.trim().chars().take(N_KEPT).collect(),
+                }
+            }
+            Err(why) => Sent {
+                verdict: match why {
+                    Unanswered::Unmade => Verdict::Never(Failure::Unmade),
+                    Unanswered::Late => Verdict::Later(Failure::Late, None),
+                    Unanswered::Broken => Verdict::Later(Failure::Broken, None),
+                    _ => Verdict::Later(Failure::Unreached, None),
+                },
+                at,
+                status: None,
+                answer: why.to_string(),
+            },
+        }
+    }
+
+    /// Writes what an answer means, then moves on.
+    async fn settle(
+        &mut self,
+        sent: Sent,
+        marks: Vec<Mark>,
+        cursor: FeedCursor,
+        n_missing: u64,
+    ) -> Result<()> {
+        let first = marks.first().context("a batch holds an item")?.clone();
+        let trying = self.standing.trying.filter(|trying| trying.seq == first.seq);
+        let before = trying.map(|trying| pure::Trying {
+            since: trying.since,
+            attempts: trying.attempts,
+        });
+        let (next, trying) = self
+            .part
+            .patience
+            .next(sent.verdict, &first.id, before, sent.at);
+        let answered = Answered {
+            at: sent.at,
+            status: sent.status,
+            attempt: trying.attempts,
+            answer: sent.answer.clone(),
+        };
+        let (store, name, n) = (self.store.clone(), self.part.name.clone(), marks.len() as u64);
+        match next {
+            Next::Received => {
+                blocking(move || Ok(store.receive(&name, Some(cursor), &marks, &answered)?)).await?;
+                self.shown.n_sent.fetch_add(n, Ordering::Relaxed);
+                self.past(cursor, n_missing);
+            }
+            Next::Aside(failure) => {
+                self.note(failure, &sent, "sets aside what it did not take");
+                let set_aside =
+                    move || Ok(store.set_aside(&name, Some(cursor), &marks, failure.name(), &answered)?);
+                blocking(set_aside).await?;
+                self.count_aside().await?;
+                self.past(cursor, n_missing);
+            }
+            Next::Again(pause, failure) => {
+                if trying.attempts == 1 {
+                    self.note(failure, &sent, "is tried again");
+                } else {
+                    self.shown.failed(error_of(failure, &sent));
+                }
+                let trying = Trying {
+                    seq: first.seq,
+                    since: trying.since,
+                    attempts: trying.attempts,
+                };
+                blocking(move || Ok(store.tried(&name, trying)?)).await?;
+                self.standing.trying = Some(trying);
+                self.not_before = Some(Instant::now() + pause);
+                self.shown.waits(Some(Waiting {
+                    since: trying.since,
+                    attempts: trying.attempts,
+                    next_at: sent.at + pause,
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&self, failure: Failure, sent: &Sent, what: &str) {
+        let name = &self.part.name;
+        let (reason, status) = (failure.name(), sent.status);
+        warn!(
+            consumer = name,
+            reason, status, "the outbox of consumer `{name}` {what}: {reason}"
+        );
+        self.shown.failed(error_of(failure, sent));
+    }
+
+    fn past(&mut self, cursor: FeedCursor, n_missing: u64) {
+        if self.standing.trying.is_some_and(|trying| trying.attempts > 0) {
+            info!(
+                consumer = self.part.name,
+                "the outbox of consumer `{}` goes on", self.part.name
+            );
+        }
+        self.shown.n_missing.fetch_add(n_missing, Ordering::Relaxed);
+        self.standing.trying = None;
+        self.not_before = None;
+        self.shown.waits(None);
+        self.moved(cursor);
+    }
+
+    fn moved(&mut self, cursor: FeedCursor) {
+        self.standing.cursor = cursor;
+        self.shown.cursor.store(cursor.seq, Ordering::Relaxed);
+    }
+
+    async fn count_aside(&self) -> Result<()> {
+        let (store, name) = (self.store.clone(), self.part.name.clone());
+        let n = blocking(move || Ok(store.n_aside(&name)?)).await?;
+        self.shown.n_aside.store(n, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Sends what was set aside once more; what is not received stays there with the new reason.
+    async fn send_again(&mut self, aside: Aside) -> Result<()> {
+        let (views, part, mark) = (self.views.clone(), self.part.clone(), aside.mark.clone());
+        let batch = blocking(move || again(&views, &part, &mark)).await?;
+        let sent = match &batch {
+            Some(batch) => self.send(batch).await,
+            None => Sent {
+                verdict: Verdict::Never(Failure::Unmade),
+                at: (self.views.clock)(),
+                status: None,
+                answer: "the ledger no longer holds it".to_owned(),
+            },
+        };
+        let answered = Answered {
+            at: sent.at,
+            status: sent.status,
+            attempt: match sent.verdict {
+                Verdict::Received => aside.answered.attempt + 1,
+                _ => 1,
+            },
+            answer: sent.answer.clone(),
+        };
+        let (store, name, marks) = (self.store.clone(), self.part.name.clone(), [aside.mark]);
+        match sent.verdict {
+            Verdict::Received => {
+                blocking(move || Ok(store.receive(&name, None, &marks, &answered)?)).await?;
+                self.shown.n_sent.fetch_add(1, Ordering::Relaxed);
+            }
+            Verdict::Later(failure, _) | Verdict::Never(failure) => {
+                self.note(failure, &sent, "sets aside again what it did not take");
+                blocking(move || Ok(store.set_aside(&name, None, &marks, failure.name(), &answered)?))
+                    .await?;
+            }
+        }
+        self.count_aside().await
+    }
+
+    /// Tells again what is open. What of it is not taken is told the next time.
+    async fn remind(&mut self) -> Result<After> {
+        self.remind_at = Some(Instant::now() + self.part.remind);
+        let open = feeding::open(&self.views, &self.part.selection);
+        for made in Kind::reminders(&self.part.target, &open) {
+            let sent = self.tell(made).await;
+            if let Verdict::Later(failure, _) | Verdict::Never(failure) = sent.verdict {
+                self.shown.failed(error_of(failure, &sent));
+                break;
+            }
+        }
+        Ok(After::Step)
+    }
+}
+
+fn error_of(failure: Failure, sent: &Sent) -> LastError {
+    LastError {
+        at: sent.at,
+        failure,
+        status: sent.status,
+        answer: sent.answer.clone(),
+    }
+}
+
+/// The newest transition.
+fn end_of(views: &Views) -> Result<FeedCursor> {
+    let seq = views.ledger.last_seq()?;
+    let row = views.ledger.transitions_after(seq.saturating_sub(1), 1)?;
+    Ok(FeedCursor {
+        seq,
+        id: row.first().map(|row| row.transition.id),
+    })
+}
+
+/// One item as it was, for another attempt; `None` when the ledger no longer has it.
+fn again(views: &Views, part: &ConsumerPart, mark: &Mark) -> Result<Option<Batch>> {
+    let id: TransitionId = mark.id;
+    let Some(seq) = views.ledger.seq_of(&id)? else {
+        return Ok(None);
+    };
+    let row = views.ledger.transitions_after(seq.saturating_sub(1), 1)?;
+    let Some(row) = row.into_iter().next() else {
+        return Ok(None);
+    };
+    let mut batch = part.kind.batch();
+    batch.push(gathered::item(views, part, row.seq, row.transition)?);
+    Ok(Some(batch))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .context("work of an outbox was cut short")?
+}
