@@ -273,6 +273,10 @@ fn make(
     let register = views.progress.borrow().register;
     making.database("register.gpkg")?;
     let history = making.history()?;
+    // Cursors before what they point into: what went out meanwhile goes out again after a restore.
+    if config.data_dir.join(onemap_store::feeds::FILE).exists() {
+        making.database(onemap_store::feeds::FILE)?;
+    }
     making.database("ledger.sqlite")?;
     let ledger = views.ledger.cursor().context("the ledger cannot be read")?;
     let (first, last) = making.journal(ledger.max(history))?;

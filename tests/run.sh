@@ -27,6 +27,7 @@ command -v victoria-metrics >/dev/null || packages+=(victoria-metrics)
 [ -x /usr/bin/chromium ] || packages+=(chromium)
 [ -x /usr/bin/victoria-metrics ] || packages+=(victoria-metrics)
 [ -x /usr/bin/influxd ] || packages+=(influxdb)
+command -v prometheus-alertmanager >/dev/null || packages+=(prometheus-alertmanager)
 if [ ${#packages[@]} -gt 0 ]; then
     as_root=""; [ "$(id -u)" = 0 ] || as_root=sudo
     $as_root apt-get update -qq

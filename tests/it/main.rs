@@ -42,6 +42,7 @@ mod entity_files;
 mod evidence;
 mod explain;
 mod export;
+mod feeds;
 mod fences;
 mod forecasts;
 mod foreign;
