@@ -412,10 +412,7 @@ mod tests {
         let shown = format!("{part:?} {:?}", part.kind);
         assert!(!shown.contains("s3cret") && !shown.contains("k=1"), "{shown}");
         let robot = "[[consumers]]\nname = \"r\"\nkind = \"wecom\"\nurl = \"https://h/cgi?key=9\"\n";
-        assert_eq!(
-            read(robot).unwrap()[0].patience.min_pause,
-            Duration::from_secs(3)
-        );
+        assert_eq!(read(robot).unwrap()[0].patience.min_pause, Duration::from_secs(3));
     }
 
     #[test]
@@ -428,7 +425,10 @@ mod tests {
             (HOOK.replace("127.0.0.1:9", "10.0.0.1:9"), "allow_plain"),
             (HOOK.replace("http://127.0.0.1:9", "ftp://h"), "url"),
             (HOOK.replace("127.0.0.1", "u:p@127.0.0.1"), "url"),
-            (HOOK.replace("url = ", "url_file = \"secret\"\nurl = "), "either url"),
+            (
+                HOOK.replace("url = ", "url_file = \"secret\"\nurl = "),
+                "either url",
+            ),
             (HOOK.replace("webhook", "pigeon"), "pigeon"),
             (format!("{HOOK}timeout = 0"), "timeout"),
             (format!("{HOOK}tries_within = 0"), "tries_within"),

@@ -6,6 +6,7 @@
 
 mod gathered;
 mod outbox;
+mod settled;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -5,17 +5,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use onemap_alerts::feeds::{self as pure, Batch, Failure, Kind, Made, Next, Verdict, retry_after};
+use onemap_alerts::feeds::{Batch, Failure, Kind, Made, Next, Verdict, retry_after};
 use onemap_dashboards::feeding::{self, LastError, Outbox as Shown, Waiting};
 use onemap_dashboards::views::Views;
-use onemap_model::{Timestamp, TransitionId};
-use onemap_store::feeds::{Answered, Aside, FeedCursor, Feeds, Mark, Standing, Trying};
+use onemap_model::TransitionId;
+use onemap_store::feeds::{Answered, Aside, FeedCursor, Feeds, Mark, Standing};
 use onemap_store::remote::Unanswered;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::gathered::{self, Gathered, gather};
+use super::settled::{Sent, settle};
 use crate::config::ConsumerPart;
 
 /// Bytes that are read of an answer.
@@ -48,14 +49,6 @@ enum After {
     Until(Instant),
     /// Wait for a transition.
     News,
-}
-
-/// What came back.
-struct Sent {
-    verdict: Verdict,
-    at: Timestamp,
-    status: Option<u16>,
-    answer: String,
 }
 
 impl Outbox {
@@ -230,56 +223,36 @@ impl Outbox {
         cursor: FeedCursor,
         n_missing: u64,
     ) -> Result<()> {
-        let first = marks.first().context("a batch holds an item")?.clone();
-        let trying = self.standing.trying.filter(|trying| trying.seq == first.seq);
-        let before = trying.map(|trying| pure::Trying {
-            since: trying.since,
-            attempts: trying.attempts,
-        });
-        let (next, trying) = self
-            .part
-            .patience
-            .next(sent.verdict, &first.id, before, sent.at);
-        let answered = Answered {
-            at: sent.at,
-            status: sent.status,
-            attempt: trying.attempts,
-            answer: sent.answer.clone(),
-        };
-        let (store, name, n) = (self.store.clone(), self.part.name.clone(), marks.len() as u64);
+        let (store, name) = (self.store.clone(), self.part.name.clone());
+        let (patience, standing, n) = (self.part.patience, self.standing, marks.len() as u64);
+        let settled = sent.clone();
+        let write = move || settle(&store, &name, &patience, standing, (&marks, cursor), &settled);
+        let (standing, next) = blocking(write).await?;
+        let was_waiting = self.standing.trying.is_some();
+        self.standing = standing;
         match next {
             Next::Received => {
-                blocking(move || Ok(store.receive(&name, Some(cursor), &marks, &answered)?)).await?;
                 self.shown.n_sent.fetch_add(n, Ordering::Relaxed);
-                self.past(cursor, n_missing);
+                self.past(was_waiting, n_missing);
             }
             Next::Aside(failure) => {
+                self.shown.failed(error_of(failure, &sent));
                 self.note(failure, &sent, "sets aside what it did not take");
-                let set_aside =
-                    move || Ok(store.set_aside(&name, Some(cursor), &marks, failure.name(), &answered)?);
-                blocking(set_aside).await?;
                 self.count_aside().await?;
-                self.past(cursor, n_missing);
+                self.past(false, n_missing);
             }
             Next::Again(pause, failure) => {
-                if trying.attempts == 1 {
-                    self.note(failure, &sent, "is tried again");
-                } else {
-                    self.shown.failed(error_of(failure, &sent));
-                }
-                let trying = Trying {
-                    seq: first.seq,
-                    since: trying.since,
-                    attempts: trying.attempts,
-                };
-                blocking(move || Ok(store.tried(&name, trying)?)).await?;
-                self.standing.trying = Some(trying);
+                self.shown.failed(error_of(failure, &sent));
                 self.not_before = Some(Instant::now() + pause);
-                self.shown.waits(Some(Waiting {
+                if !was_waiting {
+                    self.note(failure, &sent, "tries again");
+                }
+                let waiting = standing.trying.map(|trying| Waiting {
                     since: trying.since,
                     attempts: trying.attempts,
                     next_at: sent.at + pause,
-                }));
+                });
+                self.shown.waits(waiting);
             }
         }
         Ok(())
@@ -292,21 +265,17 @@ impl Outbox {
             consumer = name,
             reason, status, "the outbox of consumer `{name}` {what}: {reason}"
         );
-        self.shown.failed(error_of(failure, sent));
     }
 
-    fn past(&mut self, cursor: FeedCursor, n_missing: u64) {
-        if self.standing.trying.is_some_and(|trying| trying.attempts > 0) {
-            info!(
-                consumer = self.part.name,
-                "the outbox of consumer `{}` goes on", self.part.name
-            );
+    fn past(&mut self, was_waiting: bool, n_missing: u64) {
+        if was_waiting {
+            let name = &self.part.name;
+            info!(consumer = name, "the outbox of consumer `{name}` goes on");
         }
         self.shown.n_missing.fetch_add(n_missing, Ordering::Relaxed);
-        self.standing.trying = None;
         self.not_before = None;
         self.shown.waits(None);
-        self.moved(cursor);
+        self.moved(self.standing.cursor);
     }
 
     fn moved(&mut self, cursor: FeedCursor) {
@@ -350,6 +319,7 @@ impl Outbox {
                 self.shown.n_sent.fetch_add(1, Ordering::Relaxed);
             }
             Verdict::Later(failure, _) | Verdict::Never(failure) => {
+                self.shown.failed(error_of(failure, &sent));
                 self.note(failure, &sent, "sets aside again what it did not take");
                 blocking(move || Ok(store.set_aside(&name, None, &marks, failure.name(), &answered)?))
                     .await?;

@@ -26,7 +26,7 @@ rules:
     when: {above: {quantity: pm10, raise: 250 ug/m3, clear: 200 ug/m3}}
     advice: {zh: 派人查看, en: Send someone}
 ";
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(120);
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const SECRET: &str = "a shared secret";
 
@@ -222,7 +222,10 @@ fn a_webhook_is_told_every_edge_signed_and_each_has_a_receipt() {
     let raised = desk.wait("the raised edge", 1).remove(0);
     measure(&server, "air-1", 100.0);
     desk.wait("the cleared edge", 2);
-    assert!(raised.head.starts_with("POST /hook?key=hidden HTTP/1.1\r\n"), "{raised:?}");
+    assert!(
+        raised.head.starts_with("POST /hook?key=hidden HTTP/1.1\r\n"),
+        "{raised:?}"
+    );
     let time = raised.header("onemap-timestamp").unwrap();
     let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(format!("{time}.{}", raised.body).as_bytes());
@@ -232,14 +235,17 @@ fn a_webhook_is_told_every_edge_signed_and_each_has_a_receipt() {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    assert_eq!(
-        raised.header("onemap-signature").unwrap(),
-        format!("v1={digits}")
-    );
+    assert_eq!(raised.header("onemap-signature").unwrap(), format!("v1={digits}"));
     let body = raised.json();
     crate::schemas::check("feed-item", &body);
-    assert_eq!((&body["id"], &body["edge"]), (&json!(raised.id()), &json!("raised")));
-    let shown = server.get(&format!("/api/v1/alerts/{}", body["alert"]["id"].as_str().unwrap()));
+    assert_eq!(
+        (&body["id"], &body["edge"]),
+        (&json!(raised.id()), &json!("raised"))
+    );
+    let shown = server.get(&format!(
+        "/api/v1/alerts/{}",
+        body["alert"]["id"].as_str().unwrap()
+    ));
     for key in ["id", "rule", "series", "device_name", "raised_at", "advice"] {
         assert_eq!(body["alert"][key], shown[key], "{key}");
     }
@@ -258,13 +264,21 @@ fn a_webhook_is_told_every_edge_signed_and_each_has_a_receipt() {
     let receipts = server.get("/api/v1/feeds/desk/receipts?limit=1");
     let first = &receipts["items"][0];
     assert_eq!(
-        (&first["id"], &first["status"], &first["answer"], &first["attempt"]),
+        (
+            &first["id"],
+            &first["status"],
+            &first["answer"],
+            &first["attempt"]
+        ),
         (&json!(raised.id()), &json!(200), &json!("ok"), &json!(1))
     );
     let next = receipts["next"].as_str().unwrap();
     let rest = server.get(&format!("/api/v1/feeds/desk/receipts?after={next}"));
     assert_eq!(rest["items"][0]["edge"], "cleared");
-    assert_eq!(server.metric("onemap_feed_sent_total{consumer=\"desk\"}"), Some(2));
+    assert_eq!(
+        server.metric("onemap_feed_sent_total{consumer=\"desk\"}"),
+        Some(2)
+    );
     assert_eq!(server.metric("onemap_feed_lag_items{consumer=\"desk\"}"), Some(0));
     let (status, problem) = server.request("GET", "/api/v1/feeds/nobody/receipts", None);
     assert_eq!((status, &problem["code"]), (404, &json!("unknown_feed")));
@@ -373,7 +387,11 @@ fn a_bad_consumer_harms_neither_the_others_nor_the_stream() {
         0 => says("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"),
         _ => says(OK),
     });
-    let absent = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let absent = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let well = Receiver::well();
     let consumers = [
         webhook("hangs", hangs.port, "timeout = 1"),
@@ -397,7 +415,11 @@ fn a_bad_consumer_harms_neither_the_others_nor_the_stream() {
     });
     for (name, receiver) in [("faulty", &faulty), ("busy", &busy), ("half", &half)] {
         let feed = caught_up(&server, name);
-        assert_eq!((&feed["state"], &feed["sent"]), (&json!("ok"), &json!(1)), "{feed}");
+        assert_eq!(
+            (&feed["state"], &feed["sent"]),
+            (&json!("ok"), &json!(1)),
+            "{feed}"
+        );
         let ids: BTreeSet<String> = receiver.got().iter().map(Got::id).collect();
         assert_eq!((receiver.got().len(), ids.len()), (2, 1), "{name}");
         assert_eq!(feed["last_receipt"]["attempt"], 2, "{feed}");
@@ -406,7 +428,10 @@ fn a_bad_consumer_harms_neither_the_others_nor_the_stream() {
         let got = receiver.got();
         got[n].header("onemap-timestamp").unwrap().parse::<i64>().unwrap()
     };
-    assert!(at(&busy, 1) - at(&busy, 0) >= 2, "it is left alone as long as it asks");
+    assert!(
+        at(&busy, 1) - at(&busy, 0) >= 2,
+        "it is left alone as long as it asks"
+    );
     // The end of it is not waited for.
     let feed = caught_up(&server, "endless");
     assert_eq!(
@@ -499,9 +524,7 @@ fn robots_and_gateways_are_spoken_to_in_their_ways() {
     measure(&server, "air-1", 300.0);
     let got = ding.wait("the robot to be asked again", 2);
     assert!(
-        got[1]
-            .head
-            .starts_with("POST /send?access_token=t&timestamp="),
+        got[1].head.starts_with("POST /send?access_token=t&timestamp="),
         "{got:?}"
     );
     let text = got[1].json()["markdown"]["text"].as_str().unwrap().to_owned();
@@ -571,7 +594,11 @@ fn an_alertmanager_shows_what_is_open_and_what_ended_is_resolved_there() {
         return;
     };
     let peer_dir = tempfile::tempdir().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let mut manager = alertmanager(&program, peer_dir.path(), port);
     let folder = folder(&format!(
         "[[alerts.consumers]]\nname = \"am\"\nkind = \"alertmanager\"\nurl = \"http://127.0.0.1:{port}\"\nremind = 1\n"
@@ -617,7 +644,10 @@ fn an_alertmanager_shows_what_is_open_and_what_ended_is_resolved_there() {
     measure(&server, "air-1", 100.0);
     wait_for("its end", LONG, || (shown() == json!([])).then_some(()));
     let feed = caught_up(&server, "am");
-    assert_eq!((&feed["set_aside"], &feed["kind"]), (&json!(0), &json!("alertmanager")));
+    assert_eq!(
+        (&feed["set_aside"], &feed["kind"]),
+        (&json!(0), &json!("alertmanager"))
+    );
     let receipts = server.get("/api/v1/feeds/am/receipts");
     let edges: Vec<&str> = receipts["items"]
         .as_array()

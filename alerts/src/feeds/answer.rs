@@ -160,10 +160,18 @@ mod tests {
             (&ding, r#"{"errcode":130101,"errmsg":"send too fast"}"#, busy),
             (&ding, r#"{"errcode":-1,"errmsg":"系统繁忙"}"#, unclear),
             (&wecom, r#"{"errcode":0,"errmsg":"ok"}"#, Verdict::Received),
-            (&wecom, r#"{"errcode":45009,"errmsg":"api freq out of limit"}"#, busy),
+            (
+                &wecom,
+                r#"{"errcode":45009,"errmsg":"api freq out of limit"}"#,
+                busy,
+            ),
             (&wecom, r#"{"errcode":93000}"#, refused),
             (&feishu, r#"{"code":0,"msg":"success"}"#, Verdict::Received),
-            (&feishu, r#"{"StatusCode":0,"StatusMessage":"success"}"#, Verdict::Received),
+            (
+                &feishu,
+                r#"{"StatusCode":0,"StatusMessage":"success"}"#,
+                Verdict::Received,
+            ),
             (&feishu, r#"{"code":19021,"msg":"sign match fail"}"#, refused),
             (&feishu, r#"{"code":9499,"msg":"too many request"}"#, busy),
             (&feishu, "<html>", unclear),
@@ -172,7 +180,10 @@ mod tests {
         ] {
             assert_eq!(kind.judge(200, None, body.as_bytes()), verdict, "{kind:?} {body}");
         }
-        assert_eq!(ding.judge(410, None, br#"{"errcode":0}"#), Verdict::Never(Failure::Status4xx));
+        assert_eq!(
+            ding.judge(410, None, br#"{"errcode":0}"#),
+            Verdict::Never(Failure::Status4xx)
+        );
     }
 
     #[test]

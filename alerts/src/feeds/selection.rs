@@ -22,7 +22,12 @@ impl Selection {
     ///
     /// An alert that it was told of and that became less severe, or ended so, is told on: nobody waits for an end that
     /// does not come. One that is under maintenance is told only on so.
-    pub fn takes(&self, transition: &Transition, is_maintained: bool, is_told: impl FnOnce() -> bool) -> bool {
+    pub fn takes(
+        &self,
+        transition: &Transition,
+        is_maintained: bool,
+        is_told: impl FnOnce() -> bool,
+    ) -> bool {
         let is_asked_for = self.edges.contains(&transition.edge)
             && (self.rules.is_empty() || self.rules.contains(&transition.rule));
         let is_due = transition.severity >= self.severity_at_least && !is_maintained;
@@ -32,10 +37,7 @@ impl Selection {
 
 /// Edges by which an alert ends or matters less.
 fn is_last(edge: Edge) -> bool {
-    matches!(
-        edge,
-        Edge::Cleared | Edge::Closed | Edge::Withdrawn | Edge::Eased
-    )
+    matches!(edge, Edge::Cleared | Edge::Closed | Edge::Withdrawn | Edge::Eased)
 }
 
 #[cfg(test)]

@@ -109,7 +109,10 @@ fn aside(aside: &Aside) -> Value {
 }
 
 fn unknown(name: &str) -> Problem {
-    Problem::not_found("unknown_feed", format!("no consumer of alerts is called `{name}`"))
+    Problem::not_found(
+        "unknown_feed",
+        format!("no consumer of alerts is called `{name}`"),
+    )
 }
 
 /// The file, when there is or was a consumer of this name.
@@ -175,7 +178,12 @@ pub(crate) async fn retry(
     Path((name, id)): Path<(String, String)>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     whole(caller.scope())?;
-    let none = || Problem::not_found("unknown_item", format!("nothing with the number `{id}` is set aside"));
+    let none = || {
+        Problem::not_found(
+            "unknown_item",
+            format!("nothing with the number `{id}` is set aside"),
+        )
+    };
     let n: u64 = id.parse().map_err(|_| none())?;
     let by = caller.scope().actor.clone();
     let (asking, asked_for) = (views.clone(), name.clone());
@@ -243,10 +251,7 @@ pub(super) fn metrics(views: &Views, outboxes: &Outboxes, metric: &mut Metric<'_
     for outbox in &outboxes.all {
         for (failure, n) in Failure::ALL.iter().zip(&outbox.n_failed) {
             let (name, reason) = (&outbox.name, failure.name());
-            failed.push((
-                format!("{{consumer=\"{name}\",reason=\"{reason}\"}}"),
-                count(n),
-            ));
+            failed.push((format!("{{consumer=\"{name}\",reason=\"{reason}\"}}"), count(n)));
         }
     }
     metric(

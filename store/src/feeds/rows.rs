@@ -117,8 +117,7 @@ pub(super) fn last_receipt(c: &Connection, consumer: &str) -> rusqlite::Result<O
     .optional()
 }
 
-const ASIDE: &str =
-    "n, seq, lower(hex(item)), lower(hex(alert)), edge, at, status, attempts, answer, reason, again_at, again_by";
+const ASIDE: &str = "n, seq, lower(hex(item)), lower(hex(alert)), edge, at, status, attempts, answer, reason, again_at, again_by";
 
 pub(super) fn asides(
     c: &Connection,
@@ -145,7 +144,11 @@ pub(super) fn next_again(c: &Connection, consumer: &str) -> rusqlite::Result<Opt
 fn mark(row: &rusqlite::Row<'_>) -> rusqlite::Result<Mark> {
     Ok(Mark {
         seq: unsigned(row.get(1)?),
-        id: parsed(row, 2)?.ok_or(rusqlite::Error::InvalidColumnType(2, "item".to_owned(), Type::Null))?,
+        id: parsed(row, 2)?.ok_or(rusqlite::Error::InvalidColumnType(
+            2,
+            "item".to_owned(),
+            Type::Null,
+        ))?,
         alert: parsed(row, 3)?,
         edge: row.get(4)?,
     })

@@ -501,11 +501,7 @@ impl Connection {
     }
 
     /// Sends a request and reads the head and at most `max_bytes` of its answer.
-    async fn tell(
-        &mut self,
-        request: Request<Full<Bytes>>,
-        max_bytes: usize,
-    ) -> Result<Told, Unanswered> {
+    async fn tell(&mut self, request: Request<Full<Bytes>>, max_bytes: usize) -> Result<Told, Unanswered> {
         let requests = &mut self.requests;
         let asked = async {
             let broken = |_: hyper::Error| Unanswered::Broken;
@@ -523,7 +519,9 @@ impl Connection {
             let retry_after = head.headers.get(header::RETRY_AFTER);
             Ok(Told {
                 status: head.status.as_u16(),
-                retry_after: retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned),
+                retry_after: retry_after
+                    .and_then(|value| value.to_str().ok())
+                    .map(str::to_owned),
                 body: read,
             })
         };

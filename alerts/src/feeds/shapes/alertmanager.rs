@@ -29,7 +29,9 @@ pub(super) fn request(target: &str, batch: &Batch) -> Made {
     let mut done = BTreeSet::new();
     let mut posted = Vec::new();
     for item in batch.items() {
-        let News::Change(change) = &item.news else { continue };
+        let News::Change(change) = &item.news else {
+            continue;
+        };
         // Several edges of an alert are one state.
         if done.insert(change.transition.alert) {
             posted.extend(states(change));
@@ -61,7 +63,11 @@ fn path(target: &str) -> String {
 /// The alert under each severity that it had.
 fn states(change: &Change) -> Vec<Value> {
     let own = std::slice::from_ref(&change.transition);
-    let story = if change.story.is_empty() { own } else { &change.story };
+    let story = if change.story.is_empty() {
+        own
+    } else {
+        &change.story
+    };
     let (Some(first), Some(last)) = (story.first(), story.last()) else {
         return Vec::new();
     };
@@ -151,7 +157,10 @@ mod tests {
             states(&change)
                 .iter()
                 .map(|said| {
-                    let label = said["labels"]["severity"].as_str().expect("a severity").to_owned();
+                    let label = said["labels"]["severity"]
+                        .as_str()
+                        .expect("a severity")
+                        .to_owned();
                     let ends = said
                         .get("endsAt")
                         .map(|at| Timestamp::parse(at.as_str().expect("a time")));

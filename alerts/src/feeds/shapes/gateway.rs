@@ -271,7 +271,12 @@ mod tests {
         );
         assert_eq!(form.body, b"m=%E6%B0%B4%26x%3D1");
         assert_eq!(form.target, "/sms?m=%E6%B0%B4%26x%3D1&s=7");
-        let xml = made(&[("content-type", "text/xml")], "/", "<m>{{message_zh}}</m>", "a<b & 'c'");
+        let xml = made(
+            &[("content-type", "text/xml")],
+            "/",
+            "<m>{{message_zh}}</m>",
+            "a<b & 'c'",
+        );
         assert_eq!(xml.body, b"<m>a&lt;b &amp; &apos;c&apos;</m>");
         let plain = made(&[("x-key", "{{secret}}")], "/", "{{severity_zh}} {x} }}", "");
         assert_eq!(plain.body, "重要 {x} }}".as_bytes());

@@ -112,7 +112,10 @@ fn spell(text: &mut String, item: &Item) {
     match &item.news {
         News::Gap(gap) => {
             let (from, to) = (gap.from, gap.to);
-            let _ = writeln!(text, "第 {from} 至 {to} 条已不可得 / Changes {from} to {to} are gone");
+            let _ = writeln!(
+                text,
+                "第 {from} 至 {to} 条已不可得 / Changes {from} to {to} are gone"
+            );
         }
         News::Change(change) => spell_change(text, change),
     }

@@ -125,10 +125,18 @@ fn an_alertmanager_gets_labels_it_can_route_by_and_one_state_of_each_alert() {
         assert_eq!(labels[label], value, "{label}");
     }
     assert_eq!(
-        labels.as_object().unwrap().values().filter(|v| !v.is_string()).count(),
+        labels
+            .as_object()
+            .unwrap()
+            .values()
+            .filter(|v| !v.is_string())
+            .count(),
         0
     );
-    assert_eq!(body[0]["annotations"]["description_zh"], "PM10 为 300.5，超过 250");
+    assert_eq!(
+        body[0]["annotations"]["description_zh"],
+        "PM10 为 300.5，超过 250"
+    );
     assert!(body[0].get("endsAt").is_none());
 }
 
@@ -169,7 +177,11 @@ fn robots_sign_where_their_platform_looks_for_it() {
         made_of_ding.target,
         format!("/robot/send?access_token=t&timestamp=1763856000500&sign={sign}")
     );
-    let (_, body) = made(&Kind::Feishu { secret: secret() }, "/hook", [item(7, Edge::Raised)]);
+    let (_, body) = made(
+        &Kind::Feishu { secret: secret() },
+        "/hook",
+        [item(7, Edge::Raised)],
+    );
     let sign = sign::feishu(&Secret::new("this is secret"), 1_763_856_000);
     assert_eq!(
         (&body["timestamp"], &body["sign"]),
