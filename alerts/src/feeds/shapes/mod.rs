@@ -91,7 +91,7 @@ impl Kind {
     /// The edges that it is told of when nothing else is asked for.
     pub fn usual_edges(&self) -> BTreeSet<Edge> {
         use Edge::*;
-        let told = [Raised, Worsened, Lost, Cleared, Closed, Withdrawn];
+        let told = [Raised, Worsened, Lost, Cleared, Closed, Withdrawn, Paged];
         match self {
             Self::Webhook { .. } => [
                 Raised,
@@ -108,6 +108,7 @@ impl Kind {
                 Unshelved,
                 ShelfExpired,
                 Assigned,
+                Paged,
             ]
             .into(),
             Self::Alertmanager => [Raised, Worsened, Eased, Cleared, Closed, Withdrawn].into(),

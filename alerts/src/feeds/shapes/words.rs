@@ -19,6 +19,7 @@ pub(super) fn edge_zh(edge: Edge) -> &'static str {
         Edge::Unshelved => "取消搁置",
         Edge::ShelfExpired => "搁置到期",
         Edge::Assigned => "已指派",
+        Edge::Paged => "通知值班",
     }
 }
 

@@ -375,6 +375,7 @@ export const en: Messages = {
   "edge.unshelved": "Brought back",
   "edge.shelf_expired": "Shelf time over",
   "edge.assigned": "Assigned",
+  "edge.paged": "Duty called",
 
   "map.title": "Map of the sensing devices of Xining",
   "map.zoom_in": "Zoom in",

@@ -365,6 +365,7 @@ export const zh = {
   "edge.unshelved": "恢复",
   "edge.shelf_expired": "搁置到期",
   "edge.assigned": "指派",
+  "edge.paged": "通知值班",
 
   "map.title": "西宁市感知设备地图",
   "map.zoom_in": "放大",

@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { api } from "../api/client";
 import type { Alert, Transition } from "../api/types";
-import { langOf, named, t } from "../i18n";
+import { langOf, named, pick, t } from "../i18n";
 import { moment, stamp } from "../i18n/format";
 import { type Failure, failureOf } from "../state/failure";
 import { now } from "../state/view";
@@ -72,16 +72,20 @@ function Told({ alert }: { alert: Alert }) {
 
 function Step({ step }: { step: Transition }) {
   const act = step.act;
-  const words = act
-    ? [
-        act.name,
-        act.to ? t("alarms.story_to", { to: act.to }) : "",
-        act.until ? t("alarms.story_until", { until: moment(Date.parse(act.until), now.value) }) : "",
-        act.note,
-      ]
-        .filter(Boolean)
-        .join(" · ")
-    : "";
+  // Who was called stands in the sentence, with how many more wait.
+  const words =
+    step.edge === "paged"
+      ? pick({ zh: step.message_zh, en: step.message_en })
+      : act
+        ? [
+            act.name,
+            act.to ? t("alarms.story_to", { to: act.to }) : "",
+            act.until ? t("alarms.story_until", { until: moment(Date.parse(act.until), now.value) }) : "",
+            act.note,
+          ]
+            .filter(Boolean)
+            .join(" · ")
+        : "";
   return (
     <li class={`event-${step.edge}`} data-edge={step.edge}>
       <time>{stamp(Date.parse(step.at), now.value)}</time>
