@@ -133,9 +133,7 @@ function Tally({ card: { counts, condition } }: { card: Card }) {
             </span>
           ))
         : null}
-      {counts.devices > 1 ? (
-        <span>{t("card.alerts_of", { n: whole(counts.alerts), devices: whole(counts.devices) })}</span>
-      ) : null}
+      {counts.devices > 1 ? <span>{t("card.devices", { n: whole(counts.devices) })}</span> : null}
       <span class={counts.acknowledged === 0 ? "is-waiting" : ""} data-testid="card-acknowledged">
         {t("card.acknowledged", { n: whole(counts.acknowledged), of: whole(counts.alerts) })}
       </span>

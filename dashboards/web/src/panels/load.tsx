@@ -7,7 +7,16 @@ import { langOf, nameOf, pick, t } from "../i18n";
 import { decimal, moment, percent, unitText, whole } from "../i18n/format";
 import { devices, serverNow } from "../state/city";
 import { type Failure, failureOf } from "../state/failure";
-import { byLoad, floodGrade, type Grade, type LoadRange, RANGES, rateGrade, spanOf } from "../state/load";
+import {
+  byLoad,
+  floodGrade,
+  type Grade,
+  isFlood,
+  type LoadRange,
+  RANGES,
+  rateGrade,
+  spanOf,
+} from "../state/load";
 import { channelText, quantityName } from "../state/quantities";
 import { renewals } from "../state/session";
 import { desk, now, selectDevice } from "../state/view";
@@ -95,7 +104,7 @@ function Span({ load: { from, to, n_raised } }: { load: AlarmLoad }) {
     <>
       {t("load.span", {
         from: moment(Date.parse(from), at),
-        to: moment(Date.parse(to), at),
+        to: moment(Math.min(Date.parse(to), at), at),
         n: whole(n_raised),
       })}
     </>
@@ -155,6 +164,7 @@ function DeskRow({ desk: each }: { desk: DeskLoad }) {
       </td>
       <td class="is-number">
         {whole(each.most)}
+        {isFlood(each.most) ? <span class="tag load-flooded">{t("load.flooded")}</span> : null}
         <small>{moment(Date.parse(each.most_at), now.value)}</small>
       </td>
       <td>

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { DeskLoad } from "../api/types";
-import { byLoad, floodGrade, rateGrade, spanOf } from "./load";
+import { byLoad, floodGrade, isFlood, rateGrade, spanOf } from "./load";
 
 const desk = (division: string | null, mean: number, most = 1): DeskLoad => ({
   division,
@@ -37,6 +37,10 @@ describe("the grades of a desk", () => {
       "busy",
       "over",
     ]);
+  });
+
+  it("call ten in ten minutes a flood", () => {
+    expect([9, 10].map(isFlood)).toEqual([false, true]);
   });
 
   it("put the busiest first and what lies nowhere last of its like", () => {

@@ -34,6 +34,10 @@ export const rateGrade = ({ mean }: Pick<DeskLoad, "mean">): Grade => grade(mean
 export const floodGrade = ({ flood_share }: Pick<DeskLoad, "flood_share">): Grade =>
   grade(flood_share, FLOOD_AIM, FLOOD_OVER);
 
+/** So many alarms in ten minutes are more than a person can take in. */
+const FLOOD = 10;
+export const isFlood = (most: number): boolean => most >= FLOOD;
+
 /** The busiest desk first. */
 export const byLoad = (a: DeskLoad, b: DeskLoad): number =>
   b.mean - a.mean || b.most - a.most || ((a.division ?? "~") < (b.division ?? "~") ? -1 : 1);
