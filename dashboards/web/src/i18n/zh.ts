@@ -106,6 +106,7 @@ export const zh = {
   "alarms.id": "告警编号",
   "alarms.advice": "建议",
   "alarms.raised": "发生于 {time}",
+  "alarms.waiting": "待确认 {n}",
   "alarms.assign": "指派",
   "alarms.shelve": "搁置",
   "alarms.unshelve": "恢复",

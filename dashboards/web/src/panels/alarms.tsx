@@ -65,7 +65,7 @@ function orderNote(): string {
   const list = cards.value;
   const waiting = list === null ? 0 : (counts.value?.alerts_unacknowledged ?? 0);
   const words = [
-    waiting > 0 ? `${t("alarms.unacknowledged")} ${whole(waiting)}` : "",
+    waiting > 0 ? t("alarms.waiting", { n: whole(waiting) }) : "",
     wall && list ? t("alarms.as_cards", { cards: whole(list.total) }) : "",
     wall || waiting === 0 ? t("alarms.order") : "",
   ];
