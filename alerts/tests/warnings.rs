@@ -220,7 +220,7 @@ fn updates_and_cancellations_reference_what_was_before_each_with_its_approval() 
     let names = |alert: &onemap_cap::Alert| -> Vec<String> {
         alert.references.iter().map(|r| r.identifier.clone()).collect()
     };
-    assert_eq!(names(&desk.document(&second)), [first.clone()]);
+    assert_eq!(names(&desk.document(&second)), std::slice::from_ref(&first));
     let cancel = desk.document(&third);
     assert_eq!(cancel.msg_type.as_str(), "Cancel");
     assert_eq!(names(&cancel), [first.clone(), second]);
@@ -560,8 +560,8 @@ proptest! {
                 let pending = desk.book.get(id).and_then(|w| w.pending.as_ref());
                 pending.map_or(id, |pending| pending.revision)
             };
-            let with = |n: u8| WarningContent { colour: if n % 2 == 0 { WarningColour::Red } else { WarningColour::Blue },
-                standing: if n % 5 == 0 { WarningStanding::Test } else { WarningStanding::Actual },
+            let with = |n: u8| WarningContent { colour: if n.is_multiple_of(2) { WarningColour::Red } else { WarningColour::Blue },
+                standing: if n.is_multiple_of(5) { WarningStanding::Test } else { WarningStanding::Actual },
                 expires: Timestamp::from_ms(at.ms() + i64::from(n) * 1000), ..content() };
             let name = "王".to_owned();
             let (who, step) = match one {

@@ -12,6 +12,7 @@ pub mod received;
 mod refused;
 mod ring;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -238,7 +239,7 @@ impl Warnings {
         let of = |warning: &'_ Warning| warning.state(now) == WarningState::Issued;
         let held = self.warnings.values().filter(|warning| of(warning));
         let mut all: Vec<&Issued> = held.filter_map(|warning| warning.issued.last()).collect();
-        all.sort_by(|a, b| (b.sent, b.position).cmp(&(a.sent, a.position)));
+        all.sort_by_key(|message| Reverse((message.sent, message.position)));
         all
     }
     /// The message of a name, and the warning that it is of.

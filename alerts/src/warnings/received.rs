@@ -4,6 +4,7 @@
 //! A message again (the same sender, identifier and sent) is the same. An Update or Cancel replaces what it references
 //! of its own sender and status, whichever comes first. What is over leaves.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -175,7 +176,7 @@ impl ReceivedBook {
     /// All that are known, the newest sent first.
     pub fn newest_first(&self) -> Vec<&Received> {
         let mut all: Vec<&Received> = self.messages.values().collect();
-        all.sort_by(|a, b| (b.alert.sent.at(), b.position).cmp(&(a.alert.sent.at(), a.position)));
+        all.sort_by_key(|received| Reverse((received.alert.sent.at(), received.position)));
         all
     }
     /// Whether it is another than its last snapshot.

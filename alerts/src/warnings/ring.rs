@@ -107,7 +107,7 @@ pub fn simplified(ring: &[[f64; 2]]) -> Option<Vec<[f64; 2]>> {
         // Many at once while there are many: each pass takes the least of every pair of neighbours.
         let n = kept.len();
         let area = |i: usize| turn(kept[(i + n - 1) % n], kept[i], kept[(i + 1) % n]).unsigned_abs();
-        let stays = |i: usize| i % 2 == 0 || area(i) > area(i - 1).max(area((i + 1) % n));
+        let stays = |i: usize| i.is_multiple_of(2) || area(i) > area(i - 1).max(area((i + 1) % n));
         let fewer: Vec<Place> = (0..n).filter(|i| stays(*i)).map(|i| kept[i]).collect();
         if fewer.len() == n {
             break;

@@ -28,7 +28,7 @@ const MAX_MESSAGE: usize = 1 << 20;
 pub(crate) const MAX_BODY: usize = 2 << 20;
 /// Corners of a circle on the map.
 const CORNERS: u32 = 36;
-const EARTH_KM: f64 = 6371.008_8;
+const EARTH_KM: f64 = 6_371.008_8;
 
 /// Keeps a message of others. The bytes are journaled as they came, what is none too: it is in the quarantine then.
 pub(crate) async fn post(
