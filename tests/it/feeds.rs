@@ -195,7 +195,7 @@ fn transitions(server: &Server) -> BTreeMap<u64, String> {
     all
 }
 
-fn feed(server: &Server, name: &str) -> Value {
+fn standing(server: &Server, name: &str) -> Value {
     let feeds = server.get("/api/v1/feeds");
     let found = feeds["items"]
         .as_array()
@@ -207,7 +207,7 @@ fn feed(server: &Server, name: &str) -> Value {
 
 fn caught_up(server: &Server, name: &str) -> Value {
     wait_for(&format!("{name} to have all"), LONG, || {
-        let feed = feed(server, name);
+        let feed = standing(server, name);
         (feed["lag"] == 0).then_some(feed)
     })
 }
@@ -455,7 +455,7 @@ fn a_bad_consumer_harms_neither_the_others_nor_the_stream() {
     assert_eq!(elsewhere.got().len(), 0, "nobody goes where it is sent");
     for (name, reason) in [("hangs", "timeout"), ("absent", "unreached")] {
         let feed = wait_for(&format!("{name} to be tried"), LONG, || {
-            let feed = feed(&server, name);
+            let feed = standing(&server, name);
             (feed["state"] == "retrying").then_some(feed)
         });
         assert_eq!(feed["last_error"]["reason"], reason, "{feed}");
@@ -468,7 +468,7 @@ fn a_bad_consumer_harms_neither_the_others_nor_the_stream() {
     let path = format!("/api/v1/feeds/gone/set-aside/{}/retry", aside["n"]);
     assert_eq!(server.request("POST", &path, None).0, 202);
     wait_for("it to be received", LONG, || {
-        (feed(&server, "gone")["set_aside"] == 0).then_some(())
+        (standing(&server, "gone")["set_aside"] == 0).then_some(())
     });
     let ids: BTreeSet<String> = gone.got().iter().map(Got::id).collect();
     assert_eq!((gone.got().len(), ids.len()), (2, 1));
