@@ -5,8 +5,8 @@ mod story {
     pub(crate) mod player;
 }
 
-use onemap_model::Edge;
-use onemap_rules::{Condition, Engine, Progress};
+use onemap_model::{Edge, RuleId};
+use onemap_rules::{Aside, Condition, Engine, Progress};
 use story::player::{Player, key, rule};
 
 const DUST: &str = "above: {quantity: pm10, raise: 250 ug/m3, clear: 200 ug/m3}";
@@ -514,7 +514,7 @@ fn explain_says_why_and_why_not() {
     assert_eq!(values, [480.0, 485.0]);
     assert_eq!(
         why[0].why.zh,
-        "可吸入颗粒物 PM10 485 µg/m³（01-01 08:00），限值为高于 250 µg/m³；自 01-01 08:00 起成立，须持续 1 分钟方告警"
+        "可吸入颗粒物 PM10 485 µg/m³（11-23 08:00），限值为高于 250 µg/m³；自 11-23 08:00 起成立，须持续 1 分钟方告警"
     );
     assert!(
         why[1]

@@ -59,6 +59,7 @@ pub fn alert(n: u64, id: &str, quantity: &str, severity: Severity, s: i64) -> Al
         raised_position: n,
         changed_at: at(s),
         ended_at: None,
+        waits_since: None,
         message: Texts::default(),
         advice: Texts::default(),
         inputs: Vec::new(),
