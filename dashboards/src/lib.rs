@@ -71,7 +71,11 @@ pub fn router(
 ) -> Router {
     use api::devices::{change, provisioning};
     use api::{
-        accounts, aggregate, alarm_load, alerts, attributes, cards, commands, corrections, device_http, devices, dust, duty, entities, entity_export, entity_import, evidence, explain, export, feeds, fences, fetched, forecasts, geocode, history, hydrology, import, latest, ledger, map, persons, quarantine, readings, readmit, recode, reviews, rules, series, session, setup, skill, standards, system, warnings, write,
+        accounts, aggregate, alarm_load, alerts, attributes, cards, commands, corrections, device_http,
+        devices, dust, duty, entities, entity_export, entity_import, evidence, explain, export, feeds,
+        fences, fetched, forecasts, geocode, history, hydrology, import, latest, ledger, map, persons,
+        quarantine, readings, readmit, recode, reviews, rules, series, session, setup, skill, standards,
+        system, warnings, write,
     };
     let scoped = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
