@@ -408,7 +408,7 @@ mod tests {
             ("127.0.0.1:9", "/x?k=1")
         );
         assert_eq!(part.patience.tries_within, Duration::from_secs(86_400));
-        assert_eq!((part.selection.edges.len(), part.is_from_beginning), (14, false));
+        assert_eq!((part.selection.edges.len(), part.is_from_beginning), (15, false));
         let shown = format!("{part:?} {:?}", part.kind);
         assert!(!shown.contains("s3cret") && !shown.contains("k=1"), "{shown}");
         let robot = "[[consumers]]\nname = \"r\"\nkind = \"wecom\"\nurl = \"https://h/cgi?key=9\"\n";
@@ -418,7 +418,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_its_key_and_shows_no_address() {
         for (text, part) in [
-            (HOOK.replace("hook", "../x"), "name"),
+            (HOOK.replace("\"hook\"", "\"../x\""), "name"),
             (HOOK.replace("secret_file = \"secret\"", ""), "secret_file"),
             (HOOK.replace("\"secret\"", "\"open\""), "others may read"),
             (HOOK.replace("\"secret\"", "\"none\""), "cannot be read"),

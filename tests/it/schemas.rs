@@ -138,6 +138,7 @@ fn answers_are_as_the_schemas_say() {
             && !path.starts_with("/prometheus/")
         {
             let path = match path.as_str() {
+                "/api/v1/why" => "/api/v1/why?device=air-1&quantity=pm10",
                 "/api/v1/ledger" => "/api/v1/ledger?device=air-1",
                 "/api/v1/export" => "/api/v1/export?format=csv",
                 "/api/v1/entities/export" => "/api/v1/entities/export?format=geojson",

@@ -70,6 +70,7 @@ impl Things {
             "command",
             "entry",
             "warning",
+            "desk",
             "place",
             "component",
             "fence",
@@ -236,6 +237,12 @@ impl City {
             "division": division, "department": department,
             "areas": [{"zh": division, "en": division, "divisions": [division]}]}});
         let warning = server.post("/api/v1/warnings", &drafted)["id"].to_string();
+        let desk = format!("desk-{which}");
+        let manned = json!({"name": desk, "division": division, "severity": "critical",
+                            "steps": [{"after_min": 5, "post": "值班员"}]});
+        let (status, said) =
+            server.request("PUT", &format!("/api/v1/duty/{desk}"), Some(&manned.to_string()));
+        assert_eq!(status, 200, "{said}");
         let account = format!("user-{which}");
         server.post(
             "/api/v1/accounts",
@@ -261,6 +268,7 @@ impl City {
             ("command", command),
             ("entry", entry),
             ("warning", warning),
+            ("desk", desk),
             ("component", component),
             ("fence", fence),
         ];
