@@ -3,7 +3,7 @@
 use onemap_model::alert::Input;
 use onemap_model::{Quantity, Timestamp};
 
-use super::{Limit, clock, held, lasting, limit, named, presence, shown, spaced, texts, weighed, worst};
+use super::{Limit, held, lasting, limit, named, presence, shown, spaced, texts, weighed, worst};
 use crate::engine::{Aside, Progress};
 use crate::rule::{Finding, Rule, Silence, Texts, When};
 
@@ -38,6 +38,13 @@ pub(crate) fn why(standing: &Standing<'_>) -> Texts {
         zh: spaced(&format!("{}；{}", found.zh, so_far.zh)),
         en: format!("{}; {}", found.en, so_far.en),
     }
+}
+
+/// `11-28 18:59:31`, of Beijing: what was is told to the second and not rounded.
+fn clock(at: Timestamp) -> String {
+    let text = at.to_string();
+    let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default().to_owned();
+    format!("{} {}", part(5..10), part(11..19))
 }
 
 /// What was compared with what.
