@@ -15,11 +15,14 @@ const QUANTITIES: [&str; 5] = ["pm2_5", "pm10", "no2", "o3", "co"];
 const N_SERIES: usize = N_DEVICES * QUANTITIES.len();
 /// Kinds of devices; each has a rule of its own for each quantity.
 const N_KINDS: usize = 2_000;
+/// A file has at most 256 KiB.
+const N_KINDS_OF_FILE: usize = 200;
 const N_EVALUATIONS: usize = 4_000_000;
 
-fn main() {
+/// The rules of some kinds from one on.
+fn file(first: usize) -> String {
     let mut rules = String::from("version: 1\nrules:\n");
-    for kind in 0..N_KINDS {
+    for kind in first..first + N_KINDS_OF_FILE {
         for name in QUANTITIES {
             let unit = if name == "co" { "mg/m3" } else { "ug/m3" };
             let id = format!("{}-{kind}", name.replace('_', "-"));
@@ -29,10 +32,17 @@ fn main() {
             );
         }
     }
-    let rules = RuleSet::parse("bench", &rules).expect("the bench's own rules are sound");
+    rules
+}
+
+fn main() {
     let mut engine = Engine::new();
     let mut now = Timestamp::from_ms(1_795_363_200_000);
-    engine.set_file(now, 1, "bench", Some(rules));
+    for first in (0..N_KINDS).step_by(N_KINDS_OF_FILE) {
+        let name = format!("bench-{first}");
+        let rules = RuleSet::parse(&name, &file(first)).expect("the bench's own rules are sound");
+        engine.set_file(now, 1, &name, Some(rules));
+    }
 
     let quantities = QUANTITIES.map(|name| Quantity::named(name).expect("in the dictionary"));
     let devices: Vec<DeviceId> = (0..N_DEVICES)
