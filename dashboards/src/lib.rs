@@ -26,6 +26,7 @@ pub mod rpc;
 pub mod screen;
 pub mod security;
 pub mod shares;
+pub mod stand;
 pub mod views;
 pub mod warnings;
 

@@ -2,6 +2,7 @@
 //! the router; what parameters, bodies and answers look like stands in `openapi/shapes`.
 
 mod accounts;
+mod alerts;
 mod dialects;
 mod forecasts;
 mod map;
@@ -451,146 +452,6 @@ const OPERATIONS: &[Operation] = &[
         &[200, 400, 404, 429, 501, 503],
     ),
     Operation(
-        "get",
-        "/api/v1/alerts",
-        "Alerts, newest first.",
-        &["state", "division", "limit", "after"],
-        &[200, 400],
-    ),
-    Operation(
-        "get",
-        "/api/v1/alerts/cards",
-        "Open alerts folded into cards, one for each incident, worst first; severity is the least that is shown. Carries a strong ETag.",
-        &["division", "severity", "limit"],
-        &[200, 304, 400],
-    ),
-    Operation(
-        "get",
-        "/api/v1/alerts/cards/{id}",
-        "One card with all of its alerts, in pages.",
-        &["limit", "after"],
-        &[200, 400, 404],
-    ),
-    Operation(
-        "get",
-        "/api/v1/alerts/load",
-        "Alarm load: what each desk (county) had to look at per ten minutes, the share of floods, what chatters with the deadband that would end it, and what cost most. The last 24 h where nothing is said, 31 days at most.",
-        &["from", "to", "division"],
-        &[200, 400],
-    ),
-    Operation(
-        "get",
-        "/api/v1/alerts/{id}/explain",
-        "Why an alert is there: what its rule says, what was compared with what, each fact, and the four panels.",
-        &[],
-        &[200, 404, 503],
-    ),
-    Operation(
-        "get",
-        "/api/v1/duty",
-        "Desks: what each looks at, its steps and shifts, who is on duty now, how many alerts wait for somebody, and when it was paged last. Desks whose alerts the caller does not all see are left out.",
-        &[],
-        &[200],
-    ),
-    Operation(
-        "put",
-        "/api/v1/duty/{desk}",
-        "Says what a desk is; a desk of this name is another from then on.",
-        &[],
-        &[200, 400, 403, 409, 503],
-    ),
-    Operation(
-        "delete",
-        "/api/v1/duty/{desk}",
-        "Takes a desk away.",
-        &[],
-        &[200, 404, 503],
-    ),
-    Operation(
-        "get",
-        "/api/v1/why",
-        "How the rules, or one of them, stand to a series, and why nothing is raised; now from the engine, at a time that is past from the history as it was known then, by the rules and register of now.",
-        &["device", "quantity", "ch", "rule", "at"],
-        &[200, 400, 404, 503],
-    ),
-    Operation(
-        "get",
-        "/api/v1/alerts/{id}",
-        "One alert with its story.",
-        &[],
-        &[200, 404],
-    ),
-    Operation(
-        "post",
-        "/api/v1/alerts/{id}/ack",
-        "Acknowledge with name, note and expiry.",
-        &[],
-        &[200, 400, 403, 404, 409],
-    ),
-    Operation(
-        "post",
-        "/api/v1/alerts/{id}/assign",
-        "Say who is to see to the alert.",
-        &[],
-        &[200, 400, 403, 404, 409],
-    ),
-    Operation(
-        "post",
-        "/api/v1/alerts/{id}/shelve",
-        "Take the alert off the desk's list for a while, with a reason.",
-        &[],
-        &[200, 400, 403, 404, 409],
-    ),
-    Operation(
-        "post",
-        "/api/v1/alerts/{id}/unshelve",
-        "Put a shelved alert back before its time.",
-        &[],
-        &[200, 400, 403, 404, 409],
-    ),
-    Operation(
-        "post",
-        "/api/v1/alerts/{id}/close",
-        "Close by hand with a reason.",
-        &[],
-        &[200, 400, 403, 404, 409],
-    ),
-    Operation(
-        "get",
-        "/api/v1/alerts/{id}/evidence",
-        "What the alert rests on, as a signed tar file that stock tools verify: story, rule, frames, values, rows of the audit (docs/audit.md).",
-        &[],
-        &[200, 403, 404, 503],
-    ),
-    Operation(
-        "get",
-        "/api/v1/feeds",
-        "Consumers of alerts: how each stands, what it received last and what went wrong. Of its address the host only.",
-        &[],
-        &[200, 403],
-    ),
-    Operation(
-        "get",
-        "/api/v1/feeds/{name}/receipts",
-        "What a consumer of alerts received, oldest first; also of one that is no longer served.",
-        &["limit", "after"],
-        &[200, 400, 403, 404],
-    ),
-    Operation(
-        "get",
-        "/api/v1/feeds/{name}/set-aside",
-        "What a consumer of alerts refused, or did not take in its time.",
-        &["limit", "after"],
-        &[200, 400, 403, 404],
-    ),
-    Operation(
-        "post",
-        "/api/v1/feeds/{name}/set-aside/{id}/retry",
-        "Send once more what was set aside; it stays there until it is received.",
-        &[],
-        &[202, 403, 404, 409],
-    ),
-    Operation(
         "post",
         "/api/v1/commands",
         "Order a command; answered when it is durable. The same Idempotency-Key is the same command. Stations of HJ 212 and SL 651 take the methods of their standards (docs/protocols.md).",
@@ -891,6 +752,7 @@ fn operations() -> impl Iterator<Item = &'static Operation> {
     OPERATIONS
         .iter()
         .chain(accounts::OPERATIONS)
+        .chain(alerts::OPERATIONS)
         .chain(dialects::OPERATIONS)
         .chain(ogc::OPERATIONS)
         .chain(map::OPERATIONS)

@@ -17,7 +17,7 @@ use onemap_model::{
     AlertId, Belongs, Device, DeviceId, DivisionCode, EntityCode, EntityKind, FenceEvent, ProfileId, Quality,
     RuleId, Scope, SeriesKey, Timestamp,
 };
-use onemap_rules::{Aside, Condition, Engine, Explanation, RuleSet};
+use onemap_rules::{Condition, Rule, RuleSet};
 use onemap_spatial::{CityMap, Moving, ThingKind};
 use onemap_store::acts::Acts;
 use onemap_store::attributes::Attributes;
@@ -31,10 +31,11 @@ use onemap_store::register::{RegisterView, Stated};
 use onemap_store::remote::RemoteStore;
 use onemap_wire::profile::{Profile, Protocol};
 use onemap_wire::push::Source;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::auth::Keys;
 use crate::changes::Changes;
+use crate::stand::Question;
 
 /// How the detail of a quarantine entry begins that its listener refused; behind `: ` it says what exactly, but
 /// for journals of before. Only its first bytes are kept, so it cannot be read again.
@@ -403,58 +404,6 @@ pub struct Views {
     pub questions: mpsc::Sender<Question>,
 }
 
-/// What the pipeline is asked between two batches.
-#[derive(Debug)]
-pub enum Question {
-    /// Digests of everything that is made of the journal.
-    Digests(oneshot::Sender<serde_json::Value>),
-    /// How the rules, or one of them, stand to a series.
-    Stand {
-        /// Which series.
-        series: SeriesKey,
-        /// Only this rule.
-        rule: Option<RuleId>,
-        /// Who wants to know.
-        answer: oneshot::Sender<Stand>,
-    },
-}
-
-/// How rules stand to a series.
-#[derive(Debug)]
-pub struct Stand {
-    /// When.
-    pub at: Timestamp,
-    /// Those that look at it.
-    pub rules: Vec<Explanation>,
-    /// Why the one that was asked for does not.
-    pub aside: Option<Aside>,
-}
-
-impl Stand {
-    /// What an engine says of it.
-    pub fn of(engine: &Engine, at: Timestamp, series: &SeriesKey, rule: Option<&RuleId>) -> Self {
-        let Some(rule) = rule else {
-            return Self {
-                at,
-                rules: engine.explain(series),
-                aside: None,
-            };
-        };
-        match engine.why(rule, series) {
-            Ok(told) => Self {
-                at,
-                rules: vec![told],
-                aside: None,
-            },
-            Err(aside) => Self {
-                at,
-                rules: Vec::new(),
-                aside: Some(aside),
-            },
-        }
-    }
-}
-
 /// Folders of the configuration's own files.
 #[derive(Clone, Debug)]
 pub struct Folders {
@@ -563,6 +512,13 @@ impl Views {
         let mut reader = self.log.reader(before)?;
         let entry = reader.next()?.filter(|entry| entry.position == position);
         Ok(entry.map(read))
+    }
+
+    /// A rule in force.
+    pub fn rule(&self, id: &RuleId) -> Option<Arc<Rule>> {
+        let files = self.rules.read().expect(POISON);
+        let mut rules = files.values().flat_map(|file| file.set.rules());
+        rules.find(|rule| rule.id == *id).cloned()
     }
 
     /// The device, if the scope may see it.

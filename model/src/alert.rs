@@ -148,6 +148,25 @@ pub enum Edge {
 }
 
 impl Edge {
+    /// Every edge.
+    pub const ALL: [Self; 15] = [
+        Self::Raised,
+        Self::Cleared,
+        Self::Lost,
+        Self::Found,
+        Self::Worsened,
+        Self::Eased,
+        Self::Acknowledged,
+        Self::AcknowledgementExpired,
+        Self::Closed,
+        Self::Withdrawn,
+        Self::Shelved,
+        Self::Unshelved,
+        Self::ShelfExpired,
+        Self::Assigned,
+        Self::Paged,
+    ];
+
     /// Stable name.
     pub fn name(self) -> &'static str {
         match self {

@@ -42,15 +42,15 @@ pub enum PositionError {
 }
 
 /// Mean radius of the earth in metres (IUGG).
-const EARTH_M: f64 = 6_371_008.8;
+pub const EARTH_RADIUS_M: f64 = 6_371_008.8;
 
 impl Position {
     /// Great-circle distance in metres (haversine); heights are left out.
     pub fn distance_m(&self, other: Self) -> f64 {
         let (own, its) = (self.lat.to_radians(), other.lat.to_radians());
-        let half = |from: f64, to: f64| ((to - from).to_radians() / 2.0).sin().powi(2);
-        let h = half(self.lat, other.lat) + own.cos() * its.cos() * half(self.lon, other.lon);
-        2.0 * EARTH_M * h.sqrt().min(1.0).asin()
+        let (d_lat, d_lon) = (its - own, (other.lon - self.lon).to_radians());
+        let h = (d_lat / 2.0).sin().powi(2) + own.cos() * its.cos() * (d_lon / 2.0).sin().powi(2);
+        2.0 * EARTH_RADIUS_M * h.sqrt().min(1.0).asin()
     }
     /// Checks and builds a position.
     ///

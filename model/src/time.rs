@@ -103,6 +103,19 @@ impl Timestamp {
         let day = u64::try_from(self.beijing_day()).unwrap_or(0);
         civil(day).1 as u8
     }
+    /// Month, day and clock of Beijing, `11-28 18:59:31`: for sentences about times near by. Of years that are no four digits
+    /// whatever stands there.
+    pub fn beijing_clock(self) -> String {
+        let text = self.to_string();
+        let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default().to_owned();
+        format!("{} {}", part(5..10), part(11..19))
+    }
+    /// The same without seconds, `11-28 18:59`.
+    pub fn beijing_minute(self) -> String {
+        let mut text = self.beijing_clock();
+        text.truncate(text.rfind(':').unwrap_or_default());
+        text
+    }
     /// Days since 1970-01-01 in the Beijing calendar.
     pub fn beijing_day(self) -> i64 {
         (self.0 + 8 * 3_600_000).div_euclid(86_400_000)

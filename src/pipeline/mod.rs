@@ -40,7 +40,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use onemap_alerts::Board;
-use onemap_dashboards::views::{Notice, Question, Stand, Views};
+use onemap_dashboards::stand::{Question, Stand};
+use onemap_dashboards::views::{Notice, Views};
 use onemap_ingest::admit::{AgeLimits, Lane};
 use onemap_ingest::fanout::Fanout;
 use onemap_log::Reader;

@@ -22,7 +22,9 @@ mod trial;
 mod weighed;
 mod written;
 
-pub use engine::{Aside, Condition, Engine, Explanation, FactState, OpenAlert, Progress, SnapshotError};
+pub use engine::{
+    Aside, Condition, Engine, Explanation, FactState, OpenAlert, Progress, SnapshotError, nearest_first,
+};
 pub use file::{RuleError, RuleSet};
 pub use panels::Foreseen;
 pub use parameters::{Given, Level, Own};

@@ -383,9 +383,7 @@ fn by(asked: &Prospect, of: &Texts) -> Texts {
 
 /// `11-28 20:03`, of Beijing: a sentence about the future is read when it is past.
 fn clock(at: Timestamp) -> String {
-    let text = (at + Duration::from_secs(30)).to_string();
-    let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default().to_owned();
-    format!("{} {}", part(5..10), part(11..16))
+    (at + Duration::from_secs(30)).beijing_minute()
 }
 
 /// `3 小时内最高 2.6 m` / `up to 2.6 m within 3 h`.

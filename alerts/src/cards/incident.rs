@@ -2,13 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use onemap_model::place::EARTH_RADIUS_M;
 use onemap_model::{DeviceId, Position, RuleId, SeriesKey, Timestamp};
 
 use super::cause::Cause;
 use super::{Followed, Surroundings};
 use crate::load::CHATTER_WITHIN;
-
-const EARTH_RADIUS_M: f64 = 6_371_008.8;
 
 /// Alerts of one incident, ended ones too, the one that founded it first.
 pub(super) struct Incident<'a> {

@@ -97,15 +97,10 @@ fn shown(views: &Views, transitions: &[Transition], from: Timestamp, to: Timesta
         belongs.division.cloned()
     };
     let load = load::load(from, to, transitions, desk_of);
-    let rules = views.rules.read().expect(POISON);
-    let rule_name = |id: &RuleId| {
-        let mut rules = rules.values().flat_map(|file| file.set.rules());
-        rules.find(|rule| rule.id == *id).map(|rule| rule.name.clone())
-    };
     let named = |mut row: Value, rule: &RuleId, series: &SeriesKey| {
         let device = register.view.devices.get(&series.device);
         row["series"] = json!({"device": series.device, "quantity": series.quantity, "ch": series.channel});
-        row["rule_name"] = json!(rule_name(rule));
+        row["rule_name"] = json!(views.rule(rule).map(|rule| rule.name.clone()));
         row["device_name"] = json!(device.map(|device| &*device.name));
         row
     };

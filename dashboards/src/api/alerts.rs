@@ -73,12 +73,14 @@ pub(crate) async fn list_alerts(
 
 /// The alert as screens and lists show it, if the scope may see it.
 pub(crate) fn alert_json(views: &Views, scope: &Scope, id: &AlertId) -> Option<Value> {
+    seen(views, scope, id).map(|alert| render(views, &alert))
+}
+
+fn seen(views: &Views, scope: &Scope, id: &AlertId) -> Option<Alert> {
     let alert = views.board.read().expect(POISON).get(id).cloned()?;
-    let is_seen = {
-        let register = views.register.read().expect(POISON);
-        scope.covers(register.recorded(alert.series.device.as_str(), alert.division.as_ref()))
-    };
-    is_seen.then(|| render(views, &alert))
+    let register = views.register.read().expect(POISON);
+    let belongs = register.recorded(alert.series.device.as_str(), alert.division.as_ref());
+    scope.covers(belongs).then_some(alert)
 }
 
 pub(crate) fn render(views: &Views, alert: &Alert) -> Value {
@@ -106,18 +108,15 @@ pub(crate) fn render(views: &Views, alert: &Alert) -> Value {
     })
 }
 
-fn find(views: &Views, scope: &Scope, id: &str) -> Result<(AlertId, Value), Problem> {
-    let unknown = || Problem::not_found("unknown_alert", format!("no alert has the id `{id}`"));
-    let id: AlertId = id.parse().map_err(|_| unknown())?;
-    let json = alert_json(views, scope, &id).ok_or_else(unknown)?;
-    Ok((id, json))
-}
-
 /// An alert that a scope sees, by its id.
 pub(crate) fn found(views: &Views, scope: &Scope, id: &str) -> Result<Alert, Problem> {
-    let (id, _) = find(views, scope, id)?;
-    let alert = views.board.read().expect(POISON).get(&id).cloned();
+    let alert = id.parse().ok().and_then(|id| seen(views, scope, &id));
     alert.ok_or_else(|| Problem::not_found("unknown_alert", format!("no alert has the id `{id}`")))
+}
+
+fn find(views: &Views, scope: &Scope, id: &str) -> Result<(AlertId, Value), Problem> {
+    let alert = found(views, scope, id)?;
+    Ok((alert.id, render(views, &alert)))
 }
 
 pub(crate) async fn show(

@@ -16,7 +16,8 @@ use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::NoParams;
 use crate::screen;
-use crate::views::{Question, Sighted, Views};
+use crate::stand::Question;
+use crate::views::{Sighted, Views};
 
 pub(crate) async fn live() -> &'static str {
     "ok\n"

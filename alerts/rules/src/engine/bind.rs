@@ -118,7 +118,7 @@ impl Engine {
         entry.cadence_s = device.cadence_s;
         entry.registered = true;
         entry.state = device.state;
-        entry.place = device.position.map(|at| (at.lon(), at.lat()));
+        entry.place = device.position;
         self.scales.moved();
         let resumes = before != DeviceState::Active && device.state == DeviceState::Active;
         if resumes {

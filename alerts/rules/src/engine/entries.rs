@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onemap_model::alert::Input;
-use onemap_model::{AlertId, DeviceId, DeviceState, DivisionCode, Quantity, SeriesKey, Timestamp};
+use onemap_model::{AlertId, DeviceId, DeviceState, DivisionCode, Position, Quantity, SeriesKey, Timestamp};
 
 use crate::rule::{Rule, Side, Silence};
 
@@ -39,8 +39,8 @@ pub(super) struct DeviceEntry {
     pub(super) division: Option<DivisionCode>,
     /// Codes of the fences that it is in, in order.
     pub(super) fences: Vec<Arc<str>>,
-    /// Where the register has it stand, longitude and latitude.
-    pub(super) place: Option<(f64, f64)>,
+    /// Where the register has it stand.
+    pub(super) place: Option<Position>,
     pub(super) cadence_s: u32,
     /// Seconds that it may say nothing when it has no cadence; 0 is not stated.
     pub(super) silent_after_s: u32,

@@ -30,6 +30,7 @@ use foresee::Foreseen;
 pub use snapshot::SnapshotError;
 use timers::Timers;
 use weigh::Scales;
+pub use weigh::nearest_first;
 
 /// When no record at all comes for longer than this, nobody was listening (the clock alone writes a
 /// record a second), and the time is not held against the devices: `no_data` counts anew.

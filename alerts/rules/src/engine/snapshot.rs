@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use onemap_model::alert::Input;
-use onemap_model::{AlertId, DeviceId, DeviceState, DivisionCode, Quantity, Timestamp, TransitionId};
+use onemap_model::{
+    AlertId, DeviceId, DeviceState, DivisionCode, Position, Quantity, Timestamp, TransitionId,
+};
 use sha2::{Digest, Sha256};
 
 use super::Engine;
@@ -362,9 +364,9 @@ fn write_device(w: &mut Writer, device: &DeviceEntry) {
     w.small(device.fences.len() as u64);
     device.fences.iter().for_each(|fence| w.text(fence));
     w.u8(u8::from(device.place.is_some()));
-    if let Some((lon, lat)) = device.place {
-        w.f64(lon);
-        w.f64(lat);
+    if let Some(place) = device.place {
+        w.f64(place.lon());
+        w.f64(place.lat());
     }
 }
 
@@ -400,7 +402,8 @@ fn read_device(r: &mut Reader<'_>, format: u8) -> Result<DeviceEntry, Damaged> {
         }
     }
     if format > 5 && r.u8()? != 0 {
-        device.place = Some((r.f64()?, r.f64()?));
+        let place = Position::new(r.f64()?, r.f64()?, None);
+        device.place = Some(place.map_err(|_| Damaged("a place"))?);
     }
     Ok(device)
 }

@@ -22,6 +22,7 @@ use super::entries::{MAINTAINED, NEVER, NO_DEADLINE, SEEN, SeriesEntry, Slot, WE
 use super::slot::Place;
 use crate::rule::{Asked, Finding, Neighbours, Rule, Side, Texts, When};
 use around::Stands;
+pub use around::nearest_first;
 use course::Memory;
 
 /// Everything that is weighed, by device.

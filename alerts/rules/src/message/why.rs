@@ -40,13 +40,6 @@ pub(crate) fn why(standing: &Standing<'_>) -> Texts {
     }
 }
 
-/// `11-28 18:59:31`, of Beijing: what was is told to the second and not rounded.
-fn clock(at: Timestamp) -> String {
-    let text = at.to_string();
-    let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default().to_owned();
-    format!("{} {}", part(5..10), part(11..19))
-}
-
 /// What was compared with what.
 fn found(standing: &Standing<'_>) -> Texts {
     let Standing { rule, .. } = standing;
@@ -74,7 +67,7 @@ fn found(standing: &Standing<'_>) -> Texts {
             },
         };
     };
-    let at = clock(last.measured_at);
+    let at = last.measured_at.beijing_clock();
     if rule.fence().is_some() {
         let wrong = presence(&rule.when, Limit::Raise);
         return Texts {
@@ -106,7 +99,7 @@ fn heard(standing: &Standing<'_>, silence: Silence) -> Texts {
         None => texts("设备", "the device"),
     };
     let allowed = weighed::silence_time(silence);
-    match standing.heard_at.map(clock) {
+    match standing.heard_at.map(Timestamp::beijing_clock) {
         Some(at) => Texts {
             zh: format!("{}最近一次来数 {at}，允许静默{}", of.zh, allowed.zh),
             en: format!(
@@ -136,7 +129,7 @@ fn so_far(standing: &Standing<'_>) -> Texts {
             "the rule is not in force at this hour, what it raised stays",
         );
     }
-    let since = standing.since.map(clock).unwrap_or_default();
+    let since = standing.since.map(Timestamp::beijing_clock).unwrap_or_default();
     let unknown = match standing.is_known || rule.silence().is_some() {
         true => texts("", ""),
         false => texts("，现状未知", ", and what is now is unknown"),

@@ -93,24 +93,7 @@ impl Kind {
         use Edge::*;
         let told = [Raised, Worsened, Lost, Cleared, Closed, Withdrawn, Paged];
         match self {
-            Self::Webhook { .. } => [
-                Raised,
-                Cleared,
-                Lost,
-                Found,
-                Worsened,
-                Eased,
-                Acknowledged,
-                AcknowledgementExpired,
-                Closed,
-                Withdrawn,
-                Shelved,
-                Unshelved,
-                ShelfExpired,
-                Assigned,
-                Paged,
-            ]
-            .into(),
+            Self::Webhook { .. } => Edge::ALL.into(),
             Self::Alertmanager => [Raised, Worsened, Eased, Cleared, Closed, Withdrawn].into(),
             _ => told.into(),
         }

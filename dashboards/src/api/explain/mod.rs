@@ -9,16 +9,18 @@ use axum::Json;
 use axum::extract::{Path, State};
 use onemap_alerts::Alert;
 use onemap_model::alert::Input;
-use onemap_model::{AlertId, Quantity, RuleId, Scope, SeriesKey, Timestamp};
+use onemap_model::{Quantity, RuleId, Scope, SeriesKey};
 use onemap_rules::{Explanation, Rule};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::api::alerts::found;
 use crate::api::time;
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::Params;
-use crate::views::{Question, Stand, Views};
+use crate::stand::{Question, Stand};
+use crate::views::Views;
 
 const POISON: &str = "no holder of this lock panics";
 
@@ -28,11 +30,11 @@ pub(crate) async fn alert(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let alert = seen_alert(&views, caller.scope(), &id)?;
+    let alert = found(&views, caller.scope(), &id)?;
     let stand = ask(&views, alert.series.clone(), Some(alert.rule.clone())).await?;
     // The engine speaks of this alert as long as it is open there; behind that of what came after it.
     let told = stand.rules.into_iter().find(|told| told.alert == Some(alert.id));
-    let rule = rule(&views, &alert.rule);
+    let rule = views.rule(&alert.rule);
     let mut answer = match &told {
         Some(told) => explained(&views, caller.scope(), told, rule.as_deref()),
         None => recorded(&views, caller.scope(), &alert, rule.as_deref()),
@@ -98,7 +100,7 @@ pub(crate) async fn why(
         }
     };
     let rules = stand.rules.iter().map(|told| {
-        let rule = rule(&views, &told.rule);
+        let rule = views.rule(&told.rule);
         let mut row = explained(&views, &scope, told, rule.as_deref());
         row["alert"] = json!(told.alert.filter(|_| by == "engine"));
         row
@@ -122,28 +124,6 @@ async fn ask(views: &Views, series: SeriesKey, rule: Option<RuleId>) -> Result<S
     let gone = || Problem::unavailable("the pipeline has stopped");
     views.questions.send(question).await.map_err(|_| gone())?;
     told.await.map_err(|_| gone())
-}
-
-fn seen_alert(views: &Views, scope: &Scope, id: &str) -> Result<Alert, Problem> {
-    let unknown = || Problem::not_found("unknown_alert", format!("no alert has the id `{id}`"));
-    let id: AlertId = id.parse().map_err(|_| unknown())?;
-    let alert = views.board.read().expect(POISON).get(&id).cloned();
-    let alert = alert.ok_or_else(unknown)?;
-    let register = views.register.read().expect(POISON);
-    let belongs = register.recorded(alert.series.device.as_str(), alert.division.as_ref());
-    scope.covers(belongs).then_some(()).ok_or_else(unknown)?;
-    drop(register);
-    Ok(alert)
-}
-
-/// A rule in force.
-fn rule(views: &Views, id: &RuleId) -> Option<Arc<Rule>> {
-    let files = views.rules.read().expect(POISON);
-    files
-        .values()
-        .flat_map(|file| file.set.rules())
-        .find(|rule| rule.id == *id)
-        .cloned()
 }
 
 fn explained(views: &Views, scope: &Scope, told: &Explanation, rule: Option<&Rule>) -> Value {
@@ -187,11 +167,4 @@ fn seen_inputs(views: &Views, scope: &Scope, inputs: &[Input]) -> Vec<Value> {
         row
     });
     shown.collect()
-}
-
-/// A time as the texts of panels show it.
-fn clock(at: Timestamp) -> String {
-    let text = at.to_string();
-    let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default().to_owned();
-    format!("{} {}", part(5..10), part(11..16))
 }

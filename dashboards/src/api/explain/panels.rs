@@ -7,7 +7,7 @@ use onemap_rules::{Foreseen, Rule, Texts};
 use onemap_store::ledger::{CommandFilter, ForecastFilter};
 use serde_json::{Value, json};
 
-use super::{POISON, clock};
+use super::POISON;
 use crate::api::forecasts::veiled;
 use crate::error::Problem;
 use crate::views::Views;
@@ -194,7 +194,7 @@ fn foreseen(forecast: &Forecast, quantity: Quantity, alert: &Alert, now: onemap_
     };
     let (value, at, unit) = (
         format!("{:.decimals$}", worst.value),
-        clock(worst.at),
+        worst.at.beijing_minute(),
         &definition.unit,
     );
     let mut panel = panel(
@@ -202,12 +202,12 @@ fn foreseen(forecast: &Forecast, quantity: Quantity, alert: &Alert, now: onemap_
         format!(
             "{}预计{zh_way} {value} {unit}（{at}），{}发布",
             definition.zh,
-            clock(forecast.issued_at)
+            forecast.issued_at.beijing_minute()
         ),
         format!(
             "{} expected {en_way} {value} {unit} ({at}), issued {}",
             definition.en,
-            clock(forecast.issued_at)
+            forecast.issued_at.beijing_minute()
         ),
     );
     panel["series"] =

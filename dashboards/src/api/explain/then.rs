@@ -10,12 +10,13 @@ use std::time::Duration;
 use onemap_model::{
     DeviceId, DivisionCode, Observation, Quality, Quantity, Reading, RuleId, SeriesKey, Timestamp,
 };
-use onemap_rules::{Around, Engine, Rule, Silence, When};
+use onemap_rules::{Around, Engine, Rule, Silence, When, nearest_first};
 use onemap_store::history::Which;
 
 use super::POISON;
 use crate::error::Problem;
-use crate::views::{Register, Stand, Views};
+use crate::stand::Stand;
+use crate::views::{Register, Views};
 
 /// So far back is looked at least; a rule that weighs longer times asks for more.
 const BACK: Duration = Duration::from_secs(86_400);
@@ -135,12 +136,12 @@ fn around(register: &Register, series: &SeriesKey, rule: &Rule) -> Vec<DeviceId>
                 };
                 let others = register.view.devices.values();
                 let others = others.filter(|other| other.id != own.id && selects(rule, register, other));
-                let mut near: Vec<(f64, DeviceId)> = others
-                    .filter_map(|other| Some((place.distance_m(other.position?), other.id.clone())))
-                    .filter(|(far, _)| far <= metres)
-                    .collect();
-                near.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
-                found.extend(near.into_iter().take(N_NEIGHBOURS).map(|(_, id)| id));
+                let others = others.filter_map(|other| Some((other.position?, other.id.clone())));
+                found.extend(
+                    nearest_first(place, *metres, others)
+                        .into_iter()
+                        .take(N_NEIGHBOURS),
+                );
             }
         }
     }

@@ -1,4 +1,5 @@
 // The page of the alarm load: how much each desk had to look at, what chatters, what costs most.
+import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { askEvery } from "../api/again";
 import { ApiError, api } from "../api/client";
@@ -111,38 +112,64 @@ function Span({ load: { from, to, n_raised } }: { load: AlarmLoad }) {
   );
 }
 
+/** A heading, and below it a table or the words that there is nothing. */
+function Listed({
+  name,
+  head,
+  columns,
+  none,
+  children,
+}: {
+  name: string;
+  head: ComponentChildren;
+  /** The first is of the names; `title` tells more of a column. */
+  columns: readonly { text: string; title?: string; isNumber?: boolean }[];
+  /** Set when there is nothing. */
+  none: string | null;
+  children: ComponentChildren;
+}) {
+  return (
+    <>
+      <h3 id={`load-${name}`}>{head}</h3>
+      {none ? (
+        <p class="empty">{none}</p>
+      ) : (
+        <table class="desk-table" data-testid={`load-${name}`}>
+          <thead>
+            <tr>
+              {columns.map(({ text, title, isNumber }) => (
+                <th key={text} scope="col" class={isNumber ? "is-number" : undefined} title={title}>
+                  {text}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>{children}</tbody>
+        </table>
+      )}
+    </>
+  );
+}
+
 function Desks({ desks }: { desks: readonly DeskLoad[] }) {
   return (
     <section aria-labelledby="load-desks">
-      <h3 id="load-desks">{t("load.desks")}</h3>
-      {desks.length === 0 ? (
-        <p class="empty">{t("load.none")}</p>
-      ) : (
-        <table class="desk-table" data-testid="load-desks">
-          <thead>
-            <tr>
-              <th scope="col">{t("load.desk")}</th>
-              <th scope="col" class="is-number">
-                {t("load.raised")}
-              </th>
-              <th scope="col" class="is-number" title={t("load.mean_hint")}>
-                {t("load.mean")}
-              </th>
-              <th scope="col" class="is-number">
-                {t("load.most")}
-              </th>
-              <th scope="col" class="is-number" title={t("load.flood_hint")}>
-                {t("load.flood")}
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {[...desks].sort(byLoad).map((each) => (
-              <DeskRow key={each.division ?? ""} desk={each} />
-            ))}
-          </tbody>
-        </table>
-      )}
+      <Listed
+        name="desks"
+        head={t("load.desks")}
+        none={desks.length === 0 ? t("load.none") : null}
+        columns={[
+          { text: t("load.desk") },
+          { text: t("load.raised"), isNumber: true },
+          { text: t("load.mean"), isNumber: true, title: t("load.mean_hint") },
+          { text: t("load.most"), isNumber: true },
+          { text: t("load.flood"), isNumber: true, title: t("load.flood_hint") },
+        ]}
+      >
+        {[...desks].sort(byLoad).map((each) => (
+          <DeskRow key={each.division ?? ""} desk={each} />
+        ))}
+      </Listed>
       <p class="hint">{t("load.mean_hint")}</p>
       <p class="hint">{t("load.flood_hint")}</p>
     </section>
@@ -227,43 +254,36 @@ function Names({ of }: { of: Offender }) {
 function Chatterers({ items }: { items: readonly Chattering[] }) {
   return (
     <section aria-labelledby="load-chattering">
-      <h3 id="load-chattering">
-        {t("load.chattering")}
-        <small>{t("load.chattering_hint")}</small>
-      </h3>
-      {items.length === 0 ? (
-        <p class="empty">{t("load.none_chattering")}</p>
-      ) : (
-        <table class="desk-table" data-testid="load-chattering">
-          <thead>
-            <tr>
-              <th scope="col">{t("load.series")}</th>
-              <th scope="col">{t("load.rule")}</th>
-              <th scope="col" class="is-number">
-                {t("load.per_hour")}
-              </th>
-              <th scope="col" class="is-number" title={t("load.deadband_hint")}>
-                {t("load.deadband")}
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {items.map((each) => (
-              <tr key={keyOf(each)}>
-                <Names of={each} />
-                <td class="is-number">{t("load.times", { n: whole(each.index) })}</td>
-                <td class="is-number">
-                  {each.deadband === null ? (
-                    <small class="state-unknown">{t("load.no_deadband")}</small>
-                  ) : (
-                    <b>{`≥ ${each.deadband} ${unitText(each.unit)}`}</b>
-                  )}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
+      <Listed
+        name="chattering"
+        head={
+          <>
+            {t("load.chattering")}
+            <small>{t("load.chattering_hint")}</small>
+          </>
+        }
+        none={items.length === 0 ? t("load.none_chattering") : null}
+        columns={[
+          { text: t("load.series") },
+          { text: t("load.rule") },
+          { text: t("load.per_hour"), isNumber: true },
+          { text: t("load.deadband"), isNumber: true, title: t("load.deadband_hint") },
+        ]}
+      >
+        {items.map((each) => (
+          <tr key={keyOf(each)}>
+            <Names of={each} />
+            <td class="is-number">{t("load.times", { n: whole(each.index) })}</td>
+            <td class="is-number">
+              {each.deadband === null ? (
+                <small class="state-unknown">{t("load.no_deadband")}</small>
+              ) : (
+                <b>{`≥ ${each.deadband} ${unitText(each.unit)}`}</b>
+              )}
+            </td>
+          </tr>
+        ))}
+      </Listed>
     </section>
   );
 }
@@ -271,36 +291,27 @@ function Chatterers({ items }: { items: readonly Chattering[] }) {
 function Actors({ items }: { items: readonly BadActor[] }) {
   return (
     <section aria-labelledby="load-actors">
-      <h3 id="load-actors">{t("load.actors")}</h3>
-      {items.length === 0 ? (
-        <p class="empty">{t("load.none_actors")}</p>
-      ) : (
-        <table class="desk-table" data-testid="load-actors">
-          <thead>
-            <tr>
-              <th scope="col">{t("load.series")}</th>
-              <th scope="col">{t("load.rule")}</th>
-              <th scope="col" class="is-number">
-                {t("load.raised")}
-              </th>
-              <th scope="col" class="is-number">
-                {t("load.share")}
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {items.map((each) => (
-              <tr key={keyOf(each)}>
-                <Names of={each} />
-                <td class="is-number">{t("load.times", { n: whole(each.n_raised) })}</td>
-                <td>
-                  <Share share={each.share} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
+      <Listed
+        name="actors"
+        head={t("load.actors")}
+        none={items.length === 0 ? t("load.none_actors") : null}
+        columns={[
+          { text: t("load.series") },
+          { text: t("load.rule") },
+          { text: t("load.raised"), isNumber: true },
+          { text: t("load.share"), isNumber: true },
+        ]}
+      >
+        {items.map((each) => (
+          <tr key={keyOf(each)}>
+            <Names of={each} />
+            <td class="is-number">{t("load.times", { n: whole(each.n_raised) })}</td>
+            <td>
+              <Share share={each.share} />
+            </td>
+          </tr>
+        ))}
+      </Listed>
     </section>
   );
 }

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use onemap_model::{DeviceId, RuleId};
+use onemap_model::place::EARTH_RADIUS_M;
+use onemap_model::{DeviceId, Position, RuleId};
 
 use super::super::entries::DeviceEntry;
 use crate::rule::{Around, Neighbours, Rule};
-
-/// Mean radius of the earth in metres (IUGG).
-const EARTH_M: f64 = 6_371_008.8;
 
 /// Where the devices stand that rules with neighbours are for: made when it is first asked after something moved.
 #[derive(Default)]
@@ -43,19 +41,17 @@ impl Stands {
             .of_rule
             .entry(rule.id.clone())
             .or_insert_with(|| by_latitude(rule, devices));
-        let reach = (metres / EARTH_M).to_degrees() * 1.000_001;
-        let from = stands.partition_point(|(lat, _)| *lat < own.1 - reach);
-        let band = stands[from..].iter().take_while(|(lat, _)| *lat <= own.1 + reach);
-        let mut near: Vec<(f64, u32)> = band
+        let reach = (metres / EARTH_RADIUS_M).to_degrees() * 1.000_001;
+        let from = stands.partition_point(|(lat, _)| *lat < own.lat() - reach);
+        let band = stands[from..]
+            .iter()
+            .take_while(|(lat, _)| *lat <= own.lat() + reach);
+        let others = band
             .filter(|(_, other)| *other != device)
-            .filter_map(|(_, other)| Some((distance_m(own, devices[*other as usize].place?), *other)))
-            .filter(|(far, _)| *far <= metres)
-            .collect();
-        near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        if let Some(nearest) = nearest {
-            near.truncate(usize::from(nearest));
-        }
-        near.into_iter().map(|(_, other)| Some(other)).collect()
+            .filter_map(|(_, other)| Some((devices[*other as usize].place?, *other)));
+        let near = nearest_first(own, metres, others);
+        let most = nearest.map_or(usize::MAX, usize::from);
+        near.into_iter().take(most).map(Some).collect()
     }
 }
 
@@ -68,16 +64,22 @@ fn by_latitude(rule: &Rule, devices: &[DeviceEntry]) -> Vec<(f64, u32)> {
                     .applies_to
                     .selects(&device.id, &device.kind, device.division.as_ref(), &device.fences)
         })
-        .filter_map(|(i, device)| Some((device.place?.1, i)))
+        .filter_map(|(i, device)| Some((device.place?.lat(), i)))
         .collect();
     stands.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     stands
 }
 
-/// Great-circle distance (haversine) between longitude and latitude in degrees.
-fn distance_m(a: (f64, f64), b: (f64, f64)) -> f64 {
-    let (lat_a, lat_b) = (a.1.to_radians(), b.1.to_radians());
-    let (d_lat, d_lon) = (lat_b - lat_a, (b.0 - a.0).to_radians());
-    let h = (d_lat / 2.0).sin().powi(2) + lat_a.cos() * lat_b.cos() * (d_lon / 2.0).sin().powi(2);
-    2.0 * EARTH_M * h.sqrt().min(1.0).asin()
+/// Those that stand within so many metres of a place, the nearest first; of equally near ones the smaller first.
+pub fn nearest_first<T: Ord>(
+    own: Position,
+    metres: f64,
+    others: impl Iterator<Item = (Position, T)>,
+) -> Vec<T> {
+    let mut near: Vec<(f64, T)> = others
+        .map(|(place, other)| (own.distance_m(place), other))
+        .filter(|(far, _)| *far <= metres)
+        .collect();
+    near.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+    near.into_iter().map(|(_, other)| other).collect()
 }
