@@ -479,6 +479,16 @@ impl When {
             _ => None,
         }
     }
+    /// Values, borders included, that raise nothing wherever the device stands; `None` when values alone do not tell.
+    pub(crate) fn raises_nothing(&self) -> Option<(f64, f64)> {
+        match self {
+            When::Above(t) => Some((f64::NEG_INFINITY, t.raise)),
+            When::Below(t) => Some((t.raise, f64::INFINITY)),
+            When::OutOf(band) => Some(band.raise),
+            When::NoData { .. } => Some((f64::NEG_INFINITY, f64::INFINITY)),
+            _ => None,
+        }
+    }
     /// Where a device stands that is in some fences and has said a value; `None` when values do not tell.
     pub(crate) fn stands(&self, value: f64, fences: &[Arc<str>]) -> Option<Side> {
         let (fence, is_wrong_inside) = match self {

@@ -6,7 +6,9 @@ use onemap_model::{Device, DeviceId, DeviceState, DivisionCode, Quantity, RuleId
 
 use super::Engine;
 use super::by_kind::ByKind;
-use super::entries::{DeviceEntry, MAINTAINED, NEVER, NO_DEADLINE, Named, SEEN, SILENT, SeriesEntry, Slot};
+use super::entries::{
+    DeviceEntry, MAINTAINED, NEVER, NO_DEADLINE, Named, NamedSeries, SEEN, SILENT, SeriesEntry, Slot, Slots,
+};
 use crate::rule::{Rule, Texts};
 
 impl Engine {
@@ -175,8 +177,8 @@ impl Engine {
             registered: false,
             counted_from: self.book.now,
             heard_at: NEVER,
-            series: Vec::new(),
-            slots: Vec::new(),
+            series: NamedSeries::new(),
+            slots: Slots::new(),
             armed: NO_DEADLINE,
         });
         self.device_index.insert(id.clone(), i);
@@ -240,8 +242,9 @@ impl Engine {
                     slot.clear(book, place);
                 }
             });
-            let slots = &mut self.series[other as usize].slots;
+            let mut slots = std::mem::take(&mut self.series[other as usize].slots);
             slots.retain(|slot| slot.rule.channel().is_some());
+            self.series[other as usize].set_slots(slots);
             self.settle_series(other);
         }
     }
@@ -334,7 +337,7 @@ impl Engine {
         let aligned = Aligned::new(slots, wanted);
         self.series[i as usize].slots = aligned.gone;
         self.with_series_slots(i, |slot, book, place| slot.withdraw(book, place, because));
-        self.series[i as usize].slots = aligned.slots;
+        self.series[i as usize].set_slots(aligned.slots);
 
         let series = &self.series[i as usize];
         let muted = series.has(MAINTAINED) || self.devices[series.device as usize].in_maintenance();
@@ -377,16 +380,19 @@ fn looks(rule: &Rule, now: Timestamp) -> bool {
 /// Slots brought in line with the rules that are wanted.
 struct Aligned {
     /// In the order of the wanted rules; a rule with the same id and version keeps its state.
-    slots: Vec<Slot>,
+    slots: Slots,
     /// Which of them are new.
     fresh: Vec<bool>,
     /// What is no longer wanted.
-    gone: Vec<Slot>,
+    gone: Slots,
 }
 
 impl Aligned {
-    fn new(mut old: Vec<Slot>, wanted: Vec<Arc<Rule>>) -> Self {
-        let (mut slots, mut fresh) = (Vec::with_capacity(wanted.len()), Vec::with_capacity(wanted.len()));
+    fn new(mut old: Slots, wanted: Vec<Arc<Rule>>) -> Self {
+        let (mut slots, mut fresh) = (
+            Slots::with_capacity(wanted.len()),
+            Vec::with_capacity(wanted.len()),
+        );
         for rule in wanted {
             let same = |slot: &Slot| slot.rule.id == rule.id && slot.rule.version == rule.version;
             let kept = old.iter().position(same).map(|at| old.remove(at));

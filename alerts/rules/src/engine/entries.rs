@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use onemap_model::alert::Input;
 use onemap_model::{AlertId, DeviceId, DeviceState, DivisionCode, Position, Quantity, SeriesKey, Timestamp};
+use smallvec::SmallVec;
 
 use crate::rule::{Rule, Side, Silence};
 
@@ -54,12 +55,15 @@ pub(super) struct DeviceEntry {
     pub(super) heard_at: i64,
     /// Its series in order. Their names stand beside the indexes, so that looking one up reads one
     /// short run of memory and not each series.
-    pub(super) series: Vec<Named>,
+    pub(super) series: NamedSeries,
     /// Rules about the device as a whole.
-    pub(super) slots: Vec<Slot>,
+    pub(super) slots: Slots,
     /// The earliest entry in the timers, [`NO_DEADLINE`] when there is none.
     pub(super) armed: i64,
 }
+
+/// The series of a device. Most have no more than five.
+pub(super) type NamedSeries = SmallVec<[Named; 5]>;
 
 /// A series of a device by its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,8 +136,10 @@ pub(super) struct SeriesEntry {
     /// Its journal position.
     pub(super) position: u64,
     pub(super) armed: i64,
-    /// The rules about it, in the order of their ids.
-    pub(super) slots: Vec<Slot>,
+    /// The rules about it, in the order of their ids. [`SeriesEntry::set_slots`] puts others in.
+    pub(super) slots: Slots,
+    /// Values, borders included, with which none of the rules has anything to do while none is active.
+    quiet_within: (f64, f64),
 }
 
 impl SeriesEntry {
@@ -150,8 +156,25 @@ impl SeriesEntry {
             value: f64::NAN,
             position: 0,
             armed: NO_DEADLINE,
-            slots: Vec::new(),
+            slots: Slots::new(),
+            quiet_within: quiet_within(&[]),
         }
+    }
+    /// Puts other rules in.
+    pub(super) fn set_slots(&mut self, slots: Slots) {
+        self.quiet_within = quiet_within(&slots);
+        self.slots = slots;
+    }
+    /// Whether all is well here, and nothing would have to be done after another reading like the last one.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.flags & !LISTED == SEEN | JUDGEABLE
+            && self.condition == Condition::Normal
+            && self.armed != NO_DEADLINE
+            && self.slots.iter().all(|slot| slot.active.is_none())
+    }
+    /// Whether a value gives none of the rules anything to do while none is active.
+    pub(super) fn is_quiet(&self, value: f64) -> bool {
+        value.is_finite() && self.quiet_within.0 <= value && value <= self.quiet_within.1
     }
     pub(super) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
@@ -211,6 +234,20 @@ impl SeriesEntry {
             Condition::Normal
         }
     }
+}
+
+/// The rules bound to one series or device. Most have one, which then stands with what is known of the series and not
+/// somewhere else in memory.
+pub(super) type Slots = SmallVec<[Slot; 1]>;
+
+/// What lies within the quiet values of each rule; nothing does when one does not look at values alone.
+fn quiet_within(slots: &[Slot]) -> (f64, f64) {
+    let all = (f64::NEG_INFINITY, f64::INFINITY);
+    let within = slots.iter().map(|slot| slot.rule.when.raises_nothing());
+    within.fold(all, |(from, to), own| match own {
+        Some(own) => (from.max(own.0), to.min(own.1)),
+        None => (f64::INFINITY, f64::NEG_INFINITY),
+    })
 }
 
 /// One rule bound to one series or device.

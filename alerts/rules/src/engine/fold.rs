@@ -7,6 +7,7 @@ use onemap_model::{Observation, Quality, Timestamp, Value};
 use super::book::{Book, Owner};
 use super::entries::{
     DeviceEntry, JUDGEABLE, LISTED, MAINTAINED, NEVER, NO_DEADLINE, Phase, SEEN, SILENT, SeriesEntry, Slot,
+    WEIGHED,
 };
 use super::slot::Place;
 use super::{Engine, messages_of};
@@ -55,6 +56,7 @@ impl Engine {
             return;
         }
         let first = !series.has(SEEN);
+        let at_rest = series.is_at_rest() && series.every_s == seen.every_s;
         series.measured_at = measured;
         series.heard_at = now;
         series.every_s = seen.every_s;
@@ -71,10 +73,15 @@ impl Engine {
             entry.heard_at = now;
         }
         let muted = series.has(MAINTAINED) || entry.in_maintenance();
+        // Nearly all readings say that all is still well: they put deadlines off, which is no work ([`super::timers`]).
+        let series = &self.series[i as usize];
+        let rests = at_rest && !muted && series.has(JUDGEABLE) && series.is_quiet(value);
         if first {
             self.first_reading(i);
         }
-        self.judge_series(i, muted);
+        if !rests {
+            self.judge_series(i, muted);
+        }
         self.weigh_series(i, muted, true);
         if !muted {
             self.compare_with_foreseen(i);
@@ -82,7 +89,9 @@ impl Engine {
         if !muted && said {
             self.with_device_slots(device, |slot, book, place| slot.heard(book, place));
         }
-        self.settle_series(i);
+        if !rests || self.series[i as usize].has(WEIGHED) {
+            self.settle_series(i);
+        }
         self.settle_device(device);
     }
 

@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use super::Engine;
 use super::book::Owner;
 use super::entries::{
-    Active, Condition, DeviceEntry, LISTED, NEVER, NO_DEADLINE, Named, Phase, RaisedAlert, SeriesEntry, Slot,
+    Active, Condition, DeviceEntry, LISTED, NEVER, NO_DEADLINE, Named, NamedSeries, Phase, RaisedAlert,
+    SeriesEntry, Slot, Slots,
 };
 use super::foresee::{Ahead, Foreseen, Point, Seen, Track, Watch, held, kept};
 use super::weigh::Case;
@@ -204,7 +205,7 @@ impl Engine {
             let device = self.devices.get_mut(series.device as usize);
             let device = device.ok_or(Damaged("a series belongs to no device"))?;
             let owner = Owner::Series(i as u32);
-            series.slots = read_slots(r, format, &rules, owner, &mut self.book.open)?;
+            series.set_slots(read_slots(r, format, &rules, owner, &mut self.book.open)?);
             let (channel, index) = (series.channel, i as u32);
             device.series.push(Named {
                 quantity: series.quantity,
@@ -307,8 +308,9 @@ impl Engine {
             Ok(())
         };
         for series in &mut self.series {
-            let device = series.device;
-            series.slots.iter_mut().try_for_each(|slot| own(device, slot))?;
+            let mut slots = std::mem::take(&mut series.slots);
+            slots.iter_mut().try_for_each(|slot| own(series.device, slot))?;
+            series.set_slots(slots);
         }
         for entry in &mut self.foreseen {
             let device = entry.device;
@@ -392,8 +394,8 @@ fn read_device(r: &mut Reader<'_>, format: u8) -> Result<DeviceEntry, Damaged> {
         registered: r.u8()? != 0,
         counted_from: r.i64()?,
         heard_at: r.i64()?,
-        series: Vec::new(),
-        slots: Vec::new(),
+        series: NamedSeries::new(),
+        slots: Slots::new(),
         armed: NO_DEADLINE,
     };
     if format > 3 {
@@ -723,8 +725,8 @@ fn read_slots(
     rules: &[Arc<Rule>],
     owner: Owner,
     open: &mut std::collections::BTreeMap<AlertId, Owner>,
-) -> Result<Vec<Slot>, Damaged> {
-    let mut slots = Vec::new();
+) -> Result<Slots, Damaged> {
+    let mut slots = Slots::new();
     for _ in 0..number(r, format)? {
         slots.push(read_slot(r, format, rules, owner, open)?);
     }
