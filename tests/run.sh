@@ -16,6 +16,9 @@ if [ $((free_gib + built_gib)) -lt "$need_gib" ]; then
     echo "tests/run.sh: $free_gib GiB are free here and a build with its tests takes up to $need_gib" >&2
 fi
 
+# System tests wait for clocks and disks more than they compute.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-3}"
+
 say "peers from Debian"
 packages=()
 command -v mosquitto_pub >/dev/null || packages+=(mosquitto-clients)
@@ -28,6 +31,7 @@ command -v victoria-metrics >/dev/null || packages+=(victoria-metrics)
 [ -x /usr/bin/victoria-metrics ] || packages+=(victoria-metrics)
 [ -x /usr/bin/influxd ] || packages+=(influxdb)
 command -v prometheus-alertmanager >/dev/null || packages+=(prometheus-alertmanager)
+[ -x /usr/bin/aiosmtpd ] || packages+=(python3-aiosmtpd)
 if [ ${#packages[@]} -gt 0 ]; then
     as_root=""; [ "$(id -u)" = 0 ] || as_root=sudo
     $as_root apt-get update -qq

@@ -1,7 +1,7 @@
 //! One alert as people see it.
 
 use onemap_model::alert::Input;
-use onemap_model::{AlertId, DivisionCode, RuleId, SeriesKey, Severity, Timestamp, Transition};
+use onemap_model::{AlertId, DivisionCode, DrillId, RuleId, SeriesKey, Severity, Timestamp, Transition};
 use onemap_rules::Texts;
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +127,10 @@ pub struct Alert {
     pub value: Option<f64>,
     /// The rule's limit in the quantity's canonical unit.
     pub threshold: Option<f64>,
+    /// The drill that it was raised in: it is kept and shown, and calls nobody. One that goes on when the drill is over has
+    /// none any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillId>,
 }
 
 impl Alert {

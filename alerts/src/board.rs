@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use onemap_model::alert::ActNote;
-use onemap_model::{Act, AlertId, Edge, Severity, Timestamp, Transition, Verb};
+use onemap_model::{Act, AlertId, DeviceId, Edge, Severity, Timestamp, Transition, Verb};
 use onemap_rules::{RuleInfo, Texts};
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, AlertState, Assignment, Condition, Undertaking};
+use crate::drills::Drills;
 use crate::duty::Duty;
 use crate::list::{Cursor, Filter, StateFilter, Whose};
 
@@ -116,6 +117,10 @@ pub struct Board {
     shelf_expiries: BTreeSet<(Timestamp, AlertId)>,
     /// Whom those reach that nobody takes.
     duty: Duty,
+    /// What is raised on purpose.
+    drills: Drills,
+    /// Open alerts that were raised in a drill.
+    in_drill: BTreeSet<Cursor>,
 }
 
 impl Board {
@@ -144,7 +149,11 @@ impl Board {
         // From here on nobody has it, though somebody had, or took it for less than it is.
         if matches!(
             transition.edge,
-            Edge::AcknowledgementExpired | Edge::Worsened | Edge::Unshelved | Edge::ShelfExpired
+            Edge::AcknowledgementExpired
+                | Edge::Worsened
+                | Edge::Unshelved
+                | Edge::ShelfExpired
+                | Edge::DrillOver
         ) {
             alert.waits_since = Some(transition.at);
         }
@@ -154,6 +163,10 @@ impl Board {
         }
         match transition.edge {
             Edge::Raised | Edge::Paged => {}
+            Edge::DrillOver => {
+                alert.drill = None;
+                self.in_drill.remove(&cursor);
+            }
             Edge::Lost => {
                 alert.condition = Condition::Unknown;
                 alert.message = told;
@@ -239,11 +252,26 @@ impl Board {
         self.edge_of(0, act, whose).map(drop)
     }
 
-    /// Ends acknowledgements and times on the shelf that have run out.
-    pub fn tick(&mut self, now: Timestamp, position: u64) -> Vec<Transition> {
+    /// Marks what the engine tells with the drill that it belongs to, before it is folded and kept.
+    pub fn mark(&self, told: &mut Transition) {
+        told.drill = match told.edge {
+            Edge::Raised => self.drills.of(told).cloned(),
+            _ => self.get(&told.alert).and_then(|alert| alert.drill.clone()),
+        };
+    }
+
+    /// Ends acknowledgements, times on the shelf and drills that have run out, and pages desks. `is_muted` says of a device
+    /// that nothing of it is announced now.
+    pub fn tick(
+        &mut self,
+        now: Timestamp,
+        position: u64,
+        is_muted: &dyn Fn(&DeviceId) -> bool,
+    ) -> Vec<Transition> {
         let mut out = self.acknowledgements_end(now, position);
         out.extend(self.shelves_end(now, position));
-        let pages = self.pages(now, position);
+        out.extend(self.drills_end(now, position));
+        let pages = self.pages(now, position, is_muted);
         for page in &pages {
             self.fold(page, &RuleInfo::default());
         }
@@ -251,13 +279,39 @@ impl Board {
         out
     }
 
-    fn pages(&mut self, now: Timestamp, position: u64) -> Vec<Transition> {
+    fn pages(
+        &mut self,
+        now: Timestamp,
+        position: u64,
+        is_muted: &dyn Fn(&DeviceId) -> bool,
+    ) -> Vec<Transition> {
         let alerts = &self.alerts;
         let open = self.open.iter().filter_map(|cursor| alerts.get(cursor));
-        self.duty.tick(now, position, open)
+        self.duty.tick(now, position, open, is_muted)
     }
 
-    /// Carries an act out that is about a desk; false when it is about something else, or changed nothing.
+    fn drills_end(&mut self, now: Timestamp, position: u64) -> Vec<Transition> {
+        let is_over = |alert: &&Alert| alert.drill.as_ref().is_some_and(|id| !self.drills.is_on(id, now));
+        let alerts = self.in_drill.iter().filter_map(|cursor| self.alerts.get(cursor));
+        let over: Vec<AlertId> = alerts.filter(is_over).map(|alert| alert.id).collect();
+        let mut out = Vec::new();
+        for id in over {
+            let Some(alert) = self.get(&id) else {
+                continue;
+            };
+            let drill = alert.drill.as_ref().and_then(|id| self.drills.get(id));
+            let name = drill.map_or("", |drill| drill.name.as_str());
+            let zh = format!("演练“{name}”已结束，告警仍未结束，转为正式告警");
+            let en = format!("The drill “{name}” is over and the alert goes on: it is real from here on");
+            let mut transition = edge(alert, Edge::DrillOver, now, position, (zh, en), None);
+            transition.drill = None;
+            self.fold(&transition, &RuleInfo::default());
+            out.push(transition);
+        }
+        out
+    }
+
+    /// Carries an act out that is about a desk or a drill; false when it is about something else, or changed nothing.
     pub fn man(&mut self, act: &Act) -> bool {
         match &act.verb {
             Verb::PutDesk { id, desk } => {
@@ -265,6 +319,11 @@ impl Board {
                 true
             }
             Verb::RemoveDesk { id } => self.duty.remove(id),
+            Verb::PutDrill { id, drill } => {
+                self.drills.put(act.at, id.clone(), (**drill).clone());
+                true
+            }
+            Verb::EndDrill { id } => self.drills.end(act.at, id),
             _ => false,
         }
     }
@@ -272,6 +331,11 @@ impl Board {
     /// The desks, and who is on duty.
     pub fn duty(&self) -> &Duty {
         &self.duty
+    }
+
+    /// The drills.
+    pub fn drills(&self) -> &Drills {
+        &self.drills
     }
 
     fn shelves_end(&mut self, now: Timestamp, position: u64) -> Vec<Transition> {
@@ -373,18 +437,28 @@ impl Board {
     pub fn snapshot(&self) -> Vec<u8> {
         let alerts: Vec<&Alert> = self.alerts.values().collect();
         let ended: Vec<AlertId> = self.ended.iter().map(|cursor| cursor.id).collect();
-        let duty = Some(&self.duty);
-        serde_json::to_vec(&Snapshot { alerts, ended, duty }).expect("an alert has text keys only")
+        let snapshot = Snapshot {
+            alerts,
+            ended,
+            duty: Some(&self.duty),
+            drills: Some(&self.drills),
+        };
+        serde_json::to_vec(&snapshot).expect("an alert has text keys only")
     }
     /// The board that wrote the bytes.
     ///
     /// # Errors
     /// When the bytes are not a snapshot.
     pub fn restore(bytes: &[u8]) -> Result<Self, BoardError> {
-        let Snapshot { alerts, ended, duty } =
-            serde_json::from_slice::<Snapshot<Alert, Duty>>(bytes).map_err(BoardError)?;
+        let Snapshot {
+            alerts,
+            ended,
+            duty,
+            drills,
+        } = serde_json::from_slice::<Snapshot<Alert, Duty, Drills>>(bytes).map_err(BoardError)?;
         let mut board = Self::new();
         board.duty = duty.unwrap_or_default();
+        board.drills = drills.unwrap_or_default();
         for mut alert in alerts {
             alert.changed_at = alert.newest_time();
             let cursor = Cursor::of(&alert);
@@ -395,6 +469,7 @@ impl Board {
                 board.expiries.extend(until);
                 let until = alert.shelved.as_ref().map(|by| (by.until, alert.id));
                 board.shelf_expiries.extend(until);
+                board.in_drill.extend(alert.drill.is_some().then_some(cursor));
             }
             board.alerts.insert(cursor, alert);
         }
@@ -433,8 +508,10 @@ impl Board {
             inputs: transition.inputs.clone(),
             value: transition.inputs.last().map(|input| input.value),
             threshold: info.threshold,
+            drill: transition.drill.clone(),
         };
         let cursor = Cursor::of(&alert);
+        self.in_drill.extend(alert.drill.is_some().then_some(cursor));
         self.index.insert(alert.id, cursor);
         self.open.insert(cursor);
         self.alerts.insert(cursor, alert);
@@ -451,6 +528,7 @@ impl Board {
         }
         exchange(&mut alert.shelved, None, &mut self.shelf_expiries, alert.id);
         self.open.remove(&cursor);
+        self.in_drill.remove(&cursor);
         self.ended.push_back(cursor);
         while self.ended.len() > N_ENDED {
             if let Some(oldest) = self.ended.pop_front() {
@@ -583,13 +661,15 @@ impl<'a> Asked<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Snapshot<A, D> {
+struct Snapshot<A, D, R> {
     alerts: Vec<A>,
     /// In the order in which they ended.
     ended: Vec<AlertId>,
     /// A board of before has none.
     #[serde(default = "Option::default")]
     duty: Option<D>,
+    #[serde(default = "Option::default")]
+    drills: Option<R>,
 }
 
 /// An edge that the board writes.
@@ -616,5 +696,6 @@ pub(crate) fn edge(
         message_zh,
         message_en,
         act,
+        drill: alert.drill.clone(),
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use onemap_model::alert::ActNote;
 use onemap_model::duty::Desk;
-use onemap_model::{AlertId, DeskId, Edge, Timestamp, Transition, TransitionId};
+use onemap_model::{AlertId, DeskId, DeviceId, Edge, Timestamp, Transition, TransitionId};
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
@@ -51,7 +51,10 @@ impl Manned {
     }
 
     fn waits(&self, alert: &Alert) -> bool {
-        alert.acknowledged.is_none() && alert.shelved.is_none() && self.looks_at(alert)
+        alert.acknowledged.is_none()
+            && alert.shelved.is_none()
+            && alert.drill.is_none()
+            && self.looks_at(alert)
     }
 
     /// The page that is due, as the edge of the worst alert that is due.
@@ -61,8 +64,10 @@ impl Manned {
         now: Timestamp,
         position: u64,
         open: impl Iterator<Item = &'a Alert> + Clone,
+        is_muted: &dyn Fn(&DeviceId) -> bool,
     ) -> Option<Transition> {
-        let waiting: Vec<&Alert> = open.filter(|alert| self.waits(alert)).collect();
+        let waits = |alert: &&Alert| self.waits(alert) && !is_muted(&alert.series.device);
+        let waiting: Vec<&Alert> = open.filter(waits).collect();
         let ids: BTreeSet<AlertId> = waiting.iter().map(|alert| alert.id).collect();
         self.told.retain(|alert, _| ids.contains(alert));
         if self.paged_at.is_some_and(|at| now - at < PAUSE_MS) {
@@ -205,10 +210,11 @@ impl Duty {
         now: Timestamp,
         position: u64,
         open: impl Iterator<Item = &'a Alert> + Clone,
+        is_muted: &dyn Fn(&DeviceId) -> bool,
     ) -> Vec<Transition> {
         let desks = self.desks.iter_mut();
         desks
-            .filter_map(|(id, manned)| manned.page(id, now, position, open.clone()))
+            .filter_map(|(id, manned)| manned.page(id, now, position, open.clone(), is_muted))
             .collect()
     }
 }

@@ -6,6 +6,7 @@
 mod alert;
 mod board;
 pub mod cards;
+mod drills;
 mod duty;
 pub mod feeds;
 mod list;
@@ -14,6 +15,7 @@ pub mod warnings;
 
 pub use alert::{Alert, AlertState, Assignment, Condition, Undertaking};
 pub use board::{ActRefused, Board, BoardError};
+pub use drills::Drills;
 pub use duty::Duty;
 pub use list::{Cursor, Filter, StateFilter, Whose};
 pub use onemap_rules::{RuleInfo, Texts};

@@ -85,7 +85,7 @@ pub struct Load {
 }
 
 /// The load of the ten minutes from the one that holds `from` on, up to `to`. `desk_of` says in which division a transition
-/// lies now. Transitions in any order; those outside are left out.
+/// lies now. Transitions in any order; those outside, and those of drills, are left out.
 pub fn load<'a>(
     from: Timestamp,
     to: Timestamp,
@@ -97,7 +97,7 @@ pub fn load<'a>(
     let n_steps = ((to - from).max(0) as u64).div_ceil(step as u64).max(1);
     let mut inside: Vec<&Transition> = transitions
         .into_iter()
-        .filter(|t| (from..to).contains(&t.at))
+        .filter(|t| (from..to).contains(&t.at) && t.drill.is_none())
         .collect();
     inside.sort_by_key(|t| (t.at, t.position, t.id));
     let mut desks: BTreeMap<Option<String>, BTreeMap<i64, usize>> = BTreeMap::new();

@@ -61,7 +61,7 @@ impl Desk {
             self.s += 1;
             self.position += 1;
             let mut transitions = self.engine.tick(self.now(), self.position);
-            transitions.extend(self.board.tick(self.now(), self.position));
+            transitions.extend(self.board.tick(self.now(), self.position, &|_| false));
             self.take(transitions);
         }
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use onemap_alerts::cards::{Card, CardKind, Surroundings, fold};
 use onemap_alerts::{Alert, Condition, Undertaking};
-use onemap_model::{AlertId, Severity};
+use onemap_model::{AlertId, DrillId, Severity};
 use planted::{CRITICAL, GATEWAYS, Storm, alert, at, device, ended, place, site, surroundings};
 use proptest::prelude::*;
 
@@ -385,4 +385,19 @@ proptest! {
         let still = ids(&later);
         prop_assert!(still.iter().all(|(member, card)| is[member] == *card), "a card has another id");
     }
+}
+
+#[test]
+fn what_was_raised_in_a_drill_shares_no_card_with_what_is_real_and_stands_behind_it() {
+    let known = known(&[("a", 0.0, None), ("b", 10.0, None), ("c", 20.0, None)]);
+    let mut drilled = alert(1, "a", "pm10", Severity::Critical, 0);
+    drilled.drill = Some(DrillId::new("flood").unwrap());
+    let alerts = [
+        drilled.clone(),
+        alert(2, "b", "pm10", Severity::Minor, 10),
+        alert(3, "c", "pm10", Severity::Minor, 20),
+    ];
+    assert_eq!(shown(&alerts, &known), ["b c", "a"]);
+    let drills: Vec<_> = fold(&alerts, &known).into_iter().map(|card| card.drill).collect();
+    assert_eq!(drills, [None, drilled.drill]);
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use onemap_alerts::{Alert, Board, RuleInfo, Whose};
 use onemap_model::{
-    Act, AlertId, Belongs, Desk, DeskError, DeskId, DeviceId, DivisionCode, Edge, Quantity, RuleId, Scope,
-    SeriesKey, Severity, Timestamp, Transition, Verb,
+    Act, AlertId, Belongs, Desk, DeskError, DeskId, DeviceId, DivisionCode, Drill, DrillId, Edge, Quantity,
+    RuleId, Scope, SeriesKey, Severity, Timestamp, Transition, Verb,
 };
 use serde_json::{Value, json};
 
@@ -84,7 +84,7 @@ impl Room {
             channel: 0,
         };
         let alert = Transition::alert_of(&rule, &series, self.position);
-        let raised = Transition {
+        let mut raised = Transition {
             id: Transition::id_of(&rule, "v", &series, self.position, Edge::Raised),
             alert,
             edge: Edge::Raised,
@@ -99,9 +99,33 @@ impl Room {
             message_zh: String::new(),
             message_en: String::new(),
             act: None,
+            drill: None,
         };
+        self.board.mark(&mut raised);
         self.board.fold(&raised, &RuleInfo::default());
         alert
+    }
+    fn edge(&mut self, alert: AlertId, edge: Edge) {
+        self.position += 1;
+        let of = self.board.get(&alert).unwrap();
+        let told = Transition {
+            id: Transition::id_of(&of.rule, "v", &of.series, self.position, edge),
+            alert,
+            edge,
+            at: self.now(),
+            position: self.position,
+            rule: of.rule.clone(),
+            rule_version: "v".to_owned(),
+            series: of.series.clone(),
+            severity: of.severity,
+            division: of.division.clone(),
+            inputs: Vec::new(),
+            message_zh: String::new(),
+            message_en: String::new(),
+            act: None,
+            drill: of.drill.clone(),
+        };
+        self.board.fold(&told, &RuleInfo::default());
     }
     fn acknowledge(&mut self, alert: AlertId, minutes: u64) {
         self.position += 1;
@@ -121,7 +145,7 @@ impl Room {
             if self.restarts && self.s.is_multiple_of(60) {
                 self.board = Board::restore(&self.board.snapshot()).unwrap();
             }
-            for told in self.board.tick(self.now(), self.position) {
+            for told in self.board.tick(self.now(), self.position, &|_| false) {
                 if told.edge == Edge::Paged {
                     let at = self.now().to_string();
                     self.paged.push(format!("{} {}", &at[11..16], told.message_zh));
@@ -184,7 +208,7 @@ fn a_storm_is_one_page_and_the_worst_of_it_is_named() {
     let worst = room.raise("air-worst", Severity::Critical, "630102");
     room.position += 1;
     room.s += 1;
-    let told = room.board.tick(room.now(), room.position);
+    let told = room.board.tick(room.now(), room.position, &|_| false);
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].alert, worst);
     assert_eq!(
@@ -250,7 +274,7 @@ fn a_desk_looks_at_its_own_division_severity_and_rules_and_each_desk_is_paged() 
     let mut ids = Vec::new();
     room.s += 1;
     room.position += 1;
-    for told in room.board.tick(room.now(), room.position) {
+    for told in room.board.tick(room.now(), room.position, &|_| false) {
         ids.push(told.id);
         assert_eq!(told.series.device.as_str(), "air-3");
     }
@@ -299,4 +323,91 @@ fn desks_that_cannot_be_are_refused_by_name() {
         wrong(&|d| d["standby"]["主任"] = json!([""])),
         DeskError::Name { what: "people" }
     );
+}
+
+fn drill(devices: &[&str], from_min: u64, to_min: u64) -> Box<Drill> {
+    let drill = Drill {
+        name: "汛前演练".to_owned(),
+        division: None,
+        devices: devices.iter().map(|id| DeviceId::new(id).unwrap()).collect(),
+        rules: Vec::new(),
+        from: start() + Duration::from_secs(from_min * 60),
+        to: start() + Duration::from_secs(to_min * 60),
+    };
+    drill.check().unwrap();
+    Box::new(drill)
+}
+
+#[test]
+fn a_drill_calls_nobody_and_what_goes_on_behind_it_is_real() {
+    for restarts in [false, true] {
+        let mut room = Room::new(&desk());
+        room.restarts = restarts;
+        let before = room.raise("air-1", Severity::Major, "630102");
+        room.acknowledge(before, 600);
+        let id = DrillId::new("flood").unwrap();
+        let verb = Verb::PutDrill {
+            id: id.clone(),
+            drill: drill(&["air-1", "air-2", "air-3"], 10, 60),
+        };
+        assert!(room.board.man(&room.act(verb)));
+        room.until_min(20);
+        let goes_on = room.raise("air-2", Severity::Major, "630102");
+        let ends = room.raise("air-3", Severity::Critical, "630102");
+        let other = room.raise("air-4", Severity::Major, "630102");
+        let of = |room: &Room, alert| room.board.get(&alert).unwrap().drill.clone();
+        assert_eq!(
+            [before, goes_on, ends, other].map(|alert| of(&room, alert)),
+            [None, Some(id.clone()), Some(id.clone()), None]
+        );
+        room.acknowledge(other, 600);
+        room.edge(ends, Edge::Cleared);
+        room.until_min(59);
+        let none: [String; 0] = [];
+        assert_eq!(room.told(), none, "in the drill nobody is called");
+        room.until_min(75);
+        assert_eq!(of(&room, goes_on), None);
+        assert_eq!(
+            of(&room, ends),
+            Some(id.clone()),
+            "one that ended in it stays its"
+        );
+        assert_eq!(
+            room.told(),
+            [
+                "09:00 市指挥中心通知值班员 王队、赵工",
+                "09:10 市指挥中心通知带班领导 李处"
+            ]
+        );
+        assert!(!room.board.man(&room.act(Verb::EndDrill { id })), "it is over");
+    }
+}
+
+#[test]
+fn a_drill_that_is_ended_early_is_over_and_one_that_has_not_begun_never_was() {
+    let mut room = Room::new(&desk());
+    let [on, planned] = ["on", "planned"].map(|id| DrillId::new(id).unwrap());
+    for (id, from, to) in [(&on, 0, 120), (&planned, 600, 700)] {
+        let (id, drill) = (id.clone(), drill(&["air-1"], from, to));
+        assert!(room.board.man(&room.act(Verb::PutDrill { id, drill })));
+    }
+    room.raise("air-1", Severity::Major, "630102");
+    room.until_min(5);
+    for id in [&on, &planned] {
+        assert!(room.board.man(&room.act(Verb::EndDrill { id: id.clone() })));
+    }
+    assert!(room.board.drills().get(&planned).is_none());
+    room.until_min(6);
+    assert_eq!(room.told(), ["08:05 市指挥中心通知值班员 王队、赵工"]);
+}
+
+#[test]
+fn nobody_is_called_for_what_is_under_maintenance() {
+    let mut room = Room::new(&desk());
+    room.raise("air-1", Severity::Major, "630102");
+    let air = |device: &DeviceId| device.as_str() == "air-1";
+    room.s = 120;
+    assert!(room.board.tick(room.now(), 10, &air).is_empty());
+    let told = room.board.tick(room.now(), 11, &|_| false);
+    assert_eq!(told.len(), 1, "it waits still when the maintenance is over");
 }

@@ -42,6 +42,7 @@ fn edge(device: &str, edge: Edge, s: i64, value: Option<f64>, division: &str) ->
         message_zh: String::new(),
         message_en: String::new(),
         act: None,
+        drill: None,
     }
 }
 

@@ -154,6 +154,9 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/duty", Need::Any(&[P::View])),
     ("PUT", "/api/v1/duty/{desk}", Need::Any(&[P::Duty])),
     ("DELETE", "/api/v1/duty/{desk}", Need::Any(&[P::Duty])),
+    ("GET", "/api/v1/drills", Need::Any(&[P::View])),
+    ("PUT", "/api/v1/drills/{drill}", Need::Any(&[P::Duty])),
+    ("DELETE", "/api/v1/drills/{drill}", Need::Any(&[P::Duty])),
     ("POST", "/api/v1/alerts/{id}/ack", Need::Any(&[P::HandleAlerts])),
     ("POST", "/api/v1/alerts/{id}/assign", Need::Any(&[P::HandleAlerts])),
     (

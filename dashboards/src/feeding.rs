@@ -175,6 +175,7 @@ pub fn open(views: &Views, selection: &Selection) -> Vec<Alert> {
             && (selection.rules.is_empty() || selection.rules.contains(&alert.rule))
             && scope.covers(register.recorded(device, alert.division.as_ref()))
             && !is_maintained(&register, device)
+            && alert.drill.is_none()
     };
     board.open_alerts().filter(is_for).cloned().collect()
 }

@@ -73,8 +73,8 @@ pub fn router(
     use api::devices::{change, provisioning};
     use api::{
         accounts, aggregate, alarm_load, alerts, attributes, cards, commands, corrections, device_http,
-        devices, dust, duty, entities, entity_export, entity_import, evidence, explain, export, feeds,
-        fences, fetched, forecasts, geocode, history, hydrology, import, latest, ledger, map, persons,
+        devices, drills, dust, duty, entities, entity_export, entity_import, evidence, explain, export,
+        feeds, fences, fetched, forecasts, geocode, history, hydrology, import, latest, ledger, map, persons,
         quarantine, readings, readmit, recode, reviews, rules, series, session, setup, skill, standards,
         system, warnings, write,
     };
@@ -170,6 +170,8 @@ pub fn router(
             "/api/v1/duty/{desk}",
             sized(put(duty::put), ROSTER_BODY).merge(delete(duty::remove)),
         )
+        .route("/api/v1/drills", get(drills::list_drills))
+        .route("/api/v1/drills/{drill}", put(drills::put).delete(drills::end))
         .route("/api/v1/alerts/{id}/ack", post(alerts::ack))
         .route("/api/v1/alerts/{id}/assign", post(alerts::assign))
         .route("/api/v1/alerts/{id}/shelve", post(alerts::shelve))

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, AlertId, Correction, Desk, DeskId, Dust, Pseudonym, Review, Scope, SeriesKey, Subject,
-    Timestamp, WarningStep,
+    AccountId, AlertId, Correction, Desk, DeskId, Drill, DrillId, Dust, Pseudonym, Review, Scope, SeriesKey,
+    Subject, Timestamp, WarningStep,
 };
 
 /// One act of a person or machine with a name.
@@ -98,6 +98,18 @@ pub enum Verb {
     RemoveDesk {
         /// The desk.
         id: DeskId,
+    },
+    /// A drill is there, or is another than before.
+    PutDrill {
+        /// The drill.
+        id: DrillId,
+        /// What is said of it.
+        drill: Box<Drill>,
+    },
+    /// A drill is over before its time.
+    EndDrill {
+        /// The drill.
+        id: DrillId,
     },
     /// Refused frames are read again with the profiles of now; each follows as a record of its own.
     Readmit {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{DivisionCode, RuleId, SeriesKey, Timestamp};
+use crate::{DivisionCode, DrillId, RuleId, SeriesKey, Timestamp};
 
 /// How much it matters. This is an operational severity, not a statutory warning level (预警) and not
 /// an AQI colour.
@@ -145,11 +145,13 @@ pub enum Edge {
     Assigned,
     /// Nobody took it, and who is on duty was called.
     Paged,
+    /// The drill in which it was raised is over and it goes on: from here on it is real.
+    DrillOver,
 }
 
 impl Edge {
     /// Every edge.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Raised,
         Self::Cleared,
         Self::Lost,
@@ -165,6 +167,7 @@ impl Edge {
         Self::ShelfExpired,
         Self::Assigned,
         Self::Paged,
+        Self::DrillOver,
     ];
 
     /// Stable name.
@@ -185,6 +188,7 @@ impl Edge {
             Edge::ShelfExpired => "shelf_expired",
             Edge::Assigned => "assigned",
             Edge::Paged => "paged",
+            Edge::DrillOver => "drill_over",
         }
     }
 }
@@ -235,6 +239,9 @@ pub struct Transition {
     /// Who acted and what he wrote, for edges made by people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub act: Option<ActNote>,
+    /// The drill that its alert was raised in: nobody is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillId>,
 }
 
 /// The human side of a transition.

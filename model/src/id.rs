@@ -115,6 +115,10 @@ id! {
     DeskId
 }
 id! {
+    /// A drill.
+    DrillId
+}
+id! {
     /// A rule, unique over all rule files.
     RuleId
 }

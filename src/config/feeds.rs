@@ -10,8 +10,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use onemap_alerts::feeds::{Gateway, Kind, Patience, Secret, Selection};
 use onemap_model::{DivisionCode, Edge, RuleId, Severity};
-use onemap_store::remote::{Authorization, Endpoint};
+use onemap_store::remote::{Authorization, Endpoint, client_tls};
 use serde::Deserialize;
+
+use crate::feeding::{Guard, Mailer, Post, Publisher, Road};
 
 /// Most consumers.
 const MOST: usize = 64;
@@ -28,6 +30,8 @@ enum Spoken {
     WeCom,
     Feishu,
     Gateway,
+    Email,
+    Mqtt,
 }
 
 /// Where a new consumer begins.
@@ -45,13 +49,13 @@ enum From {
 pub(super) struct Consumer {
     /// Its name: letters, digits, `-` and `_`. Cursor and receipts are kept under it.
     name: String,
-    /// `webhook`, `alertmanager`, `dingtalk`, `wecom`, `feishu` or `gateway`.
+    /// `webhook`, `alertmanager`, `dingtalk`, `wecom`, `feishu`, `gateway`, `email` or `mqtt`.
     kind: Spoken,
     /// Its address. Of a gateway a template.
     url: Option<String>,
     /// File with the address, where that holds a key. In place of `url`.
     url_file: Option<PathBuf>,
-    /// File with the secret that signs; of a gateway what stands for `{{secret}}`.
+    /// File with the secret that signs; of a gateway what stands for `{{secret}}`, of e-mail and MQTT the password.
     secret_file: Option<PathBuf>,
     /// File with a token that is sent as `Authorization: Bearer`.
     token_file: Option<PathBuf>,
@@ -60,6 +64,13 @@ pub(super) struct Consumer {
     /// Whether it may be spoken to in the clear elsewhere than on this machine. Default false.
     #[serde(default)]
     allow_plain: bool,
+    /// Of e-mail and MQTT: who logs in with the password.
+    user: Option<String>,
+    /// Of e-mail: whose mail it is.
+    sender: Option<String>,
+    /// Of e-mail: the mail boxes.
+    #[serde(default)]
+    to: Vec<String>,
     /// Of a gateway: `GET`, `POST` or `PUT`. Default `POST`.
     method: Option<String>,
     /// Of a gateway: headers, templates.
@@ -116,8 +127,8 @@ pub(crate) struct ConsumerPart {
     pub(crate) name: String,
     /// How it is spoken to.
     pub(crate) kind: Kind,
-    /// Where.
-    pub(crate) endpoint: Endpoint,
+    /// By which way.
+    pub(crate) road: Road,
     /// Host and port, which may be shown.
     pub(crate) host: String,
     /// Path and query, which may hold a key.
@@ -171,7 +182,7 @@ impl Consumer {
         self.belongs().context(at.clone())?;
         let address = self.address(folder).context(at.clone())?;
         let kind = self.kind(folder, &address.target).context(at.clone())?;
-        let endpoint = self.endpoint(folder, &address).context(at.clone())?;
+        let road = self.road(folder, &address).context(at.clone())?;
         let patience = self.patience(&kind).context(at.clone())?;
         let remind = self.remind.unwrap_or(60);
         ensure!(
@@ -182,7 +193,7 @@ impl Consumer {
         ensure!(!edges.is_empty(), "{at}: edges: at least one");
         Ok(ConsumerPart {
             name,
-            endpoint,
+            road,
             host: address.host,
             target: address.target,
             selection: Selection {
@@ -201,6 +212,7 @@ impl Consumer {
     /// Keys that mean nothing to the kind are refused rather than passed over.
     fn belongs(&self) -> Result<()> {
         let is_gateway = self.kind == Spoken::Gateway;
+        let has_login = matches!(self.kind, Spoken::Email | Spoken::Mqtt);
         let foreign = [
             ("method", self.method.is_some() && !is_gateway),
             ("headers", !self.headers.is_empty() && !is_gateway),
@@ -213,6 +225,10 @@ impl Consumer {
                 "secret_file",
                 self.secret_file.is_some() && matches!(self.kind, Spoken::Alertmanager | Spoken::WeCom),
             ),
+            ("user", self.user.is_some() && !has_login),
+            ("token_file", self.token_file.is_some() && has_login),
+            ("sender", self.sender.is_some() && self.kind != Spoken::Email),
+            ("to", !self.to.is_empty() && self.kind != Spoken::Email),
         ];
         if let Some((key, _)) = foreign.iter().find(|(_, is_written)| *is_written) {
             anyhow::bail!("{key}: it means nothing for this kind");
@@ -220,6 +236,10 @@ impl Consumer {
         ensure!(
             self.kind != Spoken::Webhook || self.secret_file.is_some(),
             "secret_file: a webhook is signed"
+        );
+        ensure!(
+            !has_login || self.user.is_some() == self.secret_file.is_some(),
+            "user, secret_file: a name and its password, or neither"
         );
         Ok(())
     }
@@ -231,9 +251,21 @@ impl Consumer {
             _ => anyhow::bail!("url: either url or url_file"),
         };
         let address = Address::parse(&url)?;
+        let (schemes, tls) = match self.kind {
+            Spoken::Email => (&["smtps", "smtp"][..], "smtps (or smtp, by STARTTLS)"),
+            Spoken::Mqtt => (&["mqtts", "mqtt"][..], "mqtts"),
+            _ => (&["https", "http"][..], "https"),
+        };
         ensure!(
-            address.is_tls || self.allow_plain || address.is_here(),
-            "url: http in the clear goes to this machine only; https, or allow_plain = true"
+            schemes.contains(&address.scheme.as_str()),
+            "url: it is not an address like {}://host/path",
+            schemes[0]
+        );
+        let may_be_plain = self.allow_plain || address.is_here();
+        ensure!(
+            address.is_tls() || may_be_plain || self.kind == Spoken::Email,
+            "url: {} in the clear goes to this machine only; {tls}, or allow_plain = true",
+            address.scheme
         );
         Ok(address)
     }
@@ -252,6 +284,8 @@ impl Consumer {
             Spoken::DingTalk => Kind::DingTalk { secret },
             Spoken::WeCom => Kind::WeCom,
             Spoken::Feishu => Kind::Feishu { secret },
+            Spoken::Email => Kind::Email,
+            Spoken::Mqtt => Kind::Mqtt,
             Spoken::Gateway => {
                 let method = self.method.as_deref().unwrap_or("POST");
                 let body = self.body.as_deref().unwrap_or_default();
@@ -269,17 +303,80 @@ impl Consumer {
         })
     }
 
+    fn road(&self, folder: &Path, address: &Address) -> Result<Road> {
+        ensure!(
+            (1..=120).contains(&self.timeout),
+            "timeout = {}: between 1 and 120 seconds",
+            self.timeout
+        );
+        match self.kind {
+            Spoken::Email => self.mailer(folder, address).map(Road::Mail),
+            Spoken::Mqtt => self.publisher(folder, address).map(Road::Mqtt),
+            _ => self.endpoint(folder, address).map(Road::Http),
+        }
+    }
+
+    fn login(&self, folder: &Path) -> Result<Option<(String, String)>> {
+        let (Some(user), Some(file)) = (&self.user, &self.secret_file) else {
+            return Ok(None);
+        };
+        let password = secret(&folder.join(file)).context("secret_file")?;
+        Ok(Some((user.clone(), password)))
+    }
+
+    fn mailer(&self, folder: &Path, address: &Address) -> Result<Mailer> {
+        ensure!(address.target == "/", "url: it ends with the host and port");
+        let (host, port) = address.named()?;
+        let guard = match address.is_tls() {
+            true => Guard::Tls,
+            false if self.allow_plain || address.is_here() => Guard::Plain,
+            false => Guard::Starttls,
+        };
+        let roots = self.ca_file.as_ref().map(|file| folder.join(file));
+        let read = |path: &PathBuf| {
+            std::fs::read(path).with_context(|| format!("ca_file: {} cannot be read", path.display()))
+        };
+        let roots = roots.as_ref().map(read).transpose()?;
+        Mailer::new(Post {
+            host,
+            port,
+            guard,
+            roots,
+            login: self.login(folder)?,
+            sender: self.sender.as_deref().context("sender: whose mail it is")?,
+            to: &self.to,
+            timeout: Duration::from_secs(self.timeout),
+        })
+    }
+
+    fn publisher(&self, folder: &Path, address: &Address) -> Result<Publisher> {
+        let topic = address.target.trim_start_matches('/');
+        ensure!(
+            !topic.is_empty() && topic.len() <= 1024 && !topic.contains(['+', '#', '?']),
+            "url: it is not an address like mqtts://host:8883/topic/of/alerts"
+        );
+        let (host, port) = address.named()?;
+        let usual = if address.is_tls() { 8883 } else { 1883 };
+        let roots = self.ca_file.as_ref().map(|file| folder.join(file));
+        let tls = address
+            .is_tls()
+            .then(|| client_tls(roots.as_deref()).context("ca_file"));
+        Publisher::new(
+            (&format!("onemap-{}", self.name), topic),
+            (host, port.unwrap_or(usual)),
+            self.login(folder)?,
+            tls.transpose()?,
+            Duration::from_secs(self.timeout),
+        )
+        .context("url")
+    }
+
     fn endpoint(&self, folder: &Path, address: &Address) -> Result<Endpoint> {
         let token = self.token_file.as_ref().map(|file| {
             let token = secret(&folder.join(file)).context("token_file")?;
             Authorization::new("Bearer", &token).context("token_file")
         });
         let roots = self.ca_file.as_ref().map(|file| folder.join(file));
-        ensure!(
-            (1..=120).contains(&self.timeout),
-            "timeout = {}: between 1 and 120 seconds",
-            self.timeout
-        );
         let timeout = Duration::from_secs(self.timeout);
         let origin = address.origin();
         Endpoint::new(&origin, token.transpose()?, &[], roots.as_deref(), timeout).context("url, ca_file")
@@ -308,7 +405,7 @@ impl Consumer {
 
 /// An address in its parts.
 struct Address {
-    is_tls: bool,
+    scheme: String,
     /// Host and port as written.
     host: String,
     /// Path and query.
@@ -321,11 +418,6 @@ impl Address {
         let url = url.trim();
         ensure!(url.len() <= LONGEST, "url: at most {LONGEST} bytes");
         let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
-        let is_tls = match scheme {
-            "https" => true,
-            "http" => false,
-            _ => return Err(bad()),
-        };
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (host, target) = rest.split_at(end);
         let is_clean = |c: char| c.is_ascii_graphic() && !matches!(c, '@' | '#' | '{' | '}' | '\\');
@@ -342,15 +434,31 @@ impl Address {
             path => path.to_owned(),
         };
         Ok(Self {
-            is_tls,
+            scheme: scheme.to_owned(),
             host: host.to_owned(),
             target,
         })
     }
 
     fn origin(&self) -> String {
-        let scheme = if self.is_tls { "https" } else { "http" };
-        format!("{scheme}://{}", self.host)
+        format!("{}://{}", self.scheme, self.host)
+    }
+
+    fn is_tls(&self) -> bool {
+        matches!(self.scheme.as_str(), "https" | "smtps" | "mqtts")
+    }
+
+    /// Host and port.
+    fn named(&self) -> Result<(&str, Option<u16>)> {
+        let (host, port) = match self.host.strip_prefix('[') {
+            Some(v6) => v6.split_once(']').context("url: `[` without `]`")?,
+            None => self.host.split_at(self.host.find(':').unwrap_or(self.host.len())),
+        };
+        let port = match port.strip_prefix(':') {
+            Some(port) => Some(port.parse().context("url: the port is a number up to 65535")?),
+            None => None,
+        };
+        Ok((host, port))
     }
 
     /// Whether it is this machine's own.
@@ -408,7 +516,7 @@ mod tests {
             ("127.0.0.1:9", "/x?k=1")
         );
         assert_eq!(part.patience.tries_within, Duration::from_secs(86_400));
-        assert_eq!((part.selection.edges.len(), part.is_from_beginning), (15, false));
+        assert_eq!((part.selection.edges.len(), part.is_from_beginning), (16, false));
         let shown = format!("{part:?} {:?}", part.kind);
         assert!(!shown.contains("s3cret") && !shown.contains("k=1"), "{shown}");
         let robot = "[[consumers]]\nname = \"r\"\nkind = \"wecom\"\nurl = \"https://h/cgi?key=9\"\n";

@@ -6,6 +6,7 @@
 
 mod gathered;
 mod outbox;
+mod road;
 mod settled;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tracing::warn;
 
 use crate::config::ConsumerPart;
 use outbox::Outbox;
+pub(crate) use road::{Guard, Mailer, Post, Publisher, Road};
 
 /// How often receipts that are too old go.
 const RETENTION_ROUND: Duration = Duration::from_secs(3600);

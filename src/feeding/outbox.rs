@@ -5,12 +5,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use onemap_alerts::feeds::{Batch, Failure, Kind, Made, Next, Verdict, retry_after};
+use onemap_alerts::feeds::{Batch, Failure, Kind, Made, Next, Verdict};
 use onemap_dashboards::feeding::{self, LastError, Outbox as Shown, Waiting};
 use onemap_dashboards::views::Views;
 use onemap_model::TransitionId;
 use onemap_store::feeds::{Answered, Aside, FeedCursor, Feeds, Mark, Standing};
-use onemap_store::remote::Unanswered;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -19,10 +18,6 @@ use super::gathered::{self, Gathered, gather};
 use super::settled::{Sent, settle};
 use crate::config::ConsumerPart;
 
-/// Bytes that are read of an answer.
-const N_ANSWER: usize = 64 << 10;
-/// Characters of an answer that its receipt keeps.
-const N_KEPT: usize = 200;
 /// Pause when a file cannot be read or written.
 const FILE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -184,35 +179,8 @@ impl Outbox {
 
     async fn tell(&mut self, made: Made) -> Sent {
         self.sent_at = Some(Instant::now());
-        let told = self
-            .part
-            .endpoint
-            .tell(made.method, &made.target, &made.headers, made.body, N_ANSWER)
-            .await;
-        let at = (self.views.clock)();
-        match told {
-            Ok(told) => {
-                let after = told.retry_after.and_then(|text| retry_after(&text, at));
-                let answer = String::from_utf8_lossy(&told.body);
-                Sent {
-                    verdict: self.part.kind.judge(told.status, after, &told.body),
-                    at,
-                    status: Some(told.status),
-                    answer: answer.trim().chars().take(N_KEPT).collect(),
-                }
-            }
-            Err(why) => Sent {
-                verdict: match why {
-                    Unanswered::Unmade => Verdict::Never(Failure::Unmade),
-                    Unanswered::Late => Verdict::Later(Failure::Late, None),
-                    Unanswered::Broken => Verdict::Later(Failure::Broken, None),
-                    _ => Verdict::Later(Failure::Unreached, None),
-                },
-                at,
-                status: None,
-                answer: why.to_string(),
-            },
-        }
+        let clock = &self.views.clock;
+        self.part.road.tell(&self.part.kind, made, &|| clock()).await
     }
 
     /// Writes what an answer means, then moves on.

@@ -485,12 +485,13 @@ impl Fold<'_> {
         transitions
     }
 
-    pub(super) fn judged(&mut self, transitions: Vec<Transition>) {
+    pub(super) fn judged(&mut self, mut transitions: Vec<Transition>) {
         if transitions.is_empty() {
             return;
         }
         let mut board = self.views.board.write().expect(POISON);
-        for transition in &transitions {
+        for transition in &mut transitions {
+            board.mark(transition);
             board.fold(
                 transition,
                 &self.engine.info(&transition.rule, &transition.series.device),
@@ -522,7 +523,15 @@ impl Fold<'_> {
         self.flows_again(position)?;
         let transitions = self.engine.tick(*self.now, position);
         self.judged(transitions);
-        let expired = self.views.board.write().expect(POISON).tick(*self.now, position);
+        let expired = {
+            let register = self.views.register.read().expect(POISON);
+            let mut board = self.views.board.write().expect(POISON);
+            let is_muted = |device: &DeviceId| {
+                let device = register.view.devices.get(device.as_str());
+                device.is_some_and(|device| device.state_at(*self.now) == DeviceState::Maintenance)
+            };
+            board.tick(*self.now, position, &is_muted)
+        };
         self.pending.ledger.transitions.extend(expired);
         Ok(())
     }
@@ -541,7 +550,10 @@ impl Fold<'_> {
         ) {
             return;
         }
-        if matches!(act.verb, Verb::PutDesk { .. } | Verb::RemoveDesk { .. }) {
+        if matches!(
+            act.verb,
+            Verb::PutDesk { .. } | Verb::RemoveDesk { .. } | Verb::PutDrill { .. } | Verb::EndDrill { .. }
+        ) {
             self.views.board.write().expect(POISON).man(act);
             return;
         }

@@ -90,6 +90,7 @@ fn ledger(dir: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
             message_zh: "PM10 高于 250 µg/m³".into(),
             message_en: "PM10 above 250 µg/m³".into(),
             act: None,
+            drill: None,
         });
         let quarantine = (from + N_TRANSITIONS + 1..=cursor).map(|position| QuarantineEntry {
             position,

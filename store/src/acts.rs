@@ -13,8 +13,8 @@ use onemap_model::hydrology::HydrologyError;
 use onemap_model::record::{Frame, KIND_READMISSION, Readmission, Register, RuleFile, Stamped};
 use onemap_model::scope::Permission;
 use onemap_model::{
-    AccountError, Act, Belongs, CommandRecord, CommandStep, DeskError, DivisionCode, EntityKind, Forecast,
-    Record, ReviewError, Role, RuleId, Scope, Subject, Timestamp, Verb, WarningStep,
+    AccountError, Act, Belongs, CommandRecord, CommandStep, DeskError, DivisionCode, DrillError, EntityKind,
+    Forecast, Record, ReviewError, Role, RuleId, Scope, Subject, Timestamp, Verb, WarningStep,
 };
 
 use crate::ledger::{TokenHash, TokenHashError};
@@ -135,6 +135,9 @@ pub enum ActError {
     /// A desk that cannot be.
     #[error(transparent)]
     Desk(#[from] DeskError),
+    /// A drill that cannot be.
+    #[error(transparent)]
+    Drill(#[from] DrillError),
     /// The journal did not take it. Whether a part was kept is not known.
     #[error("the journal did not take it")]
     Journal(#[from] LogError),
@@ -305,7 +308,9 @@ fn permission_for(verb: &Verb) -> Option<Permission> {
     match verb {
         Verb::Acknowledge { .. } | Verb::Close { .. } | Verb::Assign { .. } => Some(Permission::HandleAlerts),
         Verb::Shelve { .. } | Verb::Unshelve { .. } => Some(Permission::ShelveAlerts),
-        Verb::PutDesk { .. } | Verb::RemoveDesk { .. } => Some(Permission::Duty),
+        Verb::PutDesk { .. } | Verb::RemoveDesk { .. } | Verb::PutDrill { .. } | Verb::EndDrill { .. } => {
+            Some(Permission::Duty)
+        }
         Verb::Readmit { .. } | Verb::Discard { .. } => Some(Permission::Quarantine),
         Verb::Review(_) | Verb::Dust(_) | Verb::WithdrawDust { .. } => Some(Permission::Review),
         Verb::Correct(_) | Verb::WithdrawCorrection { .. } => Some(Permission::Register),
@@ -365,6 +370,7 @@ fn check_verb(at: Timestamp, verb: &Verb) -> Result<(), ActError> {
             return Ok(());
         }
         Verb::PutDesk { desk, .. } => return Ok(desk.check()?),
+        Verb::PutDrill { drill, .. } => return Ok(drill.check()?),
         Verb::ResolvePerson { purpose, .. } => {
             if purpose.trim().is_empty() || purpose.len() > MAX_NOTE {
                 return Err(ActError::Note);

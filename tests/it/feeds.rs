@@ -152,7 +152,7 @@ fn read(stream: &mut TcpStream) -> Option<Got> {
 }
 
 /// A folder with a rule, a secret and these consumers.
-fn folder(consumers: &str) -> tempfile::TempDir {
+pub fn folder(consumers: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
     std::fs::create_dir(dir.join("rules")).unwrap();
@@ -171,14 +171,14 @@ fn webhook(name: &str, port: u16, more: &str) -> String {
     )
 }
 
-fn measure(server: &Server, device: &str, value: f64) {
+pub fn measure(server: &Server, device: &str, value: f64) {
     let now = onemap_model::Timestamp::from_system(std::time::SystemTime::now()).ms();
     let body = json!({"device": device, "readings": [{"q": "pm10", "t": now, "v": value}]});
     server.post("/api/v1/readings", &body);
 }
 
 /// Numbers and ids of all transitions.
-fn transitions(server: &Server) -> BTreeMap<u64, String> {
+pub fn transitions(server: &Server) -> BTreeMap<u64, String> {
     let mut all = BTreeMap::new();
     for alert in server.get("/api/v1/alerts?limit=1000")["items"]
         .as_array()
@@ -195,7 +195,7 @@ fn transitions(server: &Server) -> BTreeMap<u64, String> {
     all
 }
 
-fn standing(server: &Server, name: &str) -> Value {
+pub fn standing(server: &Server, name: &str) -> Value {
     let feeds = server.get("/api/v1/feeds");
     let found = feeds["items"]
         .as_array()
@@ -205,7 +205,7 @@ fn standing(server: &Server, name: &str) -> Value {
     found.unwrap_or_else(|| panic!("{name} in {feeds}")).clone()
 }
 
-fn caught_up(server: &Server, name: &str) -> Value {
+pub fn caught_up(server: &Server, name: &str) -> Value {
     wait_for(&format!("{name} to have all"), LONG, || {
         let feed = standing(server, name);
         (feed["lag"] == 0).then_some(feed)

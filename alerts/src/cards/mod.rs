@@ -19,7 +19,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use onemap_model::{AlertId, DeviceId, DivisionCode, Position, RuleId, Severity, Timestamp};
+use onemap_model::{AlertId, DeviceId, DivisionCode, DrillId, Position, RuleId, Severity, Timestamp};
 use onemap_rules::{Silence, Texts};
 use serde::Serialize;
 
@@ -198,6 +198,8 @@ pub struct Card {
     pub bounds: Option<[f64; 4]>,
     /// Where its first alert is, or the first that has a place.
     pub point: Option<Position>,
+    /// The drill that all of its alerts were raised in.
+    pub drill: Option<DrillId>,
     /// Its alerts: the one that leads, then by severity, then the oldest first.
     pub members: Vec<AlertId>,
 }
@@ -211,7 +213,15 @@ impl Card {
             Condition::Normal => 2,
         };
         let newest = (Reverse(self.changed_at), self.id);
-        (Reverse(self.severity), self.is_acknowledged, condition, newest)
+        // The real comes first.
+        let is_drill = self.drill.is_some();
+        (
+            is_drill,
+            Reverse(self.severity),
+            self.is_acknowledged,
+            condition,
+            newest,
+        )
     }
 }
 
@@ -226,7 +236,24 @@ struct Followed<'a> {
 /// Folds alerts into cards, worst first. Each alert that is open and not shelved is on exactly one; ended and shelved ones only
 /// tell what belonged together. The order in which alerts are given does not matter.
 pub fn fold<'a>(alerts: impl IntoIterator<Item = &'a Alert>, known: &Surroundings) -> Vec<Card> {
-    let mut alerts: Vec<&Alert> = alerts.into_iter().collect();
+    // What was raised on purpose and what is real share no card.
+    let mut by_drill: BTreeMap<Option<&DrillId>, Vec<&Alert>> = BTreeMap::new();
+    for alert in alerts {
+        by_drill.entry(alert.drill.as_ref()).or_default().push(alert);
+    }
+    let of_one = |(drill, alerts): (Option<&DrillId>, Vec<&'a Alert>)| {
+        let mut cards = fold_of_one(alerts, known);
+        for card in &mut cards {
+            card.drill = drill.cloned();
+        }
+        cards
+    };
+    let mut cards: Vec<Card> = by_drill.into_iter().flat_map(of_one).collect();
+    cards.sort_by_cached_key(Card::rank);
+    cards
+}
+
+fn fold_of_one(mut alerts: Vec<&Alert>, known: &Surroundings) -> Vec<Card> {
     alerts.sort_unstable_by_key(|alert| Cursor::of(alert));
     alerts.dedup_by_key(|alert| alert.id);
     let followed = follow(&alerts, known);
@@ -259,7 +286,6 @@ pub fn fold<'a>(alerts: impl IntoIterator<Item = &'a Alert>, known: &Surrounding
         };
         cards.push(of_incident(&followed, founder, members, incident.cause, known));
     }
-    cards.sort_by_cached_key(Card::rank);
     cards
 }
 
@@ -386,6 +412,7 @@ fn card(
         chatter: (n_raised >= CHATTER).then_some(n_raised),
         bounds,
         point,
+        drill: None,
         members: members.iter().map(|i| all[*i].alert.id).collect(),
     }
 }

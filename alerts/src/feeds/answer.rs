@@ -95,7 +95,7 @@ impl Kind {
             Kind::DingTalk { .. } => (&["errcode"], &[130_101, 130_102, 410_100], &[-1]),
             Kind::WeCom => (&["errcode"], &[45_009, 45_033], &[-1]),
             Kind::Feishu { .. } => (&["code", "StatusCode"], &[9_499, 11_232, 99_991_400], &[-1]),
-            Kind::Webhook { .. } | Kind::Alertmanager | Kind::Gateway(_) => return Verdict::Received,
+            _ => return Verdict::Received,
         };
         let said: Option<Value> = serde_json::from_slice(body).ok();
         let code = |name: &&str| said.as_ref()?.get(name)?.as_i64();

@@ -36,7 +36,7 @@ impl Batch {
         match &item.news {
             News::Gap(gap) => self.n_missing += gap.to.saturating_sub(gap.from) + 1,
             News::Change(change) => match change.transition.edge {
-                Edge::Raised | Edge::Worsened => {
+                Edge::Raised | Edge::DrillOver | Edge::Worsened => {
                     *self.begun.entry(change.transition.severity).or_default() += 1;
                 }
                 Edge::Cleared | Edge::Closed | Edge::Withdrawn => self.n_ended += 1,
@@ -84,7 +84,10 @@ fn rank(item: &Item) -> (u8, Severity) {
     match &item.news {
         News::Gap(_) => (2, Severity::Critical),
         News::Change(change) => {
-            let begins = matches!(change.transition.edge, Edge::Raised | Edge::Worsened);
+            let begins = matches!(
+                change.transition.edge,
+                Edge::Raised | Edge::DrillOver | Edge::Worsened
+            );
             (u8::from(begins), change.transition.severity)
         }
     }

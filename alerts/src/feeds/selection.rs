@@ -21,16 +21,19 @@ impl Selection {
     /// Whether a transition is for the consumer; `is_told` says whether it has a receipt for anything of the alert.
     ///
     /// An alert that it was told of and that became less severe, or ended so, is told on: nobody waits for an end that
-    /// does not come. One that is under maintenance is told only on so.
+    /// does not come. One that is under maintenance, or that was raised in a drill, is told only on so; who is told what is
+    /// raised is told what was raised in a drill and turns real.
     pub fn takes(
         &self,
         transition: &Transition,
         is_maintained: bool,
         is_told: impl FnOnce() -> bool,
     ) -> bool {
-        let is_asked_for = self.edges.contains(&transition.edge)
+        let turns_real = transition.edge == Edge::DrillOver && self.edges.contains(&Edge::Raised);
+        let is_asked_for = (turns_real || self.edges.contains(&transition.edge))
             && (self.rules.is_empty() || self.rules.contains(&transition.rule));
-        let is_due = transition.severity >= self.severity_at_least && !is_maintained;
+        let is_muted = is_maintained || transition.drill.is_some();
+        let is_due = transition.severity >= self.severity_at_least && !is_muted;
         is_asked_for && (is_due || (is_last(transition.edge) && is_told()))
     }
 }
@@ -42,12 +45,14 @@ fn is_last(edge: Edge) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use onemap_model::DrillId;
+
     use super::*;
     use crate::feeds::shapes::tests::transition;
 
     #[test]
     fn an_end_is_told_to_whom_the_beginning_was() {
-        use Edge::{Acknowledged, Cleared, Eased, Raised, Worsened};
+        use Edge::{Acknowledged, Cleared, DrillOver, Eased, Raised, Worsened};
         use Severity::{Major, Minor};
         let selection = Selection {
             division: None,
@@ -75,6 +80,23 @@ mod tests {
                 selection.takes(&transition, is_maintained, || is_told),
                 is_taken,
                 "{edge:?} {severity:?} {is_maintained} {is_told}"
+            );
+        }
+        // In a drill nobody is told; what goes on behind it is told as if it were raised.
+        let drill = Some(DrillId::new("drill").expect("an id"));
+        for (edge, drill, is_told, is_taken) in [
+            (Raised, drill.clone(), false, false),
+            (Worsened, drill.clone(), false, false),
+            (Cleared, drill.clone(), false, false),
+            (Cleared, drill, true, true),
+            (DrillOver, None, false, true),
+        ] {
+            let mut transition = transition(edge);
+            (transition.severity, transition.drill) = (Major, drill);
+            assert_eq!(
+                selection.takes(&transition, false, || is_told),
+                is_taken,
+                "{edge:?}"
             );
         }
         let mut of_a_rule = selection.clone();

@@ -65,6 +65,7 @@ pub fn alert(n: u64, id: &str, quantity: &str, severity: Severity, s: i64) -> Al
         inputs: Vec::new(),
         value: None,
         threshold: None,
+        drill: None,
     }
 }
 

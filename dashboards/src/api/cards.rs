@@ -154,7 +154,7 @@ fn card_json(card: &Card) -> Value {
         "severity": card.severity, "severity_zh": card.severity.zh(),
         "condition": card.condition, "acknowledged": card.is_acknowledged,
         "counts": card.counts, "raised_at": card.raised_at, "changed_at": card.changed_at,
-        "chatter": card.chatter, "bounds": card.bounds, "position": card.point,
+        "chatter": card.chatter, "drill": card.drill, "bounds": card.bounds, "position": card.point,
     })
 }
 

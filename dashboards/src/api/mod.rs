@@ -11,6 +11,7 @@ pub(crate) mod corrections;
 pub(crate) mod device_http;
 pub(crate) mod devices;
 mod disk;
+pub(crate) mod drills;
 pub(crate) mod dust;
 pub(crate) mod duty;
 mod engine;
@@ -111,6 +112,7 @@ pub(crate) fn act_problem(error: onemap_store::acts::ActError) -> Problem {
         ActError::Journal(_) => Problem::unavailable(error.to_string()),
         ActError::Review(fault) => review_problem(fault),
         ActError::Desk(fault) => Problem::bad_request("bad_desk", fault.to_string()),
+        ActError::Drill(fault) => Problem::bad_request("bad_drill", fault.to_string()),
         ActError::Account { source, .. } => Problem::bad_request("bad_account", source.to_string()),
         _ => Problem::bad_request("bad_act", error.to_string()),
     }

@@ -61,6 +61,27 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ),
     Operation(
         "get",
+        "/api/v1/drills",
+        "Drills (演练) to come, those that are on, and those that were over within thirty days. Drills that may silence what the caller does not see are left out.",
+        &[],
+        &[200],
+    ),
+    Operation(
+        "put",
+        "/api/v1/drills/{drill}",
+        "Says what a drill is: alerts that are raised while it is on, of what it names, are marked as its own and call nobody.",
+        &[],
+        &[200, 400, 403, 409, 503],
+    ),
+    Operation(
+        "delete",
+        "/api/v1/drills/{drill}",
+        "Ends a drill before its time: alerts of it that go on are real from then on. One that has not begun is taken away.",
+        &[],
+        &[200, 404, 503],
+    ),
+    Operation(
+        "get",
         "/api/v1/why",
         "How the rules, or one of them, stand to a series, and why nothing is raised; now from the engine, at a time that is past from the history as it was known then, by the rules and register of now.",
         &["device", "quantity", "ch", "rule", "at"],

@@ -63,6 +63,7 @@ fn transition(position: u64, raised: u64, edge: Edge) -> Transition {
         message_zh: "扬尘".into(),
         message_en: "dust".into(),
         act: None,
+        drill: None,
     }
 }
 

@@ -331,6 +331,14 @@ impl Endpoint {
 }
 
 fn connector(roots: Option<&Path>) -> Result<TlsConnector, EndpointError> {
+    Ok(TlsConnector::from(client_tls(roots)?))
+}
+
+/// What a client of TLS trusts: the authorities in `roots`, by default those of the system.
+///
+/// # Errors
+/// When no certificates can be read.
+pub fn client_tls(roots: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, EndpointError> {
     let path = roots.unwrap_or(Path::new(SYSTEM_ROOTS));
     let unread = || EndpointError::Roots {
         path: path.to_owned(),
@@ -347,7 +355,7 @@ fn connector(roots: Option<&Path>) -> Result<TlsConnector, EndpointError> {
             .map_err(|_| unread())?
             .with_root_certificates(store)
             .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    Ok(Arc::new(config))
 }
 
 /// What another server answered to what it was told.

@@ -24,7 +24,7 @@ mod spool;
 mod store;
 
 pub use config::{Dialect, Naming, Paths, RemoteConfig, Secret};
-pub use http::{Authorization, Endpoint, EndpointError, Fetched, Told, Unanswered};
+pub use http::{Authorization, Endpoint, EndpointError, Fetched, Told, Unanswered, client_tls};
 pub use line::{Encoder, Lines, Unsent};
 pub use promql::encoded;
 pub use sender::{Progress, SenderState};

@@ -243,6 +243,15 @@ impl City {
         let (status, said) =
             server.request("PUT", &format!("/api/v1/duty/{desk}"), Some(&manned.to_string()));
         assert_eq!(status, 200, "{said}");
+        let drill = format!("drill-{which}");
+        let planned = json!({"name": drill, "division": division, "rules": ["none"],
+                             "from": "2036-01-01T00:00:00+08:00", "to": "2036-01-02T00:00:00+08:00"});
+        let (status, said) = server.request(
+            "PUT",
+            &format!("/api/v1/drills/{drill}"),
+            Some(&planned.to_string()),
+        );
+        assert_eq!(status, 200, "{said}");
         let account = format!("user-{which}");
         server.post(
             "/api/v1/accounts",

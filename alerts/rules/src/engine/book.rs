@@ -117,6 +117,7 @@ impl Book {
             message_zh: text.zh,
             message_en: text.en,
             act: None,
+            drill: None,
         });
     }
 }

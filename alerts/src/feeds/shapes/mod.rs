@@ -1,6 +1,7 @@
 //! How something is said to each kind of consumer.
 
 mod alertmanager;
+mod email;
 mod gateway;
 mod robots;
 mod webhook;
@@ -49,6 +50,10 @@ pub enum Kind {
     },
     /// Any HTTP gateway of short messages or calls, by templates.
     Gateway(Gateway),
+    /// Mail boxes: what waits in one message.
+    Email,
+    /// A topic of another MQTT broker: the webhook's JSON, one item each.
+    Mqtt,
 }
 
 /// A request, as far as it does not say to which host.
@@ -85,16 +90,20 @@ impl Kind {
             Self::WeCom => "wecom",
             Self::Feishu { .. } => "feishu",
             Self::Gateway(_) => "gateway",
+            Self::Email => "email",
+            Self::Mqtt => "mqtt",
         }
     }
 
     /// The edges that it is told of when nothing else is asked for.
     pub fn usual_edges(&self) -> BTreeSet<Edge> {
         use Edge::*;
-        let told = [Raised, Worsened, Lost, Cleared, Closed, Withdrawn, Paged];
+        let told = [
+            Raised, DrillOver, Worsened, Lost, Cleared, Closed, Withdrawn, Paged,
+        ];
         match self {
-            Self::Webhook { .. } => Edge::ALL.into(),
-            Self::Alertmanager => [Raised, Worsened, Eased, Cleared, Closed, Withdrawn].into(),
+            Self::Webhook { .. } | Self::Mqtt => Edge::ALL.into(),
+            Self::Alertmanager => [Raised, DrillOver, Worsened, Eased, Cleared, Closed, Withdrawn].into(),
             _ => told.into(),
         }
     }
@@ -102,7 +111,7 @@ impl Kind {
     /// Least time between two requests that it bears.
     pub fn least_pause(&self) -> Duration {
         match self {
-            Self::DingTalk { .. } | Self::WeCom | Self::Feishu { .. } => ROBOT_PAUSE,
+            Self::DingTalk { .. } | Self::WeCom | Self::Feishu { .. } | Self::Email => ROBOT_PAUSE,
             _ => Duration::ZERO,
         }
     }
@@ -110,7 +119,7 @@ impl Kind {
     /// Most items of one request.
     pub fn most_items(&self) -> usize {
         match self {
-            Self::Webhook { .. } | Self::Gateway(_) => 1,
+            Self::Webhook { .. } | Self::Gateway(_) | Self::Mqtt => 1,
             Self::Alertmanager => N_POSTED,
             _ => N_TOLD,
         }
@@ -119,7 +128,7 @@ impl Kind {
     /// An empty batch for one request.
     pub fn batch(&self) -> Batch {
         Batch::new(match self {
-            Self::Webhook { .. } | Self::Gateway(_) => 1,
+            Self::Webhook { .. } | Self::Gateway(_) | Self::Mqtt => 1,
             Self::Alertmanager => N_POSTED,
             _ => MOST_SHOWN,
         })
@@ -145,6 +154,8 @@ impl Kind {
             Self::WeCom => robots::wecom(target, batch),
             Self::Feishu { secret } => robots::feishu(target, secret.as_ref(), batch, now),
             Self::Gateway(gateway) => gateway.request(target, batch),
+            Self::Email => email::message(batch),
+            Self::Mqtt => webhook::plain(target, batch, now),
         }
     }
 

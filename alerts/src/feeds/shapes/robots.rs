@@ -53,14 +53,14 @@ fn encoded(base64: &str) -> String {
     base64.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D")
 }
 
-fn title(batch: &Batch) -> String {
+pub(super) fn title(batch: &Batch) -> String {
     match batch.items() {
         [only] if batch.len() == 1 => headline(only),
         _ => format!("告警 {} 条 / {} alert changes", batch.len(), batch.len()),
     }
 }
 
-fn text(batch: &Batch) -> String {
+pub(super) fn text(batch: &Batch) -> String {
     let mut text = String::new();
     if batch.len() > 1 {
         text.push_str(&counts(batch));

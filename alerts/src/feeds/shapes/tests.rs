@@ -36,6 +36,7 @@ pub(in crate::feeds) fn transition(edge: Edge) -> Transition {
         message_zh: "PM10 为 300.5，超过 250".to_owned(),
         message_en: "PM10 is 300.5, above 250".to_owned(),
         act: None,
+        drill: None,
     }
 }
 

@@ -27,6 +27,15 @@ pub(super) fn request(target: &str, secret: &Secret, batch: &Batch, now: Timesta
     made
 }
 
+/// The same without a signature, for who is trusted by his connection.
+pub(super) fn plain(target: &str, batch: &Batch, now: Timestamp) -> Made {
+    let item = batch.items().first();
+    Made::json(
+        target.to_owned(),
+        &item.map_or(Value::Null, |item| body(item, now)),
+    )
+}
+
 fn body(item: &Item, now: Timestamp) -> Value {
     match &item.news {
         News::Gap(gap) => json!({

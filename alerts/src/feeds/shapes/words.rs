@@ -20,6 +20,7 @@ pub(super) fn edge_zh(edge: Edge) -> &'static str {
         Edge::ShelfExpired => "搁置到期",
         Edge::Assigned => "已指派",
         Edge::Paged => "通知值班",
+        Edge::DrillOver => "演练结束，转为正式",
     }
 }
 

@@ -150,7 +150,10 @@ fn proposed(views: &Views, alert: &Alert) -> WarningContent {
     };
     let areas = division.iter().map(|code| area::of_division(&register, code));
     WarningContent {
-        standing: WarningStanding::Actual,
+        standing: match alert.drill {
+            Some(_) => WarningStanding::Exercise,
+            None => WarningStanding::Actual,
+        },
         colour,
         event_code: String::new(),
         categories: vec![category_of(alert.series.quantity.definition().family).to_owned()],

@@ -142,6 +142,8 @@ export type Alert = {
   shelved?: Acknowledgement | null;
   /** Who is to see to it. */
   assigned?: Assignment | null;
+  /** The drill in which it was raised: nobody is called. */
+  drill?: string | null;
   series: { id: number | null; device: string; quantity: string; ch: number };
   /** Null when the register no longer holds the device. */
   device_name: string | null;
@@ -217,6 +219,8 @@ export type Card = {
   changed_at: string;
   /** How often a series of it was raised within an hour, from three on. */
   chatter: number | null;
+  /** The drill in which all of it was raised. */
+  drill?: string | null;
   bounds: [number, number, number, number] | null;
   position: { lon: number; lat: number } | null;
   members?: CardMember[];

@@ -141,6 +141,8 @@ export const en: Messages = {
   "card.acknowledged": "acknowledged {n}/{of}",
   "card.unknown": "state unknown {n}",
   "card.times": "oldest {oldest} · last change {newest}",
+  "alarms.drill": "Drill",
+  "alarms.drill_hint": "Raised in the drill “{name}”: recorded, and nobody is called",
   "card.chatter": "raised {n} times in 1 h",
   "card.show": "Show alarms",
   "card.hide": "Hide",
@@ -377,6 +379,7 @@ export const en: Messages = {
   "edge.shelf_expired": "Shelf time over",
   "edge.assigned": "Assigned",
   "edge.paged": "Duty called",
+  "edge.drill_over": "Drill over, real now",
 
   "map.title": "Map of the sensing devices of Xining",
   "map.zoom_in": "Zoom in",

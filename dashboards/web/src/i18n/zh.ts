@@ -137,6 +137,8 @@ export const zh = {
   "card.acknowledged": "已确认 {n}/{of}",
   "card.unknown": "状态不明 {n}",
   "card.times": "最早 {oldest} · 最近变化 {newest}",
+  "alarms.drill": "演练",
+  "alarms.drill_hint": "在演练“{name}”中产生：照常记录，不通知任何人",
   "card.chatter": "1 小时内触发 {n} 次",
   "card.show": "展开告警",
   "card.hide": "收起",
@@ -367,6 +369,7 @@ export const zh = {
   "edge.shelf_expired": "搁置到期",
   "edge.assigned": "指派",
   "edge.paged": "通知值班",
+  "edge.drill_over": "演练结束，转为正式",
 
   "map.title": "西宁市感知设备地图",
   "map.zoom_in": "放大",

@@ -92,6 +92,7 @@ export function AlarmCard({ alert, isKnown = true, card, isWhole }: AlarmCardPro
           <span class="alarm-district" lang={langOf(place)}>
             {place}
           </span>
+          <DrillTag of={alert.drill ?? card?.drill} />
           <Condition of={alert.condition} />
           {card?.chatter ? <span class="tag">{t("card.chatter", { n: card.chatter })}</span> : null}
         </p>
@@ -109,6 +110,16 @@ export function AlarmCard({ alert, isKnown = true, card, isWhole }: AlarmCardPro
         <Words alert={alert} />
       </div>
     </li>
+  );
+}
+
+/** That it was raised on purpose; nothing of what is real. */
+export function DrillTag({ of }: { of: string | null | undefined }) {
+  if (!of) return null;
+  return (
+    <span class="tag tag-drill" title={t("alarms.drill_hint", { name: of })} data-testid="drill-tag">
+      {t("alarms.drill")}
+    </span>
   );
 }
 

@@ -7,7 +7,7 @@ import { isForeseen } from "../state/rules";
 import { may } from "../state/session";
 import { actsOn, type Verb } from "../state/triage";
 import { act, now, wall } from "../state/view";
-import { Condition, Words } from "./alarm";
+import { Condition, DrillTag, Words } from "./alarm";
 import { ForeseenBadge, SeverityBadge } from "./marks";
 import { usePack } from "./pack";
 import { Story } from "./story";
@@ -31,6 +31,7 @@ export function Evidence({ alert, isFirst }: { alert: Alert; isFirst: boolean })
         <SeverityBadge severity={alert.severity} />
         <b lang={langOf(rule)}>{rule}</b>
         {foreseen ? <ForeseenBadge /> : null}
+        <DrillTag of={alert.drill} />
         <Condition of={alert.condition} />
         <time>{stamp(Date.parse(alert.raised_at), now.value)}</time>
       </header>

@@ -10,7 +10,7 @@ import { type Failure, failureOf } from "../state/failure";
 import { isForeseen } from "../state/rules";
 import { levelOf, SEVERITIES } from "../state/triage";
 import { boxWanted, now, wall } from "../state/view";
-import { AlarmRow, Condition } from "./alarm";
+import { AlarmRow, Condition, DrillTag } from "./alarm";
 import { placeName } from "./alarms";
 import { ForeseenBadge, Icon, SeverityBadge, SeverityMark } from "./marks";
 import { Trouble } from "./trouble";
@@ -108,6 +108,7 @@ function Lead({ card }: { card: Card }) {
       <p class="alarm-place">
         {lead && isForeseen(lead) ? <ForeseenBadge /> : null}
         <span lang={langOf(place)}>{place}</span>
+        <DrillTag of={card.drill} />
         <Condition of={card.condition} />
       </p>
       {message && card.kind !== "gateway" ? (

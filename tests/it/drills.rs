@@ -1,0 +1,149 @@
+//! A drill on a running server: its alerts are recorded and call nobody, and what goes on behind it is real.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::alarms::DUST;
+use crate::server::{Server, request, wait_for};
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn in_seconds(s: i64) -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap().as_millis() as i64 + s * 1000
+}
+
+fn post(server: &Server, device: &str, value: f64) {
+    let readings = json!([{"q": "pm10", "t": in_seconds(0), "v": value}]);
+    server.post(
+        "/api/v1/readings",
+        &json!({"device": device, "readings": readings}),
+    );
+}
+
+fn alert_of(server: &Server, device: &str) -> Option<Value> {
+    let alerts = server.get("/api/v1/alerts?state=open");
+    let items = alerts["items"].as_array().unwrap().clone();
+    items
+        .into_iter()
+        .find(|alert| alert["series"]["device"] == device)
+}
+
+fn edges(server: &Server, id: &Value) -> Vec<String> {
+    let alert = server.get(&format!("/api/v1/alerts/{}", id.as_str().unwrap()));
+    let story = alert["history"].as_array().unwrap();
+    story
+        .iter()
+        .map(|told| told["edge"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn put(server: &Server, token: &str, id: &str, drill: &Value) -> (u16, Value) {
+    let path = format!("/api/v1/drills/{id}");
+    request(&server.http, token, "PUT", &path, Some(&drill.to_string()))
+}
+
+#[test]
+fn a_drill_is_recorded_and_calls_nobody_also_through_a_kill_and_is_real_when_it_goes_on() {
+    let server = Server::with_rules(&[("dust", DUST)]);
+    for id in ["air-1", "air-2"] {
+        server.add_device(id, &json!({"division": "630102", "cadence_s": 3600}));
+    }
+    let desk = json!({"name": "城东区", "division": "630102", "severity": "major",
+        "steps": [{"after_min": 0, "post": "值班员"}], "standby": {"值班员": ["王队"]}});
+    let (status, said) = server.request("PUT", "/api/v1/duty/east", Some(&desk.to_string()));
+    assert_eq!(status, 200, "{said}");
+
+    let drill = |from: i64, to: i64| json!({"name": "扬尘演练", "division": "630102", "devices": ["air-1"], "from": from, "to": to});
+    let (from, to) = (in_seconds(-1), in_seconds(3600));
+    let (status, shown) = put(&server, &server.token, "dust", &drill(from, to));
+    assert_eq!((status, &shown["state"]), (200, &json!("on")), "{shown}");
+    for (wrong, code) in [
+        (drill(from, from), "bad_drill"),
+        (drill(from, from + 4 * 86_400_000), "bad_drill"),
+        (drill(in_seconds(-20), in_seconds(-10)), "bad_drill"),
+        (
+            json!({"name": "全部", "division": "630102", "from": from, "to": to}),
+            "bad_drill",
+        ),
+    ] {
+        let (status, problem) = put(&server, &server.token, "other", &wrong);
+        assert_eq!((status, &problem["code"]), (400, &json!(code)), "{problem}");
+    }
+    // A commander of another division sees no such drill, silences nothing of it, and may not take its name.
+    let new = json!({"name": "north", "role": "commander", "division": "630105"});
+    let foreign = server.post("/api/v1/tokens", &new);
+    let foreign = foreign["token"].as_str().unwrap();
+    let (_, list) = request(&server.http, foreign, "GET", "/api/v1/drills", None);
+    assert_eq!(list["items"], json!([]));
+    assert_eq!(put(&server, foreign, "dust", &drill(from, to)).0, 403);
+    let mut own = drill(from, to);
+    own["division"] = json!("630105");
+    let (status, problem) = put(&server, foreign, "dust", &own);
+    assert_eq!(
+        (status, &problem["code"]),
+        (409, &json!("known_drill")),
+        "{problem}"
+    );
+    assert_eq!(
+        request(&server.http, foreign, "DELETE", "/api/v1/drills/dust", None).0,
+        404
+    );
+
+    for device in ["air-1", "air-2"] {
+        post(&server, device, 300.0);
+        wait_for("the alert", SOON, || {
+            post(&server, device, 310.0);
+            alert_of(&server, device)
+        });
+    }
+    let [drilled, real] = ["air-1", "air-2"].map(|device| alert_of(&server, device).unwrap());
+    assert_eq!(drilled["drill"], "dust");
+    assert_eq!(real["drill"], Value::Null);
+    wait_for("the page of what is real", SOON, || {
+        edges(&server, &real["id"])
+            .contains(&"paged".to_owned())
+            .then_some(())
+    });
+    let cards = server.get("/api/v1/alerts/cards");
+    let marks: Vec<&Value> = cards["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|card| &card["drill"])
+        .collect();
+    assert_eq!(marks, [&Value::Null, &json!("dust")], "{cards:#}");
+    let drafted = server.post(
+        &format!("/api/v1/alerts/{}/warning", drilled["id"].as_str().unwrap()),
+        &json!({"name": "王队"}),
+    );
+    assert_eq!(drafted["content"]["standing"], "exercise", "{drafted:#}");
+
+    let server = server.kill_and_restart();
+    server.caught_up();
+    assert_eq!(alert_of(&server, "air-1").unwrap()["drill"], "dust");
+    assert!(!edges(&server, &drilled["id"]).contains(&"paged".to_owned()));
+    let drills = server.get("/api/v1/drills");
+    let shown = &drills["items"][0];
+    assert_eq!(
+        (&shown["state"], &shown["open"]),
+        (&json!("on"), &json!(1)),
+        "{drills:#}"
+    );
+
+    assert_eq!(server.request("DELETE", "/api/v1/drills/dust", None).0, 200);
+    assert_eq!(server.request("DELETE", "/api/v1/drills/dust", None).0, 404);
+    let told = wait_for("what goes on to be real and told", SOON, || {
+        let told = edges(&server, &drilled["id"]);
+        told.contains(&"paged".to_owned()).then_some(told)
+    });
+    assert_eq!(told, ["raised", "drill_over", "paged"]);
+    assert_eq!(alert_of(&server, "air-1").unwrap()["drill"], Value::Null);
+    assert_eq!(server.get("/api/v1/drills")["items"][0]["state"], "over");
+    let load = server.get("/api/v1/alerts/load");
+    assert_eq!(
+        load["n_raised"], 1,
+        "what was raised in a drill is no load: {load:#}"
+    );
+}
