@@ -67,7 +67,7 @@ impl PanelsText {
 impl Rule {
     /// What is foreseen beside its alerts: of a rule that looks ahead what it looks at.
     pub fn foreseen(&self) -> Foreseen {
-        match (&self.panels, self.looks_ahead()) {
+        match (&self.panels, self.forecasts().next()) {
             (Foreseen::Unsaid, Some(asked)) => Foreseen::Of(asked.limit.quantity),
             (said, _) => said.clone(),
         }

@@ -181,6 +181,21 @@ pub struct Prospect {
     pub source: Arc<str>,
 }
 
+impl Prospect {
+    /// Where a foreseen value stands to the limit.
+    pub(crate) fn side(&self, value: f64) -> Side {
+        let (beyond, back) = match self.is_above {
+            true => (value > self.limit.raise, value <= self.limit.clear),
+            false => (value < self.limit.raise, value >= self.limit.clear),
+        };
+        match (beyond, back) {
+            (true, _) => Side::Beyond,
+            (false, true) => Side::Back,
+            (false, false) => Side::Between,
+        }
+    }
+}
+
 /// What the newest forecast says of a limit, and how those before it did.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Outlook {
@@ -509,8 +524,7 @@ impl When {
         let (beyond, back) = match self {
             When::Above(t) => above(t.raise, t.clear),
             When::Below(t) => below(t),
-            When::Forecast(asked) if asked.is_above => above(asked.limit.raise, asked.limit.clear),
-            When::Forecast(asked) => below(&asked.limit),
+            When::Forecast(asked) => return Some(asked.side(value)),
             When::OutOf(band) => (
                 value < band.raise.0 || value > band.raise.1,
                 (band.clear.0..=band.clear.1).contains(&value),
@@ -576,6 +590,14 @@ impl Rule {
             When::Forecast(asked) => Some(asked),
             _ => None,
         }
+    }
+    /// What it asks of forecasts, in whatever is put together.
+    pub(crate) fn forecasts(&self) -> impl Iterator<Item = &Prospect> {
+        let facts = self.when.facts().into_iter();
+        facts.filter_map(|fact| match fact {
+            When::Forecast(asked) => Some(asked),
+            _ => None,
+        })
     }
     /// Whether more than the last value of one series is weighed: values over a time, of several series, or of several
     /// devices.

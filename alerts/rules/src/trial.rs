@@ -33,7 +33,7 @@ use serde_saphyr::Spanned;
 use crate::amount::parse_duration;
 use crate::engine::Engine;
 use crate::file::{RuleError, RuleSet};
-use crate::rule::{Rule, When};
+use crate::rule::{Rule, Threshold, When};
 
 /// 2026-01-01T00:00:00+08:00; any start will do.
 const START: Timestamp = Timestamp::from_ms(1_767_196_800_000);
@@ -237,12 +237,6 @@ impl Trial {
     pub(crate) fn run(&self) -> TrialOutcome {
         let selector = &self.rule.applies_to;
         let device = self.device(None);
-        let (quantity, channel) = lead(&self.rule);
-        let series = SeriesKey {
-            device: device.id.clone(),
-            quantity,
-            channel,
-        };
         let time = |s: u32| self.start + Duration::from_secs(u64::from(s));
         let mut engine = Engine::new();
         let mut position = 1;
@@ -265,11 +259,15 @@ impl Trial {
             got.extend(engine.tick(time(s), position));
             while let Some(event) = events.next_if(|event| event.came_s == s) {
                 position += 1;
-                if let (Some((span, range)), Some(asked)) = (event.ahead, self.rule.looks_ahead()) {
+                if let (Some((span, range)), Some(asked)) = (event.ahead, self.rule.forecasts().next()) {
                     let quantiles =
                         range.map(|(low, high)| vec![(0.1, low), (0.5, event.value), (0.9, high)]);
                     let forecast = Forecast {
-                        series: series.clone(),
+                        series: SeriesKey {
+                            device: device.id.clone(),
+                            quantity: event.quantity,
+                            channel: event.channel,
+                        },
                         source: asked.source.to_string(),
                         model: String::new(),
                         issued_at: time(s),
@@ -291,7 +289,13 @@ impl Trial {
                     got.extend(engine.foresee(time(s), position, &forecast));
                     continue;
                 }
-                last = Some(event.value);
+                let foreseen = self.rule.forecasts().next().map(|asked| &asked.limit);
+                let is_its = |limit: &Threshold| {
+                    (limit.quantity, limit.channel.unwrap_or(0)) == (event.quantity, event.channel)
+                };
+                if event.device.is_none() && foreseen.is_none_or(is_its) {
+                    last = Some(event.value);
+                }
                 if event.is_place() {
                     let there = fences_of(&self.rule).filter(|_| event.value == INSIDE);
                     let fences = selected.iter().cloned().chain(there).collect();
@@ -380,7 +384,7 @@ fn read_event(words: &[&str], rule: &Rule) -> Result<(u32, Option<Event>), Strin
         ));
     }
     if *value == "foresees" {
-        if rule.looks_ahead().is_none() {
+        if rule.forecasts().next().is_none() {
             return Err("only a rule with `forecast` looks at what is foreseen".to_owned());
         }
         return read_ahead(came_s, marks, rule).map(|event| (came_s, Some(event)));
@@ -516,12 +520,12 @@ fn read_ahead(came_s: u32, words: &[&str], rule: &Rule) -> Result<Event, String>
     if range.is_some_and(|(low, high)| !(low..=high).contains(&value)) {
         return Err("the value lies between what one in ten is under and over".to_owned());
     }
-    let (quantity, channel) = lead(rule);
+    let asked = rule.forecasts().next().ok_or("the rule has no `forecast`")?;
     Ok(Event {
         came_s,
         device: None,
-        quantity,
-        channel,
+        quantity: asked.limit.quantity,
+        channel: asked.limit.channel.unwrap_or(0),
         measured_s: came_s,
         value,
         quality: Quality::GOOD,

@@ -53,9 +53,6 @@ pub(crate) fn too_much(when: &When) -> Option<String> {
         ));
     }
     let is_put_together = depth(when) > 0;
-    if is_put_together && facts.iter().any(|fact| matches!(fact, When::Forecast(_))) {
-        return Some("`forecast` stands alone; put what is measured into a rule of its own".to_owned());
-    }
     let whole_device = |fact: &&When| matches!(fact, When::NoData { quantity: None, .. });
     if is_put_together && facts.iter().any(whole_device) {
         return Some("`no_data` beside other conditions needs a `quantity`".to_owned());

@@ -1,7 +1,11 @@
 //! Rules that weigh more than one value: courses, values that stand still, several series, neighbours.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use onemap_rules::{RuleSet, TrialOutcome};
+use onemap_model::forecast::Lead;
+use onemap_model::{
+    DeviceId, Edge, Forecast, Observation, Quality, Quantity, Reading, SeriesKey, Timestamp, Value,
+};
+use onemap_rules::{Engine, RuleSet, TrialOutcome};
 
 /// One rule with one test beside it; the outcome of that.
 fn tried(when: &str, more: &str, series: &str, expect: &str) -> TrialOutcome {
@@ -722,4 +726,126 @@ fn limits_that_contradict_one_another_are_refused() {
             "{to}: {errors:#?}"
         );
     }
+}
+
+const RISE_FORESEEN: &str = "{all: [{above: {quantity: water_level, raise: 2.0 m, clear: 1.9 m}}, {any: [{change: {quantity: \
+     water_level, over: 30 min, rises: 0.15 m}}, {forecast: {quantity: water_level, within: 3 h, above: 2.5 m}}]}]}";
+
+#[test]
+fn what_is_foreseen_counts_beside_what_is_measured() {
+    // High and foreseen to go on is wrong, though it does not rise fast; over when it is no longer foreseen.
+    holds(
+        RISE_FORESEEN,
+        "",
+        "00:00 2.05
+         10:00 2.06
+         15:00 foresees 2.7 in 2h
+         20:00 2.06
+         25:00 foresees 2.3 in 2h
+         30:00 2.07",
+        "15:00 raised
+         25:00 cleared",
+    );
+    // Foreseen alone is not enough, and what is foreseen for later than is asked is nothing yet.
+    holds(
+        RISE_FORESEEN,
+        "",
+        "00:00 1.50
+         10:00 1.50
+         15:00 foresees 2.7 in 2h
+         20:00 1.50
+         30:00 2.05
+         31:00 foresees 2.7 in 5h
+         40:00 2.06",
+        "30:00 raised
+         40:00 cleared",
+    );
+}
+
+#[test]
+fn a_forecast_that_is_too_old_tells_nothing_any_more() {
+    // Two of its steps of ten minutes go by without another.
+    holds(
+        "{all: [{above: {quantity: water_level, raise: 2.0 m, clear: 1.9 m}}, {forecast: {quantity: water_level, within: 3 h, \
+         above: 2.5 m}}]}",
+        "",
+        "00:00 2.05
+         10:00 foresees 2.7 in 2h
+         20:00 2.06
+         30:00 2.06
+         35:00 2.06",
+        "10:00 raised
+         30:01 lost",
+    );
+}
+
+#[test]
+fn a_rule_that_weighs_a_forecast_says_it_and_keeps_it_through_a_snapshot() {
+    let text = "version: 1\nrules:\n  - {id: r, name: {zh: 一, en: r}, severity: major, advice: {zh: 看, en: look}, when: {all: \
+                [{above: {quantity: rain, raise: 5 mm, clear: 1 mm}}, {forecast: {quantity: water_level, within: 3 h, above: \
+                2.5 m}}]}}\n";
+    let set = RuleSet::parse("t", text).unwrap();
+    let said = set.rules()[0].sentence();
+    assert!(said.zh.contains("水位预报3小时内高于 2.5 m") || said.zh.contains("预报 3 小时内高于 2.5 m"), "{}", said.zh);
+    assert!(said.en.contains("is foreseen above 2.5 m within 3 h"), "{}", said.en);
+
+    let at = |s: i64| Timestamp::from_ms(1_795_363_200_000 + s * 1000);
+    let device = DeviceId::new("gauge").unwrap();
+    let series = |name: &str| SeriesKey {
+        device: device.clone(),
+        quantity: Quantity::named(name).unwrap(),
+        channel: 0,
+    };
+    let foreseen = |s: i64, value: f64| Forecast {
+        series: series("water_level"),
+        source: "onemap".to_owned(),
+        model: String::new(),
+        issued_at: at(s),
+        origin: at(s),
+        at_origin: Some(1.0),
+        step_s: 3600,
+        regime: None,
+        leads: vec![Lead {
+            at: at(s + 7200),
+            value,
+            median: None,
+            quantiles: Vec::new(),
+            exceed: Vec::new(),
+        }],
+        silent: Vec::new(),
+        influences: Vec::new(),
+        notes: Vec::new(),
+    };
+    let rain = |s: i64, value: f64, position: u64| Observation {
+        every_s: 0,
+        reading: Reading {
+            series: series("rain"),
+            measured_at: at(s),
+            period: std::time::Duration::ZERO,
+            received_at: at(s),
+            value: Value::Number(value),
+            quality: Quality::GOOD,
+            position,
+        },
+        kind: "gauge".into(),
+        division: None,
+    };
+    let mut engine = Engine::new();
+    engine.set_file(at(0), 1, "t", Some(set));
+    assert_eq!(engine.observe(at(1), &rain(1, 0.5, 2)), []);
+    assert_eq!(engine.foresee(at(2), 3, &foreseen(2, 2.8)), []);
+    let bytes = engine.snapshot();
+    let mut again = Engine::restore(&bytes).unwrap();
+    assert_eq!(again.snapshot(), bytes);
+    let raised = engine.observe(at(3), &rain(3, 8.0, 4));
+    assert_eq!(again.observe(at(3), &rain(3, 8.0, 4)), raised);
+    assert_eq!(raised.len(), 1);
+    let message = (&raised[0].message_zh, &raised[0].message_en);
+    assert!(message.0.contains("水位预计") && message.0.contains("高于 2.5 m"), "{message:?}");
+    assert!(message.1.contains("is expected up to 2.8 m within 3 h, above 2.5 m"), "{message:?}");
+    let evidence: Vec<_> = raised[0].inputs.iter().map(|input| (input.position, input.value)).collect();
+    assert_eq!(evidence, [(3, 2.8), (4, 8.0)]);
+    // It says of more rain only; less of it clears by itself.
+    let cleared = again.foresee(at(4000), 5, &foreseen(4000, 2.0));
+    assert_eq!(cleared.iter().map(|t| t.edge).collect::<Vec<_>>(), [Edge::Cleared]);
 }

@@ -14,7 +14,7 @@ use super::Engine;
 use super::book::{Book, Owner};
 use super::entries::{NEVER, NO_DEADLINE, Slot, ms};
 use super::slot::Place;
-use crate::rule::{Outlook, Rule, Side, Texts};
+use crate::rule::{Outlook, Prospect, Rule, Side, Texts};
 
 /// A forecast stands until this many of its steps have gone by without another.
 const STEPS: i64 = 2;
@@ -99,43 +99,26 @@ impl Watch {
 
     /// The last forecast as evidence.
     pub(super) fn input(&self) -> Option<Input> {
-        let seen = self.seen.as_ref()?;
-        Some(Input {
-            position: seen.position,
-            measured_at: Timestamp::from_ms(seen.origin),
-            value: seen.ahead?.worst,
-            of: None,
-        })
+        self.seen.as_ref()?.input()
     }
 
     /// When it next has something to do by itself: a hold ends, the forecast is too old, or what it says of a later time
     /// comes into what the rule is about, or has passed.
     fn deadline(&self, now: i64) -> i64 {
-        let looked = self.seen.as_ref().map_or(NO_DEADLINE, |seen| {
-            let ends = seen.ahead.map_or(NO_DEADLINE, |_| seen.until.saturating_add(1));
-            let within = self.slot.rule.looks_ahead().map_or(0, |asked| ms(asked.within));
-            let turns = seen
-                .points
-                .iter()
-                .flat_map(|point| [point.at.saturating_sub(within), point.at]);
-            let next = turns.filter(|at| *at > now).min().unwrap_or(NO_DEADLINE);
-            ends.min(if now > seen.until { NO_DEADLINE } else { next })
-        });
-        self.slot.hold_deadline().min(looked)
+        let asked = self.slot.rule.looks_ahead();
+        let looked = self.seen.as_ref().zip(asked).map(|(seen, asked)| seen.deadline(asked, now));
+        self.slot.hold_deadline().min(looked.unwrap_or(NO_DEADLINE))
     }
 
     /// Looks at the forecast as of now.
     fn look(&mut self, now: i64) {
-        let Some(seen) = &mut self.seen else { return };
-        seen.ahead = match now > seen.until {
-            true => None,
-            // Its last lead has passed and the next forecast is about to come: what it said stands.
-            false => ahead(&self.slot.rule, seen, now).or(seen.ahead),
+        let (Some(seen), Some(asked)) = (&mut self.seen, self.slot.rule.looks_ahead()) else {
+            return;
         };
-        let foresees = |ahead: Ahead| self.slot.rule.side(ahead.worst) == Some(Side::Beyond);
-        let within = self.slot.rule.looks_ahead().map_or(0, |asked| ms(asked.within));
+        seen.look(asked, now);
+        let foresees = |ahead: Ahead| asked.side(ahead.worst) == Side::Beyond;
         if seen.ahead.is_some_and(foresees) && self.due.is_none() && self.is_beyond == Some(false) {
-            self.due = Some((now, now.saturating_add(within)));
+            self.due = Some((now, now.saturating_add(ms(asked.within))));
         }
     }
 
@@ -177,6 +160,68 @@ impl Watch {
     }
 }
 
+impl Seen {
+    /// A forecast that is asked for; `None` when it is of another maker, or knows no more than the one of before.
+    pub(super) fn of(
+        asked: &Prospect,
+        forecast: &Forecast,
+        before: Option<&Self>,
+        now: i64,
+        position: u64,
+    ) -> Option<Self> {
+        let origin = forecast.origin.ms();
+        let is_late = before.is_some_and(|seen| seen.origin >= origin);
+        if *asked.source != *forecast.source || is_late {
+            return None;
+        }
+        let points = points(asked, forecast);
+        // Own ones come at each step; how often others come is not known, and theirs stand as long as they say something.
+        let last = points.last().map_or(now, |point| point.at);
+        let until = match (&*asked.source, forecast.step_s) {
+            (OWN, step_s) if step_s > 0 => now.saturating_add(STEPS * i64::from(step_s) * 1000),
+            _ => last,
+        };
+        Some(Self {
+            origin,
+            heard_at: now,
+            until,
+            position,
+            at_origin: forecast.at_origin,
+            points,
+            ahead: None,
+        })
+    }
+
+    /// Looks at it as of now.
+    pub(super) fn look(&mut self, asked: &Prospect, now: i64) {
+        self.ahead = match now > self.until {
+            true => None,
+            // Its last lead has passed and the next forecast is about to come: what it said stands.
+            false => ahead(asked, self, now).or(self.ahead),
+        };
+    }
+
+    /// When it is next to be looked at: it is too old, or what it says of a later time comes into what is asked, or has passed.
+    pub(super) fn deadline(&self, asked: &Prospect, now: i64) -> i64 {
+        let ends = self.ahead.map_or(NO_DEADLINE, |_| self.until.saturating_add(1));
+        let within = ms(asked.within);
+        let turns = self.points.iter();
+        let turns = turns.flat_map(|point| [point.at.saturating_sub(within), point.at]);
+        let next = turns.filter(|at| *at > now).min().unwrap_or(NO_DEADLINE);
+        ends.min(if now > self.until { NO_DEADLINE } else { next })
+    }
+
+    /// What it says of the time that is asked for, as evidence.
+    pub(super) fn input(&self) -> Option<Input> {
+        Some(Input {
+            position: self.position,
+            measured_at: Timestamp::from_ms(self.origin),
+            value: self.ahead?.worst,
+            of: None,
+        })
+    }
+}
+
 impl Engine {
     /// Takes a forecast as it was issued; its position is the transitions'. One that knows no more than the last one of its
     /// maker is late and changes nothing; so is one of a device that is not known.
@@ -196,6 +241,11 @@ impl Engine {
     }
 
     fn take_forecast(&mut self, device: u32, position: u64, forecast: &Forecast) {
+        self.watch_forecast(device, position, forecast);
+        self.weigh_forecast(device, position, forecast);
+    }
+
+    fn watch_forecast(&mut self, device: u32, position: u64, forecast: &Forecast) {
         let SeriesKey {
             quantity, channel, ..
         } = forecast.series;
@@ -227,27 +277,10 @@ impl Engine {
             let Some(asked) = watch.slot.rule.looks_ahead() else {
                 return;
             };
-            let origin = forecast.origin.ms();
-            let is_late = watch.seen.as_ref().is_some_and(|seen| seen.origin >= origin);
-            if *asked.source != *forecast.source || is_late {
+            let Some(seen) = Seen::of(asked, forecast, watch.seen.as_ref(), now, position) else {
                 return;
-            }
-            let points = points(&watch.slot.rule, forecast);
-            // Own ones come at each step; how often others come is not known, and theirs stand as long as they say something.
-            let last = points.last().map_or(now, |point| point.at);
-            let until = match (&*asked.source, forecast.step_s) {
-                (OWN, step_s) if step_s > 0 => now.saturating_add(STEPS * i64::from(step_s) * 1000),
-                _ => last,
             };
-            watch.seen = Some(Seen {
-                origin,
-                heard_at: now,
-                until,
-                position,
-                at_origin: forecast.at_origin,
-                points,
-                ahead: None,
-            });
+            watch.seen = Some(seen);
             if watch.is_beyond.is_none()
                 && let Some(last) = &judged
             {
@@ -488,10 +521,7 @@ fn quantile(lead: &Lead, level: f64) -> Option<f64> {
 }
 
 /// What a forecast says by time, as a rule asks for it; nothing where it has not the quantile.
-fn points(rule: &Rule, forecast: &Forecast) -> Vec<Point> {
-    let Some(asked) = rule.looks_ahead() else {
-        return Vec::new();
-    };
+fn points(asked: &Prospect, forecast: &Forecast) -> Vec<Point> {
     let tenths = if asked.is_above { [0.9, 0.1] } else { [0.1, 0.9] };
     let point = |lead: &Lead| {
         Some(Point {
@@ -504,8 +534,7 @@ fn points(rule: &Rule, forecast: &Forecast) -> Vec<Point> {
 }
 
 /// What a forecast says of the time that a rule is about: from now on, as far as the rule looks.
-fn ahead(rule: &Rule, seen: &Seen, now: i64) -> Option<Ahead> {
-    let asked = rule.looks_ahead()?;
+fn ahead(asked: &Prospect, seen: &Seen, now: i64) -> Option<Ahead> {
     let last = now.saturating_add(ms(asked.within));
     let within = seen
         .points
@@ -516,7 +545,7 @@ fn ahead(rule: &Rule, seen: &Seen, now: i64) -> Option<Ahead> {
         true => values.reduce(f64::max),
         false => values.reduce(f64::min),
     }?;
-    let is_beyond = |value: f64| rule.side(value) == Some(Side::Beyond);
+    let is_beyond = |value: f64| asked.side(value) == Side::Beyond;
     let start = seen.at_origin.map(|value| (seen.origin, value));
     let crosses = |of: &dyn Fn(&Point) -> Option<f64>| {
         let mut before = start;

@@ -23,7 +23,7 @@ use super::weigh::Case;
 use super::weigh::course::{self, Memory, Still};
 use crate::codec::{Damaged, Reader, Writer};
 use crate::file::RuleSet;
-use crate::rule::Rule;
+use crate::rule::{Rule, When};
 
 const MAGIC: &[u8] = b"onemap rules";
 /// What is weighed, what is foreseen, and devices with the fences that they are in and where they stand. Format 5 was
@@ -484,28 +484,63 @@ fn read_condition(r: &mut Reader<'_>) -> Result<Condition, Damaged> {
     }
 }
 
+fn write_seen(w: &mut Writer, seen: Option<&Seen>) {
+    w.u8(u8::from(seen.is_some()));
+    let Some(seen) = seen else {
+        return;
+    };
+    w.i64(seen.origin);
+    w.i64(seen.heard_at);
+    w.i64(seen.until);
+    w.u64(seen.position);
+    maybe(w, seen.at_origin);
+    w.count(seen.points.len());
+    for point in &seen.points {
+        w.i64(point.at);
+        w.f64(point.value);
+        point.tenths.iter().for_each(|value| maybe(w, *value));
+    }
+    w.u8(u8::from(seen.ahead.is_some()));
+    if let Some(ahead) = &seen.ahead {
+        w.f64(ahead.worst);
+        w.u8(u8::from(ahead.is_beyond));
+        ahead.crosses.iter().for_each(|at| w.i64(kept(*at)));
+    }
+}
+
+fn read_seen(r: &mut Reader<'_>) -> Result<Option<Seen>, Damaged> {
+    if r.u8()? == 0 {
+        return Ok(None);
+    }
+    let mut seen = Seen {
+        origin: r.i64()?,
+        heard_at: r.i64()?,
+        until: r.i64()?,
+        position: r.u64()?,
+        at_origin: read_maybe(r)?,
+        points: Vec::new(),
+        ahead: None,
+    };
+    for _ in 0..r.count(18)? {
+        seen.points.push(Point {
+            at: r.i64()?,
+            value: r.f64()?,
+            tenths: [read_maybe(r)?, read_maybe(r)?],
+        });
+    }
+    if r.u8()? != 0 {
+        seen.ahead = Some(Ahead {
+            worst: r.f64()?,
+            is_beyond: r.u8()? != 0,
+            crosses: [held(r.i64()?), held(r.i64()?), held(r.i64()?)],
+        });
+    }
+    Ok(Some(seen))
+}
+
 fn write_watch(w: &mut Writer, watch: &Watch, index: &impl Fn(&Rule) -> usize) {
     write_slot(w, &watch.slot, index);
-    w.u8(u8::from(watch.seen.is_some()));
-    if let Some(seen) = &watch.seen {
-        w.i64(seen.origin);
-        w.i64(seen.heard_at);
-        w.i64(seen.until);
-        w.u64(seen.position);
-        maybe(w, seen.at_origin);
-        w.count(seen.points.len());
-        for point in &seen.points {
-            w.i64(point.at);
-            w.f64(point.value);
-            point.tenths.iter().for_each(|value| maybe(w, *value));
-        }
-        w.u8(u8::from(seen.ahead.is_some()));
-        if let Some(ahead) = &seen.ahead {
-            w.f64(ahead.worst);
-            w.u8(u8::from(ahead.is_beyond));
-            ahead.crosses.iter().for_each(|at| w.i64(kept(*at)));
-        }
-    }
+    write_seen(w, watch.seen.as_ref());
     let Track { n_true, n_false } = watch.track;
     [n_true, n_false].iter().for_each(|n| w.small(u64::from(*n)));
     let due = watch.due.unwrap_or((NEVER, NEVER));
@@ -522,9 +557,13 @@ fn write_case(w: &mut Writer, case: &Case, index: &impl Fn(&Rule) -> usize) {
     write_slot(w, &case.slot, index);
     w.small(u64::from(case.channel));
     w.i64(case.measured_at);
-    for cell in &case.cells {
+    let facts = case.slot.rule.when.facts();
+    for (fact, cell) in facts.into_iter().zip(&case.cells) {
         w.u8(u8::from(cell.held) | u8::from(cell.is_known) << 1);
         maybe(w, cell.amount);
+        if matches!(fact, When::Forecast(_)) {
+            write_seen(w, cell.foreseen.as_deref());
+        }
         match &cell.memory {
             Memory::Nothing => {}
             Memory::Course {
@@ -568,10 +607,14 @@ fn read_case(
     let mut case = Case::new(Arc::clone(&slot.rule), channel);
     case.slot = slot;
     case.measured_at = r.i64()?;
-    for cell in &mut case.cells {
+    let facts = case.slot.rule.when.facts();
+    for (fact, cell) in facts.into_iter().zip(&mut case.cells) {
         let marks = r.u8()?;
         (cell.held, cell.is_known) = (marks & 1 != 0, marks & 2 != 0);
         cell.amount = read_maybe(r)?;
+        if matches!(fact, When::Forecast(_)) {
+            cell.foreseen = read_seen(r)?.map(Box::new);
+        }
         match &mut cell.memory {
             Memory::Nothing => {}
             Memory::Course {
@@ -645,32 +688,7 @@ fn read_watch(
     }
     let mut watch = Watch::new(Arc::clone(&slot.rule));
     watch.slot = slot;
-    if r.u8()? != 0 {
-        let mut seen = Seen {
-            origin: r.i64()?,
-            heard_at: r.i64()?,
-            until: r.i64()?,
-            position: r.u64()?,
-            at_origin: read_maybe(r)?,
-            points: Vec::new(),
-            ahead: None,
-        };
-        for _ in 0..r.count(18)? {
-            seen.points.push(Point {
-                at: r.i64()?,
-                value: r.f64()?,
-                tenths: [read_maybe(r)?, read_maybe(r)?],
-            });
-        }
-        if r.u8()? != 0 {
-            seen.ahead = Some(Ahead {
-                worst: r.f64()?,
-                is_beyond: r.u8()? != 0,
-                crosses: [held(r.i64()?), held(r.i64()?), held(r.i64()?)],
-            });
-        }
-        watch.seen = Some(seen);
-    }
+    watch.seen = read_seen(r)?;
     let number = |r: &mut Reader<'_>| u32::try_from(r.small()?).map_err(|_| Damaged("a count of forecasts"));
     watch.track = Track {
         n_true: number(r)?,

@@ -14,10 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onemap_model::alert::Input;
-use onemap_model::{Quantity, SeriesKey, Timestamp};
+use onemap_model::{Forecast, Quantity, SeriesKey, Timestamp};
 
 use super::Engine;
 use super::book::{Book, Owner};
+use super::foresee::Seen;
 use super::entries::{MAINTAINED, NEVER, NO_DEADLINE, SEEN, SeriesEntry, Slot, WEIGHED};
 use super::slot::Place;
 use crate::rule::{Asked, Finding, Neighbours, Rule, Side, Texts, When};
@@ -85,6 +86,8 @@ pub(super) struct Cell {
     /// What was compared.
     pub(super) amount: Option<f64>,
     pub(super) memory: Memory,
+    /// The newest forecast, of a fact that asks for one.
+    pub(super) foreseen: Option<Box<Seen>>,
 }
 
 impl Cell {
@@ -181,6 +184,41 @@ impl Engine {
             });
             case.measured_at = case.measured_at.max(self.series[i as usize].measured_at);
             self.weigh(taken.entry, device, case);
+        }
+        self.put_weighed(taken);
+    }
+
+    /// A forecast was issued: the facts that ask for it are looked at anew.
+    pub(super) fn weigh_forecast(&mut self, device: u32, position: u64, forecast: &Forecast) {
+        if self.weighing.is_empty() {
+            return;
+        }
+        let Some(mut taken) = self.take_weighed(device) else {
+            return;
+        };
+        let name = Some((forecast.series.quantity, forecast.series.channel));
+        let (now, muted) = (self.book.now, self.devices[device as usize].in_maintenance());
+        for case in &mut taken.cases {
+            let rule = Arc::clone(&case.slot.rule);
+            let mut is_asked = false;
+            for (fact, cell) in rule.when.facts().into_iter().zip(&mut case.cells) {
+                let When::Forecast(asked) = fact else {
+                    continue;
+                };
+                if named(fact, case.channel) == name
+                    && let Some(seen) = Seen::of(asked, forecast, cell.foreseen.as_deref(), now, position)
+                {
+                    cell.foreseen = Some(Box::new(seen));
+                    is_asked = true;
+                }
+            }
+            if is_asked {
+                self.look_at_each(device, case, false, |fact, _| matches!(fact, When::Forecast(_)));
+                match muted {
+                    true => case.slot.calm(),
+                    false => self.weigh(taken.entry, device, case),
+                }
+            }
         }
         self.put_weighed(taken);
     }
@@ -341,7 +379,8 @@ impl Engine {
                     slot.hold_is_over(book, place)
                 });
             } else {
-                self.look_at_each(device, case, false, |fact, _| matches!(fact, When::NoData { .. }));
+                let turns = |fact: &When, _| matches!(fact, When::NoData { .. } | When::Forecast(_));
+                self.look_at_each(device, case, false, turns);
                 self.weigh(i, device, case);
             }
         }
@@ -355,7 +394,12 @@ impl Engine {
             let silence = matches!(fact, When::NoData { .. }) && !(cell.is_known && cell.held);
             silence.then(|| self.silent_at(device, case.channel, fact))
         });
-        silences.fold(case.slot.hold_deadline(), i64::min)
+        let now = self.book.now;
+        let ahead = facts.iter().zip(&case.cells).filter_map(|(fact, cell)| match fact {
+            When::Forecast(asked) => Some(cell.foreseen.as_ref()?.deadline(asked, now)),
+            _ => None,
+        });
+        silences.chain(ahead).fold(case.slot.hold_deadline(), i64::min)
     }
 
     /// The record time at which the silence that a fact asks for is complete.
@@ -398,6 +442,18 @@ impl Engine {
             let silent_at = self.silent_at(device, channel, fact);
             let cell = &mut case.cells[n];
             (cell.is_known, cell.held) = (true, silent_at <= self.book.now);
+            return;
+        }
+        if let When::Forecast(asked) = fact {
+            let now = self.book.now;
+            let cell = &mut case.cells[n];
+            if let Some(seen) = &mut cell.foreseen {
+                seen.look(asked, now);
+            }
+            match cell.foreseen.as_ref().and_then(|seen| seen.ahead) {
+                Some(ahead) => cell.stand(Some(asked.side(ahead.worst)), ahead.worst),
+                None => cell.forget(),
+            }
             return;
         }
         let series = self.series_of(device, fact, channel);
@@ -614,12 +670,17 @@ impl Engine {
                 let since = heard_at.max(self.devices[device as usize].counted_from);
                 Duration::from_millis(self.book.now.saturating_sub(since).max(0) as u64)
             });
-            let inputs = from.into_iter().chain(last);
+            let foreseen = cell.foreseen.as_ref();
+            let inputs: Vec<Input> = match fact {
+                When::Forecast(_) => foreseen.and_then(|seen| seen.input()).into_iter().collect(),
+                _ => from.into_iter().chain(last).collect(),
+            };
             Finding {
                 holds: cell.truth(),
                 amount: cell.amount,
                 silent_for,
                 inputs: inputs
+                    .into_iter()
                     .map(|input| Input {
                         of: of.clone(),
                         ..input

@@ -1,7 +1,7 @@
 //! Sentences of rules that weigh several facts: each fact as written, and as it was found.
 
-use super::{Limit, Occasion, held, lasting, limit, named, presence, shown, spaced, texts, trimmed, unit};
-use crate::rule::{Around, Asked, Change, Direction, Finding, Neighbours, Rule, Silence, Texts, When};
+use super::{Limit, Occasion, by, held, lasting, limit, named, presence, shown, spaced, texts, trimmed, unit, worst};
+use crate::rule::{Around, Asked, Change, Direction, Finding, Neighbours, Prospect, Rule, Silence, Texts, When};
 use onemap_model::Edge;
 
 /// What a rule says, for the list of rules.
@@ -144,6 +144,7 @@ pub(crate) fn fact(when: &When) -> Texts {
         }
         When::Neighbours(asked) => neighbours(asked),
         When::Inside { .. } | When::Outside { .. } => presence(when, Limit::Raise),
+        When::Forecast(asked) => foreseen(when, asked),
         other => limit(other, Limit::Raise),
     };
     Texts {
@@ -228,6 +229,15 @@ fn as_found(when: &When, finding: &Finding) -> Texts {
             }
         }
         When::Neighbours(asked) => found_neighbours(asked, &of, finding, last.map(value)),
+        When::Forecast(asked) => {
+            let worst = worst(asked, &last.map(value).unwrap_or_default());
+            let limit = limit(when, Limit::Raise);
+            let (zh_not, en_not) = if holds { ("", "") } else { ("未", "not ") };
+            Texts {
+                zh: format!("{}预计{}，{zh_not}{}", of.zh, worst.zh, limit.zh),
+                en: format!("{} is expected {}, {en_not}{}", of.en, worst.en, limit.en),
+            }
+        }
         _ => {
             let last = last.map(value).unwrap_or_default();
             let is_state = when.quantity().is_some_and(|quantity| quantity.is_state());
@@ -252,9 +262,20 @@ fn as_found(when: &When, finding: &Finding) -> Texts {
     }
 }
 
+/// `预报 3 小时内高于 2.2 m`.
+fn foreseen(when: &When, asked: &Prospect) -> Texts {
+    let within = lasting(asked.within);
+    let limit = limit(when, Limit::Raise);
+    Texts {
+        zh: format!("预报{}内{}", within.zh, limit.zh),
+        en: format!("is foreseen {} within {}", limit.en, within.en),
+    }
+}
+
 fn of(when: &When) -> Texts {
     match (when, when.quantity()) {
         (When::Inside { .. } | When::Outside { .. }, _) | (_, None) => texts("设备", "The device"),
+        (When::Forecast(asked), Some(quantity)) => by(asked, &named(quantity, when.channel().unwrap_or(0))),
         (_, Some(quantity)) => named(quantity, when.channel().unwrap_or(0)),
     }
 }
