@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::alert::{Alert, AlertState, Assignment, Condition, Undertaking};
 use crate::drills::Drills;
 use crate::duty::Duty;
+use crate::handover::DutyRefused;
 use crate::list::{Cursor, Filter, StateFilter, Whose};
 
 /// How many ended alerts are kept; the ledger keeps all.
@@ -326,6 +327,14 @@ impl Board {
             Verb::EndDrill { id } => self.drills.end(act.at, id),
             _ => false,
         }
+    }
+
+    /// Writes an entry into the log of a desk.
+    ///
+    /// # Errors
+    /// See [`DutyRefused`]; then nothing changed.
+    pub fn write_log(&mut self, position: u64, act: &Act) -> Result<(), DutyRefused> {
+        self.duty.write(position, act)
     }
 
     /// The desks, and who is on duty.

@@ -7,11 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use onemap_model::alert::ActNote;
 use onemap_model::duty::Desk;
-use onemap_model::{AlertId, DeskId, DeviceId, Edge, Timestamp, Transition, TransitionId};
+use onemap_model::{
+    Act, AlertId, DeskId, DeviceId, DivisionCode, Edge, RuleId, Severity, Timestamp, Transition, TransitionId,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
 use crate::board::edge;
+use crate::handover::{DutyRefused, Handovers, entry_of};
 
 /// Milliseconds between two pages of a desk.
 const PAUSE_MS: i64 = 60_000;
@@ -31,23 +34,25 @@ struct Manned {
     paged_at: Option<Timestamp>,
     /// Of alerts that wait: since when, and how many steps and reminders were paged.
     told: BTreeMap<AlertId, (Timestamp, u32)>,
+    /// How shifts handed over; a desk of before has none.
+    #[serde(default)]
+    handovers: Handovers,
+}
+
+/// Whether a desk looks at what a rule says somewhere.
+pub fn looks_at(desk: &Desk, severity: Severity, rule: &RuleId, division: Option<&DivisionCode>) -> bool {
+    severity >= desk.severity
+        && (desk.rules.is_empty() || desk.rules.contains(rule))
+        && match (&desk.division, division) {
+            (None, _) => true,
+            (Some(own), Some(other)) => own.covers(other),
+            (Some(_), None) => false,
+        }
 }
 
 impl Manned {
     fn looks_at(&self, alert: &Alert) -> bool {
-        let Desk {
-            division,
-            severity,
-            rules,
-            ..
-        } = &self.desk;
-        alert.severity >= *severity
-            && (rules.is_empty() || rules.contains(&alert.rule))
-            && match (division, &alert.division) {
-                (None, _) => true,
-                (Some(own), Some(other)) => own.covers(other),
-                (Some(_), None) => false,
-            }
+        looks_at(&self.desk, alert.severity, &alert.rule, alert.division.as_ref())
     }
 
     fn waits(&self, alert: &Alert) -> bool {
@@ -177,6 +182,7 @@ impl Duty {
                     since: now,
                     paged_at: None,
                     told: BTreeMap::new(),
+                    handovers: Handovers::default(),
                 };
                 self.desks.insert(id, manned);
             }
@@ -202,6 +208,48 @@ impl Duty {
         let manned = self.desks.get(id)?;
         let n = open.filter(|alert| manned.waits(alert)).count();
         Some((n, manned.paged_at))
+    }
+
+    /// The alerts that somebody was called for at a desk and that still wait there.
+    pub fn paged<'a>(&self, id: &DeskId, open: impl Iterator<Item = &'a Alert>) -> BTreeSet<AlertId> {
+        let Some(manned) = self.desks.get(id) else {
+            return BTreeSet::new();
+        };
+        let is_told = |alert: &&Alert| manned.told.get(&alert.id).is_some_and(|(_, n)| *n > 0);
+        let paged = open.filter(|alert| manned.waits(alert)).filter(is_told);
+        paged.map(|alert| alert.id).collect()
+    }
+
+    /// A desk and how its shifts handed over.
+    pub fn desk(&self, id: &DeskId) -> Option<(&Desk, &Handovers)> {
+        self.desks.get(id).map(|manned| (&manned.desk, &manned.handovers))
+    }
+
+    /// Whether an entry may be written into a desk's log now; for the answer to the person before it is journaled.
+    ///
+    /// # Errors
+    /// See [`DutyRefused`].
+    pub fn check(&self, act: &Act) -> Result<(), DutyRefused> {
+        let entry = entry_of(act)?;
+        let unknown = || DutyRefused::UnknownDesk(entry.desk.clone());
+        let manned = self.desks.get(&entry.desk).ok_or_else(unknown)?;
+        if !act.by.encloses(manned.desk.division.as_ref(), &[]) {
+            return Err(DutyRefused::OutOfScope);
+        }
+        manned.handovers.check(&act.by.actor, entry)
+    }
+
+    /// Writes an entry into a desk's log, if it may be.
+    ///
+    /// # Errors
+    /// See [`DutyRefused`]; then nothing changed.
+    pub(crate) fn write(&mut self, position: u64, act: &Act) -> Result<(), DutyRefused> {
+        self.check(act)?;
+        let entry = entry_of(act)?;
+        if let Some(manned) = self.desks.get_mut(&entry.desk) {
+            manned.handovers.note(position, act, entry);
+        }
+        Ok(())
     }
 
     /// The pages that are due now.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, AlertId, Correction, Desk, DeskId, Drill, DrillId, Dust, Pseudonym, Review, Scope, SeriesKey,
-    Subject, Timestamp, WarningStep,
+    AccountId, AlertId, Correction, Desk, DeskId, Drill, DrillId, Dust, DutyEntry, Pseudonym, Review, Scope,
+    SeriesKey, Subject, Timestamp, WarningStep,
 };
 
 /// One act of a person or machine with a name.
@@ -111,6 +111,8 @@ pub enum Verb {
         /// The drill.
         id: DrillId,
     },
+    /// Something is written into the duty log of a desk.
+    Duty(Box<DutyEntry>),
     /// Refused frames are read again with the profiles of now; each follows as a record of its own.
     Readmit {
         /// Journal positions of the frames when they came first.

@@ -16,6 +16,10 @@ pub const MAX_PEOPLE: usize = 20;
 pub const MAX_NAME: usize = 64;
 /// The latest step, and the longest time between two reminders: a day, in minutes.
 pub const MAX_MINUTES: u32 = 1_440;
+/// Minutes behind the start of a shift by which it has taken over where the desk says nothing.
+pub const HANDOVER_MIN: u32 = 30;
+/// The earliest that a shift takes over before it begins, in milliseconds; half of the shift before where that is shorter.
+const EARLY_MS: i64 = 2 * 3_600_000;
 
 /// A desk (席位): what it looks at, and who sits there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +40,9 @@ pub struct Desk {
     /// Behind the last step its post is reminded every so many minutes; never when it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remind_min: Option<u32>,
+    /// Minutes behind the start of a shift by which it has taken over; [`HANDOVER_MIN`] when it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover_min: Option<u32>,
     /// Who is on duty when.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shifts: Vec<Shift>,
@@ -62,6 +69,9 @@ pub struct Shift {
     pub from: Timestamp,
     /// Until before this time.
     pub to: Timestamp,
+    /// What it is called: 早班, 夜班.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The people of each post, by name.
     pub posts: BTreeMap<String, Vec<String>>,
 }
@@ -82,6 +92,9 @@ pub enum DeskError {
     /// Reminders come too often or too seldom.
     #[error("`remind_min` is 1 to {MAX_MINUTES}")]
     Remind,
+    /// A hand-over waits for nothing or for too long.
+    #[error("`handover_min` is 1 to {MAX_MINUTES}")]
+    Handover,
     /// A shift ends before it begins.
     #[error("shift {at} (from 0) ends before it begins")]
     Shift {
@@ -125,6 +138,12 @@ impl Desk {
         if self.remind_min.is_some_and(|n| n == 0 || n > MAX_MINUTES) {
             return Err(DeskError::Remind);
         }
+        if self.handover_min.is_some_and(|n| n == 0 || n > MAX_MINUTES) {
+            return Err(DeskError::Handover);
+        }
+        for shift in &self.shifts {
+            named(shift.name.as_deref().unwrap_or("-"), "shift")?;
+        }
         if self.shifts.len() > MAX_SHIFTS {
             return Err(DeskError::TooMany);
         }
@@ -167,6 +186,36 @@ impl Desk {
                 .map(String::as_str)
                 .collect(),
         }
+    }
+
+    /// The shift of a time; of several the one that began last.
+    pub fn shift_at(&self, at: Timestamp) -> Option<&Shift> {
+        let holding = self
+            .shifts
+            .iter()
+            .filter(|shift| (shift.from..shift.to).contains(&at));
+        holding.max_by_key(|shift| shift.from)
+    }
+
+    /// The first shift that begins behind a time.
+    pub fn shift_after(&self, at: Timestamp) -> Option<&Shift> {
+        let coming = self.shifts.iter().filter(|shift| shift.from > at);
+        coming.min_by_key(|shift| shift.from)
+    }
+
+    /// The shift that began before another one, the last of them.
+    pub fn shift_before(&self, shift: &Shift) -> Option<&Shift> {
+        let before = self.shifts.iter().filter(|other| other.from < shift.from);
+        before.max_by_key(|other| other.from)
+    }
+
+    /// From when to when taking over is on time for a shift; `None` for the first of the roster, which nobody hands over to.
+    pub fn takeover_span(&self, shift: &Shift) -> Option<(Timestamp, Timestamp)> {
+        let before = self.shift_before(shift)?;
+        let early = EARLY_MS.min((before.to - before.from) / 2);
+        let late = i64::from(self.handover_min.unwrap_or(HANDOVER_MIN)) * 60_000;
+        let at = |ms| Timestamp::from_ms(shift.from.ms().saturating_add(ms));
+        Some((at(-early), at(late)))
     }
 
     /// How many steps and reminders have come when nobody has taken an alert for so many milliseconds.

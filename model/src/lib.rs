@@ -14,6 +14,7 @@ pub mod crs;
 pub mod device;
 pub mod drill;
 pub mod duty;
+pub mod duty_log;
 pub mod entity;
 pub mod fence;
 pub mod forecast;
@@ -39,7 +40,8 @@ pub use command::{Command, CommandRecord, CommandState, CommandStep, Fact, Happe
 pub use crs::Crs;
 pub use device::{Device, DeviceState, Maintenance, Setting};
 pub use drill::{Drill, DrillError};
-pub use duty::{Desk, DeskError};
+pub use duty::{Desk, DeskError, Shift};
+pub use duty_log::{DutyEntry, DutyEntryError, DutyKind};
 pub use entity::{Entity, EntityCode, EntityKind, EntityRef, EntityRefError, FormerCode, Stratum};
 pub use fence::{FenceEdge, FenceEvent, FenceEventId, FenceRules};
 pub use forecast::{Exceedance, Forecast, ForecastError, Lead, Regime};

@@ -557,6 +557,13 @@ impl Fold<'_> {
             self.views.board.write().expect(POISON).man(act);
             return;
         }
+        if matches!(act.verb, Verb::Duty(_)) {
+            match self.views.board.write().expect(POISON).write_log(position, act) {
+                Ok(()) => self.pending.ledger.duty_log.push((position, act.clone())),
+                Err(reason) => info!(position, %reason, "an entry of a duty log has no effect"),
+            }
+            return;
+        }
         if self.quarantine_act(position, act) || self.series_act(act) || self.warning_act(position, act) {
             return;
         }

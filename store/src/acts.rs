@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use onemap_log::{Batch, Log, LogError};
+use onemap_model::DutyEntryError;
 use onemap_model::account::check_departments;
 use onemap_model::command::{MAX_KEY_BYTES, MAX_LIFE, MAX_METHOD_BYTES, MAX_PARAMS_BYTES};
 use onemap_model::hydrology::HydrologyError;
@@ -138,6 +139,9 @@ pub enum ActError {
     /// A drill that cannot be.
     #[error(transparent)]
     Drill(#[from] DrillError),
+    /// An entry of a duty log that cannot be.
+    #[error(transparent)]
+    DutyEntry(#[from] DutyEntryError),
     /// The journal did not take it. Whether a part was kept is not known.
     #[error("the journal did not take it")]
     Journal(#[from] LogError),
@@ -306,7 +310,9 @@ impl Acts {
 /// What a role needs for a verb; `None` for a verb nobody has ruled on, which is then nobody's.
 fn permission_for(verb: &Verb) -> Option<Permission> {
     match verb {
-        Verb::Acknowledge { .. } | Verb::Close { .. } | Verb::Assign { .. } => Some(Permission::HandleAlerts),
+        Verb::Acknowledge { .. } | Verb::Close { .. } | Verb::Assign { .. } | Verb::Duty(_) => {
+            Some(Permission::HandleAlerts)
+        }
         Verb::Shelve { .. } | Verb::Unshelve { .. } => Some(Permission::ShelveAlerts),
         Verb::PutDesk { .. } | Verb::RemoveDesk { .. } | Verb::PutDrill { .. } | Verb::EndDrill { .. } => {
             Some(Permission::Duty)
@@ -371,6 +377,7 @@ fn check_verb(at: Timestamp, verb: &Verb) -> Result<(), ActError> {
         }
         Verb::PutDesk { desk, .. } => return Ok(desk.check()?),
         Verb::PutDrill { drill, .. } => return Ok(drill.check()?),
+        Verb::Duty(entry) => return Ok(entry.check()?),
         Verb::ResolvePerson { purpose, .. } => {
             if purpose.trim().is_empty() || purpose.len() > MAX_NOTE {
                 return Err(ActError::Note);

@@ -786,8 +786,16 @@ fn a_rule_that_weighs_a_forecast_says_it_and_keeps_it_through_a_snapshot() {
                 2.5 m}}]}}\n";
     let set = RuleSet::parse("t", text).unwrap();
     let said = set.rules()[0].sentence();
-    assert!(said.zh.contains("水位预报3小时内高于 2.5 m") || said.zh.contains("预报 3 小时内高于 2.5 m"), "{}", said.zh);
-    assert!(said.en.contains("is foreseen above 2.5 m within 3 h"), "{}", said.en);
+    assert!(
+        said.zh.contains("水位预报3小时内高于 2.5 m") || said.zh.contains("预报 3 小时内高于 2.5 m"),
+        "{}",
+        said.zh
+    );
+    assert!(
+        said.en.contains("is foreseen above 2.5 m within 3 h"),
+        "{}",
+        said.en
+    );
 
     let at = |s: i64| Timestamp::from_ms(1_795_363_200_000 + s * 1000);
     let device = DeviceId::new("gauge").unwrap();
@@ -841,11 +849,26 @@ fn a_rule_that_weighs_a_forecast_says_it_and_keeps_it_through_a_snapshot() {
     assert_eq!(again.observe(at(3), &rain(3, 8.0, 4)), raised);
     assert_eq!(raised.len(), 1);
     let message = (&raised[0].message_zh, &raised[0].message_en);
-    assert!(message.0.contains("水位预计") && message.0.contains("高于 2.5 m"), "{message:?}");
-    assert!(message.1.contains("is expected up to 2.8 m within 3 h, above 2.5 m"), "{message:?}");
-    let evidence: Vec<_> = raised[0].inputs.iter().map(|input| (input.position, input.value)).collect();
+    assert!(
+        message.0.contains("水位预计") && message.0.contains("高于 2.5 m"),
+        "{message:?}"
+    );
+    assert!(
+        message
+            .1
+            .contains("is expected up to 2.8 m within 3 h, above 2.5 m"),
+        "{message:?}"
+    );
+    let evidence: Vec<_> = raised[0]
+        .inputs
+        .iter()
+        .map(|input| (input.position, input.value))
+        .collect();
     assert_eq!(evidence, [(3, 2.8), (4, 8.0)]);
     // It says of more rain only; less of it clears by itself.
     let cleared = again.foresee(at(4000), 5, &foreseen(4000, 2.0));
-    assert_eq!(cleared.iter().map(|t| t.edge).collect::<Vec<_>>(), [Edge::Cleared]);
+    assert_eq!(
+        cleared.iter().map(|t| t.edge).collect::<Vec<_>>(),
+        [Edge::Cleared]
+    );
 }

@@ -8,6 +8,7 @@ mod accounts;
 mod attributes;
 mod audit;
 mod commands;
+mod duty_log;
 mod fence_events;
 mod forecasts;
 mod persons;
@@ -28,6 +29,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 pub use accounts::{Accounts, Held, Link};
 pub use audit::{AuditFault, AuditFound, AuditHead, AuditHeadError, AuditKind, AuditRow, Audited};
 pub use commands::CommandFilter;
+pub use duty_log::{DutyLogFilter, LoggedEntry};
 pub use fence_events::{FenceEventFilter, LedgerFenceEvent};
 pub use forecasts::{ForecastFilter, Issued, LedgerForecast};
 pub use persons::{KeptPerson, PersonSince, StatedPerson};
@@ -96,6 +98,8 @@ pub struct LedgerBatch {
     pub fence_events: Vec<FenceEvent>,
     /// Forecasts as they were issued.
     pub forecasts: Vec<Issued>,
+    /// Journal position and act of each entry that stands in the log of a desk.
+    pub duty_log: Vec<(u64, Act)>,
     /// Messages of warnings that were issued.
     pub warnings: Vec<WarningMessage>,
     /// Name, journal position and bytes of whole states (the rule engine's); the newest position of a
@@ -220,6 +224,7 @@ impl Ledger {
             .and_then(|()| connection.execute_batch(persons::SCHEMA))
             .and_then(|()| connection.execute_batch(accounts::SCHEMA))
             .and_then(|()| connection.execute_batch(warnings::TABLE))
+            .and_then(|()| connection.execute_batch(duty_log::TABLE))
             .map_err(|e| sqlite::error(path, "add tables to", e))?;
         connection.set_prepared_statement_cache_capacity(32);
         connection
@@ -327,6 +332,9 @@ impl Ledger {
         }
         for issued in batch.forecasts.iter().filter(|i| i.position > cursor) {
             forecasts::put(&tx, issued)?;
+        }
+        for (position, act) in batch.duty_log.iter().filter(|(position, _)| *position > cursor) {
+            duty_log::put(&tx, *position, act)?;
         }
         for message in batch.warnings.iter().filter(|m| m.position > cursor) {
             warnings::put(&tx, message)?;

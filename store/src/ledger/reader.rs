@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
 use super::commands::{self, CommandFilter};
+use super::duty_log::{self, DutyLogFilter, LoggedEntry};
 use super::fence_events::{self, FenceEventFilter, LedgerFenceEvent};
 use super::forecasts::{self, ForecastFilter, LedgerForecast};
 use super::persons::{KeptPerson, PersonSince, StatedPerson};
@@ -329,6 +330,43 @@ impl LedgerReader {
         limit: usize,
     ) -> Result<Vec<LedgerFenceEvent>, LedgerError> {
         self.read(|c| fence_events::page(c, filter, before, limit))
+    }
+
+    /// At most `limit` entries of duty logs behind a place, in the order of their times.
+    pub fn duty_log(
+        &self,
+        filter: &DutyLogFilter,
+        after: (Timestamp, u64),
+        limit: usize,
+    ) -> Result<Vec<LoggedEntry>, LedgerError> {
+        self.read(|c| duty_log::page(c, filter, after, limit))
+    }
+
+    /// The entry of a duty log at a journal position.
+    pub fn duty_entry(&self, position: u64) -> Result<Option<LoggedEntry>, LedgerError> {
+        self.read(|c| duty_log::at(c, position))
+    }
+
+    /// At most `limit` messages of warnings that were sent from a time to before another, oldest first, behind a journal
+    /// position.
+    pub fn warning_messages_in(
+        &self,
+        span: (Timestamp, Timestamp),
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<WarningMessage>, LedgerError> {
+        self.read(|c| warnings::sent_in(c, span, after, limit))
+    }
+
+    /// Since when this ledger has been written: the time of the first of what it holds; `None` of an empty one.
+    pub fn begins(&self) -> Result<Option<Timestamp>, LedgerError> {
+        self.read(|c| {
+            let first = |sql| c.query_row(sql, [], |row| row.get::<_, i64>(0)).optional();
+            let audit = first("SELECT at FROM audit ORDER BY n LIMIT 1")?;
+            let told = first("SELECT at FROM transitions ORDER BY seq LIMIT 1")?;
+            Ok(audit.into_iter().chain(told).min())
+        })
+        .map(|at| at.map(Timestamp::from_ms))
     }
 
     /// The message of a warning by its name.

@@ -79,6 +79,24 @@ pub(super) fn page(
         .collect()
 }
 
+/// Messages sent in a span behind a journal position, oldest first. A message is sent when it is approved, so their order is
+/// that of the journal.
+pub(super) fn sent_in(
+    connection: &Connection,
+    (from, to): (Timestamp, Timestamp),
+    after: u64,
+    limit: usize,
+) -> rusqlite::Result<Vec<WarningMessage>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM warning_messages WHERE position > ?1 AND sent >= ?2 AND sent < ?3 ORDER BY position LIMIT ?4"
+    );
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached(&sql)?
+        .query_map(params![signed(after), from.ms(), to.ms(), limit], read)?
+        .collect()
+}
+
 fn read(row: &Row<'_>) -> rusqlite::Result<WarningMessage> {
     let division: Option<String> = row.get(5)?;
     Ok(WarningMessage {
@@ -123,6 +141,13 @@ mod tests {
         );
         assert_eq!(named(&connection, "none").unwrap(), None);
         assert_eq!(page(&connection, None, 9).unwrap(), [second, first.clone()]);
-        assert_eq!(page(&connection, Some(5), 9).unwrap(), [first]);
+        assert_eq!(page(&connection, Some(5), 9).unwrap(), [first.clone()]);
+        let at = |ms| Timestamp::from_ms(1_795_000_000_000 + ms);
+        let (second, sent) = (message(5, "<b/>"), |span, after| {
+            sent_in(&connection, span, after, 9).unwrap()
+        });
+        assert_eq!(sent((at(0), at(1)), 0), [first, second.clone()]);
+        assert_eq!(sent((at(0), at(1)), 2), [second]);
+        assert_eq!(sent((at(-1), at(0)), 0), []);
     }
 }

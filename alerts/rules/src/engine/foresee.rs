@@ -106,7 +106,11 @@ impl Watch {
     /// comes into what the rule is about, or has passed.
     fn deadline(&self, now: i64) -> i64 {
         let asked = self.slot.rule.looks_ahead();
-        let looked = self.seen.as_ref().zip(asked).map(|(seen, asked)| seen.deadline(asked, now));
+        let looked = self
+            .seen
+            .as_ref()
+            .zip(asked)
+            .map(|(seen, asked)| seen.deadline(asked, now));
         self.slot.hold_deadline().min(looked.unwrap_or(NO_DEADLINE))
     }
 

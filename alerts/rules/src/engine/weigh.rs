@@ -18,8 +18,8 @@ use onemap_model::{Forecast, Quantity, SeriesKey, Timestamp};
 
 use super::Engine;
 use super::book::{Book, Owner};
-use super::foresee::Seen;
 use super::entries::{MAINTAINED, NEVER, NO_DEADLINE, SEEN, SeriesEntry, Slot, WEIGHED};
+use super::foresee::Seen;
 use super::slot::Place;
 use crate::rule::{Asked, Finding, Neighbours, Rule, Side, Texts, When};
 use around::Stands;
@@ -395,10 +395,13 @@ impl Engine {
             silence.then(|| self.silent_at(device, case.channel, fact))
         });
         let now = self.book.now;
-        let ahead = facts.iter().zip(&case.cells).filter_map(|(fact, cell)| match fact {
-            When::Forecast(asked) => Some(cell.foreseen.as_ref()?.deadline(asked, now)),
-            _ => None,
-        });
+        let ahead = facts
+            .iter()
+            .zip(&case.cells)
+            .filter_map(|(fact, cell)| match fact {
+                When::Forecast(asked) => Some(cell.foreseen.as_ref()?.deadline(asked, now)),
+                _ => None,
+            });
         silences.chain(ahead).fold(case.slot.hold_deadline(), i64::min)
     }
 

@@ -1,7 +1,11 @@
 //! Sentences of rules that weigh several facts: each fact as written, and as it was found.
 
-use super::{Limit, Occasion, by, held, lasting, limit, named, presence, shown, spaced, texts, trimmed, unit, worst};
-use crate::rule::{Around, Asked, Change, Direction, Finding, Neighbours, Prospect, Rule, Silence, Texts, When};
+use super::{
+    Limit, Occasion, by, held, lasting, limit, named, presence, shown, spaced, texts, trimmed, unit, worst,
+};
+use crate::rule::{
+    Around, Asked, Change, Direction, Finding, Neighbours, Prospect, Rule, Silence, Texts, When,
+};
 use onemap_model::Edge;
 
 /// What a rule says, for the list of rules.
