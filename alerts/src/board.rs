@@ -329,6 +329,17 @@ impl Board {
         }
     }
 
+    /// The last that ended, in the order in which they did.
+    pub fn ended_alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.ended.iter().filter_map(|cursor| self.alerts.get(cursor))
+    }
+
+    /// Whether some that ended at or behind a time may be gone from here: only so many are kept.
+    pub fn has_forgotten(&self, at: Timestamp) -> bool {
+        let oldest = self.ended_alerts().next().and_then(|alert| alert.ended_at);
+        self.ended.len() >= N_ENDED && oldest.is_some_and(|oldest| oldest > at)
+    }
+
     /// Writes an entry into the log of a desk.
     ///
     /// # Errors

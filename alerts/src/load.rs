@@ -2,7 +2,7 @@
 //!
 //! Figures of transitions in a span of record time: no clock, no I/O.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use onemap_model::{DivisionCode, Edge, RuleId, SeriesKey, Timestamp, Transition};
@@ -20,6 +20,9 @@ pub const CHATTER_WITHIN: Duration = Duration::from_secs(3600);
 const N_BAD_ACTORS: usize = 10;
 /// Chattering series that are named, the worst first.
 const N_CHATTERING: usize = 100;
+/// Rules and series that are looked at one by one; alarms of others are counted.
+const MOST_ACTORS: usize = 100_000;
+const STEP_MS: i64 = TEN_MINUTES.as_millis() as i64;
 
 /// What one desk had to look at.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -76,6 +79,8 @@ pub struct Load {
     pub to: Timestamp,
     /// Alarms raised.
     pub n_raised: usize,
+    /// Edges of rules and series beyond those that are looked at one by one: they may chatter unseen.
+    pub n_beyond: usize,
     /// By desk, in the order of their codes.
     pub desks: Vec<DeskLoad>,
     /// The worst first.
@@ -92,117 +97,183 @@ pub fn load<'a>(
     transitions: impl IntoIterator<Item = &'a Transition>,
     desk_of: impl Fn(&'a Transition) -> Option<DivisionCode>,
 ) -> Load {
-    let step = TEN_MINUTES.as_millis() as i64;
-    let from = Timestamp::from_ms(from.ms().div_euclid(step) * step);
-    let n_steps = ((to - from).max(0) as u64).div_ceil(step as u64).max(1);
-    let mut inside: Vec<&Transition> = transitions
-        .into_iter()
-        .filter(|t| (from..to).contains(&t.at) && t.drill.is_none())
-        .collect();
+    let mut loading = Loading::new(from, to);
+    let mut inside: Vec<&Transition> = transitions.into_iter().filter(|t| loading.holds(t.at)).collect();
     inside.sort_by_key(|t| (t.at, t.position, t.id));
-    let mut desks: BTreeMap<Option<String>, BTreeMap<i64, usize>> = BTreeMap::new();
-    let mut actors: HashMap<(&RuleId, &SeriesKey), Vec<&Transition>> = HashMap::new();
-    let mut n_raised = 0;
     for transition in inside {
-        let of_one = actors.entry((&transition.rule, &transition.series)).or_default();
-        match transition.edge {
-            Edge::Raised => {
-                n_raised += 1;
-                let county = desk_of(transition).map(|code| code.as_str().chars().take(6).collect());
-                let minutes = desks.entry(county).or_default();
-                *minutes.entry((transition.at - from) / step).or_insert(0) += 1;
-                of_one.push(transition);
-            }
-            Edge::Cleared => of_one.push(transition),
-            _ => {}
-        }
+        loading.take(transition, desk_of(transition).as_ref());
     }
-    let desk = |(division, minutes): (Option<String>, BTreeMap<i64, usize>)| {
-        let n: usize = minutes.values().sum();
-        // The first of those that are alike.
-        let worst = minutes.iter().rev().max_by_key(|(_, n)| **n);
-        let (at, most) = worst.map_or((0, 0), |(at, n)| (*at, *n));
-        DeskLoad {
-            division,
-            n_raised: n,
-            mean: n as f64 / n_steps as f64,
-            most,
-            most_at: Timestamp::from_ms(from.ms() + at * step),
-            flood_share: minutes.values().filter(|n| **n >= FLOOD).count() as f64 / n_steps as f64,
+    loading.finish()
+}
+
+/// Counts the load of a span as its transitions come, and keeps none of them.
+#[derive(Debug)]
+pub struct Loading {
+    from: Timestamp,
+    to: Timestamp,
+    n_raised: usize,
+    desks: BTreeMap<Option<String>, BTreeMap<i64, usize>>,
+    actors: HashMap<(RuleId, SeriesKey), Actor>,
+    n_beyond: usize,
+}
+
+/// One rule and series.
+#[derive(Debug, Default)]
+struct Actor {
+    n_raised: usize,
+    /// Raised within the last hour.
+    recent: VecDeque<Timestamp>,
+    /// Most of them.
+    index: usize,
+    last: Option<(Edge, Timestamp, Option<f64>)>,
+    widest: Option<f64>,
+}
+
+impl Actor {
+    fn take(&mut self, told: &Transition) {
+        let value = told.inputs.last().map(|input| input.value);
+        if let Some((edge, at, before)) = self.last
+            && edge != told.edge
+            && told.at.since(at) < CHATTER_WITHIN
+            && let (Some(before), Some(value)) = (before, value)
+        {
+            let swing = (before - value).abs();
+            if swing.is_finite() {
+                self.widest = Some(self.widest.map_or(swing, |most| most.max(swing)));
+            }
         }
-    };
-    let mut chattering: Vec<Chattering> = actors.values().filter_map(|edges| chatter(edges)).collect();
-    chattering.sort_by(|a, b| {
-        let key = |c: &Chattering| (c.rule.as_str().to_owned(), c.series.to_string());
-        b.index.cmp(&a.index).then_with(|| key(a).cmp(&key(b)))
-    });
-    chattering.truncate(N_CHATTERING);
-    let is_raised = |t: &&&Transition| t.edge == Edge::Raised;
-    let mut bad_actors: Vec<BadActor> = actors
-        .iter()
-        .map(|((rule, series), edges)| (rule, series, edges.iter().filter(is_raised).count()))
-        .filter(|(_, _, n)| *n > 0)
-        .map(|(rule, series, n)| BadActor {
-            rule: (*rule).clone(),
-            series: (*series).clone(),
-            n_raised: n,
-            share: n as f64 / n_raised as f64,
+        self.last = Some((told.edge, told.at, value));
+        if told.edge != Edge::Raised {
+            return;
+        }
+        self.n_raised += 1;
+        while self
+            .recent
+            .front()
+            .is_some_and(|first| told.at.since(*first) >= CHATTER_WITHIN)
+        {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(told.at);
+        self.index = self.index.max(self.recent.len());
+    }
+
+    fn chatters(&self, rule: &RuleId, series: &SeriesKey) -> Option<Chattering> {
+        if self.index < CHATTER {
+            return None;
+        }
+        let quantity = series.quantity;
+        // Rounded up to the digits that the quantity is shown with.
+        let scale = 10f64.powi(i32::from(quantity.definition().decimals));
+        let up = |swing: f64| (swing * scale - 1e-6).ceil() / scale;
+        let widest = self.widest.filter(|swing| *swing > 0.0 && !quantity.is_state());
+        Some(Chattering {
+            rule: rule.clone(),
+            series: series.clone(),
+            index: self.index,
+            deadband: widest.map(up),
+            unit: &quantity.definition().unit,
         })
-        .collect();
-    bad_actors.sort_by(|a, b| {
-        let key = |c: &BadActor| (c.rule.as_str().to_owned(), c.series.to_string());
-        b.n_raised.cmp(&a.n_raised).then_with(|| key(a).cmp(&key(b)))
-    });
-    bad_actors.truncate(N_BAD_ACTORS);
-    Load {
-        from,
-        to,
-        n_raised,
-        desks: desks.into_iter().map(desk).collect(),
-        chattering,
-        bad_actors,
     }
 }
 
-/// What of one rule and series chatters: its raised and cleared edges in their order.
-fn chatter(edges: &[&Transition]) -> Option<Chattering> {
-    let raised: Vec<Timestamp> = edges
-        .iter()
-        .filter(|t| t.edge == Edge::Raised)
-        .map(|t| t.at)
-        .collect();
-    let within = |(i, at): (usize, &Timestamp)| {
-        raised[..=i]
-            .iter()
-            .rev()
-            .take_while(|b| at.since(**b) < CHATTER_WITHIN)
-            .count()
-    };
-    let index = raised.iter().enumerate().map(within).max()?;
-    if index < CHATTER {
-        return None;
+impl Loading {
+    /// Of the ten minutes from the one that holds `from` on, up to `to`.
+    pub fn new(from: Timestamp, to: Timestamp) -> Self {
+        Self {
+            from: Timestamp::from_ms(from.ms().div_euclid(STEP_MS) * STEP_MS),
+            to,
+            n_raised: 0,
+            desks: BTreeMap::new(),
+            actors: HashMap::new(),
+            n_beyond: 0,
+        }
     }
-    let first = edges[0];
-    let quantity = first.series.quantity;
-    let value = |t: &Transition| t.inputs.last().map(|input| input.value);
-    let swings = edges.windows(2).filter_map(|pair| {
-        let is_swing = pair[0].edge != pair[1].edge && pair[1].at.since(pair[0].at) < CHATTER_WITHIN;
-        let swing = (value(pair[0])? - value(pair[1])?).abs();
-        (is_swing && swing.is_finite()).then_some(swing)
-    });
-    let widest = swings.fold(None, |most: Option<f64>, swing| {
-        Some(most.map_or(swing, |most| most.max(swing)))
-    });
-    // Rounded up to the digits that the quantity is shown with.
-    let scale = 10f64.powi(i32::from(quantity.definition().decimals));
-    let up = |swing: f64| (swing * scale - 1e-6).ceil() / scale;
-    Some(Chattering {
-        rule: first.rule.clone(),
-        series: first.series.clone(),
-        index,
-        deadband: widest
-            .filter(|swing| *swing > 0.0 && !quantity.is_state())
-            .map(up),
-        unit: &quantity.definition().unit,
-    })
+
+    /// Whether a time is in the span.
+    pub fn holds(&self, at: Timestamp) -> bool {
+        (self.from..self.to).contains(&at)
+    }
+
+    /// Takes a transition of the span that is of no drill, which lies in this division now; in the order of their times.
+    pub fn take(&mut self, told: &Transition, division: Option<&DivisionCode>) {
+        let is_load = told.drill.is_none() && matches!(told.edge, Edge::Raised | Edge::Cleared);
+        if !self.holds(told.at) || !is_load {
+            return;
+        }
+        if told.edge == Edge::Raised {
+            self.n_raised += 1;
+            let county = division.map(|code| code.as_str().chars().take(6).collect());
+            let minutes = self.desks.entry(county).or_default();
+            *minutes.entry((told.at - self.from) / STEP_MS).or_insert(0) += 1;
+        }
+        let key = (told.rule.clone(), told.series.clone());
+        match self.actors.len() < MOST_ACTORS || self.actors.contains_key(&key) {
+            true => self.actors.entry(key).or_default().take(told),
+            false => self.n_beyond += 1,
+        }
+    }
+
+    /// What it came to.
+    pub fn finish(self) -> Load {
+        let n_steps = ((self.to - self.from).max(0) as u64)
+            .div_ceil(STEP_MS as u64)
+            .max(1);
+        let of_actors =
+            |((rule, series), actor): (&(RuleId, SeriesKey), &Actor)| actor.chatters(rule, series);
+        let mut chattering: Vec<Chattering> = self.actors.iter().filter_map(of_actors).collect();
+        chattering.sort_by(|a, b| {
+            let key = |c: &Chattering| (c.rule.as_str().to_owned(), c.series.to_string());
+            b.index.cmp(&a.index).then_with(|| key(a).cmp(&key(b)))
+        });
+        chattering.truncate(N_CHATTERING);
+        let mut worst: Vec<(&(RuleId, SeriesKey), usize)> = (self.actors.iter())
+            .map(|(key, actor)| (key, actor.n_raised))
+            .filter(|(_, n)| *n > 0)
+            .collect();
+        worst.sort_by(|((rule, series), n), ((other, others), m)| {
+            let key = |rule: &RuleId, series: &SeriesKey| (rule.as_str().to_owned(), series.to_string());
+            m.cmp(n).then_with(|| key(rule, series).cmp(&key(other, others)))
+        });
+        let bad_actors = worst
+            .iter()
+            .take(N_BAD_ACTORS)
+            .map(|((rule, series), n)| BadActor {
+                rule: rule.clone(),
+                series: series.clone(),
+                n_raised: *n,
+                share: *n as f64 / self.n_raised as f64,
+            });
+        Load {
+            from: self.from,
+            to: self.to,
+            n_raised: self.n_raised,
+            n_beyond: self.n_beyond,
+            chattering,
+            bad_actors: bad_actors.collect(),
+            desks: (self.desks.into_iter())
+                .map(|(division, minutes)| desk_load(self.from, n_steps, division, &minutes))
+                .collect(),
+        }
+    }
+}
+
+fn desk_load(
+    from: Timestamp,
+    n_steps: u64,
+    division: Option<String>,
+    minutes: &BTreeMap<i64, usize>,
+) -> DeskLoad {
+    let n: usize = minutes.values().sum();
+    // The first of those that are alike.
+    let worst = minutes.iter().rev().max_by_key(|(_, n)| **n);
+    let (at, most) = worst.map_or((0, 0), |(at, n)| (*at, *n));
+    DeskLoad {
+        division,
+        n_raised: n,
+        mean: n as f64 / n_steps as f64,
+        most,
+        most_at: Timestamp::from_ms(from.ms() + at * STEP_MS),
+        flood_share: minutes.values().filter(|n| **n >= FLOOD).count() as f64 / n_steps as f64,
+    }
 }

@@ -50,6 +50,12 @@ const KEEPER: Need = Need::Any(&[P::Tokens, P::Security]);
 /// Who sees to consumers of alerts: desks, who sets them up, who looks for receipts.
 const FEEDS: Need = Need::Any(&[P::ShelveAlerts, P::Rules, P::Audit]);
 
+/// Whether a scope may see what consumers of alerts did not take: it may ask for it, and is of the whole city.
+pub(crate) fn sees_feeds(scope: &onemap_model::Scope) -> bool {
+    let may = |needs: &[P]| needs.iter().any(|need| scope.may(*need));
+    scope.is_whole() && matches!(FEEDS, Need::Any(needs) if may(needs))
+}
+
 /// Method, route and what it needs. A `GET` is a `HEAD`, too.
 #[rustfmt::skip]
 const TABLE: &[(&str, &str, Need)] = &[
@@ -157,6 +163,12 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/drills", Need::Any(&[P::View])),
     ("PUT", "/api/v1/drills/{drill}", Need::Any(&[P::Duty])),
     ("DELETE", "/api/v1/drills/{drill}", Need::Any(&[P::Duty])),
+    ("GET", "/api/v1/duty/{desk}/log", Need::Any(&[P::View])),
+    ("POST", "/api/v1/duty/{desk}/log", Need::Any(&[P::HandleAlerts])),
+    ("POST", "/api/v1/duty/{desk}/handover", Need::Any(&[P::HandleAlerts])),
+    ("POST", "/api/v1/duty/{desk}/takeover", Need::Any(&[P::HandleAlerts])),
+    ("GET", "/api/v1/reports/daily", Need::Any(&[P::View])),
+    ("GET", "/api/v1/reports/monthly", Need::Any(&[P::View])),
     ("POST", "/api/v1/alerts/{id}/ack", Need::Any(&[P::HandleAlerts])),
     ("POST", "/api/v1/alerts/{id}/assign", Need::Any(&[P::HandleAlerts])),
     (

@@ -121,6 +121,14 @@ impl Problem {
     pub(crate) fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
+    /// The same with its words in Chinese beside the English ones.
+    pub(crate) fn in_chinese(self, detail: impl Into<String>) -> Self {
+        let said: String = detail.into();
+        Self {
+            extra: Some(("detail_zh", clipped(&said).into_owned().into())),
+            ..self
+        }
+    }
     /// 413: larger than what is taken at once.
     pub(crate) fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)

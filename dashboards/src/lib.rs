@@ -73,10 +73,10 @@ pub fn router(
     use api::devices::{change, provisioning};
     use api::{
         accounts, aggregate, alarm_load, alerts, attributes, cards, commands, corrections, device_http,
-        devices, drills, dust, duty, entities, entity_export, entity_import, evidence, explain, export,
-        feeds, fences, fetched, forecasts, geocode, history, hydrology, import, latest, ledger, map, persons,
-        quarantine, readings, readmit, recode, reviews, rules, series, session, setup, skill, standards,
-        system, warnings, write,
+        devices, drills, dust, duty, duty_log, entities, entity_export, entity_import, evidence, explain,
+        export, feeds, fences, fetched, forecasts, geocode, history, hydrology, import, latest, ledger, map,
+        persons, quarantine, readings, readmit, recode, reports, reviews, rules, series, session, setup,
+        skill, standards, system, warnings, write,
     };
     let scoped = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -172,6 +172,23 @@ pub fn router(
         )
         .route("/api/v1/drills", get(drills::list_drills))
         .route("/api/v1/drills/{drill}", put(drills::put).delete(drills::end))
+        .route(
+            "/api/v1/duty/{desk}/log",
+            sized(
+                get(duty_log::lines::show).post(duty_log::post),
+                duty_log::MAX_BODY,
+            ),
+        )
+        .route(
+            "/api/v1/duty/{desk}/handover",
+            sized(post(duty_log::hand_over), duty_log::MAX_BODY),
+        )
+        .route(
+            "/api/v1/duty/{desk}/takeover",
+            sized(post(duty_log::take_over), duty_log::MAX_BODY),
+        )
+        .route("/api/v1/reports/daily", get(reports::daily))
+        .route("/api/v1/reports/monthly", get(reports::monthly))
         .route("/api/v1/alerts/{id}/ack", post(alerts::ack))
         .route("/api/v1/alerts/{id}/assign", post(alerts::assign))
         .route("/api/v1/alerts/{id}/shelve", post(alerts::shelve))
@@ -418,10 +435,10 @@ async fn secure(request: Request, next: Next) -> Response {
             HeaderValue::from_static("max-age=31536000"),
         );
     }
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(screen::CSP),
-    );
+    // A page that stands by itself says a narrower one.
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static(screen::CSP));
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),

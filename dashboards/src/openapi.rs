@@ -804,8 +804,8 @@ fn build() -> Value {
             "required": ["type", "title", "status", "code", "detail"],
             "properties": {
                 "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
-                "code": {"type": "string"}, "detail": {"type": "string"}, "errors": {"type": "array"},
-                "retry_after_s": {"type": "integer", "minimum": 1},
+                "code": {"type": "string"}, "detail": {"type": "string"}, "detail_zh": {"type": "string"},
+                "errors": {"type": "array"}, "retry_after_s": {"type": "integer", "minimum": 1},
             },
             "additionalProperties": false,
         }),

@@ -680,6 +680,7 @@ fn is_empty(batch: &LedgerBatch) -> bool {
         && batch.fence_events.is_empty()
         && batch.forecasts.is_empty()
         && batch.warnings.is_empty()
+        && batch.duty_log.is_empty()
 }
 
 /// The board of an empty journal.

@@ -36,6 +36,7 @@ mod disk;
 mod drills;
 mod dust;
 mod duty;
+mod dutylog;
 mod engine;
 mod entities;
 mod entity_export;

@@ -1,5 +1,6 @@
 //! Cards: the open alerts that a caller sees, one card for each incident (`onemap_alerts::cards`).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -7,7 +8,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use onemap_alerts::cards::{Card, Site, Surroundings, fold};
 use onemap_alerts::{Alert, Filter, StateFilter};
-use onemap_model::{AlertId, DeviceId, DivisionCode, EntityKind, Position, Scope, Severity};
+use onemap_model::{AlertId, DeviceId, DivisionCode, EntityKind, Position, RuleId, Scope, Severity};
 use onemap_rules::When;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -158,6 +159,14 @@ fn card_json(card: &Card) -> Value {
     })
 }
 
+/// Rules that wait for silence.
+pub(crate) fn silences(views: &Views) -> HashSet<RuleId> {
+    let silent = |rule: &&Arc<onemap_rules::Rule>| matches!(rule.when, When::NoData { .. });
+    let files = views.rules.read().expect(POISON);
+    let rules = files.values().flat_map(|file| file.set.rules());
+    rules.filter(silent).map(|rule| rule.id.clone()).collect()
+}
+
 /// The alerts that a caller sees, by their ids, and what is known of their devices.
 struct Seen {
     /// Sorted by id.
@@ -169,11 +178,7 @@ impl Seen {
     /// Holds no lock while it takes another, but for the register's and the board's, in this order as everywhere.
     fn of(views: &Views, scope: &Scope, division: Option<&DivisionCode>) -> Self {
         let mut known = Surroundings::default();
-        for file in views.rules.read().expect(POISON).values() {
-            let silent = |rule: &&Arc<onemap_rules::Rule>| matches!(rule.when, When::NoData { .. });
-            let silences = file.set.rules().iter().filter(silent);
-            known.silences.extend(silences.map(|rule| rule.id.clone()));
-        }
+        known.silences = silences(views);
         let register = views.register.read().expect(POISON);
         let (mut alerts, silent) = {
             let filter = Filter {

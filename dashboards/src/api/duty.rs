@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use onemap_model::{Desk, DeskId, Scope, Timestamp, Verb};
+use onemap_alerts::handover::Hand;
+use onemap_alerts::{Board, Handover};
+use onemap_model::duty_log::ShiftName;
+use onemap_model::{Desk, DeskId, Scope, Shift, Timestamp, Verb};
 use serde_json::{Value, json};
 
+use crate::api::duty_log::shift;
 use crate::api::{act_problem, behind, list};
 use crate::auth::Caller;
 use crate::error::Problem;
@@ -17,7 +21,7 @@ use crate::views::Views;
 const POISON: &str = "no holder of this lock panics";
 
 /// Whether a desk is a scope's to see and to man: the scope sees all that the desk looks at. Desks are of no department.
-fn is_of(scope: &Scope, desk: &Desk) -> bool {
+pub(super) fn is_of(scope: &Scope, desk: &Desk) -> bool {
     scope.encloses(desk.division.as_ref(), &[])
 }
 
@@ -28,14 +32,12 @@ pub(crate) async fn list_desks(
     let (scope, now) = (caller.scope(), views.now());
     let board = views.board.read().expect(POISON);
     let desks = board.duty().desks().filter(|(_, desk)| is_of(scope, desk));
-    let items = desks.map(|(id, desk)| {
-        let waiting = board.duty().waiting(id, board.open_alerts());
-        shown(id, desk, now, waiting)
-    });
+    let items = desks.map(|(id, desk)| shown(&board, id, desk, now));
     Ok(list(items.collect(), None))
 }
 
-fn shown(id: &DeskId, desk: &Desk, now: Timestamp, waiting: Option<(usize, Option<Timestamp>)>) -> Value {
+fn shown(board: &Board, id: &DeskId, desk: &Desk, now: Timestamp) -> Value {
+    let waiting = board.duty().waiting(id, board.open_alerts());
     let mut row = serde_json::to_value(desk).expect("a desk has text keys only");
     let on_duty: BTreeMap<&str, Vec<&str>> = desk
         .steps
@@ -46,6 +48,28 @@ fn shown(id: &DeskId, desk: &Desk, now: Timestamp, waiting: Option<(usize, Optio
     row["on_duty"] = json!(on_duty);
     row["waiting"] = json!(waiting.map_or(0, |(n, _)| n));
     row["paged_at"] = json!(waiting.and_then(|(_, at)| at));
+    let handovers = board.duty().desk(id).map(|(_, handovers)| handovers);
+    row["handover"] = json!(handovers.and_then(|all| all.change(desk, now)));
+    row["last_handover"] = json!(handovers.and_then(|all| all.last()).map(last_handover));
+    row["shift"] = json!(desk.shift_at(now).map(named));
+    row["next_shift"] = json!(desk.shift_after(now).map(named));
+    row
+}
+
+/// A shift without its people, who stand in the roster.
+fn named(of: &Shift) -> Value {
+    shift(&ShiftName {
+        from: of.from,
+        to: of.to,
+        name: of.name.clone(),
+    })
+}
+
+fn last_handover(handover: &Handover) -> Value {
+    let hand = |by: &Hand| json!({"id": by.id, "at": by.at, "by": by.actor, "name": by.name});
+    let mut row = hand(&handover.by);
+    row["shift"] = json!(handover.shift.as_ref().map(shift));
+    row["taken"] = json!(handover.taken.as_ref().map(hand));
     row
 }
 
@@ -74,8 +98,7 @@ pub(crate) async fn put(
     let desk = held(&views, &id).ok_or_else(gone)?;
     let now = views.now();
     let board = views.board.read().expect(POISON);
-    let waiting = board.duty().waiting(&id, board.open_alerts());
-    Ok(Json(shown(&id, &desk, now, waiting)))
+    Ok(Json(shown(&board, &id, &desk, now)))
 }
 
 /// Takes a desk away.
@@ -94,7 +117,7 @@ pub(crate) async fn remove(
     Ok(Json(json!({"id": id})))
 }
 
-fn held(views: &Views, id: &DeskId) -> Option<Desk> {
+pub(super) fn held(views: &Views, id: &DeskId) -> Option<Desk> {
     let board = views.board.read().expect(POISON);
     let mut desks = board.duty().desks();
     desks

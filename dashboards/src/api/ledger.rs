@@ -45,7 +45,7 @@ enum Format {
     Csv,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Query {
     device: Option<String>,
@@ -220,6 +220,14 @@ impl Totals {
         self.in_time += c.received.saturating_sub(c.overdue).min(row.expected);
         self.counts.add(c);
     }
+    fn join(&mut self, other: &Self) {
+        self.expected += other.expected;
+        self.lost += other.lost;
+        self.arrived += other.arrived;
+        self.valid += other.valid;
+        self.in_time += other.in_time;
+        self.counts.add(&other.counts);
+    }
     fn rate(&self, n: u32) -> Option<f64> {
         // Four decimals: 传输有效率 is given in percent with two.
         (self.expected > 0).then(|| (f64::from(n) / f64::from(self.expected) * 1e4).round() / 1e4)
@@ -298,6 +306,40 @@ fn gather(
         }
     }
     groups
+}
+
+/// Devices times days of which the arrival is counted: some seconds of one core.
+const MOST_DEVICE_DAYS: usize = 700_000;
+
+/// What arrived of what was expected in days, of what a scope sees of a division; `None` where the days are no longer kept,
+/// or where it is more than is counted at once.
+pub(crate) fn arrival(
+    views: &Views,
+    scope: &onemap_model::Scope,
+    division: Option<&DivisionCode>,
+    days: std::ops::RangeInclusive<i64>,
+    now: Timestamp,
+) -> Option<Value> {
+    let n_days = usize::try_from(days.end() - days.start() + 1).ok()?;
+    let n_devices = views.register.read().expect(POISON).view.devices.len();
+    if *days.start() <= now.beijing_day() - N_DAYS_KEPT || n_devices.saturating_mul(n_days) > MOST_DEVICE_DAYS
+    {
+        return None;
+    }
+    let query = Query {
+        division: division.cloned(),
+        ..Query::default()
+    };
+    let mut whole = Totals::default();
+    for totals in gather(views, scope, &query, GroupBy::Division, days, now).into_values() {
+        whole.join(&totals);
+    }
+    let mut out = json!({"expected": whole.expected, "received": whole.counts.received, "lost": whole.lost,
+                         "late": whole.counts.late, "refused": whole.counts.refused});
+    for (name, rate) in whole.rates() {
+        out[name] = json!(rate);
+    }
+    Some(out)
 }
 
 /// A header and a line for each row; keys are quoted, because a kind may hold a comma.

@@ -14,6 +14,7 @@ mod disk;
 pub(crate) mod drills;
 pub(crate) mod dust;
 pub(crate) mod duty;
+pub(crate) mod duty_log;
 mod engine;
 pub(crate) mod entities;
 pub(crate) mod entity_export;
@@ -42,6 +43,7 @@ pub(crate) mod query;
 pub(crate) mod readings;
 pub(crate) mod readmit;
 pub(crate) mod recode;
+pub(crate) mod reports;
 pub(crate) mod reviews;
 pub(crate) mod rows;
 pub(crate) mod rules;
@@ -111,6 +113,7 @@ pub(crate) fn act_problem(error: onemap_store::acts::ActError) -> Problem {
         | ActError::Escalation { .. } => Problem::forbidden(error.to_string()),
         ActError::Journal(_) => Problem::unavailable(error.to_string()),
         ActError::Review(fault) => review_problem(fault),
+        ActError::DutyEntry(fault) => Problem::bad_request("bad_entry", fault.to_string()),
         ActError::Desk(fault) => Problem::bad_request("bad_desk", fault.to_string()),
         ActError::Drill(fault) => Problem::bad_request("bad_drill", fault.to_string()),
         ActError::Account { source, .. } => Problem::bad_request("bad_account", source.to_string()),
