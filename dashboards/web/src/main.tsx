@@ -10,6 +10,7 @@ import "./style/panels.css";
 import "./style/forecasts.css";
 import "./style/drawer.css";
 import "./style/alarms.css";
+import "./style/duty.css";
 import "./style/map.css";
 
 if (wall) document.documentElement.classList.add("wall");

@@ -11,6 +11,10 @@ import type {
   Device,
   DeviceDetail,
   DivisionPage,
+  DutyDesk,
+  DutyKind,
+  DutyLine,
+  DutyLog,
   Entity,
   Explanation,
   Forecast,
@@ -22,6 +26,7 @@ import type {
   Page,
   QuantityEntry,
   QuarantineItem,
+  Roster,
   RuleEntry,
   SecurityEvent,
   SeriesForecasts,
@@ -207,6 +212,22 @@ export const api = {
   story: (id: string) =>
     request<{ history: Transition[] }>(`/api/v1/alerts/${enc(id)}`).then(({ history }) => history),
   explain: (id: string) => request<Explanation>(`/api/v1/alerts/${enc(id)}/explain`),
+  desks: () => request<{ items: DutyDesk[] }>("/api/v1/duty").then(({ items }) => items),
+  putDesk: (id: string, roster: Roster) =>
+    request<DutyDesk>(`/api/v1/duty/${enc(id)}`, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(roster),
+    }),
+  removeDesk: (id: string) => request<unknown>(`/api/v1/duty/${enc(id)}`, { method: "DELETE" }),
+  /** The log of the shift of now, or where the roster has none of the last 12 hours, oldest first. */
+  dutyLog: (id: string, of: { shift?: string; limit: number; after?: string }) =>
+    request<DutyLog>(query(`/api/v1/duty/${enc(id)}/log`, of)),
+  writeDuty: (id: string, entry: { kind: DutyKind; text: string; corrects?: number }) =>
+    post<DutyLine>(`/api/v1/duty/${enc(id)}/log`, entry),
+  handOver: (id: string, text: string) => post<DutyLine>(`/api/v1/duty/${enc(id)}/handover`, { text }),
+  takeOver: (id: string, handover: number, text: string) =>
+    post<DutyLine>(`/api/v1/duty/${enc(id)}/takeover`, { handover, text }),
   load: (from: string, to: string) => request<AlarmLoad>(query("/api/v1/alerts/load", { from, to })),
   /** Makes the pack of what an alert rests on; each time is an act in the audit. */
   evidence: (id: string) => file(`/api/v1/alerts/${enc(id)}/evidence`),

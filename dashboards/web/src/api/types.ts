@@ -554,3 +554,111 @@ export type Skill = {
   cut: boolean;
   sources: SourceSkill[];
 };
+
+/** A shift of a roster, as it is written. */
+export type RosterShift = { from: string; to: string; name?: string; posts: Record<string, string[]> };
+
+/** A shift as desks and entries name it; `date` is Beijing's. */
+export type DutyShift = { from: string; to: string; date: string; name: string | null };
+
+type DutyHand = { id: number; at: string; by: string; name: string };
+
+export type HandoverState = "done" | "late" | "waiting" | "missing";
+
+/** What is said of a desk. */
+export type Roster = {
+  name: string;
+  division?: string;
+  severity: Severity;
+  rules?: string[];
+  steps: { after_min: number; post: string }[];
+  remind_min?: number;
+  handover_min?: number;
+  shifts?: RosterShift[];
+  standby?: Record<string, string[]>;
+};
+
+export type DutyDesk = Roster & {
+  id: string;
+  on_duty: Record<string, string[]>;
+  waiting: number;
+  paged_at: string | null;
+  shift: DutyShift | null;
+  next_shift: DutyShift | null;
+  /** How the shift of now took over; null where there is none, or nobody to take over from. */
+  handover: HandoverState | null;
+  last_handover: (DutyHand & { shift: DutyShift | null; taken: DutyHand | null }) | null;
+};
+
+type Until = { name: string; until: string };
+
+/** What was handed over, as it was then. */
+export type Handed = {
+  n_open: number;
+  n_waiting: number;
+  n_shelved: number;
+  n_paged: number;
+  alerts: {
+    id: string;
+    name_zh: string;
+    name_en: string;
+    severity: Severity;
+    device: string;
+    device_name: string;
+    raised_at: string;
+    acknowledged?: Until;
+    shelved?: Until;
+    paged: boolean;
+  }[];
+  warnings: { id: number; event_zh: string; event_en: string; expires: string }[];
+  set_aside?: { consumer: string; n: number }[];
+};
+
+export type DutyKind = "note" | "call" | "instruction" | "handover" | "takeover";
+
+/** A line of a duty log: what a person wrote, or what the server says itself. */
+export type DutyLine =
+  | {
+      source: "entry";
+      id: number;
+      at: string;
+      kind: DutyKind;
+      name: string;
+      text: string;
+      corrects: number | null;
+      handover: number | null;
+      handed: Handed | null;
+    }
+  | {
+      source: "alerts";
+      id: number;
+      at: string;
+      kind:
+        | "alert_raised"
+        | "alert_worsened"
+        | "alert_cleared"
+        | "alert_closed"
+        | "alert_withdrawn"
+        | "alert_paged"
+        | "gateway_dark"
+        | "gateway_back";
+      severity: Severity;
+      device: string;
+      device_name: string | null;
+      message: { zh: string; en: string };
+    }
+  | {
+      source: "warnings";
+      id: number;
+      at: string;
+      kind: "warning_issued" | "warning_updated" | "warning_cancelled";
+      identifier: string;
+    };
+
+export type DutyLog = {
+  from: string;
+  to: string;
+  shift: DutyShift | null;
+  items: DutyLine[];
+  next: string | null;
+};

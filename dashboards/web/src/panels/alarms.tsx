@@ -51,6 +51,18 @@ export function Alarms() {
             {t("load.title")}
           </button>
         )}
+        {wall ? null : (
+          <button
+            type="button"
+            class="quiet load-open"
+            data-testid="duty-open"
+            onClick={() => {
+              desk.value = "duty";
+            }}
+          >
+            {t("duty.title")}
+          </button>
+        )}
       </h2>
       {wall ? null : <ViewChoice nOpen={cards.value?.total ?? null} />}
       {cardsFailure.value && contact.value !== "lost" ? (

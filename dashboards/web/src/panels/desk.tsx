@@ -5,6 +5,7 @@ import { logOut, may } from "../state/session";
 import { desk } from "../state/view";
 import { Accounts } from "./accounts";
 import { Audit } from "./audit";
+import { Duty } from "./duty";
 import { Forecasts } from "./forecasts";
 import { Load } from "./load";
 import { WhoButton } from "./who";
@@ -34,6 +35,7 @@ export function DeskPage({ alone }: { alone: boolean }) {
 function Body({ desk: shown }: { desk: Desk }) {
   if (shown === "accounts") return <Accounts />;
   if (shown === "audit") return <Audit />;
+  if (shown === "duty") return <Duty />;
   return shown === "load" ? <Load /> : <Forecasts />;
 }
 

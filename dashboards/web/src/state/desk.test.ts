@@ -18,9 +18,15 @@ describe("pages beside the map", () => {
     expect(desks.filter(administers)).toEqual([]);
   });
 
-  it("have forecasts and the alarm load for all who may view, behind what is only theirs", () => {
-    expect(desksOf(holding("view"))).toEqual(["forecasts", "load"]);
-    expect(desksOf(holding("view", "tokens", "audit"))).toEqual(["accounts", "audit", "forecasts", "load"]);
+  it("have forecasts, the alarm load and the duty for all who may view, behind what is only theirs", () => {
+    expect(desksOf(holding("view"))).toEqual(["forecasts", "load", "duty"]);
+    expect(desksOf(holding("view", "tokens", "audit"))).toEqual([
+      "accounts",
+      "audit",
+      "forecasts",
+      "load",
+      "duty",
+    ]);
     expect(desksOf(holding())).toEqual([]);
   });
 
