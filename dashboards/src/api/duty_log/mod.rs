@@ -100,8 +100,8 @@ pub(crate) async fn hand_over(
     let (id, desk) = manned(&views, scope, &id)?;
     let mut entry = blank(&views, scope, (id, &desk), DutyKind::Handover, body.text);
     entry.about = body.about;
-    known(&views, scope, &entry)?;
     entry.handed = Some(Box::new(handed::list(&views, scope, &entry.desk, &desk)));
+    known(&views, scope, &entry)?;
     record(&views, scope, entry).await
 }
 
@@ -136,7 +136,8 @@ fn name_of(views: &Views, actor: &str) -> String {
     let name = account
         .map(|held| held.account.name)
         .filter(|name| !name.trim().is_empty());
-    name.unwrap_or_else(|| actor.to_owned())
+    // A token is called so by who made it.
+    name.unwrap_or_else(|| actor.strip_prefix("token#").unwrap_or(actor).to_owned())
 }
 
 fn blank(
