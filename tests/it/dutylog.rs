@@ -15,7 +15,7 @@ fn now() -> i64 {
     Timestamp::from_system(std::time::SystemTime::now()).ms()
 }
 
-/// The night shift began an hour ago, the day shift begins in half an hour.
+/// The night shift began an hour ago, the day shift begins in six hours.
 fn desk() -> Value {
     let at = |minutes: i64| Timestamp::from_ms(now() + minutes * 60_000).to_string();
     json!({
@@ -23,8 +23,8 @@ fn desk() -> Value {
         "steps": [{"after_min": 0, "post": "值班员"}],
         "shifts": [
             {"from": at(-12 * 60), "to": at(-60), "name": "白班", "posts": {"值班员": ["赵工"]}},
-            {"from": at(-60), "to": at(30), "name": "夜班", "posts": {"值班员": ["王队"]}},
-            {"from": at(30), "to": at(12 * 60), "name": "早班", "posts": {"值班员": ["李工"]}},
+            {"from": at(-60), "to": at(360), "name": "夜班", "posts": {"值班员": ["王队"]}},
+            {"from": at(360), "to": at(12 * 60), "name": "早班", "posts": {"值班员": ["李工"]}},
         ],
     })
 }
