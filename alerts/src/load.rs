@@ -197,11 +197,13 @@ impl Loading {
 
     /// Takes a transition of the span that is of no drill, which lies in this division now; in the order of their times.
     pub fn take(&mut self, told: &Transition, division: Option<&DivisionCode>) {
-        let is_load = told.drill.is_none() && matches!(told.edge, Edge::Raised | Edge::Cleared);
+        let is_load =
+            told.drill.is_none() && matches!(told.edge, Edge::Raised | Edge::DrillOver | Edge::Cleared);
         if !self.holds(told.at) || !is_load {
             return;
         }
-        if told.edge == Edge::Raised {
+        // What goes on behind its drill is raised there.
+        if told.edge != Edge::Cleared {
             self.n_raised += 1;
             let county = division.map(|code| code.as_str().chars().take(6).collect());
             let minutes = self.desks.entry(county).or_default();

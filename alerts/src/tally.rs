@@ -108,13 +108,18 @@ impl Tally {
         }
     }
 
-    /// Takes a transition, which lies in this division now; in the order of their times. Those outside are left out.
+    /// Takes a transition, which lies in this division now; in the order of their times. Those outside, and those of drills, are left out.
     pub fn take(&mut self, told: &Transition, division: Option<&DivisionCode>, is_silence: bool) {
-        if !(self.from..self.to).contains(&told.at) {
+        if !(self.from..self.to).contains(&told.at) || told.drill.is_some() {
             return;
         }
+        // What goes on behind its drill is raised there.
+        let edge = match told.edge {
+            Edge::DrillOver => Edge::Raised,
+            edge => edge,
+        };
         self.loading.take(told, division);
-        match told.edge {
+        match edge {
             Edge::Raised => {
                 self.waiting.insert(told.alert, told.at);
                 if is_silence {
@@ -140,10 +145,10 @@ impl Tally {
             }
             _ => return,
         }
-        self.all.take(told.edge);
-        self.by_severity.entry(told.severity).or_default().take(told.edge);
+        self.all.take(edge);
+        self.by_severity.entry(told.severity).or_default().take(edge);
         if self.by_rule.len() < MOST_RULES || self.by_rule.contains_key(&told.rule) {
-            self.by_rule.entry(told.rule.clone()).or_default().take(told.edge);
+            self.by_rule.entry(told.rule.clone()).or_default().take(edge);
         }
     }
 
