@@ -42,6 +42,8 @@ const CLIENT_QUEUE: usize = 64;
 const MAX_ANSWERS: usize = 16;
 /// Readings in one publish, unless one poll alone has more.
 const MAX_READINGS: usize = 1_000;
+/// A poll that waited longer for its first sending is said to be late, as if it were sent again.
+const LATE: Duration = Duration::from_secs(60);
 /// Largest packet either way.
 const MAX_PACKET: usize = 1 << 20;
 /// Without a receipt for so long, everything unconfirmed is sent again; doubles while none comes at all.
@@ -281,6 +283,7 @@ impl Uplink {
 
     /// Sends while the windows are open and the spool has more.
     fn fill(&mut self, session: &mut Session) -> Result<(), Trouble> {
+        let sent_at = Timestamp::from_system(SystemTime::now());
         while session.unacknowledged < MAX_PUBLISHES {
             let was_idle = self.in_flight(session) == 0;
             let mut samples = Vec::new();
@@ -293,7 +296,7 @@ impl Uplink {
                     session.held = Some((position, poll));
                     break;
                 }
-                let resent = position <= self.published_to;
+                let resent = position <= self.published_to || is_late(&poll, sent_at);
                 samples.extend(poll.samples(position, resent));
                 *(if resent { &mut n_resent } else { &mut n_new }) += 1;
                 self.published_to = self.published_to.max(position);
@@ -560,6 +563,30 @@ async fn pump(mut events: EventLoop, tell: mpsc::Sender<Happening>) {
         let last = matches!(happening, Happening::Trouble(_));
         if tell.send(happening).await.is_err() || last {
             return;
+        }
+    }
+}
+
+/// Whether a poll waited for its first sending so long that it is no news: what happened in an outage and is over by its end is to
+/// wake nobody. Both times are of this clock, so that a wrong one makes nothing late.
+fn is_late(poll: &Poll, sent_at: Timestamp) -> bool {
+    sent_at.since(poll.at) > LATE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waited_longer_than_a_minute_is_late_and_what_is_ahead_is_not() {
+        let sent_at = Timestamp::from_ms(1_795_392_000_000);
+        for (ago_ms, want) in [(0, false), (60_000, false), (60_001, true), (-3_600_000, false)] {
+            let poll = Poll {
+                at: Timestamp::from_ms(sent_at.ms() - ago_ms),
+                slave: "meter".to_owned(),
+                values: Vec::new(),
+            };
+            assert_eq!(is_late(&poll, sent_at), want, "{ago_ms}");
         }
     }
 }
