@@ -63,6 +63,7 @@ fn content() -> WarningContent {
         web: None,
         contact: None,
         alert: None,
+        about: None,
         division: Some(division("630102")),
         department: String::new(),
     }

@@ -190,6 +190,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/warnings/received", Need::Any(&[P::View])),
     ("POST", "/api/v1/warnings/received", Need::Any(&[P::ExchangeWarnings])),
     ("GET", "/api/v1/warnings/received.geojson", Need::Any(&[P::View])),
+    ("GET", "/api/v1/warnings/score", Need::Any(&[P::View])),
     ("GET", "/api/v1/warnings/{id}", Need::Any(&[P::View])),
     ("PUT", "/api/v1/warnings/{id}", Need::Any(&[P::HandleAlerts])),
     ("DELETE", "/api/v1/warnings/{id}", Need::Any(&[P::HandleAlerts])),

@@ -221,6 +221,7 @@ pub fn router(
             "/api/v1/warnings/received.geojson",
             get(warnings::received::geojson),
         )
+        .route("/api/v1/warnings/score", get(warnings::score::show))
         .route(
             "/api/v1/warnings/{id}",
             sized(

@@ -57,6 +57,6 @@ pub use review::{Correction, Dust, DustPlace, Review, ReviewError, Verdict};
 pub use scope::{Belongs, Owner, Reach, Role, Scope};
 pub use time::Timestamp;
 pub use warning::{
-    WarningApproval, WarningArea, WarningCircle, WarningColour, WarningContent, WarningIssuer, WarningKind,
-    WarningStanding, WarningStep, WarningWords,
+    WarningAbout, WarningApproval, WarningArea, WarningCircle, WarningColour, WarningContent, WarningIssuer,
+    WarningKind, WarningStanding, WarningStep, WarningWords,
 };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AlertId, DivisionCode, Timestamp};
+use crate::{AlertId, DeviceId, DivisionCode, Quantity, SeriesKey, Timestamp};
 
 /// How the topic of a frame begins that is a CAP message of others; behind it stands who handed it in.
 pub const RECEIVED_TOPIC: &str = "/cap/";
@@ -110,6 +110,32 @@ pub struct WarningArea {
     pub outlines: Vec<Vec<[f64; 2]>>,
 }
 
+/// What is measured of that which a warning is about, so that it can be told afterwards whether it came.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WarningAbout {
+    /// Where it is measured.
+    pub device: DeviceId,
+    /// What.
+    pub quantity: Quantity,
+    /// On which channel.
+    #[serde(default)]
+    pub ch: u16,
+    /// It has come when a value is greater, in the quantity's canonical unit.
+    pub above: f64,
+}
+
+impl WarningAbout {
+    /// The series that it looks at.
+    pub fn series(&self) -> SeriesKey {
+        SeriesKey {
+            device: self.device.clone(),
+            quantity: self.quantity,
+            channel: self.ch,
+        }
+    }
+}
+
 /// What a warning says. A draft may leave out what an issued one has to have.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -160,6 +186,9 @@ pub struct WarningContent {
     /// The alert it was proposed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert: Option<AlertId>,
+    /// What it is scored by when it is over. Not part of the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<WarningAbout>,
     /// The division that it is of: who is of another one neither sees nor changes it. Not part of the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub division: Option<DivisionCode>,

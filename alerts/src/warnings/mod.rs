@@ -11,6 +11,7 @@ mod content;
 pub mod received;
 mod refused;
 mod ring;
+pub mod score;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -18,10 +19,12 @@ use std::sync::Arc;
 
 use onemap_cap::gbt35965::WarningId;
 use onemap_model::{
-    Act, Belongs, Scope, Timestamp, Verb, WarningApproval, WarningContent, WarningIssuer, WarningKind,
-    WarningStanding, WarningStep,
+    Act, Belongs, Scope, Timestamp, Verb, WarningAbout, WarningApproval, WarningContent, WarningIssuer,
+    WarningKind, WarningStanding, WarningStep,
 };
 use serde::{Deserialize, Serialize};
+
+use score::Held;
 
 pub use content::faults;
 pub use refused::{ContentFault, WarningRefused};
@@ -159,6 +162,25 @@ impl Warning {
             (None, Some(_)) => WarningState::Draft,
             (None, None) => WarningState::Dropped,
         }
+    }
+    /// From when its first message was sent to when it ended or will end by itself; none where nothing is issued.
+    pub fn in_force(&self) -> Option<(Timestamp, Timestamp)> {
+        let (first, last) = (self.issued.first()?, self.issued.last()?);
+        let until = match last.kind {
+            WarningKind::Cancel => last.sent,
+            _ => last.expires,
+        };
+        Some((first.sent, until))
+    }
+    /// What it is about since its first message that says so (an update changes nothing of what it is judged by), and from
+    /// when to when it held; none where that is not said, nothing is issued, or it is not the real thing.
+    pub fn held(&self) -> Option<(&WarningAbout, Held)> {
+        let (sent, until) = self.in_force()?;
+        let mut all = self.issued.iter();
+        let about = all.find_map(|issued| issued.content.about.as_ref())?;
+        let is_actual = self.issued.first()?.standing == WarningStanding::Actual;
+        let above = about.above;
+        is_actual.then_some((about, Held { sent, until, above }))
     }
     fn is_over(&self, now: Timestamp) -> bool {
         use WarningState as S;

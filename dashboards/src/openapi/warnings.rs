@@ -26,8 +26,15 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ),
     Operation(
         "get",
+        "/api/v1/warnings/score",
+        "What became of warnings (命中, 空报, 漏报), by kind of event: hits, late, missed, false alarms, what cannot be told, POD, FAR, CSI and the median lead, of warnings that were sent and events that began within a time. The last 365 days where nothing is said, 366 days at most.",
+        &["from", "to"],
+        &[200, 400, 503],
+    ),
+    Operation(
+        "get",
         "/api/v1/warnings/{id}",
-        "One warning with its draft, what keeps it from being issued, and its messages.",
+        "One warning with its draft, what keeps it from being issued, its messages, and what became of it.",
         &[],
         &[200, 400, 404],
     ),

@@ -3,18 +3,20 @@
 mod area;
 pub(crate) mod feed;
 pub(crate) mod received;
+pub(crate) mod score;
 mod shown;
 pub(crate) mod steps;
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 use onemap_alerts::warnings::{Warning, WarningRefused, WarningState};
 use onemap_model::{Scope, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::api::rows::Turns;
 use crate::api::{limit_up_to, list};
 use crate::auth::Caller;
 use crate::error::Problem;
@@ -123,15 +125,18 @@ pub(crate) async fn list_warnings(
     Ok(list(items.collect(), next))
 }
 
-/// One warning with its draft and its messages.
+/// One warning with its draft, its messages, and what became of it.
 pub(crate) async fn show(
     State(views): State<Arc<Views>>,
+    Extension(turns): Extension<Turns>,
     caller: Caller,
     Path(id): Path<u64>,
     _: NoParams,
 ) -> Result<Json<Value>, Problem> {
     let warning = seen(&views, caller.scope(), id)?;
-    Ok(Json(shown::warning(&warning, now(&views))))
+    let mut answer = shown::warning(&warning, now(&views));
+    answer["score"] = score::of(&views, &turns, caller.scope(), &warning).await?;
+    Ok(Json(answer))
 }
 
 /// A warning as it is after a step.

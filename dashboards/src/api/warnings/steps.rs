@@ -8,14 +8,17 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use onemap_alerts::Alert;
 use onemap_model::{
-    Act, Family, Scope, Severity, Timestamp, Verb, WarningApproval, WarningColour, WarningContent,
-    WarningKind, WarningStanding, WarningStep, WarningWords,
+    Act, Family, Scope, Severity, Timestamp, Verb, WarningAbout, WarningApproval, WarningColour,
+    WarningContent, WarningKind, WarningStanding, WarningStep, WarningWords,
 };
+use onemap_rules::{Prospect, When};
+use onemap_store::ledger::ForecastFilter;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{POISON, after_step, area, problem, seen};
 use crate::api::alerts::found;
+use crate::api::quarantine::read;
 use crate::api::{act_problem, behind};
 use crate::auth::Caller;
 use crate::error::Problem;
@@ -46,7 +49,22 @@ async fn take(views: &Arc<Views>, scope: &Scope, step: WarningStep) -> Result<u6
 }
 
 /// What the server adds to what a person wrote: names of the sender, whose it is, outlines of divisions.
-fn completed(views: &Views, scope: &Scope, mut content: WarningContent) -> WarningContent {
+///
+/// # Errors
+/// 404 `unknown_device` where it is about a device that the scope does not see, 400 `bad_about` where that is not measured by
+/// numbers.
+fn completed(views: &Views, scope: &Scope, mut content: WarningContent) -> Result<WarningContent, Problem> {
+    if let Some(about) = &content.about {
+        let device = about.device.as_str();
+        if views.device(scope, device).is_none() {
+            let told = format!("about: no device is called `{device}`");
+            return Err(Problem::not_found("unknown_device", told));
+        }
+        if about.quantity.is_state() {
+            let told = format!("about: {} has states, and none is above another", about.quantity);
+            return Err(Problem::bad_request("bad_about", told));
+        }
+    }
     let settings = &views.warnings.settings;
     for (words, name) in [
         (&mut content.zh, &settings.sender_name),
@@ -63,7 +81,7 @@ fn completed(views: &Views, scope: &Scope, mut content: WarningContent) -> Warni
         content.department.clone_from(department);
     }
     area::outline(&views.register.read().expect(POISON), &mut content);
-    content
+    Ok(content)
 }
 
 #[derive(Deserialize)]
@@ -80,7 +98,7 @@ pub(crate) async fn post(
     _: NoParams,
     Body(body): Body<New>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let mut content = completed(&views, caller.scope(), body.content);
+    let mut content = completed(&views, caller.scope(), body.content)?;
     content.alert = None;
     let name = body.name;
     let id = take(&views, caller.scope(), WarningStep::Draft { name, content }).await?;
@@ -102,7 +120,12 @@ pub(crate) async fn propose(
     Body(body): Body<FromAlert>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let alert = found(&views, caller.scope(), &id)?;
-    let content = completed(&views, caller.scope(), proposed(&views, &alert));
+    let mut content = proposed(&views, &alert);
+    if let Some((asked, above)) = looks_ahead(&views, &alert) {
+        "Likely".clone_into(&mut content.certainty);
+        content.onset = foreseen(&views, &alert, asked, above).await?;
+    }
+    let content = completed(&views, caller.scope(), content)?;
     let name = body.name;
     let id = take(&views, caller.scope(), WarningStep::Draft { name, content }).await?;
     Ok((StatusCode::CREATED, after_step(&views, id)?))
@@ -125,6 +148,58 @@ fn category_of(family: Family) -> &'static str {
         Family::Energy | Family::Technical => "Infra",
         _ => "Env",
     }
+}
+
+/// Whose forecast an alert rests on, and beyond what, where its rule looks ahead.
+fn looks_ahead(views: &Views, alert: &Alert) -> Option<(Prospect, f64)> {
+    match &views.rule(&alert.rule)?.when {
+        When::Forecast(asked) => Some((asked.clone(), alert.threshold?)),
+        _ => None,
+    }
+}
+
+/// From when on the newest forecast says that it is so: the first of its times that is yet to come and beyond the limit.
+async fn foreseen(
+    views: &Arc<Views>,
+    alert: &Alert,
+    asked: Prospect,
+    limit: f64,
+) -> Result<Option<Timestamp>, Problem> {
+    let filter = ForecastFilter {
+        series: Some(alert.series.to_string()),
+        source: Some(asked.source.to_string()),
+        ..ForecastFilter::default()
+    };
+    let newest = read(views, move |views| views.ledger.forecasts(&filter, None, 1)).await?;
+    let leads = newest.into_iter().flat_map(|row| row.forecast.leads);
+    let is_beyond = |value: f64| {
+        if asked.is_above {
+            value > limit
+        } else {
+            value < limit
+        }
+    };
+    let now = views.now();
+    let mut ahead = leads.filter(|lead| lead.at > now && is_beyond(lead.middle()));
+    Ok(ahead.next().map(|lead| lead.at))
+}
+
+/// What an alert's rule waits for, where that is a value above a limit, measured or foreseen.
+fn about(views: &Views, alert: &Alert) -> Option<WarningAbout> {
+    let rule = views.rule(&alert.rule)?;
+    let is_above = match &rule.when {
+        When::Above(_) => true,
+        When::Forecast(asked) => asked.is_above,
+        _ => false,
+    };
+    let above = alert.threshold.filter(|_| is_above)?;
+    let series = &alert.series;
+    Some(WarningAbout {
+        device: series.device.clone(),
+        quantity: series.quantity,
+        ch: series.channel,
+        above,
+    })
 }
 
 /// What a warning from an alert says first: the alert's sentence and advice; what only people know (the code of the
@@ -177,6 +252,7 @@ fn proposed(views: &Views, alert: &Alert) -> WarningContent {
         web: None,
         contact: None,
         alert: Some(alert.id),
+        about: about(views, alert),
         division,
         department: register
             .department_of(alert.series.device.as_str())
@@ -210,7 +286,7 @@ pub(crate) async fn put(
         warning: id,
         revision: body.revision,
         name: body.name,
-        content: completed(&views, scope, content),
+        content: completed(&views, scope, content)?,
     };
     take(&views, scope, step).await?;
     after_step(&views, id)
@@ -220,6 +296,9 @@ pub(crate) async fn put(
 fn keep_what_stays(content: &mut WarningContent, before: Option<&WarningContent>) {
     let Some(before) = before else { return };
     content.alert = before.alert;
+    if content.about.is_none() {
+        content.about.clone_from(&before.about);
+    }
     if content.division.is_none() {
         content.division.clone_from(&before.division);
     }
@@ -404,7 +483,7 @@ async fn revise(
         warning,
         kind,
         name,
-        content: completed(views, scope, content),
+        content: completed(views, scope, content)?,
     };
     take(views, scope, step).await?;
     after_step(views, warning)
