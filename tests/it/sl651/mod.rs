@@ -6,4 +6,4 @@ mod intake;
 mod packets;
 mod resend;
 mod simulated;
-mod station;
+pub mod station;
