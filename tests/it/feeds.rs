@@ -32,7 +32,7 @@ const SECRET: &str = "a shared secret";
 
 /// What a receiver does with a request that it has read.
 #[derive(Clone, Debug)]
-enum Does {
+pub enum Does {
     Says(String),
     /// Says it, then never ends its body.
     Endless,
@@ -44,7 +44,7 @@ enum Does {
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-struct Got {
+pub struct Got {
     head: String,
     body: String,
 }
@@ -56,7 +56,7 @@ impl Got {
         found.map(|(_, value)| value.trim()).next()
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
@@ -68,8 +68,8 @@ impl Got {
 type Script = Arc<Mutex<dyn FnMut(usize, &Got) -> Does + Send>>;
 
 /// A consumer on a port of its own.
-struct Receiver {
-    port: u16,
+pub struct Receiver {
+    pub port: u16,
     got: Arc<Mutex<Vec<Got>>>,
     script: Script,
 }
@@ -92,11 +92,11 @@ impl Receiver {
         receiver
     }
 
-    fn well() -> Self {
+    pub fn well() -> Self {
         Self::new(|_, _| Does::Says(OK.to_owned()))
     }
 
-    fn got(&self) -> Vec<Got> {
+    pub fn got(&self) -> Vec<Got> {
         self.got.lock().unwrap().clone()
     }
 

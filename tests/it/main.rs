@@ -86,4 +86,5 @@ mod shares;
 mod sl651;
 mod standards;
 mod standing;
+mod tributary;
 mod warnings;

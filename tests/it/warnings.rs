@@ -20,7 +20,7 @@ rules:
     when: {above: {quantity: pm10, raise: 250 ug/m3, clear: 200 ug/m3}}
     advice: {zh: 减少外出, en: Stay inside}
 ";
-const WARNINGS: &str = "[alerts.warnings]\nsender = \"xining.example\"\nsender_name = \"西宁市气象台\"\n\
+pub const WARNINGS: &str = "[alerts.warnings]\nsender = \"xining.example\"\nsender_name = \"西宁市气象台\"\n\
     sender_name_en = \"Xining Weather Office\"\ndivision = \"630100\"\norganisation = \"416\"\n";
 
 fn server(dir: &Path, more: &str) -> Server {
@@ -31,13 +31,13 @@ fn server(dir: &Path, more: &str) -> Server {
 }
 
 /// Somebody with a token of a role, perhaps of a division.
-struct Person<'a> {
+pub struct Person<'a> {
     server: &'a Server,
     token: String,
 }
 
 impl<'a> Person<'a> {
-    fn of(server: &'a Server, role: &str, division: Option<&str>) -> Self {
+    pub fn of(server: &'a Server, role: &str, division: Option<&str>) -> Self {
         let new = json!({"role": role, "name": format!("{role} of {division:?}"), "division": division});
         let token = server.post("/api/v1/tokens", &new)["token"]
             .as_str()
@@ -51,17 +51,17 @@ impl<'a> Person<'a> {
         request(&self.server.http, &self.token, method, path, body)
     }
     /// What is answered, which is to be good.
-    fn does(&self, method: &str, path: &str, body: &Value) -> Value {
+    pub fn does(&self, method: &str, path: &str, body: &Value) -> Value {
         let (status, said) = self.ask(method, path, body);
         assert!((200..300).contains(&status), "{method} {path}: {status} {said}");
         said
     }
     /// Status and code of a refusal.
-    fn is_refused(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
+    pub fn is_refused(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
         let (status, said) = self.ask(method, path, body);
         (status, said["code"].as_str().unwrap_or_default().to_owned())
     }
-    fn reads(&self, path: &str) -> String {
+    pub fn reads(&self, path: &str) -> String {
         text(&self.server.http, &self.token, path)
     }
 }
@@ -83,7 +83,7 @@ fn content() -> Value {
 }
 
 /// What an independent library and the schema of OASIS say of documents.
-fn read_by_others(documents: &[String]) -> Option<Vec<Value>> {
+pub fn read_by_others(documents: &[String]) -> Option<Vec<Value>> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let python = peer(root.join("target/peers/cap/bin/python").to_str().unwrap())?;
     let mut reader = Command::new(python)
