@@ -143,7 +143,7 @@ impl Actor {
             }
         }
         self.last = Some((told.edge, told.at, value));
-        if told.edge != Edge::Raised {
+        if told.edge == Edge::Cleared {
             return;
         }
         self.n_raised += 1;

@@ -143,7 +143,7 @@ fn a_drill_is_recorded_and_calls_nobody_also_through_a_kill_and_is_real_when_it_
     assert_eq!(server.get("/api/v1/drills")["items"][0]["state"], "over");
     let load = server.get("/api/v1/alerts/load");
     assert_eq!(
-        load["n_raised"], 1,
-        "what was raised in a drill is no load: {load:#}"
+        load["n_raised"], 2,
+        "what goes on behind its drill is raised there, once: {load:#}"
     );
 }
