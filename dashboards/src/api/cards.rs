@@ -177,8 +177,10 @@ struct Seen {
 impl Seen {
     /// Holds no lock while it takes another, but for the register's and the board's, in this order as everywhere.
     fn of(views: &Views, scope: &Scope, division: Option<&DivisionCode>) -> Self {
-        let mut known = Surroundings::default();
-        known.silences = silences(views);
+        let mut known = Surroundings {
+            silences: silences(views),
+            ..Surroundings::default()
+        };
         let register = views.register.read().expect(POISON);
         let (mut alerts, silent) = {
             let filter = Filter {
