@@ -753,12 +753,17 @@ fn what_is_foreseen_counts_beside_what_is_measured() {
         "00:00 1.50
          10:00 1.50
          15:00 foresees 2.7 in 2h
-         20:00 1.50
-         30:00 2.05
-         31:00 foresees 2.7 in 5h
-         40:00 2.06",
-        "30:00 raised
-         40:00 cleared",
+         20:00 1.50",
+        "",
+    );
+    holds(
+        RISE_FORESEEN,
+        "",
+        "00:00 2.05
+         10:00 2.05
+         15:00 foresees 2.7 in 5h
+         20:00 2.05",
+        "",
     );
 }
 
@@ -856,7 +861,7 @@ fn a_rule_that_weighs_a_forecast_says_it_and_keeps_it_through_a_snapshot() {
     assert!(
         message
             .1
-            .contains("is expected up to 2.8 m within 3 h, above 2.5 m"),
+            .contains("is expected up to 2.800 m within 3 h, above 2.5 m"),
         "{message:?}"
     );
     let evidence: Vec<_> = raised[0]

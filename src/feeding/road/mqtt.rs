@@ -181,7 +181,10 @@ impl Broker {
             .map_err(|e| Broken::Answer(e.to_string()))?;
         connection.write(&packet).await?;
         match connection.read().await? {
-            Packet::ConnAck(ConnAck { code, .. }) if code == ConnectReturnCode::Success => Ok(connection),
+            Packet::ConnAck(ConnAck {
+                code: ConnectReturnCode::Success,
+                ..
+            }) => Ok(connection),
             Packet::ConnAck(ConnAck { code, .. }) => Err(Broken::Refused(code)),
             other => Err(Broken::Answer(format!("{other:?}").chars().take(100).collect())),
         }
