@@ -132,6 +132,7 @@ fn a_batch_is_read_back_and_a_second_time_changes_nothing() {
         settled: vec![],
         fence_events: vec![],
         forecasts: vec![],
+        duty_log: vec![],
         warnings: vec![],
         snapshots: vec![("rules", 6, b"state".to_vec())],
     };

@@ -141,8 +141,11 @@ mod tests {
         );
         assert_eq!(named(&connection, "none").unwrap(), None);
         assert_eq!(page(&connection, None, 9).unwrap(), [second, first.clone()]);
-        assert_eq!(page(&connection, Some(5), 9).unwrap(), [first.clone()]);
-        let at = |ms| Timestamp::from_ms(1_795_000_000_000 + ms);
+        assert_eq!(
+            page(&connection, Some(5), 9).unwrap(),
+            std::slice::from_ref(&first)
+        );
+        let at = |ms: i64| Timestamp::from_ms(1_795_000_000_000 + ms);
         let (second, sent) = (message(5, "<b/>"), |span, after| {
             sent_in(&connection, span, after, 9).unwrap()
         });
