@@ -167,6 +167,9 @@ impl Board {
             Edge::DrillOver => {
                 alert.drill = None;
                 self.in_drill.remove(&cursor);
+                // What somebody took, or put aside, was an exercise.
+                exchange(&mut alert.acknowledged, None, &mut self.expiries, alert.id);
+                exchange(&mut alert.shelved, None, &mut self.shelf_expiries, alert.id);
             }
             Edge::Lost => {
                 alert.condition = Condition::Unknown;
@@ -292,18 +295,26 @@ impl Board {
     }
 
     fn drills_end(&mut self, now: Timestamp, position: u64) -> Vec<Transition> {
-        let is_over = |alert: &&Alert| alert.drill.as_ref().is_some_and(|id| !self.drills.is_on(id, now));
-        let alerts = self.in_drill.iter().filter_map(|cursor| self.alerts.get(cursor));
-        let over: Vec<AlertId> = alerts.filter(is_over).map(|alert| alert.id).collect();
+        let is_over = |cursor: &&Cursor| {
+            let alert = self.alerts.get(cursor);
+            alert.is_some_and(|alert| !self.drills.holds(alert, now))
+        };
+        let over: Vec<Cursor> = self.in_drill.iter().filter(is_over).copied().collect();
         let mut out = Vec::new();
-        for id in over {
-            let Some(alert) = self.get(&id) else {
+        for cursor in over {
+            let Some(alert) = self.alerts.get_mut(&cursor) else {
                 continue;
             };
+            // Another one that is on is about it as well.
+            if let Some(other) = self.drills.of_alert(alert, now) {
+                alert.drill = Some(other.clone());
+                continue;
+            }
             let drill = alert.drill.as_ref().and_then(|id| self.drills.get(id));
             let name = drill.map_or("", |drill| drill.name.as_str());
-            let zh = format!("演练“{name}”已结束，告警仍未结束，转为正式告警");
-            let en = format!("The drill “{name}” is over and the alert goes on: it is real from here on");
+            let Texts { zh, en } = &alert.message;
+            let zh = format!("演练“{name}”已结束，转为正式告警：{zh}");
+            let en = format!("The drill “{name}” is over and this is real from here on: {en}");
             let mut transition = edge(alert, Edge::DrillOver, now, position, (zh, en), None);
             transition.drill = None;
             self.fold(&transition, &RuleInfo::default());

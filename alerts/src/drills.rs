@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use onemap_model::{Drill, DrillId, Timestamp, Transition};
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Alert;
+
 /// Drills that are over are listed for so long, in milliseconds.
 const LISTED_MS: i64 = 30 * 86_400_000;
 
@@ -53,8 +55,24 @@ impl Drills {
         self.0.iter().find(|(_, drill)| is_its(drill)).map(|(id, _)| id)
     }
 
-    /// Whether a drill is on.
-    pub(crate) fn is_on(&self, id: &DrillId, now: Timestamp) -> bool {
-        self.0.get(id).is_some_and(|drill| drill.is_on(now))
+    /// Whether the drill that an alert was raised in goes on and is still about it.
+    pub(crate) fn holds(&self, alert: &Alert, now: Timestamp) -> bool {
+        let drill = alert.drill.as_ref().and_then(|id| self.0.get(id));
+        drill.is_some_and(|drill| is_its(drill, alert, now))
     }
+
+    /// The drill that is on and about an alert; of several the first by id.
+    pub(crate) fn of_alert(&self, alert: &Alert, now: Timestamp) -> Option<&DrillId> {
+        let found = self.0.iter().find(|(_, drill)| is_its(drill, alert, now));
+        found.map(|(id, _)| id)
+    }
+
+    /// How many are on or to come.
+    pub fn n_ahead(&self, now: Timestamp) -> usize {
+        self.0.values().filter(|drill| drill.to > now).count()
+    }
+}
+
+fn is_its(drill: &Drill, alert: &Alert, now: Timestamp) -> bool {
+    drill.is_on(now) && drill.is_about(&alert.rule, &alert.series.device, alert.division.as_ref())
 }

@@ -175,7 +175,13 @@ impl Duty {
     /// Puts a desk, or another word on it. Alerts of before are new to a new desk from then on.
     pub fn put(&mut self, now: Timestamp, id: DeskId, desk: Desk) {
         match self.desks.get_mut(&id) {
-            Some(manned) => manned.desk = desk,
+            Some(manned) => {
+                // Whose desk it was before is nothing to who has it now.
+                if manned.desk.division != desk.division {
+                    manned.handovers = Handovers::default();
+                }
+                manned.desk = desk;
+            }
             None => {
                 let manned = Manned {
                     desk,

@@ -110,7 +110,10 @@ impl Tally {
 
     /// Takes a transition, which lies in this division now; in the order of their times. Those outside, and those of drills, are left out.
     pub fn take(&mut self, told: &Transition, division: Option<&DivisionCode>, is_silence: bool) {
-        if !(self.from..self.to).contains(&told.at) || told.drill.is_some() {
+        if !(self.from..self.to).contains(&told.at) {
+            return;
+        }
+        if told.drill.is_some() {
             return;
         }
         // What goes on behind its drill is raised there.

@@ -411,3 +411,30 @@ fn nobody_is_called_for_what_is_under_maintenance() {
     let told = room.board.tick(room.now(), 11, &|_| false);
     assert_eq!(told.len(), 1, "it waits still when the maintenance is over");
 }
+
+#[test]
+fn a_drill_lets_go_of_what_it_no_longer_names_and_another_that_is_on_keeps_it() {
+    let mut room = Room::new(&desk());
+    let [one, two] = ["one", "two"].map(|id| DrillId::new(id).unwrap());
+    let put = |room: &mut Room, id: &DrillId, drill: Box<Drill>| {
+        let id = id.clone();
+        assert!(room.board.man(&room.act(Verb::PutDrill { id, drill })));
+    };
+    put(&mut room, &one, drill(&["air-1", "air-2"], 0, 30));
+    put(&mut room, &two, drill(&["air-1"], 0, 60));
+    let [both, let_go] = ["air-1", "air-2"].map(|id| room.raise(id, Severity::Major, "630102"));
+    // Taken in the drill is not taken.
+    room.acknowledge(let_go, 600);
+    room.until_min(10);
+    put(&mut room, &one, drill(&["air-1"], 0, 30));
+    room.until_min(11);
+    assert_eq!(room.told(), ["08:10 市指挥中心通知值班员 王队、赵工"]);
+    assert!(room.board.get(&let_go).unwrap().acknowledged.is_none());
+    room.acknowledge(let_go, 600);
+    room.until_min(59);
+    let none: [String; 0] = [];
+    assert_eq!(room.told(), none, "the second drill is on");
+    assert_eq!(room.board.get(&both).unwrap().drill, Some(two));
+    room.until_min(61);
+    assert_eq!(room.told(), ["09:00 市指挥中心通知值班员 王队、赵工"]);
+}

@@ -46,7 +46,7 @@ pub enum DrillError {
     #[error("a drill names at most {MAX_NAMED} devices and {MAX_NAMED} rules")]
     TooMany,
     /// It ends before it begins.
-    #[error("`to` lies behind `from`")]
+    #[error("a drill ends after it begins: `to` is later than `from`")]
     Over,
     /// It is longer than drills are: somebody forgot it.
     #[error("a drill lasts at most three days")]

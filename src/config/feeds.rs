@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,8 +13,9 @@ use onemap_alerts::feeds::{Gateway, Kind, Patience, Secret, Selection};
 use onemap_model::{DivisionCode, Edge, RuleId, Severity};
 use onemap_store::remote::{Authorization, Endpoint, client_tls};
 use serde::Deserialize;
+use tokio_rustls::rustls::ClientConfig;
 
-use crate::feeding::{Guard, Mailer, Post, Publisher, Road};
+use crate::feeding::{Mailer, Publisher, Road};
 
 /// Most consumers.
 const MOST: usize = 64;
@@ -68,9 +70,8 @@ pub(super) struct Consumer {
     user: Option<String>,
     /// Of e-mail: whose mail it is.
     sender: Option<String>,
-    /// Of e-mail: the mail boxes.
-    #[serde(default)]
-    to: Vec<String>,
+    /// Of e-mail: the mail box.
+    to: Option<String>,
     /// Of a gateway: `GET`, `POST` or `PUT`. Default `POST`.
     method: Option<String>,
     /// Of a gateway: headers, templates.
@@ -228,7 +229,7 @@ impl Consumer {
             ("user", self.user.is_some() && !has_login),
             ("token_file", self.token_file.is_some() && has_login),
             ("sender", self.sender.is_some() && self.kind != Spoken::Email),
-            ("to", !self.to.is_empty() && self.kind != Spoken::Email),
+            ("to", self.to.is_some() && self.kind != Spoken::Email),
         ];
         if let Some((key, _)) = foreign.iter().find(|(_, is_written)| *is_written) {
             anyhow::bail!("{key}: it means nothing for this kind");
@@ -252,7 +253,7 @@ impl Consumer {
         };
         let address = Address::parse(&url)?;
         let (schemes, tls) = match self.kind {
-            Spoken::Email => (&["smtps", "smtp"][..], "smtps (or smtp, by STARTTLS)"),
+            Spoken::Email => (&["smtps", "smtp"][..], "smtps"),
             Spoken::Mqtt => (&["mqtts", "mqtt"][..], "mqtts"),
             _ => (&["https", "http"][..], "https"),
         };
@@ -263,7 +264,7 @@ impl Consumer {
         );
         let may_be_plain = self.allow_plain || address.is_here();
         ensure!(
-            address.is_tls() || may_be_plain || self.kind == Spoken::Email,
+            address.is_tls() || may_be_plain,
             "url: {} in the clear goes to this machine only; {tls}, or allow_plain = true",
             address.scheme
         );
@@ -326,27 +327,26 @@ impl Consumer {
 
     fn mailer(&self, folder: &Path, address: &Address) -> Result<Mailer> {
         ensure!(address.target == "/", "url: it ends with the host and port");
+        let usual = if address.is_tls() { 465 } else { 25 };
         let (host, port) = address.named()?;
-        let guard = match address.is_tls() {
-            true => Guard::Tls,
-            false if self.allow_plain || address.is_here() => Guard::Plain,
-            false => Guard::Starttls,
-        };
+        Mailer::new(
+            (host, port.unwrap_or(usual)),
+            self.tls(folder, address)?,
+            self.login(folder)?,
+            (
+                self.sender.as_deref().context("sender: whose mail it is")?,
+                self.to.as_deref().context("to: whose box it is")?,
+            ),
+            Duration::from_secs(self.timeout),
+        )
+    }
+
+    fn tls(&self, folder: &Path, address: &Address) -> Result<Option<Arc<ClientConfig>>> {
         let roots = self.ca_file.as_ref().map(|file| folder.join(file));
-        let read = |path: &PathBuf| {
-            std::fs::read(path).with_context(|| format!("ca_file: {} cannot be read", path.display()))
-        };
-        let roots = roots.as_ref().map(read).transpose()?;
-        Mailer::new(Post {
-            host,
-            port,
-            guard,
-            roots,
-            login: self.login(folder)?,
-            sender: self.sender.as_deref().context("sender: whose mail it is")?,
-            to: &self.to,
-            timeout: Duration::from_secs(self.timeout),
-        })
+        let tls = address
+            .is_tls()
+            .then(|| client_tls(roots.as_deref()).context("ca_file"));
+        tls.transpose()
     }
 
     fn publisher(&self, folder: &Path, address: &Address) -> Result<Publisher> {
@@ -357,15 +357,11 @@ impl Consumer {
         );
         let (host, port) = address.named()?;
         let usual = if address.is_tls() { 8883 } else { 1883 };
-        let roots = self.ca_file.as_ref().map(|file| folder.join(file));
-        let tls = address
-            .is_tls()
-            .then(|| client_tls(roots.as_deref()).context("ca_file"));
         Publisher::new(
             (&format!("onemap-{}", self.name), topic),
             (host, port.unwrap_or(usual)),
             self.login(folder)?,
-            tls.transpose()?,
+            self.tls(folder, address)?,
             Duration::from_secs(self.timeout),
         )
         .context("url")

@@ -23,7 +23,7 @@ use tracing::warn;
 
 use crate::config::ConsumerPart;
 use outbox::Outbox;
-pub(crate) use road::{Guard, Mailer, Post, Publisher, Road};
+pub(crate) use road::{Mailer, Publisher, Road};
 
 /// How often receipts that are too old go.
 const RETENTION_ROUND: Duration = Duration::from_secs(3600);

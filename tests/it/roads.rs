@@ -96,12 +96,12 @@ fn certify(dir: &Path) {
 fn email(name: &str, scheme: &str, port: u16, to: &str, more: &str) -> String {
     format!(
         "[[alerts.consumers]]\nname = \"{name}\"\nkind = \"email\"\nurl = \"{scheme}://localhost:{port}\"\nuser = \"onemap\"\n\
-         secret_file = \"secret\"\nsender = \"一张图 <onemap@xining.example>\"\nto = [{to}]\nedges = [\"raised\", \"cleared\"]\n{more}\n"
+         secret_file = \"secret\"\nsender = \"一张图 <onemap@xining.example>\"\nto = \"{to}\"\nedges = [\"raised\", \"cleared\"]\n{more}\n"
     )
 }
 
 #[test]
-fn mail_comes_to_each_box_that_is_there_through_tls_and_a_server_that_was_away() {
+fn mail_comes_to_boxes_that_are_there_through_tls_and_a_server_that_was_away() {
     if peer("/usr/bin/aiosmtpd").is_none() {
         return;
     }
@@ -112,24 +112,18 @@ fn mail_comes_to_each_box_that_is_there_through_tls_and_a_server_that_was_away()
     let ca = there_tls.path().join("cert.pem");
     let of_tls = format!("ca_file = \"{}\"", ca.display());
     let consumers = [
-        email(
-            "duty",
-            "smtp",
-            plain,
-            "\"值班室 <duty@xining.example>\", \"gone@xining.example\"",
-            "",
-        ),
-        email("later", "smtp", plain, "\"later@xining.example\"", ""),
-        email("none", "smtp", plain, "\"gone@xining.example\"", ""),
-        email("guarded", "smtps", tls, "\"duty@xining.example\"", &of_tls),
+        email("duty", "smtp", plain, "值班室 <duty@xining.example>", ""),
+        email("later", "smtp", plain, "later@xining.example", ""),
+        email("none", "smtp", plain, "gone@xining.example", ""),
+        email("guarded", "smtps", tls, "duty@xining.example", &of_tls),
         email(
             "stranger",
             "smtps",
             tls,
-            "\"stranger@xining.example\"",
+            "stranger@xining.example",
             "tries_within = 1",
         ),
-        email("nobody", "smtp", nobody, "\"duty@xining.example\"", ""),
+        email("nobody", "smtp", nobody, "duty@xining.example", ""),
     ];
     let folder = folder(&consumers.concat());
     let server = Server::start_in(folder.path());
@@ -157,10 +151,7 @@ fn mail_comes_to_each_box_that_is_there_through_tls_and_a_server_that_was_away()
     );
     assert_eq!(duty[0]["from"], "onemap@xining.example");
     let to = duty[0]["to"].as_str().unwrap();
-    assert!(
-        to.contains("值班室") && to.contains("gone@xining.example"),
-        "{to}"
-    );
+    assert!(to.contains("值班室"), "{to}");
     let told: String = duty
         .iter()
         .map(|mail| format!("{}\n{}", mail["subject"], mail["text"]))
@@ -171,11 +162,7 @@ fn mail_comes_to_each_box_that_is_there_through_tls_and_a_server_that_was_away()
     assert!(duty[0]["id"].as_str().unwrap().ends_with("@xining.example>"));
     assert_ne!(duty[0]["date"], "None");
     let receipts = server.get("/api/v1/feeds/duty/receipts");
-    let answer = receipts["items"][0]["answer"].as_str().unwrap();
-    assert!(
-        answer.starts_with("1 of 2 mail boxes; refused gone@xining.example"),
-        "{answer}"
-    );
+    assert_eq!(receipts["items"][0]["status"], 250, "{receipts:#}");
 
     assert!(
         !of("later@xining.example").is_empty(),

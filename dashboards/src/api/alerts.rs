@@ -93,7 +93,7 @@ pub(crate) fn render(views: &Views, alert: &Alert) -> Value {
         Condition::Abnormal => "abnormal",
         Condition::Unknown => "unknown",
     };
-    json!({
+    let mut shown = json!({
         "id": alert.id, "rule": alert.rule, "rule_version": alert.rule_version,
         "rule_name": alert.rule_name, "severity": alert.severity, "severity_zh": alert.severity.zh(),
         "state": alert.state, "condition": condition,
@@ -105,7 +105,11 @@ pub(crate) fn render(views: &Views, alert: &Alert) -> Value {
         "raised_at": alert.raised_at, "changed_at": alert.changed_at, "ended_at": alert.ended_at,
         "message": alert.message, "advice": alert.advice, "inputs": alert.inputs,
         "value": alert.value, "threshold": alert.threshold,
-    })
+    });
+    if let Some(drill) = &alert.drill {
+        shown["drill"] = json!(drill);
+    }
+    shown
 }
 
 /// An alert that a scope sees, by its id.

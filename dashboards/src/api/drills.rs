@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use onemap_model::drill::MAX_LENGTH_MS;
 use onemap_model::{Drill, DrillId, Scope, Timestamp, Verb};
 use serde_json::{Value, json};
 
@@ -13,6 +14,8 @@ use crate::error::Problem;
 use crate::request::Body;
 use crate::views::Views;
 
+/// Most drills that are on or to come.
+const MOST_AHEAD: usize = 100;
 const POISON: &str = "no holder of this lock panics";
 
 /// Whether a drill is a scope's to see and to hold: the scope sees all that the drill may silence.
@@ -73,9 +76,16 @@ pub(crate) async fn put(
         if held.to <= now {
             return Err(Problem::conflict(
                 "known_drill",
-                "a drill that is over has this name",
+                "a drill that is over has this id",
             ));
         }
+        if held.from <= now && drill.to - held.from > MAX_LENGTH_MS {
+            let message = "with the time that it has been on, the drill would last more than three days";
+            return Err(Problem::bad_request("bad_drill", message));
+        }
+    } else if views.board.read().expect(POISON).drills().n_ahead(now) >= MOST_AHEAD {
+        let message = format!("{MOST_AHEAD} drills are on or to come; end one");
+        return Err(Problem::conflict("too_many_drills", message));
     }
     let verb = Verb::PutDrill {
         id: id.clone(),

@@ -1,163 +1,147 @@
-//! Mail boxes, by SMTP (RFC 5321): in TLS from the first byte, or by STARTTLS; in the clear only where that is allowed.
+//! A mail box, by SMTP (RFC 5321): in TLS from the first byte (RFC 8314, 3.3), in the clear only where that is allowed.
+//!
+//! The connection is the house's own, so that what a server says is bounded, each step has its time, and nothing that came
+//! before TLS is taken for what came in it.
 
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Context as _;
+use lettre::Message;
 use lettre::address::Envelope;
+use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
-use lettre::message::{Mailbox, Mailboxes};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
-use lettre::transport::smtp::{Error, extension::ClientId};
-use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
+use lettre::transport::smtp::extension::ClientId;
 use onemap_alerts::feeds::{Failure, Made, Verdict};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::Outcome;
 
-/// Most mail boxes of one consumer.
-const MOST_BOXES: usize = 20;
+/// Bytes of all that a server says in one connection.
+const MOST_SAID: usize = 64 << 10;
 
-/// How the connection is kept from others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Guard {
-    /// TLS from the first byte.
-    Tls,
-    /// TLS by STARTTLS; a server that has none is not spoken to.
-    Starttls,
-    /// In the clear.
-    Plain,
-}
-
-/// Where mail is handed in, and to whom it goes.
-pub(crate) struct Post<'a> {
-    /// The server's name.
-    pub(crate) host: &'a str,
-    /// Its port; the usual one of the guard when it is not said.
-    pub(crate) port: Option<u16>,
-    /// How the connection is kept from others.
-    pub(crate) guard: Guard,
-    /// Certificates of authorities, PEM; those of the system when there are none.
-    pub(crate) roots: Option<Vec<u8>>,
-    /// Name and password.
-    pub(crate) login: Option<(String, String)>,
-    /// Whose mail it is.
-    pub(crate) sender: &'a str,
-    /// Who gets it.
-    pub(crate) to: &'a [String],
-    /// How long one step may take.
-    pub(crate) timeout: Duration,
-}
-
-/// One consumer's way to its mail boxes.
+/// One consumer's way to its mail box.
 #[derive(Clone)]
-pub(crate) struct Mailer {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+pub(crate) struct Mailer(Arc<Post>);
+
+struct Post {
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    login: Option<Credentials>,
     sender: Mailbox,
-    to: Vec<Mailbox>,
+    to: Mailbox,
     timeout: Duration,
+}
+
+/// Why the server does not have the message.
+enum Unsent {
+    /// No connection came up.
+    Unreached(String),
+    /// A step took too long.
+    Late,
+    /// The server says no, or what it says is no SMTP.
+    Said(Error),
+    /// It does not let us in; its words may hold what we said.
+    LogIn,
+    /// The message cannot be made.
+    Unmade(String),
 }
 
 impl Mailer {
     /// Checks who sends to whom.
-    pub(crate) fn new(post: Post<'_>) -> Result<Self> {
-        let sender: Mailbox = post
-            .sender
-            .parse()
-            .context("sender: it is no address like onemap@example.org")?;
-        ensure!(
-            (1..=MOST_BOXES).contains(&post.to.len()),
-            "to: 1 to {MOST_BOXES} addresses"
-        );
-        let to = post.to.iter().map(|text| {
+    pub(crate) fn new(
+        (host, port): (&str, u16),
+        tls: Option<Arc<ClientConfig>>,
+        login: Option<(String, String)>,
+        (sender, to): (&str, &str),
+        timeout: Duration,
+    ) -> anyhow::Result<Self> {
+        let named = |key: &str, text: &str| -> anyhow::Result<Mailbox> {
             let parsed: Result<Mailbox, _> = text.parse();
-            parsed.with_context(|| format!("to: `{text}` is no address like duty@example.org"))
+            parsed.with_context(|| format!("{key}: `{text}` is no address like duty@example.org"))
+        };
+        let tls = tls.map(|config| {
+            let name = ServerName::try_from(host.to_owned()).context("url")?;
+            anyhow::Ok((TlsConnector::from(config), name))
         });
-        let to: Vec<Mailbox> = to.collect::<Result<_>>()?;
-        let tls = || -> Result<TlsParameters> {
-            let parameters = TlsParameters::builder(post.host.to_owned());
-            let parameters = match &post.roots {
-                None => parameters,
-                Some(pem) => parameters
-                    .certificate_store(CertificateStore::None)
-                    .add_root_certificate(Certificate::from_pem(pem).context("ca_file")?),
-            };
-            parameters.build_rustls().context("ca_file")
-        };
-        let (tls, port) = match post.guard {
-            Guard::Tls => (Tls::Wrapper(tls()?), 465),
-            Guard::Starttls => (Tls::Required(tls()?), 587),
-            Guard::Plain => (Tls::None, 25),
-        };
-        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(post.host)
-            .port(post.port.unwrap_or(port))
-            .tls(tls)
-            .hello_name(ClientId::Domain(sender.email.domain().to_owned()))
-            .timeout(Some(post.timeout));
-        if let Some((user, password)) = post.login {
-            transport = transport.credentials(Credentials::new(user, password));
-        }
-        Ok(Self {
-            transport: transport.build(),
-            sender,
-            to,
-            timeout: post.timeout,
-        })
+        Ok(Self(Arc::new(Post {
+            host: host.to_owned(),
+            port,
+            tls: tls.transpose()?,
+            login: login.map(|(user, password)| Credentials::new(user, password)),
+            sender: named("sender", sender)?,
+            to: named("to", to)?,
+            timeout,
+        })))
     }
 
-    /// Hands the message in for each mail box by itself: one that is refused keeps none of the others from theirs. It is
-    /// received when one box has it and none is still to get it.
+    /// Hands one message in.
     pub(super) async fn send(&self, made: &Made) -> Outcome {
-        let message = match self.message(made) {
-            Ok(message) => message,
-            Err(error) => return Outcome::unmade(error.to_string()),
-        };
-        let (mut n_taken, mut refused) = (0, Vec::new());
-        for to in &self.to {
-            let envelope = Envelope::new(Some(self.sender.email.clone()), vec![to.email.clone()]);
-            let envelope = match envelope {
-                Ok(envelope) => envelope,
-                Err(error) => return Outcome::unmade(error.to_string()),
-            };
-            let formatted = message.formatted();
-            let sending = self.transport.send_raw(&envelope, &formatted);
-            let sent = tokio::time::timeout(self.timeout.saturating_mul(4), sending).await;
-            match sent {
-                Ok(Ok(_)) => n_taken += 1,
-                Ok(Err(error)) => match verdict(&error) {
-                    Verdict::Never(_) => refused.push(format!("{}: {}", to.email, said(&error))),
-                    verdict => {
-                        return Outcome {
-                            verdict,
-                            status: code(&error),
-                            answer: said(&error),
-                        };
-                    }
-                },
-                Err(_) => {
-                    return Outcome {
-                        verdict: Verdict::Later(Failure::Late, None),
-                        status: None,
-                        answer: "no answer in time".to_owned(),
-                    };
-                }
-            }
-        }
-        let verdict = match n_taken {
-            0 => Verdict::Never(Failure::Words),
-            _ => Verdict::Received,
-        };
-        Outcome {
-            verdict,
-            status: Some(if n_taken > 0 { 250 } else { 550 }),
-            answer: match refused.is_empty() {
-                true => format!("{n_taken} of {} mail boxes", self.to.len()),
-                false => format!(
-                    "{n_taken} of {} mail boxes; refused {}",
-                    self.to.len(),
-                    refused.join("; ")
-                ),
+        match self.0.send(made).await {
+            Ok(()) => Outcome {
+                verdict: Verdict::Received,
+                status: Some(250),
+                answer: "250".to_owned(),
             },
+            Err(unsent) => unsent.outcome(),
         }
+    }
+}
+
+impl Post {
+    async fn send(&self, made: &Made) -> Result<(), Unsent> {
+        let unmade = |error: &dyn fmt::Display| Unsent::Unmade(error.to_string());
+        let message = self.message(made).map_err(|error| unmade(&error))?.formatted();
+        let envelope = Envelope::new(Some(self.sender.email.clone()), vec![self.to.email.clone()]);
+        let envelope = envelope.map_err(|error| unmade(&error))?;
+        let stream = self.in_time(self.connect()).await??;
+        let hello = ClientId::Domain(self.sender.email.domain().to_owned());
+        let greeted = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello);
+        let mut connection = self.in_time(greeted).await?.map_err(Unsent::Said)?;
+        if let Some(login) = &self.login {
+            let let_in = connection.auth(DEFAULT_MECHANISMS, login);
+            self.in_time(let_in).await?.map_err(|_| Unsent::LogIn)?;
+        }
+        self.in_time(connection.send(&envelope, &message))
+            .await?
+            .map_err(Unsent::Said)?;
+        // It has the message; what it makes of the farewell changes nothing.
+        let _ = timeout(Duration::from_secs(1), connection.quit()).await;
+        Ok(())
+    }
+
+    async fn in_time<T>(&self, step: impl Future<Output = T>) -> Result<T, Unsent> {
+        timeout(self.timeout, step).await.map_err(|_| Unsent::Late)
+    }
+
+    async fn connect(&self) -> Result<Bounded, Unsent> {
+        let unreached = |error: io::Error| Unsent::Unreached(error.to_string());
+        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await;
+        let tcp = tcp.map_err(unreached)?;
+        let peer = tcp.peer_addr().map_err(unreached)?;
+        let stream: Box<dyn Stream> = match &self.tls {
+            None => Box::new(tcp),
+            Some((tls, name)) => Box::new(tls.connect(name.clone(), tcp).await.map_err(unreached)?),
+        };
+        Ok(Bounded {
+            stream,
+            peer,
+            left: MOST_SAID,
+        })
     }
 
     fn message(&self, made: &Made) -> Result<Message, lettre::error::Error> {
@@ -165,11 +149,10 @@ impl Mailer {
             let found = made.headers.iter().find(|(other, _)| other == name);
             found.map(|(_, value)| value.clone()).unwrap_or_default()
         };
-        let to: Mailboxes = self.to.iter().cloned().collect();
         let id = format!("<{}@{}>", head("message-id"), self.sender.email.domain());
         Message::builder()
             .from(self.sender.clone())
-            .mailbox(lettre::message::header::To::from(to))
+            .to(self.to.clone())
             .subject(head("subject"))
             .message_id(Some(id))
             .header(ContentType::TEXT_PLAIN)
@@ -177,42 +160,94 @@ impl Mailer {
     }
 }
 
-impl Outcome {
-    fn unmade(answer: String) -> Self {
-        Self {
-            verdict: Verdict::Never(Failure::Unmade),
-            status: None,
+impl Unsent {
+    /// A refusal for good is 5yz, but for those that a person mends at the server: who may send, a full box.
+    fn outcome(self) -> Outcome {
+        const MENDED: [u16; 3] = [530, 534, 552];
+        let later = |failure| Verdict::Later(failure, None);
+        let (verdict, status, answer) = match self {
+            Self::Unreached(why) => (later(Failure::Unreached), None, why),
+            Self::Late => (later(Failure::Late), None, "no answer in time".to_owned()),
+            Self::LogIn => (
+                later(Failure::Words),
+                None,
+                "the server refuses the log-in".to_owned(),
+            ),
+            Self::Unmade(why) => (Verdict::Never(Failure::Unmade), None, why),
+            Self::Said(error) => {
+                let code: Option<u16> = error.status().and_then(|code| code.to_string().parse().ok());
+                let is_mended = code.is_some_and(|code| MENDED.contains(&code));
+                let verdict = match (error.is_permanent() && !is_mended, code) {
+                    (true, _) => Verdict::Never(Failure::Words),
+                    (false, Some(_)) => later(Failure::Words),
+                    (false, None) => later(Failure::Broken),
+                };
+                (verdict, code, said(&error))
+            }
+        };
+        Outcome {
+            verdict,
+            status,
             answer,
         }
     }
 }
 
-/// A server's refusal for good (5yz) but for those that a person mends at the server: who may send, a full box.
-fn verdict(error: &Error) -> Verdict {
-    const MENDED: [u16; 6] = [421, 452, 530, 534, 535, 552];
-    let is_mended = code(error).is_some_and(|code| MENDED.contains(&code));
-    if error.is_permanent() && !is_mended {
-        return Verdict::Never(Failure::Words);
-    }
-    Verdict::Later(
-        match error {
-            error if error.is_timeout() => Failure::Late,
-            error if error.is_transient() || error.is_permanent() => Failure::Words,
-            error if error.is_response() || error.is_client() => Failure::Broken,
-            _ => Failure::Unreached,
-        },
-        None,
-    )
-}
-
-fn code(error: &Error) -> Option<u16> {
-    error.status().and_then(|code| code.to_string().parse().ok())
-}
-
 fn said(error: &Error) -> String {
     use std::error::Error as _;
     match error.source() {
-        Some(source) => format!("{error}: {source}"),
+        Some(source) => source.to_string(),
         None => error.to_string(),
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
+
+/// A connection of which only so much is read: a line that never ends would be kept whole.
+struct Bounded {
+    stream: Box<dyn Stream>,
+    peer: SocketAddr,
+    left: usize,
+}
+
+impl fmt::Debug for Bounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bounded({})", self.peer)
+    }
+}
+
+impl AsyncTokioStream for Bounded {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.peer)
+    }
+}
+
+impl AsyncRead for Bounded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.left == 0 {
+            let message = "the server says more than it has to";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, message)));
+        }
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.left = self.left.saturating_sub(buf.filled().len() - before);
+        polled
+    }
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -9,7 +9,7 @@ use onemap_alerts::feeds::{Failure, Kind, Made, Verdict, retry_after};
 use onemap_model::Timestamp;
 use onemap_store::remote::{Endpoint, Unanswered};
 
-pub(crate) use mail::{Guard, Mailer, Post};
+pub(crate) use mail::Mailer;
 pub(crate) use mqtt::Publisher;
 
 use super::settled::Sent;

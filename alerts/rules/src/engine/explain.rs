@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Engine;
 use super::book::Owner;
 use super::entries::{Condition, MAINTAINED, NEVER, Phase, SeriesEntry, Slot};
+use super::slot::evidence_of;
 use super::weigh::Case;
 use crate::message::Standing;
 use crate::rule::{Finding, Selector, Texts, When};
@@ -281,7 +282,10 @@ impl Engine {
         let Bound { slot, last, .. } = bound;
         let active = slot.active.as_deref();
         let first = active.and_then(|active| active.first.clone());
-        let mut inputs: Vec<Input> = first.into_iter().chain(last.clone()).collect();
+        let mut inputs: Vec<Input> = match bound.findings.is_empty() {
+            true => first.into_iter().chain(last.clone()).collect(),
+            false => evidence_of(&bound.findings),
+        };
         inputs.dedup();
         let now = Timestamp::from_ms(self.book.now);
         let since = active.map(|active| Timestamp::from_ms(active.since_record));

@@ -42,17 +42,7 @@ impl Place<'_> {
     fn evidence(&self, given: impl IntoIterator<Item = Input>) -> Vec<Input> {
         match self.findings {
             [] => given.into_iter().collect(),
-            findings => {
-                let mut inputs: Vec<Input> = Vec::new();
-                for input in findings.iter().flat_map(|found| &found.inputs) {
-                    if !inputs.contains(input) {
-                        inputs.push(input.clone());
-                    }
-                }
-                // The last one is of the alert's own series.
-                inputs.sort_by_key(|input| (input.of.is_none(), input.measured_at));
-                inputs
-            }
+            findings => evidence_of(findings),
         }
     }
     fn scene<'r>(&self, rule: &'r Rule, about: Option<u32>, level: u8) -> Scene<'r> {
@@ -63,6 +53,18 @@ impl Place<'_> {
             level,
         }
     }
+}
+
+/// What findings rest on, each once; the last one is of the alert's own series.
+pub(super) fn evidence_of(findings: &[Finding]) -> Vec<Input> {
+    let mut inputs: Vec<Input> = Vec::new();
+    for input in findings.iter().flat_map(|found| &found.inputs) {
+        if !inputs.contains(input) {
+            inputs.push(input.clone());
+        }
+    }
+    inputs.sort_by_key(|input| (input.of.is_none(), input.measured_at));
+    inputs
 }
 
 impl Slot {

@@ -152,7 +152,7 @@ pub(crate) fn fact(when: &When) -> Texts {
         other => limit(other, Limit::Raise),
     };
     Texts {
-        zh: format!("{}{}", of.zh, says.zh),
+        zh: spaced(&format!("{}{}", of.zh, says.zh)),
         en: format!("{} {}", of.en, says.en),
     }
 }
@@ -182,6 +182,10 @@ fn as_found(when: &When, finding: &Finding) -> Texts {
                     en: format!("{} {}, too few of {} are known", of.en, last.en, others.en),
                 }
             }
+            (When::Forecast(_), _) => Texts {
+                zh: format!("{}无预报", of.zh),
+                en: format!("{} has no forecast", of.en),
+            },
             _ => unknown,
         };
     };

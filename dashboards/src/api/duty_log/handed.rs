@@ -25,7 +25,8 @@ fn alerts(views: &Views, id: &DeskId, desk: &Desk) -> Handed {
     let board = views.board.read().expect(POISON);
     let is_own = |alert: &&Alert| {
         let belongs = register.recorded(alert.series.device.as_str(), alert.division.as_ref());
-        looks_at(desk, alert.severity, &alert.rule, belongs.division)
+        // What was raised in a drill is nobody's to take over.
+        alert.drill.is_none() && looks_at(desk, alert.severity, &alert.rule, belongs.division)
     };
     let paged = board.duty().paged(id, board.open_alerts());
     let mut open: Vec<&Alert> = board.open_alerts().filter(is_own).collect();

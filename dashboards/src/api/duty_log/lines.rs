@@ -254,7 +254,7 @@ impl Reader<'_> {
             return (desk == Some(self.id.as_str())).then_some("alert_paged");
         }
         let of_gateway = match told.edge {
-            Edge::Raised => Some("gateway_dark"),
+            Edge::Raised | Edge::DrillOver => Some("gateway_dark"),
             Edge::Cleared => Some("gateway_back"),
             _ => None,
         };
@@ -267,7 +267,7 @@ impl Reader<'_> {
             return Some(what);
         }
         let what = match told.edge {
-            Edge::Raised => "alert_raised",
+            Edge::Raised | Edge::DrillOver => "alert_raised",
             Edge::Worsened => "alert_worsened",
             Edge::Cleared => "alert_cleared",
             Edge::Closed => "alert_closed",
@@ -311,11 +311,15 @@ impl Reader<'_> {
 }
 
 fn line(what: &str, told: &Transition, seq: u64, device_name: Option<&str>) -> Value {
-    json!({
+    let mut line = json!({
         "source": "alerts", "id": seq, "at": told.at, "kind": what, "alert": told.alert, "rule": told.rule,
         "severity": told.severity, "device": told.series.device, "device_name": device_name,
         "message": {"zh": told.message_zh, "en": told.message_en},
-    })
+    });
+    if let Some(drill) = &told.drill {
+        line["drill"] = json!(drill);
+    }
+    line
 }
 
 fn warning(message: &WarningMessage) -> Value {

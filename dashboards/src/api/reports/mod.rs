@@ -180,13 +180,15 @@ async fn answer(
     let turn = tokio::time::timeout(WAIT, TURN.acquire()).await.map_err(busy)?;
     let turn = turn.expect("the turn of reports is never closed");
     let name = format!("onemap-{}", period.name);
-    let made =
-        tokio::task::spawn_blocking(move || figures::report(&views, &scope, &period, division.as_ref()));
+    // The turn is the work's: who hangs up does not end it.
+    let made = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        figures::report(&views, &scope, &period, division.as_ref())
+    });
     let report = made
         .await
         .map_err(|e| Problem::internal(&e))?
         .map_err(|e| Problem::internal(&e))?;
-    drop(turn);
     Ok(rendered(&report, format, lang, &name))
 }
 
