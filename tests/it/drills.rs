@@ -118,7 +118,7 @@ fn a_drill_is_recorded_and_calls_nobody_also_through_a_kill_and_is_real_when_it_
         &format!("/api/v1/alerts/{}/warning", drilled["id"].as_str().unwrap()),
         &json!({"name": "王队"}),
     );
-    assert_eq!(drafted["content"]["standing"], "exercise", "{drafted:#}");
+    assert_eq!(drafted["draft"]["content"]["standing"], "exercise", "{drafted:#}");
 
     let server = server.kill_and_restart();
     server.caught_up();
@@ -134,7 +134,8 @@ fn a_drill_is_recorded_and_calls_nobody_also_through_a_kill_and_is_real_when_it_
 
     assert_eq!(server.request("DELETE", "/api/v1/drills/dust", None).0, 200);
     assert_eq!(server.request("DELETE", "/api/v1/drills/dust", None).0, 404);
-    let told = wait_for("what goes on to be real and told", SOON, || {
+    // A desk is paged once a minute at most.
+    let told = wait_for("what goes on to be real and told", 6 * SOON, || {
         let told = edges(&server, &drilled["id"]);
         told.contains(&"paged".to_owned()).then_some(told)
     });

@@ -62,35 +62,27 @@ fn mail(dir: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// A certificate of its own authority for 127.0.0.1 and localhost.
+/// A certificate for 127.0.0.1 and localhost (`cert.pem`, `key.pem`), and that of its authority (`ca.pem`).
 fn certify(dir: &Path) {
-    let done = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args([
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=DNS:localhost,IP:127.0.0.1",
-        ])
-        .arg("-keyout")
-        .arg(dir.join("key.pem"))
-        .arg("-out")
-        .arg(dir.join("cert.pem"))
-        .output()
-        .unwrap_or_else(|error| panic!("openssl is needed: {error}"));
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let mode = std::fs::Permissions::from_mode(0o600);
-    std::fs::set_permissions(dir.join("key.pem"), mode).unwrap();
+    let openssl = |arguments: &str| {
+        let done = Command::new("openssl")
+            .current_dir(dir)
+            .args(arguments.split(' '))
+            .output();
+        let done = done.unwrap_or_else(|error| panic!("openssl is needed: {error}"));
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    std::fs::write(dir.join("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n").unwrap();
+    openssl(&format!(
+        "req -x509 {key} -days 2 -subj /CN=authority -keyout ca.key -out ca.pem"
+    ));
+    openssl(&format!(
+        "req {key} -subj /CN=localhost -keyout key.pem -out asked.pem"
+    ));
+    openssl(
+        "x509 -req -in asked.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out cert.pem",
+    );
 }
 
 fn email(name: &str, scheme: &str, port: u16, to: &str, more: &str) -> String {
@@ -109,7 +101,7 @@ fn mail_comes_to_boxes_that_are_there_through_tls_and_a_server_that_was_away() {
     let there = tempfile::tempdir().unwrap();
     let there_tls = tempfile::tempdir().unwrap();
     certify(there_tls.path());
-    let ca = there_tls.path().join("cert.pem");
+    let ca = there_tls.path().join("ca.pem");
     let of_tls = format!("ca_file = \"{}\"", ca.display());
     let consumers = [
         email("duty", "smtp", plain, "值班室 <duty@xining.example>", ""),
@@ -249,7 +241,25 @@ fn listener(port: u16, out: &Path) -> Process {
                 .open(out)
                 .unwrap(),
         );
-    Process::start(command)
+    let process = Process::start(command);
+    // It hears what is published from its first message on.
+    wait_for("the listener", LONG, || {
+        let told = Command::new("/usr/bin/mosquitto_pub")
+            .args(["-h", "127.0.0.1", "-p", &port.to_string()])
+            .args([
+                "-u",
+                "onemap",
+                "-P",
+                "a shared secret",
+                "-t",
+                "xining/alerts/none",
+            ])
+            .args(["-m", "{}"])
+            .status();
+        assert!(told.is_ok_and(|told| told.success()));
+        (!heard(out).is_empty()).then_some(())
+    });
+    process
 }
 
 fn heard(out: &Path) -> Vec<(String, Value)> {
@@ -272,7 +282,7 @@ fn each_change_is_on_the_topic_of_another_broker_that_was_away_for_a_while() {
             "[[alerts.consumers]]\nname = \"{name}\"\nkind = \"mqtt\"\nurl = \"{url}\"\nuser = \"onemap\"\nsecret_file = \"secret\"\n{more}\n"
         )
     };
-    let ca = format!("ca_file = \"{}\"", dir.path().join("cert.pem").display());
+    let ca = format!("ca_file = \"{}\"", dir.path().join("ca.pem").display());
     let consumers = [
         mqtt(
             "plain",
@@ -301,7 +311,6 @@ fn each_change_is_on_the_topic_of_another_broker_that_was_away_for_a_while() {
     let out = dir.path().join("heard");
     let first = broker(dir.path(), plain, tls);
     let ear = listener(plain, &out);
-    // The listener's session is there from its first message on.
     raise_and_clear(&server, "air-1");
     caught_up(&server, "plain");
     drop((first, ear));

@@ -871,7 +871,7 @@ fn a_rule_that_weighs_a_forecast_says_it_and_keeps_it_through_a_snapshot() {
         .collect();
     assert_eq!(evidence, [(3, 2.8), (4, 8.0)]);
     // It says of more rain only; less of it clears by itself.
-    let cleared = again.foresee(at(4000), 5, &foreseen(4000, 2.0));
+    let cleared = again.foresee(at(300), 5, &foreseen(300, 2.0));
     assert_eq!(
         cleared.iter().map(|t| t.edge).collect::<Vec<_>>(),
         [Edge::Cleared]
