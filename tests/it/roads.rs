@@ -211,36 +211,13 @@ fn broker(dir: &Path, plain: u16, tls: u16) -> Process {
 }
 
 fn listener(port: u16, out: &Path) -> Process {
-    let mut command = Command::new("/usr/bin/mosquitto_sub");
-    command
-        .args([
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &port.to_string(),
-            "-u",
-            "onemap",
-            "-P",
-            "a shared secret",
-        ])
-        .args([
-            "-q",
-            "1",
-            "-c",
-            "-i",
-            "province",
-            "-t",
-            "xining/alerts/#",
-            "-F",
-            "%t %p",
-        ])
-        .stdout(
-            std::fs::OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(out)
-                .unwrap(),
-        );
+    let login = format!("-h 127.0.0.1 -p {port} -u onemap -P 'a shared secret'");
+    let listens = format!(
+        "exec /usr/bin/mosquitto_sub {login} -q 1 -c -i province -t 'xining/alerts/#' -F '%t %p' >> '{}'",
+        out.display()
+    );
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &listens]);
     let process = Process::start(command);
     // It hears what is published from its first message on.
     wait_for("the listener", LONG, || {
