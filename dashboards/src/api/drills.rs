@@ -8,7 +8,7 @@ use onemap_model::drill::MAX_LENGTH_MS;
 use onemap_model::{Drill, DrillId, Scope, Timestamp, Verb};
 use serde_json::{Value, json};
 
-use crate::api::{act_problem, behind, list};
+use crate::api::{carried_out, list};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::Body;
@@ -91,7 +91,7 @@ pub(crate) async fn put(
         id: id.clone(),
         drill: Box::new(drill),
     };
-    record(&views, scope, verb).await?;
+    carried_out(&views, scope, verb).await?;
     let gone = || Problem::conflict("drill_gone", "somebody ended the drill meanwhile");
     let drill = held(&views, &id).ok_or_else(gone)?;
     Ok(Json(shown(&id, &drill, views.now(), 0)))
@@ -114,19 +114,10 @@ pub(crate) async fn end(
     held(&views, &id)
         .filter(|drill| is_of(scope, drill) && drill.to > views.now())
         .ok_or_else(unknown)?;
-    record(&views, scope, Verb::EndDrill { id: id.clone() }).await?;
+    carried_out(&views, scope, Verb::EndDrill { id: id.clone() }).await?;
     Ok(Json(json!({"id": id})))
 }
 
 fn held(views: &Views, id: &DrillId) -> Option<Drill> {
     views.board.read().expect(POISON).drills().get(id).cloned()
-}
-
-async fn record(views: &Arc<Views>, scope: &Scope, verb: Verb) -> Result<(), Problem> {
-    let position = views
-        .acts
-        .record_act(scope, views.now(), verb)
-        .await
-        .map_err(act_problem)?;
-    views.applied(position).await.map_err(behind)
 }

@@ -12,7 +12,7 @@ use onemap_model::{Desk, DeskId, Scope, Shift, Timestamp, Verb};
 use serde_json::{Value, json};
 
 use crate::api::duty_log::shift;
-use crate::api::{act_problem, behind, list};
+use crate::api::{carried_out, list};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::Body;
@@ -93,7 +93,7 @@ pub(crate) async fn put(
         id: id.clone(),
         desk: Box::new(desk),
     };
-    record(&views, scope, verb).await?;
+    carried_out(&views, scope, verb).await?;
     let gone = || Problem::conflict("desk_gone", "somebody took the desk away meanwhile");
     let desk = held(&views, &id).ok_or_else(gone)?;
     let now = views.now();
@@ -113,7 +113,7 @@ pub(crate) async fn remove(
     held(&views, &id)
         .filter(|desk| is_of(scope, desk))
         .ok_or_else(unknown)?;
-    record(&views, scope, Verb::RemoveDesk { id: id.clone() }).await?;
+    carried_out(&views, scope, Verb::RemoveDesk { id: id.clone() }).await?;
     Ok(Json(json!({"id": id})))
 }
 
@@ -123,13 +123,4 @@ pub(super) fn held(views: &Views, id: &DeskId) -> Option<Desk> {
     desks
         .find(|(other, _)| *other == id)
         .map(|(_, desk)| desk.clone())
-}
-
-async fn record(views: &Arc<Views>, scope: &Scope, verb: Verb) -> Result<(), Problem> {
-    let position = views
-        .acts
-        .record_act(scope, views.now(), verb)
-        .await
-        .map_err(act_problem)?;
-    views.applied(position).await.map_err(behind)
 }

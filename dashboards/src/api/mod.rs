@@ -144,6 +144,14 @@ pub(crate) async fn leaves(views: &Views, scope: &Scope, what: &str, query: &str
     recorded.map(|_| ()).map_err(act_problem)
 }
 
+/// Records an act and waits until it is folded; gives its journal position.
+pub(crate) async fn carried_out(views: &Views, scope: &Scope, verb: Verb) -> Result<u64, Problem> {
+    let recorded = views.acts.record_act(scope, views.now(), verb).await;
+    let position = recorded.map_err(act_problem)?;
+    views.applied(position).await.map_err(behind)?;
+    Ok(position)
+}
+
 /// A record that is kept but not applied yet.
 pub(crate) fn behind(error: crate::views::Behind) -> Problem {
     Problem::unavailable(error.to_string())

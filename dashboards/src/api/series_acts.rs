@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::api::dust;
 use crate::api::quarantine::read;
-use crate::api::{act_problem, behind, limit, list, time};
+use crate::api::{carried_out, limit, list, time};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::views::Views;
@@ -182,16 +182,8 @@ pub(crate) fn has_values(views: &Views, key: &SeriesKey) -> Result<(), Problem> 
 
 /// Records an act about a series or place and gives it as it is shown then.
 pub(crate) async fn record(views: &Arc<Views>, scope: &Scope, verb: Verb) -> Result<Json<Value>, Problem> {
-    let id = fold(views, scope, verb).await?;
+    let id = carried_out(views, scope, verb).await?;
     Ok(Json(act_json(views, &folded(views, id).await?)))
-}
-
-/// Records an act and waits until it is folded; gives its position.
-async fn fold(views: &Arc<Views>, scope: &Scope, verb: Verb) -> Result<u64, Problem> {
-    let recorded = views.acts.record_act(scope, views.now(), verb).await;
-    let position = recorded.map_err(act_problem)?;
-    views.applied(position).await.map_err(behind)?;
-    Ok(position)
 }
 
 /// An act that is in the ledger: the fold that was waited for has written it.
@@ -274,7 +266,7 @@ pub(crate) async fn withdraw(
     if found.withdrawn.is_some() {
         return Err(withdrawn());
     }
-    let position = fold(views, scope, verb).await?;
+    let position = carried_out(views, scope, verb).await?;
     let found = folded(views, id).await?;
     match &found.withdrawn {
         Some(by) if by.position == position => Ok(Json(act_json(views, &found))),

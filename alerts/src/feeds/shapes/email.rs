@@ -6,16 +6,11 @@ use super::{Batch, Made};
 /// Bytes of a text.
 const MOST_BYTES: usize = 64 << 10;
 
-/// The subject and the id of the message stand in the head, the text in the body. A message that is sent again has the same
-/// id, by which mail programs know it.
+/// The subject and the id of the message stand in the head, the text in the body. What is sent again has the same
+/// id, by which mail programs know it, while nothing more waits.
 pub(super) fn message(batch: &Batch) -> Made {
-    let ids: Vec<String> = batch
-        .items()
-        .first()
-        .map(|item| item.id.to_string())
-        .into_iter()
-        .collect();
-    let id = format!("{}.{}", ids.concat(), batch.len());
+    let first = batch.items().first().map(|item| item.id.to_string());
+    let id = format!("{}.{}", first.unwrap_or_default(), batch.len());
     Made {
         method: "MAIL",
         target: String::new(),
