@@ -31,8 +31,8 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::pipeline::{
-    Adoptions, FLOWS, Flows, MOVING, OPEN, Open, Parts, Pipeline, RECEIVED, Room, WARNINGS, WATCH, locate,
-    parse_profile, refused, restore_board, restore_moving, restore_warnings,
+    Adoptions, FLOWS, Flows, LATE, Late, MOVING, OPEN, Open, Parts, Pipeline, RECEIVED, Room, WARNINGS,
+    WATCH, locate, parse_profile, refused, restore_board, restore_moving, restore_warnings,
 };
 use crate::{files, rebuild};
 
@@ -473,6 +473,10 @@ fn assemble(
             "the checkpoint's open hours cannot be read by this version; `onemap journal replay --into NEW` makes all projections again",
         )?,
     };
+    let late = match views.history.extra(LATE) {
+        None => Late::default(),
+        Some(bytes) => Late::decode(&bytes)?,
+    };
     let flows = match views.history.extra(FLOWS) {
         None => Flows::default(),
         Some(bytes) => Flows::decode(&bytes)?,
@@ -494,6 +498,7 @@ fn assemble(
         engine,
         open,
         flows,
+        late,
         reviewed: reviewed.into_iter().collect(),
         fanout,
         position: cursor,

@@ -1,7 +1,9 @@
 //! One alert as people see it.
 
 use onemap_model::alert::Input;
-use onemap_model::{AlertId, DivisionCode, DrillId, RuleId, SeriesKey, Severity, Timestamp, Transition};
+use onemap_model::{
+    AlertId, DivisionCode, DrillId, Past, RuleId, SeriesKey, Severity, Timestamp, Transition,
+};
 use onemap_rules::Texts;
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +133,10 @@ pub struct Alert {
     /// none any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill: Option<DrillId>,
+    /// When it was, of a historical event: one that was found in data that came late and had ended by then. Its `raised_at` is its
+    /// beginning and its `ended_at` its end; when it was found stands in `changed_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past: Option<Past>,
 }
 
 impl Alert {

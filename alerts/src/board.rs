@@ -16,6 +16,8 @@ use crate::list::{Cursor, Filter, StateFilter, Whose};
 
 /// How many ended alerts are kept; the ledger keeps all.
 const N_ENDED: usize = 10_000;
+/// How many historical events are kept beside them.
+const N_PAST: usize = 5_000;
 /// The longest acknowledgement, and the longest time on the shelf.
 const LONGEST_WHILE: Duration = Duration::from_secs(7 * 86_400);
 /// The longest name and note, in characters.
@@ -112,6 +114,8 @@ pub struct Board {
     open: BTreeSet<Cursor>,
     /// Ended ones, the first to be forgotten first.
     ended: VecDeque<Cursor>,
+    /// Historical events, the first to be forgotten first.
+    past: VecDeque<Cursor>,
     /// When acknowledgements of open alerts run out.
     expiries: BTreeSet<(Timestamp, AlertId)>,
     /// When shelved ones come back.
@@ -130,11 +134,13 @@ impl Board {
         Self::default()
     }
 
-    /// Folds one edge. `info` is what the rule says now; only [`Edge::Raised`] reads it, an alert keeps
+    /// Folds one edge. `info` is what the rule says now; only [`Edge::Raised`] and [`Edge::Past`] read it, an alert keeps
     /// what it was raised with. Edges of alerts that are not known or have ended change nothing.
     pub fn fold(&mut self, transition: &Transition, info: &RuleInfo) {
-        if transition.edge == Edge::Raised {
-            return self.raise(transition, info);
+        match transition.edge {
+            Edge::Raised => return self.raise(transition, info),
+            Edge::Past => return self.record_past(transition, info),
+            _ => {}
         }
         let Some(cursor) = self.index.get(&transition.alert).copied() else {
             return;
@@ -163,7 +169,7 @@ impl Board {
             exchange(&mut alert.shelved, None, &mut self.shelf_expiries, alert.id);
         }
         match transition.edge {
-            Edge::Raised | Edge::Paged => {}
+            Edge::Raised | Edge::Past | Edge::Paged => {}
             Edge::DrillOver => {
                 alert.drill = None;
                 self.in_drill.remove(&cursor);
@@ -439,6 +445,18 @@ impl Board {
         }
     }
 
+    /// The alerts of a device that are kept: open ones, those that ended and historical events.
+    pub fn of_device(&self, device: &DeviceId) -> impl Iterator<Item = &Alert> {
+        self.alerts
+            .values()
+            .filter(move |alert| alert.series.device == *device)
+    }
+
+    /// How many historical events are kept.
+    pub fn past_count(&self) -> usize {
+        self.past.len()
+    }
+
     /// How many are open.
     pub fn open_count(&self) -> usize {
         self.open.len()
@@ -468,9 +486,11 @@ impl Board {
     pub fn snapshot(&self) -> Vec<u8> {
         let alerts: Vec<&Alert> = self.alerts.values().collect();
         let ended: Vec<AlertId> = self.ended.iter().map(|cursor| cursor.id).collect();
+        let past: Vec<AlertId> = self.past.iter().map(|cursor| cursor.id).collect();
         let snapshot = Snapshot {
             alerts,
             ended,
+            past,
             duty: Some(&self.duty),
             drills: Some(&self.drills),
         };
@@ -484,6 +504,7 @@ impl Board {
         let Snapshot {
             alerts,
             ended,
+            past,
             duty,
             drills,
         } = serde_json::from_slice::<Snapshot<Alert, Duty, Drills>>(bytes).map_err(BoardError)?;
@@ -491,7 +512,9 @@ impl Board {
         board.duty = duty.unwrap_or_default();
         board.drills = drills.unwrap_or_default();
         for mut alert in alerts {
-            alert.changed_at = alert.newest_time();
+            if alert.past.is_none() {
+                alert.changed_at = alert.newest_time();
+            }
             let cursor = Cursor::of(&alert);
             board.index.insert(alert.id, cursor);
             if alert.is_open() {
@@ -506,6 +529,8 @@ impl Board {
         }
         let ended = ended.iter().filter_map(|id| board.index.get(id).copied());
         board.ended = ended.filter(|cursor| !board.open.contains(cursor)).collect();
+        let past = past.iter().filter_map(|id| board.index.get(id).copied());
+        board.past = past.collect();
         Ok(board)
     }
 
@@ -513,39 +538,40 @@ impl Board {
         if self.index.contains_key(&transition.alert) {
             return;
         }
-        let alert = Alert {
-            id: transition.alert,
-            rule: transition.rule.clone(),
-            rule_version: transition.rule_version.clone(),
-            rule_name: info.name.clone(),
-            severity: transition.severity,
-            state: AlertState::Open,
-            condition: Condition::Abnormal,
-            acknowledged: None,
-            shelved: None,
-            assigned: None,
-            series: transition.series.clone(),
-            division: transition.division.clone(),
-            raised_at: transition.at,
-            raised_position: transition.position,
-            changed_at: transition.at,
-            ended_at: None,
-            waits_since: None,
-            message: Texts {
-                zh: transition.message_zh.clone(),
-                en: transition.message_en.clone(),
-            },
-            advice: info.advice.clone(),
-            inputs: transition.inputs.clone(),
-            value: transition.inputs.last().map(|input| input.value),
-            threshold: info.threshold,
-            drill: transition.drill.clone(),
-        };
+        let alert = raised(transition, info);
         let cursor = Cursor::of(&alert);
         self.in_drill.extend(alert.drill.is_some().then_some(cursor));
         self.index.insert(alert.id, cursor);
         self.open.insert(cursor);
         self.alerts.insert(cursor, alert);
+    }
+
+    /// Takes a historical event, or what is known of it by now.
+    fn record_past(&mut self, transition: &Transition, info: &RuleInfo) {
+        let Some(past) = transition.past else {
+            return;
+        };
+        let mut alert = Alert {
+            raised_at: past.from,
+            ended_at: Some(past.until),
+            state: AlertState::Cleared,
+            condition: Condition::Normal,
+            value: past.peak.or(transition.inputs.last().map(|input| input.value)),
+            past: Some(past),
+            ..raised(transition, info)
+        };
+        if let Some(known) = self.index.get(&alert.id).copied() {
+            if let Some(known) = self.alerts.get_mut(&known).filter(|known| known.past.is_some()) {
+                alert.raised_position = known.raised_position;
+                *known = alert;
+            }
+            return;
+        }
+        let cursor = Cursor::of(&alert);
+        self.index.insert(alert.id, cursor);
+        self.alerts.insert(cursor, alert);
+        self.past.push_back(cursor);
+        forget(&mut self.past, N_PAST, &mut self.alerts, &mut self.index);
     }
 
     fn end(&mut self, cursor: Cursor, state: AlertState, at: Timestamp) {
@@ -561,12 +587,7 @@ impl Board {
         self.open.remove(&cursor);
         self.in_drill.remove(&cursor);
         self.ended.push_back(cursor);
-        while self.ended.len() > N_ENDED {
-            if let Some(oldest) = self.ended.pop_front() {
-                self.alerts.remove(&oldest);
-                self.index.remove(&oldest.id);
-            }
-        }
+        forget(&mut self.ended, N_ENDED, &mut self.alerts, &mut self.index);
     }
 
     fn edge_of(&self, position: u64, act: &Act, whose: &dyn Whose) -> Result<Transition, ActRefused> {
@@ -696,11 +717,62 @@ struct Snapshot<A, D, R> {
     alerts: Vec<A>,
     /// In the order in which they ended.
     ended: Vec<AlertId>,
+    /// In the order in which they were found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    past: Vec<AlertId>,
     /// A board of before has none.
     #[serde(default = "Option::default")]
     duty: Option<D>,
     #[serde(default = "Option::default")]
     drills: Option<R>,
+}
+
+/// Lets the oldest go until only so many are left.
+fn forget(
+    oldest: &mut VecDeque<Cursor>,
+    most: usize,
+    alerts: &mut BTreeMap<Cursor, Alert>,
+    index: &mut HashMap<AlertId, Cursor>,
+) {
+    while oldest.len() > most {
+        if let Some(gone) = oldest.pop_front() {
+            alerts.remove(&gone);
+            index.remove(&gone.id);
+        }
+    }
+}
+
+/// The alert as an edge raises it.
+fn raised(transition: &Transition, info: &RuleInfo) -> Alert {
+    Alert {
+        id: transition.alert,
+        rule: transition.rule.clone(),
+        rule_version: transition.rule_version.clone(),
+        rule_name: info.name.clone(),
+        severity: transition.severity,
+        state: AlertState::Open,
+        condition: Condition::Abnormal,
+        acknowledged: None,
+        shelved: None,
+        assigned: None,
+        series: transition.series.clone(),
+        division: transition.division.clone(),
+        raised_at: transition.at,
+        raised_position: transition.position,
+        changed_at: transition.at,
+        ended_at: None,
+        waits_since: None,
+        message: Texts {
+            zh: transition.message_zh.clone(),
+            en: transition.message_en.clone(),
+        },
+        advice: info.advice.clone(),
+        inputs: transition.inputs.clone(),
+        value: transition.inputs.last().map(|input| input.value),
+        threshold: info.threshold,
+        drill: transition.drill.clone(),
+        past: None,
+    }
 }
 
 /// An edge that the board writes.
@@ -728,5 +800,6 @@ pub(crate) fn edge(
         message_en,
         act,
         drill: alert.drill.clone(),
+        past: None,
     }
 }

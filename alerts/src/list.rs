@@ -15,8 +15,10 @@ pub enum StateFilter {
     Open,
     /// Those that go on and are shelved.
     Shelved,
-    /// Those that ended.
+    /// Those that ended, without those that are past.
     Ended,
+    /// Historical events: found in data that came late.
+    Past,
     /// Every one.
     All,
 }
@@ -28,8 +30,9 @@ impl FromStr for StateFilter {
             "open" => Ok(Self::Open),
             "shelved" => Ok(Self::Shelved),
             "ended" => Ok(Self::Ended),
+            "past" => Ok(Self::Past),
             "all" => Ok(Self::All),
-            _ => Err(format!("`{text}` is not open, shelved, ended or all")),
+            _ => Err(format!("`{text}` is not open, shelved, ended, past or all")),
         }
     }
 }
@@ -58,7 +61,8 @@ impl Filter<'_> {
         let state = match self.state {
             StateFilter::Open => alert.is_triaged(),
             StateFilter::Shelved => alert.is_open() && alert.shelved.is_some(),
-            StateFilter::Ended => !alert.is_open(),
+            StateFilter::Ended => !alert.is_open() && alert.past.is_none(),
+            StateFilter::Past => alert.past.is_some(),
             StateFilter::All => true,
         };
         let belongs = self.whose.belongs(alert);

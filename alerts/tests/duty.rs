@@ -100,6 +100,7 @@ impl Room {
             message_en: String::new(),
             act: None,
             drill: None,
+            past: None,
         };
         self.board.mark(&mut raised);
         self.board.fold(&raised, &RuleInfo::default());
@@ -124,6 +125,7 @@ impl Room {
             message_en: String::new(),
             act: None,
             drill: of.drill.clone(),
+            past: None,
         };
         self.board.fold(&told, &RuleInfo::default());
     }

@@ -43,6 +43,7 @@ fn edge(device: &str, edge: Edge, s: i64, value: Option<f64>, division: &str) ->
         message_en: String::new(),
         act: None,
         drill: None,
+        past: None,
     }
 }
 

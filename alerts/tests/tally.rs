@@ -50,6 +50,7 @@ fn edge(device: &str, raised: i64, edge: Edge, s: i64) -> Transition {
         message_en: String::new(),
         act: (edge == Edge::Paged).then_some(desk),
         drill: None,
+        past: None,
     }
 }
 

@@ -14,6 +14,7 @@ pub mod feeding;
 pub mod foresight;
 mod frames;
 pub mod geocoding;
+pub mod hindsight;
 pub mod keeping;
 pub mod limits;
 mod ogc;

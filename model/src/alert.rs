@@ -147,11 +147,14 @@ pub enum Edge {
     Paged,
     /// The drill in which it was raised is over and it goes on: from here on it is real.
     DrillOver,
+    /// Found in data that came late: it began and was over before anybody could know. The alert has ended when it is told,
+    /// and nobody is called. Told again when what comes later shows that it was longer or worse.
+    Past,
 }
 
 impl Edge {
     /// Every edge.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Raised,
         Self::Cleared,
         Self::Lost,
@@ -168,6 +171,7 @@ impl Edge {
         Self::Assigned,
         Self::Paged,
         Self::DrillOver,
+        Self::Past,
     ];
 
     /// Stable name.
@@ -189,6 +193,7 @@ impl Edge {
             Edge::Assigned => "assigned",
             Edge::Paged => "paged",
             Edge::DrillOver => "drill_over",
+            Edge::Past => "past",
         }
     }
 }
@@ -242,6 +247,20 @@ pub struct Transition {
     /// The drill that its alert was raised in: nobody is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill: Option<DrillId>,
+    /// When it was, of [`Edge::Past`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past: Option<Past>,
+}
+
+/// When something was that was found in data that came late.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Past {
+    /// Time of the reading with which it began.
+    pub from: Timestamp,
+    /// Time of the reading with which it was over; of one whose end no reading shows, that of the last one beyond the limit.
+    pub until: Timestamp,
+    /// The worst value in it, in the quantity's canonical unit; `None` of a rule that does not look at one value.
+    pub peak: Option<f64>,
 }
 
 /// The human side of a transition.
@@ -276,6 +295,27 @@ impl Transition {
             series.to_string().as_bytes(),
             &position.to_le_bytes(),
             edge.name().as_bytes(),
+        ])
+    }
+    /// The id of a historical alert, whatever was found of it and when; `from` is the beginning that was found first.
+    pub fn past_alert_of(rule: &RuleId, series: &SeriesKey, from: Timestamp) -> AlertId {
+        AlertId::of(&[
+            b"past",
+            rule.as_str().as_bytes(),
+            series.to_string().as_bytes(),
+            &from.ms().to_le_bytes(),
+        ])
+    }
+    /// The id of [`Edge::Past`]: the same finding has the same one, however often it is made.
+    pub fn past_id_of(alert: &AlertId, version: &str, past: &Past) -> TransitionId {
+        let peak = past.peak.map(f64::to_bits).unwrap_or_default();
+        TransitionId::of(&[
+            b"past",
+            alert.to_string().as_bytes(),
+            version.as_bytes(),
+            &past.from.ms().to_le_bytes(),
+            &past.until.ms().to_le_bytes(),
+            &peak.to_le_bytes(),
         ])
     }
     /// The id of the alert that `position` raises.

@@ -34,7 +34,7 @@ pub mod warning;
 
 pub use account::{Account, AccountError, Subject};
 pub use act::{Act, SecondSeen, Verb};
-pub use alert::{AlertId, Edge, Severity, Transition, TransitionId};
+pub use alert::{AlertId, Edge, Past, Severity, Transition, TransitionId};
 pub use attribute::AttributeScope;
 pub use command::{Command, CommandRecord, CommandState, CommandStep, Fact, Happened, Order, Over, Via};
 pub use crs::Crs;

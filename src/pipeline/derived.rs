@@ -261,6 +261,7 @@ impl Fold<'_> {
         for (reading, outcome) in readings.iter_mut().zip(&outcomes) {
             reading.quality = outcome.quality;
         }
+        self.opens_late(&readings, &outcomes);
         let seen = readings.into_iter().map(|reading| Observation {
             every_s: reading.period.as_secs() as u32,
             reading,

@@ -34,6 +34,7 @@ use super::audited::audited;
 use super::flow::Flows;
 use super::imported::refused_rows;
 use super::known::KnownDevices;
+use super::late::Late;
 use super::lifecycle::{Maintenances, as_of};
 use super::open::Open;
 use super::patience::patiently;
@@ -114,6 +115,7 @@ pub(super) struct Fold<'a> {
     pub(super) maintenances: &'a mut Maintenances,
     pub(super) open: &'a mut Open,
     pub(super) flows: &'a mut Flows,
+    pub(super) late: &'a mut Late,
     /// Devices of whose values a review or a correction says something.
     pub(super) reviewed: &'a mut HashSet<DeviceId>,
     pub(super) ages: AgeLimits,
@@ -410,6 +412,9 @@ impl Fold<'_> {
                 Kind::Revision => &mut counts.revised,
             } += 1;
         }
+        if frame.source != Source::Import {
+            self.opens_late(&readings, &outcomes);
+        }
         let is_live = |reading: &Reading| !reading.quality.has(Quality::BACKFILL);
         // What is sent again after an outage, or imported, does not say that the device is heard now.
         let heard = readings
@@ -521,6 +526,7 @@ impl Fold<'_> {
         self.turn_fences(position);
         self.derive(position)?;
         self.flows_again(position)?;
+        self.look_back(position)?;
         let transitions = self.engine.tick(*self.now, position);
         self.judged(transitions);
         let expired = {

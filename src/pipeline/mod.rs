@@ -17,6 +17,7 @@ mod fold;
 mod gateway;
 mod imported;
 mod known;
+mod late;
 #[cfg(test)]
 mod law;
 mod lifecycle;
@@ -61,6 +62,7 @@ pub(crate) use flow::Flows;
 use fold::{Fold, Pending, Taken, Turn, fold, load_source};
 pub(crate) use fold::{locate, parse_profile};
 use known::KnownDevices;
+pub(crate) use late::Late;
 use lifecycle::Maintenances;
 pub(crate) use moves::restore as restore_moving;
 pub(crate) use open::Open;
@@ -74,6 +76,8 @@ pub(crate) const WATCH: &str = "admission";
 pub(crate) const OPEN: &str = "open_hours";
 /// Name of the stations whose flows are to be made again, in the checkpoint.
 pub(crate) const FLOWS: &str = "flows_again";
+/// Name of the times whose values came late and that are to be looked at, in the checkpoint.
+pub(crate) const LATE: &str = "late";
 /// Name of what is known of moving devices, in the checkpoint.
 pub(crate) const MOVING: &str = "moving";
 /// Records folded before the ledger is written and views are told.
@@ -120,6 +124,7 @@ pub(crate) struct Pipeline {
     maintenances: Maintenances,
     open: Open,
     flows: Flows,
+    late: Late,
     /// Devices of whose values a review or a correction says something.
     reviewed: HashSet<DeviceId>,
     room: Room,
@@ -175,6 +180,8 @@ pub(crate) struct Parts {
     pub(crate) open: Open,
     /// Stations whose flows are to be made again.
     pub(crate) flows: Flows,
+    /// Times whose values came late and that are to be looked at.
+    pub(crate) late: Late,
     /// Devices of whose values a review or a correction says something, maybe one behind the position.
     pub(crate) reviewed: HashSet<DeviceId>,
     pub(crate) fanout: Option<Fanout>,
@@ -202,6 +209,7 @@ impl Pipeline {
             engine,
             open,
             flows,
+            late,
             reviewed,
             fanout,
             position,
@@ -249,6 +257,7 @@ impl Pipeline {
             maintenances,
             open,
             flows,
+            late,
             reviewed,
             room,
             spool: None,
@@ -376,6 +385,7 @@ impl Pipeline {
                         maintenances: &mut self.maintenances,
                         open: &mut self.open,
                         flows: &mut self.flows,
+                        late: &mut self.late,
                         reviewed: &mut self.reviewed,
                         spools: self.spool.is_some(),
                         patience: self.patience.as_deref(),
@@ -535,6 +545,7 @@ impl Pipeline {
         let watch = self.views.watch.read().expect(POISON).encode();
         let open = self.open.encode();
         let flows = self.flows.encode();
+        let late = self.late.encode();
         let mut extras: Vec<(&str, &[u8])> = vec![
             ("engine", &engine),
             ("board", &board),
@@ -542,6 +553,7 @@ impl Pipeline {
             (WATCH, &watch),
             (OPEN, &open),
             (FLOWS, &flows),
+            (LATE, &late),
         ];
         let moving = {
             let moving = self.views.moving.read().expect(POISON);

@@ -91,6 +91,7 @@ fn ledger(dir: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
             message_en: "PM10 above 250 µg/m³".into(),
             act: None,
             drill: None,
+            past: None,
         });
         let quarantine = (from + N_TRANSITIONS + 1..=cursor).map(|position| QuarantineEntry {
             position,

@@ -446,19 +446,63 @@ fn three_days_in_the_dark_are_one_card_and_what_is_over_by_then_wakes_nobody() {
     });
     let told = told_after(&server, quiet_at);
     let of = |child: usize| dust(&told, &format!("child-{child}"));
-    assert_eq!(of(OLD), [""; 0], "long over");
-    assert_eq!(of(RECENT), [""; 0], "over since this morning");
-    assert_eq!(of(SPOOLED), [""; 0], "over since this morning, oldest first");
+    assert_eq!(of(OLD), ["past"], "long over");
+    assert_eq!(of(RECENT), ["past"], "over since this morning");
+    assert_eq!(of(SPOOLED), ["past"], "over since this morning, oldest first");
     assert_eq!(of(STILL), ["raised", "paged"], "as of now, once");
     assert_eq!(of(BEFORE), ["cleared"], "by what is measured now");
-    assert_eq!(edges(&told, "stage"), [], "the water is back for a day");
+    assert_eq!(
+        edges(&told, "stage"),
+        [(STATION, "past")],
+        "the water is back for a day"
+    );
     assert_eq!(
         edges(&told, "device-silent").len(),
         N_CHILDREN + 2,
         "each silence ends once"
     );
     assert_eq!(count(&told, "cleared"), N_CHILDREN + 3);
-    assert_eq!(told.len(), N_CHILDREN + 5, "{told:#?}");
+    assert_eq!(told.len(), N_CHILDREN + 5 + 4, "{told:#?}");
+    // What was over is told as history: from when to when, how bad, with the frames that show it; and nobody is called.
+    let listed = items(&server.get("/api/v1/alerts?state=past"));
+    assert_eq!(listed.len(), 4, "{listed:#?}");
+    let time = |text: &Value| Timestamp::parse(text.as_str().unwrap()).unwrap().ms();
+    let peak =
+        |child: usize, steps: std::ops::Range<i64>| steps.map(|step| pm10(child, step)).fold(0.0, f64::max);
+    for (device, from, back, worst) in [
+        (format!("child-{OLD}"), 180, 200, peak(OLD, 180..200)),
+        (format!("child-{RECENT}"), 372, 384, peak(RECENT, 372..384)),
+        (format!("child-{SPOOLED}"), 372, 384, peak(SPOOLED, 372..384)),
+        (STATION.to_owned(), 200, 230, level(229) as f64 / 1000.0),
+    ] {
+        let alert = listed
+            .iter()
+            .find(|alert| alert["series"]["device"] == *device)
+            .unwrap();
+        let (began, over) = (dark_from + from * STEP, dark_from + back * STEP);
+        assert_eq!(time(&alert["past"]["from"]), began, "{alert:#}");
+        assert_eq!(time(&alert["past"]["until"]), over, "{alert:#}");
+        assert_eq!(alert["past"]["peak"], json!(worst), "{alert:#}");
+        assert_eq!(alert["state"], "cleared");
+        assert_eq!(
+            (time(&alert["raised_at"]), time(&alert["ended_at"])),
+            (began, over)
+        );
+        assert!(!is_paged(&server, alert));
+        for input in alert["inputs"].as_array().unwrap() {
+            assert_ne!(input["position"], 0, "the frame behind it: {alert:#}");
+        }
+        let explained = server.get(&format!(
+            "/api/v1/alerts/{}/explain",
+            alert["id"].as_str().unwrap()
+        ));
+        assert_eq!(explained["alert"], alert["id"], "{explained:#}");
+    }
+    let load = server.get("/api/v1/alerts/load");
+    assert!(
+        load["n_raised"].as_u64().unwrap() <= N_CHILDREN as u64 + 6,
+        "{load:#}"
+    );
     let raised = told.iter().find(|t| t["edge"] == "raised").unwrap();
     let raised_at = Timestamp::parse(raised["at"].as_str().unwrap()).unwrap().ms();
     assert!(raised_at >= back_at, "{raised}");

@@ -96,12 +96,12 @@ impl RuleSet {
     pub fn fences(&self) -> impl Iterator<Item = &Arc<str>> {
         self.rules.iter().flat_map(|rule| rule.fences())
     }
-    /// A file of one rule, for its tests.
-    pub(crate) fn of(rule: &Arc<Rule>) -> Self {
+    /// A file of some rules without tests.
+    pub(crate) fn of(rules: &[Arc<Rule>]) -> Self {
         Self {
             text: String::new(),
             version: String::new(),
-            rules: vec![Arc::clone(rule)],
+            rules: rules.to_vec(),
             places: Vec::new(),
             trials: Vec::new(),
         }

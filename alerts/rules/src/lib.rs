@@ -13,6 +13,7 @@ mod amount;
 mod codec;
 mod engine;
 mod file;
+mod hindsight;
 mod message;
 mod panels;
 mod parameters;
@@ -26,6 +27,7 @@ pub use engine::{
     Aside, Condition, Engine, Explanation, FactState, OpenAlert, Progress, SnapshotError, nearest_first,
 };
 pub use file::{RuleError, RuleSet};
+pub use hindsight::{Episode, Hindsight};
 pub use panels::Foreseen;
 pub use parameters::{Given, Level, Own};
 pub use rule::{

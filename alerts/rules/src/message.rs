@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use onemap_model::forecast::OWN;
-use onemap_model::{Edge, Quantity, Timestamp};
+use onemap_model::{Edge, Past, Quantity, Timestamp};
 
 use crate::rule::{Band, Finding, Outlook, Prospect, Rule, Side, Silence, Texts, When};
 
@@ -98,6 +98,30 @@ pub(crate) fn edge(rule: &Rule, occasion: &Occasion<'_>) -> Texts {
         }
     };
     Texts { zh: spaced(&zh), en }
+}
+
+/// What was found in data that came late; `told` is what would have been told when it was raised.
+pub(crate) fn past(past: &Past, quantity: Quantity, told: &Texts) -> Texts {
+    let minute = |at: Timestamp| at.to_string().get(..16).unwrap_or_default().replace('T', " ");
+    let (from, until) = (minute(past.from), minute(past.until));
+    let peak = past.peak.map(|value| {
+        let least = usize::from(quantity.definition().decimals);
+        format!("{value:.least$}{}", unit(quantity))
+    });
+    let (zh, en) = match peak {
+        Some(peak) => (format!("，极值 {peak}"), format!(", worst value {peak}")),
+        None => Default::default(),
+    };
+    Texts {
+        zh: spaced(&format!(
+            "历史事件（补传数据中发现，未通知任何人）：{}；{from} 至 {until}{zh}",
+            told.zh
+        )),
+        en: format!(
+            "Historical event, found in data that came late; nobody was called: {}; from {from} to {until}{en}",
+            told.en
+        ),
+    }
 }
 
 /// What a rule says, for the list of rules.

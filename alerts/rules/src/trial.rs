@@ -240,7 +240,12 @@ impl Trial {
         let time = |s: u32| self.start + Duration::from_secs(u64::from(s));
         let mut engine = Engine::new();
         let mut position = 1;
-        let mut got = engine.set_file(self.start, position, "trial", Some(RuleSet::of(&self.rule)));
+        let mut got = engine.set_file(
+            self.start,
+            position,
+            "trial",
+            Some(RuleSet::of(std::slice::from_ref(&self.rule))),
+        );
         got.extend(engine.set_device(self.start, position, &device, device.division.as_ref()));
         let selected: Vec<Arc<str>> = selector.fence.iter().cloned().collect();
         got.extend(engine.set_fences(self.start, position, &device.id, selected.clone()));

@@ -66,6 +66,7 @@ pub fn alert(n: u64, id: &str, quantity: &str, severity: Severity, s: i64) -> Al
         value: None,
         threshold: None,
         drill: None,
+        past: None,
     }
 }
 

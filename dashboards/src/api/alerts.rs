@@ -109,6 +109,9 @@ pub(crate) fn render(views: &Views, alert: &Alert) -> Value {
     if let Some(drill) = &alert.drill {
         shown["drill"] = json!(drill);
     }
+    if let Some(past) = &alert.past {
+        shown["past"] = json!(past);
+    }
     shown
 }
 

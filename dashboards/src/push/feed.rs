@@ -159,7 +159,7 @@ fn render(seq: u64, transition: &Transition) -> Bytes {
     let mut data = serde_json::to_value(transition).expect("transitions have text keys only");
     data["seq"] = seq.into();
     data["alert_state"] = match transition.edge {
-        Edge::Cleared => "cleared",
+        Edge::Cleared | Edge::Past => "cleared",
         Edge::Closed => "closed",
         Edge::Withdrawn => "withdrawn",
         _ => "open",

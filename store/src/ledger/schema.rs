@@ -58,10 +58,10 @@ DELETE FROM evidence WHERE at < ?1
     AND position NOT IN (SELECT position FROM quarantine)
     AND position NOT IN (
         SELECT t.position FROM transitions t WHERE t.alert NOT IN (
-            SELECT alert FROM transitions WHERE edge IN ('cleared', 'closed', 'withdrawn') AND at < ?1)
+            SELECT alert FROM transitions WHERE edge IN ('cleared', 'closed', 'withdrawn', 'past') AND at < ?1)
         UNION
         SELECT i.value ->> 'position' FROM transitions t, json_each(t.json, '$.inputs') i WHERE t.alert NOT IN (
-            SELECT alert FROM transitions WHERE edge IN ('cleared', 'closed', 'withdrawn') AND at < ?1))";
+            SELECT alert FROM transitions WHERE edge IN ('cleared', 'closed', 'withdrawn', 'past') AND at < ?1))";
 
 pub(crate) const CURSOR: &str = "cursor";
 

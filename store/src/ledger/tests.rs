@@ -64,6 +64,7 @@ fn transition(position: u64, raised: u64, edge: Edge) -> Transition {
         message_en: "dust".into(),
         act: None,
         drill: None,
+        past: None,
     }
 }
 

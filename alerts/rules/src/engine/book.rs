@@ -118,6 +118,7 @@ impl Book {
             message_en: text.en,
             act: None,
             drill: None,
+            past: None,
         });
     }
 }

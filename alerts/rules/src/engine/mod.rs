@@ -264,6 +264,32 @@ impl Engine {
         true
     }
 
+    /// Whether no rule has anything against any series, nor is waiting for a hold.
+    pub(crate) fn is_calm(&self) -> bool {
+        let is_quiet = |slot: &Slot| slot.active.is_none();
+        let series = self.series.iter().flat_map(|series| &series.slots);
+        let devices = self.devices.iter().flat_map(|device| &device.slots);
+        series.chain(devices).all(is_quiet) && self.scales.are_calm()
+    }
+
+    /// Whether a value of a series that comes late may have been wrong by a rule in force, so that it is worth while to look
+    /// at its time again.
+    pub fn may_have_been_wrong(&self, series: &SeriesKey, value: f64) -> bool {
+        let Some(device) = self.device_index.get(&series.device).copied() else {
+            return true;
+        };
+        let own = self.find_series(device, series.quantity, series.channel);
+        let is_quiet = own.is_some_and(|i| self.series[i as usize].is_quiet(value));
+        !is_quiet || self.scales.ask_for(device, series.quantity, series.channel)
+    }
+
+    /// Seconds from one value of a series to the next where that is not its device's cadence; else 0.
+    pub fn every_s(&self, series: &SeriesKey) -> u32 {
+        let device = self.device_index.get(&series.device);
+        let own = device.and_then(|device| self.find_series(*device, series.quantity, series.channel));
+        own.map_or(0, |i| self.series[i as usize].every_s)
+    }
+
     /// What a series is; unknown when it was never heard of.
     pub fn series_state(&self, series: &SeriesKey) -> Condition {
         let found = self.device_index.get(&series.device);

@@ -41,6 +41,17 @@ impl Scales {
     pub(super) fn moved(&mut self) {
         self.stands.moved();
     }
+    /// Whether nothing of what is weighed is wrong or waits for a hold.
+    pub(super) fn are_calm(&self) -> bool {
+        let mut cases = self.entries.iter().flat_map(|entry| &entry.cases);
+        cases.all(|case| case.slot.active.is_none())
+    }
+    /// Whether something that is weighed of a device looks at a series and at values alone.
+    pub(super) fn ask_for(&self, device: u32, quantity: Quantity, channel: u16) -> bool {
+        let entry = self.of_device.get(&device).map(|i| &self.entries[*i as usize]);
+        let mut cases = entry.into_iter().flat_map(|entry| &entry.cases);
+        cases.any(|case| case.is_about(quantity, channel) && case.slot.rule.looks_at_values())
+    }
     pub(super) fn slots_mut(&mut self, i: u32) -> Vec<&mut Slot> {
         let cases = self.entries[i as usize].cases.iter_mut();
         cases.map(|case| &mut case.slot).collect()

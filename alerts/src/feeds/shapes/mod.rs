@@ -102,7 +102,8 @@ impl Kind {
             Raised, DrillOver, Worsened, Lost, Cleared, Closed, Withdrawn, Paged,
         ];
         match self {
-            Self::Webhook { .. } | Self::Mqtt => Edge::ALL.into(),
+            // What is told to nobody is told to machines when they ask for it.
+            Self::Webhook { .. } | Self::Mqtt => Edge::ALL.into_iter().filter(|edge| *edge != Past).collect(),
             Self::Alertmanager => [Raised, DrillOver, Worsened, Eased, Cleared, Closed, Withdrawn].into(),
             _ => told.into(),
         }

@@ -37,6 +37,7 @@ pub(in crate::feeds) fn transition(edge: Edge) -> Transition {
         message_en: "PM10 is 300.5, above 250".to_owned(),
         act: None,
         drill: None,
+        past: None,
     }
 }
 

@@ -21,6 +21,7 @@ pub(super) fn edge_zh(edge: Edge) -> &'static str {
         Edge::Assigned => "已指派",
         Edge::Paged => "通知值班",
         Edge::DrillOver => "演练结束，转为正式",
+        Edge::Past => "历史事件",
     }
 }
 

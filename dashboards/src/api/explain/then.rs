@@ -7,16 +7,15 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use onemap_model::{
-    DeviceId, DivisionCode, Observation, Quality, Quantity, Reading, RuleId, SeriesKey, Timestamp,
-};
-use onemap_rules::{Around, Engine, Rule, Silence, When, nearest_first};
+use onemap_model::{Observation, Quality, Quantity, Reading, RuleId, SeriesKey, Timestamp};
+use onemap_rules::Engine;
 use onemap_store::history::Which;
 
 use super::POISON;
 use crate::error::Problem;
+use crate::hindsight::{around, quantities, reach};
 use crate::stand::Stand;
-use crate::views::{Register, Views};
+use crate::views::Views;
 
 /// So far back is looked at least; a rule that weighs longer times asks for more.
 const BACK: Duration = Duration::from_secs(86_400);
@@ -26,8 +25,6 @@ const FURTHEST_BACK: Duration = Duration::from_secs(31 * 86_400);
 const TICK: Duration = Duration::from_secs(5);
 /// Values that are looked at; a series of each second for two days.
 const N_VALUES: usize = 200_000;
-/// Neighbours whose values are looked at.
-const N_NEIGHBOURS: usize = 64;
 
 /// Blocks while values are read.
 pub(super) fn stood(
@@ -96,61 +93,6 @@ pub(super) fn stood(
         engine.tick(now, 0);
     }
     Ok(Stand::of(&engine, at, series, rule))
-}
-
-/// How far back a rule looks: its longest time, its holds and some more for what was before.
-fn reach(rule: &Rule) -> Duration {
-    let of_fact = |fact: &&When| match fact {
-        When::Change(change) => change.over,
-        When::Stuck(stuck) => stuck.time,
-        When::NoData {
-            silence: Silence::Fixed(time),
-            ..
-        } => *time,
-        _ => Duration::ZERO,
-    };
-    let longest = rule.when.facts().iter().map(of_fact).max().unwrap_or_default();
-    (longest + rule.hold + rule.clear_hold) * 2 + Duration::from_secs(3600)
-}
-
-fn quantities(rule: &Rule) -> impl Iterator<Item = Quantity> + '_ {
-    rule.when.facts().into_iter().filter_map(When::quantity)
-}
-
-/// The devices that a rule compares a device with, the nearest first.
-fn around(register: &Register, series: &SeriesKey, rule: &Rule) -> Vec<DeviceId> {
-    let own = register.view.devices.get(&series.device);
-    let Some(own) = own.filter(|own| selects(rule, register, own)) else {
-        return Vec::new();
-    };
-    let mut found = Vec::new();
-    for fact in rule.when.facts() {
-        let When::Neighbours(asked) = fact else {
-            continue;
-        };
-        match &asked.around {
-            Around::Named(ids) => found.extend(ids.iter().cloned()),
-            Around::Within { metres, .. } => {
-                let Some(place) = own.position else {
-                    continue;
-                };
-                let others = register.view.devices.values();
-                let others = others.filter(|other| other.id != own.id && selects(rule, register, other));
-                let others = others.filter_map(|other| Some((other.position?, other.id.clone())));
-                found.extend(
-                    nearest_first(place, *metres, others)
-                        .into_iter()
-                        .take(N_NEIGHBOURS),
-                );
-            }
-        }
-    }
-    found
-}
-
-fn selects(rule: &Rule, register: &Register, device: &onemap_model::Device) -> bool {
-    let division: Option<&DivisionCode> = register.divisions.get(&device.id);
-    rule.applies_to.selects(&device.id, &device.kind, division, &[])
 }
 
 /// What the history had of a series by then, as it came.
