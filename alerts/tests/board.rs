@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use onemap_alerts::{ActRefused, Alert, AlertState, Board, Condition, Cursor, Filter, StateFilter, Whose};
 use onemap_model::{
-    Act, AlertId, Belongs, DeviceId, DivisionCode, Edge, Observation, Quality, Quantity, Reading, Role,
+    Act, AlertId, Belongs, DeviceId, DivisionCode, Edge, Observation, Past, Quality, Quantity, Reading, Role,
     Scope, SeriesKey, Timestamp, Transition, Value, Verb,
 };
 use onemap_rules::{Engine, RuleSet};
@@ -609,4 +609,100 @@ fn a_snapshot_of_before_shelves_is_read() {
     assert!(!old.contains("changed_at") && !old.contains("shelved"), "{old}");
     let restored = Board::restore(old.as_bytes()).unwrap();
     assert_eq!(restored.get(&id), desk.board.get(&id));
+}
+
+/// What is told of an exceedance that was found in data that came late.
+fn past(desk: &Desk, from: u64, until: u64, peak: f64) -> Transition {
+    let at = |s: u64| START + Duration::from_secs(s);
+    let past = Past {
+        from: at(from),
+        until: at(until),
+        peak: Some(peak),
+    };
+    let like = &desk.told[0];
+    // One alert, whatever is known of it by now.
+    let alert = Transition::past_alert_of(&like.rule, &like.series, at(10));
+    Transition {
+        id: Transition::past_id_of(&alert, &like.rule_version, &past),
+        alert,
+        edge: Edge::Past,
+        at: desk.now(),
+        position: desk.position,
+        inputs: Vec::new(),
+        act: None,
+        drill: None,
+        past: Some(past),
+        ..like.clone()
+    }
+}
+
+#[test]
+fn a_historical_event_has_ended_when_it_is_told_and_stands_on_no_desk() {
+    let mut desk = Desk::new();
+    desk.reading("a", 300.0);
+    desk.wait(100);
+    let told = past(&desk, 10, 20, 400.0);
+    desk.take(vec![told.clone()]);
+    let alert = desk.board.get(&told.alert).unwrap().clone();
+    assert_eq!(
+        (alert.state, alert.condition),
+        (AlertState::Cleared, Condition::Normal)
+    );
+    assert_eq!(
+        (alert.raised_at, alert.ended_at),
+        (told.past.unwrap().from, Some(told.past.unwrap().until))
+    );
+    assert_eq!(
+        (alert.changed_at, alert.value, alert.past),
+        (desk.now(), Some(400.0), told.past)
+    );
+    assert_eq!(alert.rule_name.zh, "扬尘");
+    assert_eq!((desk.board.open_count(), desk.board.past_count()), (1, 1));
+    assert_eq!(desk.board.ended_alerts().count(), 0, "on no card");
+    let city = Scope::city("t", Role::Operator);
+    let listed = |board: &Board, state: StateFilter| -> usize {
+        let filter = Filter {
+            state,
+            scope: &city,
+            whose: &Departments,
+            division: None,
+        };
+        board.list(&filter, None, 100).len()
+    };
+    for (state, n) in [
+        (StateFilter::Open, 1),
+        (StateFilter::Ended, 0),
+        (StateFilter::Past, 1),
+        (StateFilter::All, 2),
+    ] {
+        assert_eq!(listed(&desk.board, state), n, "{state:?}");
+    }
+    // Nobody takes what is over.
+    let close = Verb::Close {
+        alert: told.alert,
+        name: "李".into(),
+        note: String::new(),
+    };
+    assert_eq!(desk.act(&city, close), Err(ActRefused::Ended(told.alert)));
+    // Told again it is the same; and wider when more of it came.
+    let before = desk.board.snapshot();
+    desk.take(vec![told.clone()]);
+    assert_eq!(desk.board.snapshot(), before);
+    desk.wait(60);
+    let wider = past(&desk, 5, 20, 450.0);
+    desk.take(vec![wider.clone()]);
+    let alert = desk.board.get(&told.alert).unwrap();
+    assert_eq!(
+        (alert.past, alert.raised_at, alert.value),
+        (wider.past, wider.past.unwrap().from, Some(450.0))
+    );
+    assert_eq!(
+        alert.raised_position, told.position,
+        "its place in the list stays"
+    );
+    assert_eq!(desk.board.past_count(), 1);
+    let back = Board::restore(&desk.board.snapshot()).unwrap();
+    assert_eq!(back.snapshot(), desk.board.snapshot());
+    assert_eq!((back.past_count(), listed(&back, StateFilter::Past)), (1, 1));
+    assert_eq!(back.get(&told.alert), desk.board.get(&told.alert));
 }

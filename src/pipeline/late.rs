@@ -20,6 +20,7 @@ use onemap_model::{
 use onemap_rules::{Episode, Hindsight, Rule};
 use onemap_store::history::{Kind, Outcome, Point, Which};
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use super::POISON;
 use super::fold::Fold;
@@ -37,8 +38,8 @@ const GIVE_UP_MS: i64 = 24 * 3_600_000;
 const UNSEEN: Duration = Duration::from_secs(2);
 /// What is looked at behind the last value at first, beside the reach of the rules.
 const BEHIND: Duration = Duration::from_secs(3_600);
-/// Values of one series that are looked at: those of each second for half a day.
-const N_VALUES: usize = 50_000;
+/// Values of one series that are looked at together: those of each second for two days. More are looked at in pieces.
+const N_VALUES: usize = 200_000;
 /// Values that one tick looks at: a tenth of a second in which nothing else is folded.
 const N_VALUES_OF_TICK: usize = 100_000;
 /// Frames that are remembered of one time, for the evidence.
@@ -228,44 +229,64 @@ impl Fold<'_> {
         let from = Timestamp::from_ms(span.first).saturating_sub(reach);
         let mut behind = reach.max(BEHIND);
         // What is still wrong at the end is followed further, until it is over or nothing more is known.
-        let episodes = loop {
+        let (episodes, cut) = loop {
             let end = (Timestamp::from_ms(span.last) + behind).min(last_known);
-            let (hindsight, is_full) = self.seen_again(&rules, series, (from, end), n_seen)?;
-            if end >= last_known || is_full || hindsight.is_calm() {
-                break hindsight.finish();
+            let (hindsight, cut) = self.seen_again(&rules, series, (from, end), n_seen)?;
+            if end >= last_known || cut.is_some() || hindsight.is_calm() {
+                break (hindsight.finish(), cut);
             }
             behind *= 4;
         };
+        let (told, waits) = self.found(position, series, &span, episodes, cut.is_some());
+        match cut.map(Timestamp::ms) {
+            // The rest of what is too much to be looked at together.
+            Some(cut) if cut > span.first && cut < span.last => {
+                let (first, due) = (cut, self.now.ms());
+                self.late.put_back(series.clone(), Span { first, due, ..span });
+            }
+            Some(cut) if cut <= span.first => {
+                warn!(%series, "more values lie before what came late than are looked at; it is not judged");
+            }
+            _ if waits => {
+                let due = self.now.ms() + AGAIN_MS;
+                self.late.put_back(series.clone(), Span { due, ..span });
+            }
+            _ => {}
+        }
+        Ok(told)
+    }
+
+    /// What is to be told of what was found, and whether something of it is to be waited for; `is_cut` when more is looked at
+    /// later.
+    fn found(
+        &self,
+        position: u64,
+        series: &SeriesKey,
+        span: &Span,
+        episodes: Vec<Episode>,
+        is_cut: bool,
+    ) -> (Vec<Transition>, bool) {
         let (first, last) = (Timestamp::from_ms(span.first), Timestamp::from_ms(span.last));
         let known = self.told_of(&series.device);
-        let mut told = Vec::new();
-        let mut waits = false;
+        let is_given_up = is_cut || self.now.ms() - span.since >= GIVE_UP_MS;
+        let (mut told, mut waits) = (Vec::new(), false);
         for mut episode in episodes.into_iter().filter(|episode| episode.meets(first, last)) {
-            if known
-                .iter()
-                .any(|known| known.past.is_none() && known.meets(&episode))
-            {
+            let same = || known.iter().filter(|known| known.meets(&episode));
+            if same().any(|known| known.past.is_none()) {
                 continue;
             }
-            if episode.goes_on && !episode.is_lost && self.now.ms() - span.since < GIVE_UP_MS {
+            if episode.goes_on && !episode.is_lost && !is_given_up {
                 waits = true;
                 continue;
             }
-            let before = known.iter().find(|known| known.meets(&episode));
-            if before
-                .and_then(|before| before.past)
-                .is_some_and(|past| !episode.join(&past))
-            {
+            let before = same().next().and_then(|known| Some((known.id, known.past?)));
+            if before.is_some_and(|(_, past)| !episode.join(&past)) {
                 continue;
             }
             episode.set_positions(|of, at| if of == series { span.position(at) } else { 0 });
-            told.push(episode.told(*self.now, position, before.map(|before| before.id)));
+            told.push(episode.told(*self.now, position, before.map(|(id, _)| id)));
         }
-        if waits {
-            let due = self.now.ms() + AGAIN_MS;
-            self.late.put_back(series.clone(), Span { due, ..span });
-        }
-        Ok(told)
+        (told, waits)
     }
 
     /// The rules in force that can be asked of a series' values.
@@ -302,73 +323,74 @@ impl Fold<'_> {
             .collect()
     }
 
-    /// Lets rules look at what was measured in a time; whether there was more of it than is looked at.
+    /// Lets rules look at what was measured in a time, and until when they did where there was too much of it.
     fn seen_again(
         &self,
         rules: &[Arc<Rule>],
         series: &SeriesKey,
         (from, end): (Timestamp, Timestamp),
         n_seen: &mut usize,
-    ) -> Result<(Hindsight, bool)> {
+    ) -> Result<(Hindsight, Option<Timestamp>)> {
         let mut hindsight = Hindsight::new(from, rules.iter().cloned());
-        let mut devices = BTreeSet::from([series.device.clone()]);
-        let mut subjects: Vec<(Arc<Device>, Option<DivisionCode>)> = Vec::new();
-        {
-            let register = self.views.register.read().expect(POISON);
-            for rule in rules {
-                devices.extend(around(&register, series, rule));
-            }
-            for id in &devices {
-                let Some(known) = register.view.devices.get(id) else {
-                    continue;
-                };
-                let mut device = Device::clone(known);
-                device.cadence_s = register.cadence_s(&device);
-                // Of a maintenance then its values speak.
-                if device.state == DeviceState::Maintenance {
-                    device.state = DeviceState::Active;
-                }
-                device.maintenance = None;
-                let silent_after_s = register.silent_after.get(id).copied().unwrap_or(0);
-                hindsight.set_device(from, &device, register.divisions.get(id), silent_after_s);
-                subjects.push((Arc::new(device), register.divisions.get(id).cloned()));
-            }
-        }
         let asked: BTreeSet<Quantity> = rules.iter().flat_map(|rule| quantities(rule)).collect();
-        let (mut seen, mut is_full) = (Vec::new(), false);
-        for (device, division) in &subjects {
+        let (mut seen, mut cut) = (Vec::new(), None::<Timestamp>);
+        for (device, division, silent_after_s) in self.looked_at_by(rules, series) {
+            hindsight.set_device(from, &device, division.as_ref(), silent_after_s);
             for info in self.views.history.series_of(&device.id) {
-                let is_asked = info.key == *series || asked.contains(&info.key.quantity);
-                if !is_asked {
+                if info.key != *series && !asked.contains(&info.key.quantity) {
                     continue;
                 }
                 let every_s = self.engine.every_s(&info.key);
                 let first = seen.len();
-                patiently(
-                    self.views,
-                    self.patience,
-                    "values that came late are read",
-                    || {
-                        seen.truncate(first);
-                        is_full |= !self.values(&info, (from, end), &mut |point| {
-                            seen.push(observation(&info.key, point, device, division.as_ref(), every_s));
-                            seen.len() < first + N_VALUES
-                        })?;
-                        Ok(())
-                    },
-                )?;
+                let what = "values that came late are read";
+                let is_whole = patiently(self.views, self.patience, what, || {
+                    seen.truncate(first);
+                    self.values(&info, (from, end), &mut |point| {
+                        seen.push(observation(&info.key, point, &device, division.as_ref(), every_s));
+                        seen.len() < first + N_VALUES
+                    })
+                })?;
+                if let (false, Some(last)) = (is_whole, seen.last()) {
+                    let last = last.reading.measured_at;
+                    cut = Some(cut.map_or(last, |cut| cut.min(last)));
+                }
             }
         }
         *n_seen += seen.len();
         seen.sort_by(|a, b| {
-            let of = |seen: &Observation| (seen.reading.measured_at, seen.reading.series.clone());
-            of(a).cmp(&of(b))
+            let (a, b) = (&a.reading, &b.reading);
+            (a.measured_at, &a.series).cmp(&(b.measured_at, &b.series))
         });
-        for seen in &seen {
-            hindsight.observe(seen);
-        }
+        let end = cut.unwrap_or(end);
+        let until = seen.partition_point(|seen| seen.reading.measured_at <= end);
+        seen[..until].iter().for_each(|seen| hindsight.observe(seen));
         hindsight.tick(end);
-        Ok((hindsight, is_full))
+        Ok((hindsight, cut))
+    }
+
+    /// The device of a series and those that rules compare it with, as they are now, where they lie, and for how many seconds
+    /// they may say nothing.
+    fn looked_at_by(
+        &self,
+        rules: &[Arc<Rule>],
+        series: &SeriesKey,
+    ) -> Vec<(Device, Option<DivisionCode>, u32)> {
+        let register = self.views.register.read().expect(POISON);
+        let mut devices = BTreeSet::from([series.device.clone()]);
+        for rule in rules {
+            devices.extend(around(&register, series, rule));
+        }
+        let of = |id: DeviceId| {
+            let mut device = Device::clone(register.view.devices.get(&id)?);
+            device.cadence_s = register.cadence_s(&device);
+            // Of a maintenance then its values speak.
+            if device.state == DeviceState::Maintenance {
+                (device.state, device.maintenance) = (DeviceState::Active, None);
+            }
+            let silent_after_s = register.silent_after.get(&id).copied().unwrap_or(0);
+            Some((device, register.divisions.get(&id).cloned(), silent_after_s))
+        };
+        devices.into_iter().filter_map(of).collect()
     }
 
     /// The values of a series from a time to another, both included, as they were known by now; false when `take` had enough.

@@ -150,12 +150,54 @@ fn category_of(family: Family) -> &'static str {
     }
 }
 
-/// Whose forecast an alert rests on, and beyond what, where its rule looks ahead.
-fn looks_ahead(views: &Views, alert: &Alert) -> Option<(Prospect, f64)> {
-    match &views.rule(&alert.rule)?.when {
-        When::Forecast(asked) => Some((asked.clone(), alert.threshold?)),
-        _ => None,
+/// What an alert's rule says of the alert's own series, in whatever is put together; what it denies is left out.
+fn said_of_own(views: &Views, alert: &Alert) -> Vec<When> {
+    fn affirmed(when: &When) -> Vec<&When> {
+        match when {
+            When::All(parts) | When::Any(parts) => parts.iter().flat_map(affirmed).collect(),
+            When::Not(_) => Vec::new(),
+            fact => vec![fact],
+        }
     }
+    let Some(rule) = views.rule(&alert.rule) else {
+        return Vec::new();
+    };
+    let device = &alert.series.device;
+    let division = views
+        .register
+        .read()
+        .expect(POISON)
+        .divisions
+        .get(device)
+        .cloned();
+    let rule = rule.of_device(device, division.as_ref()).unwrap_or(rule);
+    let series = &alert.series;
+    let is_own = |fact: &&When| {
+        fact.quantity() == Some(series.quantity)
+            && fact.channel().is_none_or(|channel| channel == series.channel)
+    };
+    affirmed(&rule.when).into_iter().filter(is_own).cloned().collect()
+}
+
+/// Whose forecast an alert rests on, and beyond what: its rule looks ahead, and no value that was measured is beyond a limit of
+/// its own.
+fn looks_ahead(views: &Views, alert: &Alert) -> Option<(Prospect, f64)> {
+    let said = said_of_own(views, alert);
+    let is_measured = |fact: &When| match (fact, alert.value) {
+        (When::Above(limit), Some(value)) => value > limit.raise,
+        (When::Below(limit), Some(value)) => value < limit.raise,
+        _ => false,
+    };
+    if said.iter().any(is_measured) {
+        return None;
+    }
+    said.into_iter().find_map(|fact| match fact {
+        When::Forecast(asked) => {
+            let limit = asked.limit.raise;
+            Some((asked, limit))
+        }
+        _ => None,
+    })
 }
 
 /// From when on the newest forecast says that it is so: the first of its times that is yet to come and beyond the limit.
@@ -184,15 +226,21 @@ async fn foreseen(
     Ok(ahead.next().map(|lead| lead.at))
 }
 
-/// What an alert's rule waits for, where that is a value above a limit, measured or foreseen.
+/// What an alert's rule waits for, where that is a value of its series above a limit, measured or foreseen; of several the
+/// lowest measured one, else the lowest that is foreseen.
 fn about(views: &Views, alert: &Alert) -> Option<WarningAbout> {
-    let rule = views.rule(&alert.rule)?;
-    let is_above = match &rule.when {
-        When::Above(_) => true,
-        When::Forecast(asked) => asked.is_above,
-        _ => false,
-    };
-    let above = alert.threshold.filter(|_| is_above)?;
+    let said = said_of_own(views, alert);
+    let measured = said.iter().filter_map(|fact| match fact {
+        When::Above(limit) => Some(limit.raise),
+        _ => None,
+    });
+    let ahead = said.iter().filter_map(|fact| match fact {
+        When::Forecast(asked) if asked.is_above => Some(asked.limit.raise),
+        _ => None,
+    });
+    let above = measured
+        .min_by(f64::total_cmp)
+        .or_else(|| ahead.min_by(f64::total_cmp))?;
     let series = &alert.series;
     Some(WarningAbout {
         device: series.device.clone(),
