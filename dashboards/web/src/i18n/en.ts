@@ -583,8 +583,8 @@ export const en: Messages = {
 
   "past.view": "History",
   "past.tag": "Historical event",
-  "past.hint": "found in data that came late; nobody was called",
-  "past.order": "found in late data, newest first",
+  "past.hint": "Found in data that came late; nobody was called",
+  "past.order": "newest first",
   "past.list": "Historical events",
   "past.none": "No historical event",
   "past.loading": "Fetching historical events…",

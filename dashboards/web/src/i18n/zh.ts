@@ -571,7 +571,7 @@ export const zh = {
   "past.view": "历史",
   "past.tag": "历史事件",
   "past.hint": "补传数据中发现，未通知任何人",
-  "past.order": "补传数据中发现，新近在前",
+  "past.order": "新近在前",
   "past.list": "历史事件",
   "past.none": "没有历史事件",
   "past.loading": "正在取历史事件…",

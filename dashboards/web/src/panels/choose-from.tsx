@@ -36,6 +36,11 @@ export function ChooseFrom({ label, none, hint, choices, chosen, set, test }: Pr
     <fieldset class="field choose-from" aria-label={label} data-testid={test}>
       <legend>
         {label} <b>{chosen.length > 0 ? whole(chosen.length) : ""}</b>
+        {chosen.length > 1 ? (
+          <button type="button" class="quiet" data-testid={`${test}-clear`} onClick={() => set([])}>
+            {t("drills.drop_all")}
+          </button>
+        ) : null}
       </legend>
       <div class="departments-line" data-testid={`${test}-chosen`}>
         {chosen.length === 0 ? <span class="hint">{none}</span> : null}
@@ -56,11 +61,6 @@ export function ChooseFrom({ label, none, hint, choices, chosen, set, test }: Pr
         })}
         {chosen.length > N_TAGS ? (
           <span class="hint">{t("drills.more", { n: whole(chosen.length - N_TAGS) })}</span>
-        ) : null}
-        {chosen.length > 1 ? (
-          <button type="button" class="quiet" data-testid={`${test}-clear`} onClick={() => set([])}>
-            {t("drills.drop_all")}
-          </button>
         ) : null}
       </div>
       <label class="only-read" for={`${id}-find`}>

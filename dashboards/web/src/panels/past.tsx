@@ -30,6 +30,7 @@ export function PastList() {
   return (
     <>
       {failure ? <Trouble failure={failure} said="past.failed" test="past-trouble" /> : null}
+      <p class="past-lead">{t("past.hint")}</p>
       {page.items.length === 0 ? <p class="empty">{t("past.none")}</p> : null}
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls is reached by the keyboard */}
       <ol class="alarm-list past-list" tabIndex={0} aria-label={t("past.list")} data-testid="past-list">
