@@ -141,7 +141,7 @@ export const zh = {
   "alarms.drill": "演练",
   "alarms.drill_hint": "在演练“{name}”中产生：照常记录，不通知任何人",
   "alarms.drill_n": "演练 {n}",
-  "alarms.drill_part": "演练中产生，不通知任何人",
+  "alarms.drill_part": "不计入实际告警，不通知任何人",
   "card.chatter": "1 小时内触发 {n} 次",
   "card.show": "展开告警",
   "card.hide": "收起",

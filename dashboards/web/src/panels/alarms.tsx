@@ -43,7 +43,7 @@ export function Alarms() {
         <b class="panel-count" data-testid="alerts-open">
           {whole(realCounts.value.open)}
         </b>
-        {nDrill > 0 ? (
+        {wall && nDrill > 0 ? (
           <span class="tag tag-drill" title={t("strip.drill_hint")} data-testid="alerts-open-drill">
             {t("alarms.drill_n", { n: whole(nDrill) })}
           </span>
@@ -131,7 +131,7 @@ function Cards() {
     <>
       <List of={element} rest={rest} hasMore={items.length < Math.min(total, list.items.length)}>
         {items.flatMap((card, i) => [
-          card.drill && !items[i - 1]?.drill ? <DrillHead key="drills" /> : null,
+          card.drill && !items[i - 1]?.drill ? <DrillHead key="drills" n={drillAlerts.value.length} /> : null,
           <OneCard key={card.id} card={card} isWhole={i < nWhole} />,
         ])}
       </List>
@@ -145,9 +145,9 @@ function Cards() {
 }
 
 /** Between the real and what is raised on purpose. */
-const DrillHead = () => (
+const DrillHead = ({ n }: { n: number }) => (
   <li class="alarm-part" data-testid="drill-head">
-    <DrillMark /> {t("alarms.drill_part")}
+    <DrillMark /> <b>{t("alarms.drill_n", { n: whole(n) })}</b> {t("alarms.drill_part")}
   </li>
 );
 
