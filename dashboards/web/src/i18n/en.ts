@@ -646,6 +646,7 @@ export const en: Messages = {
   "drills.lack_what": "Choose at least one device or rule: a drill cannot silence everything",
   "drills.lack_fewer": "1,000 devices and 1,000 rules at most",
 
+  "load.short": "Load",
   "load.title": "Alarm load",
   "load.lead": "How many alarms a desk has to look at in ten minutes, which series chatter, which cost most",
   "load.range": "Span",

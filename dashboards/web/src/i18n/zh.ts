@@ -632,6 +632,7 @@ export const zh = {
   "drills.lack_what": "请至少选一台设备或一条规则：演练不能让全市的告警都不作数",
   "drills.lack_fewer": "设备和规则各不超过 1,000 项",
 
+  "load.short": "负荷",
   "load.title": "告警负荷",
   "load.lead": "席位每十分钟要看多少告警，哪些测点反复触发，哪些占得最多",
   "load.range": "时段",

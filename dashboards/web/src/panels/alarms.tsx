@@ -49,7 +49,7 @@ export function Alarms() {
           </span>
         ) : null}
         <span class="panel-note">{chosen === "open" ? orderNote() : t(ORDERS[chosen])}</span>
-        {wall ? null : PAGES.map((page) => <Open page={page} key={page} />)}
+        {wall ? null : (Object.keys(PAGES) as PageName[]).map((page) => <Open page={page} key={page} />)}
       </h2>
       {wall ? null : <ViewChoice nOpen={cards.value && realCards(cards.value)} />}
       {cardsFailure.value && contact.value !== "lost" ? (
@@ -60,20 +60,23 @@ export function Alarms() {
   );
 }
 
-const PAGES = ["load", "duty", "drills"] as const;
+/** With their names where there is little room. */
+const PAGES = { load: "load.short", duty: "duty.title", drills: "drills.title" } as const;
+type PageName = keyof typeof PAGES;
 
 /** To a page beside the map that has to do with alarms. */
-function Open({ page }: { page: (typeof PAGES)[number] }) {
+function Open({ page }: { page: PageName }) {
   return (
     <button
       type="button"
       class="quiet load-open"
+      title={t(`${page}.title`)}
       data-testid={`${page}-open`}
       onClick={() => {
         desk.value = page;
       }}
     >
-      {t(`${page}.title`)}
+      {t(PAGES[page])}
     </button>
   );
 }
