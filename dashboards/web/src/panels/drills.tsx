@@ -25,7 +25,8 @@ const N_SPELT = 60;
 /** Alarms that are listed; of more it says how many. */
 const N_ALARMS = 50;
 
-type Asked = "new" | "edit" | "end" | null;
+/** What is being done with a drill as it was shown then: it stays that one, whatever the list becomes meanwhile. */
+type Asked = { what: "edit" | "end"; drill: Drill } | { what: "new"; drill: null } | null;
 
 export function Drills() {
   const [turn, setTurn] = useState(0);
@@ -46,7 +47,12 @@ export function Drills() {
         <div class="duty-line">
           <h3 id="drills-all">{t("drills.all")}</h3>
           {may("duty") ? (
-            <button type="button" class="primary" data-testid="drill-add" onClick={() => setAsked("new")}>
+            <button
+              type="button"
+              class="primary"
+              data-testid="drill-add"
+              onClick={() => setAsked({ what: "new", drill: null })}
+            >
               {t("drills.add")}
             </button>
           ) : null}
@@ -69,19 +75,16 @@ export function Drills() {
           rules={rules}
           edit={() => {
             setChosen(shown.id);
-            setAsked("edit");
+            setAsked({ what: "edit", drill: shown });
           }}
           end={() => {
             setChosen(shown.id);
-            setAsked("end");
+            setAsked({ what: "end", drill: shown });
           }}
         />
       ) : null}
-      {asked === "new" ? <DrillForm drill={null} rules={rules} done={done} /> : null}
-      {asked === "edit" && shown ? (
-        <DrillForm key={shown.id} drill={shown} rules={rules} done={done} />
-      ) : null}
-      {asked === "end" && shown ? <EndDrill key={shown.id} drill={shown} done={done} /> : null}
+      {asked?.what === "end" ? <EndDrill drill={asked.drill} done={done} /> : null}
+      {asked && asked.what !== "end" ? <DrillForm drill={asked.drill} rules={rules} done={done} /> : null}
     </div>
   );
 }
