@@ -753,6 +753,84 @@ const steps = {
     return { desks: n };
   },
 
+  /** A drill is planned for devices that are found, is refused in words, is changed and called off. */
+  async drills() {
+    const name = `演练 ${Date.now()}`;
+    await at("drills-open").click();
+    await at("drill-add").click();
+    await at("drill-save").click();
+    await at("drill-lack").waitFor();
+    await at("drill-name").fill(name);
+    const begins = new Date(Date.now() + (24 + 8) * 3_600_000).toISOString().slice(0, 16);
+    const day = (days) => new Date(Date.parse(`${begins}Z`) + days * 86_400_000).toISOString().slice(0, 16);
+    await at("drill-from").fill(begins);
+    await at("drill-to").fill(day(4));
+    await at("drill-choose-rules-find").fill("pm10-dust");
+    await at("drill-choose-rules-find").press("Enter");
+    await at("drill-choose-devices-find").fill("空气站");
+    await at("drill-choose-devices-hit").first().waitFor();
+    const faults = await axe();
+    claim(faults.length === 0, faults.join("\n"));
+    await shot("drill-form");
+    await at("drill-choose-devices-all").click();
+    await at("drill-save").click();
+    await until("four days are too long", async () =>
+      (await at("drill-lack").textContent()).includes("三天"),
+    );
+    await at("drill-to").fill(day(2));
+    await at("drill-save").click();
+    await at("drill-form").waitFor({ state: "detached" });
+    const held = () =>
+      fetchJson("/api/v1/drills").then(({ items }) => items.find((one) => one.name === name));
+    const drill = await until("the server has the drill", held);
+    claim(drill.state === "planned" && drill.devices.length > 1, JSON.stringify(drill));
+    claim(drill.rules.join() === "pm10-dust", `rules ${drill.rules}`);
+    claim(drill.from.startsWith(begins), `it begins at ${drill.from}, not at ${begins} of Beijing`);
+    await until("it is shown", async () => (await at("drill-details").textContent()).includes(name));
+    await shot("drills");
+    const onPage = await axe();
+    claim(onPage.length === 0, onPage.join("\n"));
+    const wide = await overflow(page);
+    claim(wide.length === 0, wide.join("; "));
+    await at("drill-edit").click();
+    await at("drill-to").fill(day(1));
+    await at("drill-save").click();
+    await at("drill-form").waitFor({ state: "detached" });
+    claim((await held()).to.startsWith(day(1)), "another end is not held");
+    await at("drill-end").click();
+    await shot("drill-end");
+    await page.keyboard.press("Escape");
+    await at("drill-end-dialog").waitFor({ state: "detached" });
+    claim((await held()) !== undefined, "it is gone and nobody was sure");
+    await at("drill-end").click();
+    await at("drill-end-submit").click();
+    await at(`drill-${drill.id}`).waitFor({ state: "detached" });
+    claim((await held()) === undefined, "the server still has the drill");
+    await at("desk-close").click();
+    return { devices: drill.devices.length };
+  },
+
+  /** What was over when it was found has a list of its own, where the server tells of it. */
+  async history() {
+    const headers = { authorization: `Bearer ${token}` };
+    const answer = await fetch(`${url}/api/v1/alerts?state=past&limit=1`, { headers });
+    if (!answer.ok) return { told: false };
+    const [found] = (await answer.json()).items;
+    await at("alarms-past").click();
+    await at("past-list").waitFor();
+    await shot("history");
+    if (found) {
+      await at("past-open").first().click();
+      await at("past-hint").waitFor();
+      await shot("history-drawer");
+      await at("drawer-close").click();
+    }
+    const faults = await axe();
+    claim(faults.length === 0, faults.join("\n"));
+    await at("alarms-open").click();
+    return { told: true, any: found !== undefined };
+  },
+
   async quarantine() {
     await at("quarantine-open").click();
     await at("quarantine-drawer").waitFor();

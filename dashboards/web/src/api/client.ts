@@ -11,6 +11,8 @@ import type {
   Device,
   DeviceDetail,
   DivisionPage,
+  Drill,
+  DrillSpec,
   DutyDesk,
   DutyKind,
   DutyLine,
@@ -51,6 +53,8 @@ export class ApiError extends Error {
     readonly code: string = "",
     /** Seconds to wait before the next try. */
     readonly wait: number = 0,
+    /** The same in Chinese, where the server says it. */
+    readonly zh: string = "",
   ) {
     super(message);
   }
@@ -102,11 +106,12 @@ async function problem(response: Response): Promise<ApiError> {
     const told = (await response.json()) as {
       title?: string;
       detail?: string;
+      detail_zh?: string;
       code?: string;
       retry_after_s?: number;
     };
     const words = [told.title, told.detail].filter(Boolean).join(": ") || response.statusText;
-    return new ApiError(response.status, words, told.code, told.retry_after_s);
+    return new ApiError(response.status, words, told.code, told.retry_after_s, told.detail_zh);
   } catch {
     return new ApiError(response.status, `${response.status} ${response.statusText}`);
   }
@@ -115,6 +120,14 @@ async function problem(response: Response): Promise<ApiError> {
 function post<T>(path: string, body: unknown): Promise<T> {
   return request<T>(path, {
     method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+}
+
+function put<T>(path: string, body: unknown): Promise<T> {
+  return request<T>(path, {
+    method: "PUT",
     headers: { "content-type": "application/json" },
     body: JSON.stringify(body),
   });
@@ -190,6 +203,8 @@ export const api = {
   latestOf: (device: string) => pages<LatestItem>("/api/v1/latest", { device }, 1_000),
   openAlerts: (most: number) => pages<Alert>("/api/v1/alerts", { state: "open", limit: 1_000 }, most),
   shelvedAlerts: (most: number) => pages<Alert>("/api/v1/alerts", { state: "shelved", limit: 1_000 }, most),
+  /** What was over when it was found, newest first; one page. */
+  pastAlerts: (limit: number) => request<Page<Alert>>(query("/api/v1/alerts", { state: "past", limit })),
   endedAlerts: (limit: number) => pages<Alert>("/api/v1/alerts", { state: "ended", limit }, limit),
   ruleFiles: () => pages<{ rules: RuleEntry[] }>("/api/v1/rules", {}, 10_000),
   acknowledge: (id: string, act: { name: string; note: string; minutes: number }) =>
@@ -213,12 +228,7 @@ export const api = {
     request<{ history: Transition[] }>(`/api/v1/alerts/${enc(id)}`).then(({ history }) => history),
   explain: (id: string) => request<Explanation>(`/api/v1/alerts/${enc(id)}/explain`),
   desks: () => request<{ items: DutyDesk[] }>("/api/v1/duty").then(({ items }) => items),
-  putDesk: (id: string, roster: Roster) =>
-    request<DutyDesk>(`/api/v1/duty/${enc(id)}`, {
-      method: "PUT",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(roster),
-    }),
+  putDesk: (id: string, roster: Roster) => put<DutyDesk>(`/api/v1/duty/${enc(id)}`, roster),
   removeDesk: (id: string) => request<unknown>(`/api/v1/duty/${enc(id)}`, { method: "DELETE" }),
   /** The log of the shift of now, or where the roster has none of the last 12 hours, oldest first. */
   dutyLog: (id: string, of: { shift?: string; limit: number; after?: string }) =>
@@ -228,6 +238,9 @@ export const api = {
   handOver: (id: string, text: string) => post<DutyLine>(`/api/v1/duty/${enc(id)}/handover`, { text }),
   takeOver: (id: string, handover: number, text: string) =>
     post<DutyLine>(`/api/v1/duty/${enc(id)}/takeover`, { handover, text }),
+  drills: () => request<{ items: Drill[] }>("/api/v1/drills").then(({ items }) => items),
+  putDrill: (id: string, drill: DrillSpec) => put<Drill>(`/api/v1/drills/${enc(id)}`, drill),
+  endDrill: (id: string) => request<unknown>(`/api/v1/drills/${enc(id)}`, { method: "DELETE" }),
   load: (from: string, to: string) => request<AlarmLoad>(query("/api/v1/alerts/load", { from, to })),
   /** Makes the pack of what an alert rests on; each time is an act in the audit. */
   evidence: (id: string) => file(`/api/v1/alerts/${enc(id)}/evidence`),

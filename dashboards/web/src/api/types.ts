@@ -129,6 +129,9 @@ export type Acknowledgement = { actor: string; name: string; note: string; at: s
 
 export type Assignment = { actor: string; name: string; to: string; note: string; at: string };
 
+/** When what was found late was, and the value that was farthest out. */
+export type Past = { from: string; until: string; peak: number | null };
+
 export type Alert = {
   id: string;
   rule: string;
@@ -144,6 +147,8 @@ export type Alert = {
   assigned?: Assignment | null;
   /** The drill in which it was raised: nobody is called. */
   drill?: string | null;
+  /** It was over when it was found, in data that came late: nobody was called. */
+  past?: Past | null;
   series: { id: number | null; device: string; quantity: string; ch: number };
   /** Null when the register no longer holds the device. */
   device_name: string | null;
@@ -295,7 +300,14 @@ export type AlarmLoad = {
 };
 
 /** A rule as the list of rule files has it: `sentence` says its condition in words. */
-export type RuleEntry = { id: string; version: string; looks_ahead: boolean };
+export type RuleEntry = {
+  id: string;
+  version: string;
+  looks_ahead: boolean;
+  name: Bilingual;
+  severity: Severity;
+  sentence: Bilingual;
+};
 
 export type LedgerHour = {
   hour: number;
@@ -646,6 +658,8 @@ export type DutyLine =
       device: string;
       device_name: string | null;
       message: { zh: string; en: string };
+      /** The drill that it was raised in. */
+      drill?: string;
     }
   | {
       source: "warnings";
@@ -654,6 +668,21 @@ export type DutyLine =
       kind: "warning_issued" | "warning_updated" | "warning_cancelled";
       identifier: string;
     };
+
+/** What a drill is: alarms of what it names, raised while it is on, call nobody. Each part narrows it. */
+export type DrillSpec = {
+  name: string;
+  division?: string;
+  devices?: string[];
+  rules?: string[];
+  from: string;
+  to: string;
+};
+
+export type DrillState = "planned" | "on" | "over";
+
+/** A drill as it is listed; `open` counts the alarms raised in it that go on. */
+export type Drill = DrillSpec & { id: string; state: DrillState; open: number };
 
 export type DutyLog = {
   from: string;

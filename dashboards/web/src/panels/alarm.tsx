@@ -3,6 +3,7 @@ import type { Alert, Card, CardMember } from "../api/types";
 import { alertDevice, langOf, pick, t } from "../i18n";
 import { age, moment, stamp } from "../i18n/format";
 import { alerts, devices } from "../state/city";
+import { drillName } from "../state/drills";
 import { isForeseen } from "../state/rules";
 import { may } from "../state/session";
 import { actsOn, levelOf } from "../state/triage";
@@ -117,8 +118,22 @@ export function AlarmCard({ alert, isKnown = true, card, isWhole }: AlarmCardPro
 export function DrillTag({ of }: { of: string | null | undefined }) {
   if (!of) return null;
   return (
-    <span class="tag tag-drill" title={t("alarms.drill_hint", { name: of })} data-testid="drill-tag">
+    <span
+      class="tag tag-drill"
+      title={t("alarms.drill_hint", { name: drillName(of) })}
+      data-testid="drill-tag"
+    >
       {t("alarms.drill")}
+    </span>
+  );
+}
+
+/** That it was over when it was found: history, of which nobody was told. */
+export function PastTag({ of }: { of: Alert["past"] }) {
+  if (!of) return null;
+  return (
+    <span class="tag tag-past" title={t("past.hint")} data-testid="past-tag">
+      {t("past.tag")}
     </span>
   );
 }
@@ -193,8 +208,8 @@ export function Words({ alert }: { alert: Alert }) {
   );
 }
 
-/** An alarm among those of an incident. */
-export function AlarmRow({ alert }: { alert: Alert }) {
+/** An alarm among those of an incident; `leave` goes from the page that it stands on to the map. */
+export function AlarmRow({ alert, leave }: { alert: Alert; leave?: () => void }) {
   const name = alertDevice(alert);
   const rule = pick(alert.rule_name);
   const raised = Date.parse(alert.raised_at);
@@ -207,7 +222,10 @@ export function AlarmRow({ alert }: { alert: Alert }) {
         class="row-open"
         title={t("alarms.show", { name })}
         data-testid="alarm-open"
-        onClick={() => selectDevice(alert.series.device, alert.series.id)}
+        onClick={() => {
+          selectDevice(alert.series.device, alert.series.id);
+          leave?.();
+        }}
       >
         <span class="row-name" lang={langOf(name)}>
           {name}

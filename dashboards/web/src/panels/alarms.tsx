@@ -6,11 +6,14 @@ import type { Card } from "../api/types";
 import { nameOf, t } from "../i18n";
 import { whole } from "../i18n/format";
 import { cards, cardsFailure, wantCards } from "../state/cards";
-import { contact, counts, openAlerts, shelvedAlerts } from "../state/city";
+import { contact, counts, drillAlerts, realCounts, shelvedAlerts } from "../state/city";
 import { districtOf, divisions, learnDivisions } from "../state/divisions";
+import { realCards } from "../state/tally";
 import { desk, wall } from "../state/view";
 import { AlarmCard, LoneCard } from "./alarm";
 import { IncidentCard } from "./incident";
+import { DrillMark } from "./marks";
+import { PastList } from "./past";
 import { Trouble } from "./trouble";
 
 /** Cards shown at once: more than a person can take in. */
@@ -19,7 +22,9 @@ const N_CARDS = 20;
 const N_WALL_CARDS = 9;
 
 const shown = signal(wall ? N_WALL_CARDS : N_CARDS);
-const view = signal<"open" | "shelved">("open");
+type View = "open" | "shelved" | "past";
+const view = signal<View>("open");
+const ORDERS = { shelved: "alarms.shelved_order", past: "past.order" } as const;
 
 /** Who is in next begins with what is open. */
 export function resetAlarms(): void {
@@ -28,68 +33,72 @@ export function resetAlarms(): void {
 }
 
 export function Alarms() {
-  const nOpen = Math.max(openAlerts.value.length, counts.value?.alerts_open ?? 0);
-  const isShelved = view.value === "shelved";
+  const chosen = view.value;
+  const nDrill = drillAlerts.value.length;
   useEffect(() => resetAlarms, []);
   return (
     <section class="panel alarms" aria-labelledby="alarms-title" id="alarms" tabIndex={-1}>
       <h2 id="alarms-title" class="panel-title">
         {t("alarms.title")}
         <b class="panel-count" data-testid="alerts-open">
-          {whole(nOpen)}
+          {whole(realCounts.value.open)}
         </b>
-        <span class="panel-note">{isShelved ? t("alarms.shelved_order") : orderNote()}</span>
-        {wall ? null : (
-          <button
-            type="button"
-            class="quiet load-open"
-            data-testid="load-open"
-            onClick={() => {
-              desk.value = "load";
-            }}
-          >
-            {t("load.title")}
-          </button>
-        )}
-        {wall ? null : (
-          <button
-            type="button"
-            class="quiet load-open"
-            data-testid="duty-open"
-            onClick={() => {
-              desk.value = "duty";
-            }}
-          >
-            {t("duty.title")}
-          </button>
-        )}
+        {wall && nDrill > 0 ? (
+          <span class="tag tag-drill" title={t("strip.drill_hint")} data-testid="alerts-open-drill">
+            {t("alarms.drill_n", { n: whole(nDrill) })}
+          </span>
+        ) : null}
+        <span class="panel-note">{chosen === "open" ? orderNote() : t(ORDERS[chosen])}</span>
+        {wall ? null : (Object.keys(PAGES) as PageName[]).map((page) => <Open page={page} key={page} />)}
       </h2>
-      {wall ? null : <ViewChoice nOpen={cards.value?.total ?? null} />}
+      {wall ? null : <ViewChoice nOpen={cards.value && realCards(cards.value)} />}
       {cardsFailure.value && contact.value !== "lost" ? (
         <Trouble failure={cardsFailure.value} said="alarms.cards_failed" test="cards-trouble" />
       ) : null}
-      {isShelved ? <Shelved /> : <Open />}
+      {chosen === "past" ? <PastList /> : chosen === "shelved" ? <Shelved /> : <Cards />}
     </section>
+  );
+}
+
+/** With their names where there is little room. */
+const PAGES = { load: "load.short", duty: "duty.title", drills: "drills.title" } as const;
+type PageName = keyof typeof PAGES;
+
+/** To a page beside the map that has to do with alarms. */
+function Open({ page }: { page: PageName }) {
+  return (
+    <button
+      type="button"
+      class="quiet load-open"
+      title={t(`${page}.title`)}
+      data-testid={`${page}-open`}
+      onClick={() => {
+        desk.value = page;
+      }}
+    >
+      {t(PAGES[page])}
+    </button>
   );
 }
 
 function orderNote(): string {
   const list = cards.value;
-  const waiting = list === null ? 0 : (counts.value?.alerts_unacknowledged ?? 0);
+  const waiting = list === null ? 0 : realCounts.value.unacknowledged;
   const words = [
     waiting > 0 ? t("alarms.waiting", { n: whole(waiting) }) : "",
-    wall && list ? t("alarms.as_cards", { cards: whole(list.total) }) : "",
+    wall && list ? t("alarms.as_cards", { cards: whole(realCards(list)) }) : "",
     wall || waiting === 0 ? t("alarms.order") : "",
   ];
   return words.filter(Boolean).join(" · ");
 }
 
-/** What is open by cards, and how many are put aside. */
+/** What is open by cards without those of drills, how many are put aside, and what was found late. */
 function ViewChoice({ nOpen }: { nOpen: number | null }) {
   const nShelved = cards.value?.shelved ?? counts.value?.alerts_shelved ?? 0;
   const choices = [
     ["open", t("alarms.view_open"), nOpen === null ? "" : t("alarms.as_cards", { cards: whole(nOpen) })],
     ["shelved", t("alarms.view_shelved"), whole(nShelved)],
+    ["past", t("past.view"), ""],
   ] as const;
   return (
     <fieldset class="segments alarm-views" aria-label={t("alarms.view")}>
@@ -104,14 +113,14 @@ function ViewChoice({ nOpen }: { nOpen: number | null }) {
             shown.value = N_CARDS;
           }}
         >
-          {words} <b data-testid={`alarms-${name}-n`}>{n}</b>
+          {words} {n === "" ? null : <b data-testid={`alarms-${name}-n`}>{n}</b>}
         </button>
       ))}
     </fieldset>
   );
 }
 
-function Open() {
+function Cards() {
   const list = cards.value;
   const items = (list?.items ?? []).slice(0, shown.value);
   const total = list?.total ?? 0;
@@ -124,9 +133,10 @@ function Open() {
   return (
     <>
       <List of={element} rest={rest} hasMore={items.length < Math.min(total, list.items.length)}>
-        {items.map((card, i) => (
-          <OneCard key={card.id} card={card} isWhole={i < nWhole} />
-        ))}
+        {items.flatMap((card, i) => [
+          card.drill && !items[i - 1]?.drill ? <DrillHead key="drills" n={drillAlerts.value.length} /> : null,
+          <OneCard key={card.id} card={card} isWhole={i < nWhole} />,
+        ])}
       </List>
       {wall ? (
         <p class="alarm-rest" data-testid="alarm-rest">
@@ -136,6 +146,13 @@ function Open() {
     </>
   );
 }
+
+/** Between the real and what is raised on purpose. */
+const DrillHead = ({ n }: { n: number }) => (
+  <li class="alarm-part" data-testid="drill-head">
+    <DrillMark /> <b>{t("alarms.drill_n", { n: whole(n) })}</b> {t("alarms.drill_part")}
+  </li>
+);
 
 function OneCard({ card, isWhole }: { card: Card; isWhole: boolean }) {
   if (card.counts.alerts === 1 && card.kind !== "gateway") return <LoneCard card={card} isWhole={isWhole} />;
@@ -204,7 +221,8 @@ function useWhole(list: RefObject<HTMLOListElement | null>, ids: string): number
     if (!wall || element === null) return;
     const measure = () => {
       const end = element.getBoundingClientRect().bottom;
-      const over = [...element.children].findIndex((card) => card.getBoundingClientRect().bottom > end);
+      const cards = [...element.children].filter((child) => child.matches(".alarm"));
+      const over = cards.findIndex((card) => card.getBoundingClientRect().bottom > end);
       setN(over < 0 ? Infinity : over);
     };
     // Words and the window may become larger or smaller at any time.

@@ -309,8 +309,8 @@ function Canvas({ device, series, data, foresight, past }: CanvasProps) {
       thresholds: isState(series.quantity) ? [] : [...limits].map(([value, limit]) => ({ value, ...limit })),
       alarms: own
         .map((alert) => ({
-          from: Date.parse(alert.raised_at),
-          to: alert.ended_at ? Date.parse(alert.ended_at) : at,
+          from: Date.parse(alert.past?.from ?? alert.raised_at),
+          to: alert.past ? Date.parse(alert.past.until) : alert.ended_at ? Date.parse(alert.ended_at) : at,
           colour: SEVERITY[alert.severity],
         }))
         .filter((alarm) => alarm.to > from),

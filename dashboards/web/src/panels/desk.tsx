@@ -5,6 +5,7 @@ import { logOut, may } from "../state/session";
 import { desk } from "../state/view";
 import { Accounts } from "./accounts";
 import { Audit } from "./audit";
+import { Drills } from "./drills";
 import { Duty } from "./duty";
 import { Forecasts } from "./forecasts";
 import { Load } from "./load";
@@ -36,6 +37,7 @@ function Body({ desk: shown }: { desk: Desk }) {
   if (shown === "accounts") return <Accounts />;
   if (shown === "audit") return <Audit />;
   if (shown === "duty") return <Duty />;
+  if (shown === "drills") return <Drills />;
   return shown === "load" ? <Load /> : <Forecasts />;
 }
 

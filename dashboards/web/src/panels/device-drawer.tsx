@@ -27,7 +27,7 @@ import {
 } from "../state/city";
 import { channelText, inOrder, quantityName, unitOf, valueText } from "../state/quantities";
 import { renewals } from "../state/session";
-import { now, selectDevice, selectedDevice, selectedSeries, wall } from "../state/view";
+import { now, selectDevice, selectedDevice, selectedPast, selectedSeries, wall } from "../state/view";
 import { placeName } from "./alarms";
 import { Course } from "./course";
 import { Evidence } from "./evidence";
@@ -79,6 +79,7 @@ function Details({ device }: { device: Device }) {
   const own = [...openAlerts.value, ...shelvedAlerts.value].filter(
     (alert) => alert.series.device === device.id,
   );
+  const past = selectedPast.value;
   const first = own.find((alert) => alert.series.id === selectedSeries.value) ?? own[0];
   const series = inOrder(device.series);
   // The chosen one; else what is wrong; else the first.
@@ -124,10 +125,15 @@ function Details({ device }: { device: Device }) {
         ) : null}
         <Facts device={device} detail={detail} />
         <Fences fences={detail?.fences ?? []} lost={lost} />
+        {past ? (
+          <section aria-label={t("past.tag")}>
+            <Evidence key={past.id} alert={past} isFirst />
+          </section>
+        ) : null}
         {own.length > 0 ? (
           <section aria-label={t("device.alarms")}>
             {own.map((alert) => (
-              <Evidence key={alert.id} alert={alert} isFirst={alert === first} />
+              <Evidence key={alert.id} alert={alert} isFirst={alert === first && past === null} />
             ))}
           </section>
         ) : null}

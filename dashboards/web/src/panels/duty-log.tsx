@@ -9,6 +9,7 @@ import { corrections } from "../state/duty";
 import { type Failure, failureOf } from "../state/failure";
 import { may } from "../state/session";
 import { now } from "../state/view";
+import { DrillTag } from "./alarm";
 import { HandedWords } from "./duty-handover";
 import { SeverityBadge } from "./marks";
 import { Trouble } from "./trouble";
@@ -100,8 +101,8 @@ function Words({ line }: { line: DutyLine }) {
   const words = pick(line.message);
   return (
     <p class="duty-text">
-      <SeverityBadge severity={line.severity} /> <b>{line.device_name ?? line.device}</b>{" "}
-      <span lang={langOf(words)}>{words}</span>
+      <SeverityBadge severity={line.severity} /> <DrillTag of={line.drill} />{" "}
+      <b>{line.device_name ?? line.device}</b> <span lang={langOf(words)}>{words}</span>
     </p>
   );
 }

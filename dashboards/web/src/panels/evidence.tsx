@@ -1,4 +1,4 @@
-// One open alarm in the drawer of its device: what it rests on, and what a person may do with it.
+// One alarm in the drawer of its device, open or found in what came late: what it rests on, and what a person may do with it.
 import type { Alert } from "../api/types";
 import { langOf, pick, t } from "../i18n";
 import { stamp } from "../i18n/format";
@@ -7,9 +7,10 @@ import { isForeseen } from "../state/rules";
 import { may } from "../state/session";
 import { actsOn, type Verb } from "../state/triage";
 import { act, now, wall } from "../state/view";
-import { Condition, DrillTag, Words } from "./alarm";
+import { Condition, DrillTag, PastTag, Words } from "./alarm";
 import { ForeseenBadge, SeverityBadge } from "./marks";
 import { usePack } from "./pack";
+import { PastFacts } from "./past";
 import { Story } from "./story";
 import { Trouble } from "./trouble";
 import { Why } from "./why";
@@ -31,10 +32,19 @@ export function Evidence({ alert, isFirst }: { alert: Alert; isFirst: boolean })
         <SeverityBadge severity={alert.severity} />
         <b lang={langOf(rule)}>{rule}</b>
         {foreseen ? <ForeseenBadge /> : null}
+        <PastTag of={alert.past} />
         <DrillTag of={alert.drill} />
-        <Condition of={alert.condition} />
-        <time>{stamp(Date.parse(alert.raised_at), now.value)}</time>
+        {alert.past ? null : <Condition of={alert.condition} />}
+        {alert.past ? null : <time>{stamp(Date.parse(alert.raised_at), now.value)}</time>}
       </header>
+      {alert.past ? (
+        <>
+          <p class="past-hint" data-testid="past-hint">
+            {t("past.hint")}
+          </p>
+          <PastFacts alert={alert} />
+        </>
+      ) : null}
       <p lang={langOf(pick(alert.message))}>{pick(alert.message)}</p>
       <p class="evidence-line">
         {/* Of a rule about a fence it is a longitude, which says nothing here. */}

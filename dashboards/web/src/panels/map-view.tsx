@@ -1,7 +1,7 @@
 // The map cell: the map itself, its controls, hover card, legend and sources.
 import { effect, signal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Alert } from "../api/types";
+import type { Alert, Device } from "../api/types";
 import { lang, langOf, named, nameOf, t } from "../i18n";
 import { age } from "../i18n/format";
 import type { Box, MapController } from "../map/controller";
@@ -24,6 +24,7 @@ import { credits, learnLayersSoon, stopLearning, wordsOf } from "../state/layers
 import { inOrder, quantityName, valueWithUnit } from "../state/quantities";
 import { seesAll } from "../state/self";
 import { sessionNow } from "../state/session";
+import { isOfDrill } from "../state/triage";
 import {
   boxWanted,
   scale,
@@ -120,7 +121,12 @@ function join(map: MapController, cell: HTMLElement): () => void {
         const device = devices.get(alert.series.device);
         if (!device || named.has(device.id)) continue;
         named.add(device.id);
-        items.push({ device, alert, label: callsForName(alert) ? nameOf(device) : "", order: items.length });
+        items.push({
+          device,
+          alert,
+          label: callsForName(alert) ? labelOf(alert, device) : "",
+          order: items.length,
+        });
       }
       map.setAlarming(items);
     }),
@@ -162,6 +168,10 @@ function join(map: MapController, cell: HTMLElement): () => void {
 /** Names are for what is wrong or grave; a silent device keeps its ring and its question mark. */
 const callsForName = (alert: Alert) =>
   alert.condition === "abnormal" || alert.severity === "critical" || alert.severity === "major";
+
+/** The device's name, and that its alarm is of a drill. */
+const labelOf = (alert: Alert, device: Device) =>
+  isOfDrill(alert) ? `${nameOf(device)} · ${t("alarms.drill")}` : nameOf(device);
 
 export function MapView() {
   const cell = useRef<HTMLDivElement>(null);

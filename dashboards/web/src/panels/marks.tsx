@@ -82,6 +82,23 @@ export function SeverityMark({ severity }: { severity: Severity }) {
   );
 }
 
+/** Of what is raised on purpose: a hollow dashed ring, none of the shapes of a severity. */
+export function DrillMark() {
+  return (
+    <svg class="mark" viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+      <circle
+        cx="12"
+        cy="12"
+        r="9.5"
+        fill="none"
+        stroke="currentColor"
+        stroke-width="2.2"
+        stroke-dasharray="4 3.4"
+      />
+    </svg>
+  );
+}
+
 /** Shape, number and word of a severity. */
 export function SeverityBadge({ severity }: { severity: Severity }) {
   return (

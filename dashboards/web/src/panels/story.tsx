@@ -10,7 +10,7 @@ import { Icon, SeverityBadge } from "./marks";
 import { Trouble } from "./trouble";
 
 /** Edges after which the alarm is of another severity. */
-const TELLS_SEVERITY = ["raised", "worsened", "eased", "drill_over"];
+const TELLS_SEVERITY = ["raised", "worsened", "eased", "drill_over", "past"];
 
 export function Story({ alert }: { alert: Alert }) {
   const [isOpen, setOpen] = useState(false);

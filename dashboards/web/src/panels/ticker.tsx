@@ -5,6 +5,7 @@ import { ticker } from "../state/events";
 import { isForeseen } from "../state/rules";
 import type { EdgeName } from "../state/triage";
 import { now } from "../state/view";
+import { DrillTag } from "./alarm";
 import { ForeseenBadge, SeverityMark } from "./marks";
 
 const EDGE_ICONS: Record<EdgeName, string> = {
@@ -22,6 +23,7 @@ const EDGE_ICONS: Record<EdgeName, string> = {
   assigned:
     "M9 5a3.4 3.4 0 1 0 0 6.8A3.4 3.4 0 0 0 9 5zM3 19c.6-3.4 3-5 6-5s5.4 1.6 6 5M16 9h5M19 6.5L21.5 9 19 11.5",
   closed: "M5 5h14v14H5zM9 12h6",
+  drill_over: "M12 4v9M12 17.5v.5M4.5 20.5h15",
   withdrawn: "M19 6v7a4 4 0 0 1-4 4H5M9 13l-4 4 4 4",
 };
 
@@ -55,6 +57,7 @@ export function Ticker() {
                 <span class="event-text">
                   <span class="event-rule">
                     {isForeseen(alert) ? <ForeseenBadge /> : null}
+                    <DrillTag of={alert.drill} />
                     <span lang={langOf(rule)}>{rule}</span>
                   </span>
                   <span class="event-device" lang={langOf(device)}>

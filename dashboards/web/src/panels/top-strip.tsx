@@ -1,12 +1,12 @@
 // The strip at the top: what this is, how many of what, who calls, whether the picture is alive, what time it is.
 import { lang, setLang, t } from "../i18n";
 import { clock, longDate, whole } from "../i18n/format";
-import { contact, counts, lag, openBySeverity, snapshotError, system } from "../state/city";
+import { contact, counts, drillAlerts, lag, openBySeverity, snapshotError, system } from "../state/city";
 import { administers, desksOf } from "../state/desk";
 import { seesAll } from "../state/self";
 import { logOut, may, sessionNow } from "../state/session";
 import { desk, now, openQuarantine, wall } from "../state/view";
-import { Icon, SeverityMark, StateMark } from "./marks";
+import { DrillMark, Icon, SeverityMark, StateMark } from "./marks";
 import { WhoButton } from "./who";
 
 const STATES = ["normal", "abnormal", "unknown", "stale"] as const;
@@ -135,6 +135,15 @@ function Figures() {
             <dd data-testid={`alerts-${severity}`}>{atLeast ? `${whole(n)}+` : whole(n)}</dd>
           </div>
         ))}
+        {drillAlerts.value.length > 0 ? (
+          <div class="figure is-drill" title={t("strip.drill_hint")}>
+            <dt>
+              <DrillMark />
+              {t("alarms.drill")}
+            </dt>
+            <dd data-testid="alerts-drill">{whole(drillAlerts.value.length)}</dd>
+          </div>
+        ) : null}
       </dl>
     </div>
   );

@@ -1,10 +1,10 @@
 // What did not come about, in the reader's language; the server's own words stand behind it.
-import { type MessageKey, t } from "../i18n";
+import { type MessageKey, pick, t } from "../i18n";
 import type { Failure } from "../state/failure";
 
 /** The reader's words for a failure, or the server's when there are none. */
-export const failureWords = ({ key, detail, wait }: Failure): string =>
-  key === null ? detail : t(key, { n: wait });
+export const failureWords = ({ key, detail, detailZh, wait }: Failure): string =>
+  key === null ? pick({ zh: detailZh, en: detail }) : t(key, { n: wait });
 
 type Props = {
   failure: Failure;

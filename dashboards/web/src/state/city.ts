@@ -21,7 +21,8 @@ import { followCards, wishCards } from "./cards";
 import { noteAlert, seedTicker, showNoted } from "./events";
 import { type Failure, failureOf } from "./failure";
 import { quantities } from "./quantities";
-import { byNeed, byReturn, SEVERITIES } from "./triage";
+import { realOf } from "./tally";
+import { byNeed, byReturn, isOfDrill, SEVERITIES } from "./triage";
 
 /** Changes reach the screen at most this often. */
 const FLUSH_MS = 200;
@@ -93,13 +94,27 @@ export const openAlerts = computed(() =>
 export const shelvedAlerts = computed(() =>
   [...alerts.value.values()].filter((a) => a.state === "open" && a.shelved).sort(byReturn),
 );
-/** How many are open of each severity; `atLeast` when there are more than are kept. */
+/** Those of drills, which call nobody; shelved ones are not among them. */
+export const drillAlerts = computed(() => openAlerts.value.filter(isOfDrill));
+/** How many real ones are open of each severity; `atLeast` when there are more than are kept. */
 export const openBySeverity = computed(() => {
   const atLeast = openAlerts.value.length >= MAX_OPEN_ALERTS;
   const n = { critical: 0, major: 0, minor: 0, notice: 0 };
-  for (const { severity } of openAlerts.value) n[severity] += 1;
+  for (const alert of openAlerts.value) if (!isOfDrill(alert)) n[alert.severity] += 1;
   return SEVERITIES.map((severity) => ({ severity, n: n[severity], atLeast }));
 });
+/** How many real alarms are open, and how many of these nobody has. The server counts all, drills among them. */
+export const realCounts = computed(() => {
+  const nobodys = (of: readonly Alert[]) => of.filter(({ acknowledged }) => acknowledged === null).length;
+  const [all, drills, told] = [openAlerts.value, drillAlerts.value, counts.value];
+  const [nAll, nDrill] = [nobodys(all), nobodys(drills)];
+  return {
+    open: realOf(told?.alerts_open ?? 0, all.length, drills.length),
+    unacknowledged: realOf(told?.alerts_unacknowledged ?? 0, nAll, nDrill),
+  };
+});
+/** Raised when an alarm came that was over when it was found. */
+export const pastVersion = signal(0);
 
 type Sink = (changed: ReadonlySet<string>) => void;
 let mapSink: Sink | null = null;
@@ -168,7 +183,8 @@ function showAlerts(): void {
 function bounded(all: Map<string, Alert>): Map<string, Alert> {
   const ended = [...all.values()].filter((a) => a.state !== "open");
   if (ended.length > MAX_ENDED_ALERTS) {
-    ended.sort((a, b) => Date.parse(a.ended_at ?? a.raised_at) - Date.parse(b.ended_at ?? b.raised_at));
+    const endOf = (a: Alert) => Date.parse(a.past?.until ?? a.ended_at ?? a.raised_at);
+    ended.sort((a, b) => endOf(a) - endOf(b));
     for (const alert of ended.slice(0, ended.length - MAX_ENDED_ALERTS)) all.delete(alert.id);
   }
   const open = [...all.values()].filter((a) => a.state === "open");
@@ -182,6 +198,7 @@ function bounded(all: Map<string, Alert>): Map<string, Alert> {
 export function takeAlert(alert: Alert): void {
   noteAlert(dirty.alerts.get(alert.id) ?? alerts.value.get(alert.id), alert, serverNow());
   dirty.alerts.set(alert.id, alert);
+  if (alert.past) pastVersion.value += 1;
   flushSoon();
 }
 

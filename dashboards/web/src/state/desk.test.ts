@@ -18,14 +18,15 @@ describe("pages beside the map", () => {
     expect(desks.filter(administers)).toEqual([]);
   });
 
-  it("have forecasts, the alarm load and the duty for all who may view, behind what is only theirs", () => {
-    expect(desksOf(holding("view"))).toEqual(["forecasts", "load", "duty"]);
+  it("have forecasts, the alarm load, the duty and drills for all who may view, behind what is only theirs", () => {
+    expect(desksOf(holding("view"))).toEqual(["forecasts", "load", "duty", "drills"]);
     expect(desksOf(holding("view", "tokens", "audit"))).toEqual([
       "accounts",
       "audit",
       "forecasts",
       "load",
       "duty",
+      "drills",
     ]);
     expect(desksOf(holding())).toEqual([]);
   });

@@ -1,6 +1,6 @@
 // The pages beside the map, and whose they are. Pure.
 
-export type Desk = "accounts" | "audit" | "forecasts" | "load" | "duty";
+export type Desk = "accounts" | "audit" | "forecasts" | "load" | "duty" | "drills";
 
 type May = (permission: string) => boolean;
 
@@ -9,7 +9,7 @@ export function desksOf(may: May): Desk[] {
   const desks: Desk[] = [];
   if (may("tokens") || may("security")) desks.push("accounts");
   if (may("audit") || may("security")) desks.push("audit");
-  if (may("view")) desks.push("forecasts", "load", "duty");
+  if (may("view")) desks.push("forecasts", "load", "duty", "drills");
   return desks;
 }
 

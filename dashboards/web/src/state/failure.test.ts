@@ -21,6 +21,7 @@ describe("a failure", () => {
     expect(await refusedWith(403, "forbidden")).toEqual({
       key: "failed.forbidden",
       detail: "forbidden",
+      detailZh: "",
       wait: 0,
     });
   });
@@ -39,8 +40,18 @@ describe("a failure", () => {
     expect(await refusedWith(422, "bad_expression")).toEqual({
       key: null,
       detail: "bad_expression",
+      detailZh: "",
       wait: 0,
     });
+  });
+
+  it("without words here is told in the language of the screen, as far as the server says it", async () => {
+    server = await serve(() => ({
+      status: 422,
+      body: { title: "Unprocessable", detail: "no such device", detail_zh: "没有这台设备", code: "new_one" },
+    }));
+    const error = await api.endDrill("d1").catch((e: unknown) => e);
+    expect(failureOf(error)).toMatchObject({ key: null, detailZh: "没有这台设备" });
   });
 
   it("of a limit says how long to wait, when the server does", () => {
@@ -60,8 +71,9 @@ describe("a failure", () => {
     expect(failureOf(new TypeError("x is undefined"))).toEqual({
       key: null,
       detail: "x is undefined",
+      detailZh: "",
       wait: 0,
     });
-    expect(failureOf("said")).toEqual({ key: null, detail: "said", wait: 0 });
+    expect(failureOf("said")).toEqual({ key: null, detail: "said", detailZh: "", wait: 0 });
   });
 });

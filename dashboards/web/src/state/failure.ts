@@ -7,6 +7,8 @@ export type Failure = {
   key: Extract<MessageKey, `failed.${string}`> | null;
   /** What the server said, in English. */
   detail: string;
+  /** The same in Chinese; empty when the server says it in English only. */
+  detailZh: string;
   /** Seconds to wait before the next try; 0 when none are said. */
   wait: number;
 };
@@ -38,6 +40,11 @@ const BY_CODE: Partial<Record<string, Failure["key"]>> = {
   handover_stale: "failed.handover_stale",
   handover_taken: "failed.handover_taken",
   own_handover: "failed.own_handover",
+  unknown_drill: "failed.unknown_drill",
+  drill_gone: "failed.unknown_drill",
+  known_drill: "failed.known_drill",
+  too_many_drills: "failed.too_many_drills",
+  bad_drill: "failed.bad_drill",
   no_room: "failed.no_room",
   history_unavailable: "failed.unavailable",
 };
@@ -56,10 +63,10 @@ const BY_STATUS: Partial<Record<number, Failure["key"]>> = {
 
 export function failureOf(error: unknown): Failure {
   const detail = error instanceof Error ? error.message : String(error);
-  if (!(error instanceof ApiError)) return { key: null, detail, wait: 0 };
-  const { code, status, wait } = error;
+  if (!(error instanceof ApiError)) return { key: null, detail, detailZh: "", wait: 0 };
+  const { code, status, wait, zh } = error;
   const key = BY_CODE[code] ?? (status === 429 ? limited(wait) : (BY_STATUS[status] ?? null));
-  return { key, detail, wait };
+  return { key, detail, detailZh: zh, wait };
 }
 
 const limited = (wait: number) => (wait > 0 ? "failed.limited" : "failed.limited_for_now");

@@ -49,6 +49,12 @@ describe("what may be done with an alarm", () => {
     expect(actsOn(alert("a", { acknowledged: taken }), officer)).toEqual(["assign", "close", "evidence"]);
   });
 
+  it("is nothing but to take the evidence of what was over when it was found", () => {
+    const past = { from: "2026-11-21T08:00:00+08:00", until: "2026-11-21T09:00:00+08:00", peak: null };
+    expect(actsOn(alert("a", { past }), officer)).toEqual(["evidence"]);
+    expect(actsOn(alert("a", { past }), operator)).toEqual([]);
+  });
+
   it("is put aside, and brought back from there", () => {
     expect(actsOn(alert("a", { shelved: taken }), operator)).toEqual([
       "acknowledge",
@@ -83,6 +89,12 @@ describe("what needs a person first", () => {
       "notice",
       "taken-critical",
     ]);
+  });
+
+  it("puts every drill behind all that is real", () => {
+    const drill = alert("drill", { severity: "critical", drill: "d1" });
+    const notice = alert("notice", { severity: "notice", acknowledged: taken });
+    expect([drill, notice].sort(byNeed).map((a) => a.id)).toEqual(["notice", "drill"]);
   });
 
   it("is a total order: equal times are told apart by id", () => {
@@ -131,6 +143,23 @@ describe("what happened between two pictures of an alarm", () => {
     expect(names(alert("x", { shelved: taken }), alert("x"))).toEqual(["shelf_expired"]);
     expect(names(alert("x"), assigned)).toEqual(["assigned"]);
     expect(names(assigned, assigned)).toEqual([]);
+  });
+
+  it("is nothing for what was over when it was found: the strip stands still", () => {
+    const past = { from: "2026-11-21T08:00:00+08:00", until: "2026-11-21T09:00:00+08:00", peak: 7 };
+    const found = alert("x", { state: "cleared", condition: "normal", ended_at: past.until, past });
+    expect(names(undefined, found)).toEqual([]);
+    expect(names(found, found)).toEqual([]);
+  });
+
+  it("is that the drill is over, and not what was said of it within the drill", () => {
+    const drilled = alert("x", { drill: "d1", acknowledged: taken, shelved: taken });
+    expect(names(undefined, drilled)).toEqual(["raised", "acknowledged", "shelved"]);
+    expect(names(drilled, alert("x"))).toEqual(["drill_over"]);
+    expect(names(drilled, alert("x", { drill: "d2", acknowledged: taken, shelved: taken }))).toEqual([]);
+    expect(names(alert("x", { drill: "d1" }), alert("x", { drill: "d1", state: "cleared" }))).toEqual([
+      "cleared",
+    ]);
   });
 
   it("does not call an end a loss of data", () => {

@@ -18,9 +18,13 @@ function raisedAt(alert: Alert): number {
   return ms;
 }
 
-/** Unacknowledged before acknowledged, then worst severity, then abnormal before unknown, then newest. */
+/** Whether it is of a drill: raised on purpose, and nobody is called. */
+export const isOfDrill = ({ drill }: Pick<Alert, "drill">): boolean => Boolean(drill);
+
+/** The real before drills, unacknowledged before acknowledged, then worst severity, abnormal before unknown, newest. */
 export function byNeed(a: Alert, b: Alert): number {
   return (
+    Number(isOfDrill(a)) - Number(isOfDrill(b)) ||
     Number(a.acknowledged !== null) - Number(b.acknowledged !== null) ||
     levelOf(a.severity) - levelOf(b.severity) ||
     Number(a.condition !== "abnormal") - Number(b.condition !== "abnormal") ||
@@ -39,12 +43,16 @@ export function byReturn(a: Alert, b: Alert): number {
 export type Verb = "acknowledge" | "assign" | "shelve" | "unshelve" | "close";
 export type AlertAct = Verb | "evidence";
 
-/** What a person may do with an open alarm, in the order of its buttons; `may` says which permissions are held. */
+/**
+ * What a person may do with an open alarm, in the order of its buttons; `may` says which permissions are held. What was
+ * over when it was found is nobody's to handle.
+ */
 export function actsOn(
-  alert: Pick<Alert, "acknowledged" | "shelved">,
+  alert: Pick<Alert, "acknowledged" | "shelved" | "past">,
   may: (permission: string) => boolean,
 ): AlertAct[] {
   const acts: AlertAct[] = [];
+  if (alert.past) return may("evidence") ? ["evidence"] : acts;
   const handles = may("handle_alerts");
   if (handles && !alert.acknowledged) acts.push("acknowledge");
   if (handles) acts.push("assign");
@@ -68,15 +76,23 @@ export type EdgeName =
   | "shelf_expired"
   | "assigned"
   | "closed"
-  | "withdrawn";
+  | "withdrawn"
+  | "drill_over";
 
-/** What happened between two pictures of one alert, oldest first; `now` stands in where the alert has no time. */
+/**
+ * What happened between two pictures of one alert, oldest first; `now` stands in where the alert has no time. Nothing
+ * happens to what was over when it was found: it is history.
+ */
 export function edgesBetween(
   before: Alert | undefined,
   after: Alert,
   now: number,
 ): { edge: EdgeName; at: number }[] {
   const edges: { edge: EdgeName; at: number }[] = [];
+  if (after.past) return edges;
+  // What goes on behind its drill is real, and what was said of it in the drill is gone with the mark.
+  if (before && isOfDrill(before) && !isOfDrill(after) && after.state === "open")
+    return [{ edge: "drill_over", at: now }];
   if (!before) edges.push({ edge: "raised", at: Date.parse(after.raised_at) });
   if (before && before.condition !== after.condition && after.state === "open") {
     if (after.condition === "unknown") edges.push({ edge: "lost", at: now });

@@ -32,7 +32,15 @@ export const whoOpen = signal(false);
 export type Act = { verb: Verb; alert: Alert };
 export const act = signal<Act | null>(null);
 
-export function selectDevice(id: string | null, series: number | null = null): void {
+/** The historical event for whose sake the device is open. */
+export const selectedPast = signal<Alert | null>(null);
+
+export function selectDevice(
+  id: string | null,
+  series: number | null = null,
+  past: Alert | null = null,
+): void {
+  selectedPast.value = past;
   selectedDevice.value = id;
   selectedSeries.value = series;
   courseWanted.value = null;
@@ -63,6 +71,7 @@ export function closeAll(): void {
   desk.value = null;
   whoOpen.value = false;
   act.value = null;
+  selectedPast.value = null;
 }
 
 /** Server time, raised once a second. */
