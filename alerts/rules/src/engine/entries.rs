@@ -176,6 +176,10 @@ impl SeriesEntry {
     pub(super) fn is_quiet(&self, value: f64) -> bool {
         value.is_finite() && self.quiet_within.0 <= value && value <= self.quiet_within.1
     }
+    /// Something of each part that a reading touches; only reading it matters.
+    pub(super) fn touched(&self) -> u64 {
+        self.measured_at as u64 ^ self.quiet_within.0.to_bits() ^ self.slots.len() as u64
+    }
     pub(super) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
