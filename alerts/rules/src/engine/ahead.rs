@@ -1,7 +1,8 @@
 //! Where readings go, found for a run of them before they are folded.
 //!
-//! What one reading touches lies at some five places of memory, each found by way of the one before. Readings do
-//! not wait for one another there: looked up side by side, a run of them costs little more than one.
+//! What one reading touches lies at some five places of memory, each found by way of the one before. Of two
+//! readings none waits for the other there, so that a run of them looked up side by side waits about once where each
+//! would wait alone.
 
 use onemap_model::Observation;
 
@@ -22,7 +23,8 @@ pub(super) struct Target {
 }
 
 impl Engine {
-    /// Looks up where readings go, as far as it is known, and has what they will touch brought near.
+    /// Looks up where readings go, as far as it is known, and has what they will touch brought near. A run has at most
+    /// [`N_AHEAD`]; the targets beyond its length are none.
     pub(super) fn look_ahead(&self, run: &[&Observation]) -> [Target; N_AHEAD] {
         let mut targets = [Target::default(); N_AHEAD];
         for (target, seen) in targets.iter_mut().zip(run) {
@@ -34,8 +36,11 @@ impl Engine {
                 .device
                 .and_then(|device| self.find_series(device, series.quantity, series.channel));
         }
-        let numbers = targets.iter().filter_map(|target| target.series);
-        let touched = numbers.fold(0, |touched, i| touched ^ self.series[i as usize].touched());
+        let touched = targets[..run.len()].iter().fold(0, |touched, target| {
+            let device = target.device.map_or(0, |i| self.devices[i as usize].touched());
+            let series = target.series.map_or(0, |i| self.series[i as usize].touched());
+            touched ^ device ^ series
+        });
         std::hint::black_box(touched);
         targets
     }

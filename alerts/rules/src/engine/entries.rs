@@ -74,6 +74,10 @@ pub(super) struct Named {
 }
 
 impl DeviceEntry {
+    /// Something of each part that a reading touches; only reading it matters.
+    pub(super) fn touched(&self) -> u64 {
+        self.heard_at as u64 ^ self.slots.len() as u64 ^ u64::from(self.cadence_s) ^ self.kind.len() as u64
+    }
     /// The indexes of its series, in the order of quantity and channel.
     pub(super) fn indexes(&self) -> impl Iterator<Item = u32> {
         self.series.iter().map(|named| named.index)

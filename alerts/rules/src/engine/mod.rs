@@ -19,7 +19,6 @@ use std::sync::Arc;
 use onemap_model::{
     AlertId, Device, DeviceId, DivisionCode, Observation, Quantity, RuleId, SeriesKey, Timestamp, Transition,
 };
-
 use smallvec::SmallVec;
 
 use crate::file::{RuleError, RuleSet};
@@ -44,7 +43,8 @@ const DEAF_AFTER_MS: i64 = 10_000;
 ///
 /// Deterministic: the same calls in the same order give the same transitions and snapshots. Every call
 /// first brings time to its `now` (which never runs backwards) and fires the deadlines on the way, so
-/// transitions of a call can be about any series.
+/// transitions of a call can be about any series. Several observations in one call ([`Engine::observe_all`]) are
+/// each such a call.
 ///
 /// What it holds to:
 /// - a reading at or before the last one of its series is late: it never raises, clears or resets; so is
