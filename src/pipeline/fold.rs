@@ -481,13 +481,11 @@ impl Fold<'_> {
         seen: impl Iterator<Item = Observation>,
         outcomes: &[Outcome],
     ) -> Vec<Transition> {
-        let mut transitions = Vec::new();
-        for (seen, outcome) in seen.zip(outcomes) {
-            if outcome.kind != Kind::Duplicate && !seen.reading.quality.has(Quality::BACKFILL) {
-                transitions.extend(self.engine.observe(*self.now, &seen));
-            }
-        }
-        transitions
+        let is_new = |(seen, outcome): &(Observation, &Outcome)| {
+            outcome.kind != Kind::Duplicate && !seen.reading.quality.has(Quality::BACKFILL)
+        };
+        let seen: Vec<Observation> = seen.zip(outcomes).filter(is_new).map(|(seen, _)| seen).collect();
+        self.engine.observe_all(*self.now, &seen)
     }
 
     pub(super) fn judged(&mut self, mut transitions: Vec<Transition>) {

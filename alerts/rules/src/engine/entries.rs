@@ -74,6 +74,10 @@ pub(super) struct Named {
 }
 
 impl DeviceEntry {
+    /// Something of each part that a reading touches; only reading it matters.
+    pub(super) fn touched(&self) -> u64 {
+        self.heard_at as u64 ^ self.slots.len() as u64 ^ u64::from(self.cadence_s) ^ self.kind.len() as u64
+    }
     /// The indexes of its series, in the order of quantity and channel.
     pub(super) fn indexes(&self) -> impl Iterator<Item = u32> {
         self.series.iter().map(|named| named.index)
@@ -175,6 +179,10 @@ impl SeriesEntry {
     /// Whether a value gives none of the rules anything to do while none is active.
     pub(super) fn is_quiet(&self, value: f64) -> bool {
         value.is_finite() && self.quiet_within.0 <= value && value <= self.quiet_within.1
+    }
+    /// Something of each part that a reading touches; only reading it matters.
+    pub(super) fn touched(&self) -> u64 {
+        self.measured_at as u64 ^ self.quiet_within.0.to_bits() ^ self.slots.len() as u64
     }
     pub(super) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use onemap_model::{Observation, Quality, Timestamp, Value};
 
+use super::ahead::Target;
 use super::book::{Book, Owner};
 use super::entries::{
     DeviceEntry, JUDGEABLE, LISTED, MAINTAINED, NEVER, NO_DEADLINE, Phase, SEEN, SILENT, SeriesEntry, Slot,
@@ -14,12 +15,14 @@ use super::{Engine, messages_of};
 use crate::rule::Silence;
 
 impl Engine {
-    /// Folds an observation in, after time was brought to its record.
-    pub(super) fn take_in(&mut self, seen: &Observation) {
+    /// Folds an observation in, after time was brought to its record. `target` is where it goes as far as that was
+    /// looked up.
+    pub(super) fn take_in(&mut self, seen: &Observation, target: Target) {
         let reading = &seen.reading;
         let now = self.book.now;
-        let device = match self.device_index.get(&reading.series.device) {
-            Some(device) => *device,
+        let known = || self.device_index.get(&reading.series.device).copied();
+        let device = match target.device.or_else(known) {
+            Some(device) => device,
             None => self.add_device(&reading.series.device, &seen.kind, seen.division.as_ref()),
         };
         let entry = &self.devices[device as usize];
@@ -38,7 +41,8 @@ impl Engine {
             return;
         }
         let (quantity, channel) = (reading.series.quantity, reading.series.channel);
-        let i = match self.find_series(device, quantity, channel) {
+        let known = || self.find_series(device, quantity, channel);
+        let i = match target.series.or_else(known) {
             Some(i) => i,
             None => self.insert_series(device, quantity, channel),
         };

@@ -1,5 +1,6 @@
 //! The engine: binds rules to series and folds records into transitions.
 
+mod ahead;
 mod bind;
 mod book;
 mod by_kind;
@@ -18,9 +19,11 @@ use std::sync::Arc;
 use onemap_model::{
     AlertId, Device, DeviceId, DivisionCode, Observation, Quantity, RuleId, SeriesKey, Timestamp, Transition,
 };
+use smallvec::SmallVec;
 
 use crate::file::{RuleError, RuleSet};
 use crate::rule::{Rule, RuleInfo};
+use ahead::{N_AHEAD, Target};
 use book::{Book, Owner};
 use by_kind::ByKind;
 pub use entries::Condition;
@@ -40,7 +43,8 @@ const DEAF_AFTER_MS: i64 = 10_000;
 ///
 /// Deterministic: the same calls in the same order give the same transitions and snapshots. Every call
 /// first brings time to its `now` (which never runs backwards) and fires the deadlines on the way, so
-/// transitions of a call can be about any series.
+/// transitions of a call can be about any series. Several observations in one call ([`Engine::observe_all`]) are
+/// each such a call.
 ///
 /// What it holds to:
 /// - a reading at or before the last one of its series is late: it never raises, clears or resets; so is
@@ -232,8 +236,30 @@ impl Engine {
     /// Folds one observation in. Its position is the transitions' position.
     pub fn observe(&mut self, now: Timestamp, seen: &Observation) -> Vec<Transition> {
         self.advance(now, seen.reading.position);
-        self.take_in(seen);
+        self.take_in(seen, Target::default());
         std::mem::take(&mut self.book.out)
+    }
+
+    /// Folds several observations in, as [`Engine::observe`] does one after another: the same transitions in the same
+    /// order, the same state. Many at once take less time, since where they go is looked up side by side.
+    pub fn observe_all<'a>(
+        &mut self,
+        now: Timestamp,
+        seen: impl IntoIterator<Item = &'a Observation>,
+    ) -> Vec<Transition> {
+        let mut seen = seen.into_iter();
+        let mut run: SmallVec<[&Observation; N_AHEAD]> = SmallVec::new();
+        loop {
+            run.extend(seen.by_ref().take(N_AHEAD));
+            if run.is_empty() {
+                return std::mem::take(&mut self.book.out);
+            }
+            let targets = self.look_ahead(&run);
+            for (seen, target) in run.drain(..).zip(targets) {
+                self.advance(now, seen.reading.position);
+                self.take_in(seen, target);
+            }
+        }
     }
 
     /// Brings time to `now`: completes holds and notices silence. Call at least once a second.
