@@ -337,6 +337,8 @@ pub struct Views {
     pub board: RwLock<Board>,
     /// Statutory warnings, our own and those of others.
     pub warnings: crate::warnings::Desk,
+    /// Rule files that wait for a second person.
+    pub proposals: crate::proposals::Desk,
     /// Commands that wait or ended lately.
     pub commands: Desk,
     /// Largest MQTT packet that a device may send.

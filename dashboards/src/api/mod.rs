@@ -37,6 +37,7 @@ mod listed;
 pub(crate) mod map;
 pub(crate) mod numbers;
 pub(crate) mod persons;
+pub(crate) mod proposals;
 pub(crate) mod push;
 pub(crate) mod quarantine;
 pub(crate) mod query;
