@@ -128,7 +128,7 @@ fn a_rule_is_in_force_when_a_second_person_agrees_and_not_before() {
             &shown["proposed"]["name"],
             &shown["proposed"]["note"]
         ),
-        (&json!("wang"), &json!("Wang"), &json!("lower")),
+        (&json!("token#wang"), &json!("Wang"), &json!("lower")),
         "{shown}"
     );
     let changes = shown["changes"].as_array().unwrap();
