@@ -447,6 +447,7 @@ fn assemble(
         keeping: Default::default(),
         places: Default::default(),
         changing: Arc::default(),
+        planning: tokio::sync::Mutex::default(),
         accounting: tokio::sync::Mutex::default(),
         config_faults: AtomicU64::new(0),
         unread: Mutex::default(),

@@ -35,6 +35,7 @@ pub(crate) mod latest;
 pub(crate) mod ledger;
 mod listed;
 pub(crate) mod map;
+mod named;
 pub(crate) mod numbers;
 pub(crate) mod persons;
 pub(crate) mod proposals;

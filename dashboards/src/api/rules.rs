@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use onemap_model::record::RuleFile;
 use onemap_model::{DivisionCode, RuleId, Scope};
-use onemap_rules::RuleSet;
+use onemap_rules::{Rule, RuleSet};
 use onemap_store::acts::check_rule;
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use crate::api::{act_problem, behind, list};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::request::Params;
-use crate::views::{Folders, Views};
+use crate::views::{Folders, Register, Views};
 
 const POISON: &str = "no holder of this lock panics";
 
@@ -37,11 +37,7 @@ pub(crate) async fn list_rules(
                 .set
                 .rules()
                 .iter()
-                .filter(|rule| {
-                    let device = rule.applies_to.device.as_ref();
-                    may_judge(scope, rule.applies_to.division.as_ref())
-                        && device.is_none_or(|device| register.sees(scope, device.as_str()))
-                })
+                .filter(|rule| shows(&register, scope, rule))
                 .map(|rule| {
                     json!({"id": rule.id, "version": rule.version, "name": rule.name, "severity": rule.severity,
                            "applies_to": rule.applies_to, "threshold": rule.threshold(), "quantity": rule.quantity(), "channel": rule.channel(), "advice": rule.advice, "sentence": rule.sentence(), "looks_ahead": rule.looks_ahead().is_some()})
@@ -53,6 +49,13 @@ pub(crate) async fn list_rules(
         })
         .collect();
     Ok(list(items, None))
+}
+
+/// Whether a rule may judge something that a scope sees.
+pub(super) fn shows(register: &Register, scope: &Scope, rule: &Rule) -> bool {
+    let device = rule.applies_to.device.as_ref();
+    may_judge(scope, rule.applies_to.division.as_ref())
+        && device.is_none_or(|device| register.sees(scope, device.as_str()))
 }
 
 /// Whether rules of a division may judge something that a scope sees.
