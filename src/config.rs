@@ -241,6 +241,8 @@ impl Default for Journal {
 struct Alerts {
     /// Folder of rule files (`*.yaml`). Default `DATA_DIR/rules`, filled with the shipped rules at first start.
     rules: Option<PathBuf>,
+    /// Whether a rule file that a person puts or takes away waits for a second person. Default false.
+    rules_need_approval: bool,
     /// Who issues statutory warnings.
     warnings: warnings::Warnings,
     /// Who is sent alerts. Default nobody.
@@ -356,6 +358,8 @@ pub(crate) struct Config {
     /// Feeds of warnings of others.
     pub(crate) warning_sources: Vec<WarningSource>,
     pub(crate) rules_dir: PathBuf,
+    /// Whether rule files that people put wait for a second person.
+    pub(crate) rules_need_approval: bool,
     pub(crate) profiles_dir: PathBuf,
     pub(crate) push_dir: PathBuf,
     pub(crate) line_tags: Vec<String>,
@@ -576,6 +580,7 @@ impl File {
             warning_sources: self.alerts.warnings.sources(folder)?,
             warnings: self.alerts.warnings.checked()?,
             rules_dir: dir(self.alerts.rules, "rules"),
+            rules_need_approval: self.alerts.rules_need_approval,
             profiles_dir: dir(self.devices.profiles, "profiles"),
             push_dir: dir(self.push.sources, "push"),
             line_tags: self.line_protocol.device_tags,

@@ -31,8 +31,8 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::pipeline::{
-    Adoptions, FLOWS, Flows, LATE, Late, MOVING, OPEN, Open, Parts, Pipeline, RECEIVED, Room, WARNINGS,
-    WATCH, locate, parse_profile, refused, restore_board, restore_moving, restore_warnings,
+    Adoptions, FLOWS, Flows, LATE, Late, MOVING, OPEN, Open, PROPOSALS, Parts, Pipeline, RECEIVED, Room, WARNINGS, WATCH,
+    locate, parse_profile, refused, restore_board, restore_moving, restore_proposals, restore_warnings,
 };
 use crate::{files, rebuild};
 
@@ -299,6 +299,7 @@ fn assemble(
         Some(bytes) => Book::restore(&bytes).context("the checkpoint of the commands cannot be read")?,
     };
     let board = restore_board(history.extra("board"))?;
+    let proposals = restore_proposals(history.extra(PROPOSALS))?;
     let (warnings, received) = restore_warnings(history.extra(WARNINGS), history.extra(RECEIVED))?;
     let now = history
         .extra("now")
@@ -425,6 +426,10 @@ fn assemble(
             book: RwLock::new(warnings),
             received: RwLock::new(received),
         },
+        proposals: onemap_dashboards::proposals::Desk {
+            needed: config.rules_need_approval,
+            book: RwLock::new(proposals),
+        },
         commands: Desk::new(book, config.command_rules, config.command_limits, durable),
         max_packet_bytes: config.mqtt.max_packet_bytes,
         rules: RwLock::new(rules),
@@ -442,6 +447,7 @@ fn assemble(
         keeping: Default::default(),
         places: Default::default(),
         changing: Arc::default(),
+        planning: tokio::sync::Mutex::default(),
         accounting: tokio::sync::Mutex::default(),
         config_faults: AtomicU64::new(0),
         unread: Mutex::default(),

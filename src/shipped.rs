@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
-use onemap_dashboards::views::Views;
+use onemap_alerts::proposals::Proposal;
+use onemap_dashboards::views::{Folders, Views};
 use onemap_model::record::{Register, RuleFile};
 use onemap_model::{ProfileId, RuleId, Scope};
 use onemap_rules::RuleSet;
@@ -330,6 +331,7 @@ const N_SOON: u64 = 10_000;
 /// With any fault nothing is taken.
 pub(crate) async fn load(config: &Config, views: &Arc<Views>) -> Result<()> {
     fill_folders(config)?;
+    finish_approved(config, views).await?;
     let faults = faults(config);
     if !faults.is_empty() {
         bail!("{}", faults.join("\n"));
@@ -409,6 +411,42 @@ pub(crate) async fn load(config: &Config, views: &Arc<Views>) -> Result<()> {
     }
     if views.progress.borrow().applied + N_SOON >= last {
         views.applied(last).await?;
+    }
+    Ok(())
+}
+
+/// Writes rule files that a second person agreed to and that a stop kept from the folder: what follows takes them up.
+/// One that was changed in the folder meanwhile is left, and overtakes the approval.
+async fn finish_approved(config: &Config, views: &Views) -> Result<()> {
+    // Not while an approval is under way.
+    let _one = views.folders.changing.lock().await;
+    let unfinished: Vec<Proposal> = {
+        let book = views
+            .proposals
+            .book
+            .read()
+            .expect("no holder of this lock panics");
+        book.unfinished().cloned().collect()
+    };
+    for Proposal {
+        id,
+        file,
+        text,
+        before,
+        ..
+    } in unfinished
+    {
+        let path = config.rules_dir.join(format!("{file}.yaml"));
+        let there = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        if there == before {
+            info!(file = %file, proposal = id, "rules that were approved before the stop are taken up");
+            Folders::write(&config.rules_dir, &file, &text)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
     }
     Ok(())
 }

@@ -125,6 +125,11 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/profiles/{id}/provisioning", Need::Any(&[P::Register])),
     ("DELETE", "/api/v1/profiles/{id}/provisioning", Need::Any(&[P::Register])),
     ("GET", "/api/v1/rules", Need::Any(&[P::View])),
+    ("GET", "/api/v1/rules/proposals", Need::Any(&[P::Rules])),
+    ("GET", "/api/v1/rules/proposals/{id}", Need::Any(&[P::Rules])),
+    ("DELETE", "/api/v1/rules/proposals/{id}", Need::Any(&[P::Rules])),
+    ("POST", "/api/v1/rules/proposals/{id}/approve", Need::Any(&[P::Rules])),
+    ("POST", "/api/v1/rules/proposals/{id}/reject", Need::Any(&[P::Rules])),
     ("PUT", "/api/v1/rules/{file}", Need::Any(&[P::Rules])),
     ("DELETE", "/api/v1/rules/{file}", Need::Any(&[P::Rules])),
     // Readings and what they mean.

@@ -29,7 +29,8 @@ pub(crate) struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: String,
-    extra: Option<(&'static str, Value)>,
+    /// Members of its own, beside those that every problem has.
+    extra: Vec<(&'static str, Value)>,
     /// What a 401 asks for.
     scheme: &'static str,
 }
@@ -40,7 +41,7 @@ impl Problem {
             status,
             code,
             detail: clipped(&detail.into()).into_owned(),
-            extra: None,
+            extra: Vec::new(),
             scheme: "Bearer",
         }
     }
@@ -122,12 +123,10 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
     /// The same with its words in Chinese beside the English ones.
-    pub(crate) fn in_chinese(self, detail: impl Into<String>) -> Self {
+    pub(crate) fn in_chinese(mut self, detail: impl Into<String>) -> Self {
         let said: String = detail.into();
-        Self {
-            extra: Some(("detail_zh", clipped(&said).into_owned().into())),
-            ..self
-        }
+        self.extra.push(("detail_zh", clipped(&said).into_owned().into()));
+        self
     }
     /// 413: larger than what is taken at once.
     pub(crate) fn too_large(detail: impl Into<String>) -> Self {
@@ -145,7 +144,7 @@ impl Problem {
     pub(crate) fn too_soon(code: &'static str, detail: impl Into<String>, wait: std::time::Duration) -> Self {
         let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
         Self {
-            extra: Some((RETRY_AFTER_S, seconds.into())),
+            extra: vec![(RETRY_AFTER_S, seconds.into())],
             ..Self::too_many_requests(code, detail)
         }
     }
@@ -153,7 +152,7 @@ impl Problem {
     pub(crate) fn unprocessable(code: &'static str, detail: impl Into<String>, mut errors: Value) -> Self {
         clip_texts(&mut errors);
         Self {
-            extra: Some(("errors", errors)),
+            extra: vec![("errors", errors)],
             ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
         }
     }
@@ -279,14 +278,17 @@ impl IntoResponse for Problem {
             "code": self.code,
             "detail": self.detail,
         });
-        let wait = match &self.extra {
-            Some((RETRY_AFTER_S, seconds)) => HeaderValue::from_str(&seconds.to_string()).ok(),
-            _ if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&self.status) => {
+        let stated = self.extra.iter().find(|(name, _)| *name == RETRY_AFTER_S);
+        let wait = match stated {
+            Some((_, seconds)) => HeaderValue::from_str(&seconds.to_string()).ok(),
+            None if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS]
+                .contains(&self.status) =>
+            {
                 Some(HeaderValue::from_static("2"))
             }
-            _ => None,
+            None => None,
         };
-        if let Some((name, value)) = self.extra {
+        for (name, value) in self.extra {
             body[name] = value;
         }
         let scheme = self.scheme;

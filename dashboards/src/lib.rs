@@ -21,6 +21,7 @@ mod ogc;
 pub mod oidc;
 mod openapi;
 mod prometheus;
+pub mod proposals;
 mod push;
 mod request;
 pub mod rpc;
@@ -76,8 +77,8 @@ pub fn router(
         accounts, aggregate, alarm_load, alerts, attributes, cards, commands, corrections, device_http,
         devices, drills, dust, duty, duty_log, entities, entity_export, entity_import, evidence, explain,
         export, feeds, fences, fetched, forecasts, geocode, history, hydrology, import, latest, ledger, map,
-        persons, quarantine, readings, readmit, recode, reports, reviews, rules, series, session, setup,
-        skill, standards, system, warnings, write,
+        persons, proposals, quarantine, readings, readmit, recode, reports, reviews, rules, series, session,
+        setup, skill, standards, system, warnings, write,
     };
     let scoped = Router::new()
         .route("/api/v1/session", get(session::show).delete(session::end))
@@ -257,6 +258,19 @@ pub fn router(
         .route("/api/rpc/oneway/{device}", post(commands::one_way))
         .route("/api/rpc/twoway/{device}", post(commands::two_way))
         .route("/api/v1/rules", get(rules::list_rules))
+        .route("/api/v1/rules/proposals", get(proposals::list_proposals))
+        .route(
+            "/api/v1/rules/proposals/{id}",
+            sized(get(proposals::show).delete(proposals::withdraw), SMALL_BODY),
+        )
+        .route(
+            "/api/v1/rules/proposals/{id}/approve",
+            sized(post(proposals::approve), SMALL_BODY),
+        )
+        .route(
+            "/api/v1/rules/proposals/{id}/reject",
+            sized(post(proposals::reject), SMALL_BODY),
+        )
         .route(
             "/api/v1/rules/{file}",
             put(rules::put).merge(delete(rules::delete)),

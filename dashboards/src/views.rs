@@ -337,6 +337,8 @@ pub struct Views {
     pub board: RwLock<Board>,
     /// Statutory warnings, our own and those of others.
     pub warnings: crate::warnings::Desk,
+    /// Rule files that wait for a second person.
+    pub proposals: crate::proposals::Desk,
     /// Commands that wait or ended lately.
     pub commands: Desk,
     /// Largest MQTT packet that a device may send.
@@ -368,6 +370,8 @@ pub struct Views {
     /// Held by who changes a device from what it reads of it until the change is folded, so that two changes at
     /// the same time do not undo one another.
     pub changing: Arc<tokio::sync::Mutex<()>>,
+    /// Held by who changes a desk or a drill from what he reads of it until the change is folded.
+    pub planning: tokio::sync::Mutex<()>,
     /// Held by who changes accounts from what is read of them until the change is folded.
     pub accounting: tokio::sync::Mutex<()>,
     /// Faults found in rule files and profiles since the start.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, AlertId, Correction, Desk, DeskId, Drill, DrillId, Dust, DutyEntry, Pseudonym, Review, Scope,
-    SeriesKey, Subject, Timestamp, WarningStep,
+    AccountId, AlertId, Correction, Desk, DeskId, Drill, DrillId, Dust, DutyEntry, Pseudonym, Review,
+    RuleStep, Scope, SeriesKey, Subject, Timestamp, WarningStep,
 };
 
 /// One act of a person or machine with a name.
@@ -195,6 +195,8 @@ pub enum Verb {
     },
     /// A statutory warning is drafted, changed, approved or given up.
     Warning(Box<WarningStep>),
+    /// A rule file is proposed, or a proposal decided.
+    RuleProposal(Box<RuleStep>),
     /// What was named as sand and dust was none.
     WithdrawDust {
         /// Journal position of the act that named it.

@@ -28,6 +28,7 @@ pub mod reading;
 pub mod record;
 pub mod refusal;
 pub mod review;
+pub mod rule_step;
 pub mod scope;
 pub mod time;
 pub mod warning;
@@ -54,6 +55,7 @@ pub use reading::{Observation, Quality, Reading, SeriesKey, Value};
 pub use record::{Frame, Record, Source};
 pub use refusal::Refusal;
 pub use review::{Correction, Dust, DustPlace, Review, ReviewError, Verdict};
+pub use rule_step::RuleStep;
 pub use scope::{Belongs, Owner, Reach, Role, Scope};
 pub use time::Timestamp;
 pub use warning::{

@@ -568,7 +568,11 @@ impl Fold<'_> {
             }
             return;
         }
-        if self.quarantine_act(position, act) || self.series_act(act) || self.warning_act(position, act) {
+        if self.quarantine_act(position, act)
+            || self.series_act(act)
+            || self.warning_act(position, act)
+            || self.proposal_act(position, act)
+        {
             return;
         }
         let folded = {
@@ -591,6 +595,7 @@ impl Fold<'_> {
 
     fn rules(&mut self, position: u64, file: &Stamped<record::RuleFile>) {
         let record::RuleFile { name, text } = &file.what;
+        self.proposal_taken_up(position, name, text);
         let set = if text.trim().is_empty() {
             None
         } else {

@@ -25,6 +25,7 @@ mod lines;
 mod moves;
 mod open;
 mod patience;
+mod proposed;
 mod pushed;
 pub(crate) mod refused;
 mod relayed;
@@ -67,6 +68,7 @@ use lifecycle::Maintenances;
 pub(crate) use moves::restore as restore_moving;
 pub(crate) use open::Open;
 use patience::patiently;
+pub(crate) use proposed::{PROPOSALS, restore_proposals};
 pub(crate) use room::Room;
 pub(crate) use warned::{RECEIVED, WARNINGS, restore_warnings};
 
@@ -565,6 +567,11 @@ impl Pipeline {
             book.is_changed().then(|| book.snapshot())
         };
         extras.extend(warnings.iter().map(|bytes| (WARNINGS, bytes.as_slice())));
+        let proposals = {
+            let book = self.views.proposals.book.read().expect(POISON);
+            book.is_changed().then(|| book.snapshot())
+        };
+        extras.extend(proposals.iter().map(|bytes| (PROPOSALS, bytes.as_slice())));
         let received = {
             let book = self.views.warnings.received.read().expect(POISON);
             book.is_changed().then(|| book.snapshot())
@@ -590,6 +597,9 @@ impl Pipeline {
         }
         if warnings.is_some() {
             self.views.warnings.book.write().expect(POISON).note_kept();
+        }
+        if proposals.is_some() {
+            self.views.proposals.book.write().expect(POISON).note_kept();
         }
         if received.is_some() {
             self.views.warnings.received.write().expect(POISON).note_kept();

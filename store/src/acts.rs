@@ -167,6 +167,10 @@ impl Acts {
             verb => permit(scope, permission_for(verb).ok_or(ActError::Verb)?)?,
         }
         check_verb(at, &verb)?;
+        if matches!(verb, Verb::RuleProposal(_)) {
+            // Rules concern the whole city, as in [`check_rule`].
+            cover(scope, Belongs::NOBODY)?;
+        }
         let by = scope.clone();
         self.append([Record::Act(Act { at, by, verb })]).await
     }
@@ -326,6 +330,7 @@ fn permission_for(verb: &Verb) -> Option<Permission> {
         Verb::Evidence { .. } => Some(Permission::Evidence),
         Verb::Backup { .. } => Some(Permission::Backup),
         Verb::Warning(step) => permission_for_warning(step),
+        Verb::RuleProposal(_) => Some(Permission::Rules),
         _ => None,
     }
 }

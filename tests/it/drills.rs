@@ -119,6 +119,16 @@ fn a_drill_is_recorded_and_calls_nobody_also_through_a_kill_and_is_real_when_it_
         &json!({"name": "王队"}),
     );
     assert_eq!(drafted["draft"]["content"]["standing"], "exercise", "{drafted:#}");
+    let mut content = drafted["draft"]["content"].clone();
+    content["standing"] = json!("actual");
+    let path = format!("/api/v1/warnings/{}", drafted["id"]);
+    let real = json!({"name": "王", "content": content}).to_string();
+    let (status, problem) = server.request("PUT", &path, Some(&real));
+    assert_eq!(
+        (status, &problem["code"]),
+        (409, &json!("drill_warning")),
+        "{problem}"
+    );
 
     let server = server.kill_and_restart();
     server.caught_up();
@@ -147,4 +157,96 @@ fn a_drill_is_recorded_and_calls_nobody_also_through_a_kill_and_is_real_when_it_
         load["n_raised"], 2,
         "what goes on behind its drill is raised there, once: {load:#}"
     );
+}
+
+#[test]
+fn what_is_named_has_to_be_there_and_who_comes_second_is_told() {
+    let server = Server::with_rules(&[("dust", DUST)]);
+    server.add_device("air-1", &json!({"division": "630102", "cadence_s": 3600}));
+    let drill = |devices: &[&str], rules: &[&str], division: &str| {
+        json!({"name": "演练", "division": division, "devices": devices, "rules": rules,
+            "from": in_seconds(600), "to": in_seconds(1200)})
+    };
+    let wrong = drill(&["air-1", "air-9"], &["pm10-dust", "none"], "639999");
+    let (status, problem) = put(&server, &server.token, "d", &wrong);
+    assert_eq!(
+        (status, &problem["code"]),
+        (422, &json!("unknown_names")),
+        "{problem}"
+    );
+    let errors = problem["errors"].as_array().unwrap();
+    let at: Vec<&str> = errors.iter().filter_map(|error| error["at"].as_str()).collect();
+    assert_eq!(at, ["division", "devices[1]", "rules[1]"], "{problem}");
+    assert!(errors[1]["message_zh"].as_str().unwrap().contains("air-9"));
+    assert!(
+        problem["detail_zh"].as_str().unwrap().contains("没有规则 none"),
+        "{problem}"
+    );
+    let desk = |rules: &[&str], division: &str| {
+        json!({"name": "城东区", "division": division, "severity": "major", "rules": rules,
+            "steps": [{"after_min": 0, "post": "值班员"}], "standby": {"值班员": ["王队"]}})
+    };
+    let man = |desk: &Value| server.request("PUT", "/api/v1/duty/east", Some(&desk.to_string()));
+    for wrong in [desk(&["none"], "630102"), desk(&["pm10-dust"], "639999")] {
+        let (status, problem) = man(&wrong);
+        assert_eq!(
+            (status, &problem["code"]),
+            (422, &json!("unknown_names")),
+            "{problem}"
+        );
+    }
+    assert_eq!(man(&desk(&["pm10-dust"], "630102")).0, 200);
+    // Who sees a part of the city names what he sees: another's device is one that is not there.
+    let north = json!({"name": "north", "role": "commander", "division": "630105"});
+    let north = server.post("/api/v1/tokens", &north)["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let theirs = drill(&["air-1"], &[], "630105");
+    let (status, problem) = put(&server, &north, "n", &theirs);
+    assert_eq!(
+        (status, &problem["code"]),
+        (422, &json!("unknown_names")),
+        "{problem}"
+    );
+
+    // Whatever the order of two at once: all that are answered with 200 were told what is there when they were done, and
+    // of a new name nobody's word is lost in silence.
+    for n in 0..10 {
+        let id = format!("race-{n}");
+        let each = ["甲", "乙"].map(|name| {
+            let mut drill = drill(&["air-1"], &[], "630102");
+            drill["name"] = json!(name);
+            let (http, token, id) = (server.http.clone(), server.token.clone(), id.clone());
+            std::thread::spawn(move || {
+                let path = format!("/api/v1/drills/{id}");
+                request(&http, &token, "PUT", &path, Some(&drill.to_string()))
+            })
+        });
+        let answers = each.map(|one| one.join().unwrap());
+        for (answer, name) in answers.iter().zip(["甲", "乙"]) {
+            match answer.0 {
+                200 => assert_eq!(answer.1["name"], name, "{}", answer.1),
+                status => assert_eq!(
+                    (status, &answer.1["code"]),
+                    (409, &json!("drill_changed")),
+                    "{}",
+                    answer.1
+                ),
+            }
+        }
+        let list = server.get("/api/v1/drills");
+        let held = list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|drill| drill["id"] == *id);
+        let held = held.unwrap()["name"].clone();
+        let won: Vec<&Value> = answers
+            .iter()
+            .filter(|a| a.0 == 200)
+            .map(|a| &a.1["name"])
+            .collect();
+        assert!(won.contains(&&held), "{held} of {won:?}");
+    }
 }

@@ -70,6 +70,7 @@ mod oidc;
 mod persons;
 mod problems;
 mod prometheus;
+mod proposals;
 mod queries;
 mod readme;
 mod replay;

@@ -133,6 +133,9 @@ pub struct Warning {
     pub issued: Vec<Issued>,
     /// Why its first draft was given up.
     pub dropped: Option<Rejection>,
+    /// It was drafted from an alert of a drill: it is an exercise, and stays one. False of drafts from before this was kept.
+    #[serde(default)]
+    pub from_drill: bool,
     /// What it said when it was given up.
     given_up: Option<WarningContent>,
 }
@@ -404,6 +407,7 @@ impl Warnings {
                 rejected: None,
             }),
             issued: Vec::new(),
+            from_drill: content.alert.is_some() && content.standing == WarningStanding::Exercise,
             dropped: None,
             given_up: None,
         })

@@ -8,6 +8,7 @@ use onemap_model::drill::MAX_LENGTH_MS;
 use onemap_model::{Drill, DrillId, Scope, Timestamp, Verb};
 use serde_json::{Value, json};
 
+use crate::api::named::{self, Names};
 use crate::api::{carried_out, list};
 use crate::auth::Caller;
 use crate::error::Problem;
@@ -17,6 +18,11 @@ use crate::views::Views;
 /// Most drills that are on or to come.
 const MOST_AHEAD: usize = 100;
 const POISON: &str = "no holder of this lock panics";
+
+/// The journal's time, by which alerts are marked.
+fn now(views: &Views) -> Timestamp {
+    views.progress.borrow().now
+}
 
 /// Whether a drill is a scope's to see and to hold: the scope sees all that the drill may silence.
 fn is_of(scope: &Scope, drill: &Drill) -> bool {
@@ -40,7 +46,7 @@ pub(crate) async fn list_drills(
     State(views): State<Arc<Views>>,
     caller: Caller,
 ) -> Result<Json<Value>, Problem> {
-    let (scope, now) = (caller.scope(), views.now());
+    let (scope, now) = (caller.scope(), now(&views));
     let board = views.board.read().expect(POISON);
     let drills = board.drills().all().filter(|(_, drill)| is_of(scope, drill));
     let items = drills.map(|(id, drill)| {
@@ -57,19 +63,26 @@ pub(crate) async fn put(
     Path(id): Path<String>,
     Body(drill): Body<Drill>,
 ) -> Result<Json<Value>, Problem> {
-    let (scope, now) = (caller.scope(), views.now());
+    let (scope, now) = (caller.scope(), now(&views));
     let id = DrillId::new(&id).map_err(|e| Problem::bad_request("bad_name", e.to_string()))?;
+    let before = held(&views, &id);
     if !is_of(scope, &drill) {
         return Err(Problem::forbidden("the drill silences more than you may see"));
     }
-    if drill.to <= now {
+    // The journal's time follows the clock.
+    if drill.to <= now.max(views.now()) {
         return Err(Problem::bad_request(
             "bad_drill",
             "the drill would be over already",
         ));
     }
+    let _one = views.planning.lock().await;
+    let held_now = held(&views, &id);
+    if held_now != before && held_now.as_ref() != Some(&drill) {
+        return Err(changed(&id));
+    }
     // What another division's drill is called is nobody's to take, and what was raised in one that began stays its.
-    if let Some(held) = held(&views, &id) {
+    if let Some(held) = held_now {
         if !is_of(scope, &held) {
             return Err(Problem::conflict("known_drill", "another drill has this name"));
         }
@@ -87,6 +100,12 @@ pub(crate) async fn put(
         let message = format!("{MOST_AHEAD} drills are on or to come; end one");
         return Err(Problem::conflict("too_many_drills", message));
     }
+    let names = Names {
+        division: drill.division.as_ref(),
+        devices: &drill.devices,
+        rules: &drill.rules,
+    };
+    named::are_there(&views, scope, &names)?;
     let verb = Verb::PutDrill {
         id: id.clone(),
         drill: Box::new(drill),
@@ -94,7 +113,13 @@ pub(crate) async fn put(
     carried_out(&views, scope, verb).await?;
     let gone = || Problem::conflict("drill_gone", "somebody ended the drill meanwhile");
     let drill = held(&views, &id).ok_or_else(gone)?;
-    Ok(Json(shown(&id, &drill, views.now(), 0)))
+    Ok(Json(shown(&id, &drill, self::now(&views), 0)))
+}
+
+/// Somebody was first.
+fn changed(id: &DrillId) -> Problem {
+    let text = format!("somebody put or ended the drill `{id}` at the same moment: look at it again");
+    Problem::conflict("drill_changed", text).in_chinese(format!("演练 {id} 同时被他人改动，请重新查看"))
 }
 
 /// Ends a drill before its time; one that has not begun is taken away.
@@ -111,6 +136,7 @@ pub(crate) async fn end(
         )
     };
     let id = DrillId::new(&id).map_err(|_| unknown())?;
+    let _one = views.planning.lock().await;
     held(&views, &id)
         .filter(|drill| is_of(scope, drill) && drill.to > views.now())
         .ok_or_else(unknown)?;

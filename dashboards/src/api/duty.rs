@@ -12,6 +12,7 @@ use onemap_model::{Desk, DeskId, Scope, Shift, Timestamp, Verb};
 use serde_json::{Value, json};
 
 use crate::api::duty_log::shift;
+use crate::api::named::{self, Names};
 use crate::api::{carried_out, list};
 use crate::auth::Caller;
 use crate::error::Problem;
@@ -82,13 +83,27 @@ pub(crate) async fn put(
 ) -> Result<Json<Value>, Problem> {
     let scope = caller.scope();
     let id = DeskId::new(&id).map_err(|e| Problem::bad_request("bad_name", e.to_string()))?;
+    let before = held(&views, &id);
     if !is_of(scope, &desk) {
         return Err(Problem::forbidden("the desk looks at more than you may see"));
     }
+    let _one = views.planning.lock().await;
+    let held_now = held(&views, &id);
+    if held_now != before && held_now.as_ref() != Some(&desk) {
+        let text = format!("somebody put or removed the desk `{id}` at the same moment: look at it again");
+        let problem = Problem::conflict("desk_changed", text);
+        return Err(problem.in_chinese(format!("席位 {id} 同时被他人改动，请重新查看")));
+    }
     // What another division's desk is called is nobody's to take.
-    if held(&views, &id).is_some_and(|held| !is_of(scope, &held)) {
+    if held_now.is_some_and(|held| !is_of(scope, &held)) {
         return Err(Problem::conflict("known_desk", "another desk has this name"));
     }
+    let names = Names {
+        division: desk.division.as_ref(),
+        devices: &[],
+        rules: &desk.rules,
+    };
+    named::are_there(&views, scope, &names)?;
     let verb = Verb::PutDesk {
         id: id.clone(),
         desk: Box::new(desk),
@@ -110,6 +125,7 @@ pub(crate) async fn remove(
     let scope = caller.scope();
     let unknown = || Problem::not_found("unknown_desk", format!("no desk has the id `{id}`"));
     let id = DeskId::new(&id).map_err(|_| unknown())?;
+    let _one = views.planning.lock().await;
     held(&views, &id)
         .filter(|desk| is_of(scope, desk))
         .ok_or_else(unknown)?;

@@ -8,7 +8,7 @@ use onemap_model::{DivisionCode, Scope};
 use onemap_spatial::geocode::base_entries;
 
 use crate::error::Problem;
-use crate::views::Views;
+use crate::views::{Register, Views};
 
 /// That there is a division to whose things an account or a token is to be bound: a list has it, the register has it,
 /// or a device lies in it.
@@ -16,17 +16,19 @@ use crate::views::Views;
 /// # Errors
 /// 400 `unknown_division`.
 pub(super) fn some_division(views: &Views, division: Option<&DivisionCode>) -> Result<(), Problem> {
-    let is_known = |division: &DivisionCode| {
-        let register = views.register.read().expect("no holder of this lock panics");
-        is_listed(division) || register.knows(&Scope::local("listed"), division)
-    };
-    match division.filter(|division| !is_known(division)) {
+    let register = views.register.read().expect("no holder of this lock panics");
+    match division.filter(|division| !is_there(&register, division)) {
         None => Ok(()),
         Some(division) => Err(Problem::bad_request(
             "unknown_division",
             format!("{division} is a division of no list and of no entity, and no device lies in it"),
         )),
     }
+}
+
+/// Whether a list has a division, the register has it, or a device lies in it.
+pub(super) fn is_there(register: &Register, division: &DivisionCode) -> bool {
+    is_listed(division) || register.knows(&Scope::local("listed"), division)
 }
 
 /// Whether a dated list has a division: that of the counties and what lies above them, any year; below the county that

@@ -4,18 +4,24 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use onemap_model::record::RuleFile;
 use onemap_model::{DivisionCode, RuleId, Scope};
-use onemap_rules::RuleSet;
+use onemap_rules::{Rule, RuleSet};
 use onemap_store::acts::check_rule;
 use serde_json::{Value, json};
 
+use crate::api::proposals::{self, Said};
 use crate::api::{act_problem, behind, list};
 use crate::auth::Caller;
 use crate::error::Problem;
-use crate::views::{Folders, Views};
+use crate::request::Params;
+use crate::views::{Folders, Register, Views};
 
 const POISON: &str = "no holder of this lock panics";
+
+/// 200 with what was taken up, 202 with what waits for a second person.
+type Answer = Result<(StatusCode, Json<Value>), Problem>;
 
 pub(crate) async fn list_rules(
     State(views): State<Arc<Views>>,
@@ -31,11 +37,7 @@ pub(crate) async fn list_rules(
                 .set
                 .rules()
                 .iter()
-                .filter(|rule| {
-                    let device = rule.applies_to.device.as_ref();
-                    may_judge(scope, rule.applies_to.division.as_ref())
-                        && device.is_none_or(|device| register.sees(scope, device.as_str()))
-                })
+                .filter(|rule| shows(&register, scope, rule))
                 .map(|rule| {
                     json!({"id": rule.id, "version": rule.version, "name": rule.name, "severity": rule.severity,
                            "applies_to": rule.applies_to, "threshold": rule.threshold(), "quantity": rule.quantity(), "channel": rule.channel(), "advice": rule.advice, "sentence": rule.sentence(), "looks_ahead": rule.looks_ahead().is_some()})
@@ -49,6 +51,13 @@ pub(crate) async fn list_rules(
     Ok(list(items, None))
 }
 
+/// Whether a rule may judge something that a scope sees.
+pub(super) fn shows(register: &Register, scope: &Scope, rule: &Rule) -> bool {
+    let device = rule.applies_to.device.as_ref();
+    may_judge(scope, rule.applies_to.division.as_ref())
+        && device.is_none_or(|device| register.sees(scope, device.as_str()))
+}
+
 /// Whether rules of a division may judge something that a scope sees.
 fn may_judge(scope: &Scope, division: Option<&DivisionCode>) -> bool {
     match (&scope.division, division) {
@@ -57,13 +66,15 @@ fn may_judge(scope: &Scope, division: Option<&DivisionCode>) -> bool {
     }
 }
 
-/// Puts a rule file: checked, its own tests run, then taken up whole. Faults change nothing.
+/// Puts a rule file: checked, its own tests run, then taken up whole, or proposed where a second person is needed.
+/// Faults change nothing.
 pub(crate) async fn put(
     State(views): State<Arc<Views>>,
     caller: Caller,
     Path(name): Path<String>,
+    Params(said): Params<Said>,
     text: String,
-) -> Result<Json<Value>, Problem> {
+) -> Answer {
     let scope = caller.scope();
     RuleId::new(&name).map_err(|e| Problem::bad_request("bad_name", e.to_string()))?;
     if name.starts_with('.') {
@@ -77,31 +88,37 @@ pub(crate) async fn put(
         let errors = json!([{"line": 1, "column": 1, "message": message}]);
         return Err(Problem::unprocessable("bad_rules", message, errors));
     }
-    keep(&views, scope, name, text).await
+    keep(&views, scope, RuleFile { name, text }, said).await
 }
 
-/// Takes up a file whose name is sound; an empty one takes that of before away.
-async fn keep(views: &Arc<Views>, scope: &Scope, name: String, text: String) -> Result<Json<Value>, Problem> {
-    let file = RuleFile {
-        name: name.clone(),
-        text,
-    };
+/// Takes up, or proposes, a file whose name is sound; an empty one takes that of before away.
+async fn keep(views: &Arc<Views>, scope: &Scope, file: RuleFile, said: Said) -> Answer {
     // What stands in the folder is taken up, whoever put it there.
     check_rule(scope, &file).map_err(act_problem)?;
     // One after the other: two files that hold the same rule would each be right by itself.
     let _one = views.folders.changing.lock().await;
     if !file.text.trim().is_empty() {
-        check(views, &name, &file.text)?;
+        check(views, &file.name, &file.text)?;
     }
+    if views.proposals.needed {
+        return proposals::propose(views, scope, file, said).await;
+    }
+    let name = file.name.clone();
+    let position = take_up(views, scope, file).await?;
+    Ok((StatusCode::OK, Json(json!({"file": name, "position": position}))))
+}
+
+/// Puts a file in force that was checked, and gives the position of its record; the caller holds the lock of the rules.
+pub(super) async fn take_up(views: &Views, scope: &Scope, file: RuleFile) -> Result<u64, Problem> {
     // The folder first: were the record first, a stop between the two would undo it at the next start.
-    Folders::write(&views.folders.rules, &name, &file.text).map_err(|e| Problem::internal(&e))?;
+    Folders::write(&views.folders.rules, &file.name, &file.text).map_err(|e| Problem::internal(&e))?;
     let position = views
         .acts
         .record_rule(scope, views.now(), file)
         .await
         .map_err(act_problem)?;
     views.applied(position).await.map_err(behind)?;
-    Ok(Json(json!({"file": name, "position": position})))
+    Ok(position)
 }
 
 /// Takes a rule file away; its open alerts are withdrawn, not called normal.
@@ -109,17 +126,19 @@ pub(crate) async fn delete(
     State(views): State<Arc<Views>>,
     caller: Caller,
     Path(name): Path<String>,
-) -> Result<Json<Value>, Problem> {
+    Params(said): Params<Said>,
+) -> Answer {
     if !views.rules.read().expect(POISON).contains_key(&name) {
         return Err(Problem::not_found(
             "unknown_rules",
             format!("no rule file is called `{name}`"),
         ));
     }
-    keep(&views, caller.scope(), name, String::new()).await
+    let text = String::new();
+    keep(&views, caller.scope(), RuleFile { name, text }, said).await
 }
 
-fn check(views: &Views, name: &str, text: &str) -> Result<(), Problem> {
+pub(super) fn check(views: &Views, name: &str, text: &str) -> Result<(), Problem> {
     let set = RuleSet::parse(name, text).map_err(|errors| {
         let rows: Vec<Value> = errors
             .iter()

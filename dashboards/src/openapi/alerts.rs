@@ -48,9 +48,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation(
         "put",
         "/api/v1/duty/{desk}",
-        "Says what a desk is; a desk of this name is another from then on.",
+        "Says what a desk is; a desk of this name is another from then on. 422 where it names a division or rules that there are not.",
         &[],
-        &[200, 400, 403, 409, 503],
+        &[200, 400, 403, 409, 422, 503],
     ),
     Operation(
         "delete",
@@ -69,9 +69,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation(
         "put",
         "/api/v1/drills/{drill}",
-        "Says what a drill is: alerts that are raised while it is on, of what it names, are marked as its own and call nobody.",
+        "Says what a drill is: alerts that are raised while it is on, of what it names, are marked as its own and call nobody. 422 where it names a division, devices or rules that there are not.",
         &[],
-        &[200, 400, 403, 409, 503],
+        &[200, 400, 403, 409, 422, 503],
     ),
     Operation(
         "delete",

@@ -244,7 +244,7 @@ impl City {
             server.request("PUT", &format!("/api/v1/duty/{desk}"), Some(&manned.to_string()));
         assert_eq!(status, 200, "{said}");
         let drill = format!("drill-{which}");
-        let planned = json!({"name": drill, "division": division, "rules": ["none"],
+        let planned = json!({"name": drill, "division": division, "rules": ["pm10-dust"],
                              "from": "2036-01-01T00:00:00+08:00", "to": "2036-01-02T00:00:00+08:00"});
         let (status, said) = server.request(
             "PUT",

@@ -329,6 +329,13 @@ pub(crate) async fn put(
     let scope = caller.scope();
     let before = seen(&views, scope, id)?;
     let mut content = body.content;
+    // Looked at here and not where it is folded: what was issued before this was refused stays as it is.
+    if before.from_drill && content.standing != WarningStanding::Exercise {
+        let text =
+            format!("warning {id} was drafted from an alert of a drill: it is an exercise and stays one");
+        let problem = Problem::conflict("drill_warning", text);
+        return Err(problem.in_chinese(format!("预警 {id} 由演练告警拟制，只能是演练，不能转为正式预警")));
+    }
     keep_what_stays(&mut content, before.content());
     let step = WarningStep::Edit {
         warning: id,
@@ -472,6 +479,13 @@ pub(crate) async fn update(
     let scope = caller.scope();
     let before = seen(&views, scope, id)?;
     let mut content = body.content;
+    // Looked at here and not where it is folded: what was issued before this was refused stays as it is.
+    if before.from_drill && content.standing != WarningStanding::Exercise {
+        let text =
+            format!("warning {id} was drafted from an alert of a drill: it is an exercise and stays one");
+        let problem = Problem::conflict("drill_warning", text);
+        return Err(problem.in_chinese(format!("预警 {id} 由演练告警拟制，只能是演练，不能转为正式预警")));
+    }
     keep_what_stays(&mut content, before.content());
     revise(&views, scope, id, WarningKind::Update, body.name, content).await
 }
