@@ -409,6 +409,7 @@ fn assemble(
         latest,
         frames: NewestFrames::default(),
         changes: Changes::default(),
+        networks: onemap_dashboards::Networks::default(),
         gaps,
         attributes,
         sources: RwLock::default(),

@@ -42,7 +42,10 @@ fn media() -> &'static Media {
             u16::try_from(at.expect("a medium of the list")).expect("few media")
         };
         let pairs = |name: &str| -> Vec<(String, u16)> {
-            list(name).iter().map(|pair| (text(&pair[0]), number(&pair[1]))).collect()
+            list(name)
+                .iter()
+                .map(|pair| (text(&pair[0]), number(&pair[1])))
+                .collect()
         };
         Media {
             keys: list("keys").iter().map(text).collect(),
@@ -59,6 +62,11 @@ impl Medium {
         &media().all
     }
 
+    /// The number of that of pipes which do not say what flows in them.
+    pub(super) fn unsaid() -> u16 {
+        Self::number("pipe")
+    }
+
     fn number(id: &str) -> u16 {
         let at = media().all.iter().position(|medium| medium.id == id);
         at.and_then(|at| u16::try_from(at).ok()).unwrap_or(0)
@@ -70,31 +78,56 @@ impl Medium {
 pub(super) fn medium_of(entity: &Entity) -> Option<u16> {
     match entity.kind {
         EntityKind::Reach | EntityKind::Water => Some(Medium::number("river")),
-        EntityKind::Pipe => Some(said(entity).unwrap_or_else(|| Medium::number("pipe"))),
+        EntityKind::Pipe => Some(said(entity).unwrap_or_else(Medium::unsaid)),
         _ => said(entity),
     }
 }
 
 fn said(entity: &Entity) -> Option<u16> {
     let stated = |key: &String| text_of(&entity.attributes, key).and_then(|text| of_word(text, true));
-    media().keys.iter().find_map(stated).or_else(|| of_word(&entity.name, false))
+    media()
+        .keys
+        .iter()
+        .find_map(stated)
+        .or_else(|| of_word(&entity.name, false))
 }
 
 /// An attribute that is a text, whatever the case of its key.
 pub(super) fn text_of<'a>(attributes: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
     let found = attributes.iter().find(|(own, _)| own.eq_ignore_ascii_case(key));
-    found.and_then(|(_, value)| value.as_str()).filter(|text| !text.trim().is_empty())
+    found
+        .and_then(|(_, value)| value.as_str())
+        .filter(|text| !text.trim().is_empty())
+}
+
+/// Whether a text is nothing but a word or a code of what flows.
+pub(super) fn is_word(text: &str) -> bool {
+    let text = text.trim().to_lowercase();
+    let media = media();
+    let is_it = |(word, _): &(String, u16)| *word == text;
+    media.codes.iter().any(is_it)
+        || media.words.iter().any(is_it)
+        || media.all.iter().any(|own| own.id == text)
 }
 
 fn of_word(text: &str, may_be_code: bool) -> Option<u16> {
     let text = text.trim().to_lowercase();
-    let code = media().codes.iter().find(|(code, _)| may_be_code && *code == text);
-    let word = || media().words.iter().find(|(word, _)| text.contains(word.as_str()));
+    let code = media()
+        .codes
+        .iter()
+        .find(|(code, _)| may_be_code && *code == text);
+    let word = || {
+        media()
+            .words
+            .iter()
+            .find(|(word, _)| text.contains(word.as_str()))
+    };
     code.or_else(word).map(|(_, medium)| *medium)
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 
@@ -104,7 +137,12 @@ mod tests {
             ("pipe", json!({"管线类型": "雨水"}), "", Some("drain")),
             ("pipe", json!({"管线类型": "WS"}), "", Some("sewage")),
             ("pipe", json!({"medium": "Storm sewer"}), "", Some("drain")),
-            ("pipe", json!({"network_type": "Rede de Distribuição"}), "", Some("pipe")),
+            (
+                "pipe",
+                json!({"network_type": "Rede de Distribuição"}),
+                "",
+                Some("pipe"),
+            ),
             ("pipe", json!({"MEDIUM": "gas"}), "", Some("gas")),
             ("pipe", json!({"type": 3}), "五四大街供水干管", Some("supply")),
             ("pipe", json!({}), "热力一次网", Some("heat")),
