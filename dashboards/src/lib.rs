@@ -52,8 +52,8 @@ pub use api::persons::keys::carry_over as carry_over_persons;
 pub use api::standards::hours_of;
 pub use changes::Changes;
 pub use frames::NewestFrames;
-pub use networks::Networks;
 use limits::{Bounds, Gauges, Limits};
+pub use networks::Networks;
 pub use push::live::{Hub, pump};
 use views::Views;
 

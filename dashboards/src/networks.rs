@@ -61,7 +61,12 @@ fn lined(views: &Views) -> Vec<Lined> {
             let entities = &register.view.entities;
             let some = entities.stated_behind(&kind, after.as_ref()).take(N_AT_ONCE);
             let some: Vec<_> = some
-                .map(|(code, stated)| (code, kind != K::Component || Lined::may_be_said(stated.attributes)))
+                .map(|(code, stated)| {
+                    (
+                        code,
+                        kind != K::Component || Lined::may_be_said(stated.attributes),
+                    )
+                })
                 .collect();
             let Some((last, _)) = some.last() else { break };
             let read = some.iter().filter(|(_, is_read)| *is_read);
