@@ -264,7 +264,7 @@ fn devices_on_one_drain_are_one_card_and_on_two_drains_side_by_side_they_are_two
         pipe("b1", line(36.600_18, 101.7, 101.71)),
         pipe("b2", line(36.600_18, 101.71, 101.736)),
     ]);
-    server.post("/api/v1/entities", &pipes);
+    server.post("/api/v1/entities/batch", &pipes);
     let add = |id: &str, lon: f64, lat: f64, entity: &str| {
         let placed = json!({"kind": "drain", "position": {"lon": lon, "lat": lat}, "entity": entity});
         server.add_device(id, &placed);
@@ -306,13 +306,8 @@ fn devices_on_one_drain_are_one_card_and_on_two_drains_side_by_side_they_are_two
     let headline = cards.to_string();
     assert!(headline.contains("在同一雨水管网"), "{headline}");
     // A pipe between the two joins them.
-    server.post(
-        "/api/v1/entities",
-        &json!([pipe(
-            "link",
-            json!({"type": "LineString", "coordinates": [[101.705, 36.6], [101.705, 36.600_18]]})
-        )]),
-    );
+    let between = json!({"type": "LineString", "coordinates": [[101.705, 36.6], [101.705, 36.600_18]]});
+    server.post("/api/v1/entities", &pipe("link", between));
     wait_for("one card", SOON, || {
         let cards = server.get("/api/v1/alerts/cards");
         (shown(&cards) == [(names(&["down-b", "on-a", "on-b"]), drain.clone())]).then_some(())
