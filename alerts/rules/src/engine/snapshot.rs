@@ -224,6 +224,7 @@ impl Engine {
         if format > 5 {
             self.read_weighed(r, format, &rules)?;
         }
+        self.gauges.are_to_be_stated = format < 7;
         if format > 6 {
             let now = Timestamp::from_ms(self.book.now);
             self.gauges.read(r, now)?;

@@ -20,7 +20,11 @@ struct Gauge {
 
 /// The gauges whose stages the register has.
 #[derive(Default)]
-pub(super) struct Gauges(BTreeMap<DeviceId, Gauge>);
+pub(super) struct Gauges {
+    of: BTreeMap<DeviceId, Gauge>,
+    /// A snapshot of before stages were limits was read: what is known of gauges is to be stated.
+    pub(super) are_to_be_stated: bool,
+}
 
 impl Gauges {
     /// The rule as it is for one device; `None` when it has no limit for that.
@@ -33,7 +37,7 @@ impl Gauges {
 
     /// The stages of a device that hold now.
     pub(super) fn stages(&self, device: &DeviceId) -> Stages {
-        self.0.get(device).map(|gauge| gauge.now).unwrap_or_default()
+        self.of.get(device).map(|gauge| gauge.now).unwrap_or_default()
     }
 
     /// Takes what is known of a gauge; says whether its limits are others by that.
@@ -41,7 +45,7 @@ impl Gauges {
         let before = self.stages(device);
         match known.filter(|known| !known.stages.is_empty()) {
             None => {
-                self.0.remove(device);
+                self.of.remove(device);
             }
             Some(known) => {
                 let known = Hydrology {
@@ -51,7 +55,7 @@ impl Gauges {
                     ..Hydrology::default()
                 };
                 let now = Stages::at(&known, now);
-                self.0.insert(device.clone(), Gauge { known, now });
+                self.of.insert(device.clone(), Gauge { known, now });
             }
         }
         self.stages(device) != before
@@ -60,7 +64,7 @@ impl Gauges {
     /// Looks which stages hold now; gives the gauges of which others do than before.
     pub(super) fn turn(&mut self, now: Timestamp) -> Vec<DeviceId> {
         let mut turned = Vec::new();
-        for (device, gauge) in &mut self.0 {
+        for (device, gauge) in &mut self.of {
             let then = std::mem::replace(&mut gauge.now, Stages::at(&gauge.known, now));
             if then != gauge.now {
                 turned.push(device.clone());
@@ -71,7 +75,7 @@ impl Gauges {
 
     /// When a stage or a datum begins or ends next.
     pub(super) fn next_turn(&self, now: i64) -> i64 {
-        let spans = self.0.values().flat_map(|gauge| {
+        let spans = self.of.values().flat_map(|gauge| {
             let stages = gauge.known.stages.iter().map(|stages| (stages.from, stages.to));
             stages.chain(gauge.known.datums.iter().map(|datum| (datum.from, datum.to)))
         });
@@ -81,8 +85,8 @@ impl Gauges {
     }
 
     pub(super) fn write(&self, w: &mut Writer) {
-        w.count(self.0.len());
-        for (device, gauge) in &self.0 {
+        w.count(self.of.len());
+        for (device, gauge) in &self.of {
             w.text(device.as_str());
             w.text(&serde_json::to_string(&gauge.known).expect("heights are finite, keys are text"));
         }
@@ -118,9 +122,10 @@ impl Engine {
         std::mem::take(&mut self.book.out)
     }
 
-    /// Fills in what a snapshot of before stages were limits has not: no rule in it names any.
+    /// Fills in what a snapshot of before stages were limits has not: no rule in it names any. Where the snapshot has them
+    /// this does nothing, for the register may be ahead of it.
     pub fn state_stages(&mut self, device: &DeviceId, known: &Hydrology) {
-        if !self.gauges.0.contains_key(device) {
+        if self.gauges.are_to_be_stated {
             self.gauges
                 .put(device, Some(known), Timestamp::from_ms(self.book.now));
             self.next_turn = self.next_turn.min(self.gauges.next_turn(self.book.now));
