@@ -306,7 +306,8 @@ impl Threshold {
 }
 
 impl When {
-    fn stage(&self) -> Option<Stage> {
+    /// The stage that is its limit, if one is.
+    pub(crate) fn stage(&self) -> Option<Stage> {
         let limit = match self {
             When::Above(limit) | When::Below(limit) => limit,
             When::Forecast(asked) => &asked.limit,

@@ -276,6 +276,21 @@ fn what_is_no_stage_is_refused_with_its_place() {
         "{}",
         errors[0]
     );
+    let agree = RULE.replace(
+        "{above: {quantity: water_level, raise: stage warning, clear: stage 警戒水位 - 0.10 m}}",
+        "{neighbours: {within: 1 km, at_least: 1, agree: {above: {quantity: water_level, raise: stage warning}}}}",
+    );
+    let agree = agree
+        .lines()
+        .filter(|line| !line.contains("levels"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let errors = RuleSet::parse("a", &agree).unwrap_err();
+    assert!(
+        errors[0].to_string().contains("another for each gauge"),
+        "{}",
+        errors[0]
+    );
     let levels = RULE.replace("stage 保证", "stage warning");
     let errors = RuleSet::parse("a", &levels).unwrap_err();
     assert!(errors[0].to_string().contains("further out"), "{}", errors[0]);
