@@ -158,6 +158,9 @@ fn nearest(
     is_one.then_some((path, along))
 }
 
+/// Where a line ends or a component is, if that is known, and the joint there.
+type Ending = (Option<[f64; 2]>, u32);
+
 /// Networks in the making. Joints are merged as more of them are found to be one.
 struct Joining {
     lined: Vec<Lined>,
@@ -340,7 +343,7 @@ impl Joining {
     }
 
     /// Joints of a thing, and where they are.
-    fn joints_of(&self, i: usize) -> Vec<(Option<[f64; 2]>, u32)> {
+    fn joints_of(&self, i: usize) -> Vec<Ending> {
         if let Some(joint) = self.point_joints.get(&i) {
             return vec![(self.lined[i].point, *joint)];
         }
@@ -375,7 +378,7 @@ impl Joining {
     fn shortest_way(&mut self, i: usize, other: usize) {
         let (own, its) = (self.joints_of(i), self.joints_of(other));
         let pairs = own.iter().flat_map(|a| its.iter().map(move |b| (a, b)));
-        let metres = |((a, _), (b, _)): &(&(Option<[f64; 2]>, u32), &(Option<[f64; 2]>, u32))| match (a, b) {
+        let metres = |((a, _), (b, _)): &(&Ending, &Ending)| match (a, b) {
             (Some(a), Some(b)) => metres_between(*a, *b),
             _ => f64::INFINITY,
         };
