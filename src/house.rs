@@ -294,6 +294,9 @@ fn assemble(
     for (device, limit) in &register.silent_after {
         engine.set_silent_after(device, *limit);
     }
+    for (device, known) in &register.view.hydrology {
+        engine.state_stages(device, known);
+    }
     let book = match history.extra("commands") {
         None => Book::default(),
         Some(bytes) => Book::restore(&bytes).context("the checkpoint of the commands cannot be read")?,
@@ -410,6 +413,7 @@ fn assemble(
         latest,
         frames: NewestFrames::default(),
         changes: Changes::default(),
+        networks: onemap_dashboards::Networks::default(),
         gaps,
         attributes,
         sources: RwLock::default(),

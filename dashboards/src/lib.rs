@@ -17,6 +17,7 @@ pub mod geocoding;
 pub mod hindsight;
 pub mod keeping;
 pub mod limits;
+mod networks;
 mod ogc;
 pub mod oidc;
 mod openapi;
@@ -54,6 +55,7 @@ pub use api::standards::hours_of;
 pub use changes::Changes;
 pub use frames::NewestFrames;
 use limits::{Bounds, Gauges, Limits};
+pub use networks::Networks;
 pub use push::live::{Hub, pump};
 use views::Views;
 

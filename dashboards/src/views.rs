@@ -277,6 +277,8 @@ pub struct Views {
     pub basemaps: Arc<crate::basemap::BaseMaps>,
     /// Vector tiles that were made.
     pub tiles: crate::Tiles,
+    /// Networks of pipes and rivers, for cards.
+    pub networks: crate::Networks,
     /// Tokens and sessions.
     pub keys: Keys,
     /// The embedded time-series store.

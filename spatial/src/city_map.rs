@@ -87,6 +87,11 @@ impl CityMap {
         self.version
     }
 
+    /// The version at which something of a layer last changed, whether it is drawn or not.
+    pub fn layer_version(&self, layer: Layer) -> u64 {
+        self.layer_versions[layer as usize]
+    }
+
     /// What is on the map now, to be read without the map.
     pub fn view(&self) -> Arc<CityView> {
         let make = || {

@@ -26,6 +26,7 @@ mod mercator;
 pub mod moving;
 mod moving_places;
 mod mvt;
+pub mod networks;
 mod outlines;
 mod pins;
 mod prepared_layer;

@@ -761,6 +761,9 @@ impl Fold<'_> {
             },
             Register::Hydrology { device, hydrology } => {
                 self.hydrology_changed(device, before.as_deref(), hydrology.as_deref());
+                let known = hydrology.as_deref();
+                let transitions = self.engine.set_stages(*self.now, position, device, known);
+                self.judged(transitions);
             }
             _ => self.tokens(position, change),
         }

@@ -241,3 +241,75 @@ fn an_alert_is_shelved_put_back_and_assigned() {
     let cards = server.get("/api/v1/alerts/cards");
     assert_eq!(items(&cards)[0]["headline"]["zh"], "air-1：扬尘");
 }
+
+const DRAINS: &str = "
+version: 1
+rules:
+  - id: drain-full
+    name: {zh: 管道满溢, en: Drain is full}
+    severity: major
+    when: {above: {quantity: liquid_level, raise: 1 m, clear: 0.9 m}}
+    advice: {zh: 派人查看, en: Send someone}
+";
+
+#[test]
+fn devices_on_one_drain_are_one_card_and_on_two_drains_side_by_side_they_are_two() {
+    let server = Server::with_rules(&[("drains", DRAINS)]);
+    // 20 m apart; the second goes on for 3.2 km in two pipes.
+    let line =
+        |lat: f64, from: f64, to: f64| json!({"type": "LineString", "coordinates": [[from, lat], [to, lat]]});
+    let pipe = |code: &str, geometry: Value| json!({"kind": "pipe", "code": code, "name": code, "geometry": geometry, "attributes": {"管线类型": "雨水"}});
+    let pipes = json!([
+        pipe("a", line(36.6, 101.7, 101.71)),
+        pipe("b1", line(36.600_18, 101.7, 101.71)),
+        pipe("b2", line(36.600_18, 101.71, 101.736)),
+    ]);
+    server.post("/api/v1/entities/batch", &pipes);
+    let add = |id: &str, lon: f64, lat: f64, entity: &str| {
+        let placed = json!({"kind": "drain", "position": {"lon": lon, "lat": lat}, "entity": entity});
+        server.add_device(id, &placed);
+        let reading = json!({"q": "liquid_level", "v": 2.0});
+        server.post("/api/v1/readings", &json!({"device": id, "readings": [reading]}));
+    };
+    add("on-a", 101.7, 36.6, "pipe/a");
+    add("on-b", 101.7, 36.600_18, "pipe/b1");
+    add("down-b", 101.735, 36.600_18, "pipe/b2");
+    let shown = |cards: &Value| -> Vec<(Vec<String>, Value)> {
+        let members = |card: &Value| {
+            let members = card["members"].as_array().unwrap().iter();
+            let mut ids: Vec<String> = members
+                .map(|m| m["device"].as_str().unwrap().to_owned())
+                .collect();
+            ids.sort();
+            ids
+        };
+        let mut all: Vec<_> = items(cards)
+            .iter()
+            .map(|card| (members(card), card["network"].clone()))
+            .collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    };
+    let cards = wait_for("three alarms", SOON, || {
+        let cards = server.get("/api/v1/alerts/cards");
+        (cards["alerts"] == 3).then_some(cards)
+    });
+    let drain = json!({"medium": "drain", "zh": "雨水管网", "en": "drain network"});
+    let names = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        shown(&cards),
+        [
+            (names(&["down-b", "on-b"]), drain.clone()),
+            (names(&["on-a"]), Value::Null)
+        ]
+    );
+    let headline = cards.to_string();
+    assert!(headline.contains("在同一雨水管网"), "{headline}");
+    // A pipe between the two joins them.
+    let between = json!({"type": "LineString", "coordinates": [[101.705, 36.6], [101.705, 36.600_18]]});
+    server.post("/api/v1/entities", &pipe("link", between));
+    wait_for("one card", SOON, || {
+        let cards = server.get("/api/v1/alerts/cards");
+        (shown(&cards) == [(names(&["down-b", "on-a", "on-b"]), drain.clone())]).then_some(())
+    });
+}

@@ -566,3 +566,73 @@ fn stations_come_from_csv_and_bad_lines_leave_theirs_as_they_were() {
     let (_, answer) = send("integrator", "device,kind,from,colour\n");
     assert_eq!(answer["errors"][0]["column"], "colour");
 }
+
+const BY_STAGE: &str = "
+version: 1
+rules:
+  - id: by-stage
+    name: {zh: 超警戒, en: Above the warning stage}
+    applies_to: {kind: river_gauge}
+    severity: major
+    when: {above: {quantity: water_level, raise: stage warning, clear: stage warning - 0.10 m}}
+    panels: {forecast: water_level}
+    advice: {zh: 巡堤, en: Patrol the dike}
+";
+
+#[test]
+fn a_rule_watches_each_gauge_by_the_stage_that_the_register_has() {
+    let server = Server::with_rules(&[("stages", BY_STAGE)]);
+    for id in ["gauge-1", "gauge-2"] {
+        server.add_device(id, &json!({"kind": "river_gauge", "cadence_s": 3600}));
+    }
+    let stages = |warning: f64| {
+        let mut own = station();
+        own["stages"][0] = json!({"from": "2020-01-01T00:00:00+08:00", "warning": warning, "source": "x"});
+        own
+    };
+    assert_eq!(put(&server, &stages(2252.5)).0, 200);
+    // 2.38 m over the zero of the one, and nothing is known of the other.
+    for id in ["gauge-1", "gauge-2"] {
+        let reading = json!({"q": "water_level", "v": 2.5});
+        server.post("/api/v1/readings", &json!({"device": id, "readings": [reading]}));
+    }
+    server.caught_up();
+    let open = |server: &Server| {
+        let open = server.get("/api/v1/alerts?state=open");
+        let one = |alert: &Value| json!([alert["series"]["device"], alert["threshold"]]);
+        open["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(one)
+            .collect::<Value>()
+    };
+    let soon = Duration::from_secs(30);
+    let first = wait_for("the alert", soon, || {
+        let open = open(&server);
+        (open != json!([])).then_some(open)
+    });
+    assert_eq!(first, json!([["gauge-1", 2.38]]));
+    let why = |id: &str| {
+        server.get(&format!(
+            "/api/v1/why?device={id}&quantity=water_level&rule=by-stage"
+        ))
+    };
+    let told = why("gauge-1").to_string();
+    assert!(told.contains("警戒水位（2.38 m）"), "{told}");
+    let told = why("gauge-2").to_string();
+    assert!(told.contains("没有现行的警戒水位"), "{told}");
+
+    // Another stage: its alert goes, and comes anew by the other limit; so it is after a restart.
+    assert_eq!(put(&server, &stages(2252.4)).0, 200);
+    server.caught_up();
+    wait_for("the other limit", soon, || {
+        (open(&server) == json!([["gauge-1", 2.28]])).then_some(())
+    });
+    let server = server.kill_and_restart();
+    server.caught_up();
+    assert_eq!(open(&server), json!([["gauge-1", 2.28]]));
+    assert_eq!(put(&server, &stages(2260.0)).0, 200);
+    server.caught_up();
+    wait_for("its end", soon, || (open(&server) == json!([])).then_some(()));
+}

@@ -18,6 +18,7 @@ mod message;
 mod panels;
 mod parameters;
 mod rule;
+mod stages;
 mod times;
 mod trial;
 mod weighed;
@@ -34,5 +35,6 @@ pub use rule::{
     Around, Asked, Band, Change, Clause, Direction, Neighbours, Prospect, Rule, RuleInfo, Selector, Silence,
     Stuck, Texts, Threshold, When,
 };
+pub use stages::{Stage, StageLimit};
 pub use times::{Hours, Times};
 pub use trial::TrialOutcome;

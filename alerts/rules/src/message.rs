@@ -9,6 +9,7 @@ use onemap_model::forecast::OWN;
 use onemap_model::{Edge, Past, Quantity, Timestamp};
 
 use crate::rule::{Band, Finding, Outlook, Prospect, Rule, Side, Silence, Texts, When};
+use crate::stages::StageLimit;
 
 mod weighed;
 mod why;
@@ -535,6 +536,13 @@ fn limit(when: &When, which: Limit) -> Texts {
         Limit::Raise => threshold.raise,
         Limit::Clear => threshold.clear,
     };
+    if let Some(stages) = threshold.stages {
+        let [raise, clear] = stages.map(|stage| stage_limit(stage, threshold.quantity));
+        return match which {
+            Limit::Raise => beyond(above, which, &numbered(raise, number, threshold.quantity)),
+            Limit::Clear => beyond(above, which, &numbered(clear, number, threshold.quantity)),
+        };
+    }
     if number.is_nan() {
         return match which {
             Limit::Raise if above => texts("高于各设备的限值", "above the limit of each device"),
@@ -543,12 +551,7 @@ fn limit(when: &When, which: Limit) -> Texts {
         };
     }
     let number = format!("{}{}", trimmed(number), unit(threshold.quantity));
-    let (zh, en) = match (which, above) {
-        (Limit::Raise, true) => (format!("高于 {number}"), format!("above {number}")),
-        (Limit::Raise, false) => (format!("低于 {number}"), format!("below {number}")),
-        (Limit::Clear, true) => (format!("回落至 {number} 及以下"), format!("at or below {number}")),
-        (Limit::Clear, false) => (format!("回升至 {number} 及以上"), format!("at or above {number}")),
-    };
+    let Texts { zh, en } = beyond(above, which, &texts(&number, &number));
     if threshold.own.is_some() {
         return Texts {
             zh: format!("{zh}（部分设备另定）"),
@@ -556,6 +559,44 @@ fn limit(when: &When, which: Limit) -> Texts {
         };
     }
     Texts { zh, en }
+}
+
+/// A limit with the way in which it is passed.
+fn beyond(above: bool, which: Limit, limit: &Texts) -> Texts {
+    let Texts { zh, en } = limit;
+    let (zh, en) = match (which, above) {
+        (Limit::Raise, true) => (format!("高于 {zh}"), format!("above {en}")),
+        (Limit::Raise, false) => (format!("低于 {zh}"), format!("below {en}")),
+        (Limit::Clear, true) => (format!("回落至 {zh} 及以下"), format!("at or below {en}")),
+        (Limit::Clear, false) => (format!("回升至 {zh} 及以上"), format!("at or above {en}")),
+    };
+    Texts { zh, en }
+}
+
+/// `警戒水位 - 0.1 m` / `the warning stage - 0.1 m`.
+fn stage_limit(limit: StageLimit, quantity: Quantity) -> Texts {
+    let Texts { zh, en } = limit.stage.texts();
+    if limit.by == 0.0 {
+        return Texts { zh, en };
+    }
+    let sign = if limit.by < 0.0 { "-" } else { "+" };
+    let by = format!("{sign} {}{}", trimmed(limit.by.abs()), unit(quantity));
+    Texts {
+        zh: format!("{zh} {by}"),
+        en: format!("{en} {by}"),
+    }
+}
+
+/// The same with what that is of one gauge, where it is of one.
+fn numbered(limit: Texts, number: f64, quantity: Quantity) -> Texts {
+    if number.is_nan() {
+        return limit;
+    }
+    let number = format!("{}{}", trimmed(number), unit(quantity));
+    Texts {
+        zh: format!("{}（{number}）", limit.zh),
+        en: format!("{} ({number})", limit.en),
+    }
 }
 
 /// `超出 6–9` / `outside 6–9`, or for the way back `回到 6.2–8.8 之内` / `back within 6.2–8.8`.

@@ -10,6 +10,7 @@ use serde_saphyr::Spanned;
 use crate::amount::{parse_difference, parse_value};
 use crate::file::{Errors, RuleError, keep};
 use crate::rule::{Rule, Threshold, When};
+use crate::stages::{self, Stage, StageLimit, Stages, is_stage};
 use crate::written::LevelText;
 
 /// A limit that matters more than the rule's own.
@@ -33,6 +34,9 @@ pub struct Given {
     /// Of devices in these divisions; of several that hold a device the innermost counts.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub divisions: BTreeMap<DivisionCode, f64>,
+    /// The device's own stage, in place of all of these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<StageLimit>,
 }
 
 /// Both limits of a threshold as they are given.
@@ -54,7 +58,10 @@ impl Given {
     fn is_number(&self) -> bool {
         self.devices.is_empty() && self.divisions.is_empty() && self.default.is_some()
     }
-    fn of(&self, device: Option<&DeviceId>, division: Option<&DivisionCode>) -> Option<f64> {
+    fn of(&self, device: Option<&DeviceId>, division: Option<&DivisionCode>, stages: &Stages) -> Option<f64> {
+        if let Some(limit) = self.stage {
+            return stages.of(limit);
+        }
         let named = device.and_then(|device| self.devices.get(device));
         let within = || {
             let division = division?;
@@ -90,7 +97,10 @@ pub(crate) fn limit(
         .chain(divisions.into_iter().map(|division| (None, Some(division))))
         .chain([(None, None)]);
     for (device, division) in each {
-        let (Some(from), Some(to)) = (own.raise.of(device, division), own.clear.of(device, division)) else {
+        let (Some(from), Some(to)) = (
+            own.raise.of(device, division, &Stages::default()),
+            own.clear.of(device, division, &Stages::default()),
+        ) else {
             continue;
         };
         let wrong_way = if is_above { to > from } else { to < from };
@@ -107,6 +117,10 @@ pub(crate) fn limit(
             break;
         }
     }
+    if let Some(message) = own.wrong_stages(is_above) {
+        errors.push(RuleError::at(clear.unwrap_or(raise).referenced, message));
+    }
+    let stages = own.raise.stage.zip(own.clear.stage).map(<[StageLimit; 2]>::from);
     let (raise, clear) = (own.raise.default, own.clear.default);
     let is_same_everywhere = own.raise.is_number() && own.clear.is_number();
     Some(Threshold {
@@ -115,10 +129,24 @@ pub(crate) fn limit(
         raise: raise.unwrap_or(f64::NAN),
         clear: clear.unwrap_or(f64::NAN),
         own: (!is_same_everywhere).then(|| Arc::new(own)),
+        stages,
     })
 }
 
 impl Own {
+    /// What is wrong with limits one of which is a stage: where they lie to one another has to be known without a gauge.
+    fn wrong_stages(&self, is_above: bool) -> Option<String> {
+        let (raise, clear) = match (self.raise.stage, self.clear.stage) {
+            (None, None) => return None,
+            (Some(raise), Some(clear)) if raise.stage == clear.stage => (raise.by, clear.by),
+            _ => return Some("`raise` and `clear` are of the same stage where one of them is".to_owned()),
+        };
+        match is_above {
+            true if clear > raise => Some("`clear` of `above` may not be greater than `raise`".to_owned()),
+            false if clear < raise => Some("`clear` of `below` may not be less than `raise`".to_owned()),
+            _ => None,
+        }
+    }
     fn named(&self) -> (BTreeSet<&DeviceId>, BTreeSet<&DivisionCode>) {
         let both = || [&self.raise, &self.clear].into_iter();
         (
@@ -128,8 +156,15 @@ impl Own {
     }
 }
 
-/// Reads `2.5 m`, `$warning`, `$warning - 0.10 m`.
+/// Reads `2.5 m`, `$warning`, `$warning - 0.10 m`, `stage warning - 0.10 m`.
 fn given(errors: &mut Errors, quantity: Quantity, written: &Spanned<String>) -> Option<Given> {
+    if is_stage(&written.value) {
+        let stage = stages::read(errors, quantity, written)?;
+        return Some(Given {
+            stage: Some(stage),
+            ..Given::default()
+        });
+    }
     let Some(rest) = written.value.trim().strip_prefix('$') else {
         return keep(errors, written, |text| parse_value(quantity, text)).map(Given::number);
     };
@@ -232,6 +267,17 @@ pub(crate) fn levels(
             true => limit.raise > before.raise,
             false => limit.raise < before.raise,
         };
+        let stages = |limit: &Threshold| limit.stages.map(|[raise, _]| raise);
+        if let (Some(own), Some(before)) = (stages(&limit), stages(before))
+            && match is_above {
+                true => own <= before,
+                false => own >= before,
+            }
+        {
+            let message = "each of `levels` is further out than the one before it";
+            errors.push(RuleError::at(level.raise.referenced, message));
+            return None;
+        }
         if !is_further && !limit.raise.is_nan() && !before.raise.is_nan() {
             let message = "each of `levels` is further out than the one before it";
             errors.push(RuleError::at(level.raise.referenced, message));
@@ -246,13 +292,13 @@ pub(crate) fn levels(
 }
 
 impl Threshold {
-    fn of_device(&self, device: &DeviceId, division: Option<&DivisionCode>) -> Option<Self> {
+    fn of_device(&self, device: &DeviceId, division: Option<&DivisionCode>, stages: &Stages) -> Option<Self> {
         let Some(own) = &self.own else {
             return Some(self.clone());
         };
         Some(Self {
-            raise: own.raise.of(Some(device), division)?,
-            clear: own.clear.of(Some(device), division)?,
+            raise: own.raise.of(Some(device), division, stages)?,
+            clear: own.clear.of(Some(device), division, stages)?,
             own: None,
             ..self.clone()
         })
@@ -260,6 +306,15 @@ impl Threshold {
 }
 
 impl When {
+    /// The stage that is its limit, if one is.
+    pub(crate) fn stage(&self) -> Option<Stage> {
+        let limit = match self {
+            When::Above(limit) | When::Below(limit) => limit,
+            When::Forecast(asked) => &asked.limit,
+            _ => return None,
+        };
+        limit.stages.map(|[raise, _]| raise.stage)
+    }
     fn has_parameters(&self) -> bool {
         match self {
             When::Above(limit) | When::Below(limit) => limit.own.is_some(),
@@ -269,51 +324,92 @@ impl When {
             _ => false,
         }
     }
-    fn of_device(&self, device: &DeviceId, division: Option<&DivisionCode>) -> Option<Self> {
+    fn of_device(&self, device: &DeviceId, division: Option<&DivisionCode>, stages: &Stages) -> Option<Self> {
         let each = |parts: &[When]| -> Option<Vec<When>> {
             parts
                 .iter()
-                .map(|part| part.of_device(device, division))
+                .map(|part| part.of_device(device, division, stages))
                 .collect()
         };
         Some(match self {
-            When::Above(limit) => When::Above(limit.of_device(device, division)?),
-            When::Below(limit) => When::Below(limit.of_device(device, division)?),
+            When::Above(limit) => When::Above(limit.of_device(device, division, stages)?),
+            When::Below(limit) => When::Below(limit.of_device(device, division, stages)?),
             When::Forecast(asked) => {
                 let mut asked = asked.clone();
-                asked.limit = asked.limit.of_device(device, division)?;
+                asked.limit = asked.limit.of_device(device, division, stages)?;
                 When::Forecast(asked)
             }
             When::All(parts) => When::All(each(parts)?),
             When::Any(parts) => When::Any(each(parts)?),
-            When::Not(part) => When::Not(Box::new(part.of_device(device, division)?)),
+            When::Not(part) => When::Not(Box::new(part.of_device(device, division, stages)?)),
             other => other.clone(),
         })
     }
 }
 
 impl Rule {
-    /// The rule as it is for one device; `None` when it has no limit for that. Id and version stay those of the rule.
+    /// The rule as it is for one device of which no stages are known; `None` when it has no limit for that. Id and version
+    /// stay those of the rule.
     pub fn of_device(
         self: &Arc<Self>,
         device: &DeviceId,
         division: Option<&DivisionCode>,
     ) -> Option<Arc<Self>> {
-        let levels = self.levels.iter().any(|level| level.limit.own.is_some());
-        if !levels && !self.when.has_parameters() {
+        self.of_gauge(device, division, &Stages::default())
+    }
+
+    /// Whether it has limits that are others for each device.
+    pub(crate) fn has_own_limits(&self) -> bool {
+        self.levels.iter().any(|level| level.limit.own.is_some()) || self.when.has_parameters()
+    }
+
+    /// The same of a gauge with its stages, of whose channel alone such a limit is.
+    pub(crate) fn of_gauge(
+        self: &Arc<Self>,
+        device: &DeviceId,
+        division: Option<&DivisionCode>,
+        stages: &Stages,
+    ) -> Option<Arc<Self>> {
+        if !self.has_own_limits() {
             return Some(Arc::clone(self));
         }
         let levels = self.levels.iter().filter_map(|level| {
             Some(Level {
-                limit: level.limit.of_device(device, division)?,
+                limit: level.limit.of_device(device, division, stages)?,
                 ..level.clone()
             })
         });
+        let mut when = self.when.of_device(device, division, stages)?;
+        let limit = match &mut when {
+            When::Above(limit) | When::Below(limit) => Some(limit),
+            When::Forecast(asked) => Some(&mut asked.limit),
+            _ => None,
+        };
+        if let Some(limit) = limit.filter(|limit| limit.stages.is_some())
+            && *limit.channel.get_or_insert(stages.channel) != stages.channel
+        {
+            return None;
+        }
         Some(Arc::new(Rule {
-            when: self.when.of_device(device, division)?,
+            when,
             levels: levels.collect(),
             ..Rule::clone(self)
         }))
+    }
+    /// The first stage of its limits, if it has such.
+    pub(crate) fn stage(&self) -> Option<Stage> {
+        let of_when = self.when.facts().into_iter().find_map(When::stage);
+        of_when.or_else(|| {
+            self.levels
+                .iter()
+                .find_map(|level| level.limit.stages)
+                .map(|[raise, _]| raise.stage)
+        })
+    }
+
+    /// Whether the two have the same stages as limits: then what one has told stands by the other.
+    pub(crate) fn is_limited_as(&self, other: &Self) -> bool {
+        self.stage().is_none() || (self.when == other.when && self.levels == other.levels)
     }
     /// How much it matters at one of its levels, 0 is the rule's own.
     pub(crate) fn severity_at(&self, level: u8) -> Severity {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::panels::Foreseen;
 use crate::parameters::{Level, Own};
+use crate::stages::StageLimit;
 use crate::times::Times;
 
 /// A text in both languages of the screen.
@@ -243,6 +244,9 @@ pub struct Threshold {
     /// Where both are others for each device, how; above are those of devices that nothing is said of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own: Option<Arc<Own>>,
+    /// The stage that `raise` is, and the one that `clear` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stages: Option<[StageLimit; 2]>,
 }
 
 /// A band with hysteresis, in the quantity's canonical unit. Its borders are inside.

@@ -19,21 +19,24 @@
 //! Times are `mm:ss` or `hh:mm:ss` from the start; the device is registered at 00:00 and the clock ticks
 //! every second.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use onemap_model::forecast::Lead;
+use onemap_model::hydrology::{DatedStages, Datum, DatumName};
 use onemap_model::{
-    Device, DeviceId, DeviceState, Edge, Forecast, Observation, Position, Quality, Quantity, Reading,
-    SeriesKey, Setting, Timestamp, Value,
+    Device, DeviceId, DeviceState, Edge, Forecast, Hydrology, Observation, Position, Quality, Quantity,
+    Reading, SeriesKey, Setting, Timestamp, Value,
 };
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
-use crate::amount::parse_duration;
+use crate::amount::{parse_duration, parse_value};
 use crate::engine::Engine;
 use crate::file::{RuleError, RuleSet};
 use crate::rule::{Rule, Threshold, When};
+use crate::stages::Stage;
 
 /// 2026-01-01T00:00:00+08:00; any start will do.
 const START: Timestamp = Timestamp::from_ms(1_767_196_800_000);
@@ -54,6 +57,9 @@ pub(crate) struct TrialText {
     /// Beijing time at 00:00 of the test, for rules that are in force at hours.
     #[serde(default)]
     start: Option<Spanned<String>>,
+    /// The stages of the gauge over its own zero, by name: `{warning: 2.5 m}`.
+    #[serde(default)]
+    stages: BTreeMap<String, Spanned<String>>,
     series: Spanned<String>,
     expect: Spanned<String>,
 }
@@ -66,6 +72,7 @@ pub(crate) struct Trial {
     line: u32,
     start: Timestamp,
     cadence_s: u32,
+    hydrology: Option<Hydrology>,
     /// Readings in the order of their coming; seconds from the start.
     events: Vec<Event>,
     expected: Vec<(u32, Edge)>,
@@ -120,6 +127,48 @@ impl TrialOutcome {
             list(&self.got)
         )
     }
+}
+
+/// The stages of a test as a register has them, over a datum at the gauge's zero.
+fn hydrology(stages: &BTreeMap<String, Spanned<String>>) -> Result<Option<Hydrology>, RuleError> {
+    if stages.is_empty() {
+        return Ok(None);
+    }
+    let quantity = Quantity::named("water_level").expect("the dictionary has it");
+    let from = Timestamp::from_ms(0);
+    let mut own = DatedStages {
+        from,
+        to: None,
+        warning: None,
+        guaranteed: None,
+        highest: None,
+        highest_at: None,
+        source: "test".to_owned(),
+    };
+    for (name, text) in stages {
+        let height = parse_value(quantity, &text.value).map_err(|e| RuleError::at(text.referenced, e))?;
+        match Stage::named(name) {
+            Some(Stage::Warning) => own.warning = Some(height),
+            Some(Stage::Guaranteed) => own.guaranteed = Some(height),
+            Some(Stage::Highest) => own.highest = Some(height),
+            None => {
+                let message = format!("`{name}` is not warning, guaranteed or highest");
+                return Err(RuleError::at(text.referenced, message));
+            }
+        }
+    }
+    Ok(Some(Hydrology {
+        datums: vec![Datum {
+            from,
+            to: None,
+            datum: DatumName::Assumed,
+            zero_m: 0.0,
+            source: "test".to_owned(),
+            verified: false,
+        }],
+        stages: vec![own],
+        ..Hydrology::default()
+    }))
 }
 
 impl Trial {
@@ -194,6 +243,7 @@ impl Trial {
             line: u32::try_from(written.name.referenced.line()).unwrap_or(u32::MAX),
             start,
             cadence_s,
+            hydrology: hydrology(&written.stages)?,
             events,
             expected,
             end_s,
@@ -247,6 +297,7 @@ impl Trial {
             Some(RuleSet::of(std::slice::from_ref(&self.rule))),
         );
         got.extend(engine.set_device(self.start, position, &device, device.division.as_ref()));
+        got.extend(engine.set_stages(self.start, position, &device.id, self.hydrology.as_ref()));
         let selected: Vec<Arc<str>> = selector.fence.iter().cloned().collect();
         got.extend(engine.set_fences(self.start, position, &device.id, selected.clone()));
         let mut others: Vec<&DeviceId> = Vec::new();

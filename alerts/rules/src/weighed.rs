@@ -229,6 +229,11 @@ impl NeighboursText {
                     errors.push(RuleError::at(place, message));
                     return None;
                 };
+                if agree.stage().is_some() {
+                    let message = "`agree` compares all with one number; a stage is another for each gauge";
+                    errors.push(RuleError::at(place, message));
+                    return None;
+                }
                 (quantity, agree.channel(), Asked::Agree(Box::new(agree)))
             }
             _ => {

@@ -1,5 +1,5 @@
-//! What kinds of cause an alert may have, and how far apart in distance and time alerts of one kind may lie and still be one
-//! incident: `causes.json`, read once. The figures are the house's own, no standard states any.
+//! What kinds of cause an alert may have, and how far apart in distance and time, also along a network, alerts of one kind may
+//! lie and still be one incident: `causes.json`, read once. The figures are the house's own, no standard states any.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -21,6 +21,27 @@ pub struct Cause {
     pub window: Duration,
     /// Alerts of different rules are different incidents: what they have in common says nothing of where they come from.
     pub by_rule: bool,
+    /// The cause goes along networks; `None` when what joins devices tells nothing of it.
+    pub along: Option<Along>,
+}
+
+/// How a cause goes along networks.
+#[derive(Debug, PartialEq)]
+pub struct Along {
+    /// Names of the media whose networks carry it ([`super::Medium::id`]).
+    pub media: Vec<String>,
+    /// No alert of one incident lies further along its network from the one that founded it there, in metres.
+    pub reach_m: f64,
+    /// No alert of one incident is raised later than this after its first, where it is joined by the network.
+    pub window: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenAlong {
+    media: Vec<String>,
+    reach_m: f64,
+    window_s: u64,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +54,8 @@ struct Written {
     window_s: u64,
     #[serde(default)]
     by_rule: bool,
+    #[serde(default)]
+    along: Option<WrittenAlong>,
     #[serde(default)]
     silence: bool,
     #[serde(default)]
@@ -77,6 +100,11 @@ fn causes() -> &'static Causes {
                 diameter_m: cause.diameter_m,
                 window: Duration::from_secs(cause.window_s),
                 by_rule: cause.by_rule,
+                along: cause.along.map(|along| Along {
+                    media: along.media,
+                    reach_m: along.reach_m,
+                    window: Duration::from_secs(along.window_s),
+                }),
             });
         }
         causes.of_quantity.sort_unstable();
@@ -104,6 +132,16 @@ impl Cause {
         };
         &causes.all[i]
     }
+    /// How it goes along a network in which this flows.
+    pub(super) fn along(&self, medium: &str) -> Option<&Along> {
+        let along = self.along.as_ref()?;
+        along.media.iter().any(|own| own == medium).then_some(along)
+    }
+    /// How long after its first alert an incident may take more.
+    pub(super) fn longest(&self) -> Duration {
+        let along = self.along.as_ref().map_or(Duration::ZERO, |along| along.window);
+        self.window.max(along)
+    }
     /// Every one.
     pub fn all() -> &'static [Self] {
         &causes().all
@@ -119,6 +157,10 @@ mod tests {
         for quantity in Quantity::all() {
             let cause = Cause::of(quantity);
             assert!(cause.diameter_m > 0.0 && !cause.window.is_zero(), "{quantity}");
+            if let Some(along) = &cause.along {
+                assert!(along.reach_m > 0.0 && along.window >= cause.window, "{quantity}");
+                assert!(!along.media.is_empty(), "{quantity}");
+            }
         }
         let mut named: Vec<_> = causes().of_quantity.iter().map(|(q, _)| *q).collect();
         named.dedup();

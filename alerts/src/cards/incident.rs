@@ -1,11 +1,16 @@
-//! Which alerts belong to one incident: of one series, or of one cause near one another in distance and time.
+//! Which alerts belong to one incident: of one series, or of one cause near one another in distance and time, or along a
+//! network that carries the cause.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use onemap_model::place::EARTH_RADIUS_M;
 use onemap_model::{DeviceId, Position, RuleId, SeriesKey, Timestamp};
 
-use super::cause::Cause;
+use super::cause::{Along, Cause};
+use super::network::{Networks, Reach, Stand};
 use super::{Followed, Surroundings};
 use crate::load::CHATTER_WITHIN;
 
@@ -15,6 +20,8 @@ pub(super) struct Incident<'a> {
     pub(super) members: Vec<usize>,
     rule: &'a RuleId,
     network: Option<&'a str>,
+    /// Where the first of it stands that stands on a network: whatever else does stands on the same.
+    joined: Option<Joined>,
     first_at: Timestamp,
     last_at: Timestamp,
     /// When the last of its members so far ends; `None` while one goes on.
@@ -23,6 +30,41 @@ pub(super) struct Incident<'a> {
     places: Vec<Place>,
     least: Place,
     most: Place,
+}
+
+/// Where an incident is on a network.
+struct Joined {
+    stood: Stood,
+    /// What lies within its reach along the network, once that was asked for.
+    reach: OnceCell<Arc<Reach>>,
+}
+
+/// Where a device stands on a network, for a cause that goes along networks.
+#[derive(Clone, Copy)]
+pub(super) struct Stood {
+    stand: Stand,
+    pub(super) network: u32,
+    /// How the cause goes along this one; `None` when it does not, as a flood along a main: then it only tells apart.
+    pub(super) along: Option<&'static Along>,
+}
+
+impl Stood {
+    pub(super) fn of(one: &Followed<'_>, cause: &'static Cause, known: &Surroundings) -> Option<Self> {
+        let stand = one.site?.stand.filter(|_| cause.along.is_some())?;
+        Some(Self {
+            stand,
+            network: known.networks.network(stand)?,
+            along: cause.along(&known.networks.medium(stand)?.id),
+        })
+    }
+}
+
+impl Joined {
+    /// Whether a place on its network lies within its reach along that.
+    fn reaches(&self, networks: &Networks, to: Stand, along: &Along) -> bool {
+        let reach = || networks.reach(self.stood.stand, along.reach_m);
+        networks.metres_to(self.reach.get_or_init(reach), to).is_some()
+    }
 }
 
 /// Metres from the middle of the earth, so that distances are the same whichever way they are asked for and cost little. A
@@ -55,7 +97,7 @@ pub(super) fn incidents<'a>(
             Some((at, _)) => at,
             None => {
                 candidates.retain(|at| incidents[*at].may_grow(alert.raised_at));
-                let near = candidates.iter().find(|at| incidents[**at].takes(one, cause));
+                let near = candidates.iter().find(|at| incidents[**at].takes(one, known));
                 match near {
                     Some(at) => *at,
                     None => {
@@ -66,7 +108,7 @@ pub(super) fn incidents<'a>(
                 }
             }
         };
-        incidents[at].add(i, one);
+        incidents[at].add(i, one, known);
         let ended = match own {
             Some((_, before)) => later(before, alert.ended_at),
             None => alert.ended_at,
@@ -94,6 +136,7 @@ impl<'a> Incident<'a> {
             members: Vec::new(),
             rule: &alert.rule,
             network: None,
+            joined: None,
             first_at: alert.raised_at,
             last_at: alert.raised_at,
             // Set by its first member.
@@ -105,7 +148,7 @@ impl<'a> Incident<'a> {
         }
     }
 
-    fn add(&mut self, i: usize, one: &Followed<'a>) {
+    fn add(&mut self, i: usize, one: &Followed<'a>, known: &Surroundings) {
         let alert = one.alert;
         self.ended_at = match self.members.is_empty() {
             true => alert.ended_at,
@@ -121,6 +164,12 @@ impl<'a> Incident<'a> {
         if self.network.is_none() {
             self.network = site.network.as_deref();
         }
+        if self.joined.is_none() {
+            self.joined = Stood::of(one, self.cause, known).map(|stood| Joined {
+                stood,
+                reach: OnceCell::new(),
+            });
+        }
         if let Some(at) = site.position.filter(|_| is_new) {
             let at = place_of(at);
             self.places.push(at);
@@ -131,26 +180,46 @@ impl<'a> Incident<'a> {
 
     /// Whether one that is raised now may still belong to it.
     fn may_grow(&self, now: Timestamp) -> bool {
-        let is_timely = now.since(self.first_at) <= self.cause.window;
-        is_timely && goes_on(self.ended_at, now)
+        self.is_timely(now, self.cause.longest()) && goes_on(self.ended_at, now)
     }
 
-    fn takes(&self, one: &Followed<'a>, cause: &'static Cause) -> bool {
+    /// On both sides: clocks of records may have been set back.
+    fn is_timely(&self, at: Timestamp, window: Duration) -> bool {
+        at.since(self.first_at) <= window && self.last_at.since(at) <= window
+    }
+
+    fn takes(&self, one: &Followed<'a>, known: &Surroundings) -> bool {
         let alert = one.alert;
-        let network = one.site.and_then(|site| site.network.as_deref());
-        let is_other_network = matches!((self.network, network), (Some(own), Some(other)) if own != other);
-        if is_other_network || (cause.by_rule && *self.rule != alert.rule) {
+        if self.cause.by_rule && *self.rule != alert.rule {
             return false;
         }
-        // In time on both sides: clocks of records may have been set back.
-        if self.last_at.since(alert.raised_at) > cause.window {
+        match (&self.joined, Stood::of(one, self.cause, known)) {
+            (Some(own), Some(stood)) if own.stood.network != stood.network => return false,
+            (Some(own), Some(stood)) => {
+                if let Some(along) = own.stood.along
+                    && self.is_timely(alert.raised_at, along.window)
+                    && own.reaches(&known.networks, stood.stand, along)
+                {
+                    return true;
+                }
+            }
+            // Where nothing is known of what joins them, what they stand on is told apart by its name.
+            _ if self.is_named_otherwise(one) => return false,
+            _ => {}
+        }
+        if !self.is_timely(alert.raised_at, self.cause.window) {
             return false;
         }
         if self.devices.contains(&alert.series.device) {
             return true;
         }
         let place = one.site.and_then(|site| site.position);
-        place.is_some_and(|at| self.spans(place_of(at), cause.diameter_m))
+        place.is_some_and(|at| self.spans(place_of(at), self.cause.diameter_m))
+    }
+
+    fn is_named_otherwise(&self, one: &Followed<'a>) -> bool {
+        let network = one.site.and_then(|site| site.network.as_deref());
+        matches!((self.network, network), (Some(own), Some(other)) if own != other)
     }
 
     /// Whether a place lies at most so far from every place of it.

@@ -5,6 +5,8 @@
 //!   was lost: none is hidden.
 //! - Alerts of one [`Cause`] near one another in distance and time are one card. No two of its members lie further apart than
 //!   the cause allows, so cards do not chain across a city; alerts of different causes or networks share none.
+//! - Where the cause goes along networks (water through drains and rivers, pressure through mains), devices on one network
+//!   are one card as far along it as the cause reaches, and devices on networks that are not joined share none, however near.
 //! - Alerts of one series are one card.
 //!
 //! [`fold`] is a function of the alerts and of what is known of their devices. It follows the alerts in the order in which
@@ -13,18 +15,22 @@
 
 mod cause;
 mod incident;
+mod network;
 mod words;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use onemap_model::{AlertId, DeviceId, DivisionCode, DrillId, Position, RuleId, Severity, Timestamp};
 use onemap_rules::{Silence, Texts};
 use serde::Serialize;
 
-pub use cause::Cause;
+pub use cause::{Along, Cause};
+pub use network::{Medium, Networks, Piece, Stand};
 
+use self::incident::Stood;
 use crate::alert::{Alert, Condition};
 use crate::list::Cursor;
 use crate::load::{CHATTER, CHATTER_WITHIN};
@@ -51,6 +57,8 @@ pub struct Site {
     pub division: Option<DivisionCode>,
     /// The reach, pipe or other named network that it stands on.
     pub network: Option<String>,
+    /// Where on [`Surroundings::networks`] it stands; `None` when nothing says so.
+    pub stand: Option<Stand>,
     /// When it was last heard.
     pub heard_at: Option<Timestamp>,
     /// Seconds between its reports; 0 is not known.
@@ -66,6 +74,8 @@ pub struct Surroundings {
     pub silences: HashSet<RuleId>,
     /// Gateways that are dark, and when they were last heard.
     pub dark: BTreeMap<DeviceId, Timestamp>,
+    /// The networks of pipes and rivers.
+    pub networks: Arc<Networks>,
 }
 
 impl Surroundings {
@@ -198,6 +208,9 @@ pub struct Card {
     pub bounds: Option<[f64; 4]>,
     /// Where its first alert is, or the first that has a place.
     pub point: Option<Position>,
+    /// The network that all of its devices stand on and that carries its cause; `None` for one device, and where
+    /// it is their distance that makes them one.
+    pub network: Option<Medium>,
     /// The drill that all of its alerts were raised in.
     pub drill: Option<DrillId>,
     /// Its alerts: the one that leads, then by severity, then the oldest first.
@@ -340,10 +353,29 @@ fn of_incident(
         (Reverse(alert.severity), is_unknown, Cursor::of(alert))
     };
     let lead = members.iter().copied().min_by_key(leads).unwrap_or(founder);
+    let network = one_network(all, &members, cause, known);
     let mut card = card(all, lead, members, cause, kind);
     card.id = all[founder].alert.id;
+    card.network = network.filter(|_| card.counts.devices > 1).cloned();
     card.headline = words::incident(all[lead].alert, known, &card);
     card
+}
+
+/// The network on which all of these stand, when it carries the cause.
+fn one_network<'a>(
+    all: &[Followed<'_>],
+    members: &[usize],
+    cause: &'static Cause,
+    known: &'a Surroundings,
+) -> Option<&'a Medium> {
+    let network = |i: &usize| {
+        let stood = Stood::of(&all[*i], cause, known)?;
+        stood.along.map(|_| stood.network)
+    };
+    let first = network(members.first()?)?;
+    let is_one = members.iter().all(|i| network(i) == Some(first));
+    let stand = all[members[0]].site?.stand?;
+    known.networks.medium(stand).filter(|_| is_one)
 }
 
 /// What every card has; the id is the oldest member's, the headline is empty.
@@ -412,6 +444,7 @@ fn card(
         chatter: (n_raised >= CHATTER).then_some(n_raised),
         bounds,
         point,
+        network: None,
         drill: None,
         members: members.iter().map(|i| all[*i].alert.id).collect(),
     }

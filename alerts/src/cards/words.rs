@@ -3,7 +3,7 @@
 use onemap_model::DeviceId;
 use onemap_rules::Texts;
 
-use super::{Card, CardKind, Site, Surroundings};
+use super::{Card, CardKind, Medium, Site, Surroundings};
 use crate::alert::{Alert, Condition};
 
 /// Name of a device in both languages; its id when it has none.
@@ -35,6 +35,21 @@ pub(super) fn gateway(gateway: &DeviceId, site: Option<&Site>, n_behind: usize) 
     }
 }
 
+/// Several devices that a network joins; its device that leads is called `zh` and `en`.
+fn on_network(card: &Card, network: &Medium, (zh, en): (&str, &str), rule: &Texts) -> Texts {
+    let (cause, n, devices) = (&card.cause.name, card.counts.alerts, card.counts.devices);
+    Texts {
+        zh: format!(
+            "{}：{zh}等 {devices} 台设备在同一{}，{n} 条告警，最重为{}",
+            cause.zh, network.name.zh, rule.zh
+        ),
+        en: format!(
+            "{}: {n} alarms of {devices} devices on the same {} as {en}, the worst is {}",
+            cause.en, network.name.en, rule.en
+        ),
+    }
+}
+
 pub(super) fn incident(lead: &Alert, known: &Surroundings, card: &Card) -> Texts {
     let device = &lead.series.device;
     let (zh, en) = name(device, known.sites.get(device));
@@ -49,15 +64,18 @@ pub(super) fn incident(lead: &Alert, known: &Surroundings, card: &Card) -> Texts
             zh: format!("{zh}：{rule_zh}等 {n} 条告警"),
             en: format!("{en}: {rule_en}, {n} alarms"),
         },
-        _ => Texts {
-            zh: format!(
-                "{}：{zh}一带 {devices} 台设备 {n} 条告警，最重为{rule_zh}",
-                card.cause.name.zh
-            ),
-            en: format!(
-                "{}: {n} alarms of {devices} devices around {en}, the worst is {rule_en}",
-                card.cause.name.en
-            ),
+        _ => match &card.network {
+            Some(network) => on_network(card, network, (&zh, &en), &lead.rule_name),
+            None => Texts {
+                zh: format!(
+                    "{}：{zh}一带 {devices} 台设备 {n} 条告警，最重为{rule_zh}",
+                    card.cause.name.zh
+                ),
+                en: format!(
+                    "{}: {n} alarms of {devices} devices around {en}, the worst is {rule_en}",
+                    card.cause.name.en
+                ),
+            },
         },
     };
     if card.condition == Condition::Unknown {

@@ -18,6 +18,7 @@ use super::limit_up_to;
 use super::query::tag::Tag;
 use crate::auth::Caller;
 use crate::error::Problem;
+use crate::networks::Joined;
 use crate::request::Params;
 use crate::views::{Register, Views};
 
@@ -156,6 +157,9 @@ fn card_json(card: &Card) -> Value {
         "condition": card.condition, "acknowledged": card.is_acknowledged,
         "counts": card.counts, "raised_at": card.raised_at, "changed_at": card.changed_at,
         "chatter": card.chatter, "drill": card.drill, "bounds": card.bounds, "position": card.point,
+        "network": card.network.as_ref().map(|network| {
+            json!({"medium": network.id, "zh": network.name.zh, "en": network.name.en})
+        }),
     })
 }
 
@@ -177,8 +181,10 @@ struct Seen {
 impl Seen {
     /// Holds no lock while it takes another, but for the register's and the board's, in this order as everywhere.
     fn of(views: &Views, scope: &Scope, division: Option<&DivisionCode>) -> Self {
+        let joined = views.networks.of(views);
         let mut known = Surroundings {
             silences: silences(views),
+            networks: joined.graph.clone(),
             ..Surroundings::default()
         };
         let register = views.register.read().expect(POISON);
@@ -200,7 +206,7 @@ impl Seen {
         };
         alerts.sort_unstable_by_key(|alert| alert.id);
         for alert in alerts.iter().chain(&silent) {
-            add_site(&mut known, &register, scope, &alert.series.device);
+            add_site(&mut known, &register, &joined, scope, &alert.series.device);
         }
         drop(register);
         {
@@ -249,7 +255,13 @@ impl Seen {
 }
 
 /// What is known of a device, and of the gateways that it hangs on. Of what the caller does not see only that it is a gateway.
-fn add_site(known: &mut Surroundings, register: &Register, scope: &Scope, device: &DeviceId) {
+fn add_site(
+    known: &mut Surroundings,
+    register: &Register,
+    joined: &Joined,
+    scope: &Scope,
+    device: &DeviceId,
+) {
     let mut at = device.clone();
     while !known.sites.contains_key(&at) {
         let Some(device) = register.view.devices.get(&at) else {
@@ -267,9 +279,10 @@ fn add_site(known: &mut Surroundings, register: &Register, scope: &Scope, device
             site.position = device.position;
             site.division = register.divisions.get(&at).cloned();
             let entity = device.entity.as_ref();
-            // A pipe or a road is a piece of its network, which the register does not name.
+            // Where nothing is known of what joins them; a pipe or a road is a piece only.
             let named = entity.filter(|e| matches!(e.kind, EntityKind::Reach | EntityKind::Water));
             site.network = named.map(ToString::to_string);
+            site.stand = joined.stand(register, device);
         }
         let gateway = site.gateway.clone();
         known.sites.insert(at, site);

@@ -288,7 +288,7 @@ impl<'a> Written<'a> {
     }
 }
 
-/// What an entity says of itself, besides its place and most of its attributes, read from its bytes without
+/// What an entity says of itself, besides its place, read from its bytes without
 /// unpacking it.
 #[derive(Clone, Copy, Debug)]
 pub struct Stated<'a> {
@@ -308,7 +308,8 @@ pub struct Stated<'a> {
     pub valid_from: Option<Timestamp>,
     /// Valid until, if it ended.
     pub valid_to: Option<Timestamp>,
-    attributes: &'a str,
+    /// Other attributes as JSON; empty for none.
+    pub attributes: &'a str,
 }
 
 impl Stated<'_> {

@@ -48,7 +48,8 @@ impl Engine {
             NEVER if !rule.times.is_always() => Some(NEVER),
             _ => rule.times.next_turn(now).map(Timestamp::ms),
         });
-        self.next_turn = turns.min().unwrap_or(NO_DEADLINE);
+        let turns = turns.min().unwrap_or(NO_DEADLINE);
+        self.next_turn = turns.min(self.gauges.next_turn(self.book.now));
         let looking = self.rules.values().filter(|rule| looks(rule, now));
         self.in_force = looking
             .map(|rule| (rule.id.clone(), rule.times.rests(now)))
@@ -67,9 +68,10 @@ impl Engine {
     /// A time has come at which rules begin or end.
     pub(super) fn turn(&mut self) {
         let before = std::mem::take(&mut self.in_force);
+        let regauged = self.gauges.turn(Timestamp::from_ms(self.book.now));
         self.sort_rules();
         if self.in_force == before {
-            return;
+            return self.rebind(&regauged);
         }
         let now = &self.in_force;
         let rested = before.into_iter().filter(|(_, rested)| *rested);
@@ -322,7 +324,9 @@ impl Engine {
                 rule.applies_to
                     .selects(&device.id, &device.kind, device.division.as_ref(), &device.fences)
             })
-            .filter_map(|rule| rule.of_device(&device.id, device.division.as_ref()))
+            .filter_map(|rule| self.gauges.own(rule, device))
+            // A stage is of one channel.
+            .filter(|rule| rule.channel().is_none() || rule.channel() == channel)
             .collect()
     }
 
@@ -394,7 +398,9 @@ impl Aligned {
             Vec::with_capacity(wanted.len()),
         );
         for rule in wanted {
-            let same = |slot: &Slot| slot.rule.id == rule.id && slot.rule.version == rule.version;
+            let same = |slot: &Slot| {
+                slot.rule.id == rule.id && slot.rule.version == rule.version && slot.rule.is_limited_as(&rule)
+            };
             let kept = old.iter().position(same).map(|at| old.remove(at));
             fresh.push(kept.is_none());
             let active = kept.and_then(|slot| slot.active);

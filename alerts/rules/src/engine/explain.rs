@@ -11,6 +11,7 @@ use super::slot::evidence_of;
 use super::weigh::Case;
 use crate::message::Standing;
 use crate::rule::{Finding, Selector, Texts, When};
+use crate::stages::Stage;
 
 /// How far a rule has come on a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -121,6 +122,11 @@ pub enum Aside {
     Hours,
     /// The rule asks for a limit of each device, and this one has none.
     NoLimit,
+    /// The rule's limit is a stage of the gauge, and the register has none of it that holds now, or no datum.
+    NoStage {
+        /// Which it is.
+        stage: Stage,
+    },
     /// Nothing ever came of the series.
     Unheard,
 }
@@ -218,8 +224,15 @@ impl Engine {
         if !rule.times.holds(Timestamp::from_ms(self.book.now)) {
             return Aside::Hours;
         }
-        if rule.of_device(&device.id, device.division.as_ref()).is_none() {
-            return Aside::NoLimit;
+        match (self.gauges.own(rule, device), rule.stage()) {
+            (None, Some(stage)) => return Aside::NoStage { stage },
+            (None, None) => return Aside::NoLimit,
+            // A stage is of one channel.
+            (Some(own), Some(_)) if own.channel().is_some_and(|own| own != series.channel) => {
+                let channel = own.channel().unwrap_or_default();
+                return Aside::Channel { channel };
+            }
+            _ => {}
         }
         Aside::Unheard
     }

@@ -349,7 +349,8 @@ impl Engine {
         };
         let rules = self.looking_ahead.iter().filter(of_it);
         rules
-            .filter_map(|rule| rule.of_device(&device.id, device.division.as_ref()))
+            .filter_map(|rule| self.gauges.own(rule, device))
+            .filter(|rule| rule.channel().is_none_or(|own| own == channel))
             .collect()
     }
 
@@ -362,8 +363,11 @@ impl Engine {
             let mut old = std::mem::take(&mut self.foreseen[i as usize].watches);
             let mut kept = Vec::with_capacity(wanted.len());
             for rule in wanted {
-                let same =
-                    |watch: &Watch| watch.slot.rule.id == rule.id && watch.slot.rule.version == rule.version;
+                let same = |watch: &Watch| {
+                    watch.slot.rule.id == rule.id
+                        && watch.slot.rule.version == rule.version
+                        && watch.slot.rule.is_limited_as(&rule)
+                };
                 match old.iter().position(same).map(|at| old.remove(at)) {
                     Some(mut watch) => {
                         watch.slot.rule = rule;

@@ -10,6 +10,7 @@ mod fold;
 mod foresee;
 mod slot;
 mod snapshot;
+mod stages;
 mod timers;
 mod weigh;
 
@@ -31,6 +32,7 @@ use entries::{DeviceEntry, LISTED, NEVER, NO_DEADLINE, SEEN, SeriesEntry, Slot};
 pub use explain::{Aside, Explanation, FactState, OpenAlert, Progress};
 use foresee::Foreseen;
 pub use snapshot::SnapshotError;
+use stages::Gauges;
 use timers::Timers;
 use weigh::Scales;
 pub use weigh::nearest_first;
@@ -84,6 +86,8 @@ pub struct Engine {
     foreseen_of: HashMap<u32, Vec<u32>>,
     /// What is weighed, by device.
     scales: Scales,
+    /// Gauges whose stages are limits.
+    gauges: Gauges,
     timers: Timers,
     /// Series whose condition changed since the last drain.
     changed: Vec<u32>,
@@ -123,6 +127,7 @@ impl Engine {
             foreseen: Vec::new(),
             foreseen_of: HashMap::new(),
             scales: Scales::default(),
+            gauges: Gauges::default(),
             timers: Timers::default(),
             changed: Vec::new(),
         }
@@ -368,7 +373,7 @@ impl Engine {
         let division = self.device_index.get(device);
         let division = division.and_then(|i| self.devices[*i as usize].division.as_ref());
         let own = self.rules.get(rule).map(|rule| {
-            let own = rule.of_device(device, division);
+            let own = rule.of_gauge(device, division, &self.gauges.stages(device));
             own.unwrap_or_else(|| Arc::clone(rule))
         });
         own.map_or_else(

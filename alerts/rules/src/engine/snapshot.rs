@@ -26,10 +26,10 @@ use crate::file::RuleSet;
 use crate::rule::{Rule, When};
 
 const MAGIC: &[u8] = b"onemap rules";
-/// What is weighed, what is foreseen, and devices with the fences that they are in and where they stand. Format 5 was
-/// without places and what is weighed, format 4 without what is foreseen, format 3 without these, format 2 without how often series come, format 1
+/// Stages of gauges, what is weighed, what is foreseen, and devices with the fences that they are in and where they stand.
+/// Format 6 was without stages, format 5 without places and what is weighed, format 4 without what is foreseen, format 3 without these, format 2 without how often series come, format 1
 /// wrote every number whole.
-const FORMAT: u8 = 6;
+const FORMAT: u8 = 7;
 
 /// Why bytes do not restore an engine. The journal still can: start empty and replay.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +132,7 @@ impl Engine {
                 write_case(&mut w, case, &index);
             }
         }
+        self.gauges.write(&mut w);
         let sum = Sha256::digest(&w.0[MAGIC.len() + 1..]);
         w.0.extend_from_slice(&sum[..8]);
         w.0
@@ -223,6 +224,12 @@ impl Engine {
         if format > 5 {
             self.read_weighed(r, format, &rules)?;
         }
+        self.gauges.are_to_be_stated = format < 7;
+        if format > 6 {
+            let now = Timestamp::from_ms(self.book.now);
+            self.gauges.read(r, now)?;
+            self.next_turn = self.next_turn.min(self.gauges.next_turn(self.book.now));
+        }
         self.take_own_limits()?;
         let slots = self
             .devices
@@ -300,10 +307,10 @@ impl Engine {
 
     /// A snapshot names rules; their limits are those of the device.
     fn take_own_limits(&mut self) -> Result<(), Damaged> {
-        let devices = &self.devices;
+        let (devices, gauges) = (&self.devices, &self.gauges);
         let own = |device: u32, slot: &mut Slot| -> Result<(), Damaged> {
             let device = &devices[device as usize];
-            let rule = slot.rule.of_device(&device.id, device.division.as_ref());
+            let rule = gauges.own(&slot.rule, device);
             slot.rule = rule.ok_or(Damaged("a rule has no limit for its device"))?;
             Ok(())
         };

@@ -305,6 +305,7 @@ impl Engine {
             let same = |case: &Case| {
                 case.slot.rule.id == rule.id
                     && case.slot.rule.version == rule.version
+                    && case.slot.rule.is_limited_as(&rule)
                     && case.channel == channel
             };
             match old.iter().position(same).map(|at| old.remove(at)) {
@@ -360,7 +361,7 @@ impl Engine {
                     .collect(),
                 None => vec![0],
             };
-            let Some(rule) = rule.of_device(&entry.id, entry.division.as_ref()) else {
+            let Some(rule) = self.gauges.own(rule, entry) else {
                 continue;
             };
             wanted.extend(channels.into_iter().map(|channel| (Arc::clone(&rule), channel)));

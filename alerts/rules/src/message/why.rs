@@ -207,6 +207,15 @@ pub(crate) fn aside(aside: &Aside) -> Texts {
             "这一序列从未来数，规则尚未用于它",
             "nothing ever came of this series, so the rule is not bound to it yet",
         ),
+        Aside::NoStage { stage } => {
+            let Texts { zh, en } = stage.texts();
+            Texts {
+                zh: format!("此设备没有现行的{zh}（或测站零点），规则无从判断"),
+                en: format!(
+                    "the register has not {en} of this device that holds now, or not its datum: the rule cannot judge"
+                ),
+            }
+        }
         Aside::NoLimit => texts(
             "此设备没有规则所需的限值",
             "the device has no limit that the rule asks for",

@@ -61,6 +61,8 @@ pub(super) fn stood(
             engine.set_device(from, 0, &device, register.divisions.get(id));
             let silent_after_s = register.silent_after.get(id).copied().unwrap_or(0);
             engine.set_silent_after(id, silent_after_s);
+            let known = register.view.hydrology.get(id).map(AsRef::as_ref);
+            engine.set_stages(from, 0, id, known);
         }
     }
     let quantities: BTreeSet<Quantity> = wanted.flat_map(|rule| quantities(rule)).collect();

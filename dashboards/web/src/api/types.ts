@@ -224,6 +224,8 @@ export type Card = {
   changed_at: string;
   /** How often a series of it was raised within an hour, from three on. */
   chatter: number | null;
+  /** The network that makes its devices one. */
+  network?: { medium: string; zh: string; en: string } | null;
   /** The drill in which all of it was raised. */
   drill?: string | null;
   bounds: [number, number, number, number] | null;

@@ -132,6 +132,7 @@ export const en: Messages = {
   "alarms.story_to": "to {to}",
 
   "card.bond_gateway": "Same gateway",
+  "card.bond_network": "Same network",
   "card.bond_reach": "Same reach",
   "card.bond_place": "Nearby",
   "card.bond_device": "Same device",

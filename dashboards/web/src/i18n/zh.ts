@@ -128,6 +128,7 @@ export const zh = {
   "alarms.story_to": "给 {to}",
 
   "card.bond_gateway": "同一网关",
+  "card.bond_network": "同一管网",
   "card.bond_reach": "同一河段",
   "card.bond_place": "附近",
   "card.bond_device": "同一设备",

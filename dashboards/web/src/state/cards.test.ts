@@ -68,6 +68,8 @@ describe("why alarms are one card", () => {
     expect(of(card("place", 2, ["up", "down"]))).toBe("reach");
     expect(of(card("place", 2, ["up", "lake"]))).toBe("place");
     expect(of(card("place", 2, ["street", "street2"]))).toBe("place");
+    const network = { medium: "drain", zh: "雨水管网", en: "drain network" };
+    expect(of({ ...card("place", 2, ["street", "street2"]), network })).toBe("network");
     // Ten of twelve are listed: where the others stand is not known.
     expect(of({ ...card("place", 12, ["up", "down"]) })).toBe("place");
   });

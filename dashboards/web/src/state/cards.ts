@@ -70,7 +70,7 @@ export function followCards(): () => void {
   };
 }
 
-export type Bond = "gateway" | "reach" | "place" | "device" | "series";
+export type Bond = "gateway" | "network" | "reach" | "place" | "device" | "series";
 
 const WATERS = /^(reach|water)\b/;
 
@@ -86,6 +86,7 @@ export function bondOf(
   if (card.counts.alerts < 2) return null;
   if (card.kind === "series") return "series";
   if (card.counts.devices < 2) return "device";
+  if (card.network) return "network";
   const members = card.members ?? [];
   const [first = null, ...others] = members.map(({ device }) => deviceOf(device)?.entity ?? null);
   const isOne = members.length === card.counts.alerts && others.every((entity) => entity === first);
