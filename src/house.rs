@@ -31,8 +31,9 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::pipeline::{
-    Adoptions, FLOWS, Flows, LATE, Late, MOVING, OPEN, Open, PROPOSALS, Parts, Pipeline, RECEIVED, Room, WARNINGS, WATCH,
-    locate, parse_profile, refused, restore_board, restore_moving, restore_proposals, restore_warnings,
+    Adoptions, FLOWS, Flows, LATE, Late, MOVING, OPEN, Open, PROPOSALS, Parts, Pipeline, RECEIVED, Room,
+    WARNINGS, WATCH, locate, parse_profile, refused, restore_board, restore_moving, restore_proposals,
+    restore_warnings,
 };
 use crate::{files, rebuild};
 

@@ -659,7 +659,7 @@ fn a_historical_event_has_ended_when_it_is_told_and_stands_on_no_desk() {
     assert_eq!(alert.rule_name.zh, "扬尘");
     assert_eq!((desk.board.open_count(), desk.board.past_count()), (1, 1));
     assert_eq!(desk.board.ended_alerts().count(), 0, "on no card");
-    let city = Scope::city("t", Role::Operator);
+    let city = Scope::local("desk-1");
     let listed = |board: &Board, state: StateFilter| -> usize {
         let filter = Filter {
             state,

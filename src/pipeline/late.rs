@@ -14,8 +14,8 @@ use anyhow::{Context, Result, ensure};
 use foldhash::HashMap;
 use onemap_dashboards::hindsight::{around, quantities, reach, selects};
 use onemap_model::{
-    AlertId, Device, DeviceId, DeviceState, DivisionCode, Observation, Past, Quality, Quantity, Reading,
-    RuleId, SeriesKey, Timestamp, Transition,
+    AlertId, Device, DeviceId, DeviceState, DivisionCode, Hydrology, Observation, Past, Quality, Quantity,
+    Reading, RuleId, SeriesKey, Timestamp, Transition,
 };
 use onemap_rules::{Episode, Hindsight, Rule};
 use onemap_store::history::{Kind, Outcome, Point, Which};
@@ -178,6 +178,15 @@ impl Told {
     }
 }
 
+/// A device whose values are looked at, as the register has it now.
+struct Witness {
+    device: Device,
+    division: Option<DivisionCode>,
+    /// For so many seconds it may say nothing; 0 is not stated.
+    silent_after_s: u32,
+    hydrology: Option<Arc<Hydrology>>,
+}
+
 impl Fold<'_> {
     /// Opens the times of values that came too late to be judged and may have been wrong.
     pub(super) fn opens_late(&mut self, readings: &[Reading], outcomes: &[Outcome]) {
@@ -334,8 +343,15 @@ impl Fold<'_> {
         let mut hindsight = Hindsight::new(from, rules.iter().cloned());
         let asked: BTreeSet<Quantity> = rules.iter().flat_map(|rule| quantities(rule)).collect();
         let (mut seen, mut cut) = (Vec::new(), None::<Timestamp>);
-        for (device, division, silent_after_s) in self.looked_at_by(rules, series) {
+        for Witness {
+            device,
+            division,
+            silent_after_s,
+            hydrology,
+        } in self.witnesses(rules, series)
+        {
             hindsight.set_device(from, &device, division.as_ref(), silent_after_s);
+            hindsight.set_stages(from, &device.id, hydrology.as_deref());
             for info in self.views.history.series_of(&device.id) {
                 if info.key != *series && !asked.contains(&info.key.quantity) {
                     continue;
@@ -368,13 +384,8 @@ impl Fold<'_> {
         Ok((hindsight, cut))
     }
 
-    /// The device of a series and those that rules compare it with, as they are now, where they lie, and for how many seconds
-    /// they may say nothing.
-    fn looked_at_by(
-        &self,
-        rules: &[Arc<Rule>],
-        series: &SeriesKey,
-    ) -> Vec<(Device, Option<DivisionCode>, u32)> {
+    /// The device of a series and those that rules compare it with.
+    fn witnesses(&self, rules: &[Arc<Rule>], series: &SeriesKey) -> Vec<Witness> {
         let register = self.views.register.read().expect(POISON);
         let mut devices = BTreeSet::from([series.device.clone()]);
         for rule in rules {
@@ -387,8 +398,12 @@ impl Fold<'_> {
             if device.state == DeviceState::Maintenance {
                 (device.state, device.maintenance) = (DeviceState::Active, None);
             }
-            let silent_after_s = register.silent_after.get(&id).copied().unwrap_or(0);
-            Some((device, register.divisions.get(&id).cloned(), silent_after_s))
+            Some(Witness {
+                device,
+                division: register.divisions.get(&id).cloned(),
+                silent_after_s: register.silent_after.get(&id).copied().unwrap_or(0),
+                hydrology: register.view.hydrology.get(&id).cloned(),
+            })
         };
         devices.into_iter().filter_map(of).collect()
     }

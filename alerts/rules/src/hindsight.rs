@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use onemap_model::alert::Input;
 use onemap_model::{
-    AlertId, Device, DivisionCode, Edge, Observation, Past, RuleId, SeriesKey, Severity, Timestamp,
-    Transition,
+    AlertId, Device, DeviceId, DivisionCode, Edge, Hydrology, Observation, Past, RuleId, SeriesKey, Severity,
+    Timestamp, Transition,
 };
 
 use crate::engine::Engine;
@@ -114,6 +114,11 @@ impl Hindsight {
     ) {
         self.engine.set_device(from, 0, device, division);
         self.engine.set_silent_after(&device.id, silent_after_s);
+    }
+
+    /// States what the register knows of a gauge, for limits that are its stages.
+    pub fn set_stages(&mut self, from: Timestamp, gauge: &DeviceId, known: Option<&Hydrology>) {
+        self.engine.set_stages(from, 0, gauge, known);
     }
 
     /// Takes the next value by the time that it was measured. When it was received does not count, nor its position: that of

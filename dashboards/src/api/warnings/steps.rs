@@ -193,11 +193,19 @@ fn looks_ahead(views: &Views, alert: &Alert) -> Option<(Prospect, f64)> {
     }
     said.into_iter().find_map(|fact| match fact {
         When::Forecast(asked) => {
-            let limit = asked.limit.raise;
+            let limit = known_limit(alert, asked.limit.raise)?;
             Some((asked, limit))
         }
         _ => None,
     })
+}
+
+/// A limit; of one that is the gauge's own stage what the alert was raised by.
+fn known_limit(alert: &Alert, raise: f64) -> Option<f64> {
+    match raise.is_nan() {
+        true => alert.threshold,
+        false => Some(raise),
+    }
 }
 
 /// From when on the newest forecast says that it is so: the first of its times that is yet to come and beyond the limit.
@@ -231,11 +239,11 @@ async fn foreseen(
 fn about(views: &Views, alert: &Alert) -> Option<WarningAbout> {
     let said = said_of_own(views, alert);
     let measured = said.iter().filter_map(|fact| match fact {
-        When::Above(limit) => Some(limit.raise),
+        When::Above(limit) => known_limit(alert, limit.raise),
         _ => None,
     });
     let ahead = said.iter().filter_map(|fact| match fact {
-        When::Forecast(asked) if asked.is_above => Some(asked.limit.raise),
+        When::Forecast(asked) if asked.is_above => known_limit(alert, asked.limit.raise),
         _ => None,
     });
     let above = measured
