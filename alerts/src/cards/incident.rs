@@ -97,7 +97,8 @@ pub(super) fn incidents<'a>(
             Some((at, _)) => at,
             None => {
                 candidates.retain(|at| incidents[*at].may_grow(alert.raised_at));
-                let near = candidates.iter().find(|at| incidents[**at].takes(one, known));
+                let stood = Stood::of(one, cause, known);
+                let near = candidates.iter().find(|at| incidents[**at].takes(one, stood, known));
                 match near {
                     Some(at) => *at,
                     None => {
@@ -188,12 +189,12 @@ impl<'a> Incident<'a> {
         at.since(self.first_at) <= window && self.last_at.since(at) <= window
     }
 
-    fn takes(&self, one: &Followed<'a>, known: &Surroundings) -> bool {
+    fn takes(&self, one: &Followed<'a>, stood: Option<Stood>, known: &Surroundings) -> bool {
         let alert = one.alert;
         if self.cause.by_rule && *self.rule != alert.rule {
             return false;
         }
-        match (&self.joined, Stood::of(one, self.cause, known)) {
+        match (&self.joined, stood) {
             (Some(own), Some(stood)) if own.stood.network != stood.network => return false,
             (Some(own), Some(stood)) => {
                 if let Some(along) = own.stood.along
