@@ -343,6 +343,9 @@ pub(crate) async fn load(config: &Config, views: &Arc<Views>) -> Result<()> {
     for doubt in doubts(config, &known) {
         warn!("{doubt}");
     }
+    for told in unknown_devices(config, views)? {
+        warn!("{told}");
+    }
     let scope = Scope::local("local");
     let mut last = 0;
     let profiles = read_dir(&config.profiles_dir)?;
@@ -452,6 +455,27 @@ async fn finish_approved(config: &Config, views: &Views) -> Result<()> {
 }
 
 /// Push sources of the folder, new, changed and gone.
+/// What the rule files name and the register does not have: they may come, or their rule never looks.
+fn unknown_devices(config: &Config, views: &Views) -> Result<Vec<String>> {
+    let mut told = Vec::new();
+    for file in read_dir(&config.rules_dir)? {
+        // Its faults were told.
+        let Ok(set) = RuleSet::parse(&file.name, &file.text) else {
+            continue;
+        };
+        let register = views.register.read().expect("no holder of this lock panics");
+        let unknown = set.named_devices();
+        let unknown = unknown.filter(|(_, _, device)| !register.view.devices.contains_key(*device));
+        told.extend(unknown.map(|(line, _, device)| {
+            format!(
+                "{}:{line}: no device is called `{device}` yet; the rule waits for it",
+                file.path.display()
+            )
+        }));
+    }
+    Ok(told)
+}
+
 async fn load_sources(config: &Config, views: &Arc<Views>, scope: &Scope) -> Result<Option<u64>> {
     let mut changes = Vec::new();
     let files = read_dir(&config.push_dir)?;

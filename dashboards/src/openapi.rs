@@ -518,8 +518,8 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "put",
         "/api/v1/rules/{file}",
-        "Put a rule file (YAML); its own tests run first. Where rules need a second person (`[alerts] rules_need_approval`) it is proposed, with the name of the person and what for: 202.",
-        &["name", "note"],
+        "Put a rule file (YAML); its own tests run first. Devices that it names have to be there, or are waited for with `unknown=wait`. Where rules need a second person (`[alerts] rules_need_approval`) it is proposed, with the name of the person and what for: 202.",
+        &["name", "note", "unknown"],
         &[200, 202, 400, 403, 409, 422],
     ),
     Operation(

@@ -152,6 +152,33 @@ fn a_faulty_rule_file_is_refused_with_its_line_and_changes_nothing() {
     assert_eq!(status, 422, "{problem}");
     assert_eq!(problem["errors"][0]["line"], 6, "{problem}");
     assert_eq!(server.get("/api/v1/rules")["items"][0]["text"], DUST);
+    // A device that is not there would be a rule that never looks, unless that is meant.
+    let of_nobody = DUST.replace("kind: air_station", "device: air-0");
+    assert_ne!(of_nobody, DUST);
+    let (status, problem) = server.request("PUT", "/api/v1/rules/dust", Some(&of_nobody));
+    assert_eq!(
+        (status, &problem["code"]),
+        (422, &json!("bad_rules")),
+        "{problem}"
+    );
+    let row = &problem["errors"][0];
+    assert!(
+        row["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("no device is called `air-0`"),
+        "{problem}"
+    );
+    assert!(
+        row["message_zh"].as_str().unwrap().contains("`air-0`"),
+        "{problem}"
+    );
+    assert!(
+        problem["detail_zh"].as_str().unwrap().contains("规则"),
+        "{problem}"
+    );
+    let (status, said) = server.request("PUT", "/api/v1/rules/dust?unknown=wait", Some(&of_nobody));
+    assert_eq!(status, 200, "{said}");
     let changed = DUST
         .replace("250 ug/m3", "100 ug/m3")
         .replace("200 ug/m3", "80 ug/m3");

@@ -96,6 +96,14 @@ impl RuleSet {
     pub fn fences(&self) -> impl Iterator<Item = &Arc<str>> {
         self.rules.iter().flat_map(|rule| rule.fences())
     }
+    /// The devices that its rules name, each with the line and column of its rule.
+    pub fn named_devices(&self) -> impl Iterator<Item = (u32, u32, &DeviceId)> {
+        let placed = self.rules.iter().zip(&self.places);
+        placed.flat_map(|(rule, place)| {
+            let named = rule.named_devices().into_iter();
+            named.map(|device| (place.line, place.column, device))
+        })
+    }
     /// A file of some rules without tests.
     pub(crate) fn of(rules: &[Arc<Rule>]) -> Self {
         Self {

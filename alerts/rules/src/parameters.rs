@@ -9,7 +9,7 @@ use serde_saphyr::Spanned;
 
 use crate::amount::{parse_difference, parse_value};
 use crate::file::{Errors, RuleError, keep};
-use crate::rule::{Rule, Threshold, When};
+use crate::rule::{Around, Rule, Threshold, When};
 use crate::stages::{self, Stage, StageLimit, Stages, is_stage};
 use crate::written::LevelText;
 
@@ -396,6 +396,28 @@ impl Rule {
             ..Rule::clone(self)
         }))
     }
+    /// The devices that it names: the one that it is for, those that have a limit of their own, those that are compared with.
+    pub(crate) fn named_devices(&self) -> BTreeSet<&DeviceId> {
+        let mut named: BTreeSet<&DeviceId> = self.applies_to.device.iter().collect();
+        let mut limits: Vec<&Threshold> = self.levels.iter().map(|level| &level.limit).collect();
+        for fact in self.when.facts() {
+            match fact {
+                When::Above(limit) | When::Below(limit) => limits.push(limit),
+                When::Forecast(asked) => limits.push(&asked.limit),
+                When::Neighbours(asked) => {
+                    if let Around::Named(ids) = &asked.around {
+                        named.extend(ids);
+                    }
+                }
+                _ => {}
+            }
+        }
+        for own in limits.into_iter().filter_map(|limit| limit.own.as_deref()) {
+            named.extend(own.named().0);
+        }
+        named
+    }
+
     /// The first stage of its limits, if it has such.
     pub(crate) fn stage(&self) -> Option<Stage> {
         let of_when = self.when.facts().into_iter().find_map(When::stage);

@@ -29,6 +29,22 @@ pub(crate) struct Said {
     name: String,
     #[serde(default)]
     note: String,
+    unknown: Option<Unknown>,
+}
+
+/// What becomes of devices that a file names and that are not there.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Unknown {
+    /// The rule waits for them.
+    Wait,
+}
+
+impl Said {
+    /// Whether devices that the file names may come later.
+    pub(super) fn waits(&self) -> bool {
+        self.unknown == Some(Unknown::Wait)
+    }
 }
 
 /// Makes a proposal of a file that was checked; the caller holds the lock of the rules.
@@ -40,7 +56,7 @@ pub(super) async fn propose(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let RuleFile { name: file, text } = file;
     let before = in_force(views, &file);
-    let Said { name, note } = said;
+    let Said { name, note, .. } = said;
     let step = RuleStep::Propose {
         file,
         text,

@@ -98,7 +98,10 @@ async fn keep(views: &Arc<Views>, scope: &Scope, file: RuleFile, said: Said) -> 
     // One after the other: two files that hold the same rule would each be right by itself.
     let _one = views.folders.changing.lock().await;
     if !file.text.trim().is_empty() {
-        check(views, &file.name, &file.text)?;
+        let set = check(views, &file.name, &file.text)?;
+        if !said.waits() {
+            are_there(views, &file.name, &set)?;
+        }
     }
     if views.proposals.needed {
         return proposals::propose(views, scope, file, said).await;
@@ -138,7 +141,37 @@ pub(crate) async fn delete(
     keep(&views, caller.scope(), RuleFile { name, text }, said).await
 }
 
-pub(super) fn check(views: &Views, name: &str, text: &str) -> Result<(), Problem> {
+/// Refuses a file that names devices which the register does not have: a letter that is wrong would be a rule that never
+/// looks.
+fn are_there(views: &Views, name: &str, set: &RuleSet) -> Result<(), Problem> {
+    let register = views.register.read().expect(POISON);
+    let unknown = set
+        .named_devices()
+        .filter(|(_, _, device)| !register.view.devices.contains_key(*device));
+    let rows: Vec<Value> = unknown
+        .map(|(line, column, device)| {
+            json!({"line": line, "column": column,
+                   "message": format!("no device is called `{device}`; with ?unknown=wait the rule waits for it"),
+                   "message_zh": format!("没有名为 `{device}` 的设备；加 ?unknown=wait 则规则等待其注册")})
+        })
+        .collect();
+    let Some(first) = rows.first() else {
+        return Ok(());
+    };
+    let said = |key: &str| {
+        format!(
+            "{}:{}: {}",
+            first["line"],
+            first["column"],
+            first[key].as_str().unwrap_or_default()
+        )
+    };
+    let (en, zh) = (said("message"), said("message_zh"));
+    let problem = Problem::unprocessable("bad_rules", format!("rules `{name}`: {en}"), rows.into());
+    Err(problem.in_chinese(format!("规则文件 `{name}`：{zh}")))
+}
+
+pub(super) fn check(views: &Views, name: &str, text: &str) -> Result<RuleSet, Problem> {
     let set = RuleSet::parse(name, text).map_err(|errors| {
         let rows: Vec<Value> = errors
             .iter()
@@ -174,5 +207,5 @@ pub(super) fn check(views: &Views, name: &str, text: &str) -> Result<(), Problem
             rows.into(),
         ));
     }
-    Ok(())
+    Ok(set)
 }
