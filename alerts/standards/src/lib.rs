@@ -12,5 +12,6 @@ pub mod noise;
 pub mod rain;
 pub mod stage;
 pub mod water;
+pub mod workdays;
 
 pub use edition::{DataError, Edition, on_day};
