@@ -49,8 +49,8 @@ macro_rules! said {
 }
 pub(crate) use said;
 
-/// Why a text is no id.
-pub(crate) fn no_id(error: &IdError) -> Texts {
+/// Why a text is no id, in both languages.
+pub fn no_id(error: &IdError) -> Texts {
     let zh = match error {
         IdError::Empty => "名称不能为空".to_owned(),
         IdError::TooLong(n) => format!("名称最多 64 字节，此处有 {n} 字节"),

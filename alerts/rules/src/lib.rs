@@ -29,7 +29,7 @@ mod written;
 pub use engine::{
     Aside, Condition, Engine, Explanation, FactState, OpenAlert, Progress, SnapshotError, nearest_first,
 };
-pub use fault::RuleError;
+pub use fault::{RuleError, no_id};
 pub use file::RuleSet;
 pub use hindsight::{Episode, Hindsight};
 pub use panels::Foreseen;

@@ -149,6 +149,8 @@ mod tests {
                 "没有 `severty` 这个字段，此处可写 `id`、`name`",
             ),
             ("version: 1".to_owned(), "缺少字段 `rules`"),
+            ("version: 1\nrules: [{id: x}]\n".to_owned(), "缺少字段 `name`"),
+            (rule("for: 2s\n    for: 3s"), "字段 `for` 写了两次"),
             (
                 "version: 1\nversion: 1\nrules: []".to_owned(),
                 "字段 `version` 写了两次",

@@ -98,7 +98,9 @@ pub(super) fn incidents<'a>(
             None => {
                 candidates.retain(|at| incidents[*at].may_grow(alert.raised_at));
                 let stood = Stood::of(one, cause, known);
-                let near = candidates.iter().find(|at| incidents[**at].takes(one, stood, known));
+                let near = candidates
+                    .iter()
+                    .find(|at| incidents[**at].takes(one, stood, known));
                 match near {
                     Some(at) => *at,
                     None => {

@@ -15,7 +15,10 @@ pub(crate) fn in_both(errors: &[RuleError]) {
         let (en, zh) = (&error.message, &error.message_zh);
         assert!(zh.chars().any(is_chinese) && zh != en, "{error:#?}");
         for name in names(en) {
-            assert!(zh.contains(&format!("`{name}`")), "`{name}` is left out: {error:#?}");
+            assert!(
+                zh.contains(&format!("`{name}`")),
+                "`{name}` is left out: {error:#?}"
+            );
         }
     }
 }
