@@ -12,6 +12,7 @@ use onemap_store::register::Names;
 use serde_json::json;
 
 use crate::config::Config;
+use crate::fault::{self, Fault};
 use crate::{door, house, keys, shipped};
 
 /// The configuration, rules and profiles with their own tests, push sources and what they name.
@@ -19,10 +20,12 @@ pub(crate) fn check(config: Result<Config>, json: bool) -> Result<ExitCode> {
     let faults = match &config {
         Ok(config) => all_faults(config),
         // Nothing else can be looked at without it.
-        Err(error) => vec![format!("{error:#}")],
+        Err(error) => vec![format!("{error:#}").into()],
     };
     if json {
-        crate::say!("{}", json!({"ok": faults.is_empty(), "faults": faults}));
+        let mut answer = json!({"ok": faults.is_empty()});
+        fault::into_json(&faults, &mut answer);
+        crate::say!("{answer}");
     } else {
         for fault in &faults {
             crate::say!("{fault}");
@@ -38,7 +41,7 @@ pub(crate) fn check(config: Result<Config>, json: bool) -> Result<ExitCode> {
     })
 }
 
-fn all_faults(config: &Config) -> Vec<String> {
+fn all_faults(config: &Config) -> Vec<Fault> {
     let mut faults = shipped::faults(config);
     faults.extend(shipped::remarks(config));
     let path = config.data_dir.join("register.gpkg");
@@ -47,13 +50,13 @@ fn all_faults(config: &Config) -> Vec<String> {
         None => None,
         Some(Ok(names)) => Some(names),
         Some(Err(error)) => {
-            faults.push(format!("{:#}", anyhow::Error::from(error)));
+            faults.push(format!("{:#}", anyhow::Error::from(error)).into());
             None
         }
     };
     let nothing = BTreeSet::new();
     let profiles = known.as_ref().map_or(&nothing, |known| &known.profiles);
-    faults.extend(shipped::doubts(config, profiles));
+    faults.extend(shipped::doubts(config, profiles).into_iter().map(Fault::from));
     if let Some(known) = &known {
         let named = config
             .acl_devices
@@ -64,7 +67,9 @@ fn all_faults(config: &Config) -> Vec<String> {
                 .filter(|id| !known.devices.contains(id) && !is_known_now(config, id))
                 .map(|id| {
                     let who = format!("[[mqtt.acl]] who = \"device:{id}\"");
-                    config.placed(&format!("{who}: no device is called `{id}`"))
+                    config
+                        .placed(&format!("{who}: no device is called `{id}`"))
+                        .into()
                 }),
         );
     }
@@ -72,10 +77,14 @@ fn all_faults(config: &Config) -> Vec<String> {
         && let Err(fault) = Certificates::load(tls)
     {
         let cause = std::error::Error::source(&fault).map(|cause| format!(": {cause}"));
-        faults.push(config.placed(&format!("[mqtt.tls]: {fault}{}", cause.unwrap_or_default())));
+        faults.push(
+            config
+                .placed(&format!("[mqtt.tls]: {fault}{}", cause.unwrap_or_default()))
+                .into(),
+        );
     }
     if let Err(fault) = keys::open(config) {
-        faults.push(format!("{fault:#}"));
+        faults.push(format!("{fault:#}").into());
     }
     faults
 }

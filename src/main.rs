@@ -14,6 +14,7 @@ mod demo;
 mod disk;
 mod door;
 mod downlink;
+mod fault;
 mod feeding;
 mod files;
 mod forecast;

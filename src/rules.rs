@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::config::Config;
+use crate::fault::{self, Fault, Faults};
 use crate::{house, shipped};
 
 const DAY_MS: f64 = 86_400_000.0;
@@ -62,12 +63,10 @@ impl RulesCommand {
     }
 }
 
-/// One file of rules by its name, or what is wrong with it as `path:line:column: message`.
-fn parse(file: &shipped::YamlFile) -> Result<RuleSet, Vec<String>> {
+/// One file of rules by its name, or what is wrong with it.
+fn parse(file: &shipped::YamlFile) -> Result<RuleSet, Vec<Fault>> {
     RuleSet::parse(&file.name, &file.text).map_err(|errors| {
-        let told = errors
-            .iter()
-            .map(|error| format!("{}:{error}", file.path.display()));
+        let told = errors.iter().map(|error| Fault::of_rules(&file.path, error));
         told.collect()
     })
 }
@@ -121,13 +120,16 @@ fn test(config: &Config, paths: &[PathBuf], json: bool) -> Result<ExitCode> {
                        "passed": outcome.passed(), "expected": outcome.expected, "got": outcome.got})
             })
             .collect();
-        crate::say!("{}", json!({"ok": ok, "faults": faults, "tests": tests}));
+        let mut answer = json!({"ok": ok, "tests": tests});
+        fault::into_json(&faults, &mut answer);
+        crate::say!("{answer}");
     } else {
         for fault in &faults {
             crate::say!("{fault}");
         }
         for (path, outcome) in &failed {
-            crate::say!("{}:{}: {}", path.display(), outcome.line, outcome.told());
+            let place = format!("{}:{}", path.display(), outcome.line);
+            crate::say!("{}", Fault::at(&place, &outcome.told()));
         }
         let n = outcomes.len();
         crate::say!(
@@ -213,7 +215,7 @@ fn replay(config: &Config, args: &ReplayArgs, json: bool) -> Result<ExitCode> {
             for file in files(std::slice::from_ref(dir))? {
                 match parse(&file) {
                     Ok(set) => sets.push((file.name, set)),
-                    Err(errors) => bail!("{}", errors.join("\n")),
+                    Err(errors) => bail!(Faults(errors)),
                 }
             }
             Some(sets)

@@ -32,6 +32,7 @@ use crate::care;
 use crate::config::Config;
 use crate::disk;
 use crate::downlink;
+use crate::fault::Faults;
 use crate::feeding;
 use crate::files;
 use crate::forwarding;
@@ -107,7 +108,7 @@ impl Server {
         // Said before anything is opened: a fault in a rule or profile file.
         shipped::fill_folders(config)?;
         let faults = shipped::faults(config);
-        anyhow::ensure!(faults.is_empty(), "{}", faults.join("\n"));
+        anyhow::ensure!(faults.is_empty(), Faults(faults));
         let fanout = Fanout::default();
         let news = fanout.news();
         // Bound first: a taken port is said before the data folder is touched.

@@ -11,14 +11,15 @@ use anyhow::{Context, Result, bail};
 use onemap_alerts::proposals::Proposal;
 use onemap_dashboards::views::{Folders, Views};
 use onemap_model::record::{Register, RuleFile};
-use onemap_model::{ProfileId, RuleId, Scope};
-use onemap_rules::RuleSet;
+use onemap_model::{IdError, ProfileId, RuleId, Scope};
+use onemap_rules::{RuleSet, Texts, no_id};
 use onemap_wire::profile::Profile;
 use onemap_wire::push::{SecretAt, Source};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::fault::{Fault, Faults};
 use crate::house::clock;
 
 macro_rules! shipped {
@@ -96,7 +97,7 @@ pub(crate) fn fill_folders(config: &Config) -> Result<()> {
 }
 
 /// The YAML files of a folder that can be read, by name; what stands in the way of others goes to `faults`.
-fn readable(dir: &Path, faults: &mut Vec<String>) -> Vec<YamlFile> {
+fn readable(dir: &Path, faults: &mut Vec<Fault>) -> Vec<YamlFile> {
     let mut files: Vec<YamlFile> = Vec::new();
     if !dir.exists() {
         return files;
@@ -104,7 +105,7 @@ fn readable(dir: &Path, faults: &mut Vec<String>) -> Vec<YamlFile> {
     let paths = match yaml_files(dir) {
         Ok(paths) => paths,
         Err(error) => {
-            faults.push(format!("{error:#}"));
+            faults.push(format!("{error:#}").into());
             return files;
         }
     };
@@ -113,7 +114,7 @@ fn readable(dir: &Path, faults: &mut Vec<String>) -> Vec<YamlFile> {
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) => {
-                faults.push(format!("{at}: cannot be read: {error}"));
+                faults.push(format!("{at}: cannot be read: {error}").into());
                 continue;
             }
         };
@@ -122,16 +123,15 @@ fn readable(dir: &Path, faults: &mut Vec<String>) -> Vec<YamlFile> {
             Err(error) => {
                 let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
                 let line = 1 + good.iter().filter(|b| **b == b'\n').count();
-                faults.push(format!("{at}:{line}:1: the file is not UTF-8"));
+                faults.push(format!("{at}:{line}:1: the file is not UTF-8").into());
                 continue;
             }
         };
         let name = stem(&path);
         if let Some(other) = files.last().filter(|other| other.name == name) {
-            faults.push(format!(
-                "{at}:1:1: `{name}` stands in {} already: one name, one file",
-                other.path.display()
-            ));
+            let other = other.path.display();
+            let fault = format!("{at}:1:1: `{name}` stands in {other} already: one name, one file");
+            faults.push(fault.into());
             continue;
         }
         files.push(YamlFile { name, path, text });
@@ -139,42 +139,30 @@ fn readable(dir: &Path, faults: &mut Vec<String>) -> Vec<YamlFile> {
     files
 }
 
-/// Every fault in the folders' files that stops a start, as `path:line:column: message`.
-pub(crate) fn faults(config: &Config) -> Vec<String> {
+/// Every fault in the folders' files that stops a start.
+pub(crate) fn faults(config: &Config) -> Vec<Fault> {
     let mut faults = Vec::new();
     // A start fills the folders of a new data folder; a configured one that is not there is a mistyped path.
     for dir in [&config.rules_dir, &config.profiles_dir, &config.push_dir] {
         if !dir.exists() && !dir.starts_with(&config.data_dir) {
-            faults.push(format!("{}: there is no such folder", dir.display()));
+            faults.push(format!("{}: there is no such folder", dir.display()).into());
         }
     }
     let mut owners: std::collections::HashMap<String, String> = std::collections::HashMap::new();
     for file in readable(&config.rules_dir, &mut faults) {
         let at = file.path.display();
         if let Err(e) = RuleId::new(&file.name) {
-            faults.push(format!("{at}:1:1: the file's name: {e}"));
+            faults.push(Fault::at(&format!("{at}:1:1"), &misnamed(&e)));
         }
         match RuleSet::parse(&file.name, &file.text) {
-            Err(errors) => faults.extend(
-                errors
-                    .iter()
-                    .map(|e| format!("{at}:{}:{}: {}", e.line, e.column, e.message)),
-            ),
+            Err(errors) => faults.extend(errors.iter().map(|error| Fault::of_rules(&file.path, error))),
             Ok(set) => {
                 let failed = set.run_tests().into_iter().filter(|t| !t.passed());
-                faults.extend(failed.map(|t| {
-                    format!(
-                        "{at}:{}:1: test `{}` expects {:?}, got {:?}",
-                        t.line, t.name, t.expected, t.got
-                    )
-                }));
+                faults.extend(failed.map(|t| Fault::at(&format!("{at}:{}:1", t.line), &t.told())));
                 for rule in set.rules() {
                     if let Some(other) = owners.insert(rule.id.to_string(), file.name.clone()) {
-                        faults.push(format!(
-                            "{at}:{}:1: rule `{}` stands in {other}.yaml already",
-                            line_of_id(&file.text, rule.id.as_str()),
-                            rule.id
-                        ));
+                        let line = line_of_id(&file.text, rule.id.as_str());
+                        faults.push(Fault::at(&format!("{at}:{line}:1"), &stands_in(&rule.id, &other)));
                     }
                 }
             }
@@ -183,10 +171,10 @@ pub(crate) fn faults(config: &Config) -> Vec<String> {
     for file in readable(&config.profiles_dir, &mut faults) {
         let at = file.path.display();
         match ProfileId::new(&file.name) {
-            Err(e) => faults.push(format!("{at}:1:1: the file's name: {e}")),
+            Err(e) => faults.push(format!("{at}:1:1: the file's name: {e}").into()),
             Ok(id) => {
                 if let Err(e) = Profile::parse(&id, &file.text) {
-                    faults.push(format!("{at}:{}:{}: {e}", e.line, e.column));
+                    faults.push(format!("{at}:{}:{}: {e}", e.line, e.column).into());
                 }
             }
         }
@@ -194,10 +182,10 @@ pub(crate) fn faults(config: &Config) -> Vec<String> {
     for file in readable(&config.push_dir, &mut faults) {
         let at = file.path.display();
         match ProfileId::new(&file.name) {
-            Err(e) => faults.push(format!("{at}:1:1: the file's name: {e}")),
+            Err(e) => faults.push(format!("{at}:1:1: the file's name: {e}").into()),
             Ok(id) => {
                 if let Err(e) = Source::parse(&id, &file.text) {
-                    faults.push(format!("{at}:{}:{}: {e}", e.line, e.column));
+                    faults.push(format!("{at}:{}:{}: {e}", e.line, e.column).into());
                 }
             }
         }
@@ -205,17 +193,31 @@ pub(crate) fn faults(config: &Config) -> Vec<String> {
     faults
 }
 
-/// What rules lack that are sound, as `path:line:column: message`: a panel of their alerts that they neither fill nor
+fn misnamed(error: &IdError) -> Texts {
+    let Texts { zh, en } = no_id(error);
+    Texts {
+        zh: format!("文件名：{zh}"),
+        en: format!("the file's name: {en}"),
+    }
+}
+
+fn stands_in(rule: &RuleId, other: &str) -> Texts {
+    Texts {
+        zh: format!("规则 `{rule}` 已在 {other}.yaml 中"),
+        en: format!("rule `{rule}` stands in {other}.yaml already"),
+    }
+}
+
+/// What rules lack that are sound: a panel of their alerts that they neither fill nor
 /// say why not. A start does not look: rules of before go on.
-pub(crate) fn remarks(config: &Config) -> Vec<String> {
+pub(crate) fn remarks(config: &Config) -> Vec<Fault> {
     // Files that cannot be read are faults and named there.
     let files = readable(&config.rules_dir, &mut Vec::new());
     let mut remarks = Vec::new();
     for file in files {
-        let at = file.path.display();
         let set = RuleSet::parse(&file.name, &file.text).ok();
         let found = set.iter().flat_map(RuleSet::remarks);
-        remarks.extend(found.map(|e| format!("{at}:{}:{}: {}", e.line, e.column, e.message)));
+        remarks.extend(found.map(|error| Fault::of_rules(&file.path, &error)));
     }
     remarks
 }
@@ -295,14 +297,24 @@ pub(crate) async fn watch(config: Config, views: Arc<Views>, stop: CancellationT
     }
 }
 
-/// Takes the folders up again; what is wrong with them is logged line by line and counted.
+/// Takes the folders up again; what is wrong with them is logged one by one and counted.
 pub(crate) async fn reload(config: &Config, views: &Arc<Views>) {
     if let Err(error) = load(config, views).await {
-        let text = format!("{error:#}");
-        for fault in text.lines() {
+        for fault in each(error) {
             views.config_faults.fetch_add(1, Ordering::Relaxed);
             warn!("rules and profiles stay as they are: {fault}");
         }
+    }
+}
+
+/// The faults that an error is about; another one counts by its lines.
+fn each(error: anyhow::Error) -> Vec<Fault> {
+    match error.downcast::<Faults>() {
+        Ok(Faults(faults)) => faults,
+        Err(error) => format!("{error:#}")
+            .lines()
+            .map(|line| line.to_owned().into())
+            .collect(),
     }
 }
 
@@ -334,7 +346,7 @@ pub(crate) async fn load(config: &Config, views: &Arc<Views>) -> Result<()> {
     finish_approved(config, views).await?;
     let faults = faults(config);
     if !faults.is_empty() {
-        bail!("{}", faults.join("\n"));
+        bail!(Faults(faults));
     }
     let known: BTreeSet<ProfileId> = {
         let register = views.register.read().expect("no holder of this lock panics");

@@ -518,7 +518,7 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         "put",
         "/api/v1/rules/{file}",
-        "Put a rule file (YAML); its own tests run first. Devices that it names have to be there, or are waited for with `unknown=wait`. Where rules need a second person (`[alerts] rules_need_approval`) it is proposed, with the name of the person and what for: 202.",
+        "Put a rule file (YAML); its own tests run first. Devices that it names have to be there, or are waited for with `unknown=wait`. 422 names each fault with line and column, in English (`message`) and Chinese (`message_zh`). Where rules need a second person (`[alerts] rules_need_approval`) it is proposed, with the name of the person and what for: 202.",
         &["name", "note", "unknown"],
         &[200, 202, 400, 403, 409, 422],
     ),
@@ -840,9 +840,22 @@ fn build() -> Value {
             "properties": {
                 "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
                 "code": {"type": "string"}, "detail": {"type": "string"}, "detail_zh": {"type": "string"},
-                "errors": {"type": "array"}, "retry_after_s": {"type": "integer", "minimum": 1},
+                "errors": {"type": "array", "items": {"$ref": "#/components/schemas/ProblemFault"}}, "retry_after_s": {"type": "integer", "minimum": 1},
             },
             "additionalProperties": false,
+        }),
+    );
+    schemas.insert(
+        "ProblemFault".to_owned(),
+        json!({
+            "type": "object",
+            "description": "One of the faults of a 422, with its place: `line` and `column` of a file, `at` or `field` of another body. Faults of rules are told in both languages.",
+            "required": ["message"],
+            "properties": {
+                "line": {"type": "integer", "minimum": 0}, "column": {"type": ["integer", "string"]},
+                "at": {"type": "string"}, "field": {"type": "string"}, "code": {"type": ["string", "null"]},
+                "message": {"type": "string"}, "message_zh": {"type": "string"},
+            },
         }),
     );
     schemas.insert(

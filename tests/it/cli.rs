@@ -309,7 +309,22 @@ fn check_finds_what_stands_twice_and_what_stops_a_start() {
     );
     write("push/latin.yaml", b"version: 1\nname: {zh: \xe9}\n");
     std::fs::create_dir(dir.join("push/folder.yaml")).unwrap();
-    let said = faults(dir);
+    let told = faults(dir);
+    let (under, said): (Vec<_>, Vec<_>) = told.into_iter().partition(|line| line.starts_with("    "));
+    for (what, n) in [
+        ("`pm10-dust`", 1),
+        ("字段 `for` 写了两次", 1),
+        ("文件名", 1),
+        ("未说明“可预”", 1),
+    ] {
+        let in_chinese = under.iter().filter(|line| line.contains(what));
+        assert_eq!(in_chinese.count(), n, "{what}: {under:#?}");
+    }
+    assert_eq!(
+        under.len(),
+        4,
+        "what is of rules is told in both languages: {under:#?}"
+    );
     for (place, what) in [
         ("rules/more.yaml:4:", "pm10-dust"),
         ("rules/key.yaml:10:", "for"),

@@ -103,11 +103,12 @@ fn a_rule_is_in_force_when_a_second_person_agrees_and_not_before() {
     );
 
     // Everything is looked at at once, as without a second person.
-    is(
-        &room.put(&room.wang, "?name=Wang", &lower().replace("major", "huge")),
-        422,
-        "bad_rules",
-    );
+    let huge = room.put(&room.wang, "?name=Wang", &lower().replace("major", "huge"));
+    is(&huge, 422, "bad_rules");
+    let row = &huge.1["errors"][0];
+    let zh = row["message_zh"].as_str().unwrap();
+    assert!(zh.starts_with("没有 `huge` 这种写法") && row["message"] != row["message_zh"]);
+    assert!(huge.1["detail_zh"].as_str().unwrap().ends_with(zh));
     let nameless = room.put(&room.wang, "", &lower());
     is(&nameless, 400, "no_name");
     assert!(nameless.1["detail_zh"].as_str().unwrap().contains("姓名"));

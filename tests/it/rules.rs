@@ -230,5 +230,14 @@ fn tests_beside_rules_run_without_a_server() {
     let told = answer(&ran);
     assert_eq!((ran.status.code(), &told["ok"]), (Some(1), &json!(false)));
     assert_eq!(told["tests"][0]["got"], json!(["00:02 raised"]));
+    std::fs::write(&wrong, "version: 1\nrules: [{id: x}]\n").unwrap();
+    let told = answer(&onemap(&data, &["rules", "test", wrong.to_str().unwrap()]));
+    assert!(
+        told["faults"][0]
+            .as_str()
+            .unwrap()
+            .contains("missing field `name`")
+    );
+    assert_eq!(told["faults_zh"], json!(["缺少字段 `name`"]));
     assert!(!data.exists(), "it only looks");
 }

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onemap_model::forecast::{MAX_LEAD_S, OWN};
-use onemap_model::{DeviceId, DivisionCode, RuleId};
+use onemap_model::{DeviceId, Quantity, RuleId};
 use serde_saphyr::{Location, Spanned};
 use sha2::{Digest, Sha256};
 
 use crate::amount::{parse_duration, parse_silence};
+use crate::fault::{self, RuleError, listed, no_id, said};
 use crate::panels::Foreseen;
-use crate::rule::{Clause, Prospect, Rule, Selector, Threshold, When};
+use crate::rule::{Clause, Prospect, Rule, Selector, Texts, Threshold, When};
 use crate::trial::{Trial, TrialOutcome, TrialText};
 use crate::written::{FileText, ForecastText, ParameterText, RuleText, SelectorText, StateText, WhenText};
-use crate::{parameters, times, weighed};
+use crate::{parameters, times, unread, weighed};
 
 /// The largest file that is read, in bytes.
 const LARGEST: usize = 256 * 1024;
@@ -25,36 +26,14 @@ const LARGEST: usize = 256 * 1024;
 /// The longest code of a fence, in bytes.
 const LONGEST_CODE: usize = 128;
 
-/// What is wrong with a file, and where.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize)]
-#[error("{line}:{column}: {message}")]
-pub struct RuleError {
-    /// Line from 1; 0 when it is about the file as a whole.
-    pub line: u32,
-    /// Column in characters from 1; 0 when it is about the file as a whole.
-    pub column: u32,
-    /// One sentence.
-    pub message: String,
-}
-
-impl RuleError {
-    pub(crate) fn at(location: Location, message: impl Into<String>) -> Self {
-        Self {
-            line: u32::try_from(location.line()).unwrap_or(u32::MAX),
-            column: u32::try_from(location.column()).unwrap_or(u32::MAX),
-            message: message.into(),
-        }
-    }
-}
-
 /// A checked file of rules.
 #[derive(Clone, Debug)]
 pub struct RuleSet {
     text: String,
     version: String,
     rules: Vec<Arc<Rule>>,
-    /// Where each rule's id stands, with an empty message.
-    places: Vec<RuleError>,
+    /// Where each rule's id stands.
+    places: Vec<Location>,
     trials: Vec<Trial>,
 }
 
@@ -64,28 +43,15 @@ impl RuleSet {
     /// # Errors
     /// Everything that is wrong, in the file's order.
     pub fn parse(file: &str, text: &str) -> Result<RuleSet, Vec<RuleError>> {
-        let whole = |message: String| {
-            let (line, column) = (0, 0);
-            vec![RuleError {
-                line,
-                column,
-                message,
-            }]
-        };
         if text.len() > LARGEST {
-            return Err(whole(format!(
-                "`{file}` has {} bytes, the limit is {LARGEST}",
-                text.len()
-            )));
+            return Err(vec![RuleError::whole(said!(
+                "文件 `{file}` 有 {n} 字节，上限为 {LARGEST} 字节",
+                "`{file}` has {n} bytes, the limit is {LARGEST}",
+                n = text.len()
+            ))]);
         }
-        let written: FileText = serde_saphyr::from_str(text).map_err(|error| {
-            let location = error.location();
-            let message = plain(&error);
-            match location {
-                Some(location) => vec![RuleError::at(location, message)],
-                None => whole(format!("`{file}`: {message}")),
-            }
-        })?;
+        let written: FileText =
+            serde_saphyr::from_str(text).map_err(|error| vec![unreadable(file, &error)])?;
         written.check(text)
     }
     /// The rules, in the file's order.
@@ -114,7 +80,7 @@ impl RuleSet {
             trials: Vec::new(),
         }
     }
-    pub(crate) fn places(&self) -> &[RuleError] {
+    pub(crate) fn places(&self) -> &[Location] {
         &self.places
     }
     /// The text as given.
@@ -132,8 +98,21 @@ impl RuleSet {
     }
 }
 
+/// What the reader of YAML says of a file, in both languages.
+fn unreadable(file: &str, error: &serde_saphyr::Error) -> RuleError {
+    let en = plain(error);
+    let zh = unread::in_chinese(error, &en);
+    match error.location() {
+        Some(location) => RuleError::at(location, Texts { zh, en }),
+        None => RuleError::whole(Texts {
+            zh: format!("`{file}`：{zh}"),
+            en: format!("`{file}`: {en}"),
+        }),
+    }
+}
+
 /// The parser's sentence without its place (which stands in the error's fields) and its excerpt.
-fn plain(error: &serde_saphyr::Error) -> String {
+pub(crate) fn plain(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
     let first = text.lines().next().unwrap_or_default();
     let end = first.rfind(" at line ").unwrap_or(first.len());
@@ -149,17 +128,25 @@ impl FileText {
     fn check(self, text: &str) -> Result<RuleSet, Vec<RuleError>> {
         let mut errors = Vec::new();
         if self.version.value != 1 {
-            let message = format!("format version {} is not known, only 1", self.version.value);
+            let message = said!(
+                "不认识规则格式版本 {n}，只有版本 1",
+                "format version {n} is not known, only 1",
+                n = self.version.value
+            );
             errors.push(RuleError::at(self.version.referenced, message));
         }
         let mut seen = HashSet::new();
         let (mut rules, mut places, mut trials) = (Vec::new(), Vec::new(), Vec::new());
         for written in self.rules {
             if !seen.insert(written.id.value.clone()) {
-                let message = format!("rule `{}` stands twice in this file", written.id.value);
+                let message = said!(
+                    "规则 `{id}` 在此文件中出现两次",
+                    "rule `{id}` stands twice in this file",
+                    id = written.id.value
+                );
                 errors.push(RuleError::at(written.id.referenced, message));
             }
-            let place = RuleError::at(written.id.referenced, "");
+            let place = written.id.referenced;
             let (rule, tests, mut found) = written.check();
             errors.append(&mut found);
             let Some(rule) = rule.map(Arc::new) else {
@@ -214,18 +201,24 @@ impl RuleText {
             parameters: self.parameters,
         };
         let id = keep(&mut errors, &self.id, |text| {
-            RuleId::new(text).map_err(|e| e.to_string())
+            RuleId::new(text).map_err(|e| no_id(&e))
         });
         for (texts, what) in [(&self.name, "name"), (&self.advice, "advice")] {
             if texts.value.zh.trim().is_empty() || texts.value.en.trim().is_empty() {
-                let message = format!("`{what}` needs a text in both languages");
+                let message = said!(
+                    "`{what}` 须有中英文两种文本",
+                    "`{what}` needs a text in both languages"
+                );
                 errors.push(RuleError::at(texts.referenced, message));
             }
         }
         let selector = self.applies_to.check(&mut errors);
         let no_data = matches!(self.when, WhenText::NoData(_));
         if let (true, Some(hold)) = (no_data, &self.hold) {
-            let message = "`no_data` has its own `for`; a second one beside it has no meaning";
+            let message = said!(
+                "`no_data` 已有自己的时长 `for`，旁边再写一个没有意义",
+                "`no_data` has its own `for`; a second one beside it has no meaning"
+            );
             errors.push(RuleError::at(hold.referenced, message));
         }
         let duration = |errors: &mut Errors, written: &Option<Spanned<String>>| match written {
@@ -245,14 +238,17 @@ impl RuleText {
                 valid_to,
             } = &clause.value;
             if text.trim().is_empty() {
-                errors.push(RuleError::at(clause.referenced, "a clause needs its text"));
+                errors.push(RuleError::at(
+                    clause.referenced,
+                    said!("条款须有文本", "a clause needs its text"),
+                ));
             }
             if let (Some(from), Some(to)) = (valid_from, valid_to)
                 && to <= from
             {
                 errors.push(RuleError::at(
                     clause.referenced,
-                    "the clause ends before it begins",
+                    said!("条款的失效时间须晚于生效时间", "the clause ends before it begins"),
                 ));
             }
         }
@@ -288,15 +284,14 @@ impl RuleText {
 
 impl SelectorText {
     fn check(self, errors: &mut Errors) -> Option<Selector> {
-        let division = self.division.as_ref().map(|text| {
-            keep(errors, text, |code| {
-                DivisionCode::new(code).map_err(|e| e.to_string())
-            })
-        });
+        let division = self
+            .division
+            .as_ref()
+            .map(|text| keep(errors, text, fault::division));
         let device = self
             .device
             .as_ref()
-            .map(|text| keep(errors, text, |id| DeviceId::new(id).map_err(|e| e.to_string())));
+            .map(|text| keep(errors, text, |id| DeviceId::new(id).map_err(|e| no_id(&e))));
         let fence = self.fence.as_ref().map(|text| keep(errors, text, fence_code));
         Some(Selector {
             kinds: self.kind.0,
@@ -337,7 +332,13 @@ impl WhenText {
             WhenText::Not(part) => return part.check(errors).map(|part| When::Not(Box::new(part))),
             WhenText::NoData(written) => {
                 if let (Some(ch), None) = (&written.ch, written.quantity) {
-                    errors.push(RuleError::at(ch.referenced, "`ch` needs a `quantity` beside it"));
+                    errors.push(RuleError::at(
+                        ch.referenced,
+                        said!(
+                            "写了 `ch` 就须写明量 `quantity`",
+                            "`ch` needs a `quantity` beside it"
+                        ),
+                    ));
                 }
                 return Some(When::NoData {
                     quantity: written.quantity,
@@ -368,29 +369,39 @@ impl ForecastText {
         let quantity = self.quantity.value;
         let before = errors.len();
         if quantity.is_state() {
-            let message = format!("{quantity} has states; forecasts are of numbers");
+            let message = said!(
+                "量 {quantity} 为状态量，预报只用于数值量",
+                "{quantity} has states; forecasts are of numbers"
+            );
             errors.push(RuleError::at(self.quantity.referenced, message));
         }
         let within = keep(errors, &self.within, |text| {
             let within = parse_duration(text)?;
             let reach = Duration::from_secs(u64::from(MAX_LEAD_S));
             match within.is_zero() || within > reach {
-                true => Err(format!(
-                    "`within` is more than nothing and at most {} d",
-                    MAX_LEAD_S / 86_400
+                true => Err(said!(
+                    "预报时长 `within` 须大于零且不超过 {days} d",
+                    "`within` is more than nothing and at most {days} d",
+                    days = MAX_LEAD_S / 86_400
                 )),
                 false => Ok(within),
             }
         });
         let quantile = self.quantile.as_ref().map_or(0.5, |quantile| quantile.value);
         if let (Some(written), false) = (&self.quantile, quantile > 0.0 && quantile < 1.0) {
-            let message = "`quantile` lies between 0 and 1, like 0.5 or 0.9";
+            let message = said!(
+                "分位数 `quantile` 须在 0 与 1 之间，例如 0.5 或 0.9",
+                "`quantile` lies between 0 and 1, like 0.5 or 0.9"
+            );
             errors.push(RuleError::at(written.referenced, message));
         }
         let source = match &self.source {
             None => Some(OWN.into()),
             Some(written) => keep(errors, written, |text| match text.trim() {
-                "" => Err("`source` is whose forecasts are meant".to_owned()),
+                "" => Err(said!(
+                    "`source` 须写明用哪个来源的预报",
+                    "`source` is whose forecasts are meant"
+                )),
                 name => Ok(Arc::from(name)),
             }),
         };
@@ -398,7 +409,10 @@ impl ForecastText {
             (Some(above), None) => (above, true),
             (None, Some(below)) => (below, false),
             _ => {
-                let message = "a forecast is asked for `above` or for `below`, one of them";
+                let message = said!(
+                    "预报条件须写 `above` 或 `below`，且只写一个",
+                    "a forecast is asked for `above` or for `below`, one of them"
+                );
                 errors.push(RuleError::at(self.quantity.referenced, message));
                 return None;
             }
@@ -422,7 +436,10 @@ impl StateText {
         let quantity = self.quantity.value;
         let states = &quantity.definition().states;
         if states.is_empty() {
-            let message = format!("{quantity} has no states; use `above` or `below`");
+            let message = said!(
+                "量 {quantity} 没有状态，请用 `above` 或 `below`",
+                "{quantity} has no states; use `above` or `below`"
+            );
             errors.push(RuleError::at(self.quantity.referenced, message));
             return None;
         }
@@ -435,8 +452,7 @@ impl StateText {
             {
                 Some(state) => is.push(state.code),
                 None => {
-                    let known: Vec<&str> = states.iter().map(|s| s.en.as_str()).collect();
-                    let message = format!("{quantity} has no state `{name}`; it has {}", known.join(", "));
+                    let message = no_state(quantity, name);
                     errors.push(RuleError::at(self.is.referenced, message));
                 }
             }
@@ -446,7 +462,7 @@ impl StateText {
         if is.is_empty() && errors.len() == before {
             errors.push(RuleError::at(
                 self.is.referenced,
-                "at least one state must be wrong",
+                said!("至少要写一个异常状态", "at least one state must be wrong"),
             ));
         }
         let channel = self.ch;
@@ -458,20 +474,34 @@ impl StateText {
     }
 }
 
+/// That a quantity has no such state.
+fn no_state(quantity: Quantity, name: &str) -> Texts {
+    let states = &quantity.definition().states;
+    let known: Vec<&str> = states.iter().map(|s| s.en.as_str()).collect();
+    let Texts { zh, en } = listed(&known);
+    Texts {
+        zh: format!("量 {quantity} 没有状态 `{name}`，已有 {zh}"),
+        en: format!("{quantity} has no state `{name}`; it has {en}"),
+    }
+}
+
 /// The code of a fence. Whether there is one is not known here: it may come later.
-pub(crate) fn fence_code(text: &str) -> Result<Arc<str>, String> {
+pub(crate) fn fence_code(text: &str) -> Result<Arc<str>, Texts> {
     let is_code =
         !text.trim().is_empty() && text.len() <= LONGEST_CODE && !text.chars().any(char::is_control);
-    is_code
-        .then(|| text.into())
-        .ok_or_else(|| format!("`fence` is the code of a fence, 1 to {LONGEST_CODE} bytes"))
+    is_code.then(|| text.into()).ok_or_else(|| {
+        said!(
+            "`fence` 须为围栏代码，1 至 {LONGEST_CODE} 字节",
+            "`fence` is the code of a fence, 1 to {LONGEST_CODE} bytes"
+        )
+    })
 }
 
 /// The meaning of a written text, or `None` and an error at its place.
 pub(crate) fn keep<T>(
     errors: &mut Errors,
     written: &Spanned<String>,
-    read: impl FnOnce(&str) -> Result<T, String>,
+    read: impl FnOnce(&str) -> Result<T, Texts>,
 ) -> Option<T> {
     match read(&written.value) {
         Ok(value) => Some(value),

@@ -12,6 +12,7 @@
 mod amount;
 mod codec;
 mod engine;
+mod fault;
 mod file;
 mod hindsight;
 mod message;
@@ -21,13 +22,15 @@ mod rule;
 mod stages;
 mod times;
 mod trial;
+mod unread;
 mod weighed;
 mod written;
 
 pub use engine::{
     Aside, Condition, Engine, Explanation, FactState, OpenAlert, Progress, SnapshotError, nearest_first,
 };
-pub use file::{RuleError, RuleSet};
+pub use fault::{RuleError, no_id};
+pub use file::RuleSet;
 pub use hindsight::{Episode, Hindsight};
 pub use panels::Foreseen;
 pub use parameters::{Given, Level, Own};

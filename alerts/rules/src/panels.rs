@@ -7,7 +7,8 @@ use onemap_model::Quantity;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
-use crate::file::{Errors, RuleError, RuleSet, keep};
+use crate::fault::{RuleError, said};
+use crate::file::{Errors, RuleSet, keep};
 use crate::rule::{Rule, Texts};
 
 /// What a rule says of the forecast beside its alerts.
@@ -50,13 +51,24 @@ impl PanelsText {
             ForecastText::Of(name) => {
                 let named = Spanned::new(name, place, self.forecast.defined);
                 let quantity = |name: &str| {
-                    Quantity::named(name).ok_or_else(|| format!("`{name}` is no quantity of the dictionary"))
+                    Quantity::named(name).ok_or_else(|| {
+                        said!(
+                            "量表中没有 `{name}` 这个量",
+                            "`{name}` is no quantity of the dictionary"
+                        )
+                    })
                 };
                 keep(errors, &named, quantity).map(Foreseen::Of)
             }
             ForecastText::Nothing(NothingText { none }) => {
                 if none.zh.trim().is_empty() || none.en.trim().is_empty() {
-                    errors.push(RuleError::at(place, "`none` says why in both languages"));
+                    errors.push(RuleError::at(
+                        place,
+                        said!(
+                            "`none` 须用中英文两种语言说明为何没有预报",
+                            "`none` says why in both languages"
+                        ),
+                    ));
                 }
                 Some(Foreseen::Nothing(none))
             }
@@ -80,14 +92,17 @@ impl RuleSet {
         let unsaid = self.rules().iter().zip(self.places());
         let unsaid = unsaid.filter(|(rule, _)| rule.foreseen() == Foreseen::Unsaid);
         unsaid
-            .map(|(rule, place)| RuleError {
-                message: format!(
-                    "rule `{0}` shows no forecast beside its alerts and does not say why: write `panels: {{forecast: \
-                     QUANTITY}}` or `panels: {{forecast: {{none: {{zh: …, en: …}}}}}}`（规则 {0} 未说明“可预”：请写明预报的量，或说明为何无预报）",
-                    rule.id
-                ),
-                ..place.clone()
-            })
+            .map(|(rule, place)| RuleError::at(*place, foreseen_is_unsaid(rule)))
             .collect()
     }
+}
+
+fn foreseen_is_unsaid(rule: &Rule) -> Texts {
+    said!(
+        "规则 `{id}` 未说明“可预”：请写明预报的量 `panels: {{forecast: QUANTITY}}`，或说明为何没有预报 \
+         `panels: {{forecast: {{none: {{zh: …, en: …}}}}}}`",
+        "rule `{id}` shows no forecast beside its alerts and does not say why: write `panels: {{forecast: QUANTITY}}` or \
+         `panels: {{forecast: {{none: {{zh: …, en: …}}}}}}`",
+        id = rule.id
+    )
 }

@@ -8,8 +8,9 @@ use serde::Serialize;
 use serde_saphyr::Spanned;
 
 use crate::amount::{parse_difference, parse_value};
-use crate::file::{Errors, RuleError, keep};
-use crate::rule::{Around, Rule, Threshold, When};
+use crate::fault::{RuleError, division, listed, no_id, said};
+use crate::file::{Errors, keep};
+use crate::rule::{Around, Rule, Texts, Threshold, When};
 use crate::stages::{self, Stage, StageLimit, Stages, is_stage};
 use crate::written::LevelText;
 
@@ -105,15 +106,10 @@ pub(crate) fn limit(
         };
         let wrong_way = if is_above { to > from } else { to < from };
         if let (true, Some(clear)) = (wrong_way, clear) {
-            let of = device.map(|device| format!(" (for {device})"));
-            let of = of
-                .or(division.map(|division| format!(" (for {division})")))
-                .unwrap_or_default();
-            let message = match is_above {
-                true => format!("`clear` of `above` may not be greater than `raise`{of}"),
-                false => format!("`clear` of `below` may not be less than `raise`{of}"),
-            };
-            errors.push(RuleError::at(clear.referenced, message));
+            let whose = device
+                .map(DeviceId::as_str)
+                .or(division.map(DivisionCode::as_str));
+            errors.push(RuleError::at(clear.referenced, wrong_way_of(is_above, whose)));
             break;
         }
     }
@@ -135,17 +131,19 @@ pub(crate) fn limit(
 
 impl Own {
     /// What is wrong with limits one of which is a stage: where they lie to one another has to be known without a gauge.
-    fn wrong_stages(&self, is_above: bool) -> Option<String> {
+    fn wrong_stages(&self, is_above: bool) -> Option<Texts> {
         let (raise, clear) = match (self.raise.stage, self.clear.stage) {
             (None, None) => return None,
             (Some(raise), Some(clear)) if raise.stage == clear.stage => (raise.by, clear.by),
-            _ => return Some("`raise` and `clear` are of the same stage where one of them is".to_owned()),
+            _ => {
+                return Some(said!(
+                    "`raise` 和 `clear` 之一为特征水位时，两者须为同一特征水位",
+                    "`raise` and `clear` are of the same stage where one of them is"
+                ));
+            }
         };
-        match is_above {
-            true if clear > raise => Some("`clear` of `above` may not be greater than `raise`".to_owned()),
-            false if clear < raise => Some("`clear` of `below` may not be less than `raise`".to_owned()),
-            _ => None,
-        }
+        let is_wrong = if is_above { clear > raise } else { clear < raise };
+        is_wrong.then(|| wrong_way_of(is_above, None))
     }
     fn named(&self) -> (BTreeSet<&DeviceId>, BTreeSet<&DivisionCode>) {
         let both = || [&self.raise, &self.clear].into_iter();
@@ -153,6 +151,22 @@ impl Own {
             both().flat_map(|given| given.devices.keys()).collect(),
             both().flat_map(|given| given.divisions.keys()).collect(),
         )
+    }
+}
+
+/// That an alert would be over further out than it is raised; `whose` limits are these, where not everybody's.
+fn wrong_way_of(is_above: bool, whose: Option<&str>) -> Texts {
+    let zh = whose.map(|whose| format!("（{whose}）")).unwrap_or_default();
+    let en = whose.map(|whose| format!(" (for {whose})")).unwrap_or_default();
+    match is_above {
+        true => Texts {
+            zh: format!("`above` 的解除值 `clear` 不能高于阈值 `raise`{zh}"),
+            en: format!("`clear` of `above` may not be greater than `raise`{en}"),
+        },
+        false => Texts {
+            zh: format!("`below` 的解除值 `clear` 不能低于阈值 `raise`{zh}"),
+            en: format!("`clear` of `below` may not be less than `raise`{en}"),
+        },
     }
 }
 
@@ -177,7 +191,11 @@ fn given(errors: &mut Errors, quantity: Quantity, written: &Spanned<String>) -> 
         Some(("+", amount)) => (1.0, amount.trim()),
         Some(("-", amount)) => (-1.0, amount.trim()),
         Some(_) => {
-            let message = format!("`{}` is not like `$warning - 0.10 m`", written.value);
+            let message = said!(
+                "`{text}` 的写法应如 `$warning - 0.10 m`",
+                "`{text}` is not like `$warning - 0.10 m`",
+                text = written.value
+            );
             errors.push(RuleError::at(written.referenced, message));
             return None;
         }
@@ -189,8 +207,17 @@ fn given(errors: &mut Errors, quantity: Quantity, written: &Spanned<String>) -> 
     let Some(parameter) = errors.parameters.get(name) else {
         let known: Vec<&str> = errors.parameters.keys().map(String::as_str).collect();
         let message = match known.as_slice() {
-            [] => format!("no parameter is called `{name}`; the rule has no `parameters`"),
-            known => format!("no parameter is called `{name}`; there are {}", known.join(", ")),
+            [] => said!(
+                "没有名为 `{name}` 的参数，此规则没有 `parameters`",
+                "no parameter is called `{name}`; the rule has no `parameters`"
+            ),
+            known => {
+                let Texts { zh, en } = listed(known);
+                Texts {
+                    zh: format!("没有名为 `{name}` 的参数，已有 {zh}"),
+                    en: format!("no parameter is called `{name}`; there are {en}"),
+                }
+            }
         };
         errors.push(RuleError::at(written.referenced, message));
         return None;
@@ -214,15 +241,15 @@ fn given(errors: &mut Errors, quantity: Quantity, written: &Spanned<String>) -> 
             Ok(id) => given
                 .devices
                 .extend(value(text, &mut wrong).map(|value| (id, value))),
-            Err(error) => wrong.push(RuleError::at(text.referenced, error.to_string())),
+            Err(error) => wrong.push(RuleError::at(text.referenced, no_id(&error))),
         }
     }
     for (code, text) in &parameter.divisions {
-        match DivisionCode::new(code) {
+        match division(code) {
             Ok(code) => given
                 .divisions
                 .extend(value(text, &mut wrong).map(|value| (code, value))),
-            Err(error) => wrong.push(RuleError::at(text.referenced, error.to_string())),
+            Err(error) => wrong.push(RuleError::at(text.referenced, error)),
         }
     }
     let is_sound = wrong.is_empty();
@@ -242,7 +269,10 @@ pub(crate) fn levels(
         (Some(When::Above(base)), _) => (base, true),
         (Some(When::Below(base)), _) => (base, false),
         (Some(_), Some(first)) => {
-            let message = "`levels` belong to a rule that is `above` or `below` one limit";
+            let message = said!(
+                "`levels`（分级）只用于以 `above` 或 `below` 比较一个阈值的规则",
+                "`levels` belong to a rule that is `above` or `below` one limit"
+            );
             errors.push(RuleError::at(first.severity.referenced, message));
             return None;
         }
@@ -259,7 +289,10 @@ pub(crate) fn levels(
             None => (severity, base),
         };
         if level.severity.value <= below {
-            let message = "each of `levels` is more severe than the one before it";
+            let message = said!(
+                "`levels` 的每一级须比前一级更严重",
+                "each of `levels` is more severe than the one before it"
+            );
             errors.push(RuleError::at(level.severity.referenced, message));
             return None;
         }
@@ -274,12 +307,18 @@ pub(crate) fn levels(
                 false => own >= before,
             }
         {
-            let message = "each of `levels` is further out than the one before it";
+            let message = said!(
+                "`levels` 每一级的阈值须比前一级更远离正常",
+                "each of `levels` is further out than the one before it"
+            );
             errors.push(RuleError::at(level.raise.referenced, message));
             return None;
         }
         if !is_further && !limit.raise.is_nan() && !before.raise.is_nan() {
-            let message = "each of `levels` is further out than the one before it";
+            let message = said!(
+                "`levels` 每一级的阈值须比前一级更远离正常",
+                "each of `levels` is further out than the one before it"
+            );
             errors.push(RuleError::at(level.raise.referenced, message));
             return None;
         }

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_saphyr::Spanned;
 
 use crate::amount::parse_difference;
-use crate::file::{Errors, RuleError, keep};
+use crate::fault::{RuleError, said};
+use crate::file::{Errors, keep};
 use crate::rule::Texts;
 
 /// A stage of a hydrological station, the lower ones first.
@@ -81,7 +82,10 @@ pub(crate) fn is_stage(text: &str) -> bool {
 /// Reads `stage warning`, `stage 警戒水位 - 0.10 m`.
 pub(crate) fn read(errors: &mut Errors, quantity: Quantity, written: &Spanned<String>) -> Option<StageLimit> {
     if Quantity::named("water_level") != Some(quantity) {
-        let message = format!("stages are of water_level; {quantity} has none");
+        let message = said!(
+            "特征水位只用于 water_level，量 {quantity} 没有特征水位",
+            "stages are of water_level; {quantity} has none"
+        );
         errors.push(RuleError::at(written.referenced, message));
         return None;
     }
@@ -94,9 +98,10 @@ pub(crate) fn read(errors: &mut Errors, quantity: Quantity, written: &Spanned<St
         }
     };
     let Some(stage) = Stage::named(name) else {
-        let message = format!(
-            "`{}` is no stage: warning (警戒水位), guaranteed (保证水位) or highest (历史最高水位)",
-            name.trim()
+        let message = said!(
+            "`{name}` 不是特征水位：可写 warning（警戒水位）、guaranteed（保证水位）、highest（历史最高水位）",
+            "`{name}` is no stage: warning (警戒水位), guaranteed (保证水位) or highest (历史最高水位)",
+            name = name.trim()
         );
         errors.push(RuleError::at(written.referenced, message));
         return None;

@@ -4,7 +4,9 @@ use onemap_model::Timestamp;
 use serde::Serialize;
 use serde_saphyr::Spanned;
 
-use crate::file::{Errors, RuleError, keep};
+use crate::fault::{RuleError, said};
+use crate::file::{Errors, keep};
+use crate::rule::Texts;
 use crate::written::{HoursText, Names, ValidText};
 
 const DAY_MS: i64 = 86_400_000;
@@ -119,12 +121,18 @@ pub(crate) fn check(
         if let (Some(from), Some(to)) = (times.from, times.to)
             && to <= from
         {
-            errors.push(RuleError::at(valid.referenced, "`valid` ends before it begins"));
+            errors.push(RuleError::at(
+                valid.referenced,
+                said!("有效期 `valid` 的结束须晚于开始", "`valid` ends before it begins"),
+            ));
         }
     }
     if let Some(during) = &during {
         if during.value.is_empty() {
-            errors.push(RuleError::at(during.referenced, "`during` names no hours"));
+            errors.push(RuleError::at(
+                during.referenced,
+                said!("`during` 没有写明时段", "`during` names no hours"),
+            ));
         }
         times.hours = during
             .value
@@ -136,10 +144,19 @@ pub(crate) fn check(
         match (text.value.as_str(), during.is_some()) {
             ("end", true) => {}
             ("keep", true) => times.keeps = true,
-            (_, true) => errors.push(RuleError::at(text.referenced, "`otherwise` is `end` or `keep`")),
+            (_, true) => errors.push(RuleError::at(
+                text.referenced,
+                said!(
+                    "`otherwise` 只能是 `end` 或 `keep`",
+                    "`otherwise` is `end` or `keep`"
+                ),
+            )),
             (_, false) => errors.push(RuleError::at(
                 text.referenced,
-                "`otherwise` needs `during` beside it",
+                said!(
+                    "写了 `otherwise` 就须写时段 `during`",
+                    "`otherwise` needs `during` beside it"
+                ),
             )),
         }
     }
@@ -178,17 +195,27 @@ impl HoursText {
 }
 
 /// `2026-03-01` (its first moment in Beijing) or a time with offset.
-fn read_day(text: &str) -> Result<Timestamp, String> {
+fn read_day(text: &str) -> Result<Timestamp, Texts> {
     let full = match text.len() {
         10 => format!("{text}T00:00:00+08:00"),
         _ => text.to_owned(),
     };
-    Timestamp::parse(&full).map_err(|_| format!("`{text}` is not a day (like `2026-03-01`)"))
+    Timestamp::parse(&full).map_err(|_| {
+        said!(
+            "`{text}` 不是日期（例如 `2026-03-01`）",
+            "`{text}` is not a day (like `2026-03-01`)"
+        )
+    })
 }
 
 /// `22:00`, `24:00`.
-fn read_minute(text: &str) -> Result<u16, String> {
-    let bad = || format!("`{text}` is not a time of day (like `22:00`)");
+fn read_minute(text: &str) -> Result<u16, Texts> {
+    let bad = || {
+        said!(
+            "`{text}` 不是时刻（例如 `22:00`）",
+            "`{text}` is not a time of day (like `22:00`)"
+        )
+    };
     let (hour, minute) = text.split_once(':').ok_or_else(bad)?;
     let number = |text: &str| match text.len() {
         1 | 2 if text.bytes().all(|b| b.is_ascii_digit()) => text.parse::<u16>().map_err(|_| bad()),
@@ -202,7 +229,7 @@ fn read_minute(text: &str) -> Result<u16, String> {
 }
 
 /// `5 to 9`, `6`.
-fn read_months(text: &str) -> Result<(u8, u8), String> {
+fn read_months(text: &str) -> Result<(u8, u8), Texts> {
     let month = |text: &str| {
         text.trim()
             .parse::<u8>()
@@ -212,15 +239,23 @@ fn read_months(text: &str) -> Result<(u8, u8), String> {
     let (first, last) = text.split_once(" to ").unwrap_or((text, text));
     match (month(first), month(last)) {
         (Some(first), Some(last)) => Ok((first, last)),
-        _ => Err(format!("`{text}` is not a season (months like `5 to 9`)")),
+        _ => Err(said!(
+            "`{text}` 不是季节（月份，例如 `5 to 9`）",
+            "`{text}` is not a season (months like `5 to 9`)"
+        )),
     }
 }
 
 /// `mon to fri`, `[sat, sun]`.
-fn read_days(names: &Names) -> Result<u8, String> {
+fn read_days(names: &Names) -> Result<u8, Texts> {
     let day = |text: &str| {
         let day = DAYS.iter().position(|day| *day == text.trim());
-        day.ok_or_else(|| format!("`{text}` is not a day of the week (mon, tue, … or `mon to fri`)"))
+        day.ok_or_else(|| {
+            said!(
+                "`{text}` 不是星期（mon、tue……或 `mon to fri`）",
+                "`{text}` is not a day of the week (mon, tue, … or `mon to fri`)"
+            )
+        })
     };
     let mut days = 0_u8;
     for name in &names.0 {
@@ -230,7 +265,7 @@ fn read_days(names: &Names) -> Result<u8, String> {
         (0..=n).for_each(|more| days |= 1 << ((first + more) % 7));
     }
     match days {
-        0 => Err("`days` names no day".to_owned()),
+        0 => Err(said!("`days` 没有写明星期", "`days` names no day")),
         days => Ok(days),
     }
 }

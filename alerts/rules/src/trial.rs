@@ -34,8 +34,9 @@ use serde_saphyr::Spanned;
 
 use crate::amount::{parse_duration, parse_value};
 use crate::engine::Engine;
-use crate::file::{RuleError, RuleSet};
-use crate::rule::{Rule, Threshold, When};
+use crate::fault::{RuleError, said};
+use crate::file::RuleSet;
+use crate::rule::{Rule, Texts, Threshold, When};
 use crate::stages::Stage;
 
 /// 2026-01-01T00:00:00+08:00; any start will do.
@@ -114,18 +115,26 @@ impl TrialOutcome {
         self.expected == self.got
     }
     /// How it went, in one sentence.
-    pub fn told(&self) -> String {
-        let list = |edges: &[String]| match edges {
-            [] => "nothing".to_owned(),
-            edges => edges.join(", "),
+    pub fn told(&self) -> Texts {
+        let list = |edges: &[String], none: &str, comma: &str| match edges {
+            [] => none.to_owned(),
+            edges => edges.join(comma),
         };
-        format!(
-            "rule `{}`, test `{}`: expected {}, got {}",
-            self.rule,
-            self.name,
-            list(&self.expected),
-            list(&self.got)
-        )
+        let (rule, name) = (&self.rule, &self.name);
+        let zh = |edges: &[String]| list(edges, "无", "、");
+        let en = |edges: &[String]| list(edges, "nothing", ", ");
+        Texts {
+            zh: format!(
+                "规则 `{rule}` 的测试 `{name}`：应为 {}，实为 {}",
+                zh(&self.expected),
+                zh(&self.got)
+            ),
+            en: format!(
+                "rule `{rule}`, test `{name}`: expected {}, got {}",
+                en(&self.expected),
+                en(&self.got)
+            ),
+        }
     }
 }
 
@@ -152,7 +161,10 @@ fn hydrology(stages: &BTreeMap<String, Spanned<String>>) -> Result<Option<Hydrol
             Some(Stage::Guaranteed) => own.guaranteed = Some(height),
             Some(Stage::Highest) => own.highest = Some(height),
             None => {
-                let message = format!("`{name}` is not warning, guaranteed or highest");
+                let message = said!(
+                    "`{name}` 不是 warning（警戒水位）、guaranteed（保证水位）或 highest（历史最高水位）",
+                    "`{name}` is not warning, guaranteed or highest"
+                );
                 return Err(RuleError::at(text.referenced, message));
             }
         }
@@ -187,35 +199,25 @@ impl Trial {
         let mut events = Vec::new();
         let mut end_s = 0;
         for (line, words) in lines(&written.series.value) {
-            let fail = |message: String| {
-                let line = line + 1;
-                RuleError::at(
-                    written.series.referenced,
-                    format!("line {line} of `series`: {message}"),
-                )
-            };
+            let fail = |said: Texts| RuleError::at(written.series.referenced, in_line("series", line, &said));
             let (came_s, event) = read_event(&words, rule).map_err(fail)?;
             if came_s < end_s {
-                return Err(fail(
-                    "times go backwards; write `measured` for a late reading".to_owned(),
-                ));
+                return Err(fail(said!(
+                    "时间倒退了，迟到的读数请用 `measured`",
+                    "times go backwards; write `measured` for a late reading"
+                )));
             }
             end_s = came_s;
             events.extend(event);
         }
         let mut expected = Vec::new();
         for (line, words) in lines(&written.expect.value) {
-            let fail = |message: String| {
-                let line = line + 1;
-                RuleError::at(
-                    written.expect.referenced,
-                    format!("line {line} of `expect`: {message}"),
-                )
-            };
+            let fail = |said: Texts| RuleError::at(written.expect.referenced, in_line("expect", line, &said));
             let [time, edge] = words.as_slice() else {
-                return Err(fail(
-                    "a line is a time and an edge, like `00:10 raised`".to_owned(),
-                ));
+                return Err(fail(said!(
+                    "每行为时间和变化，例如 `00:10 raised`",
+                    "a line is a time and an edge, like `00:10 raised`"
+                )));
             };
             let edge = [
                 Edge::Raised,
@@ -229,7 +231,8 @@ impl Trial {
             .into_iter()
             .find(|e| e.name() == *edge)
             .ok_or_else(|| {
-                fail(format!(
+                fail(said!(
+                    "`{edge}` 不是 raised、cleared、lost、found、worsened、eased 或 withdrawn",
                     "`{edge}` is not raised, cleared, lost, found, worsened, eased or withdrawn"
                 ))
             })?;
@@ -396,6 +399,15 @@ impl Trial {
     }
 }
 
+/// What is wrong with a line, counted from 0, of the text that `field` has.
+fn in_line(field: &str, line: usize, said: &Texts) -> Texts {
+    let (line, Texts { zh, en }) = (line + 1, said);
+    Texts {
+        zh: format!("`{field}` 第 {line} 行：{zh}"),
+        en: format!("line {line} of `{field}`: {en}"),
+    }
+}
+
 /// The words of each line that has any; a `#` begins a comment.
 fn lines(text: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
     let words = |line| {
@@ -409,10 +421,14 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
     lines.filter(|(_, words): &(usize, Vec<&str>)| !words.is_empty())
 }
 
-fn read_event(words: &[&str], rule: &Rule) -> Result<(u32, Option<Event>), String> {
-    let (time, rest) = words.split_first().ok_or("the line is empty")?;
+fn read_event(words: &[&str], rule: &Rule) -> Result<(u32, Option<Event>), Texts> {
+    let (time, rest) = words
+        .split_first()
+        .ok_or_else(|| said!("此行为空", "the line is empty"))?;
     let came_s = read_time(time)?;
-    let (value, marks) = rest.split_first().ok_or("a value or `-` is missing")?;
+    let (value, marks) = rest
+        .split_first()
+        .ok_or_else(|| said!("缺少数值或 `-`", "a value or `-` is missing"))?;
     if *value == "-" {
         return Ok((came_s, None));
     }
@@ -420,10 +436,14 @@ fn read_event(words: &[&str], rule: &Rule) -> Result<(u32, Option<Event>), Strin
         let (device, (quantity, channel), words) = match named {
             Name::Series(quantity, channel) => (None, (quantity, channel), marks),
             Name::Device(id) => {
-                let (next, rest) = marks.split_first().ok_or("a value is missing")?;
+                let (next, rest) = marks
+                    .split_first()
+                    .ok_or_else(|| said!("缺少数值", "a value is missing"))?;
                 match read_name(next, rule)? {
                     Some(Name::Series(quantity, channel)) => (Some(id), (quantity, channel), rest),
-                    Some(Name::Device(other)) => return Err(format!("`{other}` is not a quantity")),
+                    Some(Name::Device(other)) => {
+                        return Err(said!("`{other}` 不是量", "`{other}` is not a quantity"));
+                    }
                     None => (Some(id), lead(rule), marks),
                 }
             }
@@ -441,7 +461,10 @@ fn read_event(words: &[&str], rule: &Rule) -> Result<(u32, Option<Event>), Strin
     }
     if *value == "foresees" {
         if rule.forecasts().next().is_none() {
-            return Err("only a rule with `forecast` looks at what is foreseen".to_owned());
+            return Err(said!(
+                "只有用 `forecast` 的规则才看预报",
+                "only a rule with `forecast` looks at what is foreseen"
+            ));
         }
         return read_ahead(came_s, marks, rule).map(|event| (came_s, Some(event)));
     }
@@ -471,7 +494,7 @@ enum Name {
 }
 
 /// A word that names a series or another device; `None` is a value.
-fn read_name(word: &str, rule: &Rule) -> Result<Option<Name>, String> {
+fn read_name(word: &str, rule: &Rule) -> Result<Option<Name>, Texts> {
     let is_value = word.parse::<f64>().is_ok()
         || word == "foresees"
         || (matches!(word, "inside" | "outside") && fences_of(rule).next().is_some());
@@ -483,10 +506,10 @@ fn read_name(word: &str, rule: &Rule) -> Result<Option<Name>, String> {
     if let Some(quantity) = Quantity::named(name) {
         let channel = channel
             .parse()
-            .map_err(|_| format!("`{channel}` is not a channel"))?;
+            .map_err(|_| said!("`{channel}` 不是通道号", "`{channel}` is not a channel"))?;
         return Ok(Some(Name::Series(quantity, channel)));
     }
-    let id = DeviceId::new(word).map_err(|_| format!("`{word}` is not a number"))?;
+    let id = DeviceId::new(word).map_err(|_| said!("`{word}` 不是数", "`{word}` is not a number"))?;
     match rule
         .when
         .facts()
@@ -494,22 +517,37 @@ fn read_name(word: &str, rule: &Rule) -> Result<Option<Name>, String> {
         .any(|fact| matches!(fact, When::Neighbours(_)))
     {
         true => Ok(Some(Name::Device(id))),
-        false => Err(format!("`{word}` is not a number, nor a quantity")),
+        false => Err(said!(
+            "`{word}` 既不是数也不是量",
+            "`{word}` is not a number, nor a quantity"
+        )),
     }
 }
 
 /// A value with its marks.
-fn read_value(came_s: u32, words: &[&str], rule: &Rule) -> Result<Event, String> {
-    let (value, mut marks) = words.split_first().ok_or("a value is missing")?;
+fn read_value(came_s: u32, words: &[&str], rule: &Rule) -> Result<Event, Texts> {
+    let (value, mut marks) = words
+        .split_first()
+        .ok_or_else(|| said!("缺少数值", "a value is missing"))?;
     let is_place = matches!(*value, "inside" | "outside");
     let value: f64 = match (is_place || rule.fence().is_some(), *value) {
         (true, "inside") => INSIDE,
         (true, "outside") => OUTSIDE,
-        (true, other) => return Err(format!("`{other}` is not `inside` or `outside`")),
-        (false, value) => value.parse().map_err(|_| format!("`{value}` is not a number"))?,
+        (true, other) => {
+            return Err(said!(
+                "`{other}` 不是 `inside`（围栏内）或 `outside`（围栏外）",
+                "`{other}` is not `inside` or `outside`"
+            ));
+        }
+        (false, value) => value
+            .parse()
+            .map_err(|_| said!("`{value}` 不是数", "`{value}` is not a number"))?,
     };
     if !value.is_finite() {
-        return Err(format!("`{value}` is not a finite number"));
+        return Err(said!(
+            "`{value}` 不是有限的数",
+            "`{value}` is not a finite number"
+        ));
     }
     let (quantity, channel) = match is_place {
         true => (longitude(), 0),
@@ -529,7 +567,9 @@ fn read_value(came_s: u32, words: &[&str], rule: &Rule) -> Result<Event, String>
         marks = rest;
         let mark = match *word {
             "measured" => {
-                let (time, rest) = marks.split_first().ok_or("a time is missing after `measured`")?;
+                let (time, rest) = marks
+                    .split_first()
+                    .ok_or_else(|| said!("`measured` 之后缺少时间", "a time is missing after `measured`"))?;
                 event.measured_s = read_time(time)?;
                 marks = rest;
                 continue;
@@ -538,7 +578,12 @@ fn read_value(came_s: u32, words: &[&str], rule: &Rule) -> Result<Event, String>
             "calibration" => Quality::CALIBRATION,
             "maintenance" => Quality::MAINTENANCE,
             "resent" => Quality::RESENT,
-            other => return Err(format!("`{other}` is not a mark of a reading")),
+            other => {
+                return Err(said!(
+                    "`{other}` 不是读数的标记",
+                    "`{other}` is not a mark of a reading"
+                ));
+            }
         };
         event.quality = event.quality.with(mark);
     }
@@ -557,26 +602,32 @@ impl Event {
 }
 
 /// What is foreseen: `2.4 in 2h`, `2.4 in 2h 2.0 to 2.9`.
-fn read_ahead(came_s: u32, words: &[&str], rule: &Rule) -> Result<Event, String> {
+fn read_ahead(came_s: u32, words: &[&str], rule: &Rule) -> Result<Event, Texts> {
     let number = |text: &str| {
         let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
-        number.ok_or_else(|| format!("`{text}` is not a number"))
+        number.ok_or_else(|| said!("`{text}` 不是数", "`{text}` is not a number"))
     };
     let (value, span, range) = match words {
         [value, "in", span] => (value, span, None),
         [value, "in", span, low, "to", high] => (value, span, Some((number(low)?, number(high)?))),
         _ => {
-            return Err(
+            return Err(said!(
+                "预报写作 `foresees 2.4 in 2h` 或 `foresees 2.4 in 2h 2.0 to 2.9`",
                 "what is foreseen is written `foresees 2.4 in 2h` or `foresees 2.4 in 2h 2.0 to 2.9`"
-                    .to_owned(),
-            );
+            ));
         }
     };
     let value = number(value)?;
     if range.is_some_and(|(low, high)| !(low..=high).contains(&value)) {
-        return Err("the value lies between what one in ten is under and over".to_owned());
+        return Err(said!(
+            "预报值须在 10% 与 90% 分位数之间",
+            "the value lies between what one in ten is under and over"
+        ));
     }
-    let asked = rule.forecasts().next().ok_or("the rule has no `forecast`")?;
+    let asked = rule
+        .forecasts()
+        .next()
+        .ok_or_else(|| said!("此规则没有 `forecast`", "the rule has no `forecast`"))?;
     Ok(Event {
         came_s,
         device: None,
@@ -590,14 +641,24 @@ fn read_ahead(came_s: u32, words: &[&str], rule: &Rule) -> Result<Event, String>
 }
 
 /// `2026-07-01 22:00` in Beijing.
-fn read_start(text: &str) -> Result<Timestamp, String> {
+fn read_start(text: &str) -> Result<Timestamp, Texts> {
     let full = format!("{}:00+08:00", text.trim().replacen(' ', "T", 1));
-    Timestamp::parse(&full).map_err(|_| format!("`{text}` is not a time (like `2026-07-01 22:00`)"))
+    Timestamp::parse(&full).map_err(|_| {
+        said!(
+            "`{text}` 不是时间（例如 `2026-07-01 22:00`）",
+            "`{text}` is not a time (like `2026-07-01 22:00`)"
+        )
+    })
 }
 
 /// Seconds of `mm:ss` or `hh:mm:ss`.
-fn read_time(text: &str) -> Result<u32, String> {
-    let bad = || format!("`{text}` is not a time (`mm:ss` or `hh:mm:ss`)");
+fn read_time(text: &str) -> Result<u32, Texts> {
+    let bad = || {
+        said!(
+            "`{text}` 不是时间（`mm:ss` 或 `hh:mm:ss`）",
+            "`{text}` is not a time (`mm:ss` or `hh:mm:ss`)"
+        )
+    };
     let parts: Vec<u32> = text
         .split(':')
         .map(|part| match part.len() {

@@ -1,6 +1,8 @@
 //! Files that are refused, and where their errors are said to be.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod told;
+
 use onemap_rules::{RuleSet, Silence, When};
 
 /// A file of one rule; `with` replaces or adds lines by their key.
@@ -22,7 +24,10 @@ fn file(with: &[&str]) -> String {
 fn errors(text: &str) -> Vec<String> {
     match RuleSet::parse("file", text) {
         Ok(_) => Vec::new(),
-        Err(errors) => errors.iter().map(|e| e.to_string()).collect(),
+        Err(_) => {
+            let errors = told::refused("file", text);
+            errors.iter().map(ToString::to_string).collect()
+        }
     }
 }
 

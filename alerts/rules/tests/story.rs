@@ -1,6 +1,8 @@
 //! Stories of series, rules and alerts: what goes in and what must come out.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod told;
+
 mod story {
     pub(crate) mod player;
 }
@@ -564,6 +566,7 @@ fn a_rule_id_in_two_files_is_told_before_and_judged_once() {
     let mut city = Player::new(&rule("dust", DUST, ""));
     let other = Player::parse(&rule("dust", "above: {quantity: pm10, raise: 100 ug/m3}", ""));
     let errors = city.engine.conflicts("a-file", &other);
+    told::in_both(&errors);
     assert_eq!(errors.len(), 1);
     assert_eq!(errors[0].line, 3);
     assert!(
@@ -798,13 +801,13 @@ fn a_rule_about_a_fence_has_tests_beside_it() {
     );
     assert_eq!(outcomes.len(), 1);
     let wrong = rules.replace("00:00 outside", "00:00 101.7");
-    let errors = onemap_rules::RuleSet::parse("f", &format!("version: 1\nrules:\n{wrong}")).unwrap_err();
+    let errors = told::refused("f", &format!("version: 1\nrules:\n{wrong}"));
     assert!(
         errors[0].message.contains("`101.7` is not `inside` or `outside`"),
         "{errors:?}"
     );
     let nameless = rules.replace("西宁-禁行1", "\"\"");
-    let errors = onemap_rules::RuleSet::parse("f", &format!("version: 1\nrules:\n{nameless}")).unwrap_err();
+    let errors = told::refused("f", &format!("version: 1\nrules:\n{nameless}"));
     assert!(
         errors[0].message.contains("`fence` is the code of a fence"),
         "{errors:?}"

@@ -1,6 +1,8 @@
 //! Rules that weigh more than one value: courses, values that stand still, several series, neighbours.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod told;
+
 use onemap_model::forecast::Lead;
 use onemap_model::{
     DeviceId, Edge, Forecast, Observation, Quality, Quantity, Reading, SeriesKey, Timestamp, Value,
@@ -54,7 +56,7 @@ fn refused(when: &str, says: &str) {
         "version: 1\nrules:\n  - id: r\n    name: {{zh: 规则, en: rule}}\n    severity: major\n    when: {when}\n    \
          advice: {{zh: 看, en: look}}\n"
     );
-    let errors = RuleSet::parse("t", &text).unwrap_err();
+    let errors = told::refused("t", &text);
     assert!(
         errors
             .iter()
@@ -462,7 +464,7 @@ fn a_condition_nested_without_end_is_refused_and_ends_nothing() {
         "version: 1\nrules:\n  - id: r\n    name: {{zh: 规, en: r}}\n    severity: major\n    when: {deep}\n    advice: \
          {{zh: 看, en: look}}\n"
     );
-    assert!(RuleSet::parse("t", &text).is_err());
+    assert!(!told::refused("t", &text).is_empty());
 }
 
 const LOUD: &str = "{above: {quantity: noise_laeq, raise: 55 dB(A), clear: 52 dB(A)}}";
@@ -598,7 +600,7 @@ fn hours_without_meaning_are_refused() {
             "version: 1\nrules:\n  - id: r\n    name: {{zh: 规, en: r}}\n    severity: minor\n    when: {LOUD}\n    {more}\n    \
              advice: {{zh: 看, en: look}}\n"
         );
-        let errors = RuleSet::parse("t", &text).unwrap_err();
+        let errors = told::refused("t", &text);
         assert!(
             errors.iter().any(|e| e.message.contains(says) && e.line > 0),
             "{more}: {errors:#?}"
@@ -720,7 +722,7 @@ fn limits_that_contradict_one_another_are_refused() {
         ("clear: $warning - 0.10 m", "clear: 1.3 m", "(for low)"),
     ] {
         let text = STAGES.replace(from, to);
-        let errors = RuleSet::parse("t", &text).unwrap_err();
+        let errors = told::refused("t", &text);
         assert!(
             errors.iter().any(|e| e.message.contains(says) && e.line > 0),
             "{to}: {errors:#?}"

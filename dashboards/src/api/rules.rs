@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use onemap_model::record::RuleFile;
 use onemap_model::{DivisionCode, RuleId, Scope};
-use onemap_rules::{Rule, RuleSet};
+use onemap_rules::{Rule, RuleError, RuleSet, Texts, no_id};
 use onemap_store::acts::check_rule;
 use serde_json::{Value, json};
 
@@ -76,17 +76,19 @@ pub(crate) async fn put(
     text: String,
 ) -> Answer {
     let scope = caller.scope();
-    RuleId::new(&name).map_err(|e| Problem::bad_request("bad_name", e.to_string()))?;
+    RuleId::new(&name).map_err(|error| {
+        let Texts { zh, en } = no_id(&error);
+        Problem::bad_request("bad_name", en).in_chinese(zh)
+    })?;
     if name.starts_with('.') {
-        return Err(Problem::bad_request(
-            "bad_name",
-            "a file's name may not begin with a dot",
-        ));
+        let problem = Problem::bad_request("bad_name", "a file's name may not begin with a dot");
+        return Err(problem.in_chinese("文件名不能以点开头"));
     }
     if text.trim().is_empty() {
-        let message = "the file is empty; DELETE takes a file away";
-        let errors = json!([{"line": 1, "column": 1, "message": message}]);
-        return Err(Problem::unprocessable("bad_rules", message, errors));
+        return Err(bad_rules(Texts {
+            zh: "文件为空，撤除文件请用 DELETE".to_owned(),
+            en: "the file is empty; DELETE takes a file away".to_owned(),
+        }));
     }
     keep(&views, scope, RuleFile { name, text }, said).await
 }
@@ -148,64 +150,86 @@ fn are_there(views: &Views, name: &str, set: &RuleSet) -> Result<(), Problem> {
     let unknown = set
         .named_devices()
         .filter(|(_, _, device)| !register.view.devices.contains_key(*device));
-    let rows: Vec<Value> = unknown
+    let faults: Vec<(u32, u32, Texts)> = unknown
         .map(|(line, column, device)| {
-            json!({"line": line, "column": column,
-                   "message": format!("no device is called `{device}`; with ?unknown=wait the rule waits for it"),
-                   "message_zh": format!("没有名为 `{device}` 的设备；加 ?unknown=wait 则规则等待其注册")})
+            let said = Texts {
+                zh: format!("没有名为 `{device}` 的设备；加 ?unknown=wait 则规则等待其注册"),
+                en: format!("no device is called `{device}`; with ?unknown=wait the rule waits for it"),
+            };
+            (line, column, said)
         })
         .collect();
-    let Some(first) = rows.first() else {
+    let Some((line, column, first)) = faults.first() else {
         return Ok(());
     };
-    let said = |key: &str| {
-        format!(
-            "{}:{}: {}",
-            first["line"],
-            first["column"],
-            first[key].as_str().unwrap_or_default()
-        )
+    let said = Texts {
+        zh: format!("规则文件 `{name}`：{line}:{column}: {}", first.zh),
+        en: format!("rules `{name}`: {line}:{column}: {}", first.en),
     };
-    let (en, zh) = (said("message"), said("message_zh"));
-    let problem = Problem::unprocessable("bad_rules", format!("rules `{name}`: {en}"), rows.into());
-    Err(problem.in_chinese(format!("规则文件 `{name}`：{zh}")))
+    let rows = faults
+        .iter()
+        .map(|(line, column, said)| row(*line, *column, said.clone()));
+    Err(refused("bad_rules", said, rows.collect()))
 }
 
+/// Checks a file beside the others that are in force, and runs its tests.
 pub(super) fn check(views: &Views, name: &str, text: &str) -> Result<RuleSet, Problem> {
-    let set = RuleSet::parse(name, text).map_err(|errors| {
-        let rows: Vec<Value> = errors
-            .iter()
-            .map(|e| json!({"line": e.line, "column": e.column, "message": e.message}))
-            .collect();
-        let first = errors.first().map(ToString::to_string).unwrap_or_default();
-        Problem::unprocessable("bad_rules", format!("rules `{name}`: {first}"), rows.into())
-    })?;
+    let set = RuleSet::parse(name, text).map_err(|errors| unsound(name, &errors))?;
+    elsewhere(views, name, &set)?;
+    let failed: Vec<_> = set.run_tests().into_iter().filter(|t| !t.passed()).collect();
+    if failed.is_empty() {
+        return Ok(set);
+    }
+    let n = failed.len();
+    let said = Texts {
+        zh: format!("文件自带的测试有 {n} 项未通过"),
+        en: format!("{n} of the file's own tests fail"),
+    };
+    let rows = failed.iter().map(|f| row(f.line, 1, f.told())).collect();
+    Err(refused("rule_tests_failed", said, rows))
+}
+
+/// A file that cannot be read, by the first of its faults.
+fn unsound(name: &str, errors: &[RuleError]) -> Problem {
+    let rows = errors.iter().map(|error| json!(error)).collect();
+    let first = errors.first();
+    let en = first.map(ToString::to_string).unwrap_or_default();
+    let zh = first.map(|e| format!("{}:{}: {}", e.line, e.column, e.message_zh));
+    let said = Texts {
+        zh: format!("规则文件 `{name}`：{}", zh.unwrap_or_default()),
+        en: format!("rules `{name}`: {en}"),
+    };
+    refused("bad_rules", said, rows)
+}
+
+/// Refuses a file of which another one has a rule.
+fn elsewhere(views: &Views, name: &str, set: &RuleSet) -> Result<(), Problem> {
     let files = views.rules.read().expect(POISON);
-    for rule in set.rules() {
+    for Rule { id, .. } in set.rules().iter().map(AsRef::as_ref) {
+        let has_it = |set: &RuleSet| set.rules().iter().any(|rule| rule.id == *id);
         let twice = files
             .iter()
-            .find(|(other, f)| *other != name && f.set.rules().iter().any(|r| r.id == rule.id));
+            .find(|(other, file)| *other != name && has_it(&file.set));
         if let Some((other, _)) = twice {
-            let message = format!("rule `{}` stands in file `{other}` already", rule.id);
-            return Err(Problem::unprocessable(
-                "bad_rules",
-                message.clone(),
-                json!([{"line": 1, "column": 1, "message": message}]),
-            ));
+            return Err(bad_rules(Texts {
+                zh: format!("规则 `{id}` 已在文件 `{other}` 中"),
+                en: format!("rule `{id}` stands in file `{other}` already"),
+            }));
         }
     }
-    drop(files);
-    let failed: Vec<_> = set.run_tests().into_iter().filter(|t| !t.passed()).collect();
-    if !failed.is_empty() {
-        let rows: Vec<Value> = failed
-            .iter()
-            .map(|f| json!({"line": f.line, "column": 1, "message": f.told()}))
-            .collect();
-        return Err(Problem::unprocessable(
-            "rule_tests_failed",
-            format!("{} of the file's own tests fail", failed.len()),
-            rows.into(),
-        ));
-    }
-    Ok(set)
+    Ok(())
+}
+
+/// One fault, at the beginning of the file.
+fn bad_rules(said: Texts) -> Problem {
+    let rows = vec![row(1, 1, said.clone())];
+    refused("bad_rules", said, rows)
+}
+
+fn refused(code: &'static str, Texts { zh, en }: Texts, rows: Vec<Value>) -> Problem {
+    Problem::unprocessable(code, en, rows.into()).in_chinese(zh)
+}
+
+fn row(line: u32, column: u32, Texts { zh, en }: Texts) -> Value {
+    json!({"line": line, "column": column, "message": en, "message_zh": zh})
 }

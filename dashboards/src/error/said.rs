@@ -74,8 +74,8 @@ fn push_rest(out: &mut String, mut text: &str) {
 /// A text whose words are no longer than an input with its marks: readers of queries name a field without any.
 fn with_short_words(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for piece in text.split_inclusive(char::is_whitespace) {
-        let word = piece.trim_end();
+    for piece in text.split_inclusive(ends_word) {
+        let word = piece.trim_end_matches(ends_word);
         match word.chars().count() > MAX_INPUT + 8 {
             true => {
                 push_input(&mut out, word);
@@ -85,6 +85,11 @@ fn with_short_words(text: &str) -> String {
         }
     }
     out
+}
+
+/// Chinese has no spaces: there a mark ends what stands for a word.
+fn ends_word(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '，' | '、' | '。' | '；' | '：')
 }
 
 fn push_input(out: &mut String, input: &str) {
@@ -130,6 +135,10 @@ mod tests {
             (
                 format!("`{short}` and `b` are {}", "known ".repeat(10)),
                 format!("`{short}` and `b` are {}", "known ".repeat(10)),
+            ),
+            (
+                format!("没有字段 `{long}`，此处可写 {}`z`", "`name`、".repeat(30)),
+                format!("没有字段 `{short}…`，此处可写 {}`z`", "`name`、".repeat(30)),
             ),
         ] {
             assert_eq!(clipped(&text), want);

@@ -22,7 +22,8 @@ use onemap_model::{
 };
 use smallvec::SmallVec;
 
-use crate::file::{RuleError, RuleSet};
+use crate::fault::{RuleError, said};
+use crate::file::RuleSet;
 use crate::rule::{Rule, RuleInfo};
 use ahead::{N_AHEAD, Target};
 use book::{Book, Owner};
@@ -396,11 +397,12 @@ impl Engine {
                 .iter()
                 .find(|(other, set)| *other != name && set.rules().iter().any(|r| r.id == rule.id));
             if let Some((other, _)) = other {
-                let message = format!("file `{other}` has a rule `{}` already", rule.id);
-                errors.push(RuleError {
-                    message,
-                    ..place.clone()
-                });
+                let message = said!(
+                    "文件 `{other}` 中已有规则 `{id}`",
+                    "file `{other}` has a rule `{id}` already",
+                    id = rule.id
+                );
+                errors.push(RuleError::at(*place, message));
             }
         }
         errors
