@@ -67,7 +67,10 @@ impl RuleSet {
         let placed = self.rules.iter().zip(&self.places);
         placed.flat_map(|(rule, place)| {
             let named = rule.named_devices().into_iter();
-            named.map(|device| (place.line, place.column, device))
+            named.map(|device| {
+                let at = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+                (at(place.line()), at(place.column()), device)
+            })
         })
     }
     /// A file of some rules without tests.
