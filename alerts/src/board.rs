@@ -551,6 +551,13 @@ impl Board {
         let Some(past) = transition.past else {
             return;
         };
+        // Told again it says no more than before.
+        if self
+            .get(&transition.alert)
+            .is_some_and(|known| known.past == Some(past))
+        {
+            return;
+        }
         let mut alert = Alert {
             raised_at: past.from,
             ended_at: Some(past.until),

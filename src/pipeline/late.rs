@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use foldhash::HashMap;
 use onemap_dashboards::hindsight::{around, quantities, reach, selects};
+use onemap_model::alert::Input;
 use onemap_model::{
     AlertId, Device, DeviceId, DeviceState, DivisionCode, Hydrology, Observation, Past, Quality, Quantity,
     Reading, RuleId, SeriesKey, Timestamp, Transition,
@@ -168,6 +169,16 @@ struct Told {
     /// `None` while it goes on.
     until: Option<Timestamp>,
     past: Option<Past>,
+    /// What it was told with.
+    inputs: Vec<Input>,
+}
+
+/// The position of what was told before of a value.
+fn shown_before(inputs: &[Input], at: Timestamp) -> u64 {
+    let found = inputs
+        .iter()
+        .find(|input| input.measured_at == at && input.of.is_none());
+    found.map_or(0, |input| input.position)
 }
 
 impl Told {
@@ -279,7 +290,10 @@ impl Fold<'_> {
         let known = self.told_of(&series.device);
         let is_given_up = is_cut || self.now.ms() - span.since >= GIVE_UP_MS;
         let (mut told, mut waits) = (Vec::new(), false);
-        for mut episode in episodes.into_iter().filter(|episode| episode.meets(first, last)) {
+        // Of others that rules compare it with nothing came late.
+        let is_of_it =
+            |episode: &Episode| episode.series.device == series.device && episode.meets(first, last);
+        for mut episode in episodes.into_iter().filter(is_of_it) {
             let same = || known.iter().filter(|known| known.meets(&episode));
             if same().any(|known| known.past.is_none()) {
                 continue;
@@ -288,12 +302,20 @@ impl Fold<'_> {
                 waits = true;
                 continue;
             }
-            let before = same().next().and_then(|known| Some((known.id, known.past?)));
-            if before.is_some_and(|(_, past)| !episode.join(&past)) {
+            let before = same().next();
+            let id = before.map(|before| before.id);
+            let shown = before.map_or(&[][..], |before| &before.inputs);
+            if before
+                .and_then(|before| before.past)
+                .is_some_and(|past| !episode.join(&past))
+            {
                 continue;
             }
-            episode.set_positions(|of, at| if of == series { span.position(at) } else { 0 });
-            told.push(episode.told(*self.now, position, before.map(|(id, _)| id)));
+            episode.set_positions(|of, at| match span.position(at) {
+                own if of == series && own != 0 => own,
+                _ => shown_before(shown, at),
+            });
+            told.push(episode.told(*self.now, position, id));
         }
         (told, waits)
     }
@@ -327,6 +349,7 @@ impl Fold<'_> {
                     from: began.map_or(alert.raised_at, |began| began.min(alert.raised_at)),
                     until: alert.ended_at,
                     past: alert.past,
+                    inputs: alert.inputs.clone(),
                 }
             })
             .collect()

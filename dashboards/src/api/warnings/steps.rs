@@ -120,6 +120,13 @@ pub(crate) async fn propose(
     Body(body): Body<FromAlert>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let alert = found(&views, caller.scope(), &id)?;
+    if alert.past.is_some() {
+        let text = format!(
+            "alert {id} is a historical event: it was over before anybody could know, and there is nothing to warn of"
+        );
+        return Err(Problem::conflict("alert_past", text)
+            .in_chinese(format!("告警 {id} 是历史事件，发现时已结束，无可预警")));
+    }
     let mut content = proposed(&views, &alert);
     if let Some((asked, above)) = looks_ahead(&views, &alert) {
         "Likely".clone_into(&mut content.certainty);
