@@ -16,7 +16,7 @@ use onemap_rules::{RuleSet, Texts, no_id};
 use onemap_wire::profile::Profile;
 use onemap_wire::push::{SecretAt, Source};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::fault::{Fault, Faults};
@@ -457,6 +457,10 @@ async fn finish_approved(config: &Config, views: &Views) -> Result<()> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
+        if let Some(fault) = stands_against(config, &file, &text)? {
+            error!(file = %file, proposal = id, "rules that were approved cannot be taken up: {fault}");
+            continue;
+        }
         if there == before {
             info!(file = %file, proposal = id, "rules that were approved before the stop are taken up");
             Folders::write(&config.rules_dir, &file, &text)
@@ -466,7 +470,34 @@ async fn finish_approved(config: &Config, views: &Views) -> Result<()> {
     Ok(())
 }
 
-/// Push sources of the folder, new, changed and gone.
+/// What stands against a rule file beside the others of the folder; an empty text is none.
+fn stands_against(config: &Config, name: &str, text: &str) -> Result<Option<String>> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let set = match RuleSet::parse(name, text) {
+        Ok(set) => set,
+        Err(errors) => return Ok(errors.first().map(ToString::to_string)),
+    };
+    for other in read_dir(&config.rules_dir)?
+        .iter()
+        .filter(|other| other.name != name)
+    {
+        let Ok(others) = RuleSet::parse(&other.name, &other.text) else {
+            continue;
+        };
+        let has_it = |id: &onemap_model::RuleId| others.rules().iter().any(|rule| rule.id == *id);
+        if let Some(twice) = set.rules().iter().find(|rule| has_it(&rule.id)) {
+            return Ok(Some(format!(
+                "rule `{}` stands in {} already",
+                twice.id,
+                other.path.display()
+            )));
+        }
+    }
+    Ok(None)
+}
+
 /// What the rule files name and the register does not have: they may come, or their rule never looks.
 fn unknown_devices(config: &Config, views: &Views) -> Result<Vec<String>> {
     let mut told = Vec::new();
@@ -488,6 +519,7 @@ fn unknown_devices(config: &Config, views: &Views) -> Result<Vec<String>> {
     Ok(told)
 }
 
+/// Push sources of the folder, new, changed and gone.
 async fn load_sources(config: &Config, views: &Arc<Views>, scope: &Scope) -> Result<Option<u64>> {
     let mut changes = Vec::new();
     let files = read_dir(&config.push_dir)?;

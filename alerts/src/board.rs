@@ -18,6 +18,8 @@ use crate::list::{Cursor, Filter, StateFilter, Whose};
 const N_ENDED: usize = 10_000;
 /// How many historical events are kept beside them.
 const N_PAST: usize = 5_000;
+/// And how many of them of one device: one that hands on years leaves room for the others.
+const N_PAST_OF_DEVICE: usize = 500;
 /// The longest acknowledgement, and the longest time on the shelf.
 const LONGEST_WHILE: Duration = Duration::from_secs(7 * 86_400);
 /// The longest name and note, in characters.
@@ -578,7 +580,23 @@ impl Board {
         self.index.insert(alert.id, cursor);
         self.alerts.insert(cursor, alert);
         self.past.push_back(cursor);
+        self.forget_past_of(&transition.series.device);
         forget(&mut self.past, N_PAST, &mut self.alerts, &mut self.index);
+    }
+
+    /// Lets the oldest historical events of a device go when it has too many.
+    fn forget_past_of(&mut self, device: &DeviceId) {
+        let is_own = |cursor: &&Cursor| {
+            let alert = self.alerts.get(cursor);
+            alert.is_some_and(|alert| alert.series.device == *device)
+        };
+        let own: Vec<Cursor> = self.past.iter().filter(is_own).copied().collect();
+        let over = own.len().saturating_sub(N_PAST_OF_DEVICE);
+        for gone in &own[..over] {
+            self.past.retain(|cursor| cursor != gone);
+            self.alerts.remove(gone);
+            self.index.remove(&gone.id);
+        }
     }
 
     fn end(&mut self, cursor: Cursor, state: AlertState, at: Timestamp) {

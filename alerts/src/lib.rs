@@ -12,6 +12,7 @@ pub mod feeds;
 pub mod handover;
 mod list;
 pub mod load;
+mod names;
 pub mod proposals;
 pub mod tally;
 pub mod warnings;

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use onemap_model::{Act, RuleStep, Timestamp, Verb};
 use serde::{Deserialize, Serialize};
 
+use crate::names::{is_same_name, seen};
+
 /// Proposals that wait at once.
 pub const MOST_OPEN: usize = 50;
 /// Proposals that are decided and kept here; the ledger keeps all acts.
@@ -463,7 +465,10 @@ fn replaces(newest: &Proposal, former: &Proposal) -> bool {
 
 /// That who approves is another person, by token or account and by name.
 fn is_second(proposal: &Proposal, by: &Word) -> Result<(), ProposalRefused> {
-    match (proposal.by.name == by.name, proposal.by.actor == by.actor) {
+    match (
+        is_same_name(&proposal.by.name, &by.name),
+        proposal.by.actor == by.actor,
+    ) {
         (true, _) => Err(ProposalRefused::OwnApproval(proposal.id)),
         (false, true) => Err(ProposalRefused::SharedToken(proposal.id)),
         (false, false) => Ok(()),
@@ -472,7 +477,7 @@ fn is_second(proposal: &Proposal, by: &Word) -> Result<(), ProposalRefused> {
 
 fn word(act: &Act, (name, note): (&str, &str)) -> Result<Word, ProposalRefused> {
     let (name, note) = (name.trim(), note.trim());
-    if name.is_empty() {
+    if seen(name).is_empty() {
         return Err(ProposalRefused::NoName);
     }
     if name.chars().count() > LONGEST_NAME || note.chars().count() > LONGEST_NOTE {

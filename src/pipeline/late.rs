@@ -39,10 +39,11 @@ const GIVE_UP_MS: i64 = 24 * 3_600_000;
 const UNSEEN: Duration = Duration::from_secs(2);
 /// What is looked at behind the last value at first, beside the reach of the rules.
 const BEHIND: Duration = Duration::from_secs(3_600);
-/// Values of one series that are looked at together: those of each second for two days. More are looked at in pieces.
-const N_VALUES: usize = 200_000;
-/// Values that one tick looks at: a tenth of a second in which nothing else is folded.
-const N_VALUES_OF_TICK: usize = 100_000;
+/// Values that are looked at together, those of the devices that rules compare with included. More are looked at in pieces.
+const N_VALUES: usize = 40_000;
+/// When so many were looked at a tick goes on; with the last piece less than a quarter of a second in which nothing else is
+/// folded.
+const N_VALUES_OF_TICK: usize = 20_000;
 /// Frames that are remembered of one time, for the evidence.
 const N_POSITIONS: usize = 256;
 /// Layout of [`Late::encode`].
@@ -246,12 +247,18 @@ impl Fold<'_> {
         }
         let last_known = self.now.saturating_sub(UNSEEN);
         let reach = rules.iter().map(|rule| reach(rule)).max().unwrap_or_default();
-        let from = Timestamp::from_ms(span.first).saturating_sub(reach);
+        let first = Timestamp::from_ms(span.first);
+        let mut from = first.saturating_sub(reach);
         let mut behind = reach.max(BEHIND);
         // What is still wrong at the end is followed further, until it is over or nothing more is known.
         let (episodes, cut) = loop {
             let end = (Timestamp::from_ms(span.last) + behind).min(last_known);
             let (hindsight, cut) = self.seen_again(&rules, series, (from, end), n_seen)?;
+            // There is no room for all that was before.
+            if cut.is_some_and(|cut| cut <= first) && from < first {
+                from = first;
+                continue;
+            }
             if end >= last_known || cut.is_some() || hindsight.is_calm() {
                 break (hindsight.finish(), cut);
             }
@@ -366,12 +373,14 @@ impl Fold<'_> {
         let mut hindsight = Hindsight::new(from, rules.iter().cloned());
         let asked: BTreeSet<Quantity> = rules.iter().flat_map(|rule| quantities(rule)).collect();
         let (mut seen, mut cut) = (Vec::new(), None::<Timestamp>);
+        let witnesses = self.witnesses(rules, series);
+        let most = self.room_for(&witnesses, &asked, series);
         for Witness {
             device,
             division,
             silent_after_s,
             hydrology,
-        } in self.witnesses(rules, series)
+        } in witnesses
         {
             hindsight.set_device(from, &device, division.as_ref(), silent_after_s);
             hindsight.set_stages(from, &device.id, hydrology.as_deref());
@@ -386,7 +395,7 @@ impl Fold<'_> {
                     seen.truncate(first);
                     self.values(&info, (from, end), &mut |point| {
                         seen.push(observation(&info.key, point, &device, division.as_ref(), every_s));
-                        seen.len() < first + N_VALUES
+                        seen.len() < first + most
                     })
                 })?;
                 if let (false, Some(last)) = (is_whole, seen.last()) {
@@ -405,6 +414,17 @@ impl Fold<'_> {
         seen[..until].iter().for_each(|seen| hindsight.observe(seen));
         hindsight.tick(end);
         Ok((hindsight, cut))
+    }
+
+    /// How many values of each series there is room for.
+    fn room_for(&self, witnesses: &[Witness], asked: &BTreeSet<Quantity>, series: &SeriesKey) -> usize {
+        let of = |witness: &Witness| {
+            let all = self.views.history.series_of(&witness.device.id).into_iter();
+            all.filter(|info| info.key == *series || asked.contains(&info.key.quantity))
+                .count()
+        };
+        let n: usize = witnesses.iter().map(of).sum();
+        (N_VALUES / n.max(1)).max(2)
     }
 
     /// The device of a series and those that rules compare it with.

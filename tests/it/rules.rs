@@ -117,6 +117,7 @@ fn facts_of_several_series_make_one_alert_that_says_what_was_found() {
     wait_for("less", Duration::from_secs(10), || {
         alert(&server, "stage", "low").filter(|alert| alert["severity"] == "minor")
     });
+    server.caught_up();
     let story = server.get(&format!("/api/v1/alerts/{id}"));
     let edges: Vec<&str> = story["history"]
         .as_array()

@@ -10,6 +10,9 @@ use crate::fault::{RuleError, said};
 use crate::file::{Errors, keep};
 use crate::rule::Texts;
 
+/// No gauge has a limit further from its stage.
+const FURTHEST_M: f64 = 100.0;
+
 /// A stage of a hydrological station, the lower ones first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -110,6 +113,15 @@ pub(crate) fn read(errors: &mut Errors, quantity: Quantity, written: &Spanned<St
         true => 0.0,
         false => sign * keep(errors, written, |_| parse_difference(quantity, amount))?,
     };
+    if by.abs() > FURTHEST_M {
+        let message = said!(
+            "限值距特征水位不超过 {most} m",
+            "a limit lies at most {most} m from its stage",
+            most = FURTHEST_M
+        );
+        errors.push(RuleError::at(written.referenced, message));
+        return None;
+    }
     Some(StageLimit { stage, by })
 }
 

@@ -209,9 +209,14 @@ pub(crate) async fn list_proposals(
         let book = views.proposals.book.read().expect(POISON);
         book.newest_first().cloned().collect()
     };
-    let items: Vec<Value> = all.iter().map(|proposal| row(&views, proposal)).collect();
+    let needed = views.proposals.needed;
+    // Files are read for what they change.
+    let rows = move || -> Vec<Value> { all.iter().map(|proposal| row(&views, proposal)).collect() };
+    let items = tokio::task::spawn_blocking(rows)
+        .await
+        .map_err(|e| Problem::internal(&e))?;
     Ok(Json(
-        json!({"items": items, "next": null, "needs_approval": views.proposals.needed}),
+        json!({"items": items, "next": null, "needs_approval": needed}),
     ))
 }
 
@@ -249,6 +254,9 @@ pub(crate) async fn approve(
     // One that is approved and could not be written then is finished, by whoever asks.
     if !proposal.is_unfinished() {
         agree(&views, scope, &proposal, body).await?;
+    } else if !proposal.removes() {
+        // Others may have been taken up since.
+        rules::check(&views, &proposal.file, &proposal.text)?;
     }
     let file = RuleFile {
         name: proposal.file,
@@ -273,6 +281,7 @@ async fn agree(views: &Views, scope: &Scope, proposal: &Proposal, body: Decision
     if !proposal.removes() {
         rules::check(views, &proposal.file, &proposal.text)?;
     }
+    is_as_in_folder(views, id, &proposal.file)?;
     record(views, scope, act).await?;
     match known(views, id).is_some_and(|proposal| proposal.is_unfinished()) {
         true => Ok(()),
@@ -282,6 +291,24 @@ async fn agree(views: &Views, scope: &Scope, proposal: &Proposal, body: Decision
             format!("proposal {id} was decided, or its file changed, at the same moment: look at it again"),
         )
         .in_chinese(format!("提案 {id} 或其规则文件同时被他人改动，请重新查看"))),
+    }
+}
+
+/// That a file of the folder is what is in force: what somebody changed there, and nobody took up yet, is not overwritten.
+fn is_as_in_folder(views: &Views, id: u64, file: &str) -> Result<(), Problem> {
+    let there = match std::fs::read_to_string(views.folders.rules.join(format!("{file}.yaml"))) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(Problem::internal(&error)),
+    };
+    let is_same = there.as_deref().map(str::trim) == in_force(views, file).as_deref().map(str::trim);
+    match is_same {
+        true => Ok(()),
+        false => Err(Problem::conflict(
+            "proposal_stale",
+            format!("`{file}.yaml` was changed in the folder and is not taken up: proposal {id} would overwrite it"),
+        )
+        .in_chinese(format!("规则文件 `{file}.yaml` 已在文件夹中改动但尚未生效，批准提案 {id} 会将其覆盖"))),
     }
 }
 

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 /// Squares are so wide, in metres; longer than what is asked for around a place.
 const CELL_M: f64 = 50.0;
 const METRES_A_DEGREE: f64 = 111_195.08;
-/// Squares of one segment: the longest is 1,000 km.
-const N_STEPS: usize = 20_000;
+/// A straight part that is longer, in metres, is no pipe and no reach: nothing is joined on its way.
+const LONGEST_M: f64 = 50_000.0;
+/// Steps along all segments; what would go beyond them joins at its ends only.
+const N_STEPS: usize = 5_000_000;
 
 /// A straight part of a path.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +55,8 @@ pub(super) struct Index {
     cells: HashMap<(i32, i32), Vec<u32>>,
     /// Degrees of longitude and latitude of a square.
     width: [f64; 2],
+    /// Steps so far.
+    n_steps: usize,
 }
 
 impl Index {
@@ -62,6 +66,7 @@ impl Index {
         let mut new = Self {
             cells: HashMap::new(),
             width: [CELL_M / METRES_A_DEGREE / cosine, CELL_M / METRES_A_DEGREE],
+            n_steps: 0,
         };
         for (number, segment) in (0..).zip(segments) {
             new.add(number, segment);
@@ -77,7 +82,11 @@ impl Index {
     /// Goes along a segment by less than a square's width, and notes the squares of each step's box.
     fn add(&mut self, number: u32, segment: &Segment) {
         let [a, b] = segment.ends;
-        let n = ((segment.metres / CELL_M).ceil() as usize).clamp(1, N_STEPS);
+        let n = ((segment.metres / CELL_M).ceil() as usize).max(1);
+        if segment.metres > LONGEST_M || self.n_steps + n > N_STEPS {
+            return;
+        }
+        self.n_steps += n;
         let on = |step: usize| -> [f64; 2] {
             let share = step as f64 / n as f64;
             std::array::from_fn(|axis| a[axis] + (b[axis] - a[axis]) * share)

@@ -266,12 +266,20 @@ impl Joining {
         }
         let is_other =
             |a: usize, b: usize| matches!((&name_of[a], &name_of[b]), (Some(a), Some(b)) if a != b);
-        for path in 0..self.paths.len() {
+        let mut first_at = HashMap::new();
+        for (path, name) in name_of.iter().enumerate() {
             let ends = self.ends_of(path);
             if metres_between(ends[0].0, ends[1].0) <= JOIN_M {
                 self.merge(ends[0].1, ends[1].1);
             }
             for (at, joint) in ends {
+                // Of many that end at one point only the first looks around.
+                let point = (at.map(f64::to_bits), self.paths[path].medium, name.clone());
+                if let Some(first) = first_at.get(&point).copied() {
+                    self.merge(first, joint);
+                    continue;
+                }
+                first_at.insert(point, joint);
                 for segment in self.index.near(at, JOIN_M) {
                     let segment = &self.segments[segment as usize];
                     let other = segment.path as usize;
