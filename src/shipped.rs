@@ -486,7 +486,7 @@ fn stands_against(config: &Config, name: &str, text: &str) -> Result<Option<Stri
         let Ok(others) = RuleSet::parse(&other.name, &other.text) else {
             continue;
         };
-        let has_it = |id: &onemap_model::RuleId| others.rules().iter().any(|rule| rule.id == *id);
+        let has_it = |id: &RuleId| others.rules().iter().any(|rule| rule.id == *id);
         if let Some(twice) = set.rules().iter().find(|rule| has_it(&rule.id)) {
             return Ok(Some(format!(
                 "rule `{}` stands in {} already",
