@@ -554,3 +554,82 @@ fn three_days_in_the_dark_are_one_card_and_what_is_over_by_then_wakes_nobody() {
         (&json!(0), &json!(0))
     );
 }
+
+const APART: &str = "
+version: 1
+rules:
+  - id: dust
+    name: {zh: 扬尘, en: Dust}
+    severity: major
+    when: {above: {quantity: pm10, raise: 250 ug/m3, clear: 200 ug/m3}}
+    advice: {zh: 派人查看, en: Send someone}
+  - id: apart
+    name: {zh: 偏离邻站, en: Apart}
+    severity: minor
+    when: {neighbours: {within: 10 km, at_least: 1, differs: {quantity: pm10, by: 200 ug/m3, clear: 100 ug/m3}}}
+    advice: {zh: 检查仪器, en: Check the instrument}
+";
+
+#[test]
+fn what_comes_late_is_history_of_its_own_device_and_an_import_is_of_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let Some(mut clock) = Clock::new(dir) else { return };
+    std::fs::create_dir(dir.join("rules")).unwrap();
+    std::fs::write(dir.join("rules/all.yaml"), APART).unwrap();
+    std::fs::write(dir.join("onemap.toml"), CONFIG).unwrap();
+    let server = clock.start(dir);
+    for (device, lon) in [("own", 101.70), ("other", 101.71)] {
+        let position = json!({"lon": lon, "lat": 36.6});
+        server.add_device(device, &json!({"cadence_s": 60, "division": "630104", "position": position}));
+    }
+    let start = clock.now();
+    let said = |device: &str, from: i64, late: bool, values: &[f64]| {
+        let of = values.iter().enumerate();
+        let of = of.map(|(i, v)| json!({"q": "pm10", "t": from + i as i64 * MINUTE, "v": v, "r": late}));
+        json!({"device": device, "readings": of.collect::<Vec<Value>>()})
+    };
+    for device in ["own", "other"] {
+        server.post("/api/v1/readings", &said(device, start, false, &[80.0]));
+    }
+    let five_hours_ago = start - 300 * MINUTE;
+    let bad = [80.0, 400.0, 500.0, 400.0, 80.0, 80.0];
+    server.post("/api/v1/readings/import", &said("other", five_hours_ago, false, &bad));
+    server.post("/api/v1/readings", &said("own", five_hours_ago, true, &[80.0; 6]));
+    let mut settle = |server: &Server, minutes: i64| {
+        clock.set(start + minutes * MINUTE);
+        server.post("/api/v1/readings", &said("own", clock.now(), false, &[81.0]));
+        server.caught_up();
+    };
+    settle(&server, 3);
+    let past = |server: &Server| items(&server.get("/api/v1/alerts?state=past"));
+    // What late values show is of their own device: it stands apart from the one that was imported, which is of none.
+    let found = wait_for("that its own time is looked at", SOON, || {
+        let found = past(&server);
+        (!found.is_empty()).then_some(found)
+    });
+    assert!(found.iter().all(|alert| alert["series"]["device"] == "own"), "{found:#?}");
+    assert!(found.iter().all(|alert| alert["rule"] == "apart"), "{found:#?}");
+
+    // Its own exceedance, whose first half comes later.
+    server.post("/api/v1/readings", &said("own", start - 200 * MINUTE, true, &[300.0, 310.0, 80.0]));
+    settle(&server, 6);
+    let dust = |server: &Server| past(server).into_iter().find(|alert| alert["rule"] == "dust");
+    let first = wait_for("what was wrong", SOON, || dust(&server));
+    let told = first["inputs"][0]["position"].clone();
+    assert_ne!(told, 0, "{first:#}");
+    server.post("/api/v1/readings", &said("own", start - 203 * MINUTE, true, &[80.0, 290.0, 295.0]));
+    settle(&server, 9);
+    let wider = wait_for("that it was longer", SOON, || {
+        dust(&server).filter(|alert| alert["past"]["from"] != first["past"]["from"])
+    });
+    assert_eq!((&wider["id"], &wider["past"]["peak"]), (&first["id"], &json!(310.0)));
+    assert_eq!(wider["past"]["until"], first["past"]["until"]);
+    let inputs = wider["inputs"].as_array().unwrap();
+    assert!(inputs.iter().all(|input| input["position"] != 0), "{wider:#}");
+    let path = format!("/api/v1/alerts/{}/warning", wider["id"].as_str().unwrap());
+    let (status, answer) = server.request("POST", &path, Some(&json!({"name": "李"}).to_string()));
+    assert_eq!((status, &answer["code"]), (409, &json!("alert_past")), "{answer}");
+    let story = server.get(&format!("/api/v1/alerts/{}", wider["id"].as_str().unwrap()));
+    assert_eq!(story["history"].as_array().unwrap().len(), 2, "{story:#}");
+}
