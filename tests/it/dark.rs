@@ -581,7 +581,10 @@ fn what_comes_late_is_history_of_its_own_device_and_an_import_is_of_none() {
     let server = clock.start(dir);
     for (device, lon) in [("own", 101.70), ("other", 101.71)] {
         let position = json!({"lon": lon, "lat": 36.6});
-        server.add_device(device, &json!({"cadence_s": 60, "division": "630104", "position": position}));
+        server.add_device(
+            device,
+            &json!({"cadence_s": 60, "division": "630104", "position": position}),
+        );
     }
     let start = clock.now();
     let said = |device: &str, from: i64, late: bool, values: &[f64]| {
@@ -594,7 +597,10 @@ fn what_comes_late_is_history_of_its_own_device_and_an_import_is_of_none() {
     }
     let five_hours_ago = start - 300 * MINUTE;
     let bad = [80.0, 400.0, 500.0, 400.0, 80.0, 80.0];
-    server.post("/api/v1/readings/import", &said("other", five_hours_ago, false, &bad));
+    server.post(
+        "/api/v1/readings/import",
+        &said("other", five_hours_ago, false, &bad),
+    );
     server.post("/api/v1/readings", &said("own", five_hours_ago, true, &[80.0; 6]));
     let mut settle = |server: &Server, minutes: i64| {
         clock.set(start + minutes * MINUTE);
@@ -608,22 +614,34 @@ fn what_comes_late_is_history_of_its_own_device_and_an_import_is_of_none() {
         let found = past(&server);
         (!found.is_empty()).then_some(found)
     });
-    assert!(found.iter().all(|alert| alert["series"]["device"] == "own"), "{found:#?}");
+    assert!(
+        found.iter().all(|alert| alert["series"]["device"] == "own"),
+        "{found:#?}"
+    );
     assert!(found.iter().all(|alert| alert["rule"] == "apart"), "{found:#?}");
 
     // Its own exceedance, whose first half comes later.
-    server.post("/api/v1/readings", &said("own", start - 200 * MINUTE, true, &[300.0, 310.0, 80.0]));
+    server.post(
+        "/api/v1/readings",
+        &said("own", start - 200 * MINUTE, true, &[300.0, 310.0, 80.0]),
+    );
     settle(&server, 6);
     let dust = |server: &Server| past(server).into_iter().find(|alert| alert["rule"] == "dust");
     let first = wait_for("what was wrong", SOON, || dust(&server));
     let told = first["inputs"][0]["position"].clone();
     assert_ne!(told, 0, "{first:#}");
-    server.post("/api/v1/readings", &said("own", start - 203 * MINUTE, true, &[80.0, 290.0, 295.0]));
+    server.post(
+        "/api/v1/readings",
+        &said("own", start - 203 * MINUTE, true, &[80.0, 290.0, 295.0]),
+    );
     settle(&server, 9);
     let wider = wait_for("that it was longer", SOON, || {
         dust(&server).filter(|alert| alert["past"]["from"] != first["past"]["from"])
     });
-    assert_eq!((&wider["id"], &wider["past"]["peak"]), (&first["id"], &json!(310.0)));
+    assert_eq!(
+        (&wider["id"], &wider["past"]["peak"]),
+        (&first["id"], &json!(310.0))
+    );
     assert_eq!(wider["past"]["until"], first["past"]["until"]);
     let inputs = wider["inputs"].as_array().unwrap();
     assert!(inputs.iter().all(|input| input["position"] != 0), "{wider:#}");
