@@ -53,6 +53,8 @@ pub struct Episode {
     /// What was told when it was raised.
     told: Texts,
     worse: Worse,
+    /// Time of the first value that was back, while its hold on clearing runs.
+    back_at: Option<Timestamp>,
 }
 
 /// The rules that are asked of values that came late, and what they found so far.
@@ -143,14 +145,24 @@ impl Hindsight {
                 Some(all) => all.push((at, value)),
                 None => drop(self.seen.insert(seen.reading.series.clone(), vec![(at, value)])),
             }
-            let of_it = self
-                .open
-                .values_mut()
-                .filter(|open| open.series == seen.reading.series);
-            of_it.for_each(|open| open.note(at, value));
+            let open = self.open.values_mut();
+            let of_it = open.filter(|open| open.series == seen.reading.series);
+            of_it.for_each(|open| open.note_peak(at, value));
         }
         let told = self.engine.observe(at, &seen);
         self.take(told);
+        let of_it = self
+            .open
+            .iter_mut()
+            .filter(|(_, open)| open.series == seen.reading.series);
+        for (alert, open) in of_it.filter(|_| value.is_some()) {
+            match self.engine.clearing_since(alert) {
+                // What is over may come back within its hold.
+                Some(since) => open.back_at = open.back_at.or(Some(since)),
+                None if !open.is_lost => (open.back_at, open.past.until) = (None, open.past.until.max(at)),
+                None => {}
+            }
+        }
     }
 
     /// Brings time to `now`: completes holds.
@@ -167,7 +179,10 @@ impl Hindsight {
     /// What was found, oldest first; of what goes on, as far as it is known.
     pub fn finish(mut self) -> Vec<Episode> {
         let mut found = std::mem::take(&mut self.ended);
-        found.extend(std::mem::take(&mut self.open).into_values());
+        for mut open in std::mem::take(&mut self.open).into_values() {
+            open.past.until = open.back_at.unwrap_or(open.past.until);
+            found.push(open);
+        }
         found.sort_by(|a, b| (a.past.from, &a.rule, &a.series).cmp(&(b.past.from, &b.rule, &b.series)));
         found
     }
@@ -209,10 +224,11 @@ impl Hindsight {
                 Edge::Cleared | Edge::Withdrawn => {
                     if let Some(mut over) = self.open.remove(&told.alert) {
                         over.goes_on = false;
-                        if told.edge == Edge::Cleared {
+                        if told.edge == Edge::Cleared && !over.is_lost {
                             let last = told.inputs.last().map_or(told.at, |input| input.measured_at);
                             over.past.until = over.past.until.max(last);
                         }
+                        over.past.until = over.back_at.unwrap_or(over.past.until);
                         self.ended.push(over);
                     }
                 }
@@ -251,6 +267,7 @@ impl Episode {
                 en: told.message_en,
             },
             worse: rule.worse(value),
+            back_at: None,
         };
         episode.past.peak = peak;
         episode
@@ -259,6 +276,10 @@ impl Episode {
     /// Takes a value of its series into account.
     fn note(&mut self, at: Timestamp, value: f64) {
         self.past.until = self.past.until.max(at);
+        self.note_peak(at, value);
+    }
+
+    fn note_peak(&mut self, at: Timestamp, value: f64) {
         let Some(peak) = self.past.peak else {
             return;
         };

@@ -131,6 +131,35 @@ fn what_began_and_ended_is_found_with_its_worst() {
 }
 
 #[test]
+fn the_end_is_the_first_value_that_was_back_and_what_is_not_known_is_no_part_of_it() {
+    // Back at 30, and its hold on clearing broken by a silence.
+    let set = rule(DUST, "    clear_for: 40 min\n");
+    let mut values = dust(&[40.0, 300.0, 310.0, 80.0, 80.0]);
+    values.extend([300, 310, 320, 330, 340].map(|minute| seen("pm10", minute, 80.0, Quality::GOOD)));
+    let found = asked(&set, &values, 400).1;
+    assert_eq!(
+        (found.len(), found[0].past.until, found[0].goes_on),
+        (1, at(30), false)
+    );
+    // It comes back within the hold: one and the same.
+    let found = asked(
+        &set,
+        &dust(&[300.0, 80.0, 300.0, 80.0, 80.0, 80.0, 80.0, 80.0]),
+        80,
+    )
+    .1;
+    assert_eq!((found.len(), found[0].past.until), (1, at(30)));
+    // Nothing is known for five hours after the last value beyond.
+    let set = rule(DUST, "");
+    let values = [
+        seen("pm10", 0, 300.0, Quality::GOOD),
+        seen("pm10", 300, 80.0, Quality::GOOD),
+    ];
+    let found = asked(&set, &values, 320).1;
+    assert_eq!((found.len(), found[0].past.until), (1, at(0)));
+}
+
+#[test]
 fn what_is_over_within_its_hold_was_nothing() {
     let set = rule(DUST, "    for: 11 min\n");
     assert_eq!(asked(&set, &dust(&[40.0, 300.0, 40.0]), 30), (true, vec![]));

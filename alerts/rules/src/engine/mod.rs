@@ -304,6 +304,19 @@ impl Engine {
         series.chain(devices).all(is_quiet) && self.scales.are_calm()
     }
 
+    /// Time of the reading since which an open alert is no longer wrong, while its hold on clearing runs.
+    pub(crate) fn clearing_since(&self, alert: &AlertId) -> Option<Timestamp> {
+        let slots: Vec<&Slot> = match self.book.open.get(alert)? {
+            Owner::Series(i) => self.series[*i as usize].slots.iter().collect(),
+            Owner::Device(i) => self.devices[*i as usize].slots.iter().collect(),
+            Owner::Weighed(i) => self.scales.slots(*i).collect(),
+            Owner::Foreseen(_) | Owner::Clock => return None,
+        };
+        let mut active = slots.into_iter().filter_map(|slot| slot.active.as_deref());
+        let own = active.find(|active| active.alert.as_ref().is_some_and(|raised| raised.id == *alert))?;
+        (own.phase == entries::Phase::Clearing).then(|| Timestamp::from_ms(own.since_measured))
+    }
+
     /// Whether a value of a series that comes late may have been wrong by a rule in force, so that it is worth while to look
     /// at its time again.
     pub fn may_have_been_wrong(&self, series: &SeriesKey, value: f64) -> bool {

@@ -52,6 +52,9 @@ impl Scales {
         let mut cases = entry.into_iter().flat_map(|entry| &entry.cases);
         cases.any(|case| case.is_about(quantity, channel) && case.slot.rule.looks_at_values())
     }
+    pub(super) fn slots(&self, i: u32) -> impl Iterator<Item = &Slot> {
+        self.entries[i as usize].cases.iter().map(|case| &case.slot)
+    }
     pub(super) fn slots_mut(&mut self, i: u32) -> Vec<&mut Slot> {
         let cases = self.entries[i as usize].cases.iter_mut();
         cases.map(|case| &mut case.slot).collect()
