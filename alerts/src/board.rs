@@ -18,7 +18,9 @@ use crate::list::{Cursor, Filter, StateFilter, Whose};
 const N_ENDED: usize = 10_000;
 /// How many historical events are kept beside them.
 const N_PAST: usize = 5_000;
-/// And how many of them of one device: one that hands on years leaves room for the others.
+/// So many are left when there are more.
+const N_PAST_LEFT: usize = 4_500;
+/// One device that hands on years leaves room for the others: beyond so many its own go first.
 const N_PAST_OF_DEVICE: usize = 500;
 /// The longest acknowledgement, and the longest time on the shelf.
 const LONGEST_WHILE: Duration = Duration::from_secs(7 * 86_400);
@@ -580,22 +582,38 @@ impl Board {
         self.index.insert(alert.id, cursor);
         self.alerts.insert(cursor, alert);
         self.past.push_back(cursor);
-        self.forget_past_of(&transition.series.device);
-        forget(&mut self.past, N_PAST, &mut self.alerts, &mut self.index);
+        self.forget_past();
     }
 
-    /// Lets the oldest historical events of a device go when it has too many.
-    fn forget_past_of(&mut self, device: &DeviceId) {
-        let is_own = |cursor: &&Cursor| {
-            let alert = self.alerts.get(cursor);
-            alert.is_some_and(|alert| alert.series.device == *device)
-        };
-        let own: Vec<Cursor> = self.past.iter().filter(is_own).copied().collect();
-        let over = own.len().saturating_sub(N_PAST_OF_DEVICE);
-        for gone in &own[..over] {
-            self.past.retain(|cursor| cursor != gone);
-            self.alerts.remove(gone);
-            self.index.remove(&gone.id);
+    /// Makes room when there are too many historical events, for some hundreds at once: the oldest go, first those of devices
+    /// that have too many.
+    fn forget_past(&mut self) {
+        if self.past.len() <= N_PAST {
+            return;
+        }
+        let mut of_device: HashMap<DeviceId, usize> = HashMap::new();
+        let alerts = &self.alerts;
+        let device = |cursor: &Cursor| alerts.get(cursor).map(|alert| &alert.series.device);
+        for device in self.past.iter().filter_map(device) {
+            *of_device.entry(device.clone()).or_default() += 1;
+        }
+        let mut over = self.past.len() - N_PAST_LEFT;
+        let mut gone = BTreeSet::new();
+        for cursor in &self.past {
+            let held = device(cursor).and_then(|device| of_device.get_mut(device));
+            if let Some(held) = held.filter(|held| over > 0 && **held > N_PAST_OF_DEVICE) {
+                *held -= 1;
+                over -= 1;
+                gone.insert(*cursor);
+            }
+        }
+        let rest = self.past.iter().filter(|cursor| !gone.contains(cursor));
+        let rest: Vec<Cursor> = rest.take(over).copied().collect();
+        gone.extend(rest);
+        self.past.retain(|cursor| !gone.contains(cursor));
+        for cursor in gone {
+            self.alerts.remove(&cursor);
+            self.index.remove(&cursor.id);
         }
     }
 
@@ -612,7 +630,12 @@ impl Board {
         self.open.remove(&cursor);
         self.in_drill.remove(&cursor);
         self.ended.push_back(cursor);
-        forget(&mut self.ended, N_ENDED, &mut self.alerts, &mut self.index);
+        while self.ended.len() > N_ENDED {
+            if let Some(oldest) = self.ended.pop_front() {
+                self.alerts.remove(&oldest);
+                self.index.remove(&oldest.id);
+            }
+        }
     }
 
     fn edge_of(&self, position: u64, act: &Act, whose: &dyn Whose) -> Result<Transition, ActRefused> {
@@ -750,21 +773,6 @@ struct Snapshot<A, D, R> {
     duty: Option<D>,
     #[serde(default = "Option::default")]
     drills: Option<R>,
-}
-
-/// Lets the oldest go until only so many are left.
-fn forget(
-    oldest: &mut VecDeque<Cursor>,
-    most: usize,
-    alerts: &mut BTreeMap<Cursor, Alert>,
-    index: &mut HashMap<AlertId, Cursor>,
-) {
-    while oldest.len() > most {
-        if let Some(gone) = oldest.pop_front() {
-            alerts.remove(&gone);
-            index.remove(&gone.id);
-        }
-    }
 }
 
 /// The alert as an edge raises it.

@@ -706,3 +706,32 @@ fn a_historical_event_has_ended_when_it_is_told_and_stands_on_no_desk() {
     assert_eq!((back.past_count(), listed(&back, StateFilter::Past)), (1, 1));
     assert_eq!(back.get(&told.alert), desk.board.get(&told.alert));
 }
+
+#[test]
+fn one_device_that_hands_on_years_leaves_room_for_the_events_of_others() {
+    let mut desk = Desk::new();
+    desk.reading("a", 300.0);
+    let like = past(&desk, 10, 20, 400.0);
+    let told = |device: &str, n: u64| {
+        let mut told = like.clone();
+        told.series.device = DeviceId::new(device).unwrap();
+        let from = START + Duration::from_secs(n);
+        told.alert = Transition::past_alert_of(&told.rule, &told.series, from);
+        told.past = told.past.map(|past| Past { from, ..past });
+        told
+    };
+    for n in 0..20 {
+        desk.take(vec![told("quiet", n)]);
+    }
+    let quiet = told("quiet", 0).alert;
+    for n in 0..20_000 {
+        desk.take(vec![told("loud", n)]);
+        assert!(desk.board.past_count() <= 5_000);
+    }
+    assert!(desk.board.past_count() >= 4_500);
+    assert!(desk.board.get(&quiet).is_some(), "the oldest of all stays");
+    assert!(desk.board.get(&told("loud", 19_999).alert).is_some());
+    assert!(desk.board.get(&told("loud", 0).alert).is_none());
+    let own = DeviceId::new("quiet").unwrap();
+    assert_eq!(desk.board.of_device(&own).count(), 20);
+}
